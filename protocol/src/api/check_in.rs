@@ -1,0 +1,69 @@
+//! The check-in: a device says who it is and what it did, and is told what to do.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Report, Secret, Text};
+use crate::digest::Sha256Digest;
+use crate::location::Location;
+use crate::package::PackageId;
+use crate::priority::Priority;
+
+/// What a device posts to [`super::CHECK_IN_PATH`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckInRequest {
+    /// The target's enrolment token: sent until a pass was received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<Secret>,
+    /// What the function gave this device at enrolment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Secret>,
+    pub facts: Facts,
+    /// Results that no reply has accepted yet, at most [`super::MAX_REPORTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<Report>,
+}
+
+/// What a device says of itself, for people to recognise it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Facts {
+    pub host_name: Text<253>,
+    /// The operating system's family, such as `linux` or `windows`.
+    pub os: Text<64>,
+    pub arch: Text<32>,
+    /// The agent's name and version.
+    pub agent: Text<64>,
+}
+
+/// What a device is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckInReply {
+    /// Shown instead of the enrolment token from now on; present after enrolment only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Secret>,
+    /// What to do, in this order.
+    pub tasks: Vec<Task>,
+    /// Packages that are not wanted any more.
+    #[serde(default)]
+    pub cancel: Vec<PackageId>,
+    /// The results of the request that need not be sent again.
+    #[serde(default)]
+    pub accepted: Vec<PackageId>,
+    /// After how many seconds the device should ask again.
+    pub next_check_in_s: u32,
+}
+
+/// One package to deploy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    pub id: PackageId,
+    /// Counts the times that the package was assigned to the device, from 1.
+    pub attempt: u32,
+    pub priority: Priority,
+    /// Where `<id>/manifest.json` and the fragments are, in the order to try them.
+    pub locations: Vec<Location>,
+    pub manifest_sha256: Sha256Digest,
+    /// Whether to deploy although the device's history has the package.
+    #[serde(default)]
+    pub force: bool,
+}

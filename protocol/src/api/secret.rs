@@ -1,0 +1,66 @@
+//! Bearer secrets: enrolment tokens and passes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::digest::Sha256Digest;
+use crate::text_form::text_form;
+
+/// A secret that whoever shows it is allowed in with: 16 to 128 letters, digits, `-` and `_`.
+///
+/// Its `Debug` form does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Text that is not a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a token has 16 to 128 letters, digits, '-' and '_'")]
+pub struct SecretError;
+
+impl Secret {
+    /// Shows the secret: to send it, or to store it in a file that only its owner can read.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns what is kept of the secret where it is only compared.
+    pub fn digest(&self) -> Sha256Digest {
+        Sha256Digest::of(self.0.as_bytes())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if (16..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(SecretError)
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Only serialisation may write the secret out; there is no public `Display`.
+mod wire {
+    use super::{Secret, fmt, text_form};
+
+    struct Shown<'a>(&'a Secret);
+
+    impl fmt::Display for Shown<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0.reveal())
+        }
+    }
+
+    text_form!(Secret, "Secret", "^[A-Za-z0-9_-]{16,128}$", |secret| Shown(
+        secret
+    ));
+}

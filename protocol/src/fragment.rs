@@ -1,0 +1,218 @@
+//! How an archive is cut into fragments.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const MIB: u64 = 1 << 20;
+
+/// The most fragments a package can have: its manifest, at most 4 MiB, names a digest for each.
+pub const MAX_FRAGMENTS: u32 = 50_000;
+
+/// The length in bytes of every fragment but the last: 1 KiB to 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct FragmentSize(NonZeroU64);
+
+/// A length that no fragment can have, or that cuts an archive into too many.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FragmentSizeError {
+    #[error(
+        "fragment size {given:?} is not between 1KiB and 4GiB: give a size such as 1MiB, or auto"
+    )]
+    OutOfRange { given: String },
+    #[error(
+        "{bytes} bytes in fragments of {size} bytes are more than {MAX_FRAGMENTS} fragments: choose a larger fragment size"
+    )]
+    TooMany { bytes: u64, size: u64 },
+}
+
+impl FragmentSize {
+    /// Returns the size that suits an archive when nobody chose one.
+    ///
+    /// 1 MiB for up to 64 MiB, then a 64th of the archive rounded up to a MiB, at most
+    /// 64 MiB: a stock agent fetches one fragment in each turn, so few are better than many.
+    pub fn auto(archive_bytes: u64) -> Self {
+        let size = archive_bytes
+            .div_ceil(64)
+            .next_multiple_of(MIB)
+            .clamp(MIB, 64 * MIB);
+        Self(NonZeroU64::new(size).expect("clamped to at least 1 MiB"))
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns how many fragments an archive of `bytes` has; none if it is empty.
+    ///
+    /// # Errors
+    /// More than [`MAX_FRAGMENTS`] are refused.
+    pub fn count(self, bytes: u64) -> Result<u32, FragmentSizeError> {
+        u32::try_from(bytes.div_ceil(self.get()))
+            .ok()
+            .filter(|count| *count <= MAX_FRAGMENTS)
+            .ok_or(FragmentSizeError::TooMany {
+                bytes,
+                size: self.get(),
+            })
+    }
+}
+
+impl TryFrom<u64> for FragmentSize {
+    type Error = FragmentSizeError;
+
+    fn try_from(bytes: u64) -> Result<Self, Self::Error> {
+        NonZeroU64::new(bytes)
+            .filter(|size| (1 << 10..=1 << 32).contains(&size.get()))
+            .map(Self)
+            .ok_or_else(|| FragmentSizeError::OutOfRange {
+                given: bytes.to_string(),
+            })
+    }
+}
+
+impl From<FragmentSize> for u64 {
+    fn from(size: FragmentSize) -> Self {
+        size.get()
+    }
+}
+
+/// Reads bytes, or a number with `KiB`, `MiB` or `GiB`.
+impl FromStr for FragmentSize {
+    type Err = FragmentSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || FragmentSizeError::OutOfRange {
+            given: text.chars().take(32).collect(),
+        };
+        let units = [("KiB", 1 << 10), ("MiB", MIB), ("GiB", 1 << 30)];
+        let (number, unit) = units
+            .into_iter()
+            .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?.trim_end(), unit)))
+            .unwrap_or((text, 1));
+        let bytes = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(unit))
+            .ok_or_else(error)?;
+        Self::try_from(bytes).map_err(|_| error())
+    }
+}
+
+impl JsonSchema for FragmentSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FragmentSize".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer", "minimum": 1024, "maximum": 4_294_967_296_u64 })
+    }
+}
+
+/// A fragment's place in its package, counted from 1 as on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FragmentNumber(u32);
+
+impl FragmentNumber {
+    /// Returns the number of the fragment at `index`, counted from 0.
+    pub const fn from_index(index: u32) -> Self {
+        Self(index + 1)
+    }
+
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the place counted from 0, to index a list of digests.
+    pub const fn index(self) -> usize {
+        self.0 as usize - 1
+    }
+}
+
+impl fmt::Display for FragmentNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Returns the byte range of every fragment, in order.
+///
+/// Each fragment but the last is exactly `size` bytes long, so the ranges follow from two
+/// numbers and are never stored. An empty archive has no fragments.
+pub fn ranges(
+    bytes: u64,
+    size: FragmentSize,
+) -> impl Iterator<Item = (FragmentNumber, Range<u64>)> {
+    (0..MAX_FRAGMENTS)
+        .map(move |index| (index, u64::from(index) * size.get()))
+        .take_while(move |(_, start)| *start < bytes)
+        .map(move |(index, start)| {
+            (
+                FragmentNumber::from_index(index),
+                start..bytes.min(start + size.get()),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn automatic_size_grows_with_the_archive() {
+        let check =
+            |archive: u64, mib: u64| assert_eq!(FragmentSize::auto(archive).get(), mib * MIB);
+        check(0, 1);
+        check(64 * MIB, 1);
+        check(64 * MIB + 1, 2);
+        check(1 << 30, 16);
+        check(1 << 40, 64);
+    }
+
+    #[test]
+    fn sizes_are_read_in_the_units_people_use() {
+        let check =
+            |text: &str, bytes: u64| assert_eq!(text.parse::<FragmentSize>().unwrap().get(), bytes);
+        check("1MiB", MIB);
+        check("64 KiB", 65536);
+        check("4GiB", 1 << 32);
+        check("1048576", MIB);
+        for bad in [
+            "",
+            "0",
+            "1",
+            "5GiB",
+            "-1MiB",
+            "1MB",
+            "99999999999999999999GiB",
+        ] {
+            assert!(bad.parse::<FragmentSize>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_cover_the_archive_once(bytes in 0_u64..1 << 26, size in 1024_u64..1 << 22) {
+            let size = FragmentSize::try_from(size).unwrap();
+            prop_assume!(size.count(bytes).is_ok());
+            let mut end = 0;
+            let mut count = 0;
+            for (number, range) in ranges(bytes, size) {
+                prop_assert_eq!(range.start, end);
+                prop_assert!(!range.is_empty());
+                count += 1;
+                prop_assert_eq!(number.get(), count);
+                end = range.end;
+            }
+            prop_assert_eq!(end, bytes);
+            prop_assert_eq!(count, size.count(bytes).unwrap());
+        }
+    }
+}

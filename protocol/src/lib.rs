@@ -1,0 +1,32 @@
+//! Values that publisher, check-in function and agent agree on, and their wire forms.
+//!
+//! Nothing here does I/O or reads a clock or the environment: bytes come in, values go
+//! out, and the other way round. Every value is parsed once; a type that exists is valid.
+
+pub mod action;
+pub mod api;
+pub mod device;
+pub mod digest;
+pub mod fragment;
+pub mod http_signature;
+pub mod info;
+pub mod location;
+pub mod manifest;
+pub mod ocs;
+pub mod package;
+pub mod priority;
+pub mod result;
+pub mod signature;
+mod text_form;
+pub mod time;
+
+pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, ProgramName};
+pub use device::{AgentId, DeviceId, OcsDeviceId};
+pub use digest::{Md5Digest, Sha256Digest};
+pub use fragment::{FragmentNumber, FragmentSize};
+pub use location::{Location, LocationName};
+pub use manifest::{Archive, Manifest, VerifiedManifest};
+pub use package::{PackageId, PackageName, PackageRef, PackageVersion};
+pub use priority::Priority;
+pub use result::{Outcome, ResultCode};
+pub use time::UnixTime;

@@ -1,0 +1,174 @@
+//! Where a package can be fetched from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::text_form::text_form;
+
+/// A place that serves published objects: `host[:port][/path]`, always over HTTPS.
+///
+/// Without a scheme, as stock agents put `https://` before it themselves, and without a
+/// query, as they append to it (protocol reference §2.4, §4.4). At most 200 characters of
+/// `A-Z a-z 0-9 . _ - / :`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location(String);
+
+/// Text that is not a location.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LocationError {
+    #[error("location {given:?} has a scheme: write host[:port]/path; HTTPS is always used")]
+    Scheme { given: String },
+    #[error("location {given:?} has an empty, '.' or '..' path segment, or a slash at its end")]
+    Segment { given: String },
+    #[error("location {given:?} has no host name before its path")]
+    Host { given: String },
+    #[error("location {given:?} has a port that is not a number from 1 to 65535")]
+    Port { given: String },
+    #[error(
+        "location {given:?} may only hold letters, digits and . _ - / : and at most 200 of them"
+    )]
+    Characters { given: String },
+}
+
+impl Location {
+    /// Returns the location one or more path segments below this one.
+    ///
+    /// # Errors
+    /// The result must be a location itself.
+    pub fn join(&self, path: &str) -> Result<Self, LocationError> {
+        format!("{}/{path}", self.0).parse()
+    }
+
+    /// Returns the HTTPS address of something below this location.
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}/{path}", self.0)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let given = || text.chars().take(80).collect::<String>();
+        if text.contains("://") {
+            return Err(LocationError::Scheme { given: given() });
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
+        if text.len() > 200 || !text.bytes().all(allowed) {
+            return Err(LocationError::Characters { given: given() });
+        }
+        let (authority, path) = text
+            .split_once('/')
+            .map_or((text, None), |(a, p)| (a, Some(p)));
+        let (host, port) = authority
+            .split_once(':')
+            .map_or((authority, None), |(h, p)| (h, Some(p)));
+        let label =
+            |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        if !host.split('.').all(label) {
+            return Err(LocationError::Host { given: given() });
+        }
+        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+            return Err(LocationError::Port { given: given() });
+        }
+        let segment = |segment: &str| {
+            !segment.is_empty() && segment != "." && segment != ".." && !segment.contains(':')
+        };
+        if path.is_some_and(|path| !path.split('/').all(segment)) {
+            return Err(LocationError::Segment { given: given() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+text_form!(
+    Location,
+    "Location",
+    "^[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*$"
+);
+
+/// What an operator calls a location: 1 to 32 lower-case letters, digits and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocationName(String);
+
+/// Text that is not the name of a location.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a location's name: 1 to 32 lower-case letters, digits and '-'")]
+pub struct LocationNameError {
+    given: String,
+}
+
+impl FromStr for LocationName {
+    type Err = LocationNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(LocationNameError {
+                given: text.chars().take(64).collect(),
+            })
+        }
+    }
+}
+
+impl fmt::Display for LocationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+text_form!(LocationName, "LocationName", "^[a-z0-9-]{1,32}$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_ports_and_paths() {
+        for good in [
+            "cdn.example.net",
+            "cdn.example.net/ocs",
+            "127.0.0.1:8443/a/b.c",
+            "depot",
+        ] {
+            assert_eq!(good.parse::<Location>().unwrap().to_string(), good);
+        }
+    }
+
+    #[test]
+    fn what_would_break_an_agent_is_refused() {
+        for bad in [
+            "https://cdn.example.net/ocs",
+            "http://x",
+            "",
+            "/ocs",
+            "cdn.example.net/",
+            "cdn/a//b",
+            "cdn/../x",
+            "cdn/./x",
+            "cdn:0/x",
+            "cdn:70000",
+            "cdn:/x",
+            "user@cdn/x",
+            "cdn/x?token=1",
+            "cdn/a b",
+            "cdn/a:b",
+            ".cdn",
+            "-cdn",
+        ] {
+            assert!(bad.parse::<Location>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The signed description of a package: the one document that an agent trusts.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, ArchiveFormat};
+use crate::device::AgentId;
+use crate::digest::Sha256Digest;
+use crate::fragment::{FragmentNumber, FragmentSize, FragmentSizeError};
+use crate::package::{PackageId, PackageName, PackageVersion};
+use crate::priority::Priority;
+use crate::signature::{PublicKey, SignatureError, verify};
+use crate::time::UnixTime;
+
+/// The largest manifest that is written or read, in bytes.
+pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
+
+/// How long a manifest is good for when its publisher does not say: 180 days.
+pub const DEFAULT_VALIDITY_S: u64 = 180 * 24 * 3600;
+
+/// Everything an agent has to know of a package, and nothing about where it is.
+///
+/// A field that this version does not know makes the manifest unreadable: a newer
+/// publisher's restriction must not be skipped by an older agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The number of this format; a reader refuses any other.
+    pub schema: SchemaNumber,
+    pub id: PackageId,
+    pub name: PackageName,
+    pub version: PackageVersion,
+    pub priority: Priority,
+    pub action: Action<Archive>,
+    pub platform: Platform,
+    /// Exit codes that mean the deployment succeeded; 0 unless the publisher says otherwise.
+    pub success_codes: BTreeSet<i32>,
+    /// Exit codes that succeed and ask for a restart of the device.
+    pub reboot_codes: BTreeSet<i32>,
+    /// How long the program may run, in seconds.
+    pub timeout_s: u32,
+    /// Whether the program may be run again if the agent stopped while it ran.
+    pub rerun_after_interruption: bool,
+    /// Whether going back from a higher version of the same name is meant.
+    pub going_back: bool,
+    /// From when on no agent acts on the package any more.
+    pub expires: UnixTime,
+    pub audience: Audience,
+}
+
+/// The number 1, the only manifest format so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct SchemaNumber;
+
+impl TryFrom<u32> for SchemaNumber {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        if number == 1 {
+            Ok(Self)
+        } else {
+            Err(format!(
+                "manifest schema {number} is not known, only 1: update the agent"
+            ))
+        }
+    }
+}
+
+impl From<SchemaNumber> for u32 {
+    fn from(_: SchemaNumber) -> Self {
+        1
+    }
+}
+
+impl JsonSchema for SchemaNumber {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SchemaNumber".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": 1 })
+    }
+}
+
+/// Which devices can act on a package at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    #[default]
+    Any,
+    Linux,
+    Windows,
+    Macos,
+}
+
+/// Which devices a package is meant for: any, or those named and no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    #[default]
+    Any,
+    Devices(BTreeSet<AgentId>),
+}
+
+impl Audience {
+    pub fn includes(&self, agent: &AgentId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Devices(devices) => devices.contains(agent),
+        }
+    }
+}
+
+/// An archive cut into fragments, each with its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "RawArchive", into = "RawArchive")]
+pub struct Archive {
+    format: ArchiveFormat,
+    bytes: u64,
+    sha256: Sha256Digest,
+    fragment_size: FragmentSize,
+    fragments: Vec<Sha256Digest>,
+}
+
+/// A description of an archive that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("the archive is empty")]
+    Empty,
+    #[error("{bytes} bytes make {expected} fragments, but {given} digests are given")]
+    Count {
+        bytes: u64,
+        expected: u32,
+        given: usize,
+    },
+    #[error(transparent)]
+    FragmentSize(#[from] FragmentSizeError),
+}
+
+impl Archive {
+    /// Describes an archive of `bytes` bytes by its digest and those of its fragments, in order.
+    pub fn new(
+        format: ArchiveFormat,
+        bytes: u64,
+        sha256: Sha256Digest,
+        fragment_size: FragmentSize,
+        fragments: Vec<Sha256Digest>,
+    ) -> Result<Self, ArchiveError> {
+        if bytes == 0 {
+            return Err(ArchiveError::Empty);
+        }
+        let expected = fragment_size.count(bytes)?;
+        if fragments.len() != expected as usize {
+            return Err(ArchiveError::Count {
+                bytes,
+                expected,
+                given: fragments.len(),
+            });
+        }
+        Ok(Self {
+            format,
+            bytes,
+            sha256,
+            fragment_size,
+            fragments,
+        })
+    }
+
+    pub const fn format(&self) -> ArchiveFormat {
+        self.format
+    }
+
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub const fn sha256(&self) -> Sha256Digest {
+        self.sha256
+    }
+
+    /// Returns each fragment's number, length in bytes and digest, in order.
+    pub fn fragments(&self) -> impl Iterator<Item = (FragmentNumber, u64, Sha256Digest)> + '_ {
+        crate::fragment::ranges(self.bytes, self.fragment_size)
+            .zip(&self.fragments)
+            .map(|((number, range), digest)| (number, range.end - range.start, *digest))
+    }
+
+    pub const fn fragment_count(&self) -> usize {
+        self.fragments.len()
+    }
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "Archive", deny_unknown_fields)]
+struct RawArchive {
+    format: ArchiveFormat,
+    bytes: u64,
+    sha256: Sha256Digest,
+    fragment_size: FragmentSize,
+    fragments: Vec<Sha256Digest>,
+}
+
+impl TryFrom<RawArchive> for Archive {
+    type Error = ArchiveError;
+
+    fn try_from(raw: RawArchive) -> Result<Self, Self::Error> {
+        Self::new(
+            raw.format,
+            raw.bytes,
+            raw.sha256,
+            raw.fragment_size,
+            raw.fragments,
+        )
+    }
+}
+
+impl From<Archive> for RawArchive {
+    fn from(archive: Archive) -> Self {
+        let Archive {
+            format,
+            bytes,
+            sha256,
+            fragment_size,
+            fragments,
+        } = archive;
+        Self {
+            format,
+            bytes,
+            sha256,
+            fragment_size,
+            fragments,
+        }
+    }
+}
+
+/// Why a manifest cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestWriteError {
+    #[error(
+        "the manifest would have {bytes} bytes, at most {MAX_MANIFEST_BYTES} are allowed: choose a larger fragment size"
+    )]
+    TooLarge { bytes: usize },
+    #[error("the manifest cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// Why a manifest is not acted on.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("the manifest's digest is {actual}, announced was {announced}")]
+    NotAnnounced {
+        announced: Sha256Digest,
+        actual: Sha256Digest,
+    },
+    #[error("the manifest's signature was refused")]
+    Signature(#[source] SignatureError),
+    #[error("the manifest does not read as one")]
+    Json(#[source] serde_json::Error),
+    #[error("the manifest has more than {MAX_MANIFEST_BYTES} bytes")]
+    TooLarge,
+    #[error("the manifest is for package {found}, announced was {announced}")]
+    OtherPackage {
+        announced: PackageId,
+        found: PackageId,
+    },
+    #[error("the manifest expired at {expires} (Unix time)")]
+    Expired { expires: UnixTime },
+}
+
+impl Manifest {
+    /// Writes the manifest as the bytes that are signed and published.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestWriteError> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(ManifestWriteError::Json)?;
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestWriteError::TooLarge { bytes: bytes.len() });
+        }
+        Ok(bytes)
+    }
+}
+
+/// What an agent was told to expect before it fetched a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    pub id: PackageId,
+    pub manifest: Sha256Digest,
+}
+
+/// A manifest that was announced, is signed by a trusted key and has not expired.
+///
+/// There is no other way to get one than [`VerifiedManifest::verify`].
+#[derive(Clone, Debug)]
+pub struct VerifiedManifest(Manifest);
+
+impl VerifiedManifest {
+    /// Checks digest, signature, form, identity and expiry, in this order: nothing of an
+    /// unsigned document is parsed.
+    pub fn verify(
+        bytes: &[u8],
+        signature: &str,
+        announced: Announced,
+        keys: &[PublicKey],
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        let actual = Sha256Digest::of(bytes);
+        if actual != announced.manifest {
+            return Err(ManifestError::NotAnnounced {
+                announced: announced.manifest,
+                actual,
+            });
+        }
+        verify(bytes, signature, keys).map_err(ManifestError::Signature)?;
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        if manifest.id != announced.id {
+            return Err(ManifestError::OtherPackage {
+                announced: announced.id,
+                found: manifest.id,
+            });
+        }
+        if manifest.expires <= now {
+            return Err(ManifestError::Expired {
+                expires: manifest.expires,
+            });
+        }
+        Ok(Self(manifest))
+    }
+}
+
+impl std::ops::Deref for VerifiedManifest {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use minisign::KeyPair;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
+
+    fn manifest() -> Manifest {
+        let archive = Archive::new(
+            ArchiveFormat::TarGz,
+            2500,
+            Sha256Digest::of(b"whole"),
+            FragmentSize::try_from(1024).unwrap(),
+            vec![
+                Sha256Digest::of(b"1"),
+                Sha256Digest::of(b"2"),
+                Sha256Digest::of(b"3"),
+            ],
+        );
+        Manifest {
+            schema: SchemaNumber,
+            id: "1795000000".parse().unwrap(),
+            name: "vlc".parse().unwrap(),
+            version: "3.0".parse().unwrap(),
+            priority: Priority::DEFAULT,
+            action: Action::Launch {
+                archive: archive.unwrap(),
+                command: "setup.sh --all".parse().unwrap(),
+            },
+            platform: Platform::Any,
+            success_codes: BTreeSet::from([0]),
+            reboot_codes: BTreeSet::new(),
+            timeout_s: 7200,
+            rerun_after_interruption: false,
+            going_back: false,
+            expires: NOW.plus(DEFAULT_VALIDITY_S),
+            audience: Audience::Any,
+        }
+    }
+
+    struct Signed {
+        bytes: Vec<u8>,
+        signature: String,
+        key: PublicKey,
+    }
+
+    fn signed(manifest: &Manifest) -> Signed {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let bytes = manifest.to_bytes().unwrap();
+        let signature = minisign::sign(None, &pair.sk, Cursor::new(&bytes), None, None).unwrap();
+        Signed {
+            bytes,
+            signature: signature.into_string(),
+            key: pair.pk.to_base64().parse().unwrap(),
+        }
+    }
+
+    fn check(
+        signed: &Signed,
+        id: PackageId,
+        now: UnixTime,
+    ) -> Result<VerifiedManifest, ManifestError> {
+        let announced = Announced {
+            id,
+            manifest: Sha256Digest::of(&signed.bytes),
+        };
+        VerifiedManifest::verify(
+            &signed.bytes,
+            &signed.signature,
+            announced,
+            std::slice::from_ref(&signed.key),
+            now,
+        )
+    }
+
+    #[test]
+    fn a_signed_manifest_reads_back() {
+        let manifest = manifest();
+        let verified = check(&signed(&manifest), manifest.id, NOW).unwrap();
+        assert_eq!(*verified, manifest);
+        let lengths: Vec<u64> = verified
+            .action
+            .archive()
+            .unwrap()
+            .fragments()
+            .map(|(_, bytes, _)| bytes)
+            .collect();
+        assert_eq!(lengths, [1024, 1024, 452]);
+    }
+
+    #[test]
+    fn another_package_or_a_late_date_is_refused() {
+        let manifest = manifest();
+        let signed = signed(&manifest);
+        let other = manifest.id.next().unwrap();
+        assert!(matches!(
+            check(&signed, other, NOW),
+            Err(ManifestError::OtherPackage { .. })
+        ));
+        assert!(matches!(
+            check(&signed, manifest.id, manifest.expires),
+            Err(ManifestError::Expired { .. })
+        ));
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_before_it_is_parsed() {
+        let manifest = manifest();
+        let mut signed = signed(&manifest);
+        let announced = Announced {
+            id: manifest.id,
+            manifest: Sha256Digest::of(&signed.bytes),
+        };
+        signed.bytes[10] ^= 1;
+        let keys = [signed.key.clone()];
+        let result =
+            VerifiedManifest::verify(&signed.bytes, &signed.signature, announced, &keys, NOW);
+        assert!(matches!(result, Err(ManifestError::NotAnnounced { .. })));
+        assert!(matches!(
+            check(&signed, manifest.id, NOW),
+            Err(ManifestError::Signature(SignatureError::Mismatch))
+        ));
+    }
+
+    #[test]
+    fn unknown_fields_and_schemas_are_refused() {
+        let json = serde_json::to_string(&manifest()).unwrap();
+        for (from, to) in [
+            ("{\"schema\":1", "{\"schema\":2"),
+            ("{\"schema\":1", "{\"schema\":1,\"only_on_tuesdays\":true"),
+            ("\"format\":\"tar.gz\"", "\"format\":\"tar.gz\",\"x\":1"),
+            ("\"bytes\":2500", "\"bytes\":1024"),
+            ("\"bytes\":2500", "\"bytes\":0"),
+            (
+                "\"type\":\"launch\"",
+                "\"type\":\"launch\",\"folder\":\"/x\"",
+            ),
+        ] {
+            assert!(json.contains(from), "{from}");
+            assert!(
+                serde_json::from_str::<Manifest>(&json.replacen(from, to, 1)).is_err(),
+                "{to}"
+            );
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Signatures in minisign format (Ed25519), so that the standard tool can check them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A public key whose signatures are trusted, in the base64 form of a `minisign.pub` file.
+#[derive(Clone, PartialEq)]
+pub struct PublicKey(minisign_verify::PublicKey, String);
+
+/// Text that is not a minisign public key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a minisign public key: 56 characters of base64 that start with RW")]
+pub struct PublicKeyError {
+    given: String,
+}
+
+/// Why a signature does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    #[error("the signature file does not read as a minisign signature")]
+    Malformed,
+    #[error("no trusted key made the signature")]
+    UntrustedKey,
+    #[error("the signature does not match the document")]
+    Mismatch,
+    #[error("there is no trusted key to check the signature with")]
+    NoKeys,
+}
+
+/// The largest signature file that is read, in bytes.
+pub const MAX_SIGNATURE_BYTES: usize = 4096;
+
+/// Checks a detached signature over `document` against the keys, any of which may have made it.
+///
+/// Only prehashed signatures count, which is what minisign has written since 2022.
+pub fn verify(document: &[u8], signature: &str, keys: &[PublicKey]) -> Result<(), SignatureError> {
+    if keys.is_empty() {
+        return Err(SignatureError::NoKeys);
+    }
+    if signature.len() > MAX_SIGNATURE_BYTES {
+        return Err(SignatureError::Malformed);
+    }
+    let signature =
+        minisign_verify::Signature::decode(signature).map_err(|_| SignatureError::Malformed)?;
+    let mut error = SignatureError::UntrustedKey;
+    for PublicKey(key, _) in keys {
+        match key.verify(document, &signature, false) {
+            Ok(()) => return Ok(()),
+            Err(minisign_verify::Error::UnexpectedKeyId) => {}
+            Err(_) => error = SignatureError::Mismatch,
+        }
+    }
+    Err(error)
+}
+
+impl FromStr for PublicKey {
+    type Err = PublicKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        minisign_verify::PublicKey::from_base64(text)
+            .map(|key| Self(key, text.to_owned()))
+            .map_err(|_| PublicKeyError {
+                given: text.chars().take(80).collect(),
+            })
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl Eq for PublicKey {}
+
+crate::text_form::text_form!(PublicKey, "PublicKey", "^RW[A-Za-z0-9+/]{54}$");
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use minisign::KeyPair;
+
+    use super::*;
+
+    fn key() -> (KeyPair, PublicKey) {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let public = pair.pk.to_base64().parse().unwrap();
+        (pair, public)
+    }
+
+    fn sign(pair: &KeyPair, document: &[u8]) -> String {
+        minisign::sign(None, &pair.sk, Cursor::new(document), None, None)
+            .unwrap()
+            .into_string()
+    }
+
+    #[test]
+    fn any_trusted_key_may_have_signed() {
+        let ((pair, public), (_, other)) = (key(), key());
+        let signature = sign(&pair, b"document");
+        assert_eq!(
+            verify(b"document", &signature, &[other.clone(), public.clone()]),
+            Ok(())
+        );
+        assert_eq!(
+            verify(b"document", &signature, &[other]),
+            Err(SignatureError::UntrustedKey)
+        );
+        assert_eq!(
+            verify(b"document", &signature, &[]),
+            Err(SignatureError::NoKeys)
+        );
+        assert_eq!(
+            verify(b"Document", &signature, &[public]),
+            Err(SignatureError::Mismatch)
+        );
+    }
+
+    #[test]
+    fn every_flipped_character_of_a_signature_is_refused() {
+        let (pair, public) = key();
+        let signature = sign(&pair, b"document");
+        let keys = [public];
+        let start = signature.find('\n').unwrap() + 1;
+        for at in start..signature.trim_end().len() {
+            let mut bytes = signature.clone().into_bytes();
+            bytes[at] ^= 1;
+            if let Ok(text) = String::from_utf8(bytes) {
+                assert!(verify(b"document", &text, &keys).is_err(), "byte {at}");
+            }
+        }
+    }
+}
