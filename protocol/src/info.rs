@@ -1,1 +1,289 @@
+//! `info`: the XML document that tells a stock agent what a package is (protocol reference §4.1).
+//!
+//! [`Info`] is what Packcast writes and the only form of it that Packcast reads back;
+//! [`StockInfo`] is what any OCS console writes.
 
+mod document;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use crate::action::Action;
+use crate::digest::{Md5Digest, Sha256Digest};
+use crate::location::Location;
+use crate::package::PackageId;
+use crate::priority::Priority;
+
+/// The longest `info` that is written or read.
+///
+/// A stock Unix agent parses the `info` of every queued package again in each period.
+pub const MAX_INFO_BYTES: usize = 16 * 1024;
+
+/// What `info` says of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoArchive {
+    pub fragments: NonZeroU32,
+    pub md5: Md5Digest,
+}
+
+/// How a stock agent fetches fragments; `info` itself always comes over HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentScheme {
+    Http,
+    Https,
+}
+
+/// What the `info` of any OCS console says about deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockInfo {
+    pub id: PackageId,
+    pub priority: Priority,
+    pub action: Action<InfoArchive>,
+    pub scheme: FragmentScheme,
+}
+
+/// The `info` of a package that Packcast published at one location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub id: PackageId,
+    pub priority: Priority,
+    pub action: Action<InfoArchive>,
+    /// Overrides what a check-in announced, on Unix agents (protocol reference §0 rule 12).
+    pub pack_loc: Location,
+    /// The digest of the package's manifest; stock agents ignore it.
+    pub manifest: Sha256Digest,
+}
+
+/// A document that is not an `info`, or cannot become one.
+#[derive(Debug, thiserror::Error)]
+pub enum InfoError {
+    #[error(
+        "info has {bytes} bytes, and at most {MAX_INFO_BYTES} are allowed: put long commands in a script inside the archive"
+    )]
+    TooLarge { bytes: usize },
+    #[error("info is not UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    #[error("info is not well-formed XML")]
+    Malformed(#[source] quick_xml::Error),
+    #[error(
+        "info must be one empty DOWNLOAD element after an optional XML 1.0 declaration in UTF-8, and has {found}"
+    )]
+    Construct { found: &'static str },
+    #[error("info has no attribute {attribute}")]
+    Missing { attribute: &'static str },
+    #[error("attribute {attribute} of info is invalid")]
+    Invalid {
+        attribute: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("attribute {attribute} of info has the unsupported value {given:?}")]
+    Unsupported { attribute: String, given: String },
+    #[error("attribute {attribute} is none that Packcast writes in info")]
+    Unknown { attribute: String },
+    #[error("info has FRAGS=\"0\", and {action} needs an archive")]
+    NoArchive { action: &'static str },
+}
+
+type Attributes = BTreeMap<String, String>;
+
+impl Info {
+    /// Writes the document, with every attribute that some agent expects.
+    ///
+    /// The order is that of the reference's example: Android agents search for `ID` and
+    /// `DIGEST` as substrings.
+    ///
+    /// # Errors
+    /// [`InfoError::TooLarge`], when escaping has made the document longer than
+    /// [`MAX_INFO_BYTES`].
+    pub fn to_xml(&self) -> Result<String, InfoError> {
+        let xml = document::write(&self.attributes());
+        if xml.len() > MAX_INFO_BYTES {
+            return Err(InfoError::TooLarge { bytes: xml.len() });
+        }
+        Ok(xml)
+    }
+
+    /// Reads a document that says exactly what [`Info::to_xml`] would write.
+    ///
+    /// Only the order of attributes and the space between them are free.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
+        let attributes = document::read(bytes)?;
+        let StockInfo {
+            id,
+            priority,
+            action,
+            ..
+        } = StockInfo::from_attributes(&attributes)?;
+        let pack_loc = parsed(&attributes, "PACK_LOC")?;
+        let manifest = parsed(&attributes, "PACKCAST_MANIFEST")?;
+        let info = Self {
+            id,
+            priority,
+            action,
+            pack_loc,
+            manifest,
+        };
+        info.must_write(attributes)?;
+        Ok(info)
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, String)> {
+        let archive = self.action.archive();
+        let fragments = archive.map_or(0, |archive| archive.fragments.get());
+        let digest = archive.map(|archive| archive.md5.to_string());
+        let [command, name, path] = command_name_path(&self.action);
+        vec![
+            ("ID", self.id.to_string()),
+            ("PRI", self.priority.to_string()),
+            ("ACT", self.action.name().to_owned()),
+            ("DIGEST", digest.unwrap_or_default()),
+            ("PROTO", "HTTPS".to_owned()),
+            ("FRAGS", fragments.to_string()),
+            ("DIGEST_ALGO", "MD5".to_owned()),
+            ("DIGEST_ENCODE", "Hexa".to_owned()),
+            ("COMMAND", command),
+            ("NAME", name),
+            ("PATH", path),
+            ("PACK_LOC", self.pack_loc.to_string()),
+            ("NOTIFY_USER", "0".to_owned()),
+            ("NOTIFY_TEXT", String::new()),
+            ("NOTIFY_COUNTDOWN", String::new()),
+            ("NOTIFY_CAN_ABORT", "0".to_owned()),
+            ("NOTIFY_CAN_DELAY", "0".to_owned()),
+            ("NEED_DONE_ACTION", "0".to_owned()),
+            ("NEED_DONE_ACTION_TEXT", String::new()),
+            ("GARDEFOU", "rien".to_owned()),
+            ("PACKCAST_MANIFEST", self.manifest.to_string()),
+        ]
+    }
+
+    fn must_write(&self, mut found: Attributes) -> Result<(), InfoError> {
+        for (attribute, expected) in self.attributes() {
+            let given = found
+                .remove(attribute)
+                .ok_or(InfoError::Missing { attribute })?;
+            if given != expected {
+                return Err(InfoError::Unsupported {
+                    attribute: attribute.to_owned(),
+                    given: shown(&given),
+                });
+            }
+        }
+        match found.pop_first() {
+            Some((attribute, _)) => Err(InfoError::Unknown {
+                attribute: shown(&attribute),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn command_name_path(action: &Action<InfoArchive>) -> [String; 3] {
+    let none = String::new;
+    match action {
+        Action::Execute { command, .. } => [command.to_string(), none(), none()],
+        Action::Launch { command, .. } => [none(), command.to_string(), none()],
+        Action::Store { folder, .. } => [none(), none(), folder.to_string()],
+    }
+}
+
+impl StockInfo {
+    /// Reads the `info` of any OCS console; attributes that it has no use for may be there.
+    ///
+    /// # Errors
+    /// Among others, the digests other than MD5 in hexadecimal that old consoles could
+    /// write: agents do not agree on them (protocol reference §0 rule 11).
+    pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
+        Self::from_attributes(&document::read(bytes)?)
+    }
+
+    fn from_attributes(attributes: &Attributes) -> Result<Self, InfoError> {
+        Ok(Self {
+            id: parsed(attributes, "ID")?,
+            priority: parsed(attributes, "PRI")?,
+            action: action(attributes)?,
+            scheme: match text(attributes, "PROTO")? {
+                proto if proto.eq_ignore_ascii_case("HTTPS") => FragmentScheme::Https,
+                proto if proto.eq_ignore_ascii_case("HTTP") => FragmentScheme::Http,
+                other => return Err(unsupported("PROTO", other)),
+            },
+        })
+    }
+}
+
+fn action(attributes: &Attributes) -> Result<Action<InfoArchive>, InfoError> {
+    let archive = archive(attributes)?;
+    let needed = |action| archive.ok_or(InfoError::NoArchive { action });
+    Ok(match text(attributes, "ACT")? {
+        "LAUNCH" => Action::Launch {
+            archive: needed("LAUNCH")?,
+            command: parsed(attributes, "NAME")?,
+        },
+        "EXECUTE" => Action::Execute {
+            archive,
+            command: parsed(attributes, "COMMAND")?,
+        },
+        "STORE" => Action::Store {
+            archive: needed("STORE")?,
+            folder: parsed(attributes, "PATH")?,
+        },
+        other => return Err(unsupported("ACT", other)),
+    })
+}
+
+fn archive(attributes: &Attributes) -> Result<Option<InfoArchive>, InfoError> {
+    let Some(fragments) = NonZeroU32::new(fragment_count(attributes)?) else {
+        return Ok(None);
+    };
+    let algorithm = text(attributes, "DIGEST_ALGO")?;
+    if algorithm != "MD5" {
+        return Err(unsupported("DIGEST_ALGO", algorithm));
+    }
+    let encoding = text(attributes, "DIGEST_ENCODE")?;
+    if !encoding.eq_ignore_ascii_case("Hexa") {
+        return Err(unsupported("DIGEST_ENCODE", encoding));
+    }
+    Ok(Some(InfoArchive {
+        fragments,
+        md5: parsed(attributes, "DIGEST")?,
+    }))
+}
+
+fn fragment_count(attributes: &Attributes) -> Result<u32, InfoError> {
+    let count = text(attributes, "FRAGS")?;
+    if count.starts_with('+') {
+        return Err(unsupported("FRAGS", count));
+    }
+    parsed(attributes, "FRAGS")
+}
+
+fn text<'a>(attributes: &'a Attributes, attribute: &'static str) -> Result<&'a str, InfoError> {
+    attributes
+        .get(attribute)
+        .map(String::as_str)
+        .ok_or(InfoError::Missing { attribute })
+}
+
+fn parsed<T>(attributes: &Attributes, attribute: &'static str) -> Result<T, InfoError>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text(attributes, attribute)?
+        .parse()
+        .map_err(|error: T::Err| InfoError::Invalid {
+            attribute,
+            source: error.into(),
+        })
+}
+
+fn unsupported(attribute: &str, given: &str) -> InfoError {
+    InfoError::Unsupported {
+        attribute: attribute.to_owned(),
+        given: shown(given),
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}

@@ -24,7 +24,7 @@ pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, Prog
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};
 pub use fragment::{FragmentNumber, FragmentSize};
-pub use location::{Location, LocationName};
+pub use location::{Location, LocationName, ObjectPath};
 pub use manifest::{Archive, Manifest, VerifiedManifest};
 pub use package::{PackageId, PackageName, PackageRef, PackageVersion};
 pub use priority::Priority;

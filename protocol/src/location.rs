@@ -8,7 +8,7 @@ use crate::text_form::text_form;
 /// A place that serves published objects: `host[:port][/path]`, always over HTTPS.
 ///
 /// Without a scheme, as stock agents put `https://` before it themselves, and without a
-/// query, as they append to it (protocol reference §2.4, §4.4). At most 200 characters of
+/// query, as they append to it (protocol reference §2.4, §4.4). At most 334 characters of
 /// `A-Z a-z 0-9 . _ - / :`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(String);
@@ -25,18 +25,19 @@ pub enum LocationError {
     #[error("location {given:?} has a port that is not a number from 1 to 65535")]
     Port { given: String },
     #[error(
-        "location {given:?} may only hold letters, digits and . _ - / : and at most 200 of them"
+        "location {given:?} may only hold letters, digits and . _ - / : and at most 334 of them"
     )]
     Characters { given: String },
 }
 
 impl Location {
-    /// Returns the location one or more path segments below this one.
-    ///
-    /// # Errors
-    /// The result must be a location itself.
-    pub fn join(&self, path: &str) -> Result<Self, LocationError> {
-        format!("{}/{path}", self.0).parse()
+    /// Room for 200 characters of an operator's, an object path and a location's name.
+    const MAX_BYTES: usize = 200 + 1 + 100 + 1 + 32;
+
+    /// Returns the location below this one.
+    #[must_use]
+    pub fn join(&self, path: &ObjectPath) -> Self {
+        Self(format!("{}/{path}", self.0))
     }
 
     /// Returns the HTTPS address of something below this location.
@@ -58,7 +59,7 @@ impl FromStr for Location {
             return Err(LocationError::Scheme { given: given() });
         }
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
-        if text.len() > 200 || !text.bytes().all(allowed) {
+        if text.len() > Self::MAX_BYTES || !text.bytes().all(allowed) {
             return Err(LocationError::Characters { given: given() });
         }
         let (authority, path) = text
@@ -95,6 +96,60 @@ text_form!(
     Location,
     "Location",
     "^[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*$"
+);
+
+/// A relative path under a location: segments of `A-Z a-z 0-9 . _ -`, at most 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectPath(String);
+
+/// Text that is not a relative path of plain segments.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{given:?} is not a path such as d or pub/packcast: letters, digits and . _ - between single slashes"
+)]
+pub struct ObjectPathError {
+    given: String,
+}
+
+impl ObjectPath {
+    /// Returns the path one segment below this one.
+    pub fn join(&self, segment: &str) -> Result<Self, ObjectPathError> {
+        format!("{}/{segment}", self.0).parse()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ObjectPath {
+    type Err = ObjectPathError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let segment = |segment: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(allowed)
+        };
+        if text.len() <= 100 && text.split('/').all(segment) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ObjectPathError {
+                given: text.chars().take(80).collect(),
+            })
+        }
+    }
+}
+
+impl fmt::Display for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_form!(
+    ObjectPath,
+    "ObjectPath",
+    "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
 );
 
 /// What an operator calls a location: 1 to 32 lower-case letters, digits and `-`.

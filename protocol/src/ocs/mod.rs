@@ -1,1 +1,17 @@
+//! The dialect of stock OCS agents: XML in a compressed envelope, posted to one address.
+//!
+//! ```text
+//! body ── envelope::open ──▶ XML ── Request::parse ──▶ Request
+//! body ◀─ envelope::seal ─── XML ◀─ PrologReply::to_xml, INVENTORY_REPLY, DOWNLOAD_REPLY
+//! ```
 
+pub mod envelope;
+mod fields;
+pub mod reply;
+pub mod request;
+
+pub use envelope::{Coding, EnvelopeError};
+pub use reply::{
+    Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
+};
+pub use request::{Inventory, Query, Request, RequestError};
