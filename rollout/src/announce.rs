@@ -115,7 +115,7 @@ mod tests {
 
     fn told(tasks: &[OpenTask], packages: &[PackageRecord], strict: bool) -> Vec<u32> {
         let find = |id| packages.iter().find(|package| package.id == id);
-        announce(tasks, find, strict, NOW)
+        announce(tasks, find, Rules { strict, stock: false }, NOW)
             .told
             .iter()
             .map(|pick| pick.task.package.get() % 100)
