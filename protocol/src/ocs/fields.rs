@@ -249,18 +249,16 @@ impl Walk {
     }
 
     fn reference(&mut self, reference: &BytesRef<'_>) -> Result<(), RequestError> {
-        match reference
+        if let Some(character) = reference
             .resolve_char_ref()
             .map_err(RequestError::Malformed)?
         {
-            Some(character) => self.text(character.encode_utf8(&mut [0; 4])),
-            None => {
-                let unknown = || RequestError::Entity {
-                    name: plain(reference, 64),
-                };
-                self.text(resolve_predefined_entity(reference).ok_or_else(unknown)?)
-            }
+            return self.text(character.encode_utf8(&mut [0; 4]));
         }
+        let unknown = || RequestError::Entity {
+            name: plain(reference, 64),
+        };
+        self.text(resolve_predefined_entity(reference).ok_or_else(unknown)?)
     }
 
     fn finish(self) -> Result<Fields, RequestError> {

@@ -236,10 +236,9 @@ mod tests {
 
     #[test]
     fn history_is_sorted_unique_and_bounded() {
-        let packages: String = (0..=Inventory::MAX_HISTORY)
-            .rev()
-            .map(|n| format!("<PACKAGE ID=\"{}\"/>", 1_000_000_000 + n))
-            .collect();
+        let package = |n| format!("<PACKAGE ID=\"{}\"/>", 1_000_000_000 + n);
+        let packages: Vec<String> = (0..=Inventory::MAX_HISTORY).rev().map(package).collect();
+        let packages = packages.concat();
         let content = format!(
             "<DOWNLOAD><HISTORY>{packages}<PACKAGE ID=\"1000000005\"/><PACKAGE ID=\"x\"/><PACKAGE><ID>2000000000</ID></PACKAGE></HISTORY></DOWNLOAD>"
         );
@@ -368,7 +367,8 @@ mod tests {
             format!("<REQUEST {fields}>{}", "<A>".repeat(100_000)),
             RequestError::Deep
         );
-        let attributes: String = (0..1000).map(|n| format!(" a{n}=''")).collect();
+        let attributes: Vec<String> = (0..1000).map(|n| format!(" a{n}=''")).collect();
+        let attributes = attributes.concat();
         check!(
             format!("<REQUEST {fields}><A{attributes}/></REQUEST>"),
             RequestError::ManyAttributes

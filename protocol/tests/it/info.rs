@@ -1,0 +1,471 @@
+//! `info` on the wire.
+
+use std::num::NonZeroU32;
+
+use packcast_protocol::info::{
+    FragmentScheme, Info, InfoArchive, InfoError, MAX_INFO_BYTES, StockInfo,
+};
+use packcast_protocol::{Action, Sha256Digest};
+use proptest::prelude::*;
+
+use crate::golden;
+
+fn archive(fragments: u32, md5: &str) -> InfoArchive {
+    InfoArchive {
+        fragments: NonZeroU32::new(fragments).expect("an archive has fragments"),
+        md5: md5.parse().expect("this is a digest"),
+    }
+}
+
+fn info(id: u32, priority: u8, action: Action<InfoArchive>, pack_loc: &str) -> Info {
+    Info {
+        id: id.try_into().expect("this is a package id"),
+        priority: priority.try_into().expect("this is a priority"),
+        action,
+        pack_loc: pack_loc.parse().expect("this is a location"),
+        manifest: Sha256Digest::of(b""),
+    }
+}
+
+fn execute() -> Info {
+    let command = "echo \"Größe: 5 < 7 && 8 > 7\"\nprintf '%s\\t\t日本語' &amp;\r\nexit 0";
+    let action = Action::Execute {
+        archive: None,
+        command: command.parse().expect("this is a command"),
+    };
+    info(1_770_000_001, 0, action, "cdn.example.net/ocs")
+}
+
+fn launch() -> Info {
+    let command = "übersetzer.sh --title=\"a & b\" --sign='<>' one\ntwo"
+        .parse()
+        .expect("this is a command");
+    let action = Action::Launch {
+        archive: archive(3, "0123456789abcdef0123456789abcdef"),
+        command,
+    };
+    info(1_770_000_002, 5, action, "cdn.example.net:8443/ocs/x7k2")
+}
+
+fn store() -> Info {
+    let folder = "C:\\Programme\\Müller & Söhne\\'Daten'"
+        .parse()
+        .expect("this is a folder");
+    let action = Action::Store {
+        archive: archive(1, "d41d8cd98f00b204e9800998ecf8427e"),
+        folder,
+    };
+    info(1_770_000_003, 10, action, "10.0.0.7/mirror")
+}
+
+#[test]
+fn documents_are_written_and_read_as_the_golden_ones() {
+    for (name, info) in [
+        ("info-execute", execute()),
+        ("info-launch", launch()),
+        ("info-store", store()),
+    ] {
+        let golden = golden::text(&format!("{name}.xml"));
+        assert_eq!(info.to_xml().expect(name), golden, "{name}");
+        assert_eq!(Info::parse(golden.as_bytes()).expect(name), info);
+        let stock = StockInfo::parse(golden.as_bytes()).expect(name);
+        let Info {
+            id,
+            priority,
+            action,
+            ..
+        } = info;
+        assert_eq!(
+            stock,
+            StockInfo {
+                id,
+                priority,
+                action,
+                scheme: FragmentScheme::Https
+            }
+        );
+    }
+}
+
+#[test]
+fn recorded_documents_are_read() {
+    let check = |stem: &str, id: u32, action: Action<InfoArchive>| {
+        let stock =
+            StockInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.body"))).expect(stem);
+        let Info {
+            id,
+            priority,
+            action,
+            ..
+        } = info(id, 5, action, "cdn");
+        assert_eq!(
+            stock,
+            StockInfo {
+                id,
+                priority,
+                action,
+                scheme: FragmentScheme::Http
+            },
+            "{stem}"
+        );
+    };
+    let command = "sh ./run.sh arg1".parse().expect("this is a command");
+    let fragment = archive(1, "f48c9d1310a6fa556de67b6b5200e279");
+    check(
+        "05-get-info-EXECUTE-1795327755",
+        1_795_327_755,
+        Action::Execute {
+            archive: Some(fragment),
+            command,
+        },
+    );
+    let command = "install.sh -q --opt".parse().expect("this is a command");
+    let fragment = archive(1, "7b882e44ed490ffeb83642d6746728e3");
+    check(
+        "05-get-info-LAUNCH-1795327756",
+        1_795_327_756,
+        Action::Launch {
+            archive: fragment,
+            command,
+        },
+    );
+    let folder = "/opt/kiosks/agent/stored/a/b"
+        .parse()
+        .expect("this is a folder");
+    let fragments = archive(3, "929509429833c3c95e0f597df0763ea0");
+    check(
+        "05-get-info-STORE-1795327754",
+        1_795_327_754,
+        Action::Store {
+            archive: fragments,
+            folder,
+        },
+    );
+}
+
+#[test]
+fn escaping_cannot_make_a_document_too_long() {
+    let command = |text: String| Action::Execute {
+        archive: None,
+        command: text.parse().expect("this is a command"),
+    };
+    assert!(
+        info(1_770_000_001, 0, command("x".repeat(4096)), "cdn")
+            .to_xml()
+            .is_ok()
+    );
+    let error = info(1_770_000_001, 0, command("\"".repeat(4096)), "cdn").to_xml();
+    assert!(matches!(error, Err(InfoError::TooLarge { bytes }) if bytes > MAX_INFO_BYTES));
+}
+
+/// Replaces one piece of a good document, and names the error that this leads to.
+macro_rules! refused {
+    ($reader:ident, $from:expr, $to:expr, $error:pat) => {
+        let good = golden::text("info-launch.xml");
+        assert!(good.contains($from), "{} is not in the document", $from);
+        let result = $reader::parse(good.replacen($from, $to, 1).as_bytes());
+        assert!(
+            matches!(result, Err($error)),
+            "{} → {:.100} gave {result:?}",
+            $from,
+            $to
+        );
+    };
+}
+
+#[test]
+fn what_is_not_one_element_is_refused() {
+    refused!(
+        StockInfo,
+        "<DOWNLOAD",
+        "<!DOCTYPE DOWNLOAD><DOWNLOAD",
+        InfoError::Construct { found: "a DOCTYPE" }
+    );
+    refused!(
+        StockInfo,
+        "<DOWNLOAD",
+        "<?php?><DOWNLOAD",
+        InfoError::Construct { .. }
+    );
+    refused!(
+        StockInfo,
+        "<DOWNLOAD",
+        "<!-- c --><DOWNLOAD",
+        InfoError::Construct { .. }
+    );
+    refused!(
+        StockInfo,
+        "<DOWNLOAD",
+        "x<DOWNLOAD",
+        InfoError::Construct { .. }
+    );
+    refused!(
+        StockInfo,
+        "<DOWNLOAD",
+        "<INFO",
+        InfoError::Construct {
+            found: "another root element"
+        }
+    );
+    refused!(
+        StockInfo,
+        "/>",
+        "/><DOWNLOAD/>",
+        InfoError::Construct { .. }
+    );
+    refused!(
+        StockInfo,
+        "/>",
+        "/>x",
+        InfoError::Construct { found: "text" }
+    );
+    refused!(
+        StockInfo,
+        "/>",
+        "><A/></DOWNLOAD>",
+        InfoError::Construct { .. }
+    );
+    refused!(
+        StockInfo,
+        "/>",
+        ">text</DOWNLOAD>",
+        InfoError::Construct { .. }
+    );
+    refused!(StockInfo, "/>", ">", InfoError::Construct { .. });
+    refused!(StockInfo, "/>", "", InfoError::Malformed(_));
+    refused!(
+        StockInfo,
+        "\"1.0\"",
+        "\"1.1\"",
+        InfoError::Construct {
+            found: "another version of XML"
+        }
+    );
+    refused!(
+        StockInfo,
+        "UTF-8",
+        "ISO-8859-1",
+        InfoError::Construct {
+            found: "another encoding"
+        }
+    );
+    refused!(
+        StockInfo,
+        "PRI=",
+        "ID=\"1770000002\" PRI=",
+        InfoError::Malformed(_)
+    );
+    refused!(StockInfo, "&amp;", "&", InfoError::Malformed(_));
+    refused!(StockInfo, "&amp;", "&bomb;", InfoError::Malformed(_));
+    refused!(StockInfo, "&lt;", "<", InfoError::Construct { .. });
+    refused!(
+        StockInfo,
+        "/>",
+        &" ".repeat(MAX_INFO_BYTES),
+        InfoError::TooLarge { .. }
+    );
+    assert!(matches!(
+        StockInfo::parse(b"<DOWNLOAD ID=\"\xFF\"/>"),
+        Err(InfoError::NotUtf8(_))
+    ));
+    assert!(StockInfo::parse(b"").is_err());
+}
+
+#[test]
+fn bad_values_are_refused_by_name() {
+    refused!(
+        StockInfo,
+        "ID=\"1770000002\" ",
+        "",
+        InfoError::Missing { attribute: "ID" }
+    );
+    refused!(
+        StockInfo,
+        "1770000002",
+        "1",
+        InfoError::Invalid {
+            attribute: "ID",
+            ..
+        }
+    );
+    refused!(
+        StockInfo,
+        "PRI=\"5\"",
+        "PRI=\"11\"",
+        InfoError::Invalid {
+            attribute: "PRI",
+            ..
+        }
+    );
+    refused!(StockInfo, "LAUNCH", "launch", InfoError::Unsupported { .. });
+    refused!(StockInfo, "HTTPS", "FTP", InfoError::Unsupported { .. });
+    refused!(
+        StockInfo,
+        "\"MD5\"",
+        "\"SHA1\"",
+        InfoError::Unsupported { .. }
+    );
+    refused!(StockInfo, "Hexa", "Base64", InfoError::Unsupported { .. });
+    refused!(
+        StockInfo,
+        "0123456789abcdef",
+        "0123456789ABCDEF",
+        InfoError::Invalid {
+            attribute: "DIGEST",
+            ..
+        }
+    );
+    refused!(
+        StockInfo,
+        "FRAGS=\"3\"",
+        "FRAGS=\"-1\"",
+        InfoError::Invalid {
+            attribute: "FRAGS",
+            ..
+        }
+    );
+    refused!(
+        StockInfo,
+        "FRAGS=\"3\"",
+        "FRAGS=\"+3\"",
+        InfoError::Unsupported { .. }
+    );
+    refused!(
+        StockInfo,
+        "FRAGS=\"3\"",
+        "FRAGS=\"\"",
+        InfoError::Invalid {
+            attribute: "FRAGS",
+            ..
+        }
+    );
+    refused!(
+        StockInfo,
+        "FRAGS=\"3\"",
+        "FRAGS=\"0\"",
+        InfoError::NoArchive { action: "LAUNCH" }
+    );
+    refused!(
+        StockInfo,
+        "übersetzer.sh",
+        "bin/run.sh",
+        InfoError::Invalid {
+            attribute: "NAME",
+            ..
+        }
+    );
+    refused!(
+        StockInfo,
+        "übersetzer.sh",
+        "a&#1;",
+        InfoError::Invalid {
+            attribute: "NAME",
+            ..
+        }
+    );
+}
+
+#[test]
+fn ours_is_read_only_as_it_would_be_written() {
+    refused!(
+        Info,
+        "PACK_LOC=\"cdn.example.net:8443/ocs/x7k2\" ",
+        "",
+        InfoError::Missing {
+            attribute: "PACK_LOC"
+        }
+    );
+    refused!(
+        Info,
+        "cdn.example.net",
+        "https://cdn",
+        InfoError::Invalid {
+            attribute: "PACK_LOC",
+            ..
+        }
+    );
+    refused!(
+        Info,
+        "e3b0",
+        "",
+        InfoError::Invalid {
+            attribute: "PACKCAST_MANIFEST",
+            ..
+        }
+    );
+    refused!(
+        Info,
+        "GARDEFOU",
+        "POSTCMD=\"REBOOT\" GARDEFOU",
+        InfoError::Unknown { .. }
+    );
+    refused!(
+        Info,
+        " NOTIFY_TEXT=\"\"",
+        "",
+        InfoError::Missing {
+            attribute: "NOTIFY_TEXT"
+        }
+    );
+    refused!(Info, "HTTPS", "HTTP", InfoError::Unsupported { .. });
+    refused!(
+        Info,
+        "COMMAND=\"\"",
+        "COMMAND=\"x\"",
+        InfoError::Unsupported { .. }
+    );
+    refused!(
+        Info,
+        "FRAGS=\"3\"",
+        "FRAGS=\"03\"",
+        InfoError::Unsupported { .. }
+    );
+    let good = golden::text("info-launch.xml");
+    let moved = good
+        .replace(" PRI=\"5\"", "")
+        .replace("/>", "\n PRI='5' ></DOWNLOAD>");
+    assert_eq!(
+        Info::parse(moved.as_bytes()).expect("order and space are free"),
+        launch()
+    );
+    let stock = good.replace("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU");
+    assert!(StockInfo::parse(stock.as_bytes()).is_ok());
+}
+
+fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
+    let archive = (1..=u32::MAX, any::<[u8; 16]>()).prop_map(|(fragments, md5)| InfoArchive {
+        fragments: NonZeroU32::new(fragments).expect("the range starts at 1"),
+        md5: packcast_protocol::Md5Digest::from_bytes(md5),
+    });
+    let command = "[\\PC\n\r\t]{1,200}".prop_filter_map("a command", |text| text.parse().ok());
+    let program = "[\\PC\n\r\t]{1,200}".prop_filter_map("a program", |text| text.parse().ok());
+    let folder = "/\\PC{0,100}".prop_filter_map("a folder", |text| text.parse().ok());
+    prop_oneof![
+        (prop::option::of(archive.clone()), command)
+            .prop_map(|(archive, command)| Action::Execute { archive, command }),
+        (archive.clone(), program)
+            .prop_map(|(archive, command)| Action::Launch { archive, command }),
+        (archive, folder).prop_map(|(archive, folder)| Action::Store { archive, folder }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        action in actions(),
+        id in 1_000_000_000_u32..=0x7FFF_FFFF,
+        priority in 0_u8..=10,
+        pack_loc in "[a-z]{1,9}(\\.[a-z]{1,5}){0,3}(:[1-9][0-9]{1,3})?(/[a-z0-9_]{1,8}){0,3}",
+    ) {
+        let info = info(id, priority, action, &pack_loc);
+        prop_assert_eq!(Info::parse(info.to_xml().expect("it is short").as_bytes()).expect("it was written"), info);
+    }
+
+    #[test]
+    fn parsing_never_panics(bytes in any::<Vec<u8>>(), at in 0_usize..600, piece in "\\PC{0,4}|&#x?[0-9a-f]{0,9};|[<>&\"'=/!?-]{1,4}") {
+        let _ = StockInfo::parse(&bytes);
+        let mut document = golden::text("info-launch.xml");
+        document.insert_str(document.floor_char_boundary(at), &piece);
+        let _ = Info::parse(document.as_bytes());
+    }
+}

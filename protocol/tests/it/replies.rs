@@ -1,0 +1,258 @@
+//! What a stock server answered, beside what Packcast answers for the same content.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU8, NonZeroU16};
+
+use packcast_protocol::info::{Info, StockInfo};
+use packcast_protocol::ocs::{
+    Coding, Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
+    envelope,
+};
+use packcast_protocol::{Location, PackageId, Sha256Digest};
+
+use crate::document::places;
+use crate::golden;
+
+/// A place where our document is not the recorded one, and the section that says why.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Difference {
+    exchange: &'static str,
+    place: String,
+    recorded: Option<String>,
+    ours: Option<String>,
+}
+
+fn differences(exchange: &'static str, recorded: &str, ours: &str) -> BTreeSet<Difference> {
+    let (recorded, ours) = (places(recorded), places(ours));
+    let all: BTreeSet<&String> = recorded.keys().chain(ours.keys()).collect();
+    all.into_iter()
+        .filter(|place| recorded.get(*place) != ours.get(*place))
+        .map(|place| Difference {
+            exchange,
+            place: place.clone(),
+            recorded: recorded.get(place).cloned(),
+            ours: ours.get(place).cloned(),
+        })
+        .collect()
+}
+
+fn listed() -> BTreeSet<Difference> {
+    LISTED
+        .iter()
+        .map(|(exchange, place, recorded, ours, _section)| Difference {
+            exchange,
+            place: (*place).to_owned(),
+            recorded: recorded.map(str::to_owned),
+            ours: ours.map(str::to_owned),
+        })
+        .collect()
+}
+
+const EXECUTE: &str = "05-get-info-EXECUTE-1795327755";
+const LAUNCH: &str = "05-get-info-LAUNCH-1795327756";
+const STORE: &str = "05-get-info-STORE-1795327754";
+const MANIFEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+type Listed = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+    &'static str,
+);
+
+/// Every difference there is: the exchange, the place, recorded, ours, the reference's section.
+///
+/// The replies to PROLOG, INVENTORY and DOWNLOAD have none.
+#[rustfmt::skip]
+const LISTED: &[Listed] = &[
+    (EXECUTE, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
+    (EXECUTE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always there, for Android"),
+    (EXECUTE, "DOWNLOAD@PATH", None, Some(""), "§4.1: always there, for Android"),
+    (EXECUTE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (EXECUTE, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
+    (LAUNCH, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
+    (LAUNCH, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always there, for Android"),
+    (LAUNCH, "DOWNLOAD@PATH", None, Some(""), "§4.1: always there, for Android"),
+    (LAUNCH, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (LAUNCH, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
+    (STORE, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
+    (STORE, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always there, for Android"),
+    (STORE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always there, for Android"),
+    (STORE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (STORE, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
+];
+
+fn conf(latency_s: (u16, u16)) -> Conf {
+    let seconds = |s| NonZeroU16::new(s).expect("tables hold latencies of at least a second");
+    Conf {
+        on: true,
+        frag_latency_s: seconds(latency_s.0),
+        cycle_latency_s: seconds(latency_s.1),
+        period_latency_s: 1,
+        period_length: PeriodLength::MIN,
+        timeout_days: seconds(30),
+        execution_timeout_min: seconds(120),
+    }
+}
+
+fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: &str) -> String {
+    let location = |text: &str| {
+        text.parse::<Location>()
+            .expect("the stock server announces locations")
+    };
+    let pack = |id| Pack {
+        id: PackageId::try_from(id).expect("recorded ids are package ids"),
+        info_loc: location(info_loc),
+        pack_loc: location(pack_loc),
+        force: false,
+    };
+    let prolog_freq_hours = NonZeroU8::new(24).expect("24 is not 0");
+    PrologReply {
+        prolog_freq_hours,
+        response: InventoryAsk::Send,
+        conf,
+        packs: ids.map(pack).collect(),
+    }
+    .to_xml()
+}
+
+fn info(stem: &str) -> String {
+    let stock = StockInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
+    let StockInfo {
+        id,
+        priority,
+        action,
+        ..
+    } = stock;
+    let pack_loc = "cdn.example.net/ocs".parse().expect("this is a location");
+    let info = Info {
+        id,
+        priority,
+        action,
+        pack_loc,
+        manifest: Sha256Digest::of(b""),
+    };
+    info.to_xml().expect("recorded packages are small")
+}
+
+/// Every recorded document, and ours for the same content.
+fn documents() -> Vec<(&'static str, String, String)> {
+    let reply = |stem: &'static str, ours: String| {
+        (
+            stem,
+            golden::text(&format!("captures/{stem}.resp.xml")),
+            ours,
+        )
+    };
+    let three = prolog(
+        conf((1, 1)),
+        1_795_327_754..=1_795_327_756,
+        "127.0.0.1:8443/download",
+        "127.0.0.1:8080/download",
+    );
+    let ten = prolog(
+        conf((10, 60)),
+        1_795_000_001..=1_795_000_010,
+        "deploy.example.org:443/download",
+        "deploy.example.org/download",
+    );
+    vec![
+        reply(
+            "01-prolog-new-device-no-packages",
+            prolog(conf((10, 60)), 0..0, "none", "none"),
+        ),
+        reply("03-prolog-three-packages", three),
+        reply(EXECUTE, info(EXECUTE)),
+        reply(LAUNCH, info(LAUNCH)),
+        reply(STORE, info(STORE)),
+        reply("09-inventory-trimmed", INVENTORY_REPLY.to_owned()),
+        (
+            "bench-prolog-reply-10packs",
+            golden::text("captures/bench-prolog-reply-10packs.xml"),
+            ten,
+        ),
+    ]
+}
+
+#[test]
+fn replies_differ_from_the_recorded_ones_only_as_listed() {
+    let documents = documents();
+    assert_eq!(
+        documents.len(),
+        golden::stems("captures", ".resp.xml").len() + 1,
+        "a recorded reply is not compared"
+    );
+    let found: BTreeSet<Difference> = documents
+        .iter()
+        .flat_map(|(exchange, recorded, ours)| differences(exchange, recorded, ours))
+        .collect();
+    let listed = listed();
+    let unlisted: Vec<&Difference> = found.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "not listed: {unlisted:#?}");
+    let gone: Vec<&Difference> = listed.difference(&found).collect();
+    assert!(gone.is_empty(), "listed, but no longer there: {gone:#?}");
+}
+
+#[test]
+fn a_listed_difference_has_its_section() {
+    assert!(LISTED.iter().all(|(.., section)| section.starts_with('§')));
+    assert_eq!(listed().len(), LISTED.len(), "one is listed twice");
+}
+
+#[test]
+fn reports_are_answered_with_an_empty_body_as_recorded() {
+    let reports = golden::stems("captures", ".resp.raw")
+        .into_iter()
+        .filter(|stem| stem.contains("-report-"));
+    let mut accepted = 0;
+    for stem in reports {
+        let (head, body) = golden::message(&format!("captures/{stem}.resp.raw"));
+        if head.starts_with("HTTP/1.1 200 ") {
+            assert_eq!(body, DOWNLOAD_REPLY, "{stem}");
+            accepted += 1;
+        }
+    }
+    assert_eq!(accepted, 13, "all but the one that was refused on purpose");
+}
+
+#[test]
+fn recorded_replies_are_complete_zlib_streams_as_ours_are() {
+    for (stem, xml) in [
+        ("captures/01-prolog-new-device-no-packages.resp", ".xml"),
+        ("captures/09-inventory-trimmed.resp", ".xml"),
+    ] {
+        let (coding, content) =
+            envelope::open(&golden::bytes(&format!("{stem}.body"))).expect(stem);
+        assert_eq!(coding, Coding::Zlib);
+        assert_eq!(content, golden::bytes(&format!("{stem}{xml}")), "{stem}");
+    }
+}
+
+#[test]
+fn a_reply_has_what_windows_agents_crash_without() {
+    for packs in [0..0, 1_795_000_001..1_795_000_002] {
+        let places = places(&prolog(conf((1, 1)), packs, "cdn", "cdn"));
+        assert_eq!(places["REPLY/OPTION/NAME"], "DOWNLOAD");
+        assert!(!places["REPLY/RESPONSE"].is_empty());
+        for value in [
+            "ON",
+            "FRAG_LATENCY",
+            "CYCLE_LATENCY",
+            "PERIOD_LATENCY",
+            "PERIOD_LENGTH",
+            "TIMEOUT",
+            "EXECUTION_TIMEOUT",
+        ] {
+            assert!(
+                !places[&format!("REPLY/OPTION/PARAM[CONF]@{value}")].is_empty(),
+                "{value}"
+            );
+        }
+        assert!(
+            !places
+                .keys()
+                .any(|place| place.contains("[CONF]@ID") || place.contains("[CONF]@INFO_LOC"))
+        );
+    }
+}
