@@ -1,27 +1,54 @@
 //! The check-in function: tells each device its packages, takes the results back.
+//!
+//! Every answer has the shape read → decide → commit: records are read, `packcast_rollout`
+//! decides, and only what was committed is said. The library knows neither Lambda nor a
+//! clock; the binary brings both.
 
+mod access;
+mod answer;
+mod json;
+mod ocs;
+mod packages;
+mod result;
 pub mod settings;
-
-pub use settings::Settings;
+mod tasks;
 
 use bytes::Bytes;
+use http::{Method, Request, Response};
 use packcast_protocol::UnixTime;
+use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
 use packcast_store::Records;
+
+use crate::packages::Packages;
+pub use crate::settings::{Settings, SettingsError};
 
 /// The handler of every request that devices make.
 #[derive(Debug)]
 pub struct CheckIn {
-    _records: Records,
-    _settings: Settings,
+    records: Records,
+    packages: Packages,
+    settings: Settings,
 }
 
 impl CheckIn {
     pub fn new(records: Records, settings: Settings) -> Self {
-        Self { _records: records, _settings: settings }
+        Self { records, packages: Packages::default(), settings }
     }
 
-    /// Answers one request at the time `now`.
-    pub async fn handle(&self, _request: http::Request<Bytes>, _now: UnixTime) -> http::Response<Bytes> {
-        http::Response::new(Bytes::new())
+    /// Answers one request.
+    ///
+    /// Our agents post JSON to two fixed paths; stock agents post to a path of their own
+    /// that ends in a token. Nothing else exists here, `GET …/deploy/label` included, which
+    /// a Windows agent asks for and must not find (protocol reference §0 rule 8).
+    pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+        if request.method() != Method::POST {
+            return answer::not_found();
+        }
+        match request.uri().path() {
+            CHECK_IN_PATH => json::check_in(self, &request, now).await,
+            REPORT_PATH => json::report(self, &request, now).await,
+            path if access::admits_stock_agent(&self.settings, path) => ocs::answer(self, &request, now).await,
+            _ => answer::not_found(),
+        }
     }
 }

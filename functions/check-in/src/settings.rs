@@ -1,6 +1,9 @@
 //! What the function is configured with.
 
 use packcast_protocol::Sha256Digest;
+use packcast_protocol::digest::DigestError;
+
+use crate::access::read_key;
 
 /// The settings of one target. Secrets are kept as digests where they are only compared.
 #[derive(Clone)]
@@ -17,6 +20,63 @@ pub struct Settings {
     pub strict: bool,
 }
 
+/// An environment variable that the function cannot start with.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    #[error("the environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
+    PassKey,
+    #[error("the environment variable {variable} is not a list of SHA-256 digests with commas between")]
+    Digests { variable: &'static str, source: DigestError },
+    #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
+    Interval(&'static str),
+    #[error("the environment variable {0} is neither true nor false")]
+    Switch(&'static str),
+}
+
+impl Settings {
+    pub const DEFAULT_INTERVAL_S: u32 = 3600;
+
+    /// Reads the settings from environment variables, which `variable` looks up.
+    ///
+    /// `PACKCAST_PASS_KEY`, `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
+    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let key = variable("PACKCAST_PASS_KEY").ok_or(SettingsError::Missing("PACKCAST_PASS_KEY"))?;
+        Ok(Self {
+            path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
+            enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
+            pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
+            check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
+            strict: switch(&variable, "PACKCAST_STRICT")?,
+        })
+    }
+}
+
+fn digests(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<Vec<Sha256Digest>, SettingsError> {
+    let text = variable(name).unwrap_or_default();
+    text.split(',')
+        .map(str::trim)
+        .filter(|digest| !digest.is_empty())
+        .map(|digest| digest.parse().map_err(|source| SettingsError::Digests { variable: name, source }))
+        .collect()
+}
+
+fn interval(variable: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<u32, SettingsError> {
+    let Some(text) = variable(name) else {
+        return Ok(Settings::DEFAULT_INTERVAL_S);
+    };
+    text.parse().ok().filter(|seconds| (60..=604_800).contains(seconds)).ok_or(SettingsError::Interval(name))
+}
+
+fn switch(variable: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, SettingsError> {
+    variable(name).map_or(Ok(false), |text| text.parse().map_err(|_| SettingsError::Switch(name)))
+}
+
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
@@ -25,5 +85,38 @@ impl std::fmt::Debug for Settings {
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("strict", &self.strict)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_environment(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn only_the_pass_key_has_no_default() {
+        let key = "0".repeat(64);
+        let settings = read(&[("PACKCAST_PASS_KEY", &key)]).unwrap();
+        assert!(settings.path_tokens.is_empty() && settings.enrolment_tokens.is_empty() && !settings.strict);
+        assert!(matches!(read(&[]), Err(SettingsError::Missing(_))));
+    }
+
+    #[test]
+    fn a_bad_value_is_named_and_not_shown() {
+        let key = "0".repeat(64);
+        for (name, value) in [
+            ("PACKCAST_PASS_KEY", "secret-secret"),
+            ("PACKCAST_PATH_TOKENS", "secret-secret"),
+            ("PACKCAST_CHECK_IN_INTERVAL_S", "0"),
+            ("PACKCAST_STRICT", "perhaps"),
+        ] {
+            let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)]).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains(value), "{error}");
+        }
     }
 }

@@ -1,0 +1,134 @@
+//! Who is let in, decided without a look at the records.
+
+use data_encoding::HEXLOWER;
+use packcast_protocol::api::{CheckInRequest, Secret};
+use packcast_protocol::device::BASE32_LOWER;
+use packcast_protocol::{AgentId, Sha256Digest};
+use ring::hmac;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::settings::Settings;
+
+/// Tells whether a path ends in a token of stock agents, as in `/ocsinventory/<token>`.
+pub(crate) fn admits_stock_agent(settings: &Settings, path: &str) -> bool {
+    path.rsplit_once('/')
+        .and_then(|(_, token)| token.parse::<Secret>().ok())
+        .is_some_and(|token| any_matches(&settings.path_tokens, &token))
+}
+
+/// Compares with every digest, in a time that does not depend on which one matches.
+fn any_matches(digests: &[Sha256Digest], token: &Secret) -> bool {
+    let given = token.digest();
+    let found = digests
+        .iter()
+        .fold(Choice::from(0), |found, digest| found | digest.as_bytes().ct_eq(given.as_bytes()));
+    found.into()
+}
+
+/// How one of our agents was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// By the pass it was given before.
+    Pass,
+    /// By the target's enrolment token: it is to be given a pass.
+    Enrolment,
+}
+
+/// Decides whether one of our agents is let in by what it shows.
+pub(crate) fn admits_agent(settings: &Settings, agent: &AgentId, request: &CheckInRequest) -> Option<Admission> {
+    if request.pass.as_ref().is_some_and(|pass| is_pass(settings, agent, pass)) {
+        return Some(Admission::Pass);
+    }
+    let enrolment = request.enrolment.as_ref()?;
+    any_matches(&settings.enrolment_tokens, enrolment).then_some(Admission::Enrolment)
+}
+
+/// Makes the pass of an agent: an authentication code over its id.
+///
+/// It lets the function tell an enrolled agent from anybody else's key without asking the
+/// table, and is worth nothing without the agent's own key.
+pub(crate) fn pass(settings: &Settings, agent: &AgentId) -> Secret {
+    let tag = hmac::sign(&pass_key(settings), agent.as_str().as_bytes());
+    BASE32_LOWER.encode(tag.as_ref()).parse().expect("52 letters and digits are a secret")
+}
+
+/// Tells whether a pass was made for this agent.
+pub(crate) fn is_pass(settings: &Settings, agent: &AgentId, pass: &Secret) -> bool {
+    BASE32_LOWER
+        .decode(pass.reveal().as_bytes())
+        .is_ok_and(|tag| hmac::verify(&pass_key(settings), agent.as_str().as_bytes(), &tag).is_ok())
+}
+
+fn pass_key(settings: &Settings) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &settings.pass_key)
+}
+
+/// Reads a key of 32 bytes from 64 hexadecimal digits.
+pub(crate) fn read_key(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::api::{Facts, Text};
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
+        Settings {
+            path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
+            enrolment_tokens: vec![digest("enrolment-token-1")],
+            pass_key: [9; 32],
+            check_in_interval_s: 3600,
+            strict: false,
+        }
+    }
+
+    fn request(enrolment: Option<&str>, pass: Option<Secret>) -> CheckInRequest {
+        CheckInRequest {
+            enrolment: enrolment.map(|token| token.parse().unwrap()),
+            pass,
+            facts: Facts { host_name: Text::tail("web01"), os: Text::tail("linux"), arch: Text::tail("x86_64"), agent: Text::tail("t") },
+            results: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn any_valid_path_token_is_let_in_and_no_other_path() {
+        let settings = settings();
+        for good in ["/ocsinventory/path-token-one-1", "/path-token-two-2", "/a/b/path-token-two-2"] {
+            assert!(admits_stock_agent(&settings, good), "{good}");
+        }
+        for bad in ["/ocsinventory", "/", "", "/ocsinventory/path-token-one-2", "/path-token-one-1/", "/path-token-one-1x"] {
+            assert!(!admits_stock_agent(&settings, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_nobody_is_let_in() {
+        let settings = Settings { path_tokens: Vec::new(), enrolment_tokens: Vec::new(), ..settings() };
+        assert!(!admits_stock_agent(&settings, "/ocsinventory/path-token-one-1"));
+        let agent = AgentId::of_public_key(&[1; 32]);
+        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)), None);
+    }
+
+    #[test]
+    fn a_pass_is_good_for_one_agent_and_one_target() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let pass = pass(&settings, &agent);
+        let shown = request(None, Some(pass.clone()));
+        assert_eq!(admits_agent(&settings, &agent, &shown), Some(Admission::Pass));
+        assert_eq!(admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown), None);
+        let other = Settings { pass_key: [8; 32], ..settings.clone() };
+        assert!(!is_pass(&other, &agent, &pass));
+    }
+
+    #[test]
+    fn the_enrolment_token_lets_in_whoever_has_it() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)), Some(Admission::Enrolment));
+        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-2"), None)), None);
+        assert_eq!(admits_agent(&settings, &agent, &request(None, None)), None);
+    }
+}

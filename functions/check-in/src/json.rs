@@ -1,0 +1,177 @@
+//! The dialect of our own agents: signed JSON.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use packcast_protocol::api::{
+    CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply, ReportRequest, Task,
+};
+use packcast_protocol::http_signature::{
+    CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
+};
+use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime};
+use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
+use packcast_store::RecordsError;
+use packcast_store::key::pack_location;
+use serde::de::DeserializeOwned;
+
+use crate::access::{Admission, admits_agent, is_pass, pass};
+use crate::tasks::{Telling, tell};
+use crate::{CheckIn, answer, result};
+
+/// Why a request is refused before the records are looked at.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the request has {bytes} bytes, at most {MAX_REQUEST_BYTES} are read")]
+    TooLarge { bytes: usize },
+    #[error(transparent)]
+    Signature(#[from] HttpSignatureError),
+    #[error("the request does not read as JSON of this API: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the request carries {count} results, at most {MAX_REPORTS} are taken: send the rest after")]
+    TooMany { count: usize },
+    #[error("neither a pass nor an enrolment token of this target was shown: give the agent the target's enrolment token")]
+    NotEnrolled,
+}
+
+impl Refusal {
+    fn response(&self, now: UnixTime) -> Response<Bytes> {
+        let kind = match self {
+            Self::TooLarge { .. } => ProblemKind::TooLarge,
+            Self::Signature(HttpSignatureError::Skew { .. }) => ProblemKind::ClockSkew,
+            Self::Signature(_) => ProblemKind::BadSignature,
+            Self::Json(_) | Self::TooMany { .. } => ProblemKind::BadRequest,
+            Self::NotEnrolled => ProblemKind::NotEnrolled,
+        };
+        tracing::info!(?kind, why = %self, "request of an agent refused");
+        answer::problem(kind, self, now)
+    }
+}
+
+fn unavailable(error: &RecordsError, now: UnixTime) -> Response<Bytes> {
+    answer::log_records_error(error);
+    answer::problem(ProblemKind::Unavailable, "the records cannot be reached now: try again later", now)
+}
+
+/// Answers a check-in.
+pub(crate) async fn check_in(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+    let admitted = signed::<CheckInRequest>(request, now).and_then(|(agent, asked)| {
+        bounded(&asked.results)?;
+        let admission = admits_agent(&function.settings, &agent, &asked).ok_or(Refusal::NotEnrolled)?;
+        Ok((agent, asked, admission))
+    });
+    let (agent, asked, admission) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.response(now),
+    };
+    let pass = (admission == Admission::Enrolment).then(|| pass(&function.settings, &agent));
+    match answer_check_in(function, &DeviceId::Agent(agent), &asked, now).await {
+        Ok(reply) => answer::json(&CheckInReply { pass, ..reply }),
+        Err(error) => unavailable(&error, now),
+    }
+}
+
+/// Answers results that are sent between check-ins.
+pub(crate) async fn report(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+    let admitted = signed::<ReportRequest>(request, now).and_then(|(agent, sent)| {
+        bounded(&sent.results)?;
+        if is_pass(&function.settings, &agent, &sent.pass) { Ok((agent, sent)) } else { Err(Refusal::NotEnrolled) }
+    });
+    let (agent, sent) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.response(now),
+    };
+    let device = DeviceId::Agent(agent);
+    match record_all(function, &device, &sent.results, now).await {
+        Ok(accepted) => answer::json(&ReportReply { accepted }),
+        Err(error) => unavailable(&error, now),
+    }
+}
+
+fn signed<T: DeserializeOwned>(request: &Request<Bytes>, now: UnixTime) -> Result<(AgentId, T), Refusal> {
+    let body = request.body();
+    if body.len() > MAX_REQUEST_BYTES {
+        return Err(Refusal::TooLarge { bytes: body.len() });
+    }
+    let header = |name| header(request.headers(), name);
+    let signed = SignedRequest {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        body,
+        content_digest: header(CONTENT_DIGEST),
+        signature_input: header(SIGNATURE_INPUT),
+        signature: header(SIGNATURE),
+    };
+    let agent = verify(signed, now)?;
+    Ok((agent, serde_json::from_slice(body)?))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn bounded(results: &[Report]) -> Result<(), Refusal> {
+    if results.len() <= MAX_REPORTS { Ok(()) } else { Err(Refusal::TooMany { count: results.len() }) }
+}
+
+async fn answer_check_in(
+    function: &CheckIn,
+    device: &DeviceId,
+    asked: &CheckInRequest,
+    now: UnixTime,
+) -> Result<CheckInReply, RecordsError> {
+    let accepted = record_all(function, device, &asked.results, now).await?;
+    let standing = function.records.standing(device).await?;
+    let os = format!("{} {}", asked.facts.os, asked.facts.arch);
+    let says = Introduction {
+        host_name: Some(asked.facts.host_name.as_str()),
+        agent: Some(asked.facts.agent.as_str()),
+        os: Some(&os),
+    };
+    if let Some(record) = contact(device, standing.device.as_ref(), &says, now).write {
+        function.records.write_contact(&record, standing.device.is_none()).await?;
+    }
+    let told = tell(function, device, &standing.tasks, now).await?;
+    Ok(CheckInReply {
+        pass: None,
+        tasks: told.tasks.iter().map(task).collect(),
+        cancel: told.withdrawn,
+        accepted,
+        next_check_in_s: function.settings.check_in_interval_s,
+    })
+}
+
+fn task(telling: &Telling) -> Task {
+    let package = &telling.package;
+    Task {
+        id: package.id,
+        attempt: telling.task.attempt,
+        priority: telling.task.priority,
+        locations: package.locations.iter().map(|at| pack_location(&at.location, &package.folder)).collect(),
+        manifest_sha256: telling.published.manifest,
+        force: telling.task.force,
+    }
+}
+
+/// Records results one after the other and returns the packages whose results arrived.
+async fn record_all(
+    function: &CheckIn,
+    device: &DeviceId,
+    results: &[Report],
+    now: UnixTime,
+) -> Result<Vec<PackageId>, RecordsError> {
+    let mut accepted = Vec::with_capacity(results.len());
+    for report in results {
+        let reported = result::Reported {
+            package: report.id,
+            by: ReportedBy::Agent { attempt: report.attempt },
+            code: report.code.clone(),
+            detail: report.detail.as_ref().map(ToString::to_string),
+            output_tail: report.output_tail.as_ref().map(ToString::to_string),
+            finished_at: report.finished,
+        };
+        let tasks: Vec<OpenTask> = function.records.standing(device).await?.tasks;
+        result::record(function, device, tasks, &reported, now).await?;
+        accepted.push(report.id);
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,197 @@
+//! The dialect of stock OCS agents.
+
+use std::num::{NonZeroU8, NonZeroU16};
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{Request, Response, StatusCode};
+use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
+use packcast_protocol::ocs::reply::{
+    Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
+};
+use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
+use packcast_rollout::pace::period_length;
+use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
+use packcast_store::RecordsError;
+use packcast_store::key::{info_location, pack_location};
+
+use crate::tasks::{Telling, tell};
+use crate::{CheckIn, answer, result};
+
+/// Answers one request of a stock agent, in the coding it came in.
+pub(crate) async fn answer(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+    let (coding, parsed) = match read(request.body()) {
+        Ok(read) => read,
+        Err(refusal) => return refusal.response(),
+    };
+    let agent = user_agent(request);
+    let reply = match parsed.query {
+        Query::Prolog => prolog(function, parsed.device, agent, now).await.map(|reply| reply.to_xml().into_bytes()),
+        Query::Download { package, code } => {
+            download(function, parsed.device, package, code, now).await.map(|()| DOWNLOAD_REPLY.to_vec())
+        }
+        Query::Inventory(inventory) => {
+            inventory_received(function, parsed.device, &inventory, agent, now).await.map(|()| INVENTORY_REPLY.into())
+        }
+        Query::Other(query) => {
+            tracing::info!(device = %parsed.device, query, "request needs no answer");
+            Ok(Vec::new())
+        }
+    };
+    match reply {
+        // An empty body stays empty: there is nothing to inflate (protocol reference §0 rule 5).
+        Ok(body) if body.is_empty() => answer::compressed(body),
+        Ok(body) => answer::compressed(envelope::seal(coding, &body)),
+        Err(error) => {
+            answer::log_records_error(&error);
+            answer::stock_failure(StatusCode::SERVICE_UNAVAILABLE, "try again later")
+        }
+    }
+}
+
+/// Why a body is not a request of a stock agent.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the body is not an OCS request")]
+    Envelope(#[from] EnvelopeError),
+    #[error("the body is not an OCS request")]
+    Request(#[from] RequestError),
+}
+
+impl Refusal {
+    fn response(&self) -> Response<Bytes> {
+        let (status, why) = match self {
+            Self::Envelope(error) if error.is_too_large() => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            Self::Envelope(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+            Self::Request(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        tracing::info!(status = status.as_u16(), why, "request of a stock agent refused");
+        answer::stock_failure(status, &why)
+    }
+}
+
+fn read(body: &[u8]) -> Result<(Coding, request::Request), Refusal> {
+    let (coding, content) = envelope::open(body)?;
+    Ok((coding, request::Request::parse(&content)?))
+}
+
+fn user_agent(request: &Request<Bytes>) -> Option<&str> {
+    let agent = request.headers().get(USER_AGENT)?.to_str().ok()?;
+    agent.get(..agent.len().min(64))
+}
+
+async fn prolog(
+    function: &CheckIn,
+    id: OcsDeviceId,
+    agent: Option<&str>,
+    now: UnixTime,
+) -> Result<PrologReply, RecordsError> {
+    let host_name = id.host_name().to_owned();
+    let device = DeviceId::Ocs(id);
+    let standing = function.records.standing(&device).await?;
+    let says = Introduction { host_name: Some(&host_name), agent, os: None };
+    let contact = contact(&device, standing.device.as_ref(), &says, now);
+    if let Some(record) = &contact.write {
+        function.records.write_contact(record, standing.device.is_none()).await?;
+    }
+    let told = tell(function, &device, &standing.tasks, now).await?;
+    Ok(prolog_reply(&told.tasks, contact.ask_inventory))
+}
+
+fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
+    const ONE: NonZeroU16 = NonZeroU16::MIN;
+    let period = period_length(told.iter().map(|telling| (telling.task.priority, telling.published.fragments)));
+    PrologReply {
+        prolog_freq_hours: NonZeroU8::MIN,
+        response: if ask_inventory { InventoryAsk::Send } else { InventoryAsk::Stop },
+        conf: Conf {
+            on: true,
+            frag_latency_s: ONE,
+            cycle_latency_s: ONE,
+            period_latency_s: 1,
+            period_length: PeriodLength::try_from(period).unwrap_or(PeriodLength::MIN),
+            timeout_days: NonZeroU16::new(30).expect("30 is not zero"),
+            execution_timeout_min: NonZeroU16::new(120).expect("120 is not zero"),
+        },
+        packs: told.iter().filter_map(pack).collect(),
+    }
+}
+
+/// Describes one package to a stock agent: one location, the first; none is left without one.
+fn pack(telling: &Telling) -> Option<Pack> {
+    let at = telling.package.locations.first()?;
+    Some(Pack {
+        id: telling.package.id,
+        info_loc: info_location(&at.location, &telling.package.folder, &at.name),
+        pack_loc: pack_location(&at.location, &telling.package.folder),
+        force: telling.task.force,
+    })
+}
+
+async fn download(
+    function: &CheckIn,
+    id: OcsDeviceId,
+    package: Option<PackageId>,
+    code: ResultCode,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    let device = DeviceId::Ocs(id);
+    let Some(package) = package else {
+        tracing::info!(%device, %code, "report of an unknown package");
+        return Ok(());
+    };
+    let reported =
+        result::Reported { package, by: ReportedBy::Ocs, code, detail: None, output_tail: None, finished_at: now };
+    let standing = function.records.standing(&device).await?;
+    result::record(function, &device, standing.tasks, &reported, now).await
+}
+
+async fn inventory_received(
+    function: &CheckIn,
+    id: OcsDeviceId,
+    inventory: &Inventory,
+    agent: Option<&str>,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    let host_name = id.host_name().to_owned();
+    let device = DeviceId::Ocs(id);
+    let standing = function.records.standing(&device).await?;
+    let says = Introduction {
+        host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
+        agent,
+        os: inventory.os_name.as_deref(),
+    };
+    let contact = contact(&device, standing.device.as_ref(), &says, now);
+    if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
+        record.inventory_received = Some(now);
+        function.records.write_contact(&record, standing.device.is_none()).await?;
+    }
+    function.records.write_history(&device, &inventory.history, now).await?;
+    finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await
+}
+
+/// Ends the tasks whose packages the device has, as they must not be announced beside a new
+/// one (protocol reference §0 rule 13).
+async fn finish_what_is_installed(
+    function: &CheckIn,
+    device: &DeviceId,
+    tasks: &[OpenTask],
+    history: &[PackageId],
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    for task in tasks.iter().filter(|task| !task.force && history.contains(&task.package)) {
+        let finished = FinishedTask {
+            package: task.package,
+            attempt: task.attempt,
+            code: NamedCode::AlreadyInHistory.into(),
+            outcome: packcast_protocol::Outcome::Succeeded,
+            detail: None,
+            output_tail: None,
+            finished_at: now,
+        };
+        function.records.record_result(device, task, &finished).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Results that devices report, folded into the records.
+
+use std::collections::BTreeSet;
+
+use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
+use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
+use packcast_store::{Recorded, RecordsError};
+
+use crate::CheckIn;
+
+/// A result as it came, in either dialect.
+#[derive(Clone, Debug)]
+pub(crate) struct Reported {
+    pub(crate) package: PackageId,
+    pub(crate) by: ReportedBy,
+    pub(crate) code: ResultCode,
+    pub(crate) detail: Option<String>,
+    pub(crate) output_tail: Option<String>,
+    /// When the device says that it finished; for stock agents, when the report came.
+    pub(crate) finished_at: UnixTime,
+}
+
+/// How often a report is decided anew when the records changed under it.
+const TRIES: u32 = 3;
+
+/// Folds a result into the records. Whatever it changes, the device is told that it arrived.
+pub(crate) async fn record(
+    function: &CheckIn,
+    device: &DeviceId,
+    mut tasks: Vec<OpenTask>,
+    reported: &Reported,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    for _ in 0..TRIES {
+        let open = tasks.iter().find(|task| task.package == reported.package);
+        let finished = match open {
+            Some(_) => None,
+            None => function.records.finished(device, reported.package).await?,
+        };
+        match fold(open, finished.as_ref(), reported.by) {
+            Fold::Ignore(why) => {
+                tracing::info!(%device, package = %reported.package, code = %reported.code, ?why, "report changes nothing");
+                return Ok(());
+            }
+            Fold::Record(open) => {
+                let result = finished_task(function, open, reported, now).await?;
+                if function.records.record_result(device, open, &result).await? == Recorded::Written {
+                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "result recorded");
+                    return Ok(());
+                }
+            }
+        }
+        tasks = function.records.standing(device).await?.tasks;
+    }
+    Err(RecordsError::Conflict)
+}
+
+async fn finished_task(
+    function: &CheckIn,
+    open: &OpenTask,
+    reported: &Reported,
+    now: UnixTime,
+) -> Result<FinishedTask, RecordsError> {
+    let package = function.packages.one(&function.records, open.package, now).await?;
+    let success_codes = package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
+    Ok(FinishedTask {
+        package: open.package,
+        attempt: open.attempt,
+        code: reported.code.clone(),
+        outcome: reported.code.outcome(&success_codes),
+        detail: reported.detail.clone(),
+        output_tail: reported.output_tail.clone(),
+        finished_at: reported.finished_at,
+    })
+}
