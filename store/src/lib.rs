@@ -1,5 +1,11 @@
 //! Objects and records: the only place that spells a key, a header, a table or an attribute name.
+//!
+//! It reads and writes what it is told; what a device gets, and when, is decided elsewhere.
 
-/// The one table.
-#[derive(Clone, Debug)]
-pub struct Records;
+pub mod key;
+pub mod objects;
+pub mod records;
+
+pub use key::ObjectKey;
+pub use objects::{Directory, Objects};
+pub use records::{Records, RecordsConfig, RecordsError};

@@ -1,0 +1,128 @@
+//! Where each published object is, and how it is served.
+
+use packcast_protocol::device::BASE32_LOWER;
+use packcast_protocol::location::ObjectPathError;
+use packcast_protocol::{FragmentNumber, Location, LocationName, ObjectPath, PackageId};
+
+/// How an object is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    pub content_type: &'static str,
+    pub cache_control: &'static str,
+}
+
+/// The path of an object below a location, and how it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectKey {
+    path: String,
+    headers: Headers,
+}
+
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// Neutral, so that nothing between origin and device unpacks or transforms a fragment.
+const FRAGMENT: Headers = Headers {
+    content_type: "application/octet-stream",
+    cache_control: IMMUTABLE,
+};
+const MANIFEST: Headers = Headers {
+    content_type: "application/json",
+    cache_control: IMMUTABLE,
+};
+const SIGNATURE: Headers = Headers {
+    content_type: "text/plain",
+    cache_control: IMMUTABLE,
+};
+const INFO: Headers = Headers {
+    content_type: "application/xml",
+    cache_control: IMMUTABLE,
+};
+
+const MANIFEST_NAME: &str = "manifest.json";
+const SIGNATURE_NAME: &str = "manifest.json.minisig";
+const INFO_NAME: &str = "info";
+
+impl ObjectKey {
+    pub fn fragment(folder: &ObjectPath, id: PackageId, number: FragmentNumber) -> Self {
+        Self {
+            path: format!("{folder}/{id}/{id}-{}", number.get()),
+            headers: FRAGMENT,
+        }
+    }
+
+    pub fn manifest(folder: &ObjectPath, id: PackageId) -> Self {
+        Self {
+            path: format!("{folder}/{id}/{MANIFEST_NAME}"),
+            headers: MANIFEST,
+        }
+    }
+
+    pub fn signature(folder: &ObjectPath, id: PackageId) -> Self {
+        Self {
+            path: format!("{folder}/{id}/{SIGNATURE_NAME}"),
+            headers: SIGNATURE,
+        }
+    }
+
+    /// Returns the key of `info` as it is served at one location.
+    pub fn info(folder: &ObjectPath, location: &LocationName, id: PackageId) -> Self {
+        Self {
+            path: format!("{folder}/{location}/{id}/{INFO_NAME}"),
+            headers: INFO,
+        }
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub const fn headers(&self) -> Headers {
+        self.headers
+    }
+}
+
+/// Returns how the object at a path is served, for an edge that serves a directory.
+pub fn headers_of(path: &str) -> Headers {
+    match path.rsplit('/').next() {
+        Some(MANIFEST_NAME) => MANIFEST,
+        Some(SIGNATURE_NAME) => SIGNATURE,
+        Some(INFO_NAME) => INFO,
+        _ => FRAGMENT,
+    }
+}
+
+/// Returns the folder of a new package: the target's prefix and a segment nobody can guess.
+///
+/// Ids can be guessed and stock agents cannot authenticate to a CDN, so the 16 bytes must be
+/// random.
+///
+/// # Errors
+/// The prefix is longer than 73 characters.
+pub fn package_folder(
+    prefix: &ObjectPath,
+    segment: [u8; 16],
+) -> Result<ObjectPath, ObjectPathError> {
+    prefix.join(&BASE32_LOWER.encode(&segment))
+}
+
+/// Returns the folder that holds all objects of a package but its `info`.
+///
+/// # Errors
+/// The folder is longer than 89 characters.
+pub fn objects_of(folder: &ObjectPath, id: PackageId) -> Result<ObjectPath, ObjectPathError> {
+    folder.join(&id.to_string())
+}
+
+/// Returns what a stock agent appends `/<id>/info` to (its `INFO_LOC`).
+pub fn info_location(location: &Location, folder: &ObjectPath, name: &LocationName) -> Location {
+    let segment = name
+        .to_string()
+        .parse()
+        .expect("a location's name is a path of one segment");
+    location.join(folder).join(&segment)
+}
+
+/// Returns what an agent appends `/<id>/<id>-<n>` to (its `PACK_LOC`).
+pub fn pack_location(location: &Location, folder: &ObjectPath) -> Location {
+    location.join(folder)
+}

@@ -1,0 +1,232 @@
+//! Objects in a directory: air-gapped media, or a machine of one's own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use packcast_protocol::ObjectPath;
+use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::{Backend, GetError, Put, PutError};
+use crate::key::ObjectKey;
+
+/// What the names of files begin with that are not complete; no object's name does.
+const PARTIAL: &str = ".partial-";
+
+/// A directory that holds objects at their paths.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// Returns the objects below `root`, which is made when the first object comes.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn put_error(&self, path: &str, source: io::Error) -> PutError {
+        let path = path.to_owned();
+        let place = self.root.display().to_string();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PutError::NoSpace {
+                path,
+                place,
+                source,
+            },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                PutError::Denied {
+                    path,
+                    place,
+                    source,
+                }
+            }
+            _ => PutError::Io {
+                path,
+                place,
+                source,
+            },
+        }
+    }
+
+    fn get_error(&self, path: &str, source: io::Error) -> GetError {
+        GetError::Io {
+            path: path.to_owned(),
+            place: self.root.display().to_string(),
+            source,
+        }
+    }
+
+    fn write(
+        &self,
+        path: &str,
+        bytes: u64,
+        mut chunks: mpsc::Receiver<Bytes>,
+    ) -> Result<Put, PutError> {
+        let fail = |source| self.put_error(path, source);
+        let target = self.root.join(path);
+        let folder = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(fail)?;
+        let mut file = partial_file(folder).map_err(fail)?;
+        let mut given = 0;
+        while let Some(chunk) = chunks.blocking_recv() {
+            given += chunk.len() as u64;
+            if given > bytes {
+                break;
+            }
+            file.write_all(&chunk).map_err(fail)?;
+        }
+        if given != bytes {
+            return Err(PutError::Length {
+                path: path.to_owned(),
+                expected: bytes,
+                given,
+            });
+        }
+        file.as_file().sync_all().map_err(fail)?;
+        match file.persist_noclobber(&target) {
+            Ok(_) => self
+                .sync_folders(folder)
+                .map_err(fail)
+                .map(|()| Put::Written),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                if same_content(error.file.path(), &target).map_err(fail)? {
+                    Ok(Put::Present)
+                } else {
+                    Err(PutError::Conflict {
+                        path: path.to_owned(),
+                    })
+                }
+            }
+            Err(error) => Err(fail(error.error)),
+        }
+    }
+
+    /// Makes the new name durable, and those of the folders above it.
+    #[cfg(unix)]
+    fn sync_folders(&self, folder: &Path) -> io::Result<()> {
+        folder
+            .ancestors()
+            .take_while(|ancestor| ancestor.starts_with(&self.root))
+            .try_for_each(|ancestor| File::open(ancestor)?.sync_all())
+    }
+
+    #[cfg(not(unix))]
+    fn sync_folders(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn walk(&self, folder: &str) -> io::Result<BTreeMap<String, u64>> {
+        let mut objects = BTreeMap::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(self.root.join(&folder)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let path = format!("{folder}/{name}");
+                let kind = entry.file_type()?;
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_file() && !name.starts_with(PARTIAL) {
+                    objects.insert(path, entry.metadata()?.len());
+                }
+            }
+        }
+        Ok(objects)
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError> {
+        let fail = |source| self.get_error(path, source);
+        let file = match File::open(self.root.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(fail)?,
+        };
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(fail)?;
+        if bytes.len() as u64 > limit {
+            return Err(GetError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
+        }
+        Ok(Some(bytes.into()))
+    }
+}
+
+/// Makes a file that others may read once it has its name, as a web server must.
+fn partial_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PARTIAL);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o644));
+    }
+    builder.tempfile_in(folder)
+}
+
+fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    let (mut a, mut b) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let read = one.read(&mut a)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        other.read_exact(&mut b[..read])?;
+        if a[..read] != b[..read] {
+            return Ok(false);
+        }
+    }
+}
+
+impl Backend for Directory {
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        bytes: u64,
+        chunks: mpsc::Receiver<Bytes>,
+    ) -> Result<Put, PutError> {
+        let (directory, path) = (self.clone(), key.path().to_owned());
+        joined(spawn_blocking(move || directory.write(&path, bytes, chunks)).await)
+    }
+
+    async fn list(&self, folder: &ObjectPath) -> Result<BTreeMap<String, u64>, GetError> {
+        let (directory, folder) = (self.clone(), folder.to_string());
+        joined(
+            spawn_blocking(move || {
+                directory
+                    .walk(&folder)
+                    .map_err(|source| directory.get_error(&folder, source))
+            })
+            .await,
+        )
+    }
+
+    async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError> {
+        let (directory, path) = (self.clone(), path.to_owned());
+        joined(spawn_blocking(move || directory.read(&path, limit)).await)
+    }
+}
+
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+    result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

@@ -1,0 +1,1 @@
+//! Writing several records at once.

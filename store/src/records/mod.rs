@@ -1,0 +1,47 @@
+//! Records: one DynamoDB table, and what is asked of it.
+//!
+//! Every question is one Query, or reads by key; nothing scans.
+
+mod announce;
+mod assign;
+mod commit;
+mod connect;
+mod device;
+mod error;
+mod item;
+mod key;
+mod location;
+mod package;
+mod report;
+mod reserve;
+mod table;
+mod tally;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+
+pub use announce::Announced;
+pub use assign::Assigned;
+pub use connect::RecordsConfig;
+pub use device::Standing;
+pub use error::RecordsError;
+pub use package::{ActivateError, PublishError};
+pub use report::Recorded;
+pub use reserve::{Reservation, ReserveError, Reserved};
+pub use tally::Tally;
+
+/// The one table of a target.
+#[derive(Clone, Debug)]
+pub struct Records {
+    client: Client,
+    table: Arc<str>,
+    /// What an operator knows the service by: an address, or a region.
+    endpoint: Arc<str>,
+}
+
+impl Records {
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+}
