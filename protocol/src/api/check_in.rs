@@ -9,7 +9,7 @@ use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
 
-/// What a device posts to [`super::CHECK_IN_PATH`].
+/// What a device posts to `/v1/check-in`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckInRequest {
     /// The target's enrolment token: sent until a pass was received.
@@ -19,8 +19,9 @@ pub struct CheckInRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Secret>,
     pub facts: Facts,
-    /// Results that no reply has accepted yet, at most [`super::MAX_REPORTS`].
+    /// Results that no reply has accepted yet, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
 }
 

@@ -1,6 +1,6 @@
 //! What the function answers when it does not do what was asked (RFC 9457).
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::time::UnixTime;
@@ -16,9 +16,10 @@ pub struct Problem {
     pub now: UnixTime,
 }
 
-/// What kind of refusal it is, for a program. Kinds to come read as [`ProblemKind::Other`].
+/// What kind of refusal it is, for a program. Kinds to come read as `other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(transform = kinds_to_come)]
 pub enum ProblemKind {
     /// The request is not in the form of the API: 400.
     BadRequest,
@@ -36,4 +37,12 @@ pub enum ProblemKind {
     Unavailable,
     #[serde(other)]
     Other,
+}
+
+/// Says in the schema what `#[serde(other)]` does: any text is a kind.
+fn kinds_to_come(schema: &mut Schema) {
+    if let Some(serde_json::Value::Array(mut kinds)) = schema.remove("oneOf") {
+        kinds.push(serde_json::json!({ "description": "A kind to come.", "type": "string" }));
+        schema.insert("anyOf".to_owned(), kinds.into());
+    }
 }

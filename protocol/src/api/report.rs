@@ -12,12 +12,13 @@ use crate::time::UnixTime;
 /// How much of a program's output a report carries, in bytes: its end.
 pub const TAIL_BYTES: usize = 4096;
 
-/// What a device posts to [`super::REPORT_PATH`].
+/// What a device posts to `/v1/report`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportRequest {
     /// What the function gave this device at enrolment.
     pub pass: super::Secret,
-    /// At most [`super::MAX_REPORTS`].
+    /// What became of each attempt, at most 64 of them.
+    #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
 }
 
@@ -32,7 +33,7 @@ pub struct ReportReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     pub id: PackageId,
-    /// The attempt of the [`super::Task`] that this is the result of.
+    /// The attempt of the task that this is the result of.
     pub attempt: u32,
     pub code: ResultCode,
     /// What the code cannot say, in words: which fragment, which path, which signal.
@@ -101,7 +102,11 @@ impl<const MAX: usize> JsonSchema for Text<MAX> {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "maxLength": MAX })
+        schemars::json_schema!({
+            "description": format!("At most {MAX} bytes of UTF-8."),
+            "type": "string",
+            "maxLength": MAX,
+        })
     }
 }
 

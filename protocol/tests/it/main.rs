@@ -1,7 +1,14 @@
 //! The wire forms, held against recorded and composed examples.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the examples are files; only the crate itself is pure"
+)]
+
+mod api;
 mod document;
 mod golden;
 mod info;
 mod replies;
 mod requests;
+mod schemas;

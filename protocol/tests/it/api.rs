@@ -1,0 +1,351 @@
+//! The JSON documents: reviewed examples, and readers and writers of different age.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use packcast_protocol::api::{
+    CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, Report, ReportReply, ReportRequest,
+    Secret, Task, Text,
+};
+use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
+use packcast_protocol::{
+    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
+    UnixTime,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::golden;
+
+/// Holds that the example reads as `value`, and that `value` is written as the example.
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let text = golden::text(&format!("api/{name}.json"));
+    let read: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(read, *value, "{name}");
+    let kept: Value = serde_json::from_str(&text).expect("it was read before");
+    let written = serde_json::to_value(value).expect("documents are JSON");
+    assert_eq!(written, kept, "{name}");
+}
+
+fn id(number: u32) -> PackageId {
+    number.try_into().expect("this is a package id")
+}
+
+fn priority(number: u8) -> Priority {
+    number.try_into().expect("this is a priority")
+}
+
+fn digest(text: &str) -> Sha256Digest {
+    Sha256Digest::of(text.as_bytes())
+}
+
+fn token(text: &str) -> Secret {
+    text.parse().expect("this is a token")
+}
+
+fn pass() -> Secret {
+    token("example-pass-0123456789_-")
+}
+
+fn facts() -> Facts {
+    Facts {
+        host_name: Text::tail("kasse-07.filiale.example"),
+        os: Text::tail("linux"),
+        arch: Text::tail("x86_64"),
+        agent: Text::tail("packcast-agent 0.1.0"),
+    }
+}
+
+fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
+    Report {
+        id: id(number),
+        attempt,
+        code: code.parse().expect("this is a result code"),
+        detail: None,
+        output_tail: None,
+        finished: UnixTime(finished),
+    }
+}
+
+#[test]
+fn a_check_in_is_written_as_in_the_example() {
+    let first = CheckInRequest {
+        enrolment: Some(token("example-enrolment-token")),
+        pass: None,
+        facts: facts(),
+        results: Vec::new(),
+    };
+    check("check-in-request-first", &first);
+
+    let mut ran = report(1_795_327_754, 1, "SUCCESS_7", 1_795_330_000);
+    ran.output_tail = Some(Text::tail("Größe geprüft\nfertig\n"));
+    let mut failed = report(1_795_327_755, 2, "ERR_BAD_DIGEST", 1_795_330_060);
+    failed.detail = Some(Text::tail("fragment 3 of 5 is not what the manifest says"));
+    let later = CheckInRequest {
+        enrolment: None,
+        pass: Some(pass()),
+        facts: facts(),
+        results: vec![ran, failed],
+    };
+    check("check-in-request", &later);
+}
+
+fn task(number: u32, attempt: u32, level: u8, locations: &[&str], manifest: &str) -> Task {
+    let location = |text: &&str| text.parse().expect("this is a location");
+    Task {
+        id: id(number),
+        attempt,
+        priority: priority(level),
+        locations: locations.iter().map(location).collect(),
+        manifest_sha256: digest(manifest),
+        force: level == 0,
+    }
+}
+
+#[test]
+fn a_reply_is_written_as_in_the_example() {
+    let places = [
+        "cdn.example.net/packages/k5zq/1795327754",
+        "10.0.0.7:8443/mirror",
+    ];
+    let mirror = ["cdn.example.net/packages/m2xa/1795327756"];
+    let reply = CheckInReply {
+        pass: Some(pass()),
+        tasks: vec![
+            task(1_795_327_754, 2, 0, &places, ""),
+            task(1_795_327_756, 1, 10, &mirror, "test"),
+        ],
+        cancel: vec![id(1_795_327_755)],
+        accepted: vec![id(1_795_327_753)],
+        next_check_in_s: 3600,
+    };
+    check("check-in-reply", &reply);
+}
+
+#[test]
+fn a_report_and_its_reply_are_written_as_in_the_example() {
+    let mut ended = report(1_795_327_754, 1, "EXIT_CODE_-1", 1_795_330_000);
+    ended.detail = Some(Text::tail("ended by signal 9"));
+    ended.output_tail = Some(Text::tail(""));
+    let request = ReportRequest {
+        pass: pass(),
+        results: vec![ended],
+    };
+    check("report-request", &request);
+    let accepted = vec![id(1_795_327_754), id(1_795_327_755)];
+    check("report-reply", &ReportReply { accepted });
+}
+
+#[test]
+fn a_problem_is_written_as_in_the_example() {
+    let detail =
+        "the request was signed at 1795320000, now is 1795330000: sign it again with this time";
+    let problem = Problem {
+        kind: ProblemKind::ClockSkew,
+        detail: detail.to_owned(),
+        now: UnixTime(1_795_330_000),
+    };
+    check("problem", &problem);
+}
+
+fn manifest(number: u32, name: &str, version: &str, action: Action<Archive>) -> Manifest {
+    let id = id(number);
+    Manifest {
+        schema: SchemaNumber,
+        id,
+        name: name.parse().expect("this is a name"),
+        version: version.parse().expect("this is a version"),
+        priority: priority(5),
+        action,
+        platform: Platform::Any,
+        success_codes: BTreeSet::from([0]),
+        reboot_codes: BTreeSet::new(),
+        timeout_s: 7200,
+        rerun_after_interruption: false,
+        going_back: false,
+        expires: UnixTime(u64::from(number) + 15_552_000),
+        audience: Audience::Any,
+    }
+}
+
+fn archive(
+    format: ArchiveFormat,
+    bytes: u64,
+    whole: &str,
+    size: u64,
+    fragments: &[&str],
+) -> Archive {
+    let size = FragmentSize::try_from(size).expect("this is a fragment size");
+    let fragments = fragments.iter().map(|text| digest(text)).collect();
+    Archive::new(format, bytes, digest(whole), size, fragments).expect("the numbers agree")
+}
+
+#[test]
+fn a_launch_manifest_is_written_as_in_the_example() {
+    let action = Action::Launch {
+        archive: archive(ArchiveFormat::Zip, 2500, "test", 1024, &["1", "2", "3"]),
+        command: "setup.sh --title=\"a & b\" größe"
+            .parse()
+            .expect("this is a command"),
+    };
+    let device = "abcdefghijklmnopqrstuvwxy4".parse();
+    let launch = Manifest {
+        priority: priority(0),
+        platform: Platform::Linux,
+        success_codes: BTreeSet::from([0, 7]),
+        reboot_codes: BTreeSet::from([3010]),
+        rerun_after_interruption: true,
+        audience: Audience::Devices(BTreeSet::from([device.expect("this is an agent's id")])),
+        ..manifest(1_795_327_754, "vlc", "3.0.21", action)
+    };
+    check("manifest-launch", &launch);
+}
+
+#[test]
+fn an_execute_manifest_is_written_as_in_the_example() {
+    let action = Action::Execute {
+        archive: None,
+        command: "net stop spooler\nnet start spooler"
+            .parse()
+            .expect("this is a command"),
+    };
+    let execute = Manifest {
+        platform: Platform::Windows,
+        timeout_s: 600,
+        ..manifest(1_795_327_755, "restart-spooler", "1", action)
+    };
+    check("manifest-execute", &execute);
+}
+
+#[test]
+fn a_store_manifest_is_written_as_in_the_example() {
+    let action = Action::Store {
+        archive: archive(ArchiveFormat::TarGz, 1, "1", 1 << 20, &["1"]),
+        folder: "C:\\Programme\\Müller & Söhne"
+            .parse()
+            .expect("this is a folder"),
+    };
+    let store = Manifest {
+        priority: priority(10),
+        going_back: true,
+        ..manifest(1_795_327_756, "typescript", "5.9.3", action)
+    };
+    check("manifest-store", &store);
+}
+
+/// Adds a field that no reader knows to every object of a document.
+fn from_the_future(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(from_the_future);
+            fields.insert("field_to_come".to_owned(), json!({ "x": [1, null] }));
+        }
+        Value::Array(values) => values.iter_mut().for_each(from_the_future),
+        _ => {}
+    }
+}
+
+fn reads_newer<T: DeserializeOwned + PartialEq + Debug>(name: &str) {
+    let text = golden::text(&format!("api/{name}.json"));
+    let mut newer: Value = serde_json::from_str(&text).expect("examples are JSON");
+    let today: T = serde_json::from_str(&text).expect("examples are read");
+    from_the_future(&mut newer);
+    let read: T =
+        serde_json::from_value(newer).unwrap_or_else(|error| panic!("{name}, newer: {error}"));
+    assert_eq!(read, today, "{name}");
+}
+
+#[test]
+fn an_old_reader_skips_the_fields_of_a_newer_writer() {
+    reads_newer::<CheckInRequest>("check-in-request-first");
+    reads_newer::<CheckInRequest>("check-in-request");
+    reads_newer::<CheckInReply>("check-in-reply");
+    reads_newer::<ReportRequest>("report-request");
+    reads_newer::<ReportReply>("report-reply");
+    reads_newer::<Problem>("problem");
+}
+
+#[test]
+fn an_old_reader_keeps_the_result_codes_of_a_newer_writer() {
+    let mut newer: Value =
+        serde_json::from_str(&golden::text("api/report-request.json")).expect("examples are JSON");
+    newer["results"][0]["code"] = json!("ERR_TO_COME");
+    let read: ReportRequest = serde_json::from_value(newer.clone()).expect("the code is kept");
+    assert_eq!(
+        serde_json::to_value(read).expect("documents are JSON"),
+        newer
+    );
+}
+
+#[test]
+fn an_old_reader_takes_a_problem_to_come_as_other() {
+    let newer = json!({ "type": "too-many-devices", "detail": "wait", "now": 1_795_330_000 });
+    let read: Problem = serde_json::from_value(newer).expect("kinds to come are read");
+    assert_eq!(read.kind, ProblemKind::Other);
+    assert_eq!(read.detail, "wait");
+}
+
+/// What a document must hold; whatever was or will be added beside it has a default.
+#[test]
+fn a_new_reader_takes_the_least_that_was_ever_written() {
+    let request = json!({ "facts": { "host_name": "", "os": "", "arch": "", "agent": "" } });
+    let request: CheckInRequest = serde_json::from_value(request).expect("the rest is optional");
+    assert_eq!(
+        (request.enrolment, request.pass, request.results),
+        (None, None, vec![])
+    );
+
+    let task = json!({
+        "id": "1795327754", "attempt": 1, "priority": 5, "locations": [],
+        "manifest_sha256": digest("").to_string(),
+    });
+    let reply = json!({ "tasks": [task], "next_check_in_s": 60 });
+    let reply: CheckInReply = serde_json::from_value(reply).expect("the rest is optional");
+    assert_eq!(
+        (reply.pass, reply.cancel, reply.accepted),
+        (None, vec![], vec![])
+    );
+    assert!(!reply.tasks[0].force);
+
+    let result = json!({ "id": "1795327754", "attempt": 1, "code": "SUCCESS_0", "finished": 1 });
+    let report = json!({ "pass": pass().reveal(), "results": [result] });
+    let report: ReportRequest = serde_json::from_value(report).expect("the rest is optional");
+    assert_eq!(
+        report.results,
+        [self::report(1_795_327_754, 1, "SUCCESS_0", 1)]
+    );
+}
+
+/// A restriction to come must not be skipped by an agent that does not know it.
+#[test]
+fn a_manifest_with_anything_unknown_is_refused() {
+    for name in ["manifest-launch", "manifest-execute", "manifest-store"] {
+        let text = golden::text(&format!("api/{name}.json"));
+        for place in ["", "/action", "/action/archive"] {
+            let mut newer: Value = serde_json::from_str(&text).expect("examples are JSON");
+            let Some(Value::Object(fields)) = newer.pointer_mut(place) else {
+                continue;
+            };
+            fields.insert("field_to_come".to_owned(), json!(1));
+            let read = serde_json::from_value::<Manifest>(newer);
+            assert!(read.is_err(), "{name} at {place:?}");
+        }
+    }
+}
+
+#[test]
+fn every_example_is_read_by_a_test() {
+    let tested = [
+        "check-in-reply",
+        "check-in-request",
+        "check-in-request-first",
+        "manifest-execute",
+        "manifest-launch",
+        "manifest-store",
+        "problem",
+        "report-reply",
+        "report-request",
+    ];
+    assert_eq!(golden::stems("api", ".json"), tested);
+}

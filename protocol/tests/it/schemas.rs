@@ -1,0 +1,79 @@
+//! The JSON Schemas under `protocol/schemas/`: what the types say, as others read it.
+//!
+//! They describe what a reader accepts. `just schemas` writes them anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use packcast_protocol::Manifest;
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest};
+use schemars::{Schema, SchemaGenerator};
+
+fn generated() -> [(&'static str, Schema); 6] {
+    let generator = SchemaGenerator::default;
+    [
+        (
+            "check-in-request",
+            generator().into_root_schema_for::<CheckInRequest>(),
+        ),
+        (
+            "check-in-reply",
+            generator().into_root_schema_for::<CheckInReply>(),
+        ),
+        (
+            "report-request",
+            generator().into_root_schema_for::<ReportRequest>(),
+        ),
+        (
+            "report-reply",
+            generator().into_root_schema_for::<ReportReply>(),
+        ),
+        ("problem", generator().into_root_schema_for::<Problem>()),
+        ("manifest", generator().into_root_schema_for::<Manifest>()),
+    ]
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn path(name: &str) -> PathBuf {
+    directory().join(format!("{name}.schema.json"))
+}
+
+#[test]
+fn the_schemas_say_what_the_types_say() {
+    for (name, schema) in generated() {
+        let path = path(name);
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n";
+            fs::write(&path, text).expect("the directory is part of the repository");
+        }
+        let kept = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let kept: Schema = serde_json::from_slice(&kept).expect("a schema is JSON");
+        assert!(
+            kept == schema,
+            "{name}.schema.json is not what the types say: run `just schemas`, then read the difference"
+        );
+    }
+}
+
+#[test]
+fn every_schema_belongs_to_a_document() {
+    let names: Vec<PathBuf> = generated().iter().map(|(name, _)| path(name)).collect();
+    for entry in fs::read_dir(directory()).expect("the directory is part of the repository") {
+        let found = entry.expect("the directory can be listed").path();
+        assert!(names.contains(&found), "{} is no document", found.display());
+    }
+}
+
+/// Rustdoc's links mean nothing to those who read a schema.
+#[test]
+fn no_description_holds_a_link_into_the_code() {
+    for (name, schema) in generated() {
+        let text = serde_json::to_string(&schema).expect("a schema is JSON");
+        for sign in ["[`", "::", "packcast_"] {
+            assert!(!text.contains(sign), "{name}.schema.json: {sign}");
+        }
+    }
+}
