@@ -1,0 +1,273 @@
+//! Archives: read without trusting them, and unpacked.
+//!
+//! [`walk`] is the one reader of archives. The publisher checks an archive with it before
+//! publishing, the agent unpacks with it, so that neither accepts what the other refuses.
+
+mod path;
+mod tar;
+mod tree;
+mod unpack;
+mod zip;
+
+use std::io::{self, Read, Seek, Write};
+
+use packcast_protocol::ArchiveFormat;
+
+pub use path::{EntryPath, EntryPathError, LinkTarget};
+pub use tree::TreeError;
+pub use unpack::{UnpackError, unpack};
+
+/// How much an archive may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most entries.
+    pub entries: u64,
+    /// The most bytes that all files together have when unpacked, counted while they are
+    /// inflated.
+    pub unpacked_bytes: u64,
+}
+
+impl Default for Limits {
+    /// A million entries and 64 GiB.
+    fn default() -> Self {
+        Self {
+            entries: 1_000_000,
+            unpacked_bytes: 64 << 30,
+        }
+    }
+}
+
+/// What an archive held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub entries: u64,
+    /// The bytes of all files together, unpacked.
+    pub bytes: u64,
+}
+
+/// One entry of an archive, known to stay inside the folder it is unpacked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: EntryPath,
+    pub kind: EntryKind,
+}
+
+/// What an entry is. Owners, times and set-user-id bits are not carried over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    File {
+        /// Whether its owner may run it.
+        executable: bool,
+        /// The length its header gives; the content is counted on its own.
+        bytes: u64,
+    },
+    Directory,
+    Symlink {
+        target: LinkTarget,
+    },
+}
+
+/// Why an archive is refused as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error(
+        "the archive does not read as {format}: it may be cut short, damaged or of another kind"
+    )]
+    Unreadable {
+        format: ArchiveFormat,
+        #[source]
+        source: io::Error,
+    },
+    #[error("entry {entry:?} of the archive cannot be read: it may be cut short or damaged")]
+    Damaged {
+        entry: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("entry {entry:?} of the archive has an unsafe path")]
+    Path {
+        entry: String,
+        #[source]
+        source: EntryPathError,
+    },
+    #[error("entry {entry:?} of the archive does not fit the entries before it")]
+    Tree {
+        entry: String,
+        #[source]
+        source: TreeError,
+    },
+    #[error(
+        "entry {entry:?} of the archive is a {kind}: only files, folders and symbolic links inside the archive are unpacked"
+    )]
+    Kind { entry: String, kind: &'static str },
+    #[error("the archive has more than {limit} entries")]
+    TooManyEntries { limit: u64 },
+    #[error("the archive has more than {limit} bytes when unpacked, at entry {entry:?}")]
+    TooLarge { entry: String, limit: u64 },
+    #[error(
+        "entry {entry:?} of the archive is encrypted or compressed in a way that agents cannot read: use deflate"
+    )]
+    Unsupported { entry: String },
+}
+
+impl ArchiveError {
+    /// Whether the archive can be read, but would do harm.
+    pub const fn is_unsafe(&self) -> bool {
+        matches!(
+            self,
+            Self::Path { .. }
+                | Self::Tree { .. }
+                | Self::Kind { .. }
+                | Self::TooManyEntries { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+}
+
+/// Reads an archive from its start to its end and shows every entry to `visit`, in the
+/// archive's order.
+///
+/// Whatever `visit` leaves of an entry's content is read and checked all the same. An
+/// archive without entries is not an error. Entries that `visit` has seen before an
+/// [`ArchiveError`] were safe by themselves; the archive as a whole is not.
+///
+/// Refused: absolute and climbing paths, drive letters, control characters, links that
+/// leave the archive's folder, paths that lead through a link, files given twice, hard
+/// links, devices, pipes, sockets, encrypted entries, whatever exceeds `limits`, and
+/// anything cut short or not matching its checksum.
+pub fn walk<R, E>(
+    format: ArchiveFormat,
+    reader: R,
+    limits: &Limits,
+    visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
+) -> Result<Summary, E>
+where
+    R: Read + Seek,
+    E: From<ArchiveError>,
+{
+    match format {
+        ArchiveFormat::Zip => zip::walk(reader, limits, visit),
+        ArchiveFormat::TarGz => tar::walk(reader, limits, visit),
+    }
+}
+
+/// The content of the entry at hand, counted against the archive's limit as it is read.
+pub struct Content<'a> {
+    entry: &'a str,
+    reader: &'a mut dyn Read,
+    /// What all entries so far have held.
+    total: &'a mut u64,
+    limit: u64,
+}
+
+impl Content<'_> {
+    /// Reads some bytes; none are left when it returns 0.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+        let read = loop {
+            match self.reader.read(buffer) {
+                Ok(read) => break read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(ArchiveError::Damaged {
+                        entry: self.entry.to_owned(),
+                        source,
+                    });
+                }
+            }
+        };
+        *self.total = self.total.saturating_add(read as u64);
+        if *self.total > self.limit {
+            return Err(ArchiveError::TooLarge {
+                entry: self.entry.to_owned(),
+                limit: self.limit,
+            });
+        }
+        Ok(read)
+    }
+
+    /// Writes what is left to `writer` and returns how many bytes that were.
+    pub fn copy_to<E>(&mut self, writer: &mut impl Write) -> Result<u64, E>
+    where
+        E: From<ArchiveError> + From<io::Error>,
+    {
+        let mut buffer = vec![0; 64 << 10];
+        let mut bytes = 0;
+        loop {
+            match self.read(&mut buffer)? {
+                0 => return Ok(bytes),
+                read => {
+                    writer.write_all(&buffer[..read])?;
+                    bytes += read as u64;
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Result<(), ArchiveError> {
+        let mut buffer = [0; 16 << 10];
+        while self.read(&mut buffer)? > 0 {}
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({:?})", self.entry)
+    }
+}
+
+/// What both formats keep while they go through an archive.
+struct Progress<'a> {
+    limits: &'a Limits,
+    summary: Summary,
+    tree: tree::Tree,
+}
+
+impl<'a> Progress<'a> {
+    fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            summary: Summary::default(),
+            tree: tree::Tree::default(),
+        }
+    }
+
+    /// Counts an entry before anything else is known of it.
+    fn count(&mut self) -> Result<(), ArchiveError> {
+        self.summary.entries += 1;
+        if self.summary.entries > self.limits.entries {
+            return Err(ArchiveError::TooManyEntries {
+                limit: self.limits.entries,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks an entry against those before it, shows it, and reads it to its end.
+    fn show<E: From<ArchiveError>>(
+        &mut self,
+        name: &str,
+        entry: &Entry,
+        reader: &mut dyn Read,
+        visit: &mut impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.tree.add(entry).map_err(|source| ArchiveError::Tree {
+            entry: shown(name),
+            source,
+        })?;
+        let mut content = Content {
+            entry: name,
+            reader,
+            total: &mut self.summary.bytes,
+            limit: self.limits.unpacked_bytes,
+        };
+        visit(entry, &mut content)?;
+        content.drain()?;
+        Ok(())
+    }
+}
+
+/// Shortens a name for an error.
+fn shown(name: &str) -> String {
+    name.chars().take(200).collect()
+}

@@ -1,0 +1,195 @@
+//! Paths inside an archive.
+
+use std::fmt;
+
+/// The longest path, in bytes.
+const MAX_BYTES: usize = 4096;
+
+/// The longest name of a file or folder, in bytes: what common file systems hold.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
+///
+/// No name is empty, `.` or `..`, holds a control character, or climbs or names a drive when
+/// its backslashes are read as separators.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryPath(String);
+
+/// Why a path, or the target of a link, is not unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryPathError {
+    #[error("the path is empty")]
+    Empty,
+    #[error("the path is absolute")]
+    Absolute,
+    #[error("the path climbs with '..'")]
+    Climbs,
+    #[error("the path starts with a drive letter")]
+    Drive,
+    #[error("the path holds a control character")]
+    Control,
+    #[error("the path is not UTF-8")]
+    NotUtf8,
+    #[error("the path is longer than {MAX_BYTES} bytes, or a name in it than {MAX_NAME_BYTES}")]
+    TooLong,
+    #[error("the link leads to {target:?}, outside the archive's folder")]
+    Escapes { target: String },
+    #[error("the link's target {target:?} has '..' after a name: write it without the detour")]
+    Detour { target: String },
+}
+
+impl EntryPath {
+    /// Reads a path as archives write it: a `./` in front, `/./` inside and a `/` at the end
+    /// mean nothing. The archive's folder itself is no entry: none is returned for it.
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, EntryPathError> {
+        check_text(text)?;
+        if text.split(['/', '\\']).any(|name| name == "..") {
+            return Err(EntryPathError::Climbs);
+        }
+        let path = names(text).collect::<Vec<_>>().join("/");
+        Ok((!path.is_empty()).then_some(Self(path)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the names of the path, outermost first.
+    pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Returns the folders above, outermost first.
+    pub(super) fn ancestors(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+    }
+
+    /// Returns the folder that the entry is in; none at the archive's top.
+    pub fn parent(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(parent, _)| parent)
+    }
+}
+
+impl fmt::Display for EntryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Where a symbolic link leads: relative, and inside the archive's folder.
+///
+/// `..` stands only in front. The folders above a link are no links themselves, so that
+/// leading `..` mean what they say, and from there on the target only descends: through
+/// other links, too, it cannot leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LinkTarget(String);
+
+impl LinkTarget {
+    pub(super) fn parse(link: &EntryPath, text: &str) -> Result<Self, EntryPathError> {
+        check_text(text)?;
+        let target = || text.chars().take(200).collect();
+        if text.contains('\\') {
+            return Err(EntryPathError::Escapes { target: target() });
+        }
+        let climbs = names(text).take_while(|name| *name == "..").count();
+        if climbs > link.ancestors().count() {
+            return Err(EntryPathError::Escapes { target: target() });
+        }
+        if names(text).skip(climbs).any(|name| name == "..") {
+            return Err(EntryPathError::Detour { target: target() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split('/').filter(|name| !matches!(*name, "" | "."))
+}
+
+fn check_text(text: &str) -> Result<(), EntryPathError> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        return Err(EntryPathError::Empty);
+    }
+    if matches!(bytes[0], b'/' | b'\\') {
+        return Err(EntryPathError::Absolute);
+    }
+    if bytes.len() > MAX_BYTES || text.split('/').any(|name| name.len() > MAX_NAME_BYTES) {
+        return Err(EntryPathError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(EntryPathError::Control);
+    }
+    let drive = |name: &str| {
+        name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic()
+    };
+    if text.split(['/', '\\']).any(drive) {
+        return Err(EntryPathError::Drive);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_means_nothing_is_dropped() {
+        assert_eq!(path("./a//b/./c/").as_str(), "a/b/c");
+        assert_eq!(path("a\\x2db.service").as_str(), "a\\x2db.service");
+        assert_eq!(path("ü b/.c").as_str(), "ü b/.c");
+        assert_eq!(EntryPath::parse("./"), Ok(None));
+    }
+
+    #[test]
+    fn hostile_paths_are_refused() {
+        let check =
+            |text: &str, expected| assert_eq!(EntryPath::parse(text), Err(expected), "{text:?}");
+        check("", EntryPathError::Empty);
+        for text in ["/etc/passwd", "\\x", "//host/share", "\\\\host\\share"] {
+            check(text, EntryPathError::Absolute);
+        }
+        for text in ["..", "../x", "a/../../x", "a/..", "..\\x", "a\\..\\..\\x"] {
+            check(text, EntryPathError::Climbs);
+        }
+        for text in ["C:x", "c:/x", "a/C:\\x", "a\\c:x"] {
+            check(text, EntryPathError::Drive);
+        }
+        for text in ["a\0b", "a\nb", "\u{1b}[31m"] {
+            check(text, EntryPathError::Control);
+        }
+        check(&"x".repeat(256), EntryPathError::TooLong);
+        check(&"x/".repeat(2100), EntryPathError::TooLong);
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let check = |link: &str, target: &str, good: bool| {
+            assert_eq!(
+                LinkTarget::parse(&path(link), target).is_ok(),
+                good,
+                "{link} -> {target}"
+            );
+        };
+        check("a", "b", true);
+        check("a/b/c", "../../d", true);
+        check("a/b/c", "..", true);
+        check("a", ".", true);
+        check("a", "..", false);
+        check("a/b", "../../x", false);
+        check("a", "/etc", false);
+        check("a", "C:/x", false);
+        check("a", "..\\x", false);
+        check("a", "", false);
+        // `up` could lead anywhere inside, so what lies above it is not known.
+        check("a", "up/..", false);
+    }
+}

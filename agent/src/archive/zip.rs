@@ -1,0 +1,130 @@
+//! Reading `.zip`.
+
+use std::io::{self, Read, Seek};
+
+use packcast_protocol::ArchiveFormat;
+use zip::ZipArchive;
+use zip::read::ZipFile;
+use zip::result::ZipError;
+
+use super::{
+    ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
+    Progress, Summary, TreeError, shown,
+};
+
+/// The longest target of a symbolic link, in bytes.
+const MAX_TARGET_BYTES: u64 = 4096;
+
+/// The part of a Unix mode that says what kind of file it is.
+const KIND: u32 = 0o170_000;
+
+pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
+    reader: R,
+    limits: &Limits,
+    mut visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
+) -> Result<Summary, E> {
+    let mut archive = ZipArchive::new(reader).map_err(unreadable)?;
+    if archive.has_duplicate_names() {
+        return Err(E::from(ArchiveError::Tree {
+            entry: "(of the central directory)".to_owned(),
+            source: TreeError::Twice,
+        }));
+    }
+    let mut progress = Progress::new(limits);
+    for index in 0..archive.len() {
+        progress.count()?;
+        let name = name(&archive, index)?;
+        let mut file = archive
+            .by_index(index)
+            .map_err(|error| unopened(&name, error))?;
+        if let Some(entry) = describe(&mut file, &name)? {
+            progress.show(&name, &entry, &mut file, &mut visit)?;
+        }
+    }
+    Ok(progress.summary)
+}
+
+fn unreadable(error: ZipError) -> ArchiveError {
+    ArchiveError::Unreadable {
+        format: ArchiveFormat::Zip,
+        source: error.into(),
+    }
+}
+
+fn unopened(name: &str, error: ZipError) -> ArchiveError {
+    let entry = shown(name);
+    match error {
+        ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
+            ArchiveError::Unsupported { entry }
+        }
+        other => ArchiveError::Damaged {
+            entry,
+            source: other.into(),
+        },
+    }
+}
+
+fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String, ArchiveError> {
+    match archive.name_for_index(index) {
+        Some(Ok(name)) => Ok(name.into_owned()),
+        _ => Err(ArchiveError::Path {
+            entry: format!("number {index}"),
+            source: EntryPathError::NotUtf8,
+        }),
+    }
+}
+
+/// Returns what the entry is; none if it stands for the archive's folder itself.
+///
+/// A backslash separates, as some Windows programs write it.
+fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
+    let refused = |source| ArchiveError::Path {
+        entry: shown(name),
+        source,
+    };
+    let name_read = name.replace('\\', "/");
+    let Some(path) = EntryPath::parse(&name_read).map_err(refused)? else {
+        return Ok(None);
+    };
+    let mode = file.unix_mode().unwrap_or(0);
+    let kind = match mode & KIND {
+        0o120_000 => EntryKind::Symlink {
+            target: target(file, name, &path)?,
+        },
+        _ if name_read.ends_with('/') => EntryKind::Directory,
+        0o040_000 => EntryKind::Directory,
+        0 | 0o100_000 => EntryKind::File {
+            executable: mode & 0o100 != 0,
+            bytes: file.size(),
+        },
+        _ => {
+            return Err(ArchiveError::Kind {
+                entry: shown(name),
+                kind: "device, pipe or socket",
+            });
+        }
+    };
+    Ok(Some(Entry { path, kind }))
+}
+
+/// Reads the target of a link, which is the entry's content.
+fn target<R: Read>(
+    file: &mut ZipFile<'_, R>,
+    name: &str,
+    path: &EntryPath,
+) -> Result<LinkTarget, ArchiveError> {
+    let mut target = Vec::new();
+    file.take(MAX_TARGET_BYTES + 1)
+        .read_to_end(&mut target)
+        .map_err(|source: io::Error| ArchiveError::Damaged {
+            entry: shown(name),
+            source,
+        })?;
+    str::from_utf8(&target)
+        .map_err(|_| EntryPathError::NotUtf8)
+        .and_then(|target| LinkTarget::parse(path, target))
+        .map_err(|source| ArchiveError::Path {
+            entry: shown(name),
+            source,
+        })
+}

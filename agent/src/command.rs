@@ -1,0 +1,145 @@
+//! The command line: `packcast-agent run`, `status` and `id`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use packcast_protocol::DeviceId;
+
+use crate::config::{Config, DEFAULT_PATH};
+use crate::event::{Event, Observer};
+use crate::failure::with_causes;
+use crate::run::{AFTER_FAILURE_S, Agent, RunError};
+use crate::state::StateDir;
+use crate::status::Status;
+use crate::stop::Stop;
+use crate::{identity, output, retry};
+
+/// Deploys the packages that a Packcast target assigns to this device
+///
+/// Exit codes: 0 done (a package that failed is reported, and counts as done), 1 failed,
+/// 2 wrong usage or configuration, 75 the server cannot be reached, try again later.
+#[derive(Debug, Parser)]
+#[command(name = "packcast-agent", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Read the configuration from this file
+    #[arg(long, global = true, env = "PACKCAST_AGENT_CONFIG", default_value = DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Write data in this form
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people; `run` writes them to the error output.
+    Text,
+    /// JSON; `run` writes one event per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check in and deploy, again and again
+    Run {
+        /// Check in once, do what is to be done, and end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Show what is under way and what was done
+    Status,
+    /// Show this device's id, which is made at first use
+    Id,
+}
+
+/// Does what the command line says. It makes a runtime of its own: call it from none.
+pub fn run(cli: &Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::problem(&with_causes(&error));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+const fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::Config(_) | RunError::NotEnrolled => 2,
+        RunError::Client(error) if error.is_temporary() => 75,
+        _ => 1,
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), RunError> {
+    let config = Config::load(&cli.global.config)?;
+    match cli.command {
+        Command::Run { once } => {
+            output::start_log();
+            let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
+            let ended = runtime.block_on(run_agent(config, observer(cli.global.format), once));
+            runtime.shutdown_background();
+            ended
+        }
+        Command::Status => status(&config, cli.global.format),
+        Command::Id => id(&config, cli.global.format),
+    }
+}
+
+async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(), RunError> {
+    let stop = Stop::on_signals();
+    let agent = Agent::open(config, observer, stop)?;
+    if once {
+        return agent.round().await.map(drop);
+    }
+    while !agent.stop().is_set() {
+        let next = match agent.round().await {
+            Ok(next) => next,
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(error = with_causes(&error), "the check-in failed");
+                AFTER_FAILURE_S
+            }
+            Err(error) => return Err(error),
+        };
+        let pause = retry::spread(next, retry::random());
+        agent.stop().unless(tokio::time::sleep(pause)).await;
+    }
+    Ok(())
+}
+
+fn observer(format: Format) -> Observer {
+    Arc::new(move |event: Event| match format {
+        Format::Json => output::json(&event),
+        Format::Text => tracing::info!("{event}"),
+    })
+}
+
+fn status(config: &Config, format: Format) -> Result<(), RunError> {
+    let status = Status::read(&StateDir::open(&config.state_dir)?)?;
+    match format {
+        Format::Json => output::json(&status),
+        Format::Text => output::text(&status.to_text()),
+    }
+    Ok(())
+}
+
+fn id(config: &Config, format: Format) -> Result<(), RunError> {
+    let key = identity::load_or_create(&StateDir::open(&config.state_dir)?)?;
+    let device = DeviceId::Agent(key.id());
+    match format {
+        Format::Json => output::json(&serde_json::json!({ "device": device })),
+        Format::Text => output::text(&format!("{device}\n")),
+    }
+    Ok(())
+}

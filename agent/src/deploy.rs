@@ -1,0 +1,308 @@
+//! One package, from its announcement to its result.
+
+use packcast_protocol::api::{Report, Task};
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{Action, Outcome, PackageId};
+use reqwest::Client;
+
+use crate::act::{self, Done, Prepared};
+use crate::archive::Summary;
+use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::failure::Failure;
+use crate::fetch::{FetchError, Source};
+use crate::journal::{self, Finished, Journal, Named};
+use crate::manifest::{self, AcceptError, Accepted, Judge};
+use crate::stage::{Fetched, Verified, VerifyError};
+use crate::state::{PackageDir, StateDir, StateError, now};
+use crate::stop::Stop;
+
+/// What a deployment needs besides the task.
+pub(crate) struct Deployer<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) state: &'a StateDir,
+    pub(crate) http: &'a Client,
+    pub(crate) agent: &'a packcast_protocol::AgentId,
+    pub(crate) observer: &'a Observer,
+    pub(crate) stop: &'a Stop,
+}
+
+/// How a deployment came to an end for now.
+pub(crate) enum Ended {
+    /// There is a result, which the journal has, too.
+    Finished(Finished),
+    /// The package waits for another check-in, and why.
+    Deferred(String),
+    /// The agent is asked to stop.
+    Stopped,
+}
+
+/// Why a deployment goes no further.
+enum Halt {
+    Failed(Failure),
+    Deferred(String),
+    Stopped,
+    State(StateError),
+}
+
+impl From<StateError> for Halt {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<FetchError> for Halt {
+    fn from(error: FetchError) -> Self {
+        let code = match &error {
+            FetchError::Unavailable { .. } => return Self::Deferred(error.to_string()),
+            FetchError::Gone { .. } | FetchError::NoLocation => NamedCode::DownloadPack,
+            FetchError::Corrupt { .. } => NamedCode::BadDigest,
+            FetchError::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                NamedCode::OutOfSpace
+            }
+            FetchError::Disk { .. } => NamedCode::Build,
+        };
+        Self::Failed(Failure::of(code, &error))
+    }
+}
+
+impl From<AcceptError> for Halt {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Fetch(FetchError::Corrupt { .. }) => {
+                Self::Failed(Failure::of(NamedCode::BadManifest, &error))
+            }
+            AcceptError::Fetch(fetch) => fetch.into(),
+            other => Self::Failed((&other).into()),
+        }
+    }
+}
+
+impl From<VerifyError> for Halt {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Whole { .. } => Self::Failed(Failure::of(NamedCode::BadDigest, &error)),
+            VerifyError::Read { .. } => Self::Failed(Failure::of(NamedCode::Build, &error)),
+            VerifyError::Fragment { .. } => Self::Deferred(error.to_string()),
+        }
+    }
+}
+
+impl Deployer<'_> {
+    /// Deploys a package and leaves its result in its journal.
+    pub(crate) async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
+        let dir = self.state.package(task.id);
+        dir.create()?;
+        let attempt = task.attempt;
+        journal::write(&dir, &Journal::Fetching { attempt })?;
+        let mut accepted = None;
+        let done = match self.go_through(task, &dir, &mut accepted).await {
+            Ok(done) => done,
+            Err(Halt::Failed(failure)) => failure.into(),
+            Err(Halt::Deferred(reason)) => return Ok(Ended::Deferred(reason)),
+            Err(Halt::Stopped) => return Ok(Ended::Stopped),
+            Err(Halt::State(error)) => return Err(error),
+        };
+        let finished = finished(task, done, accepted.as_ref());
+        journal::write(&dir, &Journal::Finished(finished.clone()))?;
+        dir.discard_contents()?;
+        Ok(Ended::Finished(finished))
+    }
+
+    async fn go_through(
+        &self,
+        task: &Task,
+        dir: &PackageDir,
+        accepted: &mut Option<Accepted>,
+    ) -> Result<Done, Halt> {
+        let stopped = || Halt::Stopped;
+        let manifest = self
+            .stop
+            .unless(self.accept(task))
+            .await
+            .ok_or_else(stopped)??;
+        let manifest = &*accepted.insert(manifest);
+        let fetched = self.fetch(task, manifest, dir);
+        let fetched = self.stop.unless(fetched).await.ok_or_else(stopped)??;
+        let verified = self.verify(task.id, fetched).await?;
+        let prepared = self.prepare(manifest, verified, dir).await?;
+        if self.stop.is_set() {
+            return Err(Halt::Stopped);
+        }
+        let acting = Journal::Acting {
+            attempt: task.attempt,
+            package: named(manifest),
+            // Files that are stored again are the same files.
+            may_repeat: manifest.rerun_after_interruption
+                || matches!(prepared, Prepared::Store { .. }),
+        };
+        journal::write(dir, &acting)?;
+        Ok(self.act(task.id, prepared).await?)
+    }
+
+    async fn accept(&self, task: &Task) -> Result<Accepted, Halt> {
+        let judge = Judge {
+            keys: &self.config.trusted_keys,
+            agent: self.agent,
+            now: now(),
+        };
+        let manifest = manifest::fetch(self.source(task), task, judge).await?;
+        (self.observer)(Event::ManifestVerified {
+            id: task.id,
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+        });
+        Ok(manifest)
+    }
+
+    fn source<'t>(&'t self, task: &'t Task) -> Source<'t> {
+        Source {
+            http: self.http,
+            id: task.id,
+            locations: &task.locations,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        task: &Task,
+        manifest: &Accepted,
+        dir: &PackageDir,
+    ) -> Result<Option<Fetched>, Halt> {
+        let of = manifest
+            .action
+            .archive()
+            .map_or(0, packcast_protocol::Archive::fragment_count);
+        let arrived = |number, bytes, already| {
+            (self.observer)(Event::fragment(task.id, number, of, bytes, already));
+        };
+        let parallel = self.config.parallel_downloads;
+        let folder = dir.fragments();
+        let source = self.source(task);
+        Ok(Fetched::fetch(manifest, source, &folder, parallel, arrived).await?)
+    }
+
+    async fn verify(
+        &self,
+        id: PackageId,
+        fetched: Option<Fetched>,
+    ) -> Result<Option<Verified>, Halt> {
+        let Some(fetched) = fetched else {
+            return Ok(None);
+        };
+        let verified = blocking(move || fetched.verify()).await?;
+        let bytes = verified.bytes();
+        (self.observer)(Event::ArchiveVerified { id, bytes });
+        Ok(Some(verified))
+    }
+
+    async fn prepare(
+        &self,
+        manifest: &Accepted,
+        verified: Option<Verified>,
+        dir: &PackageDir,
+    ) -> Result<Prepared, Halt> {
+        let action = with_archive(&manifest.action, verified)?;
+        let work = dir.fresh_work_folder()?;
+        let install_path = self.state.path().to_owned();
+        let (manifest, limits) = (manifest.clone(), self.config.limits);
+        let id = manifest.id;
+        let prepared =
+            blocking(move || act::prepare(&manifest, action, work, &install_path, &limits)).await?;
+        if let Prepared::Run(program) = &prepared {
+            self.unpacked(id, program.unpacked);
+        }
+        Ok(prepared)
+    }
+
+    async fn act(&self, id: PackageId, prepared: Prepared) -> Result<Done, Failure> {
+        (self.observer)(Event::Started { id });
+        match prepared {
+            Prepared::Run(program) => program.run().await,
+            Prepared::Store { archive, folder } => {
+                let limits = self.config.limits;
+                let done = blocking(move || act::store(&archive, folder, &limits)).await?;
+                self.unpacked(id, done.stored);
+                Ok(done)
+            }
+        }
+    }
+
+    fn unpacked(&self, id: PackageId, summary: Option<Summary>) {
+        if let Some(Summary { entries, bytes }) = summary {
+            (self.observer)(Event::Unpacked { id, entries, bytes });
+        }
+    }
+}
+
+/// Puts the verified archive where the action names its description.
+fn with_archive<A>(
+    action: &Action<A>,
+    verified: Option<Verified>,
+) -> Result<Action<Verified>, Failure> {
+    let missing = || Failure::new(NamedCode::Build, "the package's archive was not fetched");
+    Ok(match action {
+        Action::Launch { command, .. } => Action::Launch {
+            archive: verified.ok_or_else(missing)?,
+            command: command.clone(),
+        },
+        Action::Execute { command, .. } => Action::Execute {
+            archive: verified,
+            command: command.clone(),
+        },
+        Action::Store { folder, .. } => Action::Store {
+            archive: verified.ok_or_else(missing)?,
+            folder: folder.clone(),
+        },
+    })
+}
+
+/// Runs what blocks where it holds up nothing else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl From<Failure> for Done {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: failure.code.into(),
+            detail: Some(failure.detail),
+            output_tail: None,
+            stored: None,
+        }
+    }
+}
+
+fn named(manifest: &Accepted) -> Named {
+    Named {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+    }
+}
+
+fn finished(task: &Task, done: Done, manifest: Option<&Accepted>) -> Finished {
+    let outcome = manifest.map_or(Outcome::Failed, |manifest| {
+        done.code.outcome(&manifest.success_codes)
+    });
+    Finished {
+        report: Report {
+            id: task.id,
+            attempt: task.attempt,
+            code: done.code,
+            detail: done.detail,
+            output_tail: done.output_tail,
+            finished: now(),
+        },
+        outcome,
+        package: manifest.map(named),
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a deployment failed, as it is reported.
+
+use std::error::Error;
+
+use packcast_protocol::api::Text;
+use packcast_protocol::manifest::ManifestError;
+use packcast_protocol::result::NamedCode;
+
+use crate::archive::{ArchiveError, UnpackError};
+
+/// A result other than the program's own: the code, and what it cannot say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: NamedCode,
+    pub(crate) detail: Text<1024>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: NamedCode, detail: &str) -> Self {
+        Self {
+            code,
+            detail: Text::tail(detail),
+        }
+    }
+
+    pub(crate) fn of(code: NamedCode, error: &dyn Error) -> Self {
+        Self::new(code, &with_causes(error))
+    }
+}
+
+impl From<&ManifestError> for Failure {
+    fn from(error: &ManifestError) -> Self {
+        let code = match error {
+            ManifestError::NotAnnounced { .. }
+            | ManifestError::Json(_)
+            | ManifestError::OtherPackage { .. }
+            | ManifestError::TooLarge => NamedCode::BadManifest,
+            ManifestError::Signature(_) => NamedCode::BadSignature,
+            ManifestError::Expired { .. } => NamedCode::Expired,
+        };
+        Self::of(code, error)
+    }
+}
+
+impl From<&ArchiveError> for Failure {
+    fn from(error: &ArchiveError) -> Self {
+        let code = if error.is_unsafe() {
+            NamedCode::UnsafeArchive
+        } else {
+            NamedCode::Build
+        };
+        Self::of(code, error)
+    }
+}
+
+impl Failure {
+    /// Tells why unpacking failed; `place` is the code for a folder that cannot be written.
+    pub(crate) fn of_unpacking(error: &UnpackError, place: NamedCode) -> Self {
+        match error {
+            UnpackError::Archive(error) => error.into(),
+            UnpackError::NoSpace { .. } => Self::of(NamedCode::OutOfSpace, error),
+            UnpackError::Folder { .. } | UnpackError::Write { .. } => Self::of(place, error),
+        }
+    }
+}
+
+/// Writes an error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,24 @@
+//! Everything that differs between operating systems.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+pub(crate) use windows::*;
+
+use packcast_protocol::manifest::Platform;
+
+/// Whether a package for `platform` may be deployed on this device.
+pub(crate) fn is(platform: Platform) -> bool {
+    let family = match platform {
+        Platform::Any => return true,
+        Platform::Linux => "linux",
+        Platform::Windows => "windows",
+        Platform::Macos => "macos",
+    };
+    std::env::consts::OS == family
+}

@@ -1,0 +1,230 @@
+//! Running a program to its end, in bounded time and memory.
+
+use std::collections::VecDeque;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use packcast_protocol::api::{TAIL_BYTES, Text};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::platform::{self, Group};
+
+/// How long programs have to end after they were asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long output may stay away after the program has ended, before what it left running
+/// is thought to hold the output open.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Exited(i32),
+    /// Killed by this signal.
+    Signal(i32),
+    /// Ended by the agent, as it ran for too long.
+    TimedOut,
+}
+
+/// What is known of a program that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    /// The end of what it wrote to its output and its error output.
+    pub(crate) output: Text<TAIL_BYTES>,
+}
+
+/// Runs a command in `folder` with no input, for at most `limit`.
+///
+/// What the command left running in the background goes on running, unless the limit was
+/// reached: then the whole process group is ended.
+pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<Ended> {
+    let (reader, writer) = io::pipe()?;
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut command = tokio::process::Command::from(command);
+    let mut child = command.spawn()?;
+    // The command holds the writing ends, and the output ends when all of them are closed.
+    drop(command);
+    let output = Output::follow(reader);
+    let group = Group::of(&child);
+    let ending = if let Ok(status) = timeout(limit, child.wait()).await {
+        ending(status?)
+    } else {
+        end(group, &mut child).await?;
+        Ending::TimedOut
+    };
+    Ok(Ended {
+        ending,
+        output: output.tail().await,
+    })
+}
+
+fn ending(status: ExitStatus) -> Ending {
+    match (status.code(), platform::signal(status)) {
+        (Some(code), _) => Ending::Exited(code),
+        (None, signal) => Ending::Signal(signal.unwrap_or(0)),
+    }
+}
+
+/// Ends a group: asked first, then killed.
+async fn end(group: Group, child: &mut tokio::process::Child) -> io::Result<()> {
+    group.terminate();
+    let gone = async {
+        let _ = child.wait().await;
+        while !group.is_gone() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(GRACE, gone).await.is_err() {
+        group.kill();
+        child.kill().await?;
+    }
+    Ok(())
+}
+
+/// What a program writes, of which the end is kept.
+struct Output {
+    tail: Arc<Mutex<Tail>>,
+    closed: oneshot::Receiver<()>,
+}
+
+impl Output {
+    /// Reads in a thread of its own until the last writer is gone, so that programs that
+    /// outlive the command are never held up by a full pipe.
+    fn follow(mut reader: io::PipeReader) -> Self {
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let (close, closed) = oneshot::channel();
+        let shared = Arc::clone(&tail);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8 << 10];
+            loop {
+                match reader.read(&mut buffer) {
+                    Ok(read) if read > 0 => lock(&shared).push(&buffer[..read]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    _ => break,
+                }
+            }
+            // Nobody may be waiting any more.
+            let _ = close.send(());
+        });
+        Self { tail, closed }
+    }
+
+    async fn tail(self) -> Text<TAIL_BYTES> {
+        let _ = timeout(OUTPUT_GRACE, self.closed).await;
+        lock(&self.tail).text()
+    }
+}
+
+fn lock(tail: &Mutex<Tail>) -> std::sync::MutexGuard<'_, Tail> {
+    tail.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last bytes of a stream.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        let kept = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
+        let excess = (self.0.len() + kept.len()).saturating_sub(TAIL_BYTES);
+        self.0.drain(..excess);
+        self.0.extend(kept);
+    }
+
+    /// Returns the text from the start of a character on; what is no text is replaced.
+    fn text(&self) -> Text<TAIL_BYTES> {
+        let continues = |byte: &u8| byte & 0xC0 == 0x80;
+        let cut = self.0.len() == TAIL_BYTES;
+        let skipped = self
+            .0
+            .iter()
+            .take(3)
+            .take_while(|byte| cut && continues(byte))
+            .count();
+        let bytes: Vec<u8> = self.0.iter().skip(skipped).copied().collect();
+        Text::tail(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_end_and_whole_characters() {
+        let mut tail = Tail::default();
+        for _ in 0..5000 {
+            tail.push("é".as_bytes());
+        }
+        tail.push(b"x");
+        let text = tail.text();
+        assert_eq!(text.as_str(), format!("{}x", "é".repeat(2047)));
+        tail.push(&[b'y'; 10_000]);
+        assert_eq!(tail.text().as_str(), "y".repeat(4096));
+    }
+
+    #[cfg(unix)]
+    mod unix {
+        use super::*;
+
+        async fn sh(line: &str, limit: Duration) -> Ended {
+            let dir = tempfile::tempdir().unwrap();
+            run(platform::shell(line), dir.path(), limit).await.unwrap()
+        }
+
+        const MINUTE: Duration = Duration::from_mins(1);
+
+        #[tokio::test]
+        async fn exit_codes_and_signals_are_told() {
+            for code in [0, 7, 255] {
+                let ended = sh(&format!("echo out; echo err >&2; exit {code}"), MINUTE).await;
+                assert_eq!(ended.ending, Ending::Exited(code));
+                assert_eq!(ended.output.as_str(), "out\nerr\n");
+            }
+            assert_eq!(sh("kill -9 $$", MINUTE).await.ending, Ending::Signal(9));
+        }
+
+        #[tokio::test]
+        async fn a_chatty_program_is_not_held_up() {
+            let ended = sh("yes 0123456789 | head -c 5000000; exit 3", MINUTE).await;
+            assert_eq!(ended.ending, Ending::Exited(3));
+            assert_eq!(ended.output.as_str().len(), TAIL_BYTES);
+        }
+
+        #[tokio::test]
+        async fn what_stays_in_the_background_does_not_hold_the_result() {
+            let ended = sh("echo $$; sleep 1000 & exit 4", MINUTE).await;
+            assert_eq!(ended.ending, Ending::Exited(4));
+            let group = ended.output.as_str().trim().parse().unwrap();
+            let group = rustix::process::Pid::from_raw(group).unwrap();
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        }
+
+        #[tokio::test]
+        async fn the_limit_ends_the_whole_group() {
+            let ended = sh(
+                "echo $$; sleep 1000 & sleep 1000",
+                Duration::from_millis(300),
+            )
+            .await;
+            assert_eq!(ended.ending, Ending::TimedOut);
+            let group = ended.output.as_str().trim().parse().unwrap();
+            let group = rustix::process::Pid::from_raw(group).unwrap();
+            let gone = async {
+                while rustix::process::test_kill_process_group(group).is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(MINUTE, gone).await.unwrap();
+        }
+    }
+}

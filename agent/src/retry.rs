@@ -1,0 +1,48 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+/// The longest wait between two tries.
+const MAX_WAIT_MS: u64 = 30_000;
+
+/// Returns the wait after the `failed`-th failure in a row, counted from 0: half a second,
+/// doubled each time, of which `random` takes away up to a half.
+pub(crate) fn wait(failed: u32, random: u32) -> Duration {
+    let full = 500_u64.saturating_mul(1 << failed.min(16)).min(MAX_WAIT_MS);
+    let less = full / 2 * u64::from(random) / u64::from(u32::MAX);
+    Duration::from_millis(full - less)
+}
+
+/// Returns a period that is up to a tenth longer or shorter, so that devices spread.
+pub(crate) fn spread(seconds: u32, random: u32) -> Duration {
+    let tenth = u64::from(seconds) * 100;
+    let added = tenth * 2 * u64::from(random) / u64::from(u32::MAX);
+    Duration::from_millis(u64::from(seconds) * 1000 - tenth + added)
+}
+
+/// Returns random bits; where the system has none, all devices wait alike.
+pub(crate) fn random() -> u32 {
+    getrandom::u32().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute() {
+        let check = |failed, random, ms| assert_eq!(wait(failed, random).as_millis(), ms);
+        check(0, 0, 500);
+        check(0, u32::MAX, 250);
+        check(3, 0, 4000);
+        check(40, 0, 30_000);
+        check(40, u32::MAX, 15_000);
+    }
+
+    #[test]
+    fn check_ins_spread_by_a_tenth() {
+        assert_eq!(spread(100, 0), Duration::from_secs(90));
+        assert_eq!(spread(100, u32::MAX), Duration::from_secs(110));
+        assert_eq!(spread(0, u32::MAX), Duration::ZERO);
+    }
+}

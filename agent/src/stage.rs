@@ -1,0 +1,133 @@
+//! The stages of an archive on its way to being used: fetched, verified, unpacked.
+//!
+//! Each can only be made from the one before it, so that what acts cannot be handed
+//! anything that was not verified.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
+use sha2::{Digest as _, Sha256};
+
+use crate::archive::{Limits, Summary, UnpackError, unpack};
+use crate::fetch::{FetchError, Source};
+use crate::fragments::Concatenation;
+use crate::manifest::Accepted;
+
+/// An archive all of whose fragments are on disk.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    archive: Archive,
+    folder: PathBuf,
+}
+
+/// An archive that has, as a whole, the digest of its signed manifest.
+#[derive(Debug)]
+pub(crate) struct Verified(Fetched);
+
+/// A folder that holds what a verified archive held.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    folder: PathBuf,
+    summary: Summary,
+}
+
+/// Why fetched fragments are not the archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifyError {
+    #[error("fragment {number} has changed on disk since it was fetched: it will be fetched again")]
+    Fragment { number: FragmentNumber },
+    #[error("the archive has SHA-256 {actual}, the manifest says {expected}: publish it again")]
+    Whole {
+        expected: Sha256Digest,
+        actual: Sha256Digest,
+    },
+    #[error("the fragments in {} cannot be read", folder.display())]
+    Read {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Fetched {
+    /// Fetches what `folder` does not have yet of the manifest's archive; none if it has no
+    /// archive.
+    pub(crate) async fn fetch(
+        manifest: &Accepted,
+        source: Source<'_>,
+        folder: &Path,
+        parallel: NonZeroUsize,
+        arrived: impl Fn(FragmentNumber, u64, bool),
+    ) -> Result<Option<Self>, FetchError> {
+        let Some(archive) = manifest.action.archive() else {
+            return Ok(None);
+        };
+        source.fragments(archive, folder, parallel, arrived).await?;
+        Ok(Some(Self {
+            archive: archive.clone(),
+            folder: folder.to_owned(),
+        }))
+    }
+
+    /// Computes the digest of the whole from what is on disk. Blocks.
+    pub(crate) fn verify(self) -> Result<Verified, VerifyError> {
+        let unread = |source| VerifyError::Read {
+            folder: self.folder.clone(),
+            source,
+        };
+        let actual = digest(self.reader()).map_err(unread)?;
+        let expected = self.archive.sha256();
+        if actual == expected {
+            return Ok(Verified(self));
+        }
+        for (number, _, digest_expected) in self.archive.fragments() {
+            let path = self.folder.join(number.to_string());
+            let actual = fs::File::open(&path).and_then(digest).map_err(unread)?;
+            if actual != digest_expected {
+                fs::remove_file(&path).map_err(unread)?;
+                return Err(VerifyError::Fragment { number });
+            }
+        }
+        Err(VerifyError::Whole { expected, actual })
+    }
+
+    fn reader(&self) -> Concatenation {
+        Concatenation::new(self.folder.clone(), &self.archive)
+    }
+}
+
+fn digest(mut reader: impl io::Read) -> io::Result<Sha256Digest> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(Sha256Digest::from_bytes(hash.finalize().into())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+impl Verified {
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.0.archive.bytes()
+    }
+
+    /// Unpacks the archive over what is in `folder`. Blocks.
+    pub(crate) fn unpack(&self, folder: PathBuf, limits: &Limits) -> Result<Unpacked, UnpackError> {
+        let summary = unpack(self.0.archive.format(), self.0.reader(), limits, &folder)?;
+        Ok(Unpacked { folder, summary })
+    }
+}
+
+impl Unpacked {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) const fn summary(&self) -> Summary {
+        self.summary
+    }
+}
