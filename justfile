@@ -1,0 +1,27 @@
+# Tools that tests/run had to install lie beside the build.
+export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Checks everything but the tests: form, lints, documentation, dependencies.
+check:
+    ./tests/run setup fmt clippy rustdoc deny fences
+
+# Runs the tests; arguments go to nextest, such as `-p packcast-agent` or part of a name.
+test *ARGS:
+    cargo nextest run --workspace {{ ARGS }}
+
+# Shows the whole loop on this machine; takes an archive of yours, too.
+demo *ARGS:
+    cargo run --release -- demo {{ ARGS }}
+
+# Writes protocol/schemas anew from the types; read the difference before you commit it.
+schemas:
+    UPDATE_SCHEMAS=1 cargo test --quiet -p packcast-protocol --test it schemas
+    git --no-pager diff --stat -- protocol/schemas
+
+# Formats the code.
+fmt:
+    cargo fmt --all
