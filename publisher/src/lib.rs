@@ -1,1 +1,134 @@
-//! publisher
+//! The command line: publishes packages, assigns them, and tells what became of them.
+//!
+//! A library, so that the demo, the stories and the binary are the same program.
+
+mod clock;
+mod command;
+pub mod failure;
+pub mod keys;
+pub mod output;
+pub mod probe;
+pub mod publish;
+pub mod target;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::output::Format;
+
+/// Deploy packages to fleets of computers without a server to run
+///
+/// A package is published, activated at one or more locations, and assigned to devices; each
+/// device fetches it at its next check-in, acts on it and reports the result.
+#[derive(Debug, Parser)]
+#[command(name = "packcast", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The first argument that makes this program an agent, as the demo and the stories start it.
+const AGENT: &str = "agent";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with what is there, 75 try again later.
+
+Try 'packcast demo' to see the whole loop on this machine.";
+
+/// What every command understands.
+#[derive(Clone, Debug, clap::Args)]
+struct Globals {
+    /// Work on the target of this name
+    ///
+    /// 'local' is the system that 'packcast local' runs; others are sections of packcast.toml.
+    #[arg(long, global = true, env = "PACKCAST_TARGET", default_value = target::LOCAL, value_name = "NAME")]
+    target: String,
+    /// Read targets from this file
+    ///
+    /// The default is packcast.toml in the configuration folder of this user.
+    #[arg(long, global = true, env = "PACKCAST_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print results in this form
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(Box<command::demo::Args>),
+    Local(command::local::Args),
+    Publish(Box<command::publish::Args>),
+    #[command(subcommand)]
+    Keys(command::keys::Args),
+    #[command(subcommand)]
+    Location(command::location::Args),
+    Activate(command::activate::Args),
+    Assign(command::assign::Args),
+    List(command::list::Args),
+    Show(command::show::Args),
+    Status(command::status::Args),
+    Device(command::device::Args),
+}
+
+/// Runs one command line and returns how it ended. Errors are printed here and nowhere else.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == AGENT) {
+        return match packcast_agent::command::Cli::try_parse_from(&arguments[1..]) {
+            Ok(agent) => packcast_agent::command::run(&agent),
+            Err(error) => usage(&error),
+        };
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::failed(error)),
+    };
+    match runtime.block_on(dispatch(cli.command, &cli.globals)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+/// Shows help, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Printing to a reader that has gone away is no error.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    output::note(&format!("error: {failure}"));
+    failure.exit_code()
+}
+
+async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => args.run().await,
+        Command::Local(args) => args.run().await,
+        Command::Publish(args) => args.run(globals).await,
+        Command::Keys(args) => args.run(globals).await,
+        Command::Location(args) => args.run(globals).await,
+        Command::Activate(args) => args.run(globals).await,
+        Command::Assign(args) => args.run(globals).await,
+        Command::List(args) => args.run(globals).await,
+        Command::Show(args) => args.run(globals).await,
+        Command::Status(args) => args.run(globals).await,
+        Command::Device(args) => args.run(globals).await,
+    }
+}
+
+impl Globals {
+    async fn open(&self) -> Result<target::Target, Failure> {
+        target::Target::open(&self.target, self.config.as_deref()).await
+    }
+}

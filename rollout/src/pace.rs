@@ -27,9 +27,31 @@ pub fn period_length(announced: impl IntoIterator<Item = (Priority, u32)>) -> u3
     LEAST_PERIOD.max(highest).max(urgent.saturating_mul(2))
 }
 
+/// The pauses that stock agents are told to make, in seconds: after each fragment, and after
+/// each cycle. The least that is safe: with none, one missing fragment makes an agent ask
+/// hundreds of times a second (protocol reference §0 rule 16).
+pub const FRAGMENT_PAUSE_S: u16 = 1;
+pub const CYCLE_PAUSE_S: u16 = 1;
+
+/// Estimates how long a stock agent alone with a package pauses until it is deployed, in seconds.
+pub fn estimated_s(priority: Priority, fragments: u32) -> u64 {
+    let turn = u64::from(priority.get()) * u64::from(CYCLE_PAUSE_S) + u64::from(FRAGMENT_PAUSE_S);
+    (u64::from(fragments) + 1) * turn
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_package_takes_seconds() {
+        let check = |priority, fragments, seconds| {
+            assert_eq!(estimated_s(Priority::try_from(priority).unwrap(), fragments), seconds);
+        };
+        check(5, 1, 12);
+        check(5, 20, 126);
+        check(0, 0, 1);
+    }
 
     #[test]
     fn a_period_has_room_for_all_that_is_urgent() {

@@ -12,7 +12,7 @@ use packcast_protocol::ocs::reply::{
 use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
-use packcast_rollout::pace::period_length;
+use packcast_rollout::pace::{CYCLE_PAUSE_S, FRAGMENT_PAUSE_S, period_length};
 use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
@@ -101,15 +101,16 @@ async fn prolog(
 }
 
 fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
-    const ONE: NonZeroU16 = NonZeroU16::MIN;
+    const FRAGMENT_PAUSE: NonZeroU16 = NonZeroU16::new(FRAGMENT_PAUSE_S).expect("a pause is not zero");
+    const CYCLE_PAUSE: NonZeroU16 = NonZeroU16::new(CYCLE_PAUSE_S).expect("a pause is not zero");
     let period = period_length(told.iter().map(|telling| (telling.task.priority, telling.published.fragments)));
     PrologReply {
         prolog_freq_hours: NonZeroU8::MIN,
         response: if ask_inventory { InventoryAsk::Send } else { InventoryAsk::Stop },
         conf: Conf {
             on: true,
-            frag_latency_s: ONE,
-            cycle_latency_s: ONE,
+            frag_latency_s: FRAGMENT_PAUSE,
+            cycle_latency_s: CYCLE_PAUSE,
             period_latency_s: 1,
             period_length: PeriodLength::try_from(period).unwrap_or(PeriodLength::MIN),
             timeout_days: NonZeroU16::new(30).expect("30 is not zero"),

@@ -1,0 +1,85 @@
+//! `packcast activate`: from here on devices may be told of a package.
+
+use packcast_protocol::{LocationName, PackageRef};
+use packcast_rollout::{LocationRecord, PackageRecord};
+use packcast_store::records::ActivateError;
+
+use super::{find, show};
+use crate::Globals;
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::probe;
+use crate::publish::info;
+use crate::target::Target;
+
+/// Let devices be told of a published package
+///
+/// Fetches manifest, info, first and last fragment through each location's public name first,
+/// so that no device is sent where there is nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The package: its id, or name@version
+    #[arg(value_name = "PKG")]
+    package: PackageRef,
+    /// Activate at this location only (repeatable, in the order that devices try them)
+    #[arg(long, value_name = "NAME")]
+    location: Vec<LocationName>,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let package = find(&target, &self.package).await?;
+        let locations = choose(&target, &self.location).await?;
+        let package = activate(&target, &package, &locations).await?;
+        print(globals.format, &package);
+        Ok(())
+    }
+}
+
+pub(crate) fn print(format: Format, package: &PackageRecord) {
+    output::result(format, package, show::text);
+}
+
+/// Finds the named locations, or all of them if none is named.
+pub(crate) async fn choose(target: &Target, names: &[LocationName]) -> Result<Vec<LocationRecord>, Failure> {
+    let known = target.records.locations().await?;
+    if known.is_empty() {
+        return Err(Failure::failed(format!("target {} has no location", target.name))
+            .hint("add one with 'packcast location add NAME HOST/PATH'"));
+    }
+    if names.is_empty() {
+        return Ok(known);
+    }
+    let pick = |name: &LocationName| {
+        known.iter().find(|at| at.name == *name).cloned().ok_or_else(|| {
+            Failure::usage(format!("there is no location {name}")).hint("'packcast location list' shows what there is")
+        })
+    };
+    names.iter().map(pick).collect()
+}
+
+/// Completes `info` at each location, probes it, and only then makes the package active.
+pub(crate) async fn activate(
+    target: &Target,
+    package: &PackageRecord,
+    locations: &[LocationRecord],
+) -> Result<PackageRecord, Failure> {
+    let Some(published) = package.published() else {
+        return Err(Failure::failed(ActivateError::NotPublished { id: package.id }));
+    };
+    let client = probe::client(target.ca_file.as_deref()).map_err(Failure::failed)?;
+    for at in locations {
+        info::publish(&target.objects, package, published, at).await.map_err(Failure::failed)?;
+        probe::probe(&client, package, published, at).await.map_err(|error| {
+            Failure::failed(error).hint(format!(
+                "location {} ({}) must serve what is published; the package is not active there",
+                at.name, at.location
+            ))
+        })?;
+    }
+    target.records.activate(package.id, locations).await.map_err(|error| match error {
+        ActivateError::Records(error) => Failure::from(error),
+        error => Failure::failed(error),
+    })
+}

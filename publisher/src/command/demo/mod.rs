@@ -1,0 +1,142 @@
+//! `packcast demo`: the whole loop on this machine, in a temporary place.
+
+mod device;
+mod sample;
+mod steps;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use packcast_agent::archive::Limits;
+use packcast_local::{Local, LocalOptions};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{DeviceId, Priority};
+use packcast_rollout::{FinishedTask, PackageRecord};
+use packcast_store::records::Assigned;
+
+use self::device::Device;
+use self::steps::Steps;
+use super::publish::publish_plan;
+use super::{activate, device as device_command, local};
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::output;
+use crate::publish::plan::{ActionName, Plan, Terms, Wish};
+use crate::publish::source::{Inspection, Source};
+use crate::target::Target;
+
+/// Watch a package travel from this machine to a device and its result come back
+///
+/// Starts the whole system in a temporary place, publishes a package, lets an agent process
+/// deploy it, and shows each step with its time. Nothing is left behind.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A .zip, a .tar.gz or a directory of yours; a small sample with a script if absent
+    archive: Option<PathBuf>,
+    /// What the device does with your archive
+    #[arg(long, value_enum, requires = "archive", default_value = "store")]
+    action: ActionName,
+    /// What to run: a program at the archive's top and its arguments (launch), or any command (execute)
+    #[arg(long, requires = "archive", allow_hyphen_values = true)]
+    command: Option<String>,
+    /// Into which folder to unpack (store); a temporary one if absent
+    #[arg(long, requires = "archive", value_name = "FOLDER")]
+    path: Option<String>,
+}
+
+impl Args {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let place = tempfile::Builder::new().prefix("packcast-demo-").tempdir().map_err(Failure::failed)?;
+        let mut steps = Steps::start();
+        let state_dir = place.path().join("local");
+        let local = Local::start(LocalOptions::new(&state_dir)).await.map_err(Failure::failed)?;
+        steps.done("started", &format!("records, objects and an HTTPS edge at https://{}", local.state().edge));
+        let result = self.travel(&state_dir, place.path(), &mut steps).await;
+        local.stop().await.map_err(Failure::failed)?;
+        let finished = result?;
+        output::data(&format!("\n{}", steps.table()));
+        output::data(&format!("the device's result: {}", device_command::result(&finished)));
+        Ok(())
+    }
+
+    async fn travel(&self, state_dir: &Path, place: &Path, steps: &mut Steps) -> Result<FinishedTask, Failure> {
+        let target = Target::local(state_dir).await?;
+        let key = local::signing_key(state_dir)?;
+        let (source, plan) = self.prepare(place).await?;
+        steps.done("built", &describe(&source, &plan));
+
+        let publication = publish_plan(&target, &plan, Some(&source), &key).await?;
+        let mut package = publication.package;
+        let fragments = package.published().map_or(0, |published| published.fragments);
+        steps.done(
+            "published",
+            &format!("package {}: {fragments} fragments, manifest signed with {}", package.id, key.public()),
+        );
+        let locations = activate::choose(&target, &[]).await?;
+        package = activate::activate(&target, &package, &locations).await?;
+        steps.done("activated", &format!("at https://{}, probed through its public name", package.locations[0].location));
+
+        let device = Device::create(place, state_dir, key.public())?;
+        let id = device.enrol().await?;
+        steps.done("enrolled", &format!("device {id}, by an agent process of its own"));
+        assign(&target, &package, &id).await?;
+        steps.done("assigned", &format!("{}@{} to that device", package.name, package.version));
+
+        device.deploy(steps).await?;
+        target.records.finished(&id, package.id).await?.ok_or_else(|| {
+            Failure::failed("the device's result did not come back").hint("please report this with the output above")
+        })
+    }
+
+    async fn prepare(&self, place: &Path) -> Result<(Source, Plan), Failure> {
+        let path = match &self.archive {
+            Some(path) => path.clone(),
+            None => sample::write(place).map_err(Failure::failed)?,
+        };
+        let read = move || -> Result<(Source, Inspection), Failure> {
+            let source = Source::open(&path).map_err(Failure::failed)?;
+            let inspection = source.inspect(&Limits::default(), |_| {}).map_err(Failure::failed)?;
+            Ok((source, inspection))
+        };
+        let (source, inspection) = tokio::task::spawn_blocking(read).await.map_err(Failure::failed)??;
+        let plan = self.wish(place).plan(Some((&source, &inspection))).map_err(Failure::usage)?;
+        Ok((source, plan))
+    }
+
+    fn wish(&self, place: &Path) -> Wish {
+        let sample = self.archive.is_none();
+        let action = if sample { ActionName::Launch } else { self.action };
+        let folder = (action == ActionName::Store)
+            .then(|| self.path.clone().unwrap_or_else(|| place.join("stored").display().to_string()));
+        Wish {
+            name: "demo".parse().expect("a word is a name"),
+            version: "1".parse().expect("a digit is a version"),
+            priority: Priority::DEFAULT,
+            action,
+            command: if sample { Some(sample::COMMAND.to_owned()) } else { self.command.clone() },
+            folder: folder.or_else(|| self.path.clone()),
+            fragment_size: None,
+            terms: Terms {
+                platform: Platform::Any,
+                success_codes: BTreeSet::from([0]),
+                reboot_codes: BTreeSet::new(),
+                timeout_s: 600,
+                validity_s: 24 * 3600,
+                rerun_after_interruption: false,
+                going_back: false,
+                audience: Audience::Any,
+            },
+        }
+    }
+}
+
+fn describe(source: &Source, plan: &Plan) -> String {
+    format!("{} of {}, to {}", source.format(), output::bytes(source.bytes()), plan.action.name())
+}
+
+async fn assign(target: &Target, package: &PackageRecord, id: &DeviceId) -> Result<(), Failure> {
+    match target.records.assign(id, package, false, now()).await? {
+        Assigned::New { .. } => Ok(()),
+        other => Err(Failure::failed(format!("the package could not be assigned: {other:?}"))),
+    }
+}

@@ -1,0 +1,154 @@
+//! `packcast device`: the devices, or one with its packages and results.
+
+use std::collections::HashMap;
+
+use packcast_protocol::{DeviceId, PackageId};
+use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, TaskState};
+use serde::Serialize;
+
+use crate::Globals;
+use crate::failure::Failure;
+use crate::output;
+use crate::target::Target;
+
+/// List the devices, or show one with its packages and their results
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The device: key:<agent id> or ocs:<DEVICEID>; all devices if absent
+    device: Option<DeviceId>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    device: DeviceRecord,
+    open: Vec<OpenTask>,
+    finished: Vec<FinishedTask>,
+    #[serde(skip)]
+    names: HashMap<PackageId, String>,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let Some(id) = self.device else {
+            let devices = target.records.devices().await?;
+            output::result(globals.format, &devices, |devices| list(devices));
+            return Ok(());
+        };
+        let shown = read(&target, &id).await?;
+        output::result(globals.format, &shown, text);
+        Ok(())
+    }
+}
+
+async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
+    let standing = target.records.standing(id).await?;
+    let device = standing.device.ok_or_else(|| {
+        Failure::failed(format!("device {id} is not known"))
+            .hint("a device is known from its first check-in on; 'packcast device' lists them")
+    })?;
+    let finished = target.records.finished_tasks(id).await?;
+    let ids: Vec<PackageId> = standing
+        .tasks
+        .iter()
+        .map(|task| task.package)
+        .chain(finished.iter().map(|task| task.package))
+        .collect();
+    let packages = target.records.packages_of(&ids).await?;
+    let names = packages.into_iter().map(|p| (p.id, format!("{}@{}", p.name, p.version))).collect();
+    Ok(Shown { device, open: standing.tasks, finished, names })
+}
+
+fn list(devices: &[DeviceRecord]) -> String {
+    output::table(
+        ["DEVICE", "HOST", "SYSTEM", "AGENT", "LAST SEEN"],
+        devices.iter().map(|device| {
+            [
+                device.device.to_string(),
+                device.host_name.clone(),
+                device.os.clone(),
+                device.agent.clone(),
+                output::time(device.last_seen),
+            ]
+        }),
+    )
+}
+
+fn text(shown: &Shown) -> String {
+    let device = &shown.device;
+    let mut text = output::fields([
+        ("device", device.device.to_string()),
+        ("host", device.host_name.clone()),
+        ("system", device.os.clone()),
+        ("agent", device.agent.clone()),
+        ("first seen", output::time(device.first_seen)),
+        ("last seen", format!("{} (written at most daily)", output::time(device.last_seen))),
+    ]);
+    let name = |id: &PackageId| shown.names.get(id).cloned().unwrap_or_default();
+    if !shown.open.is_empty() {
+        text.push('\n');
+        text.push_str(&output::table(
+            ["OPEN", "PACKAGE", "PRIORITY", "ATTEMPT", "STATE"],
+            shown.open.iter().map(|task| {
+                [task.package.to_string(), name(&task.package), task.priority.to_string(), task.attempt.to_string(), open_state(task)]
+            }),
+        ));
+        text.push('\n');
+    }
+    if !shown.finished.is_empty() {
+        text.push('\n');
+        text.push_str(&output::table(
+            ["FINISHED", "PACKAGE", "ATTEMPT", "RESULT", "WHEN"],
+            shown.finished.iter().map(|task| {
+                [
+                    task.package.to_string(),
+                    name(&task.package),
+                    task.attempt.to_string(),
+                    result(task),
+                    output::time(task.finished_at),
+                ]
+            }),
+        ));
+        text.push('\n');
+        text.push_str(&tails(&shown.finished));
+    }
+    text
+}
+
+fn open_state(task: &OpenTask) -> String {
+    match task.state {
+        TaskState::Held => "waiting for the device's next check-in".to_owned(),
+        TaskState::Announced { announced_at } => format!("announced {}", output::time(announced_at)),
+        TaskState::Withdrawn { announced_at } => format!("withdrawn, was announced {}", output::time(announced_at)),
+    }
+}
+
+/// Says what happened: a program that ran and failed is not a success, whatever its agent calls it.
+pub(crate) fn result(task: &FinishedTask) -> String {
+    let outcome = match task.outcome {
+        packcast_protocol::Outcome::Succeeded => "succeeded",
+        packcast_protocol::Outcome::Failed => "failed",
+    };
+    match (task.code.exit_code(), &task.detail) {
+        (Some(code), _) => format!("{outcome}: ran, exit code {code}"),
+        (None, Some(detail)) => format!("{outcome}: {} ({detail})", task.code),
+        (None, None) => format!("{outcome}: {}", task.code),
+    }
+}
+
+fn tails(finished: &[FinishedTask]) -> String {
+    finished
+        .iter()
+        .filter_map(|task| task.output_tail.as_ref().map(|tail| (task.package, tail)))
+        .filter(|(_, tail)| !tail.trim().is_empty())
+        .map(|(package, tail)| {
+            let lines: String = tail.trim_end().lines().map(|line| format!("  {}\n", printable(line))).collect();
+            format!("\nend of the output of {package}:\n{lines}")
+        })
+        .collect()
+}
+
+/// Takes the sting out of what a device sent: a terminal obeys control characters.
+pub(crate) fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }).collect()
+}

@@ -1,0 +1,95 @@
+//! `packcast keys`: the key that packages are signed with.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::Globals;
+use crate::failure::Failure;
+use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, read_public};
+use crate::output;
+use crate::target::{LOCAL, Places};
+
+/// Make or show the key that packages are signed with
+#[derive(Debug, Subcommand)]
+pub(crate) enum Args {
+    /// Make a new signing key, and print its public half for the agents' configuration
+    ///
+    /// The secret half is encrypted with a passphrase, asked for here or taken from
+    /// PACKCAST_KEY_PASSPHRASE. It never leaves this machine; keep a copy in a safe place.
+    Generate {
+        /// Write the key to this file
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Do not encrypt the key; whoever can read the file can sign
+        #[arg(long)]
+        unencrypted: bool,
+    },
+    /// Show the public half of the signing key
+    Show {
+        /// Read this key file's public half
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    public_key: String,
+    secret_key_file: PathBuf,
+    public_key_file: PathBuf,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Generate { key, unencrypted } => {
+                let file = file(key, globals).await?;
+                let passphrase = if unencrypted { None } else { Some(new_passphrase().map_err(failure)?) };
+                let key = SigningKey::generate(&file, passphrase).map_err(failure)?;
+                show(globals, file, &key.public().to_string());
+            }
+            Self::Show { key } => {
+                let file = file(key, globals).await?;
+                let public = read_public(&file).map_err(failure)?;
+                show(globals, file, &public.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
+    match named {
+        Some(file) => Ok(file),
+        // Before there is a configuration there is a key; after that, the target names it.
+        None if globals.target == LOCAL => Ok(Places::find().map_err(Failure::failed)?.default_key_file()),
+        None => Ok(globals.open().await?.key_file),
+    }
+}
+
+fn show(globals: &Globals, file: PathBuf, public: &str) {
+    let shown =
+        Shown { public_key: public.to_owned(), public_key_file: public_file(&file), secret_key_file: file };
+    output::result(globals.format, &shown, |shown| {
+        output::fields([
+            ("public key", shown.public_key.clone()),
+            ("secret key file", shown.secret_key_file.display().to_string()),
+            ("public key file", shown.public_key_file.display().to_string()),
+        ])
+    });
+}
+
+/// Says what to do about a key that cannot be used.
+pub(crate) fn failure(error: KeyError) -> Failure {
+    let hint = match &error {
+        KeyError::Missing { .. } => {
+            "make one with 'packcast keys generate', name another with --key, or set PACKCAST_SECRET_KEY"
+        }
+        KeyError::WrongPassphrase { .. } => "try again; a lost passphrase cannot be recovered, only a new key made",
+        KeyError::Exists { .. } => return Failure::conflict(error).hint("name another file with --key"),
+        _ => return Failure::failed(error),
+    };
+    Failure::failed(error).hint(hint)
+}

@@ -1,0 +1,35 @@
+//! `packcast list`: every package.
+
+use super::state;
+use crate::Globals;
+use crate::failure::Failure;
+use crate::output;
+
+/// List the packages, the newest last
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let packages = target.records.packages().await?;
+        output::result(globals.format, &packages, |packages| {
+            output::table(
+                ["ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED"],
+                packages.iter().map(|package| {
+                    [
+                        package.id.to_string(),
+                        package.name.to_string(),
+                        package.version.to_string(),
+                        package.priority.to_string(),
+                        package.action.name().to_owned(),
+                        package.action.archive().map_or_else(String::new, |archive| output::bytes(archive.bytes)),
+                        state(package).to_owned(),
+                        output::time(package.created_at),
+                    ]
+                }),
+            )
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! `packcast local`: the whole system on this machine.
+
+use std::path::PathBuf;
+
+use packcast_local::{Local, LocalOptions};
+
+use crate::failure::Failure;
+use crate::keys::SigningKey;
+use crate::output;
+use crate::target::Places;
+
+/// Run the whole system on this machine, until it is stopped with Ctrl-C
+///
+/// Records, objects, the check-in function and an HTTPS edge with a certificate authority of
+/// its own, on loopback. The other commands work on it unless another target is named.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keep everything in this folder
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let state_dir = match self.state {
+            Some(folder) => folder,
+            None => Places::find().map_err(Failure::failed)?.local(),
+        };
+        let local = Local::start(LocalOptions::new(&state_dir)).await.map_err(Failure::failed)?;
+        let key = signing_key(&state_dir)?;
+        let state = local.state();
+        output::data(&output::fields([
+            ("server", format!("https://{}", state.edge)),
+            ("authority", state.ca_file.display().to_string()),
+            ("public key", key.public().to_string()),
+            ("stock agents", format!("server=https://{}/ocsinventory/<token>", state.edge)),
+            ("tokens and state", state_dir.display().to_string()),
+        ]));
+        output::note("running; stop with Ctrl-C");
+        tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
+        local.stop().await.map_err(Failure::failed)
+    }
+}
+
+/// Reads the key of a system on this machine, or makes it.
+///
+/// It is not encrypted: whoever can read the folder of such a system owns it anyway.
+pub(crate) fn signing_key(state_dir: &std::path::Path) -> Result<SigningKey, Failure> {
+    let file = state_dir.join("packcast.key");
+    let key = if file.exists() { SigningKey::read(&file) } else { SigningKey::generate(&file, None) };
+    key.map_err(super::keys::failure)
+}

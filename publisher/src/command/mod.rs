@@ -1,0 +1,36 @@
+//! One file a command: its arguments, and its few steps.
+
+pub(crate) mod activate;
+pub(crate) mod assign;
+pub(crate) mod demo;
+pub(crate) mod device;
+pub(crate) mod keys;
+pub(crate) mod list;
+pub(crate) mod local;
+pub(crate) mod location;
+pub(crate) mod publish;
+pub(crate) mod show;
+pub(crate) mod status;
+
+use packcast_protocol::PackageRef;
+use packcast_rollout::PackageRecord;
+
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// Finds the package that an operator named.
+async fn find(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
+    target.records.find(reference).await?.ok_or_else(|| {
+        Failure::failed(format!("there is no package {reference} in target {}", target.name))
+            .hint("'packcast list' shows what there is")
+    })
+}
+
+/// Says in a word how far a package has come.
+fn state(package: &PackageRecord) -> &'static str {
+    match (package.published(), package.active) {
+        (None, _) => "draft",
+        (Some(_), false) => "published",
+        (Some(_), true) => "active",
+    }
+}

@@ -1,0 +1,304 @@
+//! `packcast publish`: from an archive, a directory or a command to a package.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use packcast_agent::archive::Limits;
+use packcast_protocol::device::AgentId;
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{FragmentSize, PackageName, PackageVersion, Priority};
+use packcast_rollout::PackageRecord;
+use packcast_rollout::pace;
+use packcast_store::records::ReserveError;
+use serde::Serialize;
+
+use super::{activate, keys, show};
+use crate::Globals;
+use crate::clock::now;
+use crate::failure::{Failure, Kind};
+use crate::keys::SigningKey;
+use crate::output;
+use crate::publish::build::Kept;
+use crate::publish::plan::{ActionName, Plan, Terms, Wish};
+use crate::publish::publication::{Publication, PublicationError, publish};
+use crate::publish::source::{Inspection, Source};
+use crate::publish::stock;
+use crate::target::Target;
+
+/// Publish a package
+///
+/// Checks the archive, reserves an id, uploads fragments, signed manifest and info. Nothing is
+/// visible to devices before the package is activated and assigned. An interrupted publication
+/// is completed by the same command. On a terminal, what is missing is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A .zip, a .tar.gz, or a directory to pack; none to execute a command alone
+    source: Option<PathBuf>,
+    /// What the package is called
+    #[arg(long)]
+    name: Option<PackageName>,
+    /// Which version of it this is
+    #[arg(long = "version", value_name = "VERSION")]
+    package_version: Option<PackageVersion>,
+    /// What devices do with it
+    #[arg(long, value_enum)]
+    action: Option<ActionName>,
+    /// What to run: a program at the archive's top and its arguments (launch), or any command (execute)
+    #[arg(long, allow_hyphen_values = true)]
+    command: Option<String>,
+    /// Into which folder of the device to unpack (store)
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<String>,
+    /// From 0, deployed before all others, to 10
+    #[arg(long, default_value_t = Priority::DEFAULT)]
+    priority: Priority,
+    /// How large the fragments are: a size such as 1MiB, or auto
+    #[arg(long, default_value = "auto", value_name = "SIZE")]
+    fragment_size: FragmentSizeChoice,
+    /// Which devices can act on it at all
+    #[arg(long, value_enum, default_value_t)]
+    platform: PlatformChoice,
+    /// An exit code that means success (repeatable; 0 if none is given)
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    success_code: Vec<i32>,
+    /// An exit code that means success after a restart (repeatable)
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    reboot_code: Vec<i32>,
+    /// End the program after this many seconds
+    #[arg(long, default_value_t = 7200, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
+    timeout: u32,
+    /// Agents stop acting on the package after this many days
+    #[arg(long, default_value_t = 180, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    expires_in: u64,
+    /// Run the program again if the agent was stopped while it ran
+    #[arg(long)]
+    rerun_after_interruption: bool,
+    /// Going back from a higher version is meant
+    #[arg(long)]
+    going_back: bool,
+    /// Only this agent may act on the package (repeatable; any agent if none is given)
+    #[arg(long, value_name = "AGENT")]
+    only_for: Vec<AgentId>,
+    /// Sign with this key file
+    ///
+    /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Activate the package at all locations when it is published
+    #[arg(long)]
+    activate: bool,
+}
+
+/// `auto`, or a size.
+#[derive(Clone, Copy, Debug)]
+struct FragmentSizeChoice(Option<FragmentSize>);
+
+impl FromStr for FragmentSizeChoice {
+    type Err = <FragmentSize as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" { Ok(Self(None)) } else { text.parse().map(|size| Self(Some(size))) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum PlatformChoice {
+    #[default]
+    Any,
+    Linux,
+    Windows,
+    Macos,
+}
+
+impl From<PlatformChoice> for Platform {
+    fn from(choice: PlatformChoice) -> Self {
+        match choice {
+            PlatformChoice::Any => Self::Any,
+            PlatformChoice::Linux => Self::Linux,
+            PlatformChoice::Windows => Self::Windows,
+            PlatformChoice::Macos => Self::Macos,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Published<'a> {
+    package: &'a PackageRecord,
+    resumed: bool,
+    kept: Kept,
+}
+
+impl Args {
+    pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
+        self.ask_for_what_is_missing()?;
+        let source = self.source.as_deref().map(Source::open).transpose().map_err(Failure::failed)?;
+        let inspection = source.as_ref().map(inspect).transpose()?;
+        let plan = self.plan(source.as_ref().zip(inspection.as_ref()))?;
+        warn(&plan, inspection.as_ref());
+        let target = globals.open().await?;
+        let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file)).map_err(keys::failure)?;
+        let mut publication = publish_plan(&target, &plan, source.as_ref(), &key).await?;
+        tell(&publication);
+        if self.activate {
+            let locations = activate::choose(&target, &[]).await?;
+            publication.package = activate::activate(&target, &publication.package, &locations).await?;
+        }
+        let Publication { package, resumed, kept } = &publication;
+        let published = Published { package, resumed: *resumed, kept: *kept };
+        output::result(globals.format, &published, |published| show::text(published.package));
+        Ok(())
+    }
+
+    fn plan(&self, archive: Option<(&Source, &Inspection)>) -> Result<Plan, Failure> {
+        let missing = |option: &str| Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'");
+        let zero = || BTreeSet::from([0]);
+        let wish = Wish {
+            name: self.name.clone().ok_or_else(|| missing("name"))?,
+            version: self.package_version.clone().ok_or_else(|| missing("version"))?,
+            priority: self.priority,
+            action: self.action.ok_or_else(|| missing("action"))?,
+            command: self.command.clone(),
+            folder: self.path.clone(),
+            fragment_size: self.fragment_size.0,
+            terms: Terms {
+                platform: self.platform.into(),
+                success_codes: if self.success_code.is_empty() { zero() } else { self.success_code.iter().copied().collect() },
+                reboot_codes: self.reboot_code.iter().copied().collect(),
+                timeout_s: self.timeout,
+                validity_s: self.expires_in * 24 * 3600,
+                rerun_after_interruption: self.rerun_after_interruption,
+                going_back: self.going_back,
+                audience: if self.only_for.is_empty() {
+                    Audience::Any
+                } else {
+                    Audience::Devices(self.only_for.iter().cloned().collect())
+                },
+            },
+        };
+        wish.plan(archive).map_err(Failure::usage)
+    }
+
+    /// Asks a person at a terminal; a script is told by [`Args::plan`] what it left out.
+    fn ask_for_what_is_missing(&mut self) -> Result<(), Failure> {
+        if !output::is_interactive() {
+            return Ok(());
+        }
+        if self.name.is_none() {
+            self.name = Some(ask("Name of the package:")?);
+        }
+        if self.package_version.is_none() {
+            self.package_version = Some(ask("Version:")?);
+        }
+        if self.action.is_none() {
+            self.action = Some(ask_action(self.source.is_some())?);
+        }
+        if self.command.is_none() && self.action != Some(ActionName::Store) {
+            let question = match self.action {
+                Some(ActionName::Launch) => "Program at the archive's top, and its arguments:",
+                _ => "Command:",
+            };
+            self.command = Some(ask(question)?);
+        }
+        if self.path.is_none() && self.action == Some(ActionName::Store) {
+            self.path = Some(ask("Folder on the device:")?);
+        }
+        Ok(())
+    }
+}
+
+fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(question: &str) -> Result<T, Failure> {
+    inquire::CustomType::<T>::new(question)
+        .with_parser(&|text| text.parse().map_err(|_| ()))
+        .with_error_message("That cannot be used; see 'packcast publish --help'")
+        .prompt()
+        .map_err(Failure::usage)
+}
+
+fn ask_action(has_source: bool) -> Result<ActionName, Failure> {
+    const LAUNCH: &str = "launch   unpack, and run a program of the archive";
+    const EXECUTE: &str = "execute  run any command";
+    const STORE: &str = "store    unpack into a folder";
+    let choices = if has_source { vec![LAUNCH, EXECUTE, STORE] } else { vec![EXECUTE] };
+    let choice = inquire::Select::new("What do devices do with it?", choices).prompt().map_err(Failure::usage)?;
+    Ok(match choice {
+        LAUNCH => ActionName::Launch,
+        STORE => ActionName::Store,
+        _ => ActionName::Execute,
+    })
+}
+
+/// Reads the whole archive as agents will, before anything is uploaded.
+pub(crate) fn inspect(source: &Source) -> Result<Inspection, Failure> {
+    let bar = bar("checking", source.bytes());
+    let inspection = source.inspect(&Limits::default(), |bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    inspection.map_err(Failure::failed)
+}
+
+/// Publishes a checked plan, with a progress bar on a terminal.
+pub(crate) async fn publish_plan(
+    target: &Target,
+    plan: &Plan,
+    source: Option<&Source>,
+    key: &SigningKey,
+) -> Result<Publication, Failure> {
+    let mut segment = [0; 16];
+    getrandom::fill(&mut segment).map_err(|error| Failure::failed(format!("no random numbers can be had: {error}")))?;
+    let bar = bar("publishing", source.map_or(0, Source::bytes));
+    let progress = {
+        let bar = bar.clone();
+        move |bytes| bar.inc(bytes)
+    };
+    let publication = publish(target, plan, source, key, segment, now(), progress).await;
+    bar.finish_and_clear();
+    publication.map_err(failure)
+}
+
+fn failure(error: PublicationError) -> Failure {
+    match error {
+        PublicationError::Reserve(error @ ReserveError::Conflict { .. }) => Failure::conflict(error)
+            .hint("a published version never changes: choose another --version for other content"),
+        PublicationError::Reserve(ReserveError::Records(error)) | PublicationError::Records(error) => error.into(),
+        PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => Failure::new(Kind::TryLater, error),
+        error => Failure::failed(error)
+            .hint("no device sees any of it; what is complete was kept: run the same command again to go on from there"),
+    }
+}
+
+/// Shows bytes and rate; nothing where standard error is no terminal.
+fn bar(what: &'static str, bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}")
+        .expect("the template has known keys only");
+    let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn warn(plan: &Plan, inspection: Option<&Inspection>) {
+    let described = plan.action.clone();
+    let warnings = match inspection {
+        Some(inspection) => stock::warnings(&described.map_archive(|archive| (archive.format, &inspection.contents))),
+        None => stock::warnings(&described.map_archive(|_| unreachable!("an archive is inspected before it is planned"))),
+    };
+    for warning in warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+}
+
+fn tell(publication: &Publication) {
+    let package = &publication.package;
+    let fragments = package.published().map_or(0, |published| published.fragments);
+    if publication.resumed {
+        output::note(&format!(
+            "package {} was begun before: {} of {fragments} fragments ({}) did not have to be uploaded",
+            package.id,
+            publication.kept.fragments,
+            output::bytes(publication.kept.bytes)
+        ));
+    }
+    let seconds = pace::estimated_s(package.priority, fragments);
+    output::note(&format!("a stock agent alone with it takes about {seconds} s, plus the download itself"));
+}

@@ -1,0 +1,55 @@
+//! `packcast show`: all that is known of one package.
+
+use packcast_protocol::{Action, PackageRef};
+use packcast_rollout::PackageRecord;
+
+use super::{find, state};
+use crate::Globals;
+use crate::failure::Failure;
+use crate::output;
+
+/// Show all that is known of a package
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The package: its id, or name@version
+    #[arg(value_name = "PKG")]
+    package: PackageRef,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let package = find(&target, &self.package).await?;
+        output::result(globals.format, &package, text);
+        Ok(())
+    }
+}
+
+/// Describes a package for a person.
+pub(crate) fn text(package: &PackageRecord) -> String {
+    let action = match &package.action {
+        Action::Launch { command, .. } => format!("LAUNCH {command}"),
+        Action::Execute { command, .. } => format!("EXECUTE {command}"),
+        Action::Store { folder, .. } => format!("STORE into {folder}"),
+    };
+    let archive = package.action.archive().map_or_else(
+        || "none".to_owned(),
+        |archive| format!("{}, {}, sha256 {}", archive.format, output::bytes(archive.bytes), archive.sha256),
+    );
+    let codes: Vec<String> = package.success_codes.iter().map(ToString::to_string).collect();
+    let locations: Vec<String> = package.locations.iter().map(|at| format!("{} ({})", at.name, at.location)).collect();
+    let published = package.published();
+    output::fields([
+        ("package", format!("{} {}@{}", package.id, package.name, package.version)),
+        ("state", state(package).to_owned()),
+        ("priority", package.priority.to_string()),
+        ("action", action),
+        ("archive", archive),
+        ("fragments", published.map_or_else(String::new, |published| published.fragments.to_string())),
+        ("success codes", codes.join(", ")),
+        ("manifest", published.map_or_else(String::new, |published| format!("sha256 {}", published.manifest))),
+        ("expires", published.map_or_else(String::new, |published| output::time(published.expires))),
+        ("locations", locations.join(", ")),
+        ("created", output::time(package.created_at)),
+    ])
+}

@@ -1,0 +1,65 @@
+//! `packcast status`: how far packages have come on their devices.
+
+use packcast_protocol::{PackageId, PackageRef};
+use packcast_rollout::PackageRecord;
+use serde::Serialize;
+
+use super::{find, state};
+use crate::Globals;
+use crate::failure::Failure;
+use crate::output;
+
+/// Show how many devices wait for, work on, have or failed with a package
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The package: its id, or name@version; all packages if absent
+    #[arg(value_name = "PKG")]
+    package: Option<PackageRef>,
+}
+
+#[derive(Serialize)]
+struct Progress {
+    package: PackageId,
+    name: String,
+    state: &'static str,
+    assigned: u64,
+    waiting: u64,
+    announced: u64,
+    succeeded: u64,
+    failed: u64,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let packages: Vec<PackageRecord> = match &self.package {
+            Some(reference) => vec![find(&target, reference).await?],
+            None => target.records.packages().await?,
+        };
+        let mut progress = Vec::with_capacity(packages.len());
+        for package in &packages {
+            let tally = target.records.tally(package.id).await?;
+            progress.push(Progress {
+                package: package.id,
+                name: format!("{}@{}", package.name, package.version),
+                state: state(package),
+                assigned: tally.assigned,
+                waiting: tally.waiting(),
+                announced: tally.announced,
+                succeeded: tally.succeeded,
+                failed: tally.failed,
+            });
+        }
+        output::result(globals.format, &progress, |progress| {
+            output::table(
+                ["ID", "PACKAGE", "STATE", "ASSIGNED", "WAITING", "ANNOUNCED", "SUCCEEDED", "FAILED"],
+                progress.iter().map(|p| {
+                    let [assigned, waiting, announced, succeeded, failed] =
+                        [p.assigned, p.waiting, p.announced, p.succeeded, p.failed].map(|count| count.to_string());
+                    [p.package.to_string(), p.name.clone(), p.state.to_owned(), assigned, waiting, announced, succeeded, failed]
+                }),
+            )
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! What a command ends with when it does not end well.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::process::ExitCode;
+
+use packcast_store::RecordsError;
+use packcast_store::objects::{GetError, PutError};
+
+/// How a failed command leaves, as documented in `packcast --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 1: it could not be done.
+    Failed,
+    /// 2: what was asked for does not make sense.
+    Usage,
+    /// 3: what was asked for contradicts what is there.
+    Conflict,
+    /// 75: nothing is wrong with what was asked for; try again later.
+    TryLater,
+}
+
+/// An error at the boundary: its message, what caused it, and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    source: Box<dyn Error + Send + Sync>,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into(), hints: Vec::new() }
+    }
+
+    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Failed, source)
+    }
+
+    pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Usage, source)
+    }
+
+    pub fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Conflict, source)
+    }
+
+    /// Adds a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Conflict => 3,
+            Kind::TryLater => 75,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    /// Writes the chain of causes once, outermost first, then the hints, a line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.source.to_string();
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            // A wrapper that repeats its source's words adds nothing.
+            let message = error.to_string();
+            if !text.ends_with(&message) {
+                write!(text, ": {message}")?;
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)?;
+        for hint in &self.hints {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<RecordsError> for Failure {
+    fn from(error: RecordsError) -> Self {
+        let kind = if error.is_retryable() { Kind::TryLater } else { Kind::Failed };
+        let hint = match &error {
+            RecordsError::TableMissing { .. } => "check the table's name and region of the target in packcast.toml",
+            RecordsError::Credentials => "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            RecordsError::Unreachable { .. } => "check the network, and the target's endpoint if it has one",
+            _ if error.is_retryable() => "nothing is lost; run the command again in a minute",
+            _ => return Self::new(kind, error),
+        };
+        Self::new(kind, error).hint(hint)
+    }
+}
+
+impl From<PutError> for Failure {
+    fn from(error: PutError) -> Self {
+        Self::failed(error).hint("what is complete was kept: run the same command again to go on from there")
+    }
+}
+
+impl From<GetError> for Failure {
+    fn from(error: GetError) -> Self {
+        Self::failed(error)
+    }
+}

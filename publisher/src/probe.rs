@@ -1,0 +1,109 @@
+//! Whether a location really serves a package, asked through its public name.
+
+use std::path::Path;
+
+use futures_util::TryStreamExt as _;
+use packcast_agent::tls::{Clients, TlsError};
+use packcast_protocol::info::Info;
+use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
+use packcast_protocol::{Archive, Location, Manifest, Sha256Digest};
+use packcast_rollout::{LocationRecord, PackageRecord, Published};
+use packcast_store::ObjectKey;
+use reqwest::Client;
+use sha2::{Digest as _, Sha256};
+
+use crate::publish::info;
+
+/// What is wrong with a location.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("{url} cannot be fetched")]
+    Fetch { url: String, source: reqwest::Error },
+    #[error("{url} answers {status}, not 200")]
+    Status { url: String, status: u16 },
+    #[error("{url} serves other bytes than were published")]
+    Bytes { url: String },
+    #[error("{url} is larger than it can be")]
+    TooLarge { url: String },
+    #[error("{url} does not say how long it is, which stock agents need")]
+    NoLength { url: String },
+    #[error("{url} is served with Content-Encoding, which no agent decodes")]
+    Encoded { url: String },
+    #[error("the manifest does not read as one")]
+    Manifest(#[source] serde_json::Error),
+    #[error("info cannot be written")]
+    Info(#[source] packcast_protocol::info::InfoError),
+}
+
+/// Fetches manifest, signature, `info`, first and last fragment, and compares them with what was published.
+pub async fn probe(
+    client: &Client,
+    package: &PackageRecord,
+    published: &Published,
+    at: &LocationRecord,
+) -> Result<(), ProbeError> {
+    let url = |key: &ObjectKey| Location::url(&at.location, key.path());
+    let manifest_url = url(&ObjectKey::manifest(&package.folder, package.id));
+    let manifest = fetch(client, &manifest_url, MAX_MANIFEST_BYTES as u64).await?;
+    same(&manifest_url, Sha256Digest::of(&manifest), published.manifest)?;
+    let signature = url(&ObjectKey::signature(&package.folder, package.id));
+    fetch(client, &signature, packcast_protocol::signature::MAX_SIGNATURE_BYTES as u64).await?;
+    let expected: Info = info::document(package, published, at);
+    let expected = expected.to_xml().map_err(ProbeError::Info)?;
+    let info_url = url(&ObjectKey::info(&package.folder, &at.name, package.id));
+    let info = fetch(client, &info_url, expected.len() as u64).await?;
+    same(&info_url, Sha256Digest::of(&info), Sha256Digest::of(expected.as_bytes()))?;
+    let manifest: Manifest = serde_json::from_slice(&manifest).map_err(ProbeError::Manifest)?;
+    let fragments: Vec<_> = manifest.action.archive().into_iter().flat_map(Archive::fragments).collect();
+    let ends = fragments.first().into_iter().chain(fragments.last().filter(|_| fragments.len() > 1));
+    for (number, bytes, digest) in ends {
+        let url = url(&ObjectKey::fragment(&package.folder, package.id, *number));
+        let actual = digest_of(client, &url, *bytes).await?;
+        same(&url, actual, *digest)?;
+    }
+    Ok(())
+}
+
+fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), ProbeError> {
+    if actual == expected { Ok(()) } else { Err(ProbeError::Bytes { url: url.to_owned() }) }
+}
+
+async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
+    let fail = |source| ProbeError::Fetch { url: url.to_owned(), source };
+    let response = client.get(url).send().await.map_err(fail)?;
+    if response.status() != reqwest::StatusCode::OK {
+        return Err(ProbeError::Status { url: url.to_owned(), status: response.status().as_u16() });
+    }
+    if response.headers().contains_key(reqwest::header::CONTENT_ENCODING) {
+        return Err(ProbeError::Encoded { url: url.to_owned() });
+    }
+    match response.content_length() {
+        None => Err(ProbeError::NoLength { url: url.to_owned() }),
+        Some(bytes) if bytes > limit => Err(ProbeError::TooLarge { url: url.to_owned() }),
+        Some(_) => Ok(response),
+    }
+}
+
+/// Fetches a document whose length is announced and at most `limit` bytes.
+async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
+    let response = get(client, url, limit).await?;
+    let bytes = response.bytes().await;
+    Ok(bytes.map_err(|source| ProbeError::Fetch { url: url.to_owned(), source })?.to_vec())
+}
+
+async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Digest, ProbeError> {
+    let chunks = get(client, url, limit).await?.bytes_stream();
+    let digest = chunks
+        .try_fold(Sha256::new(), |mut digest, chunk| async move {
+            digest.update(&chunk);
+            Ok(digest)
+        })
+        .await
+        .map_err(|source| ProbeError::Fetch { url: url.to_owned(), source })?;
+    Ok(Sha256Digest::from_bytes(digest.finalize().into()))
+}
+
+/// Makes the client that locations are probed with.
+pub fn client(ca_file: Option<&Path>) -> Result<Client, TlsError> {
+    Ok(Clients::new(ca_file)?.objects)
+}

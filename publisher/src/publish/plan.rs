@@ -1,0 +1,173 @@
+//! What is to be published, checked before anything is written. Pure.
+
+use std::collections::BTreeSet;
+
+use packcast_protocol::action::ActionTextError;
+use packcast_protocol::fragment::FragmentSizeError;
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{Action, FragmentSize, PackageName, PackageVersion, Priority, Sha256Digest};
+use packcast_rollout::record::ArchiveRecord;
+use serde::Serialize;
+
+use super::source::{Inspection, Source};
+
+/// LAUNCH, EXECUTE or STORE, before its parameters are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionName {
+    /// Unpack, and run a program of the archive; its exit code is the result
+    Launch,
+    /// Run any command, with the archive's files if there is one
+    Execute,
+    /// Unpack into a folder, and run nothing
+    Store,
+}
+
+/// Everything about a package that its publisher decides, except where it comes from.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub name: PackageName,
+    pub version: PackageVersion,
+    pub priority: Priority,
+    pub action: ActionName,
+    pub command: Option<String>,
+    pub folder: Option<String>,
+    /// Chosen by the archive's size if absent.
+    pub fragment_size: Option<FragmentSize>,
+    pub terms: Terms,
+}
+
+/// On what terms agents act on the package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Terms {
+    pub platform: Platform,
+    pub success_codes: BTreeSet<i32>,
+    pub reboot_codes: BTreeSet<i32>,
+    pub timeout_s: u32,
+    pub validity_s: u64,
+    pub rerun_after_interruption: bool,
+    pub going_back: bool,
+    pub audience: Audience,
+}
+
+/// A package that can be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub name: PackageName,
+    pub version: PackageVersion,
+    pub priority: Priority,
+    pub action: Action<ArchiveRecord>,
+    pub terms: Terms,
+    /// Two publications are the same if and only if this is.
+    pub content: Sha256Digest,
+}
+
+/// Why a wish cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("{action} needs an archive or a directory as its source")]
+    NoArchive { action: &'static str },
+    #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the archive's top, and its arguments" } else { "what the device's shell is to run" })]
+    NoCommand { action: &'static str },
+    #[error("store needs --path: the folder on the device")]
+    NoFolder,
+    #[error("store runs nothing, so it takes no --command; use launch or execute")]
+    CommandOfStore,
+    #[error("{action} takes no --path; its archive is unpacked into a temporary folder")]
+    FolderOfOther { action: &'static str },
+    #[error("launch cannot find {program:?} at the archive's top, which has {found}")]
+    NoSuchProgram { program: String, found: String },
+    #[error(transparent)]
+    Text(#[from] ActionTextError),
+    #[error(transparent)]
+    FragmentSize(#[from] FragmentSizeError),
+}
+
+impl Wish {
+    /// Checks the wish against the archive it is for.
+    pub fn plan(self, archive: Option<(&Source, &Inspection)>) -> Result<Plan, PlanError> {
+        let action = self.action(archive)?;
+        let content = content(&self, &action);
+        Ok(Plan {
+            name: self.name,
+            version: self.version,
+            priority: self.priority,
+            action,
+            terms: self.terms,
+            content,
+        })
+    }
+
+    fn action(&self, archive: Option<(&Source, &Inspection)>) -> Result<Action<ArchiveRecord>, PlanError> {
+        let record = archive.map(|(source, inspection)| self.archive(source, inspection)).transpose()?;
+        let command = |action| self.command.as_deref().ok_or(PlanError::NoCommand { action });
+        match self.action {
+            ActionName::Launch => {
+                self.without_folder("launch")?;
+                let (record, (_, inspection)) =
+                    record.zip(archive).ok_or(PlanError::NoArchive { action: "launch" })?;
+                let command = command("launch")?.parse()?;
+                has_program(&command, inspection)?;
+                Ok(Action::Launch { archive: record, command })
+            }
+            ActionName::Execute => {
+                self.without_folder("execute")?;
+                Ok(Action::Execute { archive: record, command: command("execute")?.parse()? })
+            }
+            ActionName::Store => {
+                if self.command.is_some() {
+                    return Err(PlanError::CommandOfStore);
+                }
+                let archive = record.ok_or(PlanError::NoArchive { action: "store" })?;
+                let folder = self.folder.as_deref().ok_or(PlanError::NoFolder)?.parse()?;
+                Ok(Action::Store { archive, folder })
+            }
+        }
+    }
+
+    fn without_folder(&self, action: &'static str) -> Result<(), PlanError> {
+        if self.folder.is_some() { Err(PlanError::FolderOfOther { action }) } else { Ok(()) }
+    }
+
+    fn archive(&self, source: &Source, inspection: &Inspection) -> Result<ArchiveRecord, PlanError> {
+        let fragment_size = self.fragment_size.unwrap_or_else(|| FragmentSize::auto(source.bytes()));
+        fragment_size.count(source.bytes())?;
+        Ok(ArchiveRecord {
+            format: source.format(),
+            bytes: source.bytes(),
+            sha256: inspection.sha256,
+            fragment_size,
+        })
+    }
+}
+
+fn has_program(
+    command: &packcast_protocol::LaunchCommand,
+    inspection: &Inspection,
+) -> Result<(), PlanError> {
+    const SHOWN: usize = 8;
+    let files = &inspection.contents.top_files;
+    let program = command.program().as_str();
+    if files.iter().any(|file| file == program) {
+        return Ok(());
+    }
+    let mut found = files.iter().take(SHOWN).map(|file| format!("{file:?}")).collect::<Vec<_>>().join(", ");
+    match files.len() {
+        0 => "no files, only folders".clone_into(&mut found),
+        count if count > SHOWN => found.push_str(", …"),
+        _ => {}
+    }
+    Err(PlanError::NoSuchProgram { program: program.to_owned(), found })
+}
+
+/// Digests everything that makes two publications of one name and version the same.
+fn content(wish: &Wish, action: &Action<ArchiveRecord>) -> Sha256Digest {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        priority: Priority,
+        action: &'a Action<ArchiveRecord>,
+        terms: &'a Terms,
+    }
+    let content = Content { priority: wish.priority, action, terms: &wish.terms };
+    Sha256Digest::of(&serde_json::to_vec(&content).expect("a plan has string keys only"))
+}

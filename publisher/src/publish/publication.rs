@@ -1,0 +1,163 @@
+//! The steps of a publication, in the order in which they become visible.
+//!
+//! Reserve, fragments, manifest, signature, `info`, and only then the record that makes the
+//! package one that can be activated. A crash between any two leaves nothing that a device
+//! could see; the same command goes on from there.
+
+use bytes::Bytes;
+use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
+use packcast_protocol::{Action, Manifest, Sha256Digest, UnixTime};
+use packcast_rollout::{PackageRecord, Published};
+use packcast_store::key::package_folder;
+use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
+use packcast_store::{ObjectKey, RecordsError};
+use packcast_store::objects::PutError;
+
+use super::build::{BuildError, Built, Kept, build};
+use super::info::{self, InfoPublishError};
+use super::plan::Plan;
+use super::source::Source;
+use crate::keys::{KeyError, SigningKey};
+use crate::target::Target;
+
+/// What a publication led to.
+#[derive(Debug)]
+pub struct Publication {
+    pub package: PackageRecord,
+    /// Whether an earlier run had begun, or done, the same.
+    pub resumed: bool,
+    /// What did not have to be uploaded.
+    pub kept: Kept,
+}
+
+/// Why a publication did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    #[error(transparent)]
+    Reserve(#[from] ReserveError),
+    #[error("the package could not be built")]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestWriteError),
+    #[error("the manifest could not be signed")]
+    Sign(#[source] KeyError),
+    #[error("the manifest could not be stored")]
+    PutManifest(#[source] PutError),
+    #[error("the signature could not be stored; a draft must be finished with the key that it was begun with")]
+    PutSignature(#[source] PutError),
+    #[error(transparent)]
+    Info(#[from] InfoPublishError),
+    #[error(transparent)]
+    Record(#[from] PublishError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    #[error("the target's prefix is too long")]
+    Prefix(#[source] packcast_protocol::location::ObjectPathError),
+}
+
+/// Publishes a plan. `segment` is 16 random bytes that nobody can guess.
+pub async fn publish(
+    target: &Target,
+    plan: &Plan,
+    source: Option<&Source>,
+    key: &SigningKey,
+    segment: [u8; 16],
+    now: UnixTime,
+    progress: impl Fn(u64) + Send + 'static,
+) -> Result<Publication, PublicationError> {
+    let reservation = Reservation {
+        name: plan.name.clone(),
+        version: plan.version.clone(),
+        priority: plan.priority,
+        action: plan.action.clone(),
+        success_codes: plan.terms.success_codes.clone(),
+        content: plan.content,
+        folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
+    };
+    let (package, resumed) = match target.records.reserve(&reservation, now).await? {
+        Reserved::New(package) => (package, false),
+        Reserved::Resumed(package) => (package, true),
+    };
+    if let Some(published) = package.published() {
+        let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
+        let kept = Kept { fragments: published.fragments, bytes };
+        return Ok(Publication { package, resumed, kept });
+    }
+    let built = match (package.action.archive(), source) {
+        (Some(record), Some(source)) => {
+            Some(build(source, record, &package.folder, package.id, &target.objects, progress).await?)
+        }
+        _ => None,
+    };
+    let kept = built.as_ref().map_or_else(Kept::default, |built| built.kept);
+    let published = seal(target, plan, &package, built, key, now).await?;
+    for at in target.records.locations().await? {
+        info::publish(&target.objects, &package, &published, &at).await?;
+    }
+    let package = target.records.publish(package.id, &published).await?;
+    Ok(Publication { package, resumed, kept })
+}
+
+/// Writes, signs and stores the manifest.
+///
+/// Manifest and signature depend on nothing but the draft and the key, so that a second run
+/// writes the same bytes.
+async fn seal(
+    target: &Target,
+    plan: &Plan,
+    package: &PackageRecord,
+    built: Option<Built>,
+    key: &SigningKey,
+    now: UnixTime,
+) -> Result<Published, PublicationError> {
+    let fragments = built.as_ref().map_or(0, |built| built.archive.fragment_count());
+    let md5 = built.as_ref().map(|built| built.md5);
+    let expires = package.created_at.plus(plan.terms.validity_s);
+    let manifest = manifest(plan, package, built, expires).to_bytes()?;
+    let comment = format!("packcast {} {}@{}", package.id, package.name, package.version);
+    let signature = key.sign(&manifest, &comment).map_err(PublicationError::Sign)?;
+    let digest = Sha256Digest::of(&manifest);
+    target
+        .objects
+        .put_bytes(&ObjectKey::manifest(&package.folder, package.id), manifest.into())
+        .await
+        .map_err(PublicationError::PutManifest)?;
+    target
+        .objects
+        .put_bytes(&ObjectKey::signature(&package.folder, package.id), Bytes::from(signature))
+        .await
+        .map_err(PublicationError::PutSignature)?;
+    Ok(Published {
+        manifest: digest,
+        md5,
+        fragments: u32::try_from(fragments).expect("an archive has at most 50,000 fragments"),
+        expires,
+        published_at: now,
+    })
+}
+
+fn manifest(plan: &Plan, package: &PackageRecord, built: Option<Built>, expires: UnixTime) -> Manifest {
+    let archive = built.map(|built| built.archive);
+    let described = "the builder describes the archive that the plan has";
+    let action = match plan.action.clone() {
+        Action::Launch { command, .. } => Action::Launch { archive: archive.expect(described), command },
+        Action::Execute { command, .. } => Action::Execute { archive, command },
+        Action::Store { folder, .. } => Action::Store { archive: archive.expect(described), folder },
+    };
+    Manifest {
+        schema: SchemaNumber,
+        id: package.id,
+        name: package.name.clone(),
+        version: package.version.clone(),
+        priority: package.priority,
+        action,
+        platform: plan.terms.platform,
+        success_codes: plan.terms.success_codes.clone(),
+        reboot_codes: plan.terms.reboot_codes.clone(),
+        timeout_s: plan.terms.timeout_s,
+        rerun_after_interruption: plan.terms.rerun_after_interruption,
+        going_back: plan.terms.going_back,
+        expires,
+        audience: plan.terms.audience.clone(),
+    }
+}

@@ -1,0 +1,267 @@
+//! What is published: an archive as it is, or a directory packed reproducibly.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, Summary, walk};
+use packcast_protocol::{ArchiveFormat, Sha256Digest};
+use sha2::{Digest as _, Sha256};
+
+/// An archive that is open and can be read again from its start.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    format: ArchiveFormat,
+    bytes: u64,
+    file: File,
+}
+
+/// Why a source cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{} does not exist", path.display())]
+    Missing { path: PathBuf },
+    #[error("{} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is empty", path.display())]
+    Empty { path: PathBuf },
+    #[error("{} is neither a zip nor a gzip-compressed tar archive, nor a directory: pack it as .tar.gz (for Unix) or .zip (for Windows)", path.display())]
+    Format { path: PathBuf },
+    #[error("{} cannot be packed into a temporary archive", path.display())]
+    Pack { path: PathBuf, source: io::Error },
+    #[error("{} in the directory is neither a file, a folder nor a symbolic link", path.display())]
+    Kind { path: PathBuf },
+    #[error("{} must not be published", path.display())]
+    Archive { path: PathBuf, source: ArchiveError },
+    #[error("{} holds no file", path.display())]
+    NoFiles { path: PathBuf },
+}
+
+impl Source {
+    /// Opens an archive, or packs a directory.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let read = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
+            _ => SourceError::Read { path: path.to_owned(), source },
+        };
+        if std::fs::metadata(path).map_err(read)?.is_dir() {
+            return pack(path);
+        }
+        let mut file = File::open(path).map_err(read)?;
+        let bytes = file.metadata().map_err(read)?.len();
+        if bytes == 0 {
+            return Err(SourceError::Empty { path: path.to_owned() });
+        }
+        let mut magic = [0; 4];
+        let length = file.read(&mut magic).map_err(read)?;
+        let format = match &magic[..length] {
+            [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
+            [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
+            _ => return Err(SourceError::Format { path: path.to_owned() }),
+        };
+        Ok(Self { path: path.to_owned(), format, bytes, file })
+    }
+
+    pub const fn format(&self) -> ArchiveFormat {
+        self.format
+    }
+
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns a reader from the archive's start. Only one can be in use at a time.
+    pub fn reader(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file)
+    }
+
+    /// Reads the whole archive as an agent would, and its digest.
+    ///
+    /// `progress` is told how many bytes of the archive were read since the last time.
+    pub fn inspect(&self, limits: &Limits, progress: impl Fn(u64)) -> Result<Inspection, SourceError> {
+        let io = |source| SourceError::Read { path: self.path.clone(), source };
+        let sha256 = digest(self.reader().map_err(io)?, progress).map_err(io)?;
+        let mut contents = Contents::default();
+        let visit = |entry: &Entry, _: &mut Content<'_>| {
+            contents.note(entry);
+            Ok(())
+        };
+        let reader = BufReader::with_capacity(256 << 10, self.reader().map_err(io)?);
+        let summary = walk(self.format, reader, limits, visit)
+            .map_err(|source: ArchiveError| SourceError::Archive { path: self.path.clone(), source })?;
+        if contents.files == 0 {
+            return Err(SourceError::NoFiles { path: self.path.clone() });
+        }
+        Ok(Inspection { sha256, summary, contents })
+    }
+}
+
+fn digest(mut file: File, progress: impl Fn(u64)) -> io::Result<Sha256Digest> {
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256Digest::from_bytes(sha256.finalize().into())),
+            length => {
+                sha256.update(&buffer[..length]);
+                progress(length as u64);
+            }
+        }
+    }
+}
+
+/// What an archive turned out to be.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    pub sha256: Sha256Digest,
+    pub summary: Summary,
+    pub contents: Contents,
+}
+
+/// What the checks before publishing have to know of an archive's entries.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The names of the files at the archive's top.
+    pub top_files: Vec<String>,
+    pub files: u64,
+    /// The length of the largest file.
+    pub largest_file: u64,
+    /// Whether anything at the top has a name that starts with a dot.
+    pub top_dotfiles: bool,
+}
+
+impl Contents {
+    fn note(&mut self, entry: &Entry) {
+        let top = !entry.path.as_str().contains('/');
+        self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
+        if let EntryKind::File { bytes, .. } = entry.kind {
+            self.files += 1;
+            self.largest_file = self.largest_file.max(bytes);
+            if top {
+                self.top_files.push(entry.path.as_str().to_owned());
+            }
+        }
+    }
+}
+
+/// Packs a directory as `.tar.gz`, the same bytes for the same content: entries sorted, no
+/// owners, no times.
+fn pack(path: &Path) -> Result<Source, SourceError> {
+    let io = |source| SourceError::Pack { path: path.to_owned(), source };
+    let file = tempfile::tempfile().map_err(io)?;
+    let gzip = GzEncoder::new(io::BufWriter::with_capacity(256 << 10, file), Compression::default());
+    let mut archive = tar::Builder::new(gzip);
+    append(&mut archive, path, Path::new("")).map_err(|error| match error {
+        Append::Io(source) => io(source),
+        Append::Kind(path) => SourceError::Kind { path },
+    })?;
+    let mut writer = archive.into_inner().and_then(GzEncoder::finish).map_err(io)?;
+    writer.flush().map_err(io)?;
+    let file = writer.into_inner().map_err(|error| io(error.into_error()))?;
+    let bytes = file.metadata().map_err(io)?.len();
+    Ok(Source { path: path.to_owned(), format: ArchiveFormat::TarGz, bytes, file })
+}
+
+enum Append {
+    Io(io::Error),
+    Kind(PathBuf),
+}
+
+impl From<io::Error> for Append {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn append<W: io::Write>(archive: &mut tar::Builder<W>, folder: &Path, inside: &Path) -> Result<(), Append> {
+    let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, name) = (entry.path(), inside.join(entry.file_name()));
+        let metadata = entry.metadata()?;
+        let mut header = tar::Header::new_gnu();
+        header.set_mtime(0);
+        header.set_mode(if metadata.is_dir() || is_executable(&metadata) { 0o755 } else { 0o644 });
+        if metadata.is_dir() {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_size(0);
+            archive.append_data(&mut header, &name, io::empty())?;
+            append(archive, &path, &name)?;
+        } else if metadata.is_symlink() {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            archive.append_link(&mut header, &name, std::fs::read_link(&path)?)?;
+        } else if metadata.is_file() {
+            header.set_size(metadata.len());
+            archive.append_data(&mut header, &name, File::open(&path)?)?;
+        } else {
+            return Err(Append::Kind(path));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_metadata: &std::fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
+        std::fs::write(folder.path().join("data/a b"), "x").unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_same_directory_packs_to_the_same_bytes() {
+        let digest = |folder: &tempfile::TempDir| {
+            let source = Source::open(folder.path()).unwrap();
+            source.inspect(&Limits::default(), |_| {}).unwrap().sha256
+        };
+        assert_eq!(digest(&folder()), digest(&folder()));
+    }
+
+    #[test]
+    fn an_inspection_lists_what_launch_can_run() {
+        let folder = folder();
+        let source = Source::open(folder.path()).unwrap();
+        let contents = source.inspect(&Limits::default(), |_| {}).unwrap().contents;
+        assert_eq!((contents.top_files, contents.files), (vec!["run.sh".to_owned()], 2));
+    }
+
+    #[test]
+    fn what_is_no_archive_is_named() {
+        let folder = folder();
+        let empty = folder.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        assert!(matches!(Source::open(&empty), Err(SourceError::Empty { .. })));
+        assert!(matches!(Source::open(&folder.path().join("run.sh")), Err(SourceError::Format { .. })));
+        assert!(matches!(Source::open(&folder.path().join("none")), Err(SourceError::Missing { .. })));
+        let cut = folder.path().join("cut.tar.gz");
+        std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+        let inspected = Source::open(&cut).unwrap().inspect(&Limits::default(), |_| {});
+        assert!(matches!(inspected, Err(SourceError::Archive { .. })));
+    }
+}

@@ -1,0 +1,165 @@
+//! Which installation a command works on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strategy};
+use packcast_local::LocalState;
+use packcast_protocol::ObjectPath;
+use packcast_store::{Directory, Objects, Records, RecordsConfig};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// The name of the target that `packcast local` serves.
+pub const LOCAL: &str = "local";
+
+/// One installation: its records, its objects, and what to sign with.
+#[derive(Debug)]
+pub struct Target {
+    pub name: String,
+    pub records: Records,
+    pub objects: Objects,
+    /// What all object paths begin with.
+    pub prefix: ObjectPath,
+    /// Trusted instead of the system's authorities when locations are probed.
+    pub ca_file: Option<PathBuf>,
+    /// The secret key file, unless another is named.
+    pub key_file: PathBuf,
+}
+
+/// `packcast.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    #[serde(default)]
+    target: BTreeMap<String, TargetConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetConfig {
+    /// The name of the table.
+    table: String,
+    /// The region of the table; the AWS configuration's own if absent.
+    region: Option<String>,
+    /// Where the table answers, if not at AWS.
+    endpoint: Option<String>,
+    /// The folder that published objects are written to.
+    directory: PathBuf,
+    #[serde(default = "default_prefix")]
+    prefix: ObjectPath,
+    ca_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+fn default_prefix() -> ObjectPath {
+    "d".parse().expect("one letter is a path")
+}
+
+/// Why a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("{} cannot be read", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is not a configuration of packcast", path.display())]
+    Parse { path: PathBuf, source: toml::de::Error },
+    #[error("target {name:?} is not in {}", path.display())]
+    Unknown { name: String, path: PathBuf },
+    #[error("the home directory is not known")]
+    Home(#[from] HomeDirError),
+}
+
+/// The places that Packcast keeps its own files in.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub config: PathBuf,
+    pub state: PathBuf,
+}
+
+impl Places {
+    /// Finds them by the XDG rules (or those of the system at hand).
+    pub fn find() -> Result<Self, TargetError> {
+        let strategy = choose_app_strategy(AppStrategyArgs {
+            top_level_domain: "net".to_owned(),
+            author: "Packcast".to_owned(),
+            app_name: "packcast".to_owned(),
+        })?;
+        Ok(Self {
+            config: strategy.config_dir(),
+            state: strategy.state_dir().unwrap_or_else(|| strategy.data_dir()),
+        })
+    }
+
+    pub fn default_key_file(&self) -> PathBuf {
+        self.config.join("packcast.key")
+    }
+
+    /// Returns where `packcast local` keeps everything.
+    pub fn local(&self) -> PathBuf {
+        self.state.join(LOCAL)
+    }
+}
+
+impl Target {
+    /// Opens the target of that name: from `config`, or the running `packcast local`.
+    pub async fn open(name: &str, config: Option<&Path>) -> Result<Self, Failure> {
+        let places = Places::find().map_err(Failure::failed)?;
+        if name == LOCAL {
+            return Self::local(&places.local()).await;
+        }
+        let path = config.map_or_else(|| places.config.join("packcast.toml"), Path::to_owned);
+        let target = read_config(&path)?
+            .target
+            .remove(name)
+            .ok_or_else(|| {
+                Failure::usage(TargetError::Unknown { name: name.to_owned(), path: path.clone() })
+                    .hint(format!("add a [target.{name}] section with table and directory, or name another with --target"))
+            })?;
+        Ok(Self {
+            name: name.to_owned(),
+            records: Records::connect(RecordsConfig {
+                table: target.table,
+                region: target.region,
+                endpoint: target.endpoint,
+                http_client: None,
+            })
+            .await,
+            objects: Objects::Directory(Directory::new(target.directory)),
+            prefix: target.prefix,
+            ca_file: target.ca_file,
+            key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
+        })
+    }
+
+    /// Opens the system that runs on this machine with its state in `state_dir`.
+    pub async fn local(state_dir: &Path) -> Result<Self, Failure> {
+        let state = LocalState::load(state_dir).map_err(|error| {
+            Failure::failed(error).hint("start it with 'packcast local', or name another target with --target")
+        })?;
+        Ok(Self {
+            name: LOCAL.to_owned(),
+            records: Records::connect(RecordsConfig {
+                table: state.table,
+                region: None,
+                endpoint: Some(state.endpoint),
+                http_client: None,
+            })
+            .await,
+            objects: Objects::Directory(Directory::new(state.objects_dir)),
+            prefix: state.prefix,
+            ca_file: Some(state.ca_file),
+            key_file: state_dir.join("packcast.key"),
+        })
+    }
+}
+
+/// Reads the configuration; an absent file configures nothing.
+fn read_config(path: &Path) -> Result<ConfigFile, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
+        Err(source) => return Err(Failure::failed(TargetError::Read { path: path.to_owned(), source })),
+    };
+    toml::from_str(&text).map_err(|source| Failure::usage(TargetError::Parse { path: path.to_owned(), source }))
+}
