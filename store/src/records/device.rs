@@ -1,8 +1,13 @@
 //! Devices: what a check-in reads, and what it notes down.
 
+use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, OpenTask};
 
+use super::commit::Commit;
+use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
+use super::key::{self, DEVICE_SHARDS, Key, Range};
+use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
 /// What a check-in reads of a device.
@@ -16,12 +21,28 @@ pub struct Standing {
     pub consumed_units: f64,
 }
 
+/// How many ids of a history are kept: half of what an item has room for.
+const HISTORY_LIMIT: usize = 50_000;
+
 impl Records {
     /// Reads a device and its open tasks with one strongly consistent Query.
     ///
     /// Finished tasks and facts are outside its range, so they never make it dearer.
-    pub async fn standing(&self, _device: &DeviceId) -> Result<Standing, RecordsError> {
-        unimplemented!()
+    pub async fn standing(&self, device: &DeviceId) -> Result<Standing, RecordsError> {
+        let found = self.range(&Range::standing(device)).await?;
+        let mut standing = Standing {
+            device: None,
+            tasks: Vec::new(),
+            consumed_units: found.consumed_units,
+        };
+        for item in found.items {
+            match item.get(SK).and_then(|sk| sk.as_s().ok()) {
+                Some(sk) if sk == key::DEVICE => standing.device = Some(item::read(item)?),
+                Some(sk) if sk.starts_with(key::TASK) => standing.tasks.push(item::read(item)?),
+                _ => {}
+            }
+        }
+        Ok(standing)
     }
 
     /// Notes a contact down; a new device also enters the catalogue.
@@ -30,10 +51,33 @@ impl Records {
     /// that the record does not have are left as they are.
     pub async fn write_contact(
         &self,
-        _record: &DeviceRecord,
-        _is_new: bool,
+        record: &DeviceRecord,
+        is_new: bool,
     ) -> Result<(), RecordsError> {
-        unimplemented!()
+        if is_new && self.create_device(record).await? {
+            return Ok(());
+        }
+        if !self.update_device(record).await? {
+            self.create_device(record).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
+        let entry = item::catalogued_device(&record.device);
+        let writes = vec![
+            write::create(self.table(), item::device(record)),
+            write::create(self.table(), entry),
+        ];
+        Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    /// Tells whether there was a device to update.
+    async fn update_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
+        let (expression, terms) = contact_update(item::device(record));
+        let key = Key::device(&record.device);
+        let updated = self.change(&key, &expression, PRESENT, &terms).await?;
+        Ok(updated.is_some())
     }
 
     /// Keeps the packages that a stock agent says it has, at most 50,000, the newest.
@@ -41,20 +85,77 @@ impl Records {
     /// Returns whether they had changed; only then something is written.
     pub async fn write_history(
         &self,
-        _device: &DeviceId,
-        _packages: &[PackageId],
-        _now: UnixTime,
+        device: &DeviceId,
+        packages: &[PackageId],
+        now: UnixTime,
     ) -> Result<bool, RecordsError> {
-        unimplemented!()
+        let mut packages = packages.to_vec();
+        packages.sort_unstable();
+        packages.dedup();
+        let surplus = packages.len().saturating_sub(HISTORY_LIMIT);
+        packages.drain(..surplus);
+        if self.history(device).await? == packages {
+            return Ok(false);
+        }
+        let ids = packages.iter().flat_map(|id| id.get().to_be_bytes());
+        let item = item::history(device, ids.collect(), now);
+        self.put(item).await?;
+        Ok(true)
     }
 
     /// Returns the packages that a stock agent says it has, in the order of their ids.
-    pub async fn history(&self, _device: &DeviceId) -> Result<Vec<PackageId>, RecordsError> {
-        unimplemented!()
+    pub async fn history(&self, device: &DeviceId) -> Result<Vec<PackageId>, RecordsError> {
+        let item = self.get_item(&Key::history(device)).await?;
+        Ok(item.as_ref().map(packed_ids).unwrap_or_default())
     }
 
     /// Returns every known device, in the order of their ids.
     pub async fn devices(&self) -> Result<Vec<DeviceRecord>, RecordsError> {
-        unimplemented!()
+        let shards = (0..DEVICE_SHARDS).map(|shard| async move {
+            let entries: Vec<CataloguedDevice> =
+                self.all(&Range::catalogued_devices(shard)).await?;
+            let keys: Vec<Key> = entries
+                .iter()
+                .map(|entry| Key::device(&entry.device))
+                .collect();
+            self.batch(&keys).await
+        });
+        let items = try_join_all(shards).await?;
+        let mut devices: Vec<DeviceRecord> = items
+            .into_iter()
+            .flatten()
+            .map(item::read)
+            .collect::<Result<_, _>>()?;
+        devices.sort_by(|one, other| one.device.cmp(&other.device));
+        Ok(devices)
     }
+}
+
+/// Sets what the item has, and nothing else; the time of the first contact only once.
+fn contact_update(item: Item) -> (String, Terms) {
+    let mut sets = Vec::new();
+    let mut terms = Terms::default();
+    for (name, value) in item {
+        if [PK, SK, DEVICE_ID].contains(&name.as_str()) {
+            continue;
+        }
+        sets.push(if name == FIRST_SEEN {
+            format!("#{name} = if_not_exists(#{name}, :{name})")
+        } else {
+            format!("#{name} = :{name}")
+        });
+        terms = terms.name(&name).value(&name, value);
+    }
+    (format!("SET {}", sets.join(", ")), terms)
+}
+
+/// Reads the ids of a history item, leaving out what is none.
+pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
+    let Some(Ok(packed)) = item.get(IDS).map(|ids| ids.as_b()) else {
+        return Vec::new();
+    };
+    let (ids, _) = packed.as_ref().as_chunks::<4>();
+    ids.iter()
+        .filter_map(|id| PackageId::try_from(u32::from_be_bytes(*id)).ok())
+        .collect()
 }

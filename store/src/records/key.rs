@@ -1,1 +1,153 @@
-//! Where each record is.
+//! Where each record is: partition and sort keys, and the shards that writes spread over.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::{
+    DeviceId, LocationName, PackageId, PackageName, PackageVersion, Priority, Sha256Digest,
+};
+
+use super::item::{Item, PK, SK};
+
+/// Over how many items the tally of a package is spread.
+pub(super) const TALLY_SHARDS: u16 = 32;
+/// Over how many partitions of the index the devices of a package are spread.
+pub(super) const INDEX_SHARDS: u16 = 64;
+/// Over how many partitions the catalogue of devices is spread.
+pub(super) const DEVICE_SHARDS: u16 = 16;
+
+pub(super) const DEVICE: &str = "0#DEVICE";
+pub(super) const TASK: &str = "1#TASK#";
+const HISTORY: &str = "5#HISTORY";
+const DONE: &str = "9#DONE#";
+const CATALOG: &str = "CATALOG";
+
+/// The key of one item.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+/// The keys of a range of items in one partition, both ends included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) pk: String,
+    pub(super) first: String,
+    pub(super) last: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    pub(super) fn device(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), DEVICE)
+    }
+
+    pub(super) fn task(device: &DeviceId, priority: Priority, package: PackageId) -> Self {
+        let sk = format!("{TASK}{:02}#{package}", priority.get());
+        Self::new(device_partition(device), sk)
+    }
+
+    pub(super) fn history(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), HISTORY)
+    }
+
+    pub(super) fn finished(device: &DeviceId, package: PackageId) -> Self {
+        Self::new(device_partition(device), format!("{DONE}{package}"))
+    }
+
+    pub(super) fn package(package: PackageId) -> Self {
+        Self::new(format!("PACKAGE#{package}"), "PACKAGE")
+    }
+
+    pub(super) fn tally(package: PackageId, shard: u16) -> Self {
+        Self::new(format!("TALLY#{package}#{shard:02}"), "TALLY")
+    }
+
+    pub(super) fn catalogued_package(package: PackageId) -> Self {
+        Self::new(CATALOG.to_owned(), format!("PACKAGE#{package}"))
+    }
+
+    pub(super) fn catalogued_name(name: &PackageName, version: &PackageVersion) -> Self {
+        Self::new(CATALOG.to_owned(), format!("NAME#{name}#{version}"))
+    }
+
+    pub(super) fn location(name: &LocationName) -> Self {
+        Self::new(CATALOG.to_owned(), format!("LOCATION#{name}"))
+    }
+
+    pub(super) fn catalogued_device(device: &DeviceId) -> Self {
+        let pk = catalogued_devices_partition(shard(device, DEVICE_SHARDS));
+        Self::new(pk, format!("DEVICE#{device}"))
+    }
+
+    pub(super) fn attributes(&self) -> Item {
+        HashMap::from([
+            (PK.to_owned(), AttributeValue::S(self.pk.clone())),
+            (SK.to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+impl Range {
+    /// What a check-in reads: the device and its open tasks.
+    pub(super) fn standing(device: &DeviceId) -> Self {
+        Self {
+            pk: device_partition(device),
+            first: "0#".to_owned(),
+            last: "2#".to_owned(),
+        }
+    }
+
+    pub(super) fn finished(device: &DeviceId) -> Self {
+        Self::prefix(device_partition(device), "9#DONE")
+    }
+
+    pub(super) fn catalogued_packages() -> Self {
+        Self::prefix(CATALOG.to_owned(), "PACKAGE")
+    }
+
+    pub(super) fn locations() -> Self {
+        Self::prefix(CATALOG.to_owned(), "LOCATION")
+    }
+
+    pub(super) fn catalogued_devices(shard: u16) -> Self {
+        Self::prefix(catalogued_devices_partition(shard), "DEVICE")
+    }
+
+    /// Every key that begins with a word and `#`; `$` is the sign after it.
+    fn prefix(pk: String, word: &str) -> Self {
+        Self {
+            pk,
+            first: format!("{word}#"),
+            last: format!("{word}$"),
+        }
+    }
+}
+
+fn device_partition(device: &DeviceId) -> String {
+    format!("DEVICE#{device}")
+}
+
+fn catalogued_devices_partition(shard: u16) -> String {
+    format!("DEVICES#{shard:02}")
+}
+
+/// The index's partition with a package's devices of one shard.
+pub(super) fn index_partition(package: PackageId, shard: u16) -> String {
+    format!("PACKAGE#{package}#{shard:02}")
+}
+
+/// The index's sort key of a device in a state.
+pub(super) fn index_sort(state: &str, device: &DeviceId) -> String {
+    format!("{state}#{device}")
+}
+
+/// Returns which of `shards` a device belongs to, always the same one.
+pub(super) fn shard(device: &DeviceId, shards: u16) -> u16 {
+    let digest = Sha256Digest::of(device.to_string().as_bytes());
+    u16::from_be_bytes([digest.as_bytes()[0], digest.as_bytes()[1]]) % shards
+}

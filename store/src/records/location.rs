@@ -1,29 +1,42 @@
 //! The places that serve a target's objects.
 
+use aws_sdk_dynamodb::types::ReturnValue;
 use packcast_protocol::LocationName;
 use packcast_rollout::LocationRecord;
 
+use super::item;
+use super::key::{Key, Range};
 use super::{Records, RecordsError};
 
 impl Records {
     /// Adds a location, or replaces the one of its name, which is returned.
     pub async fn add_location(
         &self,
-        _location: &LocationRecord,
+        location: &LocationRecord,
     ) -> Result<Option<LocationRecord>, RecordsError> {
-        unimplemented!()
+        let replaced = self.put(item::location(location)).await?;
+        replaced.map(item::read).transpose()
     }
 
     /// Removes and returns a location; packages that were activated there keep it.
     pub async fn remove_location(
         &self,
-        _name: &LocationName,
+        name: &LocationName,
     ) -> Result<Option<LocationRecord>, RecordsError> {
-        unimplemented!()
+        let output = self
+            .client
+            .delete_item()
+            .table_name(self.table())
+            .set_key(Some(Key::location(name).attributes()))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| self.failed(error))?;
+        output.attributes.map(item::read).transpose()
     }
 
     /// Returns every location, by name.
     pub async fn locations(&self) -> Result<Vec<LocationRecord>, RecordsError> {
-        unimplemented!()
+        self.all(&Range::locations()).await
     }
 }

@@ -12,10 +12,12 @@ mod item;
 mod key;
 mod location;
 mod package;
+mod read;
 mod report;
 mod reserve;
 mod table;
 mod tally;
+mod write;
 
 use std::sync::Arc;
 

@@ -1,8 +1,14 @@
 //! Packages, once reserved.
 
-use packcast_protocol::{PackageId, PackageRef};
-use packcast_rollout::{LocationRecord, PackageRecord, Published};
+use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::{PackageId, PackageRef};
+use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
+
+use super::item::{self, ACTIVE, CataloguedPackage, LOCATIONS, NameItem, STATE};
+use super::key::{Key, Range};
+use super::write::{PRESENT, Terms};
 use super::{Records, RecordsError};
 
 /// Why a package could not be published.
@@ -28,29 +34,44 @@ pub enum ActivateError {
 }
 
 impl Records {
-    pub async fn package(&self, _id: PackageId) -> Result<Option<PackageRecord>, RecordsError> {
-        unimplemented!()
+    pub async fn package(&self, id: PackageId) -> Result<Option<PackageRecord>, RecordsError> {
+        self.get(&Key::package(id)).await
     }
 
     /// Returns the package that an operator names.
     pub async fn find(
         &self,
-        _reference: &PackageRef,
+        reference: &PackageRef,
     ) -> Result<Option<PackageRecord>, RecordsError> {
-        unimplemented!()
+        let (name, version) = match reference {
+            PackageRef::Id(id) => return self.package(*id).await,
+            PackageRef::Named(name, version) => (name, version),
+        };
+        let entry: Option<NameItem> = self.get(&Key::catalogued_name(name, version)).await?;
+        match entry {
+            Some(entry) => self.package(entry.package).await,
+            None => Ok(None),
+        }
     }
 
     /// Returns the packages of these ids that exist, in the order of their ids.
-    pub async fn packages_of(
-        &self,
-        _ids: &[PackageId],
-    ) -> Result<Vec<PackageRecord>, RecordsError> {
-        unimplemented!()
+    pub async fn packages_of(&self, ids: &[PackageId]) -> Result<Vec<PackageRecord>, RecordsError> {
+        let ids: BTreeSet<PackageId> = ids.iter().copied().collect();
+        let keys: Vec<Key> = ids.into_iter().map(Key::package).collect();
+        let items = self.batch(&keys).await?;
+        let mut packages: Vec<PackageRecord> = items
+            .into_iter()
+            .map(item::read)
+            .collect::<Result<_, _>>()?;
+        packages.sort_by_key(|package| package.id);
+        Ok(packages)
     }
 
     /// Returns every package, the newest last.
     pub async fn packages(&self) -> Result<Vec<PackageRecord>, RecordsError> {
-        unimplemented!()
+        let entries: Vec<CataloguedPackage> = self.all(&Range::catalogued_packages()).await?;
+        let ids: Vec<PackageId> = entries.iter().map(|entry| entry.id).collect();
+        self.packages_of(&ids).await
     }
 
     /// Makes a draft a published package, and returns it.
@@ -58,25 +79,80 @@ impl Records {
     /// A package that is published with the same manifest already is returned as it is.
     pub async fn publish(
         &self,
-        _id: PackageId,
-        _published: &Published,
+        id: PackageId,
+        published: &Published,
     ) -> Result<PackageRecord, PublishError> {
-        unimplemented!()
+        let state = PackageState::Published(*published);
+        let terms = Terms::default()
+            .name(STATE)
+            .value("draft", item::attribute(&PackageState::Draft))
+            .value("published", item::attribute(&state));
+        let changed = self
+            .change(
+                &Key::package(id),
+                "SET #state = :published",
+                "#state = :draft",
+                &terms,
+            )
+            .await?;
+        if let Some(item) = changed {
+            return Ok(item::read(item)?);
+        }
+        let package = self.package(id).await?;
+        let package = package.ok_or(PublishError::NoPackage { id })?;
+        match package.published() {
+            Some(before) if before.manifest == published.manifest => Ok(package),
+            _ => Err(PublishError::Conflict { id }),
+        }
     }
 
     /// Lets devices be told of a published package, at these locations in this order.
     pub async fn activate(
         &self,
-        _id: PackageId,
-        _locations: &[LocationRecord],
+        id: PackageId,
+        locations: &[LocationRecord],
     ) -> Result<PackageRecord, ActivateError> {
-        unimplemented!()
+        let terms = Terms::default()
+            .name(STATE)
+            .name(ACTIVE)
+            .name(LOCATIONS)
+            .value("draft", item::attribute(&PackageState::Draft))
+            .value("active", AttributeValue::Bool(true))
+            .value("locations", item::attribute(&locations));
+        self.change_active(
+            id,
+            "SET #active = :active, #locations = :locations",
+            "attribute_exists(#state) AND #state <> :draft",
+            &terms,
+        )
+        .await
     }
 
     /// Lets no device be told of a package any more.
     ///
     /// Once it has returned, no device that was not told is told.
-    pub async fn deactivate(&self, _id: PackageId) -> Result<PackageRecord, ActivateError> {
-        unimplemented!()
+    pub async fn deactivate(&self, id: PackageId) -> Result<PackageRecord, ActivateError> {
+        let terms = Terms::default()
+            .name(ACTIVE)
+            .value("active", AttributeValue::Bool(false));
+        self.change_active(id, "SET #active = :active", PRESENT, &terms)
+            .await
+    }
+
+    async fn change_active(
+        &self,
+        id: PackageId,
+        update: &str,
+        condition: &str,
+        terms: &Terms,
+    ) -> Result<PackageRecord, ActivateError> {
+        let changed = self
+            .change(&Key::package(id), update, condition, terms)
+            .await?;
+        match changed {
+            Some(item) => Ok(item::read(item)?),
+            None if self.package(id).await?.is_some() => Err(ActivateError::NotPublished { id }),
+            None => Err(ActivateError::NoPackage { id }),
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! Results: an open task becomes a finished one.
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::{FinishedTask, OpenTask};
+use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
+use super::commit::Commit;
+use super::item::{self, ANNOUNCED, ATTEMPT, STATE};
+use super::key::{Key, Range};
+use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 /// What came of a result.
@@ -17,27 +22,67 @@ impl Records {
     /// Returns the result of a device's latest finished attempt at a package.
     pub async fn finished(
         &self,
-        _device: &DeviceId,
-        _package: PackageId,
+        device: &DeviceId,
+        package: PackageId,
     ) -> Result<Option<FinishedTask>, RecordsError> {
-        unimplemented!()
+        self.get(&Key::finished(device, package)).await
     }
 
     /// Returns the results of all packages that a device has finished, by package id.
     pub async fn finished_tasks(
         &self,
-        _device: &DeviceId,
+        device: &DeviceId,
     ) -> Result<Vec<FinishedTask>, RecordsError> {
-        unimplemented!()
+        self.all(&Range::finished(device)).await
     }
 
     /// Ends an announced or withdrawn task with its result, and counts it once.
     pub async fn record_result(
         &self,
-        _device: &DeviceId,
-        _task: &OpenTask,
-        _result: &FinishedTask,
+        device: &DeviceId,
+        task: &OpenTask,
+        result: &FinishedTask,
     ) -> Result<Recorded, RecordsError> {
-        unimplemented!()
+        let attempt = item::number(task.attempt);
+        let writes = vec![
+            self.ending(device, task),
+            write::put(
+                self.table(),
+                item::finished(device, result),
+                "attribute_not_exists(pk) OR #attempt < :attempt",
+                &Terms::default().name(ATTEMPT).value("attempt", attempt),
+            ),
+            self.counting(
+                device,
+                task.package,
+                &[(ANNOUNCED, -1), (item::outcome(result.outcome), 1)],
+            ),
+        ];
+        if self.commit(writes).await? == Commit::Done {
+            return Ok(Recorded::Written);
+        }
+        // A write whose answer was lost has left exactly this result.
+        let finished = self.finished(device, task.package).await?;
+        Ok(if finished.as_ref() == Some(result) {
+            Recorded::Written
+        } else {
+            Recorded::Superseded
+        })
+    }
+
+    /// The removal of a task that its device was told of.
+    fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
+        let held = item::task_state(TaskState::Held);
+        let terms = Terms::default()
+            .name(ATTEMPT)
+            .name(STATE)
+            .value("attempt", item::number(task.attempt))
+            .value("held", item::text(held));
+        write::delete(
+            self.table(),
+            &Key::task(device, task.priority, task.package),
+            "#attempt = :attempt AND #state.#state <> :held",
+            &terms,
+        )
     }
 }

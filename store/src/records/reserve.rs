@@ -1,14 +1,18 @@
 //! Reserving a package's name, version and id, before anything is uploaded.
 
 use std::collections::BTreeSet;
+use std::iter::successors;
 
 use packcast_protocol::{
-    Action, ObjectPath, PackageName, PackageVersion, Priority, Sha256Digest, UnixTime,
+    Action, ObjectPath, PackageId, PackageName, PackageRef, PackageVersion, Priority, Sha256Digest,
+    UnixTime,
 };
-use packcast_rollout::PackageRecord;
 use packcast_rollout::record::ArchiveRecord;
+use packcast_rollout::{PackageRecord, PackageState};
 
+use super::commit::Commit;
 use super::{Records, RecordsError};
+use super::{item, write};
 
 /// What is reserved.
 #[derive(Clone, Debug)]
@@ -48,15 +52,74 @@ pub enum ReserveError {
     Records(#[from] RecordsError),
 }
 
+/// How many ids in a row are tried.
+const IDS: usize = 60;
+
 impl Records {
     /// Gives a name, version and content an id, or finds the one they have.
     ///
     /// Of several reservations of one name and version, exactly one is new.
     pub async fn reserve(
         &self,
-        _reservation: &Reservation,
-        _now: UnixTime,
+        reservation: &Reservation,
+        now: UnixTime,
     ) -> Result<Reserved, ReserveError> {
-        unimplemented!()
+        let first = PackageId::at(now).map_err(|_| ReserveError::Clock { now })?;
+        for id in successors(Some(first), |id| id.next()).take(IDS) {
+            if let Some(existing) = self.named(reservation).await? {
+                return existing_package(existing, reservation);
+            }
+            let package = draft(reservation, id, now);
+            let writes = vec![
+                write::create(self.table(), item::catalogued_name(&package)),
+                write::create(self.table(), item::package(&package)),
+                write::create(self.table(), item::catalogued_package(&package)),
+            ];
+            if self.commit(writes).await? == Commit::Done {
+                return Ok(Reserved::New(package));
+            }
+        }
+        // The last try may have failed for its name, not for its id.
+        match self.named(reservation).await? {
+            Some(existing) => existing_package(existing, reservation),
+            None => Err(ReserveError::NoFreeId { now }),
+        }
+    }
+
+    async fn named(
+        &self,
+        reservation: &Reservation,
+    ) -> Result<Option<PackageRecord>, RecordsError> {
+        let (name, version) = (reservation.name.clone(), reservation.version.clone());
+        self.find(&PackageRef::Named(name, version)).await
+    }
+}
+
+fn existing_package(
+    existing: PackageRecord,
+    reservation: &Reservation,
+) -> Result<Reserved, ReserveError> {
+    if existing.content == reservation.content {
+        Ok(Reserved::Resumed(existing))
+    } else {
+        let existing = Box::new(existing);
+        Err(ReserveError::Conflict { existing })
+    }
+}
+
+fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageRecord {
+    PackageRecord {
+        id,
+        name: reservation.name.clone(),
+        version: reservation.version.clone(),
+        priority: reservation.priority,
+        action: reservation.action.clone(),
+        success_codes: reservation.success_codes.clone(),
+        content: reservation.content,
+        folder: reservation.folder.clone(),
+        created_at: now,
+        state: PackageState::Draft,
+        active: false,
+        locations: Vec::new(),
     }
 }

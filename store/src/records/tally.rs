@@ -1,7 +1,11 @@
 //! How many devices of a package are in which state.
 
-use packcast_protocol::PackageId;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::{DeviceId, PackageId};
 
+use super::item::{self, TallyItem};
+use super::key::{Key, TALLY_SHARDS, shard};
+use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 /// The distribution of a package's devices over the states of their latest attempt.
@@ -26,7 +30,42 @@ impl Tally {
 }
 
 impl Records {
-    pub async fn tally(&self, _package: PackageId) -> Result<Tally, RecordsError> {
-        unimplemented!()
+    pub async fn tally(&self, package: PackageId) -> Result<Tally, RecordsError> {
+        let keys: Vec<Key> = (0..TALLY_SHARDS)
+            .map(|shard| Key::tally(package, shard))
+            .collect();
+        let items = self.batch(&keys).await?;
+        let shards: Vec<TallyItem> = items
+            .into_iter()
+            .map(item::read)
+            .collect::<Result<_, _>>()?;
+        let sum = |count: fn(&TallyItem) -> i64| {
+            let sum: i64 = shards.iter().map(count).sum();
+            u64::try_from(sum).unwrap_or_default()
+        };
+        Ok(Tally {
+            assigned: sum(|shard| shard.assigned),
+            announced: sum(|shard| shard.announced),
+            succeeded: sum(|shard| shard.succeeded),
+            failed: sum(|shard| shard.failed),
+        })
+    }
+
+    /// A write that adds to the counts of a device's shard.
+    pub(super) fn counting(
+        &self,
+        device: &DeviceId,
+        package: PackageId,
+        changes: &[(&str, i8)],
+    ) -> TransactWriteItem {
+        let mut terms = Terms::default();
+        let mut additions = Vec::new();
+        for (count, change) in changes {
+            terms = terms.name(count).value(count, item::number(change));
+            additions.push(format!("#{count} :{count}"));
+        }
+        let key = Key::tally(package, shard(device, TALLY_SHARDS));
+        let expression = format!("ADD {}", additions.join(", "));
+        write::update(self.table(), &key, &expression, None, &terms)
     }
 }

@@ -1,0 +1,117 @@
+//! Reading by key and by range.
+
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use serde::de::DeserializeOwned;
+
+use super::commit::Backoff;
+use super::item::{self, Item, PK, SK, text};
+use super::key::{Key, Range};
+use super::{Records, RecordsError};
+
+/// The most items that one request may ask for.
+const BATCH: usize = 100;
+
+/// What a Query found, and what it cost.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) items: Vec<Item>,
+    pub(super) consumed_units: f64,
+}
+
+impl Records {
+    /// Reads one record as it is now.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        key: &Key,
+    ) -> Result<Option<T>, RecordsError> {
+        self.get_item(key).await?.map(item::read).transpose()
+    }
+
+    /// Reads one item as it is now.
+    pub(super) async fn get_item(&self, key: &Key) -> Result<Option<Item>, RecordsError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(self.table())
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(output.item)
+    }
+
+    /// Reads a range of one partition as it is now, in the order of the sort keys.
+    pub(super) async fn range(&self, range: &Range) -> Result<Found, RecordsError> {
+        let query = self
+            .client
+            .query()
+            .table_name(self.table())
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", text(&range.pk))
+            .expression_attribute_values(":first", text(&range.first))
+            .expression_attribute_values(":last", text(&range.last))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let mut pages = query.into_paginator().send();
+        let mut found = Found::default();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed(error))?;
+            found.items.extend(page.items.unwrap_or_default());
+            found.consumed_units += page
+                .consumed_capacity
+                .and_then(|consumed| consumed.capacity_units)
+                .unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    /// Reads a range of records of one kind.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        range: &Range,
+    ) -> Result<Vec<T>, RecordsError> {
+        let found = self.range(range).await?;
+        found.items.into_iter().map(item::read).collect()
+    }
+
+    /// Reads the items of these keys that exist, as they are now, in no order.
+    pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        let mut items = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(BATCH) {
+            let mut left = Some(wanted(keys));
+            let mut backoff = Backoff::default();
+            while let Some(wanted) = left {
+                let output = self
+                    .client
+                    .batch_get_item()
+                    .request_items(self.table(), wanted)
+                    .send()
+                    .await
+                    .map_err(|error| self.failed(error))?;
+                let found = output.responses.into_iter().flatten();
+                items.extend(found.flat_map(|(_, items)| items));
+                left = output
+                    .unprocessed_keys
+                    .and_then(|mut keys| keys.remove(self.table()));
+                if left.is_some() && !backoff.pause().await {
+                    return Err(RecordsError::Throttled {
+                        table: self.table.to_string(),
+                        source: "a batch of reads was never completed".into(),
+                    });
+                }
+            }
+        }
+        Ok(items)
+    }
+}
+
+fn wanted(keys: &[Key]) -> KeysAndAttributes {
+    KeysAndAttributes::builder()
+        .consistent_read(true)
+        .set_keys(Some(keys.iter().map(Key::attributes).collect()))
+        .build()
+        .expect("the keys are set")
+}

@@ -1,0 +1,160 @@
+//! Single writes, and those that a transaction is made of.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem, Update,
+};
+
+use super::item::Item;
+use super::key::Key;
+use super::{Records, RecordsError};
+
+const COMPLETE: &str = "table and item are set";
+
+/// Holds for an item that does not exist.
+pub(super) const ABSENT: &str = "attribute_not_exists(pk)";
+/// Holds for an item that exists.
+pub(super) const PRESENT: &str = "attribute_exists(pk)";
+
+/// What the words of an expression stand for; names may be reserved words, so none is spelled
+/// in an expression itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Terms {
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Terms {
+    /// Says which attribute `#<attribute>` is.
+    pub(super) fn name(mut self, attribute: &str) -> Self {
+        self.names
+            .insert(format!("#{attribute}"), attribute.to_owned());
+        self
+    }
+
+    /// Says which value `:<word>` is.
+    pub(super) fn value(mut self, word: &str, value: AttributeValue) -> Self {
+        self.values.insert(format!(":{word}"), value);
+        self
+    }
+
+    pub(super) fn names(&self) -> Option<HashMap<String, String>> {
+        (!self.names.is_empty()).then(|| self.names.clone())
+    }
+
+    pub(super) fn values(&self) -> Option<HashMap<String, AttributeValue>> {
+        (!self.values.is_empty()).then(|| self.values.clone())
+    }
+}
+
+pub(super) fn put(table: &str, item: Item, condition: &str, terms: &Terms) -> TransactWriteItem {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression(condition)
+        .set_expression_attribute_names(terms.names())
+        .set_expression_attribute_values(terms.values());
+    TransactWriteItem::builder()
+        .put(put.build().expect(COMPLETE))
+        .build()
+}
+
+pub(super) fn create(table: &str, item: Item) -> TransactWriteItem {
+    put(table, item, ABSENT, &Terms::default())
+}
+
+pub(super) fn update(
+    table: &str,
+    key: &Key,
+    update: &str,
+    condition: Option<&str>,
+    terms: &Terms,
+) -> TransactWriteItem {
+    let update = Update::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .update_expression(update)
+        .set_condition_expression(condition.map(str::to_owned))
+        .set_expression_attribute_names(terms.names())
+        .set_expression_attribute_values(terms.values());
+    TransactWriteItem::builder()
+        .update(update.build().expect(COMPLETE))
+        .build()
+}
+
+pub(super) fn delete(table: &str, key: &Key, condition: &str, terms: &Terms) -> TransactWriteItem {
+    let delete = Delete::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .condition_expression(condition)
+        .set_expression_attribute_names(terms.names())
+        .set_expression_attribute_values(terms.values());
+    TransactWriteItem::builder()
+        .delete(delete.build().expect(COMPLETE))
+        .build()
+}
+
+/// A write that only refuses the transaction if its condition does not hold.
+pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> TransactWriteItem {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .condition_expression(condition)
+        .set_expression_attribute_names(terms.names())
+        .set_expression_attribute_values(terms.values());
+    TransactWriteItem::builder()
+        .condition_check(check.build().expect(COMPLETE))
+        .build()
+}
+
+impl Records {
+    /// Writes an item whatever was there, which is returned.
+    pub(super) async fn put(&self, item: Item) -> Result<Option<Item>, RecordsError> {
+        self.persevere(async || {
+            self.client
+                .put_item()
+                .table_name(self.table())
+                .set_item(Some(item.clone()))
+                .return_values(ReturnValue::AllOld)
+                .send()
+                .await
+                .map(|output| output.attributes)
+                .map_err(|error| self.failed(error))
+        })
+        .await
+    }
+
+    /// Changes one item, and returns it as it is then; none if the condition does not hold.
+    pub(super) async fn change(
+        &self,
+        key: &Key,
+        update: &str,
+        condition: &str,
+        terms: &Terms,
+    ) -> Result<Option<Item>, RecordsError> {
+        self.persevere(async || {
+            let sent = self
+                .client
+                .update_item()
+                .table_name(self.table())
+                .set_key(Some(key.attributes()))
+                .update_expression(update)
+                .condition_expression(condition)
+                .set_expression_attribute_names(terms.names())
+                .set_expression_attribute_values(terms.values())
+                .return_values(ReturnValue::AllNew)
+                .send()
+                .await;
+            match sent {
+                Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                    _ => Err(self.failed(error)),
+                },
+            }
+        })
+        .await
+    }
+}
