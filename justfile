@@ -10,8 +10,8 @@ check:
     ./tests/run setup fmt clippy rustdoc deny fences
 
 # Runs the tests; arguments go to nextest, such as `-p packcast-agent` or part of a name.
-test *ARGS:
-    cargo nextest run --workspace {{ ARGS }}
+test *ARGS="--workspace":
+    cargo nextest run {{ ARGS }}
 
 # Shows the whole loop on this machine; takes an archive of yours, too.
 demo *ARGS:
