@@ -1,0 +1,440 @@
+//! The agent's program, from check-in to report.
+#![cfg(unix)]
+
+use packcast_agent::event::Event;
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{Action, AgentId, PackageId, Priority, Sha256Digest, UnixTime};
+
+use crate::archives::Tar;
+use crate::edge::{Lab, Package};
+
+fn launch(command: &str) -> Action<()> {
+    Action::Launch {
+        archive: (),
+        command: command.parse().unwrap(),
+    }
+}
+
+fn execute(command: &str) -> Action<()> {
+    Action::Execute {
+        archive: None,
+        command: command.parse().unwrap(),
+    }
+}
+
+fn package(id: u32, archive: Option<Tar>) -> Package {
+    Package {
+        id,
+        archive: archive.map(Tar::gz),
+        change: |_| {},
+    }
+}
+
+fn script(text: &str) -> Tar {
+    Tar::new()
+        .program("run.sh", text)
+        .file("data", &noise(6000))
+}
+
+/// Bytes that do not compress, so that the archive has several fragments.
+fn noise(bytes: usize) -> Vec<u8> {
+    (0..bytes.div_ceil(32))
+        .flat_map(|n| *Sha256Digest::of(&n.to_le_bytes()).as_bytes())
+        .collect()
+}
+
+fn fragment_gets(lab: &Lab, id: PackageId) -> usize {
+    let prefix = format!("/objects/{id}/{id}-");
+    lab.world()
+        .gets
+        .iter()
+        .filter(|path| path.starts_with(&prefix))
+        .count()
+}
+
+#[test]
+fn launch_reports_the_exit_code_and_the_output() {
+    for code in [0, 7, 255] {
+        let lab = Lab::new();
+        let text = format!(
+            "#!/bin/sh\necho \"$PACKCAST_PACKAGE_NAME $1|$2\"\ntest -f data && exit {code}\n"
+        );
+        lab.assign(launch("run.sh 'a b' c"), package(1, Some(script(&text))));
+        let report = lab.result();
+        assert_eq!(report.code.to_string(), format!("SUCCESS_{code}"));
+        assert_eq!(report.output_tail.unwrap().as_str(), "lab a b|c\n");
+    }
+}
+
+#[test]
+fn what_happens_is_told_in_order() {
+    let lab = Lab::new();
+    lab.assign(
+        launch("run.sh"),
+        package(1, Some(Tar::new().program("run.sh", "#!/bin/sh\n"))),
+    );
+    let names: Vec<String> = lab
+        .run()
+        .events
+        .iter()
+        .map(|event| {
+            serde_json::to_value(event).unwrap()["event"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let expected = [
+        "checked_in",
+        "manifest_verified",
+        "fragment_verified",
+        "archive_verified",
+        "unpacked",
+        "started",
+        "finished",
+        "reported",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn execute_needs_no_archive() {
+    let check = |command: &str, expected: &str| {
+        let lab = Lab::new();
+        lab.assign(execute(command), package(1, None));
+        assert_eq!(lab.result().code.to_string(), expected, "{command}");
+    };
+    check("true && test -z \"$CARGO\"", "SUCCESS");
+    check("exit 7", "EXIT_CODE_7");
+    check("kill -9 $$", "ERR_SIGNAL");
+}
+
+#[test]
+fn a_program_that_runs_too_long_is_ended() {
+    let lab = Lab::new();
+    let change = |manifest: &mut packcast_protocol::Manifest| manifest.timeout_s = 1;
+    lab.assign(
+        execute("echo begun; sleep 1000"),
+        Package {
+            change,
+            ..package(1, None)
+        },
+    );
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE_TIMEOUT");
+    assert_eq!(report.output_tail.unwrap().as_str(), "begun\n");
+}
+
+#[test]
+fn store_puts_files_where_they_belong_and_runs_nothing() {
+    let lab = Lab::new();
+    let folder = "INSTALL_PATH/a b".parse().unwrap();
+    let archive = script("#!/bin/sh\ntouch ran\n").file(".hidden", b"h");
+    lab.assign(
+        Action::Store {
+            archive: (),
+            folder,
+        },
+        package(1, Some(archive)),
+    );
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    let stored = lab.state().join("a b");
+    assert_eq!(std::fs::read(stored.join(".hidden")).unwrap(), b"h");
+    assert!(stored.join("run.sh").exists() && !stored.join("ran").exists());
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    let lab = Lab::new();
+    lab.assign(launch("other.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+    assert!(report.detail.unwrap().as_str().contains("other.sh"));
+}
+
+#[test]
+fn priorities_are_served_in_order() {
+    let lab = Lab::new();
+    let changes: [fn(&mut packcast_protocol::Manifest); 3] = [
+        |manifest| manifest.priority = Priority::try_from(10).unwrap(),
+        |_| {},
+        |manifest| manifest.priority = Priority::HIGHEST,
+    ];
+    for (n, change) in (1..).zip(changes) {
+        lab.assign(
+            execute("true"),
+            Package {
+                change,
+                ..package(n, None)
+            },
+        );
+    }
+    assert_eq!(lab.run().code, 0);
+    let order: Vec<u32> = lab
+        .world()
+        .reports
+        .iter()
+        .map(|report| report.id.get() % 10)
+        .collect();
+    assert_eq!(order, [3, 2, 1]);
+}
+
+#[test]
+fn a_wrong_fragment_is_fetched_again_alone() {
+    let lab = Lab::new();
+    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    let name = format!("{id}/{id}-2");
+    let good = lab.get(&name);
+    let mut bad = good.clone();
+    bad[17] ^= 1;
+    lab.put(&name, &[&bad, &good[..100], &good]);
+    assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
+    let count = |n: usize| {
+        lab.world()
+            .gets
+            .iter()
+            .filter(|path| path.ends_with(&format!("-{n}")))
+            .count()
+    };
+    assert_eq!((count(1), count(2), count(3)), (1, 3, 1));
+}
+
+#[test]
+fn a_fragment_that_stays_wrong_is_named() {
+    let lab = Lab::new();
+    let id = lab.assign(
+        launch("run.sh"),
+        package(1, Some(script("#!/bin/sh\ntouch ran\n"))),
+    );
+    let mut bad = lab.get(&format!("{id}/{id}-2"));
+    bad[17] ^= 1;
+    lab.put(&format!("{id}/{id}-2"), &[&bad]);
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "ERR_BAD_DIGEST");
+    assert!(report.detail.unwrap().as_str().contains(&format!("{id}-2")));
+}
+
+#[test]
+fn a_changed_manifest_or_signature_is_refused() {
+    let check = |name: &str, at: usize, expected: &str| {
+        let lab = Lab::new();
+        let id = lab.assign(execute("true"), package(1, None));
+        let path = format!("{id}/{name}");
+        let mut bytes = lab.get(&path);
+        bytes[at] ^= 1;
+        lab.put(&path, &[&bytes]);
+        assert_eq!(lab.result().code.to_string(), expected);
+    };
+    check("manifest.json", 100, "ERR_BAD_MANIFEST");
+    check("manifest.json.minisig", 90, "ERR_BAD_SIGNATURE");
+}
+
+#[test]
+fn what_is_not_for_this_device_is_refused() {
+    let check = |change: fn(&mut packcast_protocol::Manifest), expected: &str| {
+        let lab = Lab::new();
+        lab.assign(
+            execute("true"),
+            Package {
+                change,
+                ..package(1, None)
+            },
+        );
+        assert_eq!(lab.result().code.to_string(), expected);
+    };
+    check(|manifest| manifest.expires = UnixTime(1), "ERR_EXPIRED");
+    check(
+        |manifest| manifest.audience = Audience::Devices([AgentId::of_public_key(&[1; 32])].into()),
+        "ERR_WRONG_AUDIENCE",
+    );
+    check(
+        |manifest| manifest.platform = Platform::Windows,
+        "ERR_WRONG_PLATFORM",
+    );
+}
+
+#[test]
+fn an_archive_that_means_harm_is_refused() {
+    let lab = Lab::new();
+    lab.assign(
+        launch("run.sh"),
+        package(1, Some(script("#!/bin/sh\n").file("../x", b"x"))),
+    );
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "ERR_UNSAFE_ARCHIVE");
+    assert!(report.detail.unwrap().as_str().contains("../x"));
+}
+
+#[test]
+fn verified_fragments_are_never_fetched_again() {
+    let lab = Lab::new();
+    let id = lab.assign(
+        launch("run.sh"),
+        package(1, Some(script("#!/bin/sh\nexit 4\n"))),
+    );
+    let last = format!("{id}/{id}-3");
+    let content = lab.get(&last);
+    lab.put_status(&last, 503);
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.events
+            .iter()
+            .any(|event| matches!(event, Event::Deferred { .. }))
+    );
+    assert!(lab.world().reports.is_empty());
+    let on_disk = lab.state().join(format!("packages/{id}/fragments"));
+    assert!(on_disk.join("1").exists() && !on_disk.join("3").exists());
+    lab.world().gets.clear();
+    lab.put(&last, &[&content]);
+    let kept = std::fs::read_dir(&on_disk)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().path().extension().is_none())
+        .count();
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "SUCCESS_4");
+    let of = lab
+        .world()
+        .gets
+        .iter()
+        .filter(|path| path.contains("manifest"))
+        .count();
+    assert_eq!(of, 2);
+    assert!(kept >= 1);
+    let total = script("#!/bin/sh\nexit 4\n").gz().len().div_ceil(1024);
+    assert_eq!(fragment_gets(&lab, id), total - kept);
+}
+
+#[test]
+fn what_waits_keeps_lower_priorities_waiting() {
+    let lab = Lab::new();
+    let change = |manifest: &mut packcast_protocol::Manifest| manifest.priority = Priority::HIGHEST;
+    let first = lab.assign(
+        execute("true"),
+        Package {
+            change,
+            ..package(1, None)
+        },
+    );
+    lab.assign(execute("true"), package(2, None));
+    lab.put_status(&format!("{first}/manifest.json"), 503);
+    assert_eq!(lab.run().code, 0);
+    assert!(lab.world().reports.is_empty());
+    lab.put_status(&format!("{first}/manifest.json"), 404);
+    assert_eq!(lab.run().code, 0);
+    let codes: Vec<String> = lab
+        .world()
+        .reports
+        .iter()
+        .map(|report| report.code.to_string())
+        .collect();
+    assert_eq!(codes, ["ERR_DOWNLOAD_PACK", "SUCCESS"]);
+}
+
+#[test]
+fn nothing_runs_twice() {
+    let lab = Lab::new();
+    let count = lab.state().join("count");
+    lab.assign(
+        execute(&format!("echo x >> '{}'", count.display())),
+        package(1, None),
+    );
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks[0].attempt = 2;
+    assert_eq!(lab.result().code.to_string(), "SUCCESS_ALREADY_SETUP");
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\n");
+    lab.world().tasks[0].attempt = 3;
+    lab.world().tasks[0].force = true;
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n");
+}
+
+#[test]
+fn a_result_that_was_not_accepted_goes_with_the_next_check_in() {
+    let lab = Lab::new();
+    lab.assign(execute("exit 9"), package(1, None));
+    lab.world().refuse_reports = true;
+    let run = lab.run();
+    assert_eq!(run.code, 0);
+    assert!(matches!(
+        run.events.last(),
+        Some(Event::Reported {
+            accepted: false,
+            ..
+        })
+    ));
+    lab.world().tasks.clear();
+    assert_eq!(lab.result().code.to_string(), "EXIT_CODE_9");
+    let status = lab.agent(&["status"]);
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        text.contains("EXIT_CODE_9") && text.contains("lab@1.0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_was_interrupted_is_reported_and_not_run_again() {
+    let lab = Lab::new();
+    let id = lab.assign(execute("true"), package(1, None));
+    let package = lab.state().join(format!("packages/{id}"));
+    std::fs::create_dir_all(&package).unwrap();
+    let journal = r#"{"stage":"acting","attempt":1,"package":{"name":"lab","version":"1.0"},"may_repeat":false}"#;
+    std::fs::write(package.join("journal.json"), journal).unwrap();
+    let reports = || {
+        assert_eq!(lab.run().code, 0);
+        std::mem::take(&mut lab.world().reports)
+    };
+    assert!(
+        reports()
+            .iter()
+            .all(|report| report.code.to_string() == "ERR_INTERRUPTED")
+    );
+    // Cut short, it tells nothing: what was done is not known.
+    lab.world().tasks[0].attempt = 2;
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("journal.json"), &journal[..30]).unwrap();
+    let codes: Vec<String> = reports()
+        .iter()
+        .map(|report| report.code.to_string())
+        .collect();
+    assert_eq!(codes, ["ERR_INTERRUPTED"]);
+}
+
+#[test]
+fn the_token_is_shown_until_there_is_a_pass() {
+    let lab = Lab::new();
+    for _ in 0..2 {
+        assert_eq!(lab.run().code, 0);
+    }
+    assert_eq!(lab.world().enrolments, 1);
+    lab.world().forget_pass = true;
+    assert_eq!(lab.run().code, 0);
+    assert_eq!(lab.world().enrolments, 2);
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_for_the_signature() {
+    let lab = Lab::new();
+    lab.world().run_ahead();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+#[test]
+fn a_server_that_stumbles_is_asked_again() {
+    let lab = Lab::new();
+    lab.world().statuses = [503, 429].into();
+    assert_eq!(lab.run().code, 0);
+    lab.world().statuses = [503; 4].into();
+    assert_eq!(lab.run().code, 75);
+}
+
+#[test]
+fn the_id_stays() {
+    let lab = Lab::new();
+    let id = lab.agent(&["id"]).stdout;
+    assert!(id.starts_with(b"key:"));
+    assert_eq!(lab.agent(&["id"]).stdout, id);
+}
