@@ -38,7 +38,7 @@ pub enum UnpackError {
 ///
 /// A file is replaced in one step, so that a reader sees the old or the new one. Nothing
 /// outside `folder` is written, whatever links are in it already. Files that are not in the
-/// archive stay. Modes are 755 for folders and executables and 644 for other files.
+/// archive stay. Modes are 755 for executables and 644 for other files.
 ///
 /// # Errors
 /// What was written before an error stays.

@@ -69,6 +69,43 @@ pub(crate) struct Package {
     pub(crate) change: fn(&mut Manifest),
 }
 
+impl Package {
+    fn manifest(&self, id: PackageId, action: Action<()>) -> Manifest {
+        let describe = |bytes: &[u8]| {
+            let fragments = bytes.chunks(1024).map(Sha256Digest::of).collect();
+            let size = FragmentSize::try_from(1024).unwrap();
+            let digest = Sha256Digest::of(bytes);
+            Archive::new(
+                ArchiveFormat::TarGz,
+                bytes.len() as u64,
+                digest,
+                size,
+                fragments,
+            )
+            .unwrap()
+        };
+        let archive = self.archive.as_deref();
+        let mut manifest = Manifest {
+            schema: SchemaNumber,
+            id,
+            name: "lab".parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            priority: Priority::DEFAULT,
+            action: action.map_archive(|()| describe(archive.unwrap())),
+            platform: Platform::Any,
+            success_codes: [0].into(),
+            reboot_codes: [].into(),
+            timeout_s: 60,
+            rerun_after_interruption: false,
+            going_back: false,
+            expires: UnixTime(4_102_444_800),
+            audience: Audience::Any,
+        };
+        (self.change)(&mut manifest);
+        manifest
+    }
+}
+
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) events: Vec<Event>,
@@ -117,7 +154,7 @@ impl Lab {
     /// Publishes a package and makes a task of it.
     pub(crate) fn assign(&self, action: Action<()>, package: Package) -> PackageId {
         let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
-        let manifest = self.manifest(id, action, &package);
+        let manifest = package.manifest(id, action);
         let bytes = manifest.to_bytes().unwrap();
         let signature = minisign::sign(None, &self.signer.sk, &bytes[..], None, None).unwrap();
         let digest = Sha256Digest::of(&bytes);
@@ -126,12 +163,8 @@ impl Lab {
             &format!("{id}/manifest.json.minisig"),
             &[signature.into_string().as_bytes()],
         );
-        for (index, fragment) in package
-            .archive
-            .iter()
-            .flat_map(|a| a.chunks(1024))
-            .enumerate()
-        {
+        let archive = package.archive.unwrap_or_default();
+        for (index, fragment) in archive.chunks(1024).enumerate() {
             self.put(&format!("{id}/{id}-{}", index + 1), &[fragment]);
         }
         self.world().tasks.push(Task {
@@ -143,41 +176,6 @@ impl Lab {
             force: false,
         });
         id
-    }
-
-    fn manifest(&self, id: PackageId, action: Action<()>, package: &Package) -> Manifest {
-        let describe = |bytes: &[u8]| {
-            let fragments = bytes.chunks(1024).map(Sha256Digest::of).collect();
-            let size = FragmentSize::try_from(1024).unwrap();
-            let digest = Sha256Digest::of(bytes);
-            Archive::new(
-                ArchiveFormat::TarGz,
-                bytes.len() as u64,
-                digest,
-                size,
-                fragments,
-            )
-            .unwrap()
-        };
-        let archive = package.archive.as_deref();
-        let mut manifest = Manifest {
-            schema: SchemaNumber,
-            id,
-            name: "lab".parse().unwrap(),
-            version: "1.0".parse().unwrap(),
-            priority: Priority::DEFAULT,
-            action: action.map_archive(|()| describe(archive.unwrap())),
-            platform: Platform::Any,
-            success_codes: [0].into(),
-            reboot_codes: [].into(),
-            timeout_s: 60,
-            rerun_after_interruption: false,
-            going_back: false,
-            expires: UnixTime(4_102_444_800),
-            audience: Audience::Any,
-        };
-        (package.change)(&mut manifest);
-        manifest
     }
 
     /// Serves an object: the contents in turn, then the last one for ever.

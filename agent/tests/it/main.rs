@@ -1,4 +1,8 @@
 //! Archives that mean harm, and the agent's program against an HTTPS server.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has to fail"
+)]
 
 mod archives;
 mod edge;
