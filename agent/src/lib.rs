@@ -28,4 +28,4 @@ mod stage;
 mod state;
 mod status;
 mod stop;
-mod tls;
+pub mod tls;

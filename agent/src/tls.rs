@@ -20,7 +20,7 @@ const MAX_REDIRECTS: usize = 3;
 
 /// Why no HTTPS client can be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     #[error("authorities {} cannot be read: correct ca_file in the configuration", path.display())]
     Read {
         path: PathBuf,
@@ -37,18 +37,18 @@ pub(crate) enum TlsError {
 
 /// The clients for the two kinds of requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Clients {
+pub struct Clients {
     /// Posts to the check-in function; follows no redirect, as the signature is for one
     /// address.
-    pub(crate) api: Client,
+    pub api: Client,
     /// Gets published objects; follows a few redirects to HTTPS.
-    pub(crate) objects: Client,
+    pub objects: Client,
 }
 
 impl Clients {
     /// Makes the clients. Those in `ca_file`, if there is one, are trusted instead of the
     /// system's authorities.
-    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+    pub fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
         let config = config(ca_file)?;
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {

@@ -6,5 +6,10 @@ use packcast_protocol::UnixTime;
 
 /// Returns the time now; a clock before 1970 reads as 1970.
 pub fn now() -> UnixTime {
-    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    UnixTime(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+    )
 }

@@ -30,7 +30,11 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: source.into(), hints: Vec::new() }
+        Self {
+            kind,
+            source: source.into(),
+            hints: Vec::new(),
+        }
     }
 
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -89,11 +93,21 @@ impl fmt::Display for Failure {
 
 impl From<RecordsError> for Failure {
     fn from(error: RecordsError) -> Self {
-        let kind = if error.is_retryable() { Kind::TryLater } else { Kind::Failed };
+        let kind = if error.is_retryable() {
+            Kind::TryLater
+        } else {
+            Kind::Failed
+        };
         let hint = match &error {
-            RecordsError::TableMissing { .. } => "check the table's name and region of the target in packcast.toml",
-            RecordsError::Credentials => "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            RecordsError::Unreachable { .. } => "check the network, and the target's endpoint if it has one",
+            RecordsError::TableMissing { .. } => {
+                "check the table's name and region of the target in packcast.toml"
+            }
+            RecordsError::Credentials => {
+                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            }
+            RecordsError::Unreachable { .. } => {
+                "check the network, and the target's endpoint if it has one"
+            }
             _ if error.is_retryable() => "nothing is lost; run the command again in a minute",
             _ => return Self::new(kind, error),
         };
@@ -103,7 +117,8 @@ impl From<RecordsError> for Failure {
 
 impl From<PutError> for Failure {
     fn from(error: PutError) -> Self {
-        Self::failed(error).hint("what is complete was kept: run the same command again to go on from there")
+        Self::failed(error)
+            .hint("what is complete was kept: run the same command again to go on from there")
     }
 }
 

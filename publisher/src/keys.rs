@@ -31,7 +31,9 @@ pub enum KeyError {
     Malformed { from: String },
     #[error("the passphrase of {from} is wrong")]
     WrongPassphrase { from: String },
-    #[error("{from} needs its passphrase, and there is no terminal to ask on: set {PASSPHRASE_VARIABLE}")]
+    #[error(
+        "{from} needs its passphrase, and there is no terminal to ask on: set {PASSPHRASE_VARIABLE}"
+    )]
     NoPassphrase { from: String },
     #[error("the passphrases differ")]
     PassphrasesDiffer,
@@ -40,7 +42,10 @@ pub enum KeyError {
     #[error("{} can be read by others: make it yours alone with chmod 600", path.display())]
     ReadByOthers { path: PathBuf },
     #[error("{} cannot be read or written", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the key cannot be made or used")]
     Minisign(#[source] minisign::PError),
     #[error("the key has no usable public half")]
@@ -61,31 +66,49 @@ impl SigningKey {
     /// Reads a key file, which only its owner may be able to read.
     pub fn read(file: &Path) -> Result<Self, KeyError> {
         let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => KeyError::Missing { path: file.to_owned() },
-            _ => KeyError::File { path: file.to_owned(), source },
+            std::io::ErrorKind::NotFound => KeyError::Missing {
+                path: file.to_owned(),
+            },
+            _ => KeyError::File {
+                path: file.to_owned(),
+                source,
+            },
         })?;
         refuse_readable_by_others(file)?;
         Self::open(&text, &file.display().to_string())
     }
 
     fn open(text: &str, from: &str) -> Result<Self, KeyError> {
-        let boxed = || SecretKeyBox::from_string(text).map_err(|_| KeyError::Malformed { from: from.to_owned() });
+        let boxed = || {
+            SecretKeyBox::from_string(text).map_err(|_| KeyError::Malformed {
+                from: from.to_owned(),
+            })
+        };
         let secret = match boxed()?.into_unencrypted_secret_key() {
             Ok(secret) => secret,
             Err(error) if matches!(error.kind(), minisign::ErrorKind::EncryptedKey) => {
                 let passphrase = passphrase(from)?;
-                boxed()?
-                    .into_secret_key(Some(passphrase))
-                    .map_err(|_| KeyError::WrongPassphrase { from: from.to_owned() })?
+                boxed()?.into_secret_key(Some(passphrase)).map_err(|_| {
+                    KeyError::WrongPassphrase {
+                        from: from.to_owned(),
+                    }
+                })?
             }
-            Err(_) => return Err(KeyError::Malformed { from: from.to_owned() }),
+            Err(_) => {
+                return Err(KeyError::Malformed {
+                    from: from.to_owned(),
+                });
+            }
         };
         Self::of(secret)
     }
 
     fn of(secret: SecretKey) -> Result<Self, KeyError> {
         let public = MinisignPublicKey::from_secret_key(&secret).map_err(KeyError::Minisign)?;
-        Ok(Self { public: public.to_base64().parse()?, secret })
+        Ok(Self {
+            public: public.to_base64().parse()?,
+            secret,
+        })
     }
 
     /// Makes a key and writes it to a new file, with its public half beside it (`.pub`).
@@ -93,27 +116,44 @@ impl SigningKey {
     /// Without a passphrase the file holds the key as it is: for machines that guard the
     /// file in another way, and for targets that live on one machine.
     pub fn generate(file: &Path, passphrase: Option<String>) -> Result<Self, KeyError> {
-        let io = |source| KeyError::File { path: file.to_owned(), source };
+        let io = |source| KeyError::File {
+            path: file.to_owned(),
+            source,
+        };
         if file.exists() {
-            return Err(KeyError::Exists { path: file.to_owned() });
+            return Err(KeyError::Exists {
+                path: file.to_owned(),
+            });
         }
         let pair = match passphrase {
             Some(passphrase) => KeyPair::generate_encrypted_keypair(Some(passphrase)),
             None => KeyPair::generate_unencrypted_keypair(),
         }
         .map_err(KeyError::Minisign)?;
-        let boxed = pair.sk.to_box(Some("packcast secret key")).map_err(KeyError::Minisign)?;
+        let boxed = pair
+            .sk
+            .to_box(Some("packcast secret key"))
+            .map_err(KeyError::Minisign)?;
         let public = pair.pk.to_box().map_err(KeyError::Minisign)?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(io)?;
         // Temporary files are readable by their owner only.
         let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        temporary.write_all(boxed.into_string().as_bytes()).map_err(io)?;
+        temporary
+            .write_all(boxed.into_string().as_bytes())
+            .map_err(io)?;
         temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist_noclobber(file).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => KeyError::Exists { path: file.to_owned() },
-            _ => io(error.error),
-        })?;
+        temporary
+            .persist_noclobber(file)
+            .map_err(|error| match error.error.kind() {
+                std::io::ErrorKind::AlreadyExists => KeyError::Exists {
+                    path: file.to_owned(),
+                },
+                _ => io(error.error),
+            })?;
         std::fs::write(public_file(file), public.into_string()).map_err(io)?;
         Self::of(pair.sk)
     }
@@ -124,9 +164,15 @@ impl SigningKey {
 
     /// Signs a document. The same document and comment give the same signature.
     pub fn sign(&self, document: &[u8], comment: &str) -> Result<String, KeyError> {
-        minisign::sign(None, &self.secret, Cursor::new(document), Some(comment), Some("signed by packcast"))
-            .map(minisign::SignatureBox::into_string)
-            .map_err(KeyError::Minisign)
+        minisign::sign(
+            None,
+            &self.secret,
+            Cursor::new(document),
+            Some(comment),
+            Some("signed by packcast"),
+        )
+        .map(minisign::SignatureBox::into_string)
+        .map_err(KeyError::Minisign)
     }
 }
 
@@ -146,26 +192,46 @@ pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
     let path = public_file(file);
     let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => KeyError::Missing { path: path.clone() },
-        _ => KeyError::File { path: path.clone(), source },
+        _ => KeyError::File {
+            path: path.clone(),
+            source,
+        },
     })?;
-    let key = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let key = text
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     Ok(key.parse()?)
 }
 
 /// Asks for a new passphrase twice, or takes it from the environment.
 pub fn new_passphrase() -> Result<String, KeyError> {
     if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
-        return if passphrase.is_empty() { Err(KeyError::EmptyPassphrase) } else { Ok(passphrase) };
+        return if passphrase.is_empty() {
+            Err(KeyError::EmptyPassphrase)
+        } else {
+            Ok(passphrase)
+        };
     }
     if !is_interactive() {
-        return Err(KeyError::NoPassphrase { from: "the new key".to_owned() });
+        return Err(KeyError::NoPassphrase {
+            from: "the new key".to_owned(),
+        });
     }
-    let ask = |question| inquire::Password::new(question).without_confirmation().prompt();
+    let ask = |question| {
+        inquire::Password::new(question)
+            .without_confirmation()
+            .prompt()
+    };
     let passphrase = ask("Passphrase for the new key:")?;
     if passphrase.is_empty() {
         return Err(KeyError::EmptyPassphrase);
     }
-    if ask("The same again:")? == passphrase { Ok(passphrase) } else { Err(KeyError::PassphrasesDiffer) }
+    if ask("The same again:")? == passphrase {
+        Ok(passphrase)
+    } else {
+        Err(KeyError::PassphrasesDiffer)
+    }
 }
 
 fn passphrase(from: &str) -> Result<String, KeyError> {
@@ -173,21 +239,30 @@ fn passphrase(from: &str) -> Result<String, KeyError> {
         return Ok(passphrase);
     }
     if !is_interactive() {
-        return Err(KeyError::NoPassphrase { from: from.to_owned() });
+        return Err(KeyError::NoPassphrase {
+            from: from.to_owned(),
+        });
     }
     let question = format!("Passphrase of {from}:");
-    Ok(inquire::Password::new(&question).without_confirmation().prompt()?)
+    Ok(inquire::Password::new(&question)
+        .without_confirmation()
+        .prompt()?)
 }
 
 #[cfg(unix)]
 fn refuse_readable_by_others(file: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let metadata = std::fs::metadata(file).map_err(|source| KeyError::File { path: file.to_owned(), source })?;
+    let metadata = std::fs::metadata(file).map_err(|source| KeyError::File {
+        path: file.to_owned(),
+        source,
+    })?;
     if metadata.permissions().mode() & 0o077 == 0 {
         Ok(())
     } else {
-        Err(KeyError::ReadByOthers { path: file.to_owned() })
+        Err(KeyError::ReadByOthers {
+            path: file.to_owned(),
+        })
     }
 }
 
@@ -210,7 +285,10 @@ mod tests {
         let read = SigningKey::read(&file).unwrap();
         let signature = read.sign(b"document", "comment").unwrap();
         assert_eq!(signature, made.sign(b"document", "comment").unwrap());
-        assert_eq!(verify(b"document", &signature, &[read_public(&file).unwrap()]), Ok(()));
+        assert_eq!(
+            verify(b"document", &signature, &[read_public(&file).unwrap()]),
+            Ok(())
+        );
     }
 
     #[test]
@@ -218,13 +296,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         SigningKey::generate(&file, None).unwrap();
-        assert!(matches!(SigningKey::generate(&file, None), Err(KeyError::Exists { .. })));
+        assert!(matches!(
+            SigningKey::generate(&file, None),
+            Err(KeyError::Exists { .. })
+        ));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-            assert!(matches!(SigningKey::read(&file), Err(KeyError::ReadByOthers { .. })));
+            assert!(matches!(
+                SigningKey::read(&file),
+                Err(KeyError::ReadByOthers { .. })
+            ));
         }
-        assert!(matches!(SigningKey::read(&folder.path().join("none")), Err(KeyError::Missing { .. })));
+        assert!(matches!(
+            SigningKey::read(&folder.path().join("none")),
+            Err(KeyError::Missing { .. })
+        ));
     }
 }

@@ -23,7 +23,9 @@ pub enum Format {
 pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
         Format::Text => data(&text(value)),
-        Format::Json => data(&serde_json::to_string_pretty(value).expect("results have string keys only")),
+        Format::Json => {
+            data(&serde_json::to_string_pretty(value).expect("results have string keys only"))
+        }
     }
 }
 
@@ -43,9 +45,14 @@ pub fn is_interactive() -> bool {
 }
 
 /// Lays out rows under a heading.
-pub fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading);
     for row in rows {
         table.add_row(row);
@@ -53,12 +60,20 @@ pub fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = 
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Lays out names and values, a line each.
 pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
-    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let width = fields
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
     fields
         .iter()
         .filter(|(_, value)| !value.is_empty())
@@ -71,7 +86,10 @@ pub fn time(at: UnixTime) -> String {
     i64::try_from(at.0)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+        .map_or_else(
+            || at.to_string(),
+            |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        )
 }
 
 /// Writes a number of bytes in binary units.

@@ -45,17 +45,38 @@ pub async fn probe(
     let url = |key: &ObjectKey| Location::url(&at.location, key.path());
     let manifest_url = url(&ObjectKey::manifest(&package.folder, package.id));
     let manifest = fetch(client, &manifest_url, MAX_MANIFEST_BYTES as u64).await?;
-    same(&manifest_url, Sha256Digest::of(&manifest), published.manifest)?;
+    same(
+        &manifest_url,
+        Sha256Digest::of(&manifest),
+        published.manifest,
+    )?;
     let signature = url(&ObjectKey::signature(&package.folder, package.id));
-    fetch(client, &signature, packcast_protocol::signature::MAX_SIGNATURE_BYTES as u64).await?;
+    fetch(
+        client,
+        &signature,
+        packcast_protocol::signature::MAX_SIGNATURE_BYTES as u64,
+    )
+    .await?;
     let expected: Info = info::document(package, published, at);
     let expected = expected.to_xml().map_err(ProbeError::Info)?;
     let info_url = url(&ObjectKey::info(&package.folder, &at.name, package.id));
     let info = fetch(client, &info_url, expected.len() as u64).await?;
-    same(&info_url, Sha256Digest::of(&info), Sha256Digest::of(expected.as_bytes()))?;
+    same(
+        &info_url,
+        Sha256Digest::of(&info),
+        Sha256Digest::of(expected.as_bytes()),
+    )?;
     let manifest: Manifest = serde_json::from_slice(&manifest).map_err(ProbeError::Manifest)?;
-    let fragments: Vec<_> = manifest.action.archive().into_iter().flat_map(Archive::fragments).collect();
-    let ends = fragments.first().into_iter().chain(fragments.last().filter(|_| fragments.len() > 1));
+    let fragments: Vec<_> = manifest
+        .action
+        .archive()
+        .into_iter()
+        .flat_map(Archive::fragments)
+        .collect();
+    let ends = fragments
+        .first()
+        .into_iter()
+        .chain(fragments.last().filter(|_| fragments.len() > 1));
     for (number, bytes, digest) in ends {
         let url = url(&ObjectKey::fragment(&package.folder, package.id, *number));
         let actual = digest_of(client, &url, *bytes).await?;
@@ -65,21 +86,42 @@ pub async fn probe(
 }
 
 fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), ProbeError> {
-    if actual == expected { Ok(()) } else { Err(ProbeError::Bytes { url: url.to_owned() }) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(ProbeError::Bytes {
+            url: url.to_owned(),
+        })
+    }
 }
 
 async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
-    let fail = |source| ProbeError::Fetch { url: url.to_owned(), source };
+    let fail = |source| ProbeError::Fetch {
+        url: url.to_owned(),
+        source,
+    };
     let response = client.get(url).send().await.map_err(fail)?;
     if response.status() != reqwest::StatusCode::OK {
-        return Err(ProbeError::Status { url: url.to_owned(), status: response.status().as_u16() });
+        return Err(ProbeError::Status {
+            url: url.to_owned(),
+            status: response.status().as_u16(),
+        });
     }
-    if response.headers().contains_key(reqwest::header::CONTENT_ENCODING) {
-        return Err(ProbeError::Encoded { url: url.to_owned() });
+    if response
+        .headers()
+        .contains_key(reqwest::header::CONTENT_ENCODING)
+    {
+        return Err(ProbeError::Encoded {
+            url: url.to_owned(),
+        });
     }
     match response.content_length() {
-        None => Err(ProbeError::NoLength { url: url.to_owned() }),
-        Some(bytes) if bytes > limit => Err(ProbeError::TooLarge { url: url.to_owned() }),
+        None => Err(ProbeError::NoLength {
+            url: url.to_owned(),
+        }),
+        Some(bytes) if bytes > limit => Err(ProbeError::TooLarge {
+            url: url.to_owned(),
+        }),
         Some(_) => Ok(response),
     }
 }
@@ -88,7 +130,12 @@ async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response
 async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
     let response = get(client, url, limit).await?;
     let bytes = response.bytes().await;
-    Ok(bytes.map_err(|source| ProbeError::Fetch { url: url.to_owned(), source })?.to_vec())
+    Ok(bytes
+        .map_err(|source| ProbeError::Fetch {
+            url: url.to_owned(),
+            source,
+        })?
+        .to_vec())
 }
 
 async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Digest, ProbeError> {
@@ -99,7 +146,10 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
             Ok(digest)
         })
         .await
-        .map_err(|source| ProbeError::Fetch { url: url.to_owned(), source })?;
+        .map_err(|source| ProbeError::Fetch {
+            url: url.to_owned(),
+            source,
+        })?;
     Ok(Sha256Digest::from_bytes(digest.finalize().into()))
 }
 

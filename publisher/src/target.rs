@@ -61,9 +61,15 @@ fn default_prefix() -> ObjectPath {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     #[error("{} cannot be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{} is not a configuration of packcast", path.display())]
-    Parse { path: PathBuf, source: toml::de::Error },
+    Parse {
+        path: PathBuf,
+        source: toml::de::Error,
+    },
     #[error("target {name:?} is not in {}", path.display())]
     Unknown { name: String, path: PathBuf },
     #[error("the home directory is not known")]
@@ -135,7 +141,8 @@ impl Target {
     /// Opens the system that runs on this machine with its state in `state_dir`.
     pub async fn local(state_dir: &Path) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(|error| {
-            Failure::failed(error).hint("start it with 'packcast local', or name another target with --target")
+            Failure::failed(error)
+                .hint("start it with 'packcast local', or name another target with --target")
         })?;
         Ok(Self {
             name: LOCAL.to_owned(),
@@ -158,8 +165,20 @@ impl Target {
 fn read_config(path: &Path) -> Result<ConfigFile, Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
-        Err(source) => return Err(Failure::failed(TargetError::Read { path: path.to_owned(), source })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(ConfigFile::default());
+        }
+        Err(source) => {
+            return Err(Failure::failed(TargetError::Read {
+                path: path.to_owned(),
+                source,
+            }));
+        }
     };
-    toml::from_str(&text).map_err(|source| Failure::usage(TargetError::Parse { path: path.to_owned(), source }))
+    toml::from_str(&text).map_err(|source| {
+        Failure::usage(TargetError::Parse {
+            path: path.to_owned(),
+            source,
+        })
+    })
 }

@@ -115,11 +115,19 @@ mod tests {
 
     fn told(tasks: &[OpenTask], packages: &[PackageRecord], strict: bool) -> Vec<u32> {
         let find = |id| packages.iter().find(|package| package.id == id);
-        announce(tasks, find, Rules { strict, stock: false }, NOW)
-            .told
-            .iter()
-            .map(|pick| pick.task.package.get() % 100)
-            .collect()
+        announce(
+            tasks,
+            find,
+            Rules {
+                strict,
+                stock: false,
+            },
+            NOW,
+        )
+        .told
+        .iter()
+        .map(|pick| pick.task.package.get() % 100)
+        .collect()
     }
 
     fn why(task: &OpenTask, package: &PackageRecord) -> Option<NotAnnounced> {

@@ -46,7 +46,10 @@ mod tests {
     #[test]
     fn the_usual_package_takes_seconds() {
         let check = |priority, fragments, seconds| {
-            assert_eq!(estimated_s(Priority::try_from(priority).unwrap(), fragments), seconds);
+            assert_eq!(
+                estimated_s(Priority::try_from(priority).unwrap(), fragments),
+                seconds
+            );
         };
         check(5, 1, 12);
         check(5, 20, 126);

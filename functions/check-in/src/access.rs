@@ -19,9 +19,9 @@ pub(crate) fn admits_stock_agent(settings: &Settings, path: &str) -> bool {
 /// Compares with every digest, in a time that does not depend on which one matches.
 fn any_matches(digests: &[Sha256Digest], token: &Secret) -> bool {
     let given = token.digest();
-    let found = digests
-        .iter()
-        .fold(Choice::from(0), |found, digest| found | digest.as_bytes().ct_eq(given.as_bytes()));
+    let found = digests.iter().fold(Choice::from(0), |found, digest| {
+        found | digest.as_bytes().ct_eq(given.as_bytes())
+    });
     found.into()
 }
 
@@ -35,8 +35,16 @@ pub(crate) enum Admission {
 }
 
 /// Decides whether one of our agents is let in by what it shows.
-pub(crate) fn admits_agent(settings: &Settings, agent: &AgentId, request: &CheckInRequest) -> Option<Admission> {
-    if request.pass.as_ref().is_some_and(|pass| is_pass(settings, agent, pass)) {
+pub(crate) fn admits_agent(
+    settings: &Settings,
+    agent: &AgentId,
+    request: &CheckInRequest,
+) -> Option<Admission> {
+    if request
+        .pass
+        .as_ref()
+        .is_some_and(|pass| is_pass(settings, agent, pass))
+    {
         return Some(Admission::Pass);
     }
     let enrolment = request.enrolment.as_ref()?;
@@ -49,7 +57,10 @@ pub(crate) fn admits_agent(settings: &Settings, agent: &AgentId, request: &Check
 /// table, and is worth nothing without the agent's own key.
 pub(crate) fn pass(settings: &Settings, agent: &AgentId) -> Secret {
     let tag = hmac::sign(&pass_key(settings), agent.as_str().as_bytes());
-    BASE32_LOWER.encode(tag.as_ref()).parse().expect("52 letters and digits are a secret")
+    BASE32_LOWER
+        .encode(tag.as_ref())
+        .parse()
+        .expect("52 letters and digits are a secret")
 }
 
 /// Tells whether a pass was made for this agent.
@@ -89,7 +100,12 @@ mod tests {
         CheckInRequest {
             enrolment: enrolment.map(|token| token.parse().unwrap()),
             pass,
-            facts: Facts { host_name: Text::tail("web01"), os: Text::tail("linux"), arch: Text::tail("x86_64"), agent: Text::tail("t") },
+            facts: Facts {
+                host_name: Text::tail("web01"),
+                os: Text::tail("linux"),
+                arch: Text::tail("x86_64"),
+                agent: Text::tail("t"),
+            },
             results: Vec::new(),
         }
     }
@@ -97,20 +113,41 @@ mod tests {
     #[test]
     fn any_valid_path_token_is_let_in_and_no_other_path() {
         let settings = settings();
-        for good in ["/ocsinventory/path-token-one-1", "/path-token-two-2", "/a/b/path-token-two-2"] {
+        for good in [
+            "/ocsinventory/path-token-one-1",
+            "/path-token-two-2",
+            "/a/b/path-token-two-2",
+        ] {
             assert!(admits_stock_agent(&settings, good), "{good}");
         }
-        for bad in ["/ocsinventory", "/", "", "/ocsinventory/path-token-one-2", "/path-token-one-1/", "/path-token-one-1x"] {
+        for bad in [
+            "/ocsinventory",
+            "/",
+            "",
+            "/ocsinventory/path-token-one-2",
+            "/path-token-one-1/",
+            "/path-token-one-1x",
+        ] {
             assert!(!admits_stock_agent(&settings, bad), "{bad}");
         }
     }
 
     #[test]
     fn without_tokens_nobody_is_let_in() {
-        let settings = Settings { path_tokens: Vec::new(), enrolment_tokens: Vec::new(), ..settings() };
-        assert!(!admits_stock_agent(&settings, "/ocsinventory/path-token-one-1"));
+        let settings = Settings {
+            path_tokens: Vec::new(),
+            enrolment_tokens: Vec::new(),
+            ..settings()
+        };
+        assert!(!admits_stock_agent(
+            &settings,
+            "/ocsinventory/path-token-one-1"
+        ));
         let agent = AgentId::of_public_key(&[1; 32]);
-        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)), None);
+        assert_eq!(
+            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
+            None
+        );
     }
 
     #[test]
@@ -118,17 +155,32 @@ mod tests {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
         let pass = pass(&settings, &agent);
         let shown = request(None, Some(pass.clone()));
-        assert_eq!(admits_agent(&settings, &agent, &shown), Some(Admission::Pass));
-        assert_eq!(admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown), None);
-        let other = Settings { pass_key: [8; 32], ..settings.clone() };
+        assert_eq!(
+            admits_agent(&settings, &agent, &shown),
+            Some(Admission::Pass)
+        );
+        assert_eq!(
+            admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown),
+            None
+        );
+        let other = Settings {
+            pass_key: [8; 32],
+            ..settings.clone()
+        };
         assert!(!is_pass(&other, &agent, &pass));
     }
 
     #[test]
     fn the_enrolment_token_lets_in_whoever_has_it() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)), Some(Admission::Enrolment));
-        assert_eq!(admits_agent(&settings, &agent, &request(Some("enrolment-token-2"), None)), None);
+        assert_eq!(
+            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
+            Some(Admission::Enrolment)
+        );
+        assert_eq!(
+            admits_agent(&settings, &agent, &request(Some("enrolment-token-2"), None)),
+            None
+        );
         assert_eq!(admits_agent(&settings, &agent, &request(None, None)), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Responses, and the one table from failures to statuses.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -9,7 +11,11 @@ use packcast_store::RecordsError;
 use serde::Serialize;
 
 pub(crate) fn not_found() -> Response<Bytes> {
-    respond(StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(b"there is nothing here\n"))
+    respond(
+        StatusCode::NOT_FOUND,
+        "text/plain",
+        Bytes::from_static(b"there is nothing here\n"),
+    )
 }
 
 pub(crate) fn json(body: &impl Serialize) -> Response<Bytes> {
@@ -27,7 +33,11 @@ pub(crate) fn stock_failure(status: StatusCode, why: &str) -> Response<Bytes> {
     respond(status, "text/plain", Bytes::from(format!("{why}\n")))
 }
 
-pub(crate) fn problem(kind: ProblemKind, detail: impl ToString, now: UnixTime) -> Response<Bytes> {
+pub(crate) fn problem(
+    kind: ProblemKind,
+    detail: &dyn fmt::Display,
+    now: UnixTime,
+) -> Response<Bytes> {
     let status = match kind {
         ProblemKind::BadRequest | ProblemKind::Other => StatusCode::BAD_REQUEST,
         ProblemKind::BadSignature | ProblemKind::ClockSkew => StatusCode::UNAUTHORIZED,
@@ -36,8 +46,12 @@ pub(crate) fn problem(kind: ProblemKind, detail: impl ToString, now: UnixTime) -
         ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = serde_json::to_vec(&Problem { kind, detail: detail.to_string(), now })
-        .expect("a problem has string keys only");
+    let body = serde_json::to_vec(&Problem {
+        kind,
+        detail: detail.to_string(),
+        now,
+    })
+    .expect("a problem has string keys only");
     respond(status, "application/problem+json", body.into())
 }
 
@@ -46,10 +60,14 @@ pub(crate) fn log_records_error(error: &RecordsError) {
     let mut causes = String::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        causes.push_str(&format!(": {cause}"));
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
         source = cause.source();
     }
-    tracing::error!(retryable = error.is_retryable(), "records failed: {error}{causes}");
+    tracing::error!(
+        retryable = error.is_retryable(),
+        "records failed: {error}{causes}"
+    );
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {

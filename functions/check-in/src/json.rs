@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use packcast_protocol::api::{
-    CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply, ReportRequest, Task,
+    CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply,
+    ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
@@ -27,9 +28,13 @@ enum Refusal {
     Signature(#[from] HttpSignatureError),
     #[error("the request does not read as JSON of this API: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the request carries {count} results, at most {MAX_REPORTS} are taken: send the rest after")]
+    #[error(
+        "the request carries {count} results, at most {MAX_REPORTS} are taken: send the rest after"
+    )]
     TooMany { count: usize },
-    #[error("neither a pass nor an enrolment token of this target was shown: give the agent the target's enrolment token")]
+    #[error(
+        "neither a pass nor an enrolment token of this target was shown: give the agent the target's enrolment token"
+    )]
     NotEnrolled,
 }
 
@@ -49,14 +54,23 @@ impl Refusal {
 
 fn unavailable(error: &RecordsError, now: UnixTime) -> Response<Bytes> {
     answer::log_records_error(error);
-    answer::problem(ProblemKind::Unavailable, "the records cannot be reached now: try again later", now)
+    answer::problem(
+        ProblemKind::Unavailable,
+        &"the records cannot be reached now: try again later",
+        now,
+    )
 }
 
 /// Answers a check-in.
-pub(crate) async fn check_in(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+pub(crate) async fn check_in(
+    function: &CheckIn,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Response<Bytes> {
     let admitted = signed::<CheckInRequest>(request, now).and_then(|(agent, asked)| {
         bounded(&asked.results)?;
-        let admission = admits_agent(&function.settings, &agent, &asked).ok_or(Refusal::NotEnrolled)?;
+        let admission =
+            admits_agent(&function.settings, &agent, &asked).ok_or(Refusal::NotEnrolled)?;
         Ok((agent, asked, admission))
     });
     let (agent, asked, admission) = match admitted {
@@ -71,10 +85,18 @@ pub(crate) async fn check_in(function: &CheckIn, request: &Request<Bytes>, now: 
 }
 
 /// Answers results that are sent between check-ins.
-pub(crate) async fn report(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+pub(crate) async fn report(
+    function: &CheckIn,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Response<Bytes> {
     let admitted = signed::<ReportRequest>(request, now).and_then(|(agent, sent)| {
         bounded(&sent.results)?;
-        if is_pass(&function.settings, &agent, &sent.pass) { Ok((agent, sent)) } else { Err(Refusal::NotEnrolled) }
+        if is_pass(&function.settings, &agent, &sent.pass) {
+            Ok((agent, sent))
+        } else {
+            Err(Refusal::NotEnrolled)
+        }
     });
     let (agent, sent) = match admitted {
         Ok(admitted) => admitted,
@@ -87,7 +109,10 @@ pub(crate) async fn report(function: &CheckIn, request: &Request<Bytes>, now: Un
     }
 }
 
-fn signed<T: DeserializeOwned>(request: &Request<Bytes>, now: UnixTime) -> Result<(AgentId, T), Refusal> {
+fn signed<T: DeserializeOwned>(
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Result<(AgentId, T), Refusal> {
     let body = request.body();
     if body.len() > MAX_REQUEST_BYTES {
         return Err(Refusal::TooLarge { bytes: body.len() });
@@ -110,7 +135,13 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn bounded(results: &[Report]) -> Result<(), Refusal> {
-    if results.len() <= MAX_REPORTS { Ok(()) } else { Err(Refusal::TooMany { count: results.len() }) }
+    if results.len() <= MAX_REPORTS {
+        Ok(())
+    } else {
+        Err(Refusal::TooMany {
+            count: results.len(),
+        })
+    }
 }
 
 async fn answer_check_in(
@@ -128,7 +159,10 @@ async fn answer_check_in(
         os: Some(&os),
     };
     if let Some(record) = contact(device, standing.device.as_ref(), &says, now).write {
-        function.records.write_contact(&record, standing.device.is_none()).await?;
+        function
+            .records
+            .write_contact(&record, standing.device.is_none())
+            .await?;
     }
     let told = tell(function, device, &standing.tasks, now).await?;
     Ok(CheckInReply {
@@ -146,7 +180,11 @@ fn task(telling: &Telling) -> Task {
         id: package.id,
         attempt: telling.task.attempt,
         priority: telling.task.priority,
-        locations: package.locations.iter().map(|at| pack_location(&at.location, &package.folder)).collect(),
+        locations: package
+            .locations
+            .iter()
+            .map(|at| pack_location(&at.location, &package.folder))
+            .collect(),
         manifest_sha256: telling.published.manifest,
         force: telling.task.force,
     }
@@ -163,7 +201,9 @@ async fn record_all(
     for report in results {
         let reported = result::Reported {
             package: report.id,
-            by: ReportedBy::Agent { attempt: report.attempt },
+            by: ReportedBy::Agent {
+                attempt: report.attempt,
+            },
             code: report.code.clone(),
             detail: report.detail.as_ref().map(ToString::to_string),
             output_tail: report.output_tail.as_ref().map(ToString::to_string),

@@ -32,7 +32,11 @@ pub struct CheckIn {
 
 impl CheckIn {
     pub fn new(records: Records, settings: Settings) -> Self {
-        Self { records, packages: Packages::default(), settings }
+        Self {
+            records,
+            packages: Packages::default(),
+            settings,
+        }
     }
 
     /// Answers one request.
@@ -47,7 +51,9 @@ impl CheckIn {
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
             REPORT_PATH => json::report(self, &request, now).await,
-            path if access::admits_stock_agent(&self.settings, path) => ocs::answer(self, &request, now).await,
+            path if access::admits_stock_agent(&self.settings, path) => {
+                ocs::answer(self, &request, now).await
+            }
             _ => answer::not_found(),
         }
     }

@@ -21,19 +21,27 @@ use crate::tasks::{Telling, tell};
 use crate::{CheckIn, answer, result};
 
 /// Answers one request of a stock agent, in the coding it came in.
-pub(crate) async fn answer(function: &CheckIn, request: &Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+pub(crate) async fn answer(
+    function: &CheckIn,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Response<Bytes> {
     let (coding, parsed) = match read(request.body()) {
         Ok(read) => read,
         Err(refusal) => return refusal.response(),
     };
     let agent = user_agent(request);
     let reply = match parsed.query {
-        Query::Prolog => prolog(function, parsed.device, agent, now).await.map(|reply| reply.to_xml().into_bytes()),
-        Query::Download { package, code } => {
-            download(function, parsed.device, package, code, now).await.map(|()| DOWNLOAD_REPLY.to_vec())
-        }
+        Query::Prolog => prolog(function, parsed.device, agent, now)
+            .await
+            .map(|reply| reply.to_xml().into_bytes()),
+        Query::Download { package, code } => download(function, parsed.device, package, code, now)
+            .await
+            .map(|()| DOWNLOAD_REPLY.to_vec()),
         Query::Inventory(inventory) => {
-            inventory_received(function, parsed.device, &inventory, agent, now).await.map(|()| INVENTORY_REPLY.into())
+            inventory_received(function, parsed.device, &inventory, agent, now)
+                .await
+                .map(|()| INVENTORY_REPLY.into())
         }
         Query::Other(query) => {
             tracing::info!(device = %parsed.device, query, "request needs no answer");
@@ -63,11 +71,17 @@ enum Refusal {
 impl Refusal {
     fn response(&self) -> Response<Bytes> {
         let (status, why) = match self {
-            Self::Envelope(error) if error.is_too_large() => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            Self::Envelope(error) if error.is_too_large() => {
+                (StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
             Self::Envelope(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Self::Request(error) => (StatusCode::BAD_REQUEST, error.to_string()),
         };
-        tracing::info!(status = status.as_u16(), why, "request of a stock agent refused");
+        tracing::info!(
+            status = status.as_u16(),
+            why,
+            "request of a stock agent refused"
+        );
         answer::stock_failure(status, &why)
     }
 }
@@ -91,22 +105,37 @@ async fn prolog(
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
-    let says = Introduction { host_name: Some(&host_name), agent, os: None };
+    let says = Introduction {
+        host_name: Some(&host_name),
+        agent,
+        os: None,
+    };
     let contact = contact(&device, standing.device.as_ref(), &says, now);
     if let Some(record) = &contact.write {
-        function.records.write_contact(record, standing.device.is_none()).await?;
+        function
+            .records
+            .write_contact(record, standing.device.is_none())
+            .await?;
     }
     let told = tell(function, &device, &standing.tasks, now).await?;
     Ok(prolog_reply(&told.tasks, contact.ask_inventory))
 }
 
 fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
-    const FRAGMENT_PAUSE: NonZeroU16 = NonZeroU16::new(FRAGMENT_PAUSE_S).expect("a pause is not zero");
+    const FRAGMENT_PAUSE: NonZeroU16 =
+        NonZeroU16::new(FRAGMENT_PAUSE_S).expect("a pause is not zero");
     const CYCLE_PAUSE: NonZeroU16 = NonZeroU16::new(CYCLE_PAUSE_S).expect("a pause is not zero");
-    let period = period_length(told.iter().map(|telling| (telling.task.priority, telling.published.fragments)));
+    let period = period_length(
+        told.iter()
+            .map(|telling| (telling.task.priority, telling.published.fragments)),
+    );
     PrologReply {
         prolog_freq_hours: NonZeroU8::MIN,
-        response: if ask_inventory { InventoryAsk::Send } else { InventoryAsk::Stop },
+        response: if ask_inventory {
+            InventoryAsk::Send
+        } else {
+            InventoryAsk::Stop
+        },
         conf: Conf {
             on: true,
             frag_latency_s: FRAGMENT_PAUSE,
@@ -143,8 +172,14 @@ async fn download(
         tracing::info!(%device, %code, "report of an unknown package");
         return Ok(());
     };
-    let reported =
-        result::Reported { package, by: ReportedBy::Ocs, code, detail: None, output_tail: None, finished_at: now };
+    let reported = result::Reported {
+        package,
+        by: ReportedBy::Ocs,
+        code,
+        detail: None,
+        output_tail: None,
+        finished_at: now,
+    };
     let standing = function.records.standing(&device).await?;
     result::record(function, &device, standing.tasks, &reported, now).await
 }
@@ -167,9 +202,15 @@ async fn inventory_received(
     let contact = contact(&device, standing.device.as_ref(), &says, now);
     if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
         record.inventory_received = Some(now);
-        function.records.write_contact(&record, standing.device.is_none()).await?;
+        function
+            .records
+            .write_contact(&record, standing.device.is_none())
+            .await?;
     }
-    function.records.write_history(&device, &inventory.history, now).await?;
+    function
+        .records
+        .write_history(&device, &inventory.history, now)
+        .await?;
     finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await
 }
 
@@ -182,7 +223,10 @@ async fn finish_what_is_installed(
     history: &[PackageId],
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    for task in tasks.iter().filter(|task| !task.force && history.contains(&task.package)) {
+    for task in tasks
+        .iter()
+        .filter(|task| !task.force && history.contains(&task.package))
+    {
         let finished = FinishedTask {
             package: task.package,
             attempt: task.attempt,
@@ -192,7 +236,10 @@ async fn finish_what_is_installed(
             output_tail: None,
             finished_at: now,
         };
-        function.records.record_result(device, task, &finished).await?;
+        function
+            .records
+            .record_result(device, task, &finished)
+            .await?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
-use packcast_store::{Recorded, RecordsError};
+use packcast_store::RecordsError;
+use packcast_store::records::Recorded;
 
 use crate::CheckIn;
 
@@ -44,7 +45,12 @@ pub(crate) async fn record(
             }
             Fold::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                if function.records.record_result(device, open, &result).await? == Recorded::Written {
+                if function
+                    .records
+                    .record_result(device, open, &result)
+                    .await?
+                    == Recorded::Written
+                {
                     tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "result recorded");
                     return Ok(());
                 }
@@ -52,7 +58,9 @@ pub(crate) async fn record(
         }
         tasks = function.records.standing(device).await?.tasks;
     }
-    Err(RecordsError::Conflict)
+    Err(RecordsError::Conflict {
+        table: function.records.table().to_owned(),
+    })
 }
 
 async fn finished_task(
@@ -61,8 +69,12 @@ async fn finished_task(
     reported: &Reported,
     now: UnixTime,
 ) -> Result<FinishedTask, RecordsError> {
-    let package = function.packages.one(&function.records, open.package, now).await?;
-    let success_codes = package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
+    let package = function
+        .packages
+        .one(&function.records, open.package, now)
+        .await?;
+    let success_codes =
+        package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
     Ok(FinishedTask {
         package: open.package,
         attempt: open.attempt,

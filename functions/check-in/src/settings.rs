@@ -27,8 +27,13 @@ pub enum SettingsError {
     Missing(&'static str),
     #[error("the environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
     PassKey,
-    #[error("the environment variable {variable} is not a list of SHA-256 digests with commas between")]
-    Digests { variable: &'static str, source: DigestError },
+    #[error(
+        "the environment variable {variable} is not a list of SHA-256 digests with commas between"
+    )]
+    Digests {
+        variable: &'static str,
+        source: DigestError,
+    },
     #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
     Interval(&'static str),
     #[error("the environment variable {0} is neither true nor false")]
@@ -42,8 +47,11 @@ impl Settings {
     ///
     /// `PACKCAST_PASS_KEY`, `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
     /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let key = variable("PACKCAST_PASS_KEY").ok_or(SettingsError::Missing("PACKCAST_PASS_KEY"))?;
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let key =
+            variable("PACKCAST_PASS_KEY").ok_or(SettingsError::Missing("PACKCAST_PASS_KEY"))?;
         Ok(Self {
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
@@ -62,19 +70,35 @@ fn digests(
     text.split(',')
         .map(str::trim)
         .filter(|digest| !digest.is_empty())
-        .map(|digest| digest.parse().map_err(|source| SettingsError::Digests { variable: name, source }))
+        .map(|digest| {
+            digest.parse().map_err(|source| SettingsError::Digests {
+                variable: name,
+                source,
+            })
+        })
         .collect()
 }
 
-fn interval(variable: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<u32, SettingsError> {
+fn interval(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<u32, SettingsError> {
     let Some(text) = variable(name) else {
         return Ok(Settings::DEFAULT_INTERVAL_S);
     };
-    text.parse().ok().filter(|seconds| (60..=604_800).contains(seconds)).ok_or(SettingsError::Interval(name))
+    text.parse()
+        .ok()
+        .filter(|seconds| (60..=604_800).contains(seconds))
+        .ok_or(SettingsError::Interval(name))
 }
 
-fn switch(variable: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, SettingsError> {
-    variable(name).map_or(Ok(false), |text| text.parse().map_err(|_| SettingsError::Switch(name)))
+fn switch(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<bool, SettingsError> {
+    variable(name).map_or(Ok(false), |text| {
+        text.parse().map_err(|_| SettingsError::Switch(name))
+    })
 }
 
 impl std::fmt::Debug for Settings {
@@ -94,7 +118,10 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_environment(|name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -102,7 +129,11 @@ mod tests {
     fn only_the_pass_key_has_no_default() {
         let key = "0".repeat(64);
         let settings = read(&[("PACKCAST_PASS_KEY", &key)]).unwrap();
-        assert!(settings.path_tokens.is_empty() && settings.enrolment_tokens.is_empty() && !settings.strict);
+        assert!(
+            settings.path_tokens.is_empty()
+                && settings.enrolment_tokens.is_empty()
+                && !settings.strict
+        );
         assert!(matches!(read(&[]), Err(SettingsError::Missing(_))));
     }
 
@@ -115,7 +146,9 @@ mod tests {
             ("PACKCAST_CHECK_IN_INTERVAL_S", "0"),
             ("PACKCAST_STRICT", "perhaps"),
         ] {
-            let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)]).unwrap_err().to_string();
+            let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)])
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(name) && !error.contains(value), "{error}");
         }
     }

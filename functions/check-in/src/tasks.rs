@@ -37,10 +37,17 @@ pub(crate) async fn tell(
         return Ok(Told::default());
     }
     let packages = function.packages.of(&function.records, tasks, now).await?;
-    let rules = Rules { strict: function.settings.strict, stock: matches!(device, DeviceId::Ocs(_)) };
+    let rules = Rules {
+        strict: function.settings.strict,
+        stock: matches!(device, DeviceId::Ocs(_)),
+    };
     let announcement = announce(tasks, |id| packages.get(&id), rules, now);
-    let fresh: Vec<&OpenTask> =
-        announcement.told.iter().filter(|pick| pick.is_new()).map(|pick| pick.task).collect();
+    let fresh: Vec<&OpenTask> = announcement
+        .told
+        .iter()
+        .filter(|pick| pick.is_new())
+        .map(|pick| pick.task)
+        .collect();
     let refused = commit(function, device, &fresh, now).await?;
     let withdrawn = announcement
         .not_told

@@ -42,19 +42,29 @@ pub(crate) fn print(format: Format, package: &PackageRecord) {
 }
 
 /// Finds the named locations, or all of them if none is named.
-pub(crate) async fn choose(target: &Target, names: &[LocationName]) -> Result<Vec<LocationRecord>, Failure> {
+pub(crate) async fn choose(
+    target: &Target,
+    names: &[LocationName],
+) -> Result<Vec<LocationRecord>, Failure> {
     let known = target.records.locations().await?;
     if known.is_empty() {
-        return Err(Failure::failed(format!("target {} has no location", target.name))
-            .hint("add one with 'packcast location add NAME HOST/PATH'"));
+        return Err(
+            Failure::failed(format!("target {} has no location", target.name))
+                .hint("add one with 'packcast location add NAME HOST/PATH'"),
+        );
     }
     if names.is_empty() {
         return Ok(known);
     }
     let pick = |name: &LocationName| {
-        known.iter().find(|at| at.name == *name).cloned().ok_or_else(|| {
-            Failure::usage(format!("there is no location {name}")).hint("'packcast location list' shows what there is")
-        })
+        known
+            .iter()
+            .find(|at| at.name == *name)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::usage(format!("there is no location {name}"))
+                    .hint("'packcast location list' shows what there is")
+            })
     };
     names.iter().map(pick).collect()
 }
@@ -66,20 +76,30 @@ pub(crate) async fn activate(
     locations: &[LocationRecord],
 ) -> Result<PackageRecord, Failure> {
     let Some(published) = package.published() else {
-        return Err(Failure::failed(ActivateError::NotPublished { id: package.id }));
+        return Err(Failure::failed(ActivateError::NotPublished {
+            id: package.id,
+        }));
     };
     let client = probe::client(target.ca_file.as_deref()).map_err(Failure::failed)?;
     for at in locations {
-        info::publish(&target.objects, package, published, at).await.map_err(Failure::failed)?;
-        probe::probe(&client, package, published, at).await.map_err(|error| {
-            Failure::failed(error).hint(format!(
+        info::publish(&target.objects, package, published, at)
+            .await
+            .map_err(Failure::failed)?;
+        probe::probe(&client, package, published, at)
+            .await
+            .map_err(|error| {
+                Failure::failed(error).hint(format!(
                 "location {} ({}) must serve what is published; the package is not active there",
                 at.name, at.location
             ))
-        })?;
+            })?;
     }
-    target.records.activate(package.id, locations).await.map_err(|error| match error {
-        ActivateError::Records(error) => Failure::from(error),
-        error => Failure::failed(error),
-    })
+    target
+        .records
+        .activate(package.id, locations)
+        .await
+        .map_err(|error| match error {
+            ActivateError::Records(error) => Failure::from(error),
+            error => Failure::failed(error),
+        })
 }

@@ -44,38 +44,76 @@ impl Args {
         let package = find(&target, &self.package).await?;
         let mut assignments = Vec::new();
         for device in self.device {
-            let assigned = target.records.assign(&device, &package, self.force, now()).await?;
+            let assigned = target
+                .records
+                .assign(&device, &package, self.force, now())
+                .await?;
             assignments.push(describe(device, &assigned));
         }
         output::result(globals.format, &assignments, |assignments| {
-            output::table(["DEVICE", "RESULT"], assignments.iter().map(|a| [a.device.to_string(), a.text.clone()]))
+            output::table(
+                ["DEVICE", "RESULT"],
+                assignments
+                    .iter()
+                    .map(|a| [a.device.to_string(), a.text.clone()]),
+            )
         });
         if !package.active {
             output::note("the package is not active: no device is told before 'packcast activate'");
         }
-        let refused = assignments.iter().filter(|assignment| assignment.refused).count();
+        let refused = assignments
+            .iter()
+            .filter(|assignment| assignment.refused)
+            .count();
         if refused == 0 {
             return Ok(());
         }
-        Err(Failure::failed(format!("{refused} of {} devices are not known", assignments.len()))
-            .hint("a device is known from its first check-in on; 'packcast device' lists them"))
+        Err(Failure::failed(format!(
+            "{refused} of {} devices are not known",
+            assignments.len()
+        ))
+        .hint("a device is known from its first check-in on; 'packcast device' lists them"))
     }
 }
 
 fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
     let (result, attempt, text) = match assigned {
         Assigned::New { attempt: 1 } => ("assigned", Some(1), "assigned".to_owned()),
-        Assigned::New { attempt } => ("assigned", Some(*attempt), format!("assigned again, attempt {attempt}")),
-        Assigned::AlreadyOpen { attempt } => {
-            ("already-open", Some(*attempt), "was assigned already, and has not reported".to_owned())
-        }
+        Assigned::New { attempt } => (
+            "assigned",
+            Some(*attempt),
+            format!("assigned again, attempt {attempt}"),
+        ),
+        Assigned::AlreadyOpen { attempt } => (
+            "already-open",
+            Some(*attempt),
+            "was assigned already, and has not reported".to_owned(),
+        ),
         Assigned::AlreadyDone(finished) => (
             "already-done",
             Some(finished.attempt),
-            format!("has it already ({} at {}); --force deploys again", finished.code, output::time(finished.finished_at)),
+            format!(
+                "has it already ({} at {}); --force deploys again",
+                finished.code,
+                output::time(finished.finished_at)
+            ),
         ),
-        Assigned::InHistory => ("in-history", None, "has it in its history; --force deploys again".to_owned()),
-        Assigned::UnknownDevice => ("unknown-device", None, "not known: it has never checked in".to_owned()),
+        Assigned::InHistory => (
+            "in-history",
+            None,
+            "has it in its history; --force deploys again".to_owned(),
+        ),
+        Assigned::UnknownDevice => (
+            "unknown-device",
+            None,
+            "not known: it has never checked in".to_owned(),
+        ),
     };
-    Assignment { device, result, attempt, text, refused: *assigned == Assigned::UnknownDevice }
+    Assignment {
+        device,
+        result,
+        attempt,
+        text,
+        refused: *assigned == Assigned::UnknownDevice,
+    }
 }

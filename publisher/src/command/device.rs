@@ -55,8 +55,16 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         .chain(finished.iter().map(|task| task.package))
         .collect();
     let packages = target.records.packages_of(&ids).await?;
-    let names = packages.into_iter().map(|p| (p.id, format!("{}@{}", p.name, p.version))).collect();
-    Ok(Shown { device, open: standing.tasks, finished, names })
+    let names = packages
+        .into_iter()
+        .map(|p| (p.id, format!("{}@{}", p.name, p.version)))
+        .collect();
+    Ok(Shown {
+        device,
+        open: standing.tasks,
+        finished,
+        names,
+    })
 }
 
 fn list(devices: &[DeviceRecord]) -> String {
@@ -82,7 +90,10 @@ fn text(shown: &Shown) -> String {
         ("system", device.os.clone()),
         ("agent", device.agent.clone()),
         ("first seen", output::time(device.first_seen)),
-        ("last seen", format!("{} (written at most daily)", output::time(device.last_seen))),
+        (
+            "last seen",
+            format!("{} (written at most daily)", output::time(device.last_seen)),
+        ),
     ]);
     let name = |id: &PackageId| shown.names.get(id).cloned().unwrap_or_default();
     if !shown.open.is_empty() {
@@ -90,7 +101,13 @@ fn text(shown: &Shown) -> String {
         text.push_str(&output::table(
             ["OPEN", "PACKAGE", "PRIORITY", "ATTEMPT", "STATE"],
             shown.open.iter().map(|task| {
-                [task.package.to_string(), name(&task.package), task.priority.to_string(), task.attempt.to_string(), open_state(task)]
+                [
+                    task.package.to_string(),
+                    name(&task.package),
+                    task.priority.to_string(),
+                    task.attempt.to_string(),
+                    open_state(task),
+                ]
             }),
         ));
         text.push('\n');
@@ -118,8 +135,12 @@ fn text(shown: &Shown) -> String {
 fn open_state(task: &OpenTask) -> String {
     match task.state {
         TaskState::Held => "waiting for the device's next check-in".to_owned(),
-        TaskState::Announced { announced_at } => format!("announced {}", output::time(announced_at)),
-        TaskState::Withdrawn { announced_at } => format!("withdrawn, was announced {}", output::time(announced_at)),
+        TaskState::Announced { announced_at } => {
+            format!("announced {}", output::time(announced_at))
+        }
+        TaskState::Withdrawn { announced_at } => {
+            format!("withdrawn, was announced {}", output::time(announced_at))
+        }
     }
 }
 
@@ -142,7 +163,11 @@ fn tails(finished: &[FinishedTask]) -> String {
         .filter_map(|task| task.output_tail.as_ref().map(|tail| (task.package, tail)))
         .filter(|(_, tail)| !tail.trim().is_empty())
         .map(|(package, tail)| {
-            let lines: String = tail.trim_end().lines().map(|line| format!("  {}\n", printable(line))).collect();
+            let lines: String = tail
+                .trim_end()
+                .lines()
+                .map(|line| format!("  {}\n", printable(line)))
+                .collect();
             format!("\nend of the output of {package}:\n{lines}")
         })
         .collect()
@@ -150,5 +175,13 @@ fn tails(finished: &[FinishedTask]) -> String {
 
 /// Takes the sting out of what a device sent: a terminal obeys control characters.
 pub(crate) fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }).collect()
+    line.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{FFFD}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }

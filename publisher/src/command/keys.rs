@@ -46,7 +46,11 @@ impl Args {
         match self {
             Self::Generate { key, unencrypted } => {
                 let file = file(key, globals).await?;
-                let passphrase = if unencrypted { None } else { Some(new_passphrase().map_err(failure)?) };
+                let passphrase = if unencrypted {
+                    None
+                } else {
+                    Some(new_passphrase().map_err(failure)?)
+                };
                 let key = SigningKey::generate(&file, passphrase).map_err(failure)?;
                 show(globals, file, &key.public().to_string());
             }
@@ -64,19 +68,30 @@ async fn file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Fail
     match named {
         Some(file) => Ok(file),
         // Before there is a configuration there is a key; after that, the target names it.
-        None if globals.target == LOCAL => Ok(Places::find().map_err(Failure::failed)?.default_key_file()),
+        None if globals.target == LOCAL => {
+            Ok(Places::find().map_err(Failure::failed)?.default_key_file())
+        }
         None => Ok(globals.open().await?.key_file),
     }
 }
 
 fn show(globals: &Globals, file: PathBuf, public: &str) {
-    let shown =
-        Shown { public_key: public.to_owned(), public_key_file: public_file(&file), secret_key_file: file };
+    let shown = Shown {
+        public_key: public.to_owned(),
+        public_key_file: public_file(&file),
+        secret_key_file: file,
+    };
     output::result(globals.format, &shown, |shown| {
         output::fields([
             ("public key", shown.public_key.clone()),
-            ("secret key file", shown.secret_key_file.display().to_string()),
-            ("public key file", shown.public_key_file.display().to_string()),
+            (
+                "secret key file",
+                shown.secret_key_file.display().to_string(),
+            ),
+            (
+                "public key file",
+                shown.public_key_file.display().to_string(),
+            ),
         ])
     });
 }
@@ -87,8 +102,12 @@ pub(crate) fn failure(error: KeyError) -> Failure {
         KeyError::Missing { .. } => {
             "make one with 'packcast keys generate', name another with --key, or set PACKCAST_SECRET_KEY"
         }
-        KeyError::WrongPassphrase { .. } => "try again; a lost passphrase cannot be recovered, only a new key made",
-        KeyError::Exists { .. } => return Failure::conflict(error).hint("name another file with --key"),
+        KeyError::WrongPassphrase { .. } => {
+            "try again; a lost passphrase cannot be recovered, only a new key made"
+        }
+        KeyError::Exists { .. } => {
+            return Failure::conflict(error).hint("name another file with --key");
+        }
         _ => return Failure::failed(error),
     };
     Failure::failed(error).hint(hint)

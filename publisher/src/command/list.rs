@@ -15,7 +15,9 @@ impl Args {
         let packages = target.records.packages().await?;
         output::result(globals.format, &packages, |packages| {
             output::table(
-                ["ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED"],
+                [
+                    "ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED",
+                ],
                 packages.iter().map(|package| {
                     [
                         package.id.to_string(),
@@ -23,7 +25,10 @@ impl Args {
                         package.version.to_string(),
                         package.priority.to_string(),
                         package.action.name().to_owned(),
-                        package.action.archive().map_or_else(String::new, |archive| output::bytes(archive.bytes)),
+                        package
+                            .action
+                            .archive()
+                            .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
                         state(package).to_owned(),
                         output::time(package.created_at),
                     ]

@@ -26,14 +26,19 @@ impl Args {
             Some(folder) => folder,
             None => Places::find().map_err(Failure::failed)?.local(),
         };
-        let local = Local::start(LocalOptions::new(&state_dir)).await.map_err(Failure::failed)?;
+        let local = Local::start(LocalOptions::new(&state_dir))
+            .await
+            .map_err(Failure::failed)?;
         let key = signing_key(&state_dir)?;
         let state = local.state();
         output::data(&output::fields([
             ("server", format!("https://{}", state.edge)),
             ("authority", state.ca_file.display().to_string()),
             ("public key", key.public().to_string()),
-            ("stock agents", format!("server=https://{}/ocsinventory/<token>", state.edge)),
+            (
+                "stock agents",
+                format!("server=https://{}/ocsinventory/<token>", state.edge),
+            ),
             ("tokens and state", state_dir.display().to_string()),
         ]));
         output::note("running; stop with Ctrl-C");
@@ -47,6 +52,10 @@ impl Args {
 /// It is not encrypted: whoever can read the folder of such a system owns it anyway.
 pub(crate) fn signing_key(state_dir: &std::path::Path) -> Result<SigningKey, Failure> {
     let file = state_dir.join("packcast.key");
-    let key = if file.exists() { SigningKey::read(&file) } else { SigningKey::generate(&file, None) };
+    let key = if file.exists() {
+        SigningKey::read(&file)
+    } else {
+        SigningKey::generate(&file, None)
+    };
     key.map_err(super::keys::failure)
 }

@@ -39,7 +39,10 @@ impl Args {
                 print(globals, &[added]);
             }
             Self::Remove { name } => match target.records.remove_location(&name).await? {
-                Some(removed) => output::note(&format!("removed location {} ({})", removed.name, removed.location)),
+                Some(removed) => output::note(&format!(
+                    "removed location {} ({})",
+                    removed.name, removed.location
+                )),
                 None => {
                     return Err(Failure::failed(format!("there is no location {name}"))
                         .hint("'packcast location list' shows what there is"));
@@ -55,7 +58,9 @@ fn print(globals: &Globals, locations: &[LocationRecord]) {
     output::result(globals.format, &locations, |locations| {
         output::table(
             ["NAME", "LOCATION"],
-            locations.iter().map(|at| [at.name.to_string(), at.location.to_string()]),
+            locations
+                .iter()
+                .map(|at| [at.name.to_string(), at.location.to_string()]),
         )
     });
 }

@@ -21,8 +21,11 @@ use crate::target::Target;
 /// Finds the package that an operator named.
 async fn find(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
     target.records.find(reference).await?.ok_or_else(|| {
-        Failure::failed(format!("there is no package {reference} in target {}", target.name))
-            .hint("'packcast list' shows what there is")
+        Failure::failed(format!(
+            "there is no package {reference} in target {}",
+            target.name
+        ))
+        .hint("'packcast list' shows what there is")
     })
 }
 

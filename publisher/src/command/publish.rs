@@ -100,7 +100,11 @@ impl FromStr for FragmentSizeChoice {
     type Err = <FragmentSize as FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" { Ok(Self(None)) } else { text.parse().map(|size| Self(Some(size))) }
+        if text == "auto" {
+            Ok(Self(None))
+        } else {
+            text.parse().map(|size| Self(Some(size)))
+        }
     }
 }
 
@@ -134,30 +138,52 @@ struct Published<'a> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_for_what_is_missing()?;
-        let source = self.source.as_deref().map(Source::open).transpose().map_err(Failure::failed)?;
+        let source = self
+            .source
+            .as_deref()
+            .map(Source::open)
+            .transpose()
+            .map_err(Failure::failed)?;
         let inspection = source.as_ref().map(inspect).transpose()?;
         let plan = self.plan(source.as_ref().zip(inspection.as_ref()))?;
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
-        let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file)).map_err(keys::failure)?;
+        let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file))
+            .map_err(keys::failure)?;
         let mut publication = publish_plan(&target, &plan, source.as_ref(), &key).await?;
         tell(&publication);
         if self.activate {
             let locations = activate::choose(&target, &[]).await?;
-            publication.package = activate::activate(&target, &publication.package, &locations).await?;
+            publication.package =
+                activate::activate(&target, &publication.package, &locations).await?;
         }
-        let Publication { package, resumed, kept } = &publication;
-        let published = Published { package, resumed: *resumed, kept: *kept };
-        output::result(globals.format, &published, |published| show::text(published.package));
+        let Publication {
+            package,
+            resumed,
+            kept,
+        } = &publication;
+        let published = Published {
+            package,
+            resumed: *resumed,
+            kept: *kept,
+        };
+        output::result(globals.format, &published, |published| {
+            show::text(published.package)
+        });
         Ok(())
     }
 
     fn plan(&self, archive: Option<(&Source, &Inspection)>) -> Result<Plan, Failure> {
-        let missing = |option: &str| Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'");
+        let missing = |option: &str| {
+            Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
+        };
         let zero = || BTreeSet::from([0]);
         let wish = Wish {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
-            version: self.package_version.clone().ok_or_else(|| missing("version"))?,
+            version: self
+                .package_version
+                .clone()
+                .ok_or_else(|| missing("version"))?,
             priority: self.priority,
             action: self.action.ok_or_else(|| missing("action"))?,
             command: self.command.clone(),
@@ -165,7 +191,11 @@ impl Args {
             fragment_size: self.fragment_size.0,
             terms: Terms {
                 platform: self.platform.into(),
-                success_codes: if self.success_code.is_empty() { zero() } else { self.success_code.iter().copied().collect() },
+                success_codes: if self.success_code.is_empty() {
+                    zero()
+                } else {
+                    self.success_code.iter().copied().collect()
+                },
                 reboot_codes: self.reboot_code.iter().copied().collect(),
                 timeout_s: self.timeout,
                 validity_s: self.expires_in * 24 * 3600,
@@ -209,7 +239,9 @@ impl Args {
     }
 }
 
-fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(question: &str) -> Result<T, Failure> {
+fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(
+    question: &str,
+) -> Result<T, Failure> {
     inquire::CustomType::<T>::new(question)
         .with_parser(&|text| text.parse().map_err(|_| ()))
         .with_error_message("That cannot be used; see 'packcast publish --help'")
@@ -221,8 +253,14 @@ fn ask_action(has_source: bool) -> Result<ActionName, Failure> {
     const LAUNCH: &str = "launch   unpack, and run a program of the archive";
     const EXECUTE: &str = "execute  run any command";
     const STORE: &str = "store    unpack into a folder";
-    let choices = if has_source { vec![LAUNCH, EXECUTE, STORE] } else { vec![EXECUTE] };
-    let choice = inquire::Select::new("What do devices do with it?", choices).prompt().map_err(Failure::usage)?;
+    let choices = if has_source {
+        vec![LAUNCH, EXECUTE, STORE]
+    } else {
+        vec![EXECUTE]
+    };
+    let choice = inquire::Select::new("What do devices do with it?", choices)
+        .prompt()
+        .map_err(Failure::usage)?;
     Ok(match choice {
         LAUNCH => ActionName::Launch,
         STORE => ActionName::Store,
@@ -246,7 +284,8 @@ pub(crate) async fn publish_plan(
     key: &SigningKey,
 ) -> Result<Publication, Failure> {
     let mut segment = [0; 16];
-    getrandom::fill(&mut segment).map_err(|error| Failure::failed(format!("no random numbers can be had: {error}")))?;
+    getrandom::fill(&mut segment)
+        .map_err(|error| Failure::failed(format!("no random numbers can be had: {error}")))?;
     let bar = bar("publishing", source.map_or(0, Source::bytes));
     let progress = {
         let bar = bar.clone();
@@ -270,8 +309,10 @@ fn failure(error: PublicationError) -> Failure {
 
 /// Shows bytes and rate; nothing where standard error is no terminal.
 fn bar(what: &'static str, bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}")
-        .expect("the template has known keys only");
+    let style = ProgressStyle::with_template(
+        "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+    )
+    .expect("the template has known keys only");
     let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
@@ -280,8 +321,13 @@ fn bar(what: &'static str, bytes: u64) -> ProgressBar {
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     let described = plan.action.clone();
     let warnings = match inspection {
-        Some(inspection) => stock::warnings(&described.map_archive(|archive| (archive.format, &inspection.contents))),
-        None => stock::warnings(&described.map_archive(|_| unreachable!("an archive is inspected before it is planned"))),
+        Some(inspection) => stock::warnings(
+            &described.map_archive(|archive| (archive.format, &inspection.contents)),
+        ),
+        None => stock::warnings(
+            &described
+                .map_archive(|_| unreachable!("an archive is inspected before it is planned")),
+        ),
     };
     for warning in warnings {
         output::note(&format!("warning: {warning}"));
@@ -290,7 +336,9 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
 
 fn tell(publication: &Publication) {
     let package = &publication.package;
-    let fragments = package.published().map_or(0, |published| published.fragments);
+    let fragments = package
+        .published()
+        .map_or(0, |published| published.fragments);
     if publication.resumed {
         output::note(&format!(
             "package {} was begun before: {} of {fragments} fragments ({}) did not have to be uploaded",
@@ -300,5 +348,7 @@ fn tell(publication: &Publication) {
         ));
     }
     let seconds = pace::estimated_s(package.priority, fragments);
-    output::note(&format!("a stock agent alone with it takes about {seconds} s, plus the download itself"));
+    output::note(&format!(
+        "a stock agent alone with it takes about {seconds} s, plus the download itself"
+    ));
 }

@@ -34,21 +34,50 @@ pub(crate) fn text(package: &PackageRecord) -> String {
     };
     let archive = package.action.archive().map_or_else(
         || "none".to_owned(),
-        |archive| format!("{}, {}, sha256 {}", archive.format, output::bytes(archive.bytes), archive.sha256),
+        |archive| {
+            format!(
+                "{}, {}, sha256 {}",
+                archive.format,
+                output::bytes(archive.bytes),
+                archive.sha256
+            )
+        },
     );
-    let codes: Vec<String> = package.success_codes.iter().map(ToString::to_string).collect();
-    let locations: Vec<String> = package.locations.iter().map(|at| format!("{} ({})", at.name, at.location)).collect();
+    let codes: Vec<String> = package
+        .success_codes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let locations: Vec<String> = package
+        .locations
+        .iter()
+        .map(|at| format!("{} ({})", at.name, at.location))
+        .collect();
     let published = package.published();
     output::fields([
-        ("package", format!("{} {}@{}", package.id, package.name, package.version)),
+        (
+            "package",
+            format!("{} {}@{}", package.id, package.name, package.version),
+        ),
         ("state", state(package).to_owned()),
         ("priority", package.priority.to_string()),
         ("action", action),
         ("archive", archive),
-        ("fragments", published.map_or_else(String::new, |published| published.fragments.to_string())),
+        (
+            "fragments",
+            published.map_or_else(String::new, |published| published.fragments.to_string()),
+        ),
         ("success codes", codes.join(", ")),
-        ("manifest", published.map_or_else(String::new, |published| format!("sha256 {}", published.manifest))),
-        ("expires", published.map_or_else(String::new, |published| output::time(published.expires))),
+        (
+            "manifest",
+            published.map_or_else(String::new, |published| {
+                format!("sha256 {}", published.manifest)
+            }),
+        ),
+        (
+            "expires",
+            published.map_or_else(String::new, |published| output::time(published.expires)),
+        ),
         ("locations", locations.join(", ")),
         ("created", output::time(package.created_at)),
     ])

@@ -52,11 +52,30 @@ impl Args {
         }
         output::result(globals.format, &progress, |progress| {
             output::table(
-                ["ID", "PACKAGE", "STATE", "ASSIGNED", "WAITING", "ANNOUNCED", "SUCCEEDED", "FAILED"],
+                [
+                    "ID",
+                    "PACKAGE",
+                    "STATE",
+                    "ASSIGNED",
+                    "WAITING",
+                    "ANNOUNCED",
+                    "SUCCEEDED",
+                    "FAILED",
+                ],
                 progress.iter().map(|p| {
                     let [assigned, waiting, announced, succeeded, failed] =
-                        [p.assigned, p.waiting, p.announced, p.succeeded, p.failed].map(|count| count.to_string());
-                    [p.package.to_string(), p.name.clone(), p.state.to_owned(), assigned, waiting, announced, succeeded, failed]
+                        [p.assigned, p.waiting, p.announced, p.succeeded, p.failed]
+                            .map(|count| count.to_string());
+                    [
+                        p.package.to_string(),
+                        p.name.clone(),
+                        p.state.to_owned(),
+                        assigned,
+                        waiting,
+                        announced,
+                        succeeded,
+                        failed,
+                    ]
                 }),
             )
         });

@@ -9,7 +9,9 @@ use std::sync::mpsc as sync_mpsc;
 use bytes::Bytes;
 use md5::Md5;
 use packcast_protocol::manifest::ArchiveError;
-use packcast_protocol::{Archive, FragmentNumber, FragmentSize, Md5Digest, ObjectPath, PackageId, Sha256Digest, fragment};
+use packcast_protocol::{
+    Archive, FragmentNumber, FragmentSize, Md5Digest, ObjectPath, PackageId, Sha256Digest, fragment,
+};
 use packcast_rollout::record::ArchiveRecord;
 use packcast_store::objects::{GetError, PutError};
 use packcast_store::{ObjectKey, Objects};
@@ -90,9 +92,18 @@ pub async fn build(
     if digests.sha256 != record.sha256 {
         return Err(BuildError::Changed);
     }
-    let archive =
-        Archive::new(record.format, record.bytes, digests.sha256, record.fragment_size, digests.fragments)?;
-    Ok(Built { archive, md5: digests.md5, kept })
+    let archive = Archive::new(
+        record.format,
+        record.bytes,
+        digests.sha256,
+        record.fragment_size,
+        digests.fragments,
+    )?;
+    Ok(Built {
+        archive,
+        md5: digests.md5,
+        kept,
+    })
 }
 
 /// Hands out one job a fragment, in order, and stores what the reader sends.
@@ -114,7 +125,10 @@ async fn upload(
             kept.bytes += bytes;
             None
         } else {
-            let permit = Arc::clone(&room).acquire_owned().await.map_err(|_| BuildError::Stopped)?;
+            let permit = Arc::clone(&room)
+                .acquire_owned()
+                .await
+                .map_err(|_| BuildError::Stopped)?;
             let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
             let objects = objects.clone();
             puts.spawn(async move {
@@ -153,7 +167,11 @@ struct Digests {
 }
 
 /// Reads the jobs' fragments in order. MD5, the slowest digest, has a thread of its own.
-fn read(mut file: File, jobs: &sync_mpsc::Receiver<Job>, progress: &impl Fn(u64)) -> io::Result<Digests> {
+fn read(
+    mut file: File,
+    jobs: &sync_mpsc::Receiver<Job>,
+    progress: &impl Fn(u64),
+) -> io::Result<Digests> {
     let (to_md5, chunks) = sync_mpsc::sync_channel::<Bytes>(WAITING_CHUNKS);
     std::thread::scope(|scope| {
         let md5 = scope.spawn(move || {
@@ -186,7 +204,13 @@ fn read(mut file: File, jobs: &sync_mpsc::Receiver<Job>, progress: &impl Fn(u64)
             fragments.push(Sha256Digest::from_bytes(fragment.finalize().into()));
         }
         drop(to_md5);
-        let md5 = md5.join().map_err(|_| io::Error::other("the digest thread panicked"))?;
-        Ok(Digests { sha256: Sha256Digest::from_bytes(whole.finalize().into()), md5, fragments })
+        let md5 = md5
+            .join()
+            .map_err(|_| io::Error::other("the digest thread panicked"))?;
+        Ok(Digests {
+            sha256: Sha256Digest::from_bytes(whole.finalize().into()),
+            md5,
+            fragments,
+        })
     })
 }

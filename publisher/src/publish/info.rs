@@ -24,7 +24,9 @@ pub fn document(package: &PackageRecord, published: &Published, at: &LocationRec
         priority: package.priority,
         action: package.action.clone().map_archive(|_| InfoArchive {
             fragments: NonZeroU32::new(published.fragments).unwrap_or(NonZeroU32::MIN),
-            md5: published.md5.unwrap_or_else(|| packcast_protocol::Md5Digest::from_bytes([0; 16])),
+            md5: published
+                .md5
+                .unwrap_or_else(|| packcast_protocol::Md5Digest::from_bytes([0; 16])),
         }),
         pack_loc: pack_location(&at.location, &package.folder),
         manifest: published.manifest,
@@ -41,10 +43,16 @@ pub async fn publish(
     let location = || at.name.to_string();
     let xml = document(package, published, at)
         .to_xml()
-        .map_err(|source| InfoPublishError::Info { location: location(), source })?;
+        .map_err(|source| InfoPublishError::Info {
+            location: location(),
+            source,
+        })?;
     let key = ObjectKey::info(&package.folder, &at.name, package.id);
     objects
         .put_bytes(&key, xml.into_bytes().into())
         .await
-        .map_err(|source| InfoPublishError::Put { location: location(), source })
+        .map_err(|source| InfoPublishError::Put {
+            location: location(),
+            source,
+        })
 }

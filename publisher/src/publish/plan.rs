@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use packcast_protocol::action::ActionTextError;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{Action, FragmentSize, PackageName, PackageVersion, Priority, Sha256Digest};
+use packcast_protocol::{
+    Action, FragmentSize, PackageName, PackageVersion, Priority, Sha256Digest,
+};
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
 
@@ -98,21 +100,37 @@ impl Wish {
         })
     }
 
-    fn action(&self, archive: Option<(&Source, &Inspection)>) -> Result<Action<ArchiveRecord>, PlanError> {
-        let record = archive.map(|(source, inspection)| self.archive(source, inspection)).transpose()?;
-        let command = |action| self.command.as_deref().ok_or(PlanError::NoCommand { action });
+    fn action(
+        &self,
+        archive: Option<(&Source, &Inspection)>,
+    ) -> Result<Action<ArchiveRecord>, PlanError> {
+        let record = archive
+            .map(|(source, inspection)| self.archive(source, inspection))
+            .transpose()?;
+        let command = |action| {
+            self.command
+                .as_deref()
+                .ok_or(PlanError::NoCommand { action })
+        };
         match self.action {
             ActionName::Launch => {
                 self.without_folder("launch")?;
-                let (record, (_, inspection)) =
-                    record.zip(archive).ok_or(PlanError::NoArchive { action: "launch" })?;
+                let (record, (_, inspection)) = record
+                    .zip(archive)
+                    .ok_or(PlanError::NoArchive { action: "launch" })?;
                 let command = command("launch")?.parse()?;
                 has_program(&command, inspection)?;
-                Ok(Action::Launch { archive: record, command })
+                Ok(Action::Launch {
+                    archive: record,
+                    command,
+                })
             }
             ActionName::Execute => {
                 self.without_folder("execute")?;
-                Ok(Action::Execute { archive: record, command: command("execute")?.parse()? })
+                Ok(Action::Execute {
+                    archive: record,
+                    command: command("execute")?.parse()?,
+                })
             }
             ActionName::Store => {
                 if self.command.is_some() {
@@ -126,11 +144,21 @@ impl Wish {
     }
 
     fn without_folder(&self, action: &'static str) -> Result<(), PlanError> {
-        if self.folder.is_some() { Err(PlanError::FolderOfOther { action }) } else { Ok(()) }
+        if self.folder.is_some() {
+            Err(PlanError::FolderOfOther { action })
+        } else {
+            Ok(())
+        }
     }
 
-    fn archive(&self, source: &Source, inspection: &Inspection) -> Result<ArchiveRecord, PlanError> {
-        let fragment_size = self.fragment_size.unwrap_or_else(|| FragmentSize::auto(source.bytes()));
+    fn archive(
+        &self,
+        source: &Source,
+        inspection: &Inspection,
+    ) -> Result<ArchiveRecord, PlanError> {
+        let fragment_size = self
+            .fragment_size
+            .unwrap_or_else(|| FragmentSize::auto(source.bytes()));
         fragment_size.count(source.bytes())?;
         Ok(ArchiveRecord {
             format: source.format(),
@@ -151,13 +179,21 @@ fn has_program(
     if files.iter().any(|file| file == program) {
         return Ok(());
     }
-    let mut found = files.iter().take(SHOWN).map(|file| format!("{file:?}")).collect::<Vec<_>>().join(", ");
+    let mut found = files
+        .iter()
+        .take(SHOWN)
+        .map(|file| format!("{file:?}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match files.len() {
         0 => "no files, only folders".clone_into(&mut found),
         count if count > SHOWN => found.push_str(", …"),
         _ => {}
     }
-    Err(PlanError::NoSuchProgram { program: program.to_owned(), found })
+    Err(PlanError::NoSuchProgram {
+        program: program.to_owned(),
+        found,
+    })
 }
 
 /// Digests everything that makes two publications of one name and version the same.
@@ -168,6 +204,10 @@ fn content(wish: &Wish, action: &Action<ArchiveRecord>) -> Sha256Digest {
         action: &'a Action<ArchiveRecord>,
         terms: &'a Terms,
     }
-    let content = Content { priority: wish.priority, action, terms: &wish.terms };
+    let content = Content {
+        priority: wish.priority,
+        action,
+        terms: &wish.terms,
+    };
     Sha256Digest::of(&serde_json::to_vec(&content).expect("a plan has string keys only"))
 }

@@ -9,9 +9,9 @@ use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
 use packcast_protocol::{Action, Manifest, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
+use packcast_store::objects::PutError;
 use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
 use packcast_store::{ObjectKey, RecordsError};
-use packcast_store::objects::PutError;
 
 use super::build::{BuildError, Built, Kept, build};
 use super::info::{self, InfoPublishError};
@@ -43,7 +43,9 @@ pub enum PublicationError {
     Sign(#[source] KeyError),
     #[error("the manifest could not be stored")]
     PutManifest(#[source] PutError),
-    #[error("the signature could not be stored; a draft must be finished with the key that it was begun with")]
+    #[error(
+        "the signature could not be stored; a draft must be finished with the key that it was begun with"
+    )]
     PutSignature(#[source] PutError),
     #[error(transparent)]
     Info(#[from] InfoPublishError),
@@ -80,22 +82,43 @@ pub async fn publish(
     };
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
-        let kept = Kept { fragments: published.fragments, bytes };
-        return Ok(Publication { package, resumed, kept });
+        let kept = Kept {
+            fragments: published.fragments,
+            bytes,
+        };
+        return Ok(Publication {
+            package,
+            resumed,
+            kept,
+        });
     }
     let built = match (package.action.archive(), source) {
-        (Some(record), Some(source)) => {
-            Some(build(source, record, &package.folder, package.id, &target.objects, progress).await?)
-        }
+        (Some(record), Some(source)) => Some(
+            build(
+                source,
+                record,
+                &package.folder,
+                package.id,
+                &target.objects,
+                progress,
+            )
+            .await?,
+        ),
         _ => None,
     };
-    let kept = built.as_ref().map_or_else(Kept::default, |built| built.kept);
+    let kept = built
+        .as_ref()
+        .map_or_else(Kept::default, |built| built.kept);
     let published = seal(target, plan, &package, built, key, now).await?;
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }
     let package = target.records.publish(package.id, &published).await?;
-    Ok(Publication { package, resumed, kept })
+    Ok(Publication {
+        package,
+        resumed,
+        kept,
+    })
 }
 
 /// Writes, signs and stores the manifest.
@@ -110,21 +133,34 @@ async fn seal(
     key: &SigningKey,
     now: UnixTime,
 ) -> Result<Published, PublicationError> {
-    let fragments = built.as_ref().map_or(0, |built| built.archive.fragment_count());
+    let fragments = built
+        .as_ref()
+        .map_or(0, |built| built.archive.fragment_count());
     let md5 = built.as_ref().map(|built| built.md5);
     let expires = package.created_at.plus(plan.terms.validity_s);
     let manifest = manifest(plan, package, built, expires).to_bytes()?;
-    let comment = format!("packcast {} {}@{}", package.id, package.name, package.version);
-    let signature = key.sign(&manifest, &comment).map_err(PublicationError::Sign)?;
+    let comment = format!(
+        "packcast {} {}@{}",
+        package.id, package.name, package.version
+    );
+    let signature = key
+        .sign(&manifest, &comment)
+        .map_err(PublicationError::Sign)?;
     let digest = Sha256Digest::of(&manifest);
     target
         .objects
-        .put_bytes(&ObjectKey::manifest(&package.folder, package.id), manifest.into())
+        .put_bytes(
+            &ObjectKey::manifest(&package.folder, package.id),
+            manifest.into(),
+        )
         .await
         .map_err(PublicationError::PutManifest)?;
     target
         .objects
-        .put_bytes(&ObjectKey::signature(&package.folder, package.id), Bytes::from(signature))
+        .put_bytes(
+            &ObjectKey::signature(&package.folder, package.id),
+            Bytes::from(signature),
+        )
         .await
         .map_err(PublicationError::PutSignature)?;
     Ok(Published {
@@ -136,13 +172,24 @@ async fn seal(
     })
 }
 
-fn manifest(plan: &Plan, package: &PackageRecord, built: Option<Built>, expires: UnixTime) -> Manifest {
+fn manifest(
+    plan: &Plan,
+    package: &PackageRecord,
+    built: Option<Built>,
+    expires: UnixTime,
+) -> Manifest {
     let archive = built.map(|built| built.archive);
     let described = "the builder describes the archive that the plan has";
     let action = match plan.action.clone() {
-        Action::Launch { command, .. } => Action::Launch { archive: archive.expect(described), command },
+        Action::Launch { command, .. } => Action::Launch {
+            archive: archive.expect(described),
+            command,
+        },
         Action::Execute { command, .. } => Action::Execute { archive, command },
-        Action::Store { folder, .. } => Action::Store { archive: archive.expect(described), folder },
+        Action::Store { folder, .. } => Action::Store {
+            archive: archive.expect(described),
+            folder,
+        },
     };
     Manifest {
         schema: SchemaNumber,

@@ -44,8 +44,13 @@ impl Source {
     /// Opens an archive, or packs a directory.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let read = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
-            _ => SourceError::Read { path: path.to_owned(), source },
+            io::ErrorKind::NotFound => SourceError::Missing {
+                path: path.to_owned(),
+            },
+            _ => SourceError::Read {
+                path: path.to_owned(),
+                source,
+            },
         };
         if std::fs::metadata(path).map_err(read)?.is_dir() {
             return pack(path);
@@ -53,16 +58,27 @@ impl Source {
         let mut file = File::open(path).map_err(read)?;
         let bytes = file.metadata().map_err(read)?.len();
         if bytes == 0 {
-            return Err(SourceError::Empty { path: path.to_owned() });
+            return Err(SourceError::Empty {
+                path: path.to_owned(),
+            });
         }
         let mut magic = [0; 4];
         let length = file.read(&mut magic).map_err(read)?;
         let format = match &magic[..length] {
             [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
-            _ => return Err(SourceError::Format { path: path.to_owned() }),
+            _ => {
+                return Err(SourceError::Format {
+                    path: path.to_owned(),
+                });
+            }
         };
-        Ok(Self { path: path.to_owned(), format, bytes, file })
+        Ok(Self {
+            path: path.to_owned(),
+            format,
+            bytes,
+            file,
+        })
     }
 
     pub const fn format(&self) -> ArchiveFormat {
@@ -87,8 +103,15 @@ impl Source {
     /// Reads the whole archive as an agent would, and its digest.
     ///
     /// `progress` is told how many bytes of the archive were read since the last time.
-    pub fn inspect(&self, limits: &Limits, progress: impl Fn(u64)) -> Result<Inspection, SourceError> {
-        let io = |source| SourceError::Read { path: self.path.clone(), source };
+    pub fn inspect(
+        &self,
+        limits: &Limits,
+        progress: impl Fn(u64),
+    ) -> Result<Inspection, SourceError> {
+        let io = |source| SourceError::Read {
+            path: self.path.clone(),
+            source,
+        };
         let sha256 = digest(self.reader().map_err(io)?, progress).map_err(io)?;
         let mut contents = Contents::default();
         let visit = |entry: &Entry, _: &mut Content<'_>| {
@@ -96,12 +119,23 @@ impl Source {
             Ok(())
         };
         let reader = BufReader::with_capacity(256 << 10, self.reader().map_err(io)?);
-        let summary = walk(self.format, reader, limits, visit)
-            .map_err(|source: ArchiveError| SourceError::Archive { path: self.path.clone(), source })?;
+        let summary =
+            walk(self.format, reader, limits, visit).map_err(|source: ArchiveError| {
+                SourceError::Archive {
+                    path: self.path.clone(),
+                    source,
+                }
+            })?;
         if contents.files == 0 {
-            return Err(SourceError::NoFiles { path: self.path.clone() });
+            return Err(SourceError::NoFiles {
+                path: self.path.clone(),
+            });
         }
-        Ok(Inspection { sha256, summary, contents })
+        Ok(Inspection {
+            sha256,
+            summary,
+            contents,
+        })
     }
 }
 
@@ -156,19 +190,35 @@ impl Contents {
 /// Packs a directory as `.tar.gz`, the same bytes for the same content: entries sorted, no
 /// owners, no times.
 fn pack(path: &Path) -> Result<Source, SourceError> {
-    let io = |source| SourceError::Pack { path: path.to_owned(), source };
+    let io = |source| SourceError::Pack {
+        path: path.to_owned(),
+        source,
+    };
     let file = tempfile::tempfile().map_err(io)?;
-    let gzip = GzEncoder::new(io::BufWriter::with_capacity(256 << 10, file), Compression::default());
+    let gzip = GzEncoder::new(
+        io::BufWriter::with_capacity(256 << 10, file),
+        Compression::default(),
+    );
     let mut archive = tar::Builder::new(gzip);
     append(&mut archive, path, Path::new("")).map_err(|error| match error {
         Append::Io(source) => io(source),
         Append::Kind(path) => SourceError::Kind { path },
     })?;
-    let mut writer = archive.into_inner().and_then(GzEncoder::finish).map_err(io)?;
+    let mut writer = archive
+        .into_inner()
+        .and_then(GzEncoder::finish)
+        .map_err(io)?;
     writer.flush().map_err(io)?;
-    let file = writer.into_inner().map_err(|error| io(error.into_error()))?;
+    let file = writer
+        .into_inner()
+        .map_err(|error| io(error.into_error()))?;
     let bytes = file.metadata().map_err(io)?.len();
-    Ok(Source { path: path.to_owned(), format: ArchiveFormat::TarGz, bytes, file })
+    Ok(Source {
+        path: path.to_owned(),
+        format: ArchiveFormat::TarGz,
+        bytes,
+        file,
+    })
 }
 
 enum Append {
@@ -182,7 +232,11 @@ impl From<io::Error> for Append {
     }
 }
 
-fn append<W: io::Write>(archive: &mut tar::Builder<W>, folder: &Path, inside: &Path) -> Result<(), Append> {
+fn append<W: io::Write>(
+    archive: &mut tar::Builder<W>,
+    folder: &Path,
+    inside: &Path,
+) -> Result<(), Append> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -190,7 +244,11 @@ fn append<W: io::Write>(archive: &mut tar::Builder<W>, folder: &Path, inside: &P
         let metadata = entry.metadata()?;
         let mut header = tar::Header::new_gnu();
         header.set_mtime(0);
-        header.set_mode(if metadata.is_dir() || is_executable(&metadata) { 0o755 } else { 0o644 });
+        header.set_mode(if metadata.is_dir() || is_executable(&metadata) {
+            0o755
+        } else {
+            0o644
+        });
         if metadata.is_dir() {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_size(0);
@@ -248,7 +306,10 @@ mod tests {
         let folder = folder();
         let source = Source::open(folder.path()).unwrap();
         let contents = source.inspect(&Limits::default(), |_| {}).unwrap().contents;
-        assert_eq!((contents.top_files, contents.files), (vec!["run.sh".to_owned()], 2));
+        assert_eq!(
+            (contents.top_files, contents.files),
+            (vec!["run.sh".to_owned()], 2)
+        );
     }
 
     #[test]
@@ -256,12 +317,23 @@ mod tests {
         let folder = folder();
         let empty = folder.path().join("empty");
         std::fs::write(&empty, "").unwrap();
-        assert!(matches!(Source::open(&empty), Err(SourceError::Empty { .. })));
-        assert!(matches!(Source::open(&folder.path().join("run.sh")), Err(SourceError::Format { .. })));
-        assert!(matches!(Source::open(&folder.path().join("none")), Err(SourceError::Missing { .. })));
+        assert!(matches!(
+            Source::open(&empty),
+            Err(SourceError::Empty { .. })
+        ));
+        assert!(matches!(
+            Source::open(&folder.path().join("run.sh")),
+            Err(SourceError::Format { .. })
+        ));
+        assert!(matches!(
+            Source::open(&folder.path().join("none")),
+            Err(SourceError::Missing { .. })
+        ));
         let cut = folder.path().join("cut.tar.gz");
         std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
-        let inspected = Source::open(&cut).unwrap().inspect(&Limits::default(), |_| {});
+        let inspected = Source::open(&cut)
+            .unwrap()
+            .inspect(&Limits::default(), |_| {});
         assert!(matches!(inspected, Err(SourceError::Archive { .. })));
     }
 }

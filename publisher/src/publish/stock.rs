@@ -11,9 +11,13 @@ use super::source::Contents;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
-    HyphenInProgram { program: String },
+    HyphenInProgram {
+        program: String,
+    },
     /// Unix agents copy to STORE's folder without quoting it (§5.3).
-    SpaceInFolder { folder: String },
+    SpaceInFolder {
+        folder: String,
+    },
     /// Unix agents do not copy top-level files whose names start with a dot (§5.3).
     DotfilesAtTop,
     /// Unix agents extract a zip of one tiny file as nothing (§5.3).
@@ -22,7 +26,10 @@ pub enum Warning {
     ZipOnUnix,
     TarGzOnWindows,
     /// Windows agents have room for 254 characters of command and 259 of path (§4.1).
-    LongForWindows { characters: usize, room: usize },
+    LongForWindows {
+        characters: usize,
+        room: usize,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -62,14 +69,21 @@ pub fn warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
         Action::Launch { command, .. } => {
             let program = command.program().as_str();
             if program.contains('-') {
-                warnings.push(Warning::HyphenInProgram { program: program.to_owned() });
+                warnings.push(Warning::HyphenInProgram {
+                    program: program.to_owned(),
+                });
             }
             (command.to_string(), WINDOWS_COMMAND)
         }
         Action::Execute { command, .. } => (command.to_string(), WINDOWS_COMMAND),
-        Action::Store { folder, archive: (_, contents) } => {
+        Action::Store {
+            folder,
+            archive: (_, contents),
+        } => {
             if folder.as_str().contains(' ') {
-                warnings.push(Warning::SpaceInFolder { folder: folder.to_string() });
+                warnings.push(Warning::SpaceInFolder {
+                    folder: folder.to_string(),
+                });
             }
             if contents.top_dotfiles {
                 warnings.push(Warning::DotfilesAtTop);
@@ -82,7 +96,9 @@ pub fn warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
         warnings.push(Warning::LongForWindows { characters, room });
     }
     match action.archive() {
-        Some((ArchiveFormat::Zip, contents)) if contents.files == 1 && contents.largest_file < TINY => {
+        Some((ArchiveFormat::Zip, contents))
+            if contents.files == 1 && contents.largest_file < TINY =>
+        {
             warnings.push(Warning::TinyZip);
         }
         Some((ArchiveFormat::Zip, _)) => warnings.push(Warning::ZipOnUnix),
@@ -97,12 +113,21 @@ mod tests {
     use super::*;
 
     fn contents(files: u64, largest_file: u64, top_dotfiles: bool) -> Contents {
-        Contents { files, largest_file, top_dotfiles, top_files: Vec::new() }
+        Contents {
+            files,
+            largest_file,
+            top_dotfiles,
+            top_files: Vec::new(),
+        }
     }
 
     #[test]
     fn each_limit_is_found() {
-        let (big, tiny, dots) = (contents(2, 4096, false), contents(1, 100, false), contents(2, 4096, true));
+        let (big, tiny, dots) = (
+            contents(2, 4096, false),
+            contents(1, 100, false),
+            contents(2, 4096, true),
+        );
         let launch = |command: &str| Action::Launch {
             archive: (ArchiveFormat::TarGz, &big),
             command: command.parse().unwrap(),
@@ -110,15 +135,41 @@ mod tests {
         assert_eq!(warnings(&launch("setup.sh -x")), [Warning::TarGzOnWindows]);
         assert_eq!(
             warnings(&launch("my-setup.sh")),
-            [Warning::HyphenInProgram { program: "my-setup.sh".to_owned() }, Warning::TarGzOnWindows]
+            [
+                Warning::HyphenInProgram {
+                    program: "my-setup.sh".to_owned()
+                },
+                Warning::TarGzOnWindows
+            ]
         );
-        let store = |folder: &str, archive| Action::Store { archive, folder: folder.parse().unwrap() };
-        assert_eq!(warnings(&store("/opt/x", (ArchiveFormat::Zip, &tiny))), [Warning::TinyZip]);
+        let store = |folder: &str, archive| Action::Store {
+            archive,
+            folder: folder.parse().unwrap(),
+        };
+        assert_eq!(
+            warnings(&store("/opt/x", (ArchiveFormat::Zip, &tiny))),
+            [Warning::TinyZip]
+        );
         assert_eq!(
             warnings(&store("/opt/a b", (ArchiveFormat::Zip, &dots))),
-            [Warning::SpaceInFolder { folder: "/opt/a b".to_owned() }, Warning::DotfilesAtTop, Warning::ZipOnUnix]
+            [
+                Warning::SpaceInFolder {
+                    folder: "/opt/a b".to_owned()
+                },
+                Warning::DotfilesAtTop,
+                Warning::ZipOnUnix
+            ]
         );
-        let execute = Action::Execute { archive: None, command: "x".repeat(255).parse().unwrap() };
-        assert_eq!(warnings(&execute), [Warning::LongForWindows { characters: 255, room: 254 }]);
+        let execute = Action::Execute {
+            archive: None,
+            command: "x".repeat(255).parse().unwrap(),
+        };
+        assert_eq!(
+            warnings(&execute),
+            [Warning::LongForWindows {
+                characters: 255,
+                room: 254
+            }]
+        );
     }
 }

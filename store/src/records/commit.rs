@@ -43,10 +43,13 @@ impl Backoff {
 
 impl Records {
     /// Asks again, a bounded number of times, while others write the same records.
-    pub(super) async fn persevere<T>(
-        &self,
-        ask: impl AsyncFn() -> Result<T, RecordsError>,
-    ) -> Result<T, RecordsError> {
+    ///
+    /// The question is a plain closure that returns a future, not an async one: only of the
+    /// former can a caller's runtime be told that it may move between threads.
+    pub(super) async fn persevere<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RecordsError>
+    where
+        F: Future<Output = Result<T, RecordsError>>,
+    {
         let mut backoff = Backoff::default();
         loop {
             match ask().await {
@@ -67,13 +70,14 @@ impl Records {
         &self,
         writes: Vec<TransactWriteItem>,
     ) -> Result<Commit, RecordsError> {
-        let token = format!("{:032x}", fastrand::u128(..));
-        self.persevere(async || {
+        let token = &format!("{:032x}", fastrand::u128(..));
+        let writes = &writes;
+        self.persevere(|| async move {
             let sent = self
                 .client
                 .transact_write_items()
                 .set_transact_items(Some(writes.clone()))
-                .client_request_token(&token)
+                .client_request_token(token)
                 .send()
                 .await;
             match sent {

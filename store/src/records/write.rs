@@ -112,7 +112,8 @@ pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> T
 impl Records {
     /// Writes an item whatever was there, which is returned.
     pub(super) async fn put(&self, item: Item) -> Result<Option<Item>, RecordsError> {
-        self.persevere(async || {
+        let item = &item;
+        self.persevere(|| async move {
             self.client
                 .put_item()
                 .table_name(self.table())
@@ -134,7 +135,7 @@ impl Records {
         condition: &str,
         terms: &Terms,
     ) -> Result<Option<Item>, RecordsError> {
-        self.persevere(async || {
+        self.persevere(|| async move {
             let sent = self
                 .client
                 .update_item()

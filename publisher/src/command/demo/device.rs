@@ -48,8 +48,12 @@ impl Device {
             ca_file: &state.ca_file,
         };
         let file = folder.join("agent.toml");
-        std::fs::write(&file, toml::to_string(&config).map_err(Failure::failed)?).map_err(Failure::failed)?;
-        Ok(Self { program: std::env::current_exe().map_err(Failure::failed)?, config: file })
+        std::fs::write(&file, toml::to_string(&config).map_err(Failure::failed)?)
+            .map_err(Failure::failed)?;
+        Ok(Self {
+            program: std::env::current_exe().map_err(Failure::failed)?,
+            config: file,
+        })
     }
 
     /// Lets the agent check in for the first time, and returns who it is.
@@ -59,7 +63,11 @@ impl Device {
             device: DeviceId,
         }
         finish(self.start(&["run", "--once"])?).await?;
-        let output = self.command(&["id"]).output().await.map_err(Failure::failed)?;
+        let output = self
+            .command(&["id"])
+            .output()
+            .await
+            .map_err(Failure::failed)?;
         let identity: Identity = serde_json::from_slice(&output.stdout).map_err(Failure::failed)?;
         Ok(identity.device)
     }
@@ -67,7 +75,10 @@ impl Device {
     /// Lets the agent check in again and do what it is told, and shows what it does.
     pub(super) async fn deploy(&self, steps: &mut Steps) -> Result<(), Failure> {
         let mut agent = self.start(&["run", "--once"])?;
-        let stdout = agent.stdout.take().ok_or_else(|| Failure::failed("the agent's output is not there"))?;
+        let stdout = agent
+            .stdout
+            .take()
+            .ok_or_else(|| Failure::failed("the agent's output is not there"))?;
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(Failure::failed)? {
             let event = serde_json::from_str(&line).map_err(Failure::failed)?;
@@ -100,37 +111,77 @@ async fn finish(agent: Child) -> Result<(), Failure> {
     if output.status.success() {
         return Ok(());
     }
-    Err(Failure::failed(format!("the agent ended with {}", output.status)))
+    Err(Failure::failed(format!(
+        "the agent ended with {}",
+        output.status
+    )))
 }
 
 fn show(event: &Event, steps: &mut Steps) {
     match event {
-        Event::CheckedIn { tasks, .. } => steps.done("checked in", &format!("{tasks} package to deploy")),
+        Event::CheckedIn { tasks, .. } => {
+            steps.done("checked in", &format!("{tasks} package to deploy"))
+        }
         Event::ManifestVerified { name, version, .. } => {
-            steps.done("trusted", &format!("manifest of {name}@{version}: signature, digest and expiry hold"));
+            steps.done(
+                "trusted",
+                &format!("manifest of {name}@{version}: signature, digest and expiry hold"),
+            );
         }
         Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => {
-            steps.done("downloaded", &format!("fragment {n} of {of}, {}, its digest holds", output::bytes(*bytes)));
+            steps.done(
+                "downloaded",
+                &format!(
+                    "fragment {n} of {of}, {}, its digest holds",
+                    output::bytes(*bytes)
+                ),
+            );
         }
         Event::FragmentVerified { .. } => {}
         Event::ArchiveVerified { bytes, .. } => {
-            steps.done("verified", &format!("the whole archive of {}", output::bytes(*bytes)));
+            steps.done(
+                "verified",
+                &format!("the whole archive of {}", output::bytes(*bytes)),
+            );
         }
         Event::Unpacked { entries, bytes, .. } => {
-            steps.done("unpacked", &format!("{entries} entries, {}", output::bytes(*bytes)));
+            steps.done(
+                "unpacked",
+                &format!("{entries} entries, {}", output::bytes(*bytes)),
+            );
         }
         Event::Started { .. } => steps.done("started", "the package's action"),
-        Event::Finished { code, exit_code, detail, output_tail, .. } => {
+        Event::Finished {
+            code,
+            exit_code,
+            detail,
+            output_tail,
+            ..
+        } => {
             let exit = exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
-            let detail = detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+            let detail = detail
+                .as_ref()
+                .map_or_else(String::new, |detail| format!(": {detail}"));
             steps.done("ran", &format!("{code}{exit}{detail}"));
             for line in output_tail.iter().flat_map(|tail| tail.lines()) {
-                output::data(&format!("{:>9}  {:<11}  | {}", "", "", super::super::device::printable(line)));
+                output::data(&format!(
+                    "{:>9}  {:<11}  | {}",
+                    "",
+                    "",
+                    super::super::device::printable(line)
+                ));
             }
         }
         Event::Deferred { detail, .. } => steps.done("put off", detail),
         Event::Reported { accepted, .. } => {
-            steps.done("reported", if *accepted { "the function took the result" } else { "the result is kept" });
+            steps.done(
+                "reported",
+                if *accepted {
+                    "the function took the result"
+                } else {
+                    "the result is kept"
+                },
+            );
         }
     }
 }

@@ -46,20 +46,39 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let place = tempfile::Builder::new().prefix("packcast-demo-").tempdir().map_err(Failure::failed)?;
+        let place = tempfile::Builder::new()
+            .prefix("packcast-demo-")
+            .tempdir()
+            .map_err(Failure::failed)?;
         let mut steps = Steps::start();
         let state_dir = place.path().join("local");
-        let local = Local::start(LocalOptions::new(&state_dir)).await.map_err(Failure::failed)?;
-        steps.done("started", &format!("records, objects and an HTTPS edge at https://{}", local.state().edge));
+        let local = Local::start(LocalOptions::new(&state_dir))
+            .await
+            .map_err(Failure::failed)?;
+        steps.done(
+            "started",
+            &format!(
+                "records, objects and an HTTPS edge at https://{}",
+                local.state().edge
+            ),
+        );
         let result = self.travel(&state_dir, place.path(), &mut steps).await;
         local.stop().await.map_err(Failure::failed)?;
         let finished = result?;
         output::data(&format!("\n{}", steps.table()));
-        output::data(&format!("the device's result: {}", device_command::result(&finished)));
+        output::data(&format!(
+            "the device's result: {}",
+            device_command::result(&finished)
+        ));
         Ok(())
     }
 
-    async fn travel(&self, state_dir: &Path, place: &Path, steps: &mut Steps) -> Result<FinishedTask, Failure> {
+    async fn travel(
+        &self,
+        state_dir: &Path,
+        place: &Path,
+        steps: &mut Steps,
+    ) -> Result<FinishedTask, Failure> {
         let target = Target::local(state_dir).await?;
         let key = local::signing_key(state_dir)?;
         let (source, plan) = self.prepare(place).await?;
@@ -67,25 +86,48 @@ impl Args {
 
         let publication = publish_plan(&target, &plan, Some(&source), &key).await?;
         let mut package = publication.package;
-        let fragments = package.published().map_or(0, |published| published.fragments);
+        let fragments = package
+            .published()
+            .map_or(0, |published| published.fragments);
         steps.done(
             "published",
-            &format!("package {}: {fragments} fragments, manifest signed with {}", package.id, key.public()),
+            &format!(
+                "package {}: {fragments} fragments, manifest signed with {}",
+                package.id,
+                key.public()
+            ),
         );
         let locations = activate::choose(&target, &[]).await?;
         package = activate::activate(&target, &package, &locations).await?;
-        steps.done("activated", &format!("at https://{}, probed through its public name", package.locations[0].location));
+        steps.done(
+            "activated",
+            &format!(
+                "at https://{}, probed through its public name",
+                package.locations[0].location
+            ),
+        );
 
         let device = Device::create(place, state_dir, key.public())?;
         let id = device.enrol().await?;
-        steps.done("enrolled", &format!("device {id}, by an agent process of its own"));
+        steps.done(
+            "enrolled",
+            &format!("device {id}, by an agent process of its own"),
+        );
         assign(&target, &package, &id).await?;
-        steps.done("assigned", &format!("{}@{} to that device", package.name, package.version));
+        steps.done(
+            "assigned",
+            &format!("{}@{} to that device", package.name, package.version),
+        );
 
         device.deploy(steps).await?;
-        target.records.finished(&id, package.id).await?.ok_or_else(|| {
-            Failure::failed("the device's result did not come back").hint("please report this with the output above")
-        })
+        target
+            .records
+            .finished(&id, package.id)
+            .await?
+            .ok_or_else(|| {
+                Failure::failed("the device's result did not come back")
+                    .hint("please report this with the output above")
+            })
     }
 
     async fn prepare(&self, place: &Path) -> Result<(Source, Plan), Failure> {
@@ -95,25 +137,43 @@ impl Args {
         };
         let read = move || -> Result<(Source, Inspection), Failure> {
             let source = Source::open(&path).map_err(Failure::failed)?;
-            let inspection = source.inspect(&Limits::default(), |_| {}).map_err(Failure::failed)?;
+            let inspection = source
+                .inspect(&Limits::default(), |_| {})
+                .map_err(Failure::failed)?;
             Ok((source, inspection))
         };
-        let (source, inspection) = tokio::task::spawn_blocking(read).await.map_err(Failure::failed)??;
-        let plan = self.wish(place).plan(Some((&source, &inspection))).map_err(Failure::usage)?;
+        let (source, inspection) = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(Failure::failed)??;
+        let plan = self
+            .wish(place)
+            .plan(Some((&source, &inspection)))
+            .map_err(Failure::usage)?;
         Ok((source, plan))
     }
 
     fn wish(&self, place: &Path) -> Wish {
         let sample = self.archive.is_none();
-        let action = if sample { ActionName::Launch } else { self.action };
-        let folder = (action == ActionName::Store)
-            .then(|| self.path.clone().unwrap_or_else(|| place.join("stored").display().to_string()));
+        let action = if sample {
+            ActionName::Launch
+        } else {
+            self.action
+        };
+        let folder = (action == ActionName::Store).then(|| {
+            self.path
+                .clone()
+                .unwrap_or_else(|| place.join("stored").display().to_string())
+        });
         Wish {
             name: "demo".parse().expect("a word is a name"),
             version: "1".parse().expect("a digit is a version"),
             priority: Priority::DEFAULT,
             action,
-            command: if sample { Some(sample::COMMAND.to_owned()) } else { self.command.clone() },
+            command: if sample {
+                Some(sample::COMMAND.to_owned())
+            } else {
+                self.command.clone()
+            },
             folder: folder.or_else(|| self.path.clone()),
             fragment_size: None,
             terms: Terms {
@@ -131,12 +191,19 @@ impl Args {
 }
 
 fn describe(source: &Source, plan: &Plan) -> String {
-    format!("{} of {}, to {}", source.format(), output::bytes(source.bytes()), plan.action.name())
+    format!(
+        "{} of {}, to {}",
+        source.format(),
+        output::bytes(source.bytes()),
+        plan.action.name()
+    )
 }
 
 async fn assign(target: &Target, package: &PackageRecord, id: &DeviceId) -> Result<(), Failure> {
     match target.records.assign(id, package, false, now()).await? {
         Assigned::New { .. } => Ok(()),
-        other => Err(Failure::failed(format!("the package could not be assigned: {other:?}"))),
+        other => Err(Failure::failed(format!(
+            "the package could not be assigned: {other:?}"
+        ))),
     }
 }

@@ -27,7 +27,12 @@ pub(super) fn write(folder: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn append(archive: &mut tar::Builder<GzEncoder<File>>, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+fn append(
+    archive: &mut tar::Builder<GzEncoder<File>>,
+    name: &str,
+    mode: u32,
+    content: &[u8],
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(mode);
     header.set_size(content.len() as u64);

@@ -15,7 +15,11 @@ pub(super) struct Steps {
 impl Steps {
     pub(super) fn start() -> Self {
         let now = Instant::now();
-        Self { started: now, last: now, done: Vec::new() }
+        Self {
+            started: now,
+            last: now,
+            done: Vec::new(),
+        }
     }
 
     /// Notes that a step is done, which began when the one before it was.
@@ -23,15 +27,24 @@ impl Steps {
         let now = Instant::now();
         let took = now - self.last;
         self.last = now;
-        output::data(&format!("{:>9}  {step:<11}  {what}", seconds(now - self.started)));
+        output::data(&format!(
+            "{:>9}  {step:<11}  {what}",
+            seconds(now - self.started)
+        ));
         self.done.push((step.to_owned(), took));
     }
 
     /// Returns a line a step, with its own time, and the sum.
     pub(super) fn table(&self) -> String {
         let total = self.last - self.started;
-        let steps = self.done.iter().map(|(step, took)| [step.clone(), seconds(*took)]);
-        output::table(["STEP", "TOOK"], steps.chain([["in all".to_owned(), seconds(total)]]))
+        let steps = self
+            .done
+            .iter()
+            .map(|(step, took)| [step.clone(), seconds(*took)]);
+        output::table(
+            ["STEP", "TOOK"],
+            steps.chain([["in all".to_owned(), seconds(total)]]),
+        )
     }
 }
 
