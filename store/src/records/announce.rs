@@ -86,7 +86,7 @@ impl Records {
             .name(INDEX_SK)
             .value("announced", item::attribute(&announced))
             .value("held", item::text(item::task_state(TaskState::Held)))
-            .value("attempt", item::number(task.attempt))
+            .value("attempt", item::number(&task.attempt))
             .value("isk", item::text(index_sort(state, device)));
         let active = Terms::default()
             .name(ACTIVE)

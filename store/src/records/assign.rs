@@ -157,7 +157,7 @@ impl Records {
             .name(ATTEMPT)
             .name(INDEX_PK)
             .name(INDEX_SK)
-            .value("attempt", item::number(finished.attempt));
+            .value("attempt", item::number(&finished.attempt));
         write::update(
             self.table(),
             key,

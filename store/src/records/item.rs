@@ -100,7 +100,7 @@ pub(super) fn finished(device: &DeviceId, task: &FinishedTask) -> Item {
 pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     let mut item = Key::history(device).attributes();
     item.insert(IDS.to_owned(), AttributeValue::B(Blob::new(ids)));
-    item.insert(AT.to_owned(), number(at));
+    item.insert(AT.to_owned(), number(&at));
     item
 }
 
@@ -168,7 +168,7 @@ pub(super) fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-pub(super) fn number(number: impl ToString) -> AttributeValue {
+pub(super) fn number(number: &impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 

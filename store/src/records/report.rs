@@ -43,7 +43,7 @@ impl Records {
         task: &OpenTask,
         result: &FinishedTask,
     ) -> Result<Recorded, RecordsError> {
-        let attempt = item::number(task.attempt);
+        let attempt = item::number(&task.attempt);
         let writes = vec![
             self.ending(device, task),
             write::put(
@@ -76,7 +76,7 @@ impl Records {
         let terms = Terms::default()
             .name(ATTEMPT)
             .name(STATE)
-            .value("attempt", item::number(task.attempt))
+            .value("attempt", item::number(&task.attempt))
             .value("held", item::text(held));
         write::delete(
             self.table(),

@@ -1,0 +1,77 @@
+//! Which devices of a package are in which state.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use packcast_protocol::{DeviceId, PackageId};
+
+use super::item::{INDEX, INDEX_PK, INDEX_SK, Item, text};
+use super::key::{INDEX_SHARDS, index_partition};
+use super::{Records, RecordsError};
+
+/// Where a device is with a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceState {
+    Held,
+    Announced,
+    Withdrawn,
+    Succeeded,
+    Failed,
+}
+
+impl Records {
+    /// Returns the devices that were assigned a package, with their states.
+    ///
+    /// The index lags behind: the answer may be some seconds old, and for show only.
+    pub async fn devices_of(
+        &self,
+        package: PackageId,
+    ) -> Result<BTreeMap<DeviceId, DeviceState>, RecordsError> {
+        let shards = (0..INDEX_SHARDS).map(|shard| self.devices_of_shard(package, shard));
+        let shards = try_join_all(shards).await?;
+        Ok(shards.into_iter().flatten().collect())
+    }
+
+    async fn devices_of_shard(
+        &self,
+        package: PackageId,
+        shard: u16,
+    ) -> Result<Vec<(DeviceId, DeviceState)>, RecordsError> {
+        let query = self
+            .client
+            .query()
+            .table_name(self.table())
+            .index_name(INDEX)
+            .key_condition_expression("#ipk = :ipk")
+            .expression_attribute_names("#ipk", INDEX_PK)
+            .expression_attribute_values(":ipk", text(index_partition(package, shard)));
+        let mut pages = query.into_paginator().send();
+        let mut devices = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed(error))?;
+            for item in page.items.unwrap_or_default() {
+                devices.push(device_state(&item)?);
+            }
+        }
+        Ok(devices)
+    }
+}
+
+fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
+    let key = item.get(INDEX_SK).and_then(|key| key.as_s().ok());
+    let (state, device) = key.and_then(|key| key.split_once('#')).unwrap_or_default();
+    let corrupt = |source| RecordsError::Corrupt {
+        key: format!("{INDEX} {state}#{device}"),
+        source,
+    };
+    let state = match state {
+        "held" => DeviceState::Held,
+        "announced" => DeviceState::Announced,
+        "withdrawn" => DeviceState::Withdrawn,
+        "succeeded" => DeviceState::Succeeded,
+        "failed" => DeviceState::Failed,
+        _ => return Err(corrupt("no such state".into())),
+    };
+    let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;
+    Ok((device, state))
+}
