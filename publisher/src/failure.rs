@@ -99,12 +99,6 @@ impl From<RecordsError> for Failure {
             Kind::Failed
         };
         let hint = match &error {
-            RecordsError::TableMissing { .. } => {
-                "check the table's name and region of the target in packcast.toml"
-            }
-            RecordsError::Credentials => {
-                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            }
             RecordsError::Unreachable { .. } => {
                 "check the network, and the target's endpoint if it has one"
             }

@@ -24,7 +24,7 @@ pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> 
     match format {
         Format::Text => data(&text(value)),
         Format::Json => {
-            data(&serde_json::to_string_pretty(value).expect("results have string keys only"))
+            data(&serde_json::to_string_pretty(value).expect("results have string keys only"));
         }
     }
 }
@@ -51,7 +51,7 @@ pub fn table<const N: usize>(
 ) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading);
     for row in rows {
@@ -75,7 +75,7 @@ pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
         .max()
         .unwrap_or_default();
     fields
-        .iter()
+        .into_iter()
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name:width$}  {value}\n"))
         .collect()

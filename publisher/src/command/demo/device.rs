@@ -120,7 +120,7 @@ async fn finish(agent: Child) -> Result<(), Failure> {
 fn show(event: &Event, steps: &mut Steps) {
     match event {
         Event::CheckedIn { tasks, .. } => {
-            steps.done("checked in", &format!("{tasks} package to deploy"))
+            steps.done("checked in", &format!("{tasks} package to deploy"));
         }
         Event::ManifestVerified { name, version, .. } => {
             steps.done(
