@@ -1,0 +1,75 @@
+//! One JSON line for each request.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
+
+use crate::private;
+
+/// At a start, a log larger than this becomes `edge.log.1`.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// How much of a path or a user agent is kept.
+const SHOWN_CHARACTERS: usize = 256;
+
+/// A file that lines are added to, each with one write.
+#[derive(Debug)]
+pub(super) struct AccessLog(Mutex<File>);
+
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    at_ms: u64,
+    method: String,
+    path: String,
+    status: u16,
+    /// The length of the answer's body; less may have been sent if the client went away.
+    bytes: u64,
+    user_agent: Option<String>,
+}
+
+impl Line {
+    pub(super) fn new(
+        at_ms: u64,
+        method: &Method,
+        path: &str,
+        status: StatusCode,
+        bytes: u64,
+        user_agent: Option<&HeaderValue>,
+    ) -> Self {
+        Self {
+            at_ms,
+            method: shortened(method.as_str()),
+            path: shortened(path),
+            status: status.as_u16(),
+            bytes,
+            user_agent: user_agent
+                .map(|agent| shortened(&String::from_utf8_lossy(agent.as_bytes()))),
+        }
+    }
+}
+
+impl AccessLog {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|log| log.len() > KEPT_BYTES) {
+            fs::rename(path, path.with_extension("log.1"))?;
+        }
+        Ok(Self(Mutex::new(private::open_append(path)?)))
+    }
+
+    /// Adds a line. A log that cannot be written stops no answer.
+    pub(super) fn write(&self, line: &Line) {
+        let mut text = serde_json::to_vec(line).expect("the fields are text and numbers");
+        text.push(b'\n');
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(&text) {
+            tracing::warn!("the access log cannot be written: {error}");
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS).collect()
+}

@@ -1,0 +1,112 @@
+//! One request: to the objects or to the check-in handler, and into the log.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use packcast_check_in::CheckIn;
+
+use super::access_log::{AccessLog, Line};
+use super::objects::PublishedObjects;
+use crate::clock;
+
+/// What Lambda takes; a local edge takes no more.
+const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+/// How long a client has for the whole of its body.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// All that an answer is made from.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) objects: PublishedObjects,
+    pub(super) check_in: CheckIn,
+    pub(super) log: AccessLog,
+}
+
+impl Answering {
+    /// Answers a request; it is in the log before the first byte of the answer is out.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (at_ms, method) = (clock::now_ms(), request.method().clone());
+        let path = request.uri().path().to_owned();
+        let agent = request.headers().get(USER_AGENT).cloned();
+        let response = self.route(request, &path).await;
+        self.log.write(&Line::new(
+            at_ms,
+            &method,
+            &self.shown(&path),
+            response.status(),
+            response
+                .body()
+                .size_hint()
+                .exact()
+                .or_else(|| length(&response))
+                .unwrap_or(0),
+            agent.as_ref(),
+        ));
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>, path: &str) -> Response<Body> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if reads && self.objects.own(path) {
+            return self.objects.answer(request.method(), path).await;
+        }
+        let (parts, body) = request.into_parts();
+        match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, MAX_BODY_BYTES).collect())
+            .await
+        {
+            Ok(Ok(body)) => {
+                let request = Request::from_parts(parts, body.to_bytes());
+                let response = self.check_in.handle(request, clock::now()).await;
+                response.map(full)
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => plain(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request's body is larger than 6 MiB",
+            ),
+            Ok(Err(_)) => plain(StatusCode::BAD_REQUEST, "the request's body broke off"),
+            Err(_) => plain(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's body took too long",
+            ),
+        }
+    }
+
+    /// Returns a path as it may be logged: where a token can be, it is left out.
+    fn shown<'a>(&self, path: &'a str) -> std::borrow::Cow<'a, str> {
+        use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+        if self.objects.own(path) || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
+            return path.into();
+        }
+        match path.split('/').nth(1) {
+            Some(first) if path.matches('/').count() > 1 => format!("/{first}/…").into(),
+            _ => "/…".into(),
+        }
+    }
+}
+
+fn length(response: &Response<Body>) -> Option<u64> {
+    let length = response.headers().get(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+/// Answers in a line of text.
+pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
+    let mut response = Response::new(full(format!("{why}\n").into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}

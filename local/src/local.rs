@@ -1,0 +1,246 @@
+//! All parts, started and stopped together.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use packcast_check_in::{CheckIn, Settings};
+use packcast_protocol::ObjectPath;
+use packcast_rollout::LocationRecord;
+use packcast_store::{Records, RecordsConfig, RecordsError};
+
+use crate::authority::{Authority, AuthorityError};
+use crate::clock;
+use crate::edge::{Edge, EdgeError, EdgeOptions, EdgePort};
+use crate::engine::{Engine, EngineError, EngineStorage};
+use crate::private;
+use crate::secrets::{Secrets, SecretsError};
+use crate::state::{LocalState, LockError, StateLock};
+
+const TABLE: &str = "packcast";
+const PREFIX: &str = "d";
+const LOCATION: &str = "local";
+
+/// How a system on this machine is run.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// Where everything is kept; created with mode 0700 if missing.
+    pub state_dir: PathBuf,
+    /// The edge's port on 127.0.0.1; the one of the last start, or a free one, if absent.
+    pub edge_port: Option<u16>,
+    /// How often our agents are told to ask, in seconds.
+    pub check_in_interval_s: u32,
+    /// Announces one priority level at a time.
+    pub strict: bool,
+}
+
+/// The whole system, running.
+#[derive(Debug)]
+pub struct Local {
+    engine: Engine,
+    edge: Edge,
+    records: Records,
+    state: LocalState,
+    state_dir: PathBuf,
+    _lock: StateLock,
+}
+
+/// Why the system did not start or stop.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot prepare {}", path.display())]
+    Prepare { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("the records cannot be set up")]
+    Records(#[from] RecordsError),
+}
+
+impl LocalOptions {
+    /// Returns the usual way to run on a state directory.
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            edge_port: None,
+            check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
+            strict: false,
+        }
+    }
+}
+
+impl Local {
+    /// Starts the records engine, the check-in handler and the edge.
+    ///
+    /// The first start makes tokens and the certificate authority; later ones find these, the
+    /// records and the objects as they were. Locations named `local` follow the edge's port.
+    pub async fn start(options: LocalOptions) -> Result<Self, LocalError> {
+        let dir = absolute(&options.state_dir)?;
+        prepared(&dir, private::create_directory(&dir))?;
+        let lock = StateLock::take(&dir).await?;
+        prepared(&dir, LocalState::remove(&dir))?;
+
+        let secrets = Secrets::load_or_create(&dir.join("secrets.json"))?;
+        let authority = Authority::load_or_create(&dir, clock::now())?;
+        let identity = authority.issue_server_identity(clock::now())?;
+        let port = reserve_port(&dir, options.edge_port).await?;
+        let engine = Engine::start(EngineStorage::File(dir.join("records.db"))).await?;
+        let state = describe(&dir, &engine, port.address(), &authority, &secrets);
+        prepare_files(&dir, &state)?;
+
+        let records = connect(&state).await;
+        set_up(&records, port.address()).await?;
+        let settings = Settings {
+            check_in_interval_s: options.check_in_interval_s,
+            strict: options.strict,
+            ..secrets.settings()
+        };
+        let served = EdgeOptions {
+            objects: state.objects_dir.clone(),
+            prefix: state.prefix.clone(),
+            log: state.edge_log.clone(),
+        };
+        let edge = Edge::start(
+            port,
+            identity,
+            served,
+            CheckIn::new(records.clone(), settings),
+        )?;
+        prepared(&dir, state.write(&dir))?;
+        Ok(Self {
+            engine,
+            edge,
+            records,
+            state,
+            state_dir: dir,
+            _lock: lock,
+        })
+    }
+
+    pub fn state(&self) -> &LocalState {
+        &self.state
+    }
+
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Stops the edge, then the engine; everything but `local.json` stays for the next start.
+    pub async fn stop(self) -> Result<(), LocalError> {
+        prepared(&self.state_dir, LocalState::remove(&self.state_dir))?;
+        self.edge.stop().await;
+        Ok(self.engine.stop().await?)
+    }
+}
+
+/// The state must mean the same to programs that run elsewhere.
+fn absolute(path: &Path) -> Result<PathBuf, LocalError> {
+    prepared(path, std::path::absolute(path))
+}
+
+fn prepared<T>(path: &Path, result: io::Result<T>) -> Result<T, LocalError> {
+    result.map_err(|source| LocalError::Prepare {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn describe(
+    dir: &Path,
+    engine: &Engine,
+    edge: SocketAddr,
+    authority: &Authority,
+    secrets: &Secrets,
+) -> LocalState {
+    LocalState {
+        pid: std::process::id(),
+        edge,
+        endpoint: engine.endpoint(),
+        table: TABLE.to_owned(),
+        objects_dir: dir.join("objects"),
+        prefix: prefix(),
+        ca_file: authority.ca_pem_path().to_owned(),
+        enrolment_token_file: dir.join("enrolment-token"),
+        enrolment_token: secrets.enrolment_token.clone(),
+        ocs_path_token: secrets.ocs_path_token.clone(),
+        edge_log: dir.join("edge.log"),
+    }
+}
+
+fn prefix() -> ObjectPath {
+    PREFIX.parse().expect("one letter is a path")
+}
+
+fn prepare_files(dir: &Path, state: &LocalState) -> Result<(), LocalError> {
+    prepared(
+        &state.objects_dir,
+        private::create_directory(&state.objects_dir),
+    )?;
+    let token = format!("{}\n", state.enrolment_token.reveal());
+    let file = &state.enrolment_token_file;
+    prepared(file, private::replace(file, token.as_bytes()))?;
+    prepared(dir, remember_port(dir, state.edge.port()))
+}
+
+async fn connect(state: &LocalState) -> Records {
+    Records::connect(RecordsConfig {
+        table: state.table.clone(),
+        endpoint: Some(state.endpoint.clone()),
+        ..RecordsConfig::default()
+    })
+    .await
+}
+
+async fn set_up(records: &Records, edge: SocketAddr) -> Result<(), RecordsError> {
+    records.create_table().await?;
+    let location = LocationRecord {
+        name: LOCATION.parse().expect("a word is a location's name"),
+        location: edge
+            .to_string()
+            .parse()
+            .expect("an address of 127.0.0.1 is a location"),
+    };
+    let replaced = records.add_location(&location).await?;
+    if let Some(old) = replaced.filter(|old| old.location != location.location) {
+        tracing::warn!(
+            "the edge moved from {} to {}: agents need the new address, and packages a new activation",
+            old.location,
+            location.location
+        );
+    }
+    Ok(())
+}
+
+/// Takes the port asked for, or else the last one, so that agents keep their server's address.
+async fn reserve_port(dir: &Path, asked: Option<u16>) -> Result<EdgePort, EdgeError> {
+    if let Some(port) = asked {
+        return EdgePort::bind(port).await;
+    }
+    if let Some(port) = remembered_port(dir)
+        && let Ok(port) = EdgePort::bind(port).await
+    {
+        return Ok(port);
+    }
+    EdgePort::bind(0).await
+}
+
+fn remembered_port(dir: &Path) -> Option<u16> {
+    let text = fs::read_to_string(port_path(dir)).ok()?;
+    text.trim().parse().ok()
+}
+
+fn remember_port(dir: &Path, port: u16) -> io::Result<()> {
+    private::replace(&port_path(dir), format!("{port}\n").as_bytes())
+}
+
+fn port_path(dir: &Path) -> PathBuf {
+    dir.join("edge-port")
+}

@@ -1,0 +1,152 @@
+//! What lets agents in, made once for each state directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use packcast_check_in::Settings;
+use packcast_protocol::api::Secret;
+use packcast_protocol::device::BASE32_LOWER;
+use serde::{Deserialize, Serialize};
+
+use crate::private;
+
+/// The tokens and the key of one system, in `secrets.json` (mode 0600).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Secrets {
+    /// What stock agents have in their server address.
+    pub(crate) ocs_path_token: Secret,
+    /// What our agents show at their first check-in.
+    pub(crate) enrolment_token: Secret,
+    /// 32 bytes in base32.
+    pass_key: Secret,
+}
+
+/// Why there are no secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    #[error("cannot read the secrets file {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the secrets file {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("the secrets file {} is damaged: restore it, or remove it and enrol agents anew", path.display())]
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("the pass key in the secrets file {} is not 32 bytes in base32", path.display())]
+    PassKey { path: PathBuf },
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+impl Secrets {
+    /// Reads the secrets, or makes them at the first start.
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, SecretsError> {
+        match fs::read(path) {
+            Ok(text) => Self::read(path, &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
+            Err(source) => Err(SecretsError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Returns the settings that admit those who show these secrets.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            path_tokens: vec![self.ocs_path_token.digest()],
+            enrolment_tokens: vec![self.enrolment_token.digest()],
+            pass_key: decode(&self.pass_key).expect("checked when it was read or made"),
+            check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
+            strict: false,
+        }
+    }
+
+    fn read(path: &Path, text: &[u8]) -> Result<Self, SecretsError> {
+        let secrets: Self =
+            serde_json::from_slice(text).map_err(|source| SecretsError::Damaged {
+                path: path.to_owned(),
+                source,
+            })?;
+        match decode(&secrets.pass_key) {
+            Some(_) => Ok(secrets),
+            None => Err(SecretsError::PassKey {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn create(path: &Path) -> Result<Self, SecretsError> {
+        let secrets = Self {
+            ocs_path_token: random::<16>()?,
+            enrolment_token: random::<16>()?,
+            pass_key: random::<32>()?,
+        };
+        let mut text = serde_json::to_vec_pretty(&secrets).expect("the fields are text");
+        text.push(b'\n');
+        private::replace(path, &text).map_err(|source| SecretsError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(secrets)
+    }
+}
+
+fn decode(key: &Secret) -> Option<[u8; 32]> {
+    let bytes = BASE32_LOWER.decode(key.reveal().as_bytes()).ok()?;
+    bytes.try_into().ok()
+}
+
+fn random<const BYTES: usize>() -> Result<Secret, getrandom::Error> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)?;
+    let text = BASE32_LOWER.encode(&bytes);
+    Ok(text
+        .parse()
+        .expect("16 to 80 bytes in base32 have the form of a secret"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_and_no_two_are_equal() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets.json");
+        let first = Secrets::load_or_create(&path).unwrap();
+        let again = Secrets::load_or_create(&path).unwrap();
+        assert_eq!(first.enrolment_token, again.enrolment_token);
+        assert_eq!(first.settings().pass_key, again.settings().pass_key);
+        assert_ne!(first.enrolment_token, first.ocs_path_token);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secrets.json");
+        let short = r#"{"ocs_path_token":"aaaaaaaaaaaaaaaa","enrolment_token":"aaaaaaaaaaaaaaaa","pass_key":"aaaaaaaaaaaaaaaa"}"#;
+        for text in ["", "{}", short] {
+            fs::write(&path, text).unwrap();
+            let error = Secrets::load_or_create(&path).unwrap_err();
+            assert!(error.to_string().contains("secrets.json"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load_or_create(&directory.path().join("secrets.json")).unwrap();
+        let shown = format!("{secrets:?}");
+        for secret in [
+            &secrets.enrolment_token,
+            &secrets.ocs_path_token,
+            &secrets.pass_key,
+        ] {
+            assert!(!shown.contains(secret.reveal()));
+        }
+    }
+}

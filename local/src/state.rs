@@ -1,0 +1,156 @@
+//! What a running system tells the command line about itself.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use packcast_protocol::ObjectPath;
+use packcast_protocol::api::Secret;
+use serde::{Deserialize, Serialize};
+
+use crate::private;
+
+/// A reader of the state holds the lock for an instant; a start waits that long.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A running `packcast local`: `local.json` in its state directory, mode 0600.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalState {
+    pub pid: u32,
+    /// Where the edge serves HTTPS.
+    pub edge: SocketAddr,
+    /// Where the records engine answers.
+    pub endpoint: String,
+    pub table: String,
+    pub objects_dir: PathBuf,
+    /// What all object paths begin with.
+    pub prefix: ObjectPath,
+    /// The authority that the edge's certificate is from.
+    pub ca_file: PathBuf,
+    /// A file with nothing but the enrolment token, as agents are configured with.
+    pub enrolment_token_file: PathBuf,
+    pub enrolment_token: Secret,
+    pub ocs_path_token: Secret,
+    /// A JSON line for each request to the edge.
+    pub edge_log: PathBuf,
+}
+
+/// Why the state of a running system is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("packcast local is not running on {}: start it", state_dir.display())]
+    NotRunning { state_dir: PathBuf },
+    #[error("packcast local is still starting on {}: try again", state_dir.display())]
+    Starting { state_dir: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is damaged: stop packcast local and start it again", path.display())]
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+/// Why a state directory could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("packcast local already runs on {}: stop it, or use another state directory", state_dir.display())]
+    Running { state_dir: PathBuf },
+    #[error("cannot lock {}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// The right to run on a state directory, held until it is dropped or the process dies.
+#[derive(Debug)]
+pub(crate) struct StateLock {
+    _file: File,
+}
+
+impl StateLock {
+    pub(crate) async fn take(state_dir: &Path) -> Result<Self, LockError> {
+        let path = lock_path(state_dir);
+        let fail = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = private::open(&path).map_err(fail)?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(TryLockError::Error(source)) => return Err(fail(source)),
+            }
+        }
+        Err(LockError::Running {
+            state_dir: state_dir.to_owned(),
+        })
+    }
+}
+
+impl LocalState {
+    /// Reads the state of the system that runs on a state directory.
+    ///
+    /// What a dead process left behind is not taken for a running one.
+    pub fn load(state_dir: &Path) -> Result<Self, LoadError> {
+        if !is_locked(state_dir)? {
+            return Err(LoadError::NotRunning {
+                state_dir: state_dir.to_owned(),
+            });
+        }
+        let path = state_path(state_dir);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LoadError::Starting {
+                    state_dir: state_dir.to_owned(),
+                });
+            }
+            text => text.map_err(|source| LoadError::Read {
+                path: path.clone(),
+                source,
+            })?,
+        };
+        serde_json::from_slice(&text).map_err(|source| LoadError::Damaged { path, source })
+    }
+
+    pub(crate) fn write(&self, state_dir: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        text.push(b'\n');
+        private::replace(&state_path(state_dir), &text)
+    }
+
+    /// Removes what was written, or what a dead process left behind.
+    pub(crate) fn remove(state_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(state_path(state_dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// Tells whether a system holds the lock; it is not created for the question.
+fn is_locked(state_dir: &Path) -> Result<bool, LoadError> {
+    let path = lock_path(state_dir);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(|source| LoadError::Read {
+            path: path.clone(),
+            source,
+        })?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(LoadError::Read { path, source }),
+    }
+}
+
+fn lock_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("local.lock")
+}
+
+fn state_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("local.json")
+}

@@ -1,0 +1,70 @@
+//! A running system in a temporary place, and a client that trusts it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use packcast_local::{Local, LocalOptions, LocalState};
+use reqwest::{Certificate, Client};
+use rustls::crypto::ring;
+use tempfile::TempDir;
+
+pub(crate) struct World {
+    pub(crate) local: Local,
+    pub(crate) client: Client,
+    place: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let local = Local::start(LocalOptions::new(&place.path().join("state")))
+            .await
+            .unwrap();
+        let client = client(&local.state().ca_file);
+        Self {
+            local,
+            client,
+            place,
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        url(self.local.state(), path)
+    }
+
+    pub(crate) fn into_parts(self) -> (Local, TempDir) {
+        (self.local, self.place)
+    }
+
+    /// Writes an object below the prefix, and returns where.
+    pub(crate) fn object(&self, path: &str, content: &[u8]) -> PathBuf {
+        let file = self.local.state().objects_dir.join("d").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content).unwrap();
+        file
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.local.state().edge_log).unwrap()
+    }
+}
+
+pub(crate) fn url(state: &LocalState, path: &str) -> String {
+    format!("https://{}{path}", state.edge)
+}
+
+/// Returns a client that trusts this authority and no other.
+pub(crate) fn client(ca_file: &Path) -> Client {
+    builder(ca_file).build().unwrap()
+}
+
+pub(crate) fn builder(ca_file: &Path) -> reqwest::ClientBuilder {
+    // Fails when another test of this process was first.
+    let _ = ring::default_provider().install_default();
+    let authority = Certificate::from_pem(&fs::read(ca_file).unwrap()).unwrap();
+    Client::builder().no_proxy().tls_certs_only([authority])
+}
