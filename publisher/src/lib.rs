@@ -116,7 +116,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Demo(args) => args.run().await,
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
-        Command::Keys(args) => args.run(globals).await,
+        Command::Keys(args) => args.run(globals),
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,

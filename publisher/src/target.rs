@@ -114,14 +114,7 @@ impl Target {
         if name == LOCAL {
             return Self::local(&places.local()).await;
         }
-        let path = config.map_or_else(|| places.config.join("packcast.toml"), Path::to_owned);
-        let target = read_config(&path)?
-            .target
-            .remove(name)
-            .ok_or_else(|| {
-                Failure::usage(TargetError::Unknown { name: name.to_owned(), path: path.clone() })
-                    .hint(format!("add a [target.{name}] section with table and directory, or name another with --target"))
-            })?;
+        let target = configured(name, config, &places)?;
         Ok(Self {
             name: name.to_owned(),
             records: Records::connect(RecordsConfig {
@@ -136,6 +129,16 @@ impl Target {
             ca_file: target.ca_file,
             key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
         })
+    }
+
+    /// Returns the key file of the target of that name, which need not answer.
+    pub fn key_file(name: &str, config: Option<&Path>) -> Result<PathBuf, Failure> {
+        let places = Places::find().map_err(Failure::failed)?;
+        if name == LOCAL {
+            return Ok(local_key_file(&places.local()));
+        }
+        let named = configured(name, config, &places)?.key_file;
+        Ok(named.unwrap_or_else(|| places.default_key_file()))
     }
 
     /// Opens the system that runs on this machine with its state in `state_dir`.
@@ -156,9 +159,25 @@ impl Target {
             objects: Objects::Directory(Directory::new(state.objects_dir)),
             prefix: state.prefix,
             ca_file: Some(state.ca_file),
-            key_file: state_dir.join("packcast.key"),
+            key_file: local_key_file(state_dir),
         })
     }
+}
+
+/// Returns where a system on this machine keeps the key that it made.
+pub fn local_key_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("packcast.key")
+}
+
+fn configured(name: &str, config: Option<&Path>, places: &Places) -> Result<TargetConfig, Failure> {
+    let path = config.map_or_else(|| places.config.join("packcast.toml"), Path::to_owned);
+    read_config(&path)?.target.remove(name).ok_or_else(|| {
+        let name = name.to_owned();
+        let hint = format!(
+            "add a [target.{name}] section with table and directory, or name another with --target"
+        );
+        Failure::usage(TargetError::Unknown { name, path }).hint(hint)
+    })
 }
 
 /// Reads the configuration; an absent file configures nothing.

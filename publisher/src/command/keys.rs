@@ -9,7 +9,7 @@ use crate::Globals;
 use crate::failure::Failure;
 use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, read_public};
 use crate::output;
-use crate::target::{LOCAL, Places};
+use crate::target::{LOCAL, Places, Target};
 
 /// Make or show the key that packages are signed with
 #[derive(Debug, Subcommand)]
@@ -42,10 +42,10 @@ struct Shown {
 }
 
 impl Args {
-    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+    pub(crate) fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Generate { key, unencrypted } => {
-                let file = file(key, globals).await?;
+                let file = new_file(key, globals)?;
                 let passphrase = if unencrypted {
                     None
                 } else {
@@ -55,7 +55,7 @@ impl Args {
                 show(globals, file, &key.public().to_string());
             }
             Self::Show { key } => {
-                let file = file(key, globals).await?;
+                let file = shown_file(key, globals)?;
                 let public = read_public(&file).map_err(failure)?;
                 show(globals, file, &public.to_string());
             }
@@ -64,14 +64,22 @@ impl Args {
     }
 }
 
-async fn file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
+/// Finds the key file that a command means: the named one, or the target's.
+fn shown_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
     match named {
         Some(file) => Ok(file),
-        // Before there is a configuration there is a key; after that, the target names it.
+        None => Target::key_file(&globals.target, globals.config.as_deref()),
+    }
+}
+
+/// Finds where a new key goes: before there is a configuration there is a key.
+fn new_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
+    match named {
+        Some(file) => Ok(file),
         None if globals.target == LOCAL => {
             Ok(Places::find().map_err(Failure::failed)?.default_key_file())
         }
-        None => Ok(globals.open().await?.key_file),
+        None => Target::key_file(&globals.target, globals.config.as_deref()),
     }
 }
 

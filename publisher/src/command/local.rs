@@ -7,7 +7,7 @@ use packcast_local::{Local, LocalOptions};
 use crate::failure::Failure;
 use crate::keys::SigningKey;
 use crate::output;
-use crate::target::Places;
+use crate::target::{Places, local_key_file};
 
 /// Run the whole system on this machine, until it is stopped with Ctrl-C
 ///
@@ -51,7 +51,7 @@ impl Args {
 ///
 /// It is not encrypted: whoever can read the folder of such a system owns it anyway.
 pub(crate) fn signing_key(state_dir: &std::path::Path) -> Result<SigningKey, Failure> {
-    let file = state_dir.join("packcast.key");
+    let file = local_key_file(state_dir);
     let key = if file.exists() {
         SigningKey::read(&file)
     } else {

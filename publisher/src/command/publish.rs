@@ -319,14 +319,17 @@ fn bar(what: &'static str, bytes: u64) -> ProgressBar {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
+    let platform = plan.terms.platform;
     let described = plan.action.clone();
     let warnings = match inspection {
         Some(inspection) => stock::warnings(
             &described.map_archive(|archive| (archive.format, &inspection.contents)),
+            platform,
         ),
         None => stock::warnings(
             &described
                 .map_archive(|_| unreachable!("an archive is inspected before it is planned")),
+            platform,
         ),
     };
     for warning in warnings {

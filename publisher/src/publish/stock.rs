@@ -3,6 +3,7 @@
 //! What breaks on every stock agent is refused; what depends on the agent is a warning, as a
 //! fleet may have none of that kind.
 
+use packcast_protocol::manifest::Platform;
 use packcast_protocol::{Action, ArchiveFormat};
 
 use super::source::Contents;
@@ -62,8 +63,25 @@ const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
 const TINY: u64 = 512;
 
-/// Returns what a package's stock agents may stumble over.
-pub fn warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
+impl Warning {
+    /// Tells whether the limit is one of Windows agents; all others are of Unix agents.
+    const fn is_of_windows(&self) -> bool {
+        matches!(self, Self::TarGzOnWindows | Self::LongForWindows { .. })
+    }
+}
+
+/// Returns what the stock agents of a platform may stumble over.
+pub fn warnings(action: &Action<(ArchiveFormat, &Contents)>, platform: Platform) -> Vec<Warning> {
+    let mut warnings = all_warnings(action);
+    warnings.retain(|warning| match platform {
+        Platform::Any => true,
+        Platform::Windows => warning.is_of_windows(),
+        Platform::Linux | Platform::Macos => !warning.is_of_windows(),
+    });
+    warnings
+}
+
+fn all_warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let (text, room) = match action {
         Action::Launch { command, .. } => {
@@ -132,9 +150,12 @@ mod tests {
             archive: (ArchiveFormat::TarGz, &big),
             command: command.parse().unwrap(),
         };
-        assert_eq!(warnings(&launch("setup.sh -x")), [Warning::TarGzOnWindows]);
         assert_eq!(
-            warnings(&launch("my-setup.sh")),
+            all_warnings(&launch("setup.sh -x")),
+            [Warning::TarGzOnWindows]
+        );
+        assert_eq!(
+            all_warnings(&launch("my-setup.sh")),
             [
                 Warning::HyphenInProgram {
                     program: "my-setup.sh".to_owned()
@@ -147,11 +168,11 @@ mod tests {
             folder: folder.parse().unwrap(),
         };
         assert_eq!(
-            warnings(&store("/opt/x", (ArchiveFormat::Zip, &tiny))),
+            all_warnings(&store("/opt/x", (ArchiveFormat::Zip, &tiny))),
             [Warning::TinyZip]
         );
         assert_eq!(
-            warnings(&store("/opt/a b", (ArchiveFormat::Zip, &dots))),
+            all_warnings(&store("/opt/a b", (ArchiveFormat::Zip, &dots))),
             [
                 Warning::SpaceInFolder {
                     folder: "/opt/a b".to_owned()
@@ -165,11 +186,29 @@ mod tests {
             command: "x".repeat(255).parse().unwrap(),
         };
         assert_eq!(
-            warnings(&execute),
+            all_warnings(&execute),
             [Warning::LongForWindows {
                 characters: 255,
                 room: 254
             }]
         );
+    }
+
+    #[test]
+    fn a_platform_leaves_out_the_limits_of_others() {
+        let contents = contents(2, 4096, false);
+        let action = Action::Launch {
+            archive: (ArchiveFormat::TarGz, &contents),
+            command: "my-setup.sh".parse().unwrap(),
+        };
+        assert_eq!(
+            warnings(&action, Platform::Windows),
+            [Warning::TarGzOnWindows]
+        );
+        assert!(matches!(
+            warnings(&action, Platform::Linux)[..],
+            [Warning::HyphenInProgram { .. }]
+        ));
+        assert_eq!(warnings(&action, Platform::Any).len(), 2);
     }
 }

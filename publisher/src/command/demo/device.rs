@@ -158,11 +158,14 @@ fn show(event: &Event, steps: &mut Steps) {
             output_tail,
             ..
         } => {
-            let exit = exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
+            let exit = exit_code.map_or_else(
+                || code.to_string(),
+                |exit| format!("exit code {exit}, to be reported as {code}"),
+            );
             let detail = detail
                 .as_ref()
                 .map_or_else(String::new, |detail| format!(": {detail}"));
-            steps.done("ran", &format!("{code}{exit}{detail}"));
+            steps.done("acted", &format!("{exit}{detail}"));
             for line in output_tail.iter().flat_map(|tail| tail.lines()) {
                 output::data(&format!(
                     "{:>9}  {:<11}  | {}",

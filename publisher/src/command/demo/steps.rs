@@ -31,10 +31,13 @@ impl Steps {
             "{:>9}  {step:<11}  {what}",
             seconds(now - self.started)
         ));
-        self.done.push((step.to_owned(), took));
+        match self.done.last_mut() {
+            Some((last, sum)) if last == step => *sum += took,
+            _ => self.done.push((step.to_owned(), took)),
+        }
     }
 
-    /// Returns a line a step, with its own time, and the sum.
+    /// Returns a line a step, with its own time, and the sum. Repeated steps count as one.
     pub(super) fn table(&self) -> String {
         let total = self.last - self.started;
         let steps = self
