@@ -69,6 +69,7 @@ enum Command {
     #[command(subcommand)]
     Location(command::location::Args),
     Activate(command::activate::Args),
+    Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
     List(command::list::Args),
     Show(command::show::Args),
@@ -119,6 +120,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Keys(args) => args.run(globals),
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
+        Command::Deactivate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,

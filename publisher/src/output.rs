@@ -1,10 +1,11 @@
 //! What people and scripts read: tables and JSON on standard output, everything else on standard error.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::BinaryBytes;
+use indicatif::{BinaryBytes, HumanDuration};
 use jiff::Timestamp;
 use packcast_protocol::UnixTime;
 use serde::Serialize;
@@ -95,4 +96,9 @@ pub fn time(at: UnixTime) -> String {
 /// Writes a number of bytes in binary units.
 pub fn bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
+}
+
+/// Writes a length of time in the largest unit that fits, such as `6 minutes`.
+pub fn duration(seconds: u64) -> String {
+    HumanDuration(Duration::from_secs(seconds)).to_string()
 }

@@ -4,7 +4,7 @@ use packcast_protocol::{LocationName, PackageRef};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::records::ActivateError;
 
-use super::{find, show};
+use super::{deactivate, find, show};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -98,8 +98,5 @@ pub(crate) async fn activate(
         .records
         .activate(package.id, locations)
         .await
-        .map_err(|error| match error {
-            ActivateError::Records(error) => Failure::from(error),
-            error => Failure::failed(error),
-        })
+        .map_err(deactivate::failure)
 }

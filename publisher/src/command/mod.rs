@@ -2,6 +2,7 @@
 
 pub(crate) mod activate;
 pub(crate) mod assign;
+pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod keys;

@@ -350,8 +350,8 @@ fn tell(publication: &Publication) {
             output::bytes(publication.kept.bytes)
         ));
     }
-    let seconds = pace::estimated_s(package.priority, fragments);
     output::note(&format!(
-        "a stock agent alone with it takes about {seconds} s, plus the download itself"
+        "a stock agent alone with it takes about {}, plus the download itself",
+        output::duration(pace::estimated_s(package.priority, fragments))
     ));
 }
