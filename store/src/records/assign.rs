@@ -52,8 +52,8 @@ fn next_attempt(situation: &Situation, force: bool) -> Result<u32, Assigned> {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
             Err(Assigned::AlreadyDone(done.clone()))
         }
-        _ if situation.in_history && !force => Err(Assigned::InHistory),
         Some(done) => Ok(done.attempt.saturating_add(1)),
+        None if situation.in_history && !force => Err(Assigned::InHistory),
         None => Ok(1),
     }
 }
@@ -62,8 +62,8 @@ impl Records {
     /// Gives a device a task to deploy a package.
     ///
     /// A device that reported a failure gets the next attempt; one that has the package
-    /// gets it only with `force`. A failure that a stock agent keeps in its history needs
-    /// `force`, too: told again without, it would not run the package.
+    /// gets it only with `force`. A next attempt is told with force: a stock agent keeps a
+    /// program that ran and failed in its history, and would not run it again without.
     pub async fn assign(
         &self,
         device: &DeviceId,
@@ -82,7 +82,7 @@ impl Records {
                 priority: package.priority,
                 attempt,
                 state: TaskState::Held,
-                force,
+                force: force || attempt > 1,
                 assigned_at: now,
             };
             let writes = self.assigning(device, &task, situation.finished.as_ref());
@@ -208,7 +208,7 @@ mod tests {
         check(None, true, false, Err("in history"));
         check(None, true, true, Ok(1));
         check(Some(Failed), false, false, Ok(5));
-        check(Some(Failed), true, false, Err("in history"));
+        check(Some(Failed), true, false, Ok(5));
         check(Some(Failed), true, true, Ok(5));
         check(Some(Succeeded), false, false, Err("done"));
         check(Some(Succeeded), true, false, Err("done"));
