@@ -18,7 +18,7 @@ use crate::clock;
 /// What Lambda takes; a local edge takes no more.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// How long a client has for the whole of its body.
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
+const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
 

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -14,6 +15,8 @@ use rustls::pki_types::pem::PemObject as _;
 use crate::world::{World, builder};
 
 /// Sends a request line as it is, which a client library would tidy up, and returns the answer.
+///
+/// It blocks, so that the edge needs another thread.
 fn raw(world: &World, request_line: &str) -> String {
     let state = world.local.state();
     let mut roots = rustls::RootCertStore::empty();
@@ -25,7 +28,11 @@ fn raw(world: &World, request_line: &str) -> String {
         .with_no_client_auth();
     let name = "localhost".try_into().unwrap();
     let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut tls = rustls::StreamOwned::new(connection, TcpStream::connect(state.edge).unwrap());
+    let stream = TcpStream::connect(state.edge).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut tls = rustls::StreamOwned::new(connection, stream);
     let request =
         format!("{request_line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).unwrap();
@@ -74,7 +81,7 @@ async fn http_1_is_spoken_to_those_who_know_no_other() {
     assert_eq!(response.text().await.unwrap(), "<DOWNLOAD/>");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn head_tells_the_length_and_sends_nothing() {
     let world = World::start().await;
     world.object("s/a", &[7; 1000]);
@@ -105,7 +112,7 @@ async fn a_conditional_request_is_answered_whole() {
     assert_eq!(response.bytes().await.unwrap(), "fragment");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_path_leads_out_of_the_objects() {
     let world = World::start().await;
     world.object("s/a", b"inside");
