@@ -1,0 +1,85 @@
+//! Who has what, and how often.
+
+use std::fs;
+
+use packcast_protocol::Outcome;
+use packcast_tests::world::{Progress, World};
+
+use crate::PROGRAM;
+
+fn progress(succeeded: u64, failed: u64, waiting: u64) -> Progress {
+    Progress {
+        state: "active".to_owned(),
+        assigned: succeeded + failed + waiting,
+        waiting,
+        announced: 0,
+        succeeded,
+        failed,
+    }
+}
+
+#[test]
+fn assigning_again_after_a_failure_is_another_attempt_of_one_device() {
+    let world = World::start(PROGRAM);
+    let (device, gate) = (world.device("pc"), world.path("gate"));
+    world.execute("tool", &format!("test -e {gate}"));
+    world.assign("tool@1", &device);
+    assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
+    device.run();
+    assert_eq!(world.progress("tool@1"), progress(0, 1, 0));
+    assert_eq!(device.told(), 0, "a failure is not tried again by itself");
+
+    fs::write(&gate, "").unwrap();
+    let again = world.ok(&["assign", "tool@1", "--device", device.id()]);
+    assert!(again.stdout.contains("attempt 2"), "{again:?}");
+    assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
+    device.run();
+    assert_eq!(world.progress("tool@1"), progress(1, 0, 0));
+    let result = world.result(&device);
+    assert_eq!((result.attempt, result.outcome), (2, Outcome::Succeeded));
+}
+
+#[test]
+fn a_package_is_deployed_again_only_when_forced() {
+    let world = World::start(PROGRAM);
+    let (device, runs) = (world.device("pc"), world.path("runs"));
+    world.execute("tool", &format!("echo run >> {runs}"));
+    let count = || fs::read_to_string(&runs).unwrap().lines().count();
+    let assign = |more: &[&str]| {
+        let ran = world.ok(&[&["assign", "tool@1", "--device", device.id()], more].concat());
+        ran.stdout
+    };
+    assign(&[]);
+    assert!(assign(&[]).contains("was assigned already"));
+    device.run();
+    assert!(assign(&[]).contains("--force deploys again"));
+    assert_eq!((device.told(), count()), (0, 1));
+
+    assert!(assign(&["--force"]).contains("attempt 2"));
+    assert_eq!((device.told(), count()), (1, 2));
+    assert_eq!(world.progress("tool@1"), progress(1, 0, 0));
+}
+
+#[test]
+fn a_device_that_never_checked_in_cannot_be_assigned_to() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    world.execute("tool", "true");
+    let stranger = "ocs:pc9-2026-03-04-05-06-07";
+    let both = [
+        "assign",
+        "tool@1",
+        "--device",
+        stranger,
+        "--device",
+        device.id(),
+    ];
+    let refused = packcast_tests::process::Ran::of(&mut world.command(&both)).expect_code(1);
+    assert!(refused.stdout.contains(stranger), "{refused:?}");
+    assert!(refused.stdout.contains("never checked in"), "{refused:?}");
+    assert!(refused.stderr.contains("1 of 2 devices"), "{refused:?}");
+    // The other one is assigned all the same.
+    assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
+    let unknown = world.refused(1, &["device", stranger]);
+    assert!(unknown.contains(stranger), "{unknown}");
+}

@@ -1,0 +1,306 @@
+//! What cannot be done is refused with its exit code and a message that names the thing, and
+//! leaves nothing that a device could see.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use packcast_tests::archives::{noise, tar_gz, zip};
+use packcast_tests::device::Device;
+use packcast_tests::process::Ran;
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+const NAMED: [&str; 5] = ["publish", "--name", "tool", "--version", "1"];
+
+struct Story {
+    world: World,
+    device: Device,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let world = World::start(PROGRAM);
+        let device = world.device("pc");
+        Self { world, device }
+    }
+
+    /// Expects that a publication is refused in words, and that nothing came of it.
+    fn refused(&self, code: i32, arguments: &[&str], words: &[&str]) {
+        let refusal = self.world.refused(code, &[&NAMED, arguments].concat());
+        expect_words(&refusal, words);
+        assert!(self.world.packages().is_empty(), "{refusal}");
+        assert_eq!(self.device.told(), 0);
+    }
+
+    fn stores(&self, source: &str, words: &[&str]) {
+        let action = ["--action", "store", "--path", "/nowhere", source];
+        self.refused(1, &action, &[words, &[source]].concat());
+    }
+
+    /// Adds a target that uses this world's records, with some lines more.
+    fn target(&self, name: &str, lines: &str) {
+        let state = self.world.state();
+        let target = format!(
+            "[target.{name}]\ntable = {:?}\nendpoint = {:?}\nca_file = {:?}\n{lines}\n",
+            state.table, state.endpoint, state.ca_file
+        );
+        let folder = self.world.place().join("config/packcast");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("packcast.toml"), target).unwrap();
+    }
+}
+
+fn expect_words(refusal: &str, words: &[&str]) {
+    assert!(!refusal.contains("panicked"), "{refusal}");
+    for word in words {
+        assert!(refusal.contains(word), "{word:?} is not in: {refusal}");
+    }
+}
+
+#[test]
+fn an_archive_that_is_cut_short_is_refused() {
+    let story = Story::begin();
+    let files: [(&str, &[u8]); 2] = [("one", &noise(4, 50_000)), ("two", b"2")];
+    for (name, archive) in [("cut.tar.gz", tar_gz(&files)), ("cut.zip", zip(&files))] {
+        for length in [archive.len() / 2, archive.len() - 1, 20] {
+            let source = story.world.file(name, &archive[..length]);
+            story.stores(&source, &["cut short"]);
+        }
+    }
+}
+
+#[test]
+fn an_archive_that_claims_more_than_it_has_is_refused() {
+    let story = Story::begin();
+    let source = story.world.file("claims.tar.gz", &claiming(100 << 30));
+    story.stores(&source, &["\"huge\""]);
+}
+
+/// Packs an entry whose header promises more bytes than any device unpacks.
+fn claiming(bytes: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("huge").unwrap();
+    header.set_mode(0o644);
+    header.set_size(bytes);
+    header.set_cksum();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, header.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn an_entry_that_leaves_the_folder_is_refused() {
+    let story = Story::begin();
+    let source = story
+        .world
+        .file("climbs.tar.gz", &tar_gz(&[("../climbs", b"x")]));
+    story.stores(&source, &["\"../climbs\"", "unsafe path"]);
+    let source = story
+        .world
+        .file("climbs.zip", &zip(&[("a/../../climbs", b"x")]));
+    story.stores(&source, &["climbs\"", "unsafe path"]);
+}
+
+#[test]
+fn what_is_no_archive_is_refused() {
+    let story = Story::begin();
+    let source = story.world.file("notes.txt", b"not an archive");
+    story.stores(&source, &[".tar.gz", ".zip"]);
+    let source = story.world.file("empty.zip", b"");
+    story.stores(&source, &["empty"]);
+    story.stores(&story.world.path("absent.zip"), &["does not exist"]);
+}
+
+#[test]
+fn an_action_that_the_archive_cannot_serve_is_refused() {
+    let story = Story::begin();
+    let source = story.world.file(
+        "x.tar.gz",
+        &tar_gz(&[("bin/run.sh", b"#!/bin/sh\n"), ("setup", b"x")]),
+    );
+    let launch = |command| ["--action", "launch", "--command", command, &source];
+    story.refused(2, &launch("run.sh"), &["\"run.sh\"", "setup"]);
+    story.refused(2, &launch("bin/run.sh"), &["bin/run.sh"]);
+    story.refused(2, &["--action", "launch", &source], &["--command"]);
+    story.refused(
+        2,
+        &["--action", "launch", "--command", "setup"],
+        &["archive"],
+    );
+    story.refused(2, &["--action", "store", &source], &["--path"]);
+    story.refused(2, &["--action", "store"], &["archive"]);
+    story.refused(2, &["--action", "execute"], &["--command"]);
+    story.refused(2, &[&source], &["--action"]);
+}
+
+#[test]
+fn values_out_of_their_range_are_refused() {
+    let story = Story::begin();
+    let execute = ["--action", "execute", "--command", "true"];
+    let with = |more: [&'static str; 2]| [&execute[..], &more].concat();
+    story.refused(2, &with(["--priority", "11"]), &["--priority", "11"]);
+    story.refused(2, &with(["--fragment-size", "0"]), &["--fragment-size"]);
+    story.refused(2, &with(["--timeout", "0"]), &["--timeout"]);
+    let refusal = story
+        .world
+        .refused(2, &["location", "add", "cdn", "https://cdn.example.net/"]);
+    expect_words(&refusal, &["https://cdn.example.net/"]);
+    let refusal = story
+        .world
+        .refused(2, &["activate", "tool@1", "--location", "no such"]);
+    expect_words(&refusal, &["no such"]);
+    let refusal = story.world.refused(1, &["activate", "tool@1"]);
+    expect_words(&refusal, &["tool@1", "packcast list"]);
+}
+
+#[test]
+fn a_target_that_is_not_there_is_named() {
+    let story = Story::begin();
+    let execute = ["--action", "execute", "--command", "true", "--target"];
+    story.refused(
+        2,
+        &[&execute[..], &["nowhere"]].concat(),
+        &["\"nowhere\"", "packcast.toml", "--target"],
+    );
+    let far = "[target.far]\ntable = \"t\"\nregion = \"eu-west-1\"\nendpoint = \"http://127.0.0.1:1\"\ndirectory = \"objects\"\n";
+    let config = story.world.file("far.toml", far.as_bytes());
+    let key = story.world.local_dir().join("packcast.key");
+    let key = packcast_tests::process::text(&key);
+    let rest = ["far", "--config", &config, "--key", key];
+    story.refused(
+        75,
+        &[&execute[..], &rest].concat(),
+        &["127.0.0.1:1", "endpoint"],
+    );
+    let config = story.world.file("typo.toml", b"[target.far]\ntabel = 1\n");
+    story.refused(
+        2,
+        &[&execute[..], &["far", "--config", &config]].concat(),
+        &["typo.toml", "tabel"],
+    );
+}
+
+#[test]
+fn a_system_that_does_not_run_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("HOME", place.path()).arg("list");
+    let refusal = Ran::of(&mut command).expect_code(1).stderr;
+    expect_words(&refusal, &["not running", "packcast local"]);
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_refused() {
+    let story = Story::begin();
+    let execute = ["--action", "execute", "--command", "true", "--key"];
+    let absent = story.world.path("absent.key");
+    story.refused(
+        1,
+        &[&execute[..], &[&absent]].concat(),
+        &[&absent, "keys generate"],
+    );
+
+    let open = story.world.path("open.key");
+    story
+        .world
+        .ok(&["keys", "generate", "--unencrypted", "--key", &open]);
+    let refusal = story
+        .world
+        .refused(3, &["keys", "generate", "--unencrypted", "--key", &open]);
+    expect_words(&refusal, &[&open, "exists"]);
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    story.refused(1, &[&execute[..], &[&open]].concat(), &[&open, "chmod 600"]);
+
+    let damaged = story.world.file("damaged.key", b"no key\n");
+    fs::set_permissions(&damaged, fs::Permissions::from_mode(0o600)).unwrap();
+    story.refused(
+        1,
+        &[&execute[..], &[&damaged]].concat(),
+        &[&damaged, "minisign"],
+    );
+}
+
+#[test]
+fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
+    let story = Story::begin();
+    let key = story.world.path("site.key");
+    story.target(
+        "site",
+        &format!(
+            "directory = {:?}\nkey_file = {key:?}",
+            story.world.state().objects_dir
+        ),
+    );
+    let with = |passphrase: Option<&str>, arguments: &[&str]| {
+        let mut command = story.world.command(arguments);
+        command.args(["--target", "site"]);
+        command.envs(passphrase.map(|passphrase| ("PACKCAST_KEY_PASSPHRASE", passphrase)));
+        Ran::of(&mut command)
+    };
+    let _ = with(Some("correct horse"), &["keys", "generate"]).expect_code(0);
+    let publish = [&NAMED[..], &["--action", "execute", "--command", "true"]].concat();
+    let refusal = with(Some("battery staple"), &publish).expect_code(1).stderr;
+    expect_words(&refusal, &[&key, "passphrase", "wrong"]);
+    let refusal = with(None, &publish).expect_code(1).stderr;
+    expect_words(&refusal, &[&key, "PACKCAST_KEY_PASSPHRASE"]);
+    assert!(story.world.packages().is_empty());
+    assert_eq!(story.device.told(), 0);
+    let _ = with(Some("correct horse"), &publish).expect_code(0);
+    assert_eq!(story.world.progress("tool@1").state, "published");
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_a_draft() {
+    let story = Story::begin();
+    let disk = story.world.path("disk");
+    fs::create_dir(&disk).unwrap();
+    // A file system of 64 KiB that nobody sees but the command and what it starts.
+    let small_disk = "mount -t tmpfs -o size=64k tmpfs \"$0\" && exec \"$@\"";
+    let on_small_disk = |program: &mut Command| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", small_disk, &disk]);
+        command.arg(program.get_program()).args(program.get_args());
+        let environment = program
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        command
+            .env_clear()
+            .envs(environment)
+            .current_dir(story.world.place());
+        Ran::of(&mut command)
+    };
+    if on_small_disk(&mut Command::new("true")).code != Some(0) {
+        let note = "skipped: this system lets nobody mount a small disk";
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{note}\n"));
+        return;
+    }
+    let key = story.world.local_dir().join("packcast.key");
+    story.target("full", &format!("directory = {disk:?}\nkey_file = {key:?}"));
+    let source = story
+        .world
+        .file("x.tar.gz", &tar_gz(&[("noise", &noise(5, 1 << 20))]));
+    let rest = [
+        "--action",
+        "store",
+        "--path",
+        "/nowhere",
+        "--activate",
+        "--target",
+        "full",
+        &source,
+    ];
+    let publish = [&NAMED[..], &rest].concat();
+    let refusal = on_small_disk(&mut story.world.command(&publish))
+        .expect_code(1)
+        .stderr;
+    expect_words(&refusal, &[&disk, "same command again"]);
+
+    assert_eq!(story.world.progress("tool@1").state, "draft");
+    story
+        .world
+        .ok(&["assign", "tool@1", "--device", story.device.id()]);
+    let _ = story.world.refused(1, &["activate", "tool@1"]);
+    assert_eq!(story.device.told(), 0);
+}

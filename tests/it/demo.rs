@@ -1,0 +1,84 @@
+//! `packcast demo`, as a newcomer types it.
+
+use std::fs;
+
+use packcast_tests::archives::{tar_gz, zip};
+use packcast_tests::process::{Ran, text};
+
+use crate::PROGRAM;
+
+/// Runs the demo in a place that has nothing but `files`, and returns what it shows.
+fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
+    let place = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = place.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let temporary = place.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = std::process::Command::new(PROGRAM);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", text(place.path()))
+        .env("TMPDIR", &temporary)
+        .current_dir(place.path())
+        .arg("demo")
+        .args(arguments);
+    let shown = Ran::of(&mut command).expect_code(0).stdout;
+    assert_eq!(
+        fs::read_dir(&temporary).unwrap().count(),
+        0,
+        "it leaves nothing behind"
+    );
+    let expected = [
+        "built",
+        "published",
+        "activated",
+        "enrolled",
+        "assigned",
+        "checked in",
+    ];
+    for step in [&expected[..], &["verified", "reported", "in all"]].concat() {
+        assert!(shown.contains(step), "{step}: {shown}");
+    }
+    shown
+}
+
+#[test]
+fn the_demo_brings_a_package_of_its_own() {
+    let shown = demo(&[], &[]);
+    assert!(
+        shown.contains("the device's result: succeeded: ran, exit code 0"),
+        "{shown}"
+    );
+    assert!(shown.contains("downloaded"), "{shown}");
+}
+
+#[test]
+fn a_zip_of_ones_own_is_stored() {
+    let archive = zip(&[("a/one", b"1"), ("two", b"2")]);
+    let shown = demo(&[("mine.zip", &archive)], &["mine.zip"]);
+    assert!(shown.contains("succeeded: SUCCESS"), "{shown}");
+}
+
+#[test]
+fn the_exit_code_of_a_launched_program_is_shown() {
+    let archive = tar_gz(&[("run.sh", b"#!/bin/sh\necho seven\nexit 7\n")]);
+    let arguments = ["x.tar.gz", "--action", "launch", "--command", "run.sh"];
+    let shown = demo(&[("x.tar.gz", &archive)], &arguments);
+    assert!(shown.contains("failed: ran, exit code 7"), "{shown}");
+    assert!(shown.contains("| seven"), "{shown}");
+}
+
+#[test]
+fn a_directory_of_ones_own_is_packed() {
+    let files: [(&str, &[u8]); 2] = [("mine/one", b"1"), ("mine/a/two", b"2")];
+    let shown = demo(
+        &files,
+        &["mine", "--action", "execute", "--command", "cat one a/two"],
+    );
+    assert!(shown.contains("succeeded: ran, exit code 0"), "{shown}");
+    assert!(shown.contains("| 12"), "{shown}");
+}

@@ -1,0 +1,28 @@
+//! The order in which a device deploys.
+
+use std::fs;
+
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+#[test]
+fn packages_run_in_order_of_priority_not_of_assignment() {
+    let world = World::start(PROGRAM);
+    let (device, order) = (world.device("pc"), world.path("order"));
+    let publish = |priority: &str| {
+        let command = format!("echo {priority} >> {order}");
+        let action = ["--action", "execute", "--command", &command, "--activate"];
+        let name = format!("p{priority}");
+        world.publish(&name, &[&action[..], &["--priority", priority]].concat());
+        format!("{name}@1")
+    };
+    for package in ["10", "5", "0"].map(publish) {
+        world.assign(&package, &device);
+    }
+    device.run();
+    assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
+    let finished = world.standing(&device).finished;
+    let codes = finished.iter().map(|task| task.code.exit_code());
+    assert_eq!(codes.collect::<Vec<_>>(), [Some(0); 3]);
+}

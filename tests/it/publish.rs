@@ -1,0 +1,189 @@
+//! A publication that stops anywhere shows devices nothing, and is completed by the same command.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use packcast_rollout::PackageRecord;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::device::Device;
+use packcast_tests::process::{Process, Ran, eventually};
+use packcast_tests::world::{Publication, World};
+
+use crate::PROGRAM;
+
+const ARCHIVE_BYTES: usize = 64 << 20;
+const PUBLISH: [&str; 9] = [
+    "publish",
+    "--name=big",
+    "--version=1",
+    "--action=launch",
+    "--command=run.sh",
+    "--fragment-size=256KiB",
+    "--format=json",
+    "--priority=1",
+    "big.tar.gz",
+];
+
+/// A world with an archive that is large enough to be killed in the middle of, and a device.
+struct Story {
+    world: World,
+    device: Device,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let world = World::start(PROGRAM);
+        let script: &[u8] = b"#!/bin/sh\n";
+        let archive = tar_gz(&[("run.sh", script), ("noise", &noise(2, ARCHIVE_BYTES))]);
+        world.file("big.tar.gz", &archive);
+        let device = world.device("pc");
+        Self { world, device }
+    }
+
+    /// Kills a publication when it has stored some fragments, and returns the draft it leaves.
+    fn kill_between_fragments(&self) -> PackageRecord {
+        let mut command = self.world.command(&PUBLISH);
+        let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let objects = &self.world.state().objects_dir;
+        eventually("fragments are stored", || {
+            (files(objects).len() > 3).then_some(())
+        });
+        publisher.kill();
+        self.draft()
+    }
+
+    /// Expects that there is a draft, and nothing that a device could see.
+    fn draft(&self) -> PackageRecord {
+        let world = &self.world;
+        assert_eq!(world.progress("big@1").state, "draft");
+        let refusal = world.refused(1, &["activate", "big@1"]);
+        assert!(refusal.contains("publish"), "{refusal}");
+        world.ok(&["assign", "big@1", "--device", self.device.id()]);
+        assert_eq!(self.device.told(), 0);
+        let mut packages = world.packages();
+        assert_eq!(packages.len(), 1);
+        packages.remove(0)
+    }
+
+    fn publish(&self) -> (Publication, String) {
+        let ran = Ran::of(&mut self.world.command(&PUBLISH)).expect_code(0);
+        (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
+    }
+
+    /// Publishes again, and expects what is there to be completed.
+    fn complete(&self, draft: &PackageRecord) -> (Publication, String) {
+        let (publication, told) = self.publish();
+        assert!(publication.resumed);
+        assert_eq!(publication.package.id, draft.id);
+        assert_eq!(publication.package.folder, draft.folder);
+        assert!(publication.package.published().is_some());
+        (publication, told)
+    }
+
+    /// Puts a folder where an object is to go, so that it cannot be stored.
+    fn obstruct(&self, path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        let refusal = self.world.refused(1, &PUBLISH);
+        assert!(refusal.contains("same command again"), "{refusal}");
+        fs::remove_dir(path).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
+    let story = Story::begin();
+    let draft = story.kill_between_fragments();
+    let folder = story.world.package_folder(&draft);
+    let before = files(&folder);
+    let stored = u32::try_from(before.len()).unwrap();
+
+    let (publication, told) = story.complete(&draft);
+    let fragments = publication.package.published().unwrap().fragments;
+    assert_eq!(publication.kept.fragments, stored);
+    assert!(
+        told.contains(&format!("{stored} of {fragments} fragments")),
+        "{told}"
+    );
+    let after = files(&folder);
+    let unchanged = before
+        .iter()
+        .all(|(name, inode)| after.get(name) == Some(inode));
+    assert!(unchanged, "a stored fragment was written again");
+
+    let (publication, told) = story.complete(&draft);
+    assert_eq!(publication.kept.fragments, fragments);
+    assert!(told.contains("published already"), "{told}");
+    assert_eq!(files(&folder), after);
+}
+
+#[test]
+fn a_publication_is_completed_from_wherever_it_stopped() {
+    let story = Story::begin();
+    let world = &story.world;
+    let draft = story.kill_between_fragments();
+    let folder = world.package_folder(&draft);
+
+    // Killed after the reservation and before the first fragment.
+    for name in files(&folder).keys() {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    story.draft();
+    // Stopped before the manifest, the signature, and info.
+    story.obstruct(&folder.join("manifest.json"));
+    assert_eq!(story.draft().id, draft.id);
+    story.obstruct(&folder.join("manifest.json.minisig"));
+    assert!(folder.join("manifest.json").is_file());
+    assert_eq!(story.draft().id, draft.id);
+    let segment = folder.parent().unwrap();
+    story.obstruct(&segment.join(format!("local/{}/info", draft.id)));
+    assert!(folder.join("manifest.json.minisig").is_file());
+    assert_eq!(story.draft().id, draft.id);
+
+    let (publication, _) = story.complete(&draft);
+    let fragments = publication.package.published().unwrap().fragments;
+    assert_eq!(publication.kept.fragments, fragments);
+    world.ok(&["activate", "big@1"]);
+    assert_eq!(story.device.told(), 1);
+    assert_eq!(world.progress("big@1").succeeded, 1);
+}
+
+#[test]
+fn other_content_under_a_name_that_is_taken_is_a_conflict() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let named = ["publish", "--name", "tool", "--version", "1"];
+    let action = ["--action", "execute", "--command"];
+    let publish = |command| [&named[..], &action, &[command]].concat();
+    world.ok(&publish("true"));
+    let refusal = world.refused(3, &publish("false"));
+    assert!(refusal.contains("tool@1"), "{refusal}");
+    assert!(refusal.contains("--version"), "{refusal}");
+    assert_eq!(world.packages().len(), 1);
+    assert_eq!(device.told(), 0);
+}
+
+/// Returns the names of the complete objects below a folder, with what changes when one is
+/// written again.
+fn files(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let entries = fs::read_dir(next).into_iter().flatten().flatten();
+        for entry in entries {
+            // A partial object may be complete, and have another name, by now.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            let name = entry.file_name().into_string().unwrap();
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if !name.starts_with(".partial-") {
+                found.insert(name, metadata.ino());
+            }
+        }
+    }
+    found
+}

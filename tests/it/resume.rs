@@ -1,0 +1,87 @@
+//! A download that is interrupted goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_agent::event::Event;
+use packcast_protocol::PackageId;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::device::{Device, PARALLEL_DOWNLOADS};
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+const ARCHIVE_BYTES: usize = 200 << 20;
+/// After how many fragments of about 200 the agent is killed.
+const KILLED_AFTER: usize = 60;
+
+#[test]
+fn a_killed_download_fetches_no_verified_fragment_again() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let archive = tar_gz(&[("noise", &noise(1, ARCHIVE_BYTES))]);
+    let (source, stored) = (world.file("big.tar.gz", &archive), world.path("stored"));
+    drop(archive);
+    let action = ["--action", "store", "--path", &stored];
+    let rest = ["--fragment-size", "1MiB", "--activate", &source];
+    let package = world.publish("big", &[action, rest].concat()).package;
+    world.assign("big@1", &device);
+
+    let verified = kill_in_the_middle(&device, package.id);
+    let fragments = package.published().unwrap().fragments;
+    assert!(verified.len() < fragments as usize, "killed in the middle");
+    let events = device.run();
+
+    assert_eq!(numbers(&events, true), verified);
+    let fetched = numbers(&events, false);
+    assert_eq!(fetched.len() + verified.len(), fragments as usize);
+    let gets = gets_by_agents(&world, package.id);
+    let again: BTreeSet<u32> = gets
+        .iter()
+        .filter(|(_, n)| **n > 1)
+        .map(|(n, _)| *n)
+        .collect();
+    assert!(again.is_disjoint(&verified), "fetched again: {again:?}");
+    assert!(
+        again.len() <= PARALLEL_DOWNLOADS,
+        "fetched again: {again:?}"
+    );
+    assert_eq!(gets.len(), fragments as usize);
+    assert_eq!(world.progress("big@1").succeeded, 1);
+}
+
+/// Returns what was verified when the agent died.
+fn kill_in_the_middle(device: &Device, package: PackageId) -> BTreeSet<u32> {
+    let mut agent = device.start();
+    let mut arrived = 0;
+    while arrived < KILLED_AFTER {
+        arrived += usize::from(matches!(agent.next_event(), Event::FragmentVerified { .. }));
+    }
+    agent.kill();
+    device.fragments(package)
+}
+
+/// Returns the fragments that were there already, or were not.
+fn numbers(events: &[Event], wanted: bool) -> BTreeSet<u32> {
+    let number = |event: &Event| match event {
+        Event::FragmentVerified { n, already, .. } if *already == wanted => Some(*n),
+        _ => None,
+    };
+    events.iter().filter_map(number).collect()
+}
+
+/// Returns how often agents have asked for each fragment; the publisher's probe does not count.
+fn gets_by_agents(world: &World, package: PackageId) -> BTreeMap<u32, usize> {
+    let mut gets = BTreeMap::new();
+    let start = format!("{package}-");
+    for request in world.requests() {
+        let by_agent = request
+            .user_agent
+            .is_some_and(|a| a.starts_with("packcast-agent/"));
+        let name = request.path.rsplit('/').next().unwrap_or_default();
+        let number = name.strip_prefix(&start).and_then(|n| n.parse().ok());
+        if let Some(number) = number.filter(|_| by_agent && request.method == "GET") {
+            *gets.entry(number).or_default() += 1;
+        }
+    }
+    gets
+}

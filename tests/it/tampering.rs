@@ -1,0 +1,126 @@
+//! One changed byte of what is published, and nothing runs.
+
+use std::fs;
+use std::path::Path;
+
+use packcast_protocol::{Outcome, PackageId};
+use packcast_rollout::PackageRecord;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+/// Where a document is changed: in the middle, which of a signature is in its second line.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn package(world: &World, marker: &str, key: &[&str]) -> PackageRecord {
+    let script = format!("#!/bin/sh\ntouch {marker}\n");
+    let archive = tar_gz(&[("run.sh", script.as_bytes()), ("noise", &noise(3, 3 << 20))]);
+    let source = world.file("package.tar.gz", &archive);
+    let action = ["--action", "launch", "--command", "run.sh"];
+    let rest = ["--fragment-size", "1MiB", "--activate", &source];
+    world
+        .publish("tool", &[&action, &rest[..], key].concat())
+        .package
+}
+
+/// Expects that a package that `tamper` changed does not run, and that its result says why.
+fn check(
+    tamper: impl FnOnce(&World, &PackageRecord),
+    code: &str,
+    named: impl Fn(PackageId) -> String,
+) {
+    let world = World::start(PROGRAM);
+    let (device, marker) = (world.device("pc"), world.path("marker"));
+    let package = package(&world, &marker, &[]);
+    tamper(&world, &package);
+    world.assign("tool@1", &device);
+    assert_eq!(device.told(), 1);
+    expect(&world, &device, code, &named(package.id));
+    assert!(!Path::new(&marker).exists(), "it ran");
+}
+
+fn expect(world: &World, device: &packcast_tests::device::Device, code: &str, named: &str) {
+    let result = world.result(device);
+    assert_eq!(result.code.to_string(), code, "{result:?}");
+    assert_eq!(result.outcome, Outcome::Failed);
+    let shown = world.ok(&["device", device.id()]).stdout;
+    assert!(shown.contains(code), "{shown}");
+    assert!(shown.contains(named), "{shown}");
+    assert_eq!(world.progress("tool@1").failed, 1);
+}
+
+#[test]
+fn a_changed_fragment_is_named_and_nothing_runs() {
+    check(
+        |world, package| {
+            let fragment = format!("{}-2", package.id);
+            flip(&world.object(package, &fragment), 123_456);
+        },
+        "ERR_BAD_DIGEST",
+        |id| format!("{id}-2"),
+    );
+}
+
+#[test]
+fn a_changed_manifest_is_named_and_nothing_runs() {
+    check(
+        |world, package| flip(&world.object(package, "manifest.json"), 30),
+        "ERR_BAD_MANIFEST",
+        |_| "manifest".to_owned(),
+    );
+}
+
+#[test]
+fn a_changed_signature_is_named_and_nothing_runs() {
+    check(
+        |world, package| {
+            let path = world.object(package, "manifest.json.minisig");
+            let text = fs::read_to_string(&path).unwrap();
+            let second_line = text.find('\n').unwrap() + 1;
+            flip(&path, second_line + 50);
+        },
+        "ERR_BAD_SIGNATURE",
+        |_| "signature".to_owned(),
+    );
+}
+
+#[test]
+fn a_package_signed_with_a_key_that_the_device_does_not_trust_does_not_run() {
+    let world = World::start(PROGRAM);
+    let (device, marker) = (world.device("pc"), world.path("marker"));
+    let key = world.path("other.key");
+    world.ok(&["keys", "generate", "--unencrypted", "--key", &key]);
+    package(&world, &marker, &["--key", &key]);
+    world.assign("tool@1", &device);
+    assert_eq!(device.told(), 1);
+    expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
+    assert!(!Path::new(&marker).exists(), "it ran");
+}
+
+#[test]
+fn the_same_package_unchanged_runs() {
+    let world = World::start(PROGRAM);
+    let (device, marker) = (world.device("pc"), world.path("marker"));
+    package(&world, &marker, &[]);
+    world.assign("tool@1", &device);
+    device.run();
+    assert_eq!(world.result(&device).outcome, Outcome::Succeeded);
+    assert!(Path::new(&marker).exists());
+}
+
+#[test]
+fn an_archive_larger_than_the_device_allows_is_not_unpacked() {
+    let world = World::start(PROGRAM);
+    let (device, marker) = (world.device("pc"), world.path("marker"));
+    device.configure(&world, "max_unpacked_bytes = 1048576\n");
+    package(&world, &marker, &[]);
+    world.assign("tool@1", &device);
+    device.run();
+    expect(&world, &device, "ERR_UNSAFE_ARCHIVE", "1048576 bytes");
+    assert!(!Path::new(&marker).exists(), "it ran");
+}

@@ -1,0 +1,46 @@
+//! Archives for the stories, honest and hostile.
+
+use std::io::{Cursor, Write as _};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{EntryType, Header};
+use zip::CompressionMethod;
+use zip::write::SimpleFileOptions;
+
+/// Packs programs as `.tar.gz`. Names are written as they are given, so they may climb.
+pub fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    for (name, content) in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        let padding = content.len().next_multiple_of(512) - content.len();
+        for part in [header.as_bytes(), *content, &[0; 512][..padding]] {
+            encoder.write_all(part).expect("memory takes it");
+        }
+    }
+    encoder.write_all(&[0; 1024]).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+/// Packs files as `.zip`.
+pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    for (name, content) in entries {
+        writer.start_file(*name, options).expect("memory takes it");
+        writer.write_all(content).expect("memory takes it");
+    }
+    writer.finish().expect("memory takes it").into_inner()
+}
+
+/// Returns bytes that cannot be compressed, the same for the same seed.
+pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut noise = vec![0; bytes];
+    fastrand::Rng::with_seed(seed).fill(&mut noise);
+    noise
+}

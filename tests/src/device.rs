@@ -1,0 +1,151 @@
+//! A device: the program under test as an agent, with a configuration and a state of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::PathBuf;
+use std::process::{ChildStdout, Command, Stdio};
+
+use packcast::keys::read_public;
+use packcast_agent::event::Event;
+use packcast_protocol::PackageId;
+use serde_json::Value;
+
+use crate::process::{Process, Ran};
+use crate::world::World;
+
+/// How many fragments a device fetches at a time.
+pub const PARALLEL_DOWNLOADS: usize = 4;
+
+/// An agent that trusts one world.
+#[derive(Debug)]
+pub struct Device {
+    id: String,
+    folder: PathBuf,
+    /// Its environment is the world's.
+    environment: PathBuf,
+    program: PathBuf,
+}
+
+/// An agent at work, killed when it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Device {
+    pub(crate) fn enrol(world: &World, name: &str) -> Self {
+        let folder = world.place().join(name);
+        fs::create_dir(&folder).expect("each device has a name of its own");
+        let mut device = Self {
+            id: String::new(),
+            folder,
+            environment: world.place().to_owned(),
+            program: world.command(&[]).get_program().into(),
+        };
+        device.configure(world, "");
+        device.run();
+        let ran = Ran::of(&mut device.command(&["id"])).expect_code(0);
+        let id: Value = serde_json::from_str(&ran.stdout).expect("the id comes as JSON");
+        id["device"]
+            .as_str()
+            .expect("and is text")
+            .clone_into(&mut device.id);
+        device
+    }
+
+    /// Writes the configuration anew, with some lines more.
+    pub fn configure(&self, world: &World, lines: &str) {
+        let state = world.state();
+        let key = read_public(&world.local_dir().join("packcast.key"));
+        let key = key.expect("packcast local has a key");
+        let config = format!(
+            "server = \"https://{}\"\nstate_dir = {:?}\nenrolment_token_file = {:?}\n\
+             trusted_keys = [\"{key}\"]\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
+            state.edge,
+            self.folder.join("state"),
+            state.enrolment_token_file,
+            state.ca_file,
+        );
+        fs::write(self.config(), config).expect("the device's folder is writable");
+    }
+
+    /// Returns the device's id as commands take it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Checks in once and does what is to be done.
+    pub fn run(&self) -> Vec<Event> {
+        let ran = Ran::of(&mut self.once()).expect_code(0);
+        ran.stdout.lines().map(event).collect()
+    }
+
+    /// Checks in once, and returns how many packages it is told to deploy; it tries to.
+    pub fn told(&self) -> usize {
+        let told = |event: &Event| match event {
+            Event::CheckedIn { tasks, .. } => Some(*tasks),
+            _ => None,
+        };
+        let told: Vec<usize> = self.run().iter().filter_map(told).collect();
+        assert_eq!(told.len(), 1, "it checks in once");
+        told[0]
+    }
+
+    /// Starts what [`Device::run`] does.
+    pub fn start(&self) -> Running {
+        let mut process = Process::start(self.once().stdout(Stdio::piped()));
+        let stdout = process.child().stdout.take().expect("it is piped");
+        Running {
+            process,
+            lines: BufReader::new(stdout).lines(),
+        }
+    }
+
+    /// Returns the numbers of a package's fragments that are on disk, complete and verified.
+    pub fn fragments(&self, package: PackageId) -> BTreeSet<u32> {
+        let folder = self
+            .folder
+            .join(format!("state/packages/{package}/fragments"));
+        let entries = fs::read_dir(folder).expect("the package is being fetched");
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("agent.toml")
+    }
+
+    fn once(&self) -> Command {
+        self.command(&["run", "--once"])
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = crate::world::clean(&self.program, &self.environment);
+        command
+            .args(["agent", "--format", "json", "--config"])
+            .arg(self.config())
+            .args(arguments);
+        command
+    }
+}
+
+impl Running {
+    /// Waits for the next thing that happens.
+    pub fn next_event(&mut self) -> Event {
+        let line = self.lines.next().expect("the agent is at work");
+        event(&line.expect("its output can be read"))
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+}
+
+fn event(line: impl AsRef<str>) -> Event {
+    let line = line.as_ref();
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}

@@ -1,0 +1,227 @@
+//! The real program in a place of its own: `packcast local`, its operator and its devices.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use packcast_local::LocalState;
+use packcast_protocol::PackageId;
+use packcast_rollout::{FinishedTask, OpenTask, PackageRecord};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::device::Device;
+use crate::process::{Process, Ran, eventually, text};
+
+/// A running system that shares nothing with the machine it runs on.
+#[derive(Debug)]
+pub struct World {
+    /// Dropped first, so that nothing writes to the place while it is removed.
+    _local: Process,
+    state: LocalState,
+    program: PathBuf,
+    place: tempfile::TempDir,
+}
+
+/// What `publish` tells a script.
+#[derive(Debug, Deserialize)]
+pub struct Publication {
+    pub package: PackageRecord,
+    pub resumed: bool,
+    pub kept: Kept,
+}
+
+/// What did not have to be uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Kept {
+    pub fragments: u32,
+    pub bytes: u64,
+}
+
+/// What `device` tells a script of a device's packages.
+#[derive(Debug, Deserialize)]
+pub struct Standing {
+    pub open: Vec<OpenTask>,
+    pub finished: Vec<FinishedTask>,
+}
+
+/// What `status` tells a script of a package.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Progress {
+    pub state: String,
+    pub assigned: u64,
+    pub waiting: u64,
+    pub announced: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+}
+
+/// A line of the edge's log.
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub user_agent: Option<String>,
+}
+
+impl World {
+    /// Starts `packcast local` and waits until it runs. `program` is the program under test.
+    pub fn start(program: &str) -> Self {
+        let place = tempfile::tempdir().expect("a temporary folder can be made");
+        let program = PathBuf::from(program);
+        fs::create_dir(place.path().join("tmp")).expect("a new folder is writable");
+        let log = fs::File::create(place.path().join("local.log")).expect("and takes a file");
+        let mut local = Process::start(
+            clean(&program, place.path())
+                .arg("local")
+                .stdout(Stdio::null())
+                .stderr(log),
+        );
+        let state_dir = local_dir(place.path());
+        let state = eventually("packcast local runs", || {
+            assert_eq!(local.ended(), None, "packcast local stopped");
+            LocalState::load(&state_dir).ok()
+        });
+        Self {
+            _local: local,
+            state,
+            program,
+            place,
+        }
+    }
+
+    pub fn state(&self) -> &LocalState {
+        &self.state
+    }
+
+    /// Returns the folder that everything of this world is in.
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Returns the folder that `packcast local` keeps everything in.
+    pub fn local_dir(&self) -> PathBuf {
+        local_dir(self.place())
+    }
+
+    /// Writes a file into the place and returns its path.
+    pub fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.place().join(name);
+        fs::write(&path, content).expect("the test's folder is writable");
+        text(&path).to_owned()
+    }
+
+    /// Returns the path of something that is not there yet.
+    pub fn path(&self, name: &str) -> String {
+        text(&self.place().join(name)).to_owned()
+    }
+
+    /// Returns the program under test, without this machine's environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = clean(&self.program, self.place());
+        command.args(arguments);
+        command
+    }
+
+    /// Runs a command that has to succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.command(arguments)).expect_code(0)
+    }
+
+    /// Runs a command that has to succeed, and reads the JSON that it prints.
+    pub fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
+        let ran = self.ok(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:#?}"))
+    }
+
+    /// Runs a command that has to be refused with this exit code, and returns why.
+    pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let ran = Ran::of(&mut self.command(arguments)).expect_code(code);
+        assert_eq!(ran.stdout, "", "a refused command has no result");
+        ran.stderr
+    }
+
+    /// Publishes a package `name@1`, without activating it.
+    pub fn publish(&self, name: &str, arguments: &[&str]) -> Publication {
+        let named = ["publish", "--name", name, "--version", "1"];
+        self.json(&[&named, arguments].concat())
+    }
+
+    /// Publishes and activates a package `name@1` that runs a shell command.
+    pub fn execute(&self, name: &str, command: &str) -> PackageId {
+        let action = ["--action", "execute", "--command", command, "--activate"];
+        self.publish(name, &action).package.id
+    }
+
+    /// Returns a device that has checked in once.
+    pub fn device(&self, name: &str) -> Device {
+        Device::enrol(self, name)
+    }
+
+    /// Assigns a package to a device that does not have it.
+    pub fn assign(&self, package: &str, device: &Device) {
+        let ran = self.ok(&["assign", package, "--device", device.id()]);
+        assert!(ran.stdout.contains("assigned"), "{ran:#?}");
+    }
+
+    pub fn packages(&self) -> Vec<PackageRecord> {
+        self.json(&["list"])
+    }
+
+    /// Returns the only package's progress, or that of the one named.
+    pub fn progress(&self, package: &str) -> Progress {
+        let mut all: Vec<Progress> = self.json(&["status", package]);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    pub fn standing(&self, device: &Device) -> Standing {
+        self.json(&["device", device.id()])
+    }
+
+    /// Returns the latest result of the only package that a device has finished.
+    pub fn result(&self, device: &Device) -> FinishedTask {
+        let mut finished = self.standing(device).finished;
+        assert_eq!(finished.len(), 1, "{finished:#?}");
+        finished.remove(0)
+    }
+
+    /// Returns what the publisher has stored, below the objects folder.
+    pub fn object(&self, package: &PackageRecord, name: &str) -> PathBuf {
+        self.package_folder(package).join(name)
+    }
+
+    /// Returns the folder of a package's fragments, manifest and signature.
+    pub fn package_folder(&self, package: &PackageRecord) -> PathBuf {
+        let folder = self.state.objects_dir.join(package.folder.to_string());
+        folder.join(package.id.to_string())
+    }
+
+    /// Returns every request that the edge has answered, or is answering.
+    pub fn requests(&self) -> Vec<Request> {
+        let log = fs::read_to_string(&self.state.edge_log).expect("the edge has a log");
+        log.lines()
+            .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))
+            .collect()
+    }
+}
+
+fn local_dir(place: &Path) -> PathBuf {
+    place.join("state/packcast/local")
+}
+
+/// Returns a command that knows this place and nothing else.
+pub(crate) fn clean(program: &Path, place: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", place)
+        .env("XDG_CONFIG_HOME", place.join("config"))
+        .env("XDG_STATE_HOME", place.join("state"))
+        .env("XDG_DATA_HOME", place.join("data"))
+        .env("XDG_CACHE_HOME", place.join("cache"))
+        .env("TMPDIR", place.join("tmp"))
+        .current_dir(place);
+    command
+}
