@@ -11,11 +11,12 @@ use packcast_protocol::ocs::reply::{
 };
 use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
+use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, ResultCode, UnixTime};
 use packcast_rollout::pace::{CYCLE_PAUSE_S, FRAGMENT_PAUSE_S, period_length};
 use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
+use packcast_store::records::Recorded;
 
 use crate::tasks::{Telling, tell};
 use crate::{CheckIn, answer, result};
@@ -223,23 +224,36 @@ async fn finish_what_is_installed(
     history: &[PackageId],
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    for task in tasks
-        .iter()
-        .filter(|task| !task.force && history.contains(&task.package))
-    {
-        let finished = FinishedTask {
-            package: task.package,
-            attempt: task.attempt,
-            code: NamedCode::AlreadyInHistory.into(),
-            outcome: packcast_protocol::Outcome::Succeeded,
-            detail: None,
-            output_tail: None,
-            finished_at: now,
-        };
-        function
-            .records
-            .record_result(device, task, &finished)
-            .await?;
+    let mut tasks = tasks.to_vec();
+    for _ in 0..result::TRIES {
+        let mut is_settled = true;
+        for task in tasks.iter().filter(|task| is_installed(task, history)) {
+            let found = found_installed(task, now);
+            let recorded = function.records.record_result(device, task, &found).await?;
+            is_settled &= recorded == Recorded::Written;
+        }
+        if is_settled {
+            return Ok(());
+        }
+        tasks = function.records.standing(device).await?.tasks;
     }
-    Ok(())
+    Err(RecordsError::Conflict {
+        table: function.records.table().to_owned(),
+    })
+}
+
+fn is_installed(task: &OpenTask, history: &[PackageId]) -> bool {
+    !task.force && history.contains(&task.package)
+}
+
+fn found_installed(task: &OpenTask, now: UnixTime) -> FinishedTask {
+    FinishedTask {
+        package: task.package,
+        attempt: task.attempt,
+        code: NamedCode::AlreadyInHistory.into(),
+        outcome: Outcome::Succeeded,
+        detail: None,
+        output_tail: None,
+        finished_at: now,
+    }
 }

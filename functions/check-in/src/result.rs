@@ -22,7 +22,7 @@ pub(crate) struct Reported {
 }
 
 /// How often a report is decided anew when the records changed under it.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 
 /// Folds a result into the records. Whatever it changes, the device is told that it arrived.
 pub(crate) async fn record(

@@ -36,7 +36,10 @@ impl Records {
         self.all(&Range::finished(device)).await
     }
 
-    /// Ends an announced or withdrawn task with its result, and counts it once.
+    /// Ends a task with its result, and counts it once.
+    ///
+    /// A task that was passed as held must still be held: this is how one ends whose package
+    /// the device has already. One that its device was told of may be withdrawn by now.
     pub async fn record_result(
         &self,
         device: &DeviceId,
@@ -44,6 +47,11 @@ impl Records {
         result: &FinishedTask,
     ) -> Result<Recorded, RecordsError> {
         let attempt = item::number(&task.attempt);
+        let ended = (item::outcome(result.outcome), 1);
+        let counts: &[_] = match task.state {
+            TaskState::Held => &[ended],
+            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => &[(ANNOUNCED, -1), ended],
+        };
         let writes = vec![
             self.ending(device, task),
             write::put(
@@ -52,11 +60,7 @@ impl Records {
                 "attribute_not_exists(pk) OR #attempt < :attempt",
                 &Terms::default().name(ATTEMPT).value("attempt", attempt),
             ),
-            self.counting(
-                device,
-                task.package,
-                &[(ANNOUNCED, -1), (item::outcome(result.outcome), 1)],
-            ),
+            self.counting(device, task.package, counts),
         ];
         if self.commit(writes).await? == Commit::Done {
             return Ok(Recorded::Written);
@@ -70,8 +74,14 @@ impl Records {
         })
     }
 
-    /// The removal of a task that its device was told of.
+    /// The removal of a task, told or not told as it was.
     fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
+        let condition = match task.state {
+            TaskState::Held => "#attempt = :attempt AND #state.#state = :held",
+            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => {
+                "#attempt = :attempt AND #state.#state <> :held"
+            }
+        };
         let held = item::task_state(TaskState::Held);
         let terms = Terms::default()
             .name(ATTEMPT)
@@ -81,7 +91,7 @@ impl Records {
         write::delete(
             self.table(),
             &Key::task(device, task.priority, task.package),
-            "#attempt = :attempt AND #state.#state <> :held",
+            condition,
             &terms,
         )
     }

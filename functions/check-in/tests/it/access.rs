@@ -1,0 +1,71 @@
+//! The path token: who has none costs nothing.
+
+use http::{Method, Request};
+use packcast_check_in::Settings;
+use packcast_tests::table::NOW;
+
+use crate::world::{
+    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request, zlib,
+};
+
+#[tokio::test]
+async fn without_a_token_there_is_nothing_and_the_table_is_not_asked() {
+    let world = World::start().await;
+    for path in [
+        "/".to_owned(),
+        "/ocsinventory".to_owned(),
+        "/ocsinventory/".to_owned(),
+        "/ocsinventory/path-token-one-2".to_owned(),
+        format!("/ocsinventory/{ENROLMENT_TOKEN}"),
+        format!("/ocsinventory/{PATH_TOKEN}/"),
+        format!("/ocsinventory/{PATH_TOKEN}%20"),
+        format!("/ocsinventory?token={PATH_TOKEN}"),
+        format!("/{}", "x".repeat(4000)),
+    ] {
+        let request = Request::post(&path).body(zlib(&prolog(1)).into()).unwrap();
+        let reply = world.send(request, NOW).await;
+        assert_eq!(reply.status.as_u16(), 404, "{path}");
+        assert_eq!(world.operations(), [""; 0], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_of_several_tokens_is_let_in() {
+    let world = World::start().await;
+    for token in [PATH_TOKEN, OLD_PATH_TOKEN] {
+        let request = stock_request(token).body(zlib(&prolog(1)).into()).unwrap();
+        let reply = world.send(request, NOW).await;
+        assert_eq!(reply.status.as_u16(), 200, "{token}");
+        assert!(reply.inflated().contains("<NAME>DOWNLOAD</NAME>"));
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_tokens_has_no_stock_agents() {
+    let closed = Settings {
+        path_tokens: Vec::new(),
+        ..settings()
+    };
+    let world = World::start_with(closed).await;
+    assert_eq!(world.post(zlib(&prolog(1))).await.status.as_u16(), 404);
+    assert_eq!(world.operations(), [""; 0]);
+}
+
+#[tokio::test]
+async fn only_posts_are_answered_and_the_label_does_not_exist() {
+    let world = World::start().await;
+    let paths = [
+        format!("/ocsinventory/{PATH_TOKEN}/deploy/label"),
+        format!("/ocsinventory/{PATH_TOKEN}"),
+        "/v1/check-in".to_owned(),
+        "/deploy/label".to_owned(),
+    ];
+    for path in paths {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+            let request = Request::builder().method(&method).uri(&path);
+            let reply = world.send(request.body("".into()).unwrap(), NOW).await;
+            assert_eq!(reply.status.as_u16(), 404, "{method} {path}");
+        }
+    }
+    assert_eq!(world.operations(), [""; 0]);
+}

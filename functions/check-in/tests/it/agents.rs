@@ -1,0 +1,308 @@
+//! Our own agents: who they are, and what they are told.
+
+use bytes::Bytes;
+use http::Request;
+use packcast_protocol::DeviceId;
+use packcast_protocol::UnixTime;
+use packcast_protocol::api::{
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, REPORT_PATH, Report,
+    Secret, Text,
+};
+use packcast_protocol::http_signature::DeviceKey;
+use packcast_tests::table::NOW;
+use serde::Serialize;
+
+use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};
+
+/// One of our agents, with its key.
+pub(crate) struct Agent {
+    pub(crate) key: DeviceKey,
+    pub(crate) pass: Option<Secret>,
+}
+
+impl Agent {
+    pub(crate) fn new(number: u8) -> Self {
+        let key = DeviceKey::from_seed(&[number; 32]).expect("any bytes are a seed");
+        Self { key, pass: None }
+    }
+
+    /// Makes one that is known and has its pass.
+    pub(crate) async fn enrolled(world: &World, number: u8) -> Self {
+        let mut agent = Self::new(number);
+        let reply = agent.post(world, CHECK_IN_PATH, &agent.enrolling()).await;
+        agent.pass = told(&reply).pass;
+        assert!(agent.pass.is_some(), "enrolment gives a pass");
+        agent
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        DeviceId::Agent(self.key.id())
+    }
+
+    pub(crate) fn asking(&self) -> CheckInRequest {
+        CheckInRequest {
+            enrolment: None,
+            pass: self.pass.clone(),
+            facts: Facts {
+                host_name: Text::tail("web01"),
+                os: Text::tail("linux"),
+                arch: Text::tail("x86_64"),
+                agent: Text::tail("packcast-agent/0.1.0"),
+            },
+            results: Vec::new(),
+        }
+    }
+
+    fn enrolling(&self) -> CheckInRequest {
+        CheckInRequest {
+            enrolment: ENROLMENT_TOKEN.parse().ok(),
+            ..self.asking()
+        }
+    }
+
+    pub(crate) async fn post(&self, world: &World, path: &str, body: &impl Serialize) -> Reply {
+        let body = serde_json::to_vec(body).expect("a request is JSON");
+        world.send(self.signed(path, body, NOW), NOW).await
+    }
+
+    /// Checks in with nothing to say.
+    pub(crate) async fn check_in(&self, world: &World) -> CheckInReply {
+        told(&self.post(world, CHECK_IN_PATH, &self.asking()).await)
+    }
+
+    /// Checks in with results.
+    pub(crate) async fn check_in_with(&self, world: &World, results: Vec<Report>) -> CheckInReply {
+        let asking = CheckInRequest {
+            results,
+            ..self.asking()
+        };
+        told(&self.post(world, CHECK_IN_PATH, &asking).await)
+    }
+
+    fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
+        let mut request = Request::post(path);
+        for (name, value) in self.key.sign("POST", path, &body, at) {
+            request = request.header(name, value);
+        }
+        request.body(body.into()).expect("a request")
+    }
+}
+
+/// Reads what a check-in was answered.
+pub(crate) fn told(reply: &Reply) -> CheckInReply {
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+    assert_eq!(reply.content_type, "application/json");
+    serde_json::from_slice(&reply.body).expect("a reply to a check-in")
+}
+
+/// Reads a refusal, which must not have asked the table anything.
+pub(crate) fn refused(world: &World, reply: &Reply, status: u16) -> Problem {
+    assert_eq!(reply.status.as_u16(), status, "{}", reply.text());
+    assert_eq!(reply.content_type, "application/problem+json");
+    assert_eq!(world.operations(), [""; 0]);
+    serde_json::from_slice(&reply.body).expect("a problem")
+}
+
+#[tokio::test]
+async fn enrolment_gives_a_pass_that_works_from_then_on() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let reply = agent.check_in(&world).await;
+    assert_eq!(reply.pass, None);
+    assert_eq!(reply.next_check_in_s, 900);
+    let standing = world.table.records.standing(&agent.device()).await.unwrap();
+    let record = standing.device.unwrap();
+    assert_eq!(record.host_name, "web01");
+    assert_eq!(record.os, "linux x86_64");
+    assert_eq!(record.agent, "packcast-agent/0.1.0");
+}
+
+#[tokio::test]
+async fn without_token_or_pass_nobody_is_let_in() {
+    let world = World::start().await;
+    let agent = Agent::new(1);
+    let wrong = CheckInRequest {
+        enrolment: "enrolment-token-2".parse().ok(),
+        ..agent.asking()
+    };
+    let path_token = CheckInRequest {
+        enrolment: PATH_TOKEN.parse().ok(),
+        ..agent.asking()
+    };
+    for request in [agent.asking(), wrong, path_token] {
+        let reply = agent.post(&world, CHECK_IN_PATH, &request).await;
+        let problem = refused(&world, &reply, 403);
+        assert_eq!(problem.kind, ProblemKind::NotEnrolled);
+    }
+}
+
+#[tokio::test]
+async fn a_pass_is_its_agents_only() {
+    let world = World::start().await;
+    let first = Agent::enrolled(&world, 1).await;
+    let thief = Agent {
+        pass: first.pass.clone(),
+        ..Agent::new(2)
+    };
+    world.operations();
+    let reply = thief.post(&world, CHECK_IN_PATH, &thief.asking()).await;
+    let problem = refused(&world, &reply, 403);
+    assert_eq!(problem.kind, ProblemKind::NotEnrolled);
+}
+
+#[tokio::test]
+async fn a_signature_must_cover_path_and_body() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    let signed = |path: &str| agent.signed(path, body.clone(), NOW).into_parts();
+
+    let (mut elsewhere, _) = signed(REPORT_PATH);
+    elsewhere.uri = CHECK_IN_PATH.parse().unwrap();
+    let (mut unsigned, _) = signed(CHECK_IN_PATH);
+    unsigned.headers.remove("signature");
+    let (mut garbled, _) = signed(CHECK_IN_PATH);
+    garbled
+        .headers
+        .insert("signature-input", "packcast=(".parse().unwrap());
+    let (mut undigested, _) = signed(CHECK_IN_PATH);
+    undigested.headers.remove("content-digest");
+    let (whole, _) = signed(CHECK_IN_PATH);
+    let mut longer = body.clone();
+    longer.push(b' ');
+    world.operations();
+    for (parts, body) in [
+        (elsewhere, body.clone()),
+        (unsigned, body.clone()),
+        (garbled, body.clone()),
+        (undigested, body.clone()),
+        (whole, longer),
+    ] {
+        let request = Request::from_parts(parts, body.into());
+        let reply = world.send(request, NOW).await;
+        let problem = refused(&world, &reply, 401);
+        assert_eq!(problem.kind, ProblemKind::BadSignature, "{problem:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_the_time() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    world.operations();
+    for at in [NOW.plus(301), UnixTime(NOW.0 - 301), UnixTime(0)] {
+        let request = agent.signed(CHECK_IN_PATH, body.clone(), at);
+        let problem = refused(&world, &world.send(request, NOW).await, 401);
+        assert_eq!((problem.kind, problem.now), (ProblemKind::ClockSkew, NOW));
+    }
+}
+
+#[tokio::test]
+async fn requests_are_bounded() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    world.operations();
+    let large = agent.signed(CHECK_IN_PATH, vec![b' '; (512 << 10) + 1], NOW);
+    let problem = refused(&world, &world.send(large, NOW).await, 413);
+    assert_eq!(problem.kind, ProblemKind::TooLarge);
+
+    let nested = "[".repeat(512 << 10).into_bytes();
+    for body in [b"".to_vec(), b"{}".to_vec(), b"\xFF".to_vec(), nested] {
+        let request = agent.signed(CHECK_IN_PATH, body, NOW);
+        let problem = refused(&world, &world.send(request, NOW).await, 400);
+        assert_eq!(problem.kind, ProblemKind::BadRequest);
+        assert!(problem.detail.len() < 500, "{}", problem.detail);
+    }
+}
+
+#[tokio::test]
+async fn fields_to_come_are_passed_over() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    asking["to_come"] = serde_json::json!({ "a": [1] });
+    told(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+}
+
+#[tokio::test]
+async fn tasks_are_told_in_the_order_of_priority() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let mut ids = Vec::new();
+    for priority in [10, 0, 5] {
+        let package = world.table.package(&format!("p{priority}"), priority).await;
+        world.assign(&agent.device(), &package, false).await;
+        ids.push(package.id);
+    }
+    for _ in 0..2 {
+        let tasks = agent.check_in(&world).await.tasks;
+        let told: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        assert_eq!(told, [ids[1], ids[2], ids[0]]);
+        let first = &tasks[0];
+        assert_eq!(
+            (first.attempt, first.priority.get(), first.force),
+            (1, 0, false)
+        );
+        let locations: Vec<_> = first.locations.iter().map(ToString::to_string).collect();
+        assert_eq!(locations, ["cdn.example.net/d/segment"]);
+        let package = world.table.records.package(first.id).await.unwrap();
+        let published = *package.unwrap().published().unwrap();
+        assert_eq!(first.manifest_sha256, published.manifest);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_active_is_not_told() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&agent.device(), &package, false).await;
+    world.table.records.deactivate(package.id).await.unwrap();
+    let reply = agent.check_in(&world).await;
+    assert_eq!((reply.tasks, reply.cancel), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_stock_request_cannot_speak_for_a_key() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&agent.device(), &package, false).await;
+    agent.check_in(&world).await;
+    let id = agent.device();
+    for name in [id.to_string(), id.to_string().replace("key:", "")] {
+        let body = format!(
+            "<REQUEST DEVICEID=\"{name}\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
+            package.id
+        );
+        assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 400, "{name}");
+    }
+    // Its name with a date at the end is a device of its own.
+    let body = format!(
+        "<REQUEST DEVICEID=\"{id}-2026-03-04-05-06-07\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
+        package.id
+    );
+    assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 200);
+    assert_eq!(world.tasks(&agent.device()).await.len(), 1);
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_key_cannot_speak_for_a_stock_agent() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&prolog(1)).await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    asking["device"] = device.to_string().into();
+    asking["results"] = serde_json::json!([
+        { "id": package.id, "attempt": 1, "code": "SUCCESS", "finished": NOW }
+    ]);
+    let reply = told(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+    assert_eq!(reply.tasks, []);
+    assert_eq!(world.tasks(&device).await.len(), 1);
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+}

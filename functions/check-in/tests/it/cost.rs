@@ -1,0 +1,59 @@
+//! What a check-in costs when there is nothing to do.
+
+use packcast_tests::table::{Table, result};
+
+use crate::agents::Agent;
+use crate::world::{World, prolog};
+
+#[tokio::test]
+async fn an_idle_stock_agent_costs_one_query() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    finish_some(&world.table, &device, 5).await;
+    world.table.faults.take_operations();
+    for _ in 0..2 {
+        world.ocs(&prolog(1)).await;
+        let (operations, units) = world.table.faults.take_operations();
+        assert_eq!(operations, ["Query"]);
+        assert!(units <= 1.0, "{units} units");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_agent_of_ours_costs_one_query() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    finish_some(&world.table, &agent.device(), 5).await;
+    world.table.faults.take_operations();
+    for _ in 0..2 {
+        agent.check_in(&world).await;
+        let (operations, units) = world.table.faults.take_operations();
+        assert_eq!(operations, ["Query"]);
+        assert!(units <= 1.0, "{units} units");
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_before_is_told_again_without_a_write() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&prolog(1)).await;
+    world.operations();
+    world.ocs(&prolog(1)).await;
+    assert_eq!(world.operations(), ["Query"]);
+}
+
+async fn finish_some(table: &Table, device: &packcast_protocol::DeviceId, number: u32) {
+    for n in 0..number {
+        let package = table.package(&format!("old{n}"), 5).await;
+        let records = &table.records;
+        let assigned = records.assign(device, &package, false, package.created_at);
+        assigned.await.expect("a package can be assigned");
+        let task = table.task(device, package.id).await.expect("a task");
+        let result = result(&task, "SUCCESS");
+        let recorded = records.record_result(device, &task, &result).await;
+        recorded.expect("a result can be recorded");
+    }
+}

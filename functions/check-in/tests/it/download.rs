@@ -1,0 +1,137 @@
+//! DOWNLOAD: what becomes of a stock agent's report.
+
+use packcast_protocol::{DeviceId, Outcome, PackageId};
+use packcast_rollout::PackageRecord;
+
+use crate::world::{World, announced, device, download, prolog};
+
+/// A device that was told of a package.
+async fn told(world: &World, package: &PackageRecord) -> DeviceId {
+    let device = world.settled_device(1).await;
+    world.assign(&device, package, false).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    device
+}
+
+async fn outcome(world: &World, device: &DeviceId, package: PackageId) -> Option<Outcome> {
+    let finished = world.table.records.finished(device, package).await;
+    Some(finished.expect("a result can be read")?.outcome)
+}
+
+#[tokio::test]
+async fn a_report_is_answered_with_nothing_and_ends_the_task() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let device = told(&world, &package).await;
+    assert_eq!(
+        world.ocs(&download(1, package.id, "SUCCESS_0")).await,
+        String::new()
+    );
+    assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS_0");
+    assert_eq!(world.tasks(&device).await, []);
+    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+}
+
+#[tokio::test]
+async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise() {
+    for (codes, expected) in [
+        (&[0][..], Outcome::Failed),
+        (&[0, 3][..], Outcome::Succeeded),
+    ] {
+        let world = World::start().await;
+        let package = world.package_with_codes("vlc", codes).await;
+        let device = told(&world, &package).await;
+        world.ocs(&download(1, package.id, "SUCCESS_3")).await;
+        assert_eq!(
+            outcome(&world, &device, package.id).await,
+            Some(expected),
+            "{codes:?}"
+        );
+        let counts = match expected {
+            Outcome::Succeeded => [0, 1, 0],
+            Outcome::Failed => [0, 0, 1],
+        };
+        assert_eq!(world.counts(package.id).await, counts);
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_report_changes_nothing() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let device = told(&world, &package).await;
+    world.ocs(&download(1, package.id, "SUCCESS_3")).await;
+    for repeat in ["SUCCESS_", "SUCCESS_3", "SUCCESS_0", "ERR_TIMEOUT"] {
+        let reply = world.ocs(&download(1, package.id, repeat)).await;
+        assert_eq!(reply, "", "{repeat}");
+        assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS_3");
+        assert_eq!(world.counts(package.id).await, [0, 0, 1], "{repeat}");
+    }
+}
+
+#[tokio::test]
+async fn the_repeat_of_a_success_whose_report_was_lost_is_one() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let device = told(&world, &package).await;
+    world.ocs(&download(1, package.id, "SUCCESS_")).await;
+    assert_eq!(
+        outcome(&world, &device, package.id).await,
+        Some(Outcome::Succeeded)
+    );
+}
+
+#[tokio::test]
+async fn a_windows_report_of_mixed_form_is_understood() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let device = told(&world, &package).await;
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" ?><REQUEST ID=\"{}\" ERR=\"EXIT_CODE_1603\"><DEVICEID>pc1-2026-03-04-05-06-07</DEVICEID><CONTENT/><QUERY>DOWNLOAD</QUERY></REQUEST>",
+        package.id
+    );
+    world.ocs(&body).await;
+    assert_eq!(
+        world.code(&device, package.id).await.unwrap(),
+        "EXIT_CODE_1603"
+    );
+}
+
+/// What changes the table begins with one of these.
+fn writes(operations: &[String]) -> Vec<&String> {
+    let is_write = |name: &&String| !["Query", "GetItem", "BatchGetItem"].contains(&name.as_str());
+    operations.iter().filter(is_write).collect()
+}
+
+#[tokio::test]
+async fn reports_on_what_is_unknown_are_acknowledged_and_write_nothing() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let known = told(&world, &package).await;
+    world.operations();
+    for report in [
+        download(1, "1700000000", "SUCCESS"),
+        download(1, "7", "SUCCESS"),
+        download(1, "../etc", "SUCCESS"),
+        download(99, package.id, "SUCCESS"),
+    ] {
+        assert_eq!(world.ocs(&report).await, "", "{report}");
+        let operations = world.operations();
+        assert_eq!(writes(&operations), [""; 0], "{report}");
+    }
+    assert_eq!(world.tasks(&known).await.len(), 1);
+    let stranger = world.table.records.standing(&device(99)).await.unwrap();
+    assert!(stranger.device.is_none());
+}
+
+#[tokio::test]
+async fn a_task_that_was_not_told_takes_no_report() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(world.code(&device, package.id).await, None);
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+}

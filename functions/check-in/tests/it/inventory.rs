@@ -1,0 +1,110 @@
+//! INVENTORY: what a stock agent has already.
+
+use packcast_tests::table::NOW;
+
+use crate::world::{World, announced, attribute, download, inventory, packs, prolog};
+
+const REPLY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REPLY>\n  <RESPONSE>NO_ACCOUNT_UPDATE</RESPONSE>\n</REPLY>\n";
+const IN_HISTORY: &str = "SUCCESS_ALREADY_IN_HISTORY";
+
+#[tokio::test]
+async fn an_inventory_is_answered_and_described_by_its_words() {
+    let world = World::start().await;
+    assert_eq!(world.ocs(&inventory(1, &[])).await, REPLY);
+    let device = crate::world::device(1);
+    let standing = world.table.records.standing(&device).await.unwrap();
+    let record = standing.device.unwrap();
+    assert_eq!(
+        (record.host_name.as_str(), record.os.as_str()),
+        ("pc1", "Debian GNU/Linux 12")
+    );
+    assert_eq!(record.inventory_received, Some(NOW));
+}
+
+#[tokio::test]
+async fn a_held_task_whose_package_is_in_the_history_ends() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&inventory(1, &[package.id])).await;
+    assert_eq!(world.code(&device, package.id).await.unwrap(), IN_HISTORY);
+    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+}
+
+#[tokio::test]
+async fn an_announced_task_whose_package_is_in_the_history_ends() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let (had, new) = (
+        world.table.package("had", 5).await,
+        world.table.package("new", 5).await,
+    );
+    for package in [&had, &new] {
+        world.assign(&device, package, false).await;
+    }
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [had.id, new.id]);
+    world.ocs(&inventory(1, &[had.id])).await;
+    assert_eq!(world.code(&device, had.id).await.unwrap(), IN_HISTORY);
+    assert_eq!(world.code(&device, new.id).await, None);
+    assert_eq!(world.counts(had.id).await, [0, 1, 0]);
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
+}
+
+/// A failed program is in the history of its device, too.
+#[tokio::test]
+async fn a_next_attempt_is_told_whatever_the_history_says() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&prolog(1)).await;
+    world.ocs(&download(1, package.id, "SUCCESS_3")).await;
+    world.assign(&device, &package, false).await;
+    world.ocs(&inventory(1, &[package.id])).await;
+    let reply = world.ocs(&prolog(1)).await;
+    assert_eq!(announced(&reply), [package.id]);
+    assert_eq!(attribute(packs(&reply)[0], "FORCE"), Some("1"));
+}
+
+#[tokio::test]
+async fn forced_tasks_stay() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, true).await;
+    for _ in 0..2 {
+        world.ocs(&inventory(1, &[package.id])).await;
+        assert_eq!(world.code(&device, package.id).await, None);
+        assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    }
+}
+
+#[tokio::test]
+async fn a_history_is_kept_and_written_when_it_changes() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let ids = ["1700000001", "1700000002"].map(|id| id.parse().unwrap());
+    let mut puts = Vec::new();
+    for history in [&ids[..1], &ids[..1], &ids[..], &ids[..]] {
+        world.ocs(&inventory(1, history)).await;
+        let operations = world.operations();
+        puts.push(operations.iter().filter(|name| *name == "PutItem").count());
+        let kept = world.table.records.history(&device).await.unwrap();
+        assert_eq!(kept, history);
+    }
+    assert_eq!(puts, [1, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn other_requests_need_no_answer() {
+    let world = World::start().await;
+    for query in ["NOTIFY", "SNMP", "SYSTEM", "WHATEVER"] {
+        let body = format!(
+            "<REQUEST><DEVICEID>pc1-2026-03-04-05-06-07</DEVICEID><QUERY>{query}</QUERY></REQUEST>"
+        );
+        assert_eq!(world.ocs(&body).await, "", "{query}");
+        assert_eq!(world.operations(), [""; 0], "{query}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The handler on the embedded engine: requests as devices send them, byte for byte.
+
+mod access;
+mod agents;
+mod cost;
+mod download;
+mod hostile;
+mod inventory;
+mod prolog;
+mod results;
+mod together;
+mod world;

@@ -1,0 +1,212 @@
+//! PROLOG: what a stock agent is told.
+
+use packcast_check_in::Settings;
+use packcast_protocol::UnixTime;
+use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_tests::table::NOW;
+
+use crate::world::{
+    UNIX_AGENT, World, announced, attribute, device, download, inventory, packs, prolog, settings,
+};
+
+const EMPTY_REPLY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<REPLY>
+  <PROLOG_FREQ>1</PROLOG_FREQ>
+  <INVENTORY_ON_STARTUP>1</INVENTORY_ON_STARTUP>
+  <RESPONSE>SEND</RESPONSE>
+  <OPTION>
+    <NAME>DOWNLOAD</NAME>
+    <PARAM TYPE="CONF" ON="1" FRAG_LATENCY="1" CYCLE_LATENCY="1" PERIOD_LATENCY="1" PERIOD_LENGTH="10" TIMEOUT="30" EXECUTION_TIMEOUT="120"/>
+  </OPTION>
+</REPLY>
+"#;
+
+#[tokio::test]
+async fn a_new_device_is_asked_for_its_inventory_and_known_afterwards() {
+    let world = World::start().await;
+    assert_eq!(world.ocs(&prolog(1)).await, EMPTY_REPLY);
+
+    let standing = world.table.records.standing(&device(1)).await.unwrap();
+    let record = standing.device.unwrap();
+    assert_eq!(record.host_name, "pc1");
+    assert_eq!(record.agent, UNIX_AGENT);
+    assert_eq!((record.first_seen, record.last_seen), (NOW, NOW));
+    assert_eq!(world.table.records.devices().await.unwrap(), [record]);
+}
+
+#[tokio::test]
+async fn an_inventory_is_not_asked_for_again_before_its_week_is_over() {
+    let world = World::start().await;
+    let response = |reply: String| {
+        let (_, rest) = reply.split_once("<RESPONSE>").unwrap();
+        rest[..4].to_owned()
+    };
+    assert_eq!(response(world.ocs(&prolog(1)).await), "SEND");
+    assert_eq!(response(world.ocs(&prolog(1)).await), "STOP");
+    world.ocs(&inventory(1, &[])).await;
+    assert_eq!(response(world.ocs(&prolog(1)).await), "STOP");
+    let later = NOW.plus(8 * 24 * 3600);
+    assert_eq!(response(world.ocs_at(&prolog(1), later).await), "SEND");
+}
+
+#[tokio::test]
+async fn packages_are_told_in_the_order_of_priority() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let mut packages = Vec::new();
+    for priority in [10, 5, 0, 5] {
+        let name = format!("package{}", packages.len());
+        let package = world.table.package(&name, priority).await;
+        world.assign(&device, &package, false).await;
+        packages.push(package.id);
+    }
+    let expected = [packages[2], packages[1], packages[3], packages[0]];
+    for _ in 0..2 {
+        assert_eq!(announced(&world.ocs(&prolog(1)).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_package_is_described_with_folder_and_location() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    let reply = world.ocs(&prolog(1)).await;
+    let expected = format!(
+        r#"<PARAM TYPE="PACK" ID="{}" INFO_LOC="cdn.example.net/d/segment/main" PACK_LOC="cdn.example.net/d/segment" CERT_PATH="INSTALL_PATH" CERT_FILE="INSTALL_PATH/cacert.pem" SCHEDULE="" POSTCMD="" FORCE="0"/>"#,
+        package.id
+    );
+    assert_eq!(packs(&reply), [expected]);
+}
+
+#[tokio::test]
+async fn a_forced_task_says_so() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, true).await;
+    let reply = world.ocs(&prolog(1)).await;
+    assert_eq!(attribute(packs(&reply)[0], "FORCE"), Some("1"));
+}
+
+#[tokio::test]
+async fn every_conf_value_is_sent_with_and_without_packages() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 0).await;
+    for _ in 0..2 {
+        let reply = world.ocs(&prolog(1)).await;
+        let conf = reply.lines().find(|line| line.contains("TYPE=\"CONF\""));
+        for name in [
+            "ON",
+            "FRAG_LATENCY",
+            "CYCLE_LATENCY",
+            "PERIOD_LATENCY",
+            "PERIOD_LENGTH",
+            "TIMEOUT",
+            "EXECUTION_TIMEOUT",
+        ] {
+            let value: Option<u32> = attribute(conf.unwrap(), name).and_then(|v| v.parse().ok());
+            assert!(value.is_some_and(|value| value >= 1), "{name} in {reply}");
+        }
+        world
+            .table
+            .records
+            .assign(&device, &package, false, NOW)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_announced_stays_listed_until_its_report() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&device, &package, false).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+
+    world.table.records.deactivate(package.id).await.unwrap();
+    for later in [1, 61, 100_000] {
+        let reply = world.ocs_at(&prolog(1), NOW.plus(later)).await;
+        assert_eq!(announced(&reply), [package.id], "after {later} s");
+    }
+    world.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+}
+
+#[tokio::test]
+async fn a_warm_function_tells_nobody_of_what_was_deactivated() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    for number in [1, 2] {
+        let device = world.settled_device(number).await;
+        world.assign(&device, &package, false).await;
+    }
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    world.table.records.deactivate(package.id).await.unwrap();
+    let reply = world.ocs_at(&prolog(2), NOW.plus(1)).await;
+    assert_eq!(announced(&reply), []);
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn strict_tells_one_priority_after_the_other() {
+    let strict = Settings {
+        strict: true,
+        ..settings()
+    };
+    let world = World::start_with(strict).await;
+    let device = world.settled_device(1).await;
+    let late = world.table.package("late", 10).await;
+    let soon = world.table.package("soon", 1).await;
+    for package in [&late, &soon] {
+        world.assign(&device, package, false).await;
+    }
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [soon.id]);
+    world.ocs(&download(1, soon.id, "ERR_UNZIP")).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [late.id]);
+}
+
+#[tokio::test]
+async fn the_reply_is_coded_as_the_request() {
+    let world = World::start().await;
+    world.settled_device(1).await;
+    for coding in [Coding::Zlib, Coding::Gzip, Coding::Plain] {
+        let body = envelope::seal(coding, prolog(1).as_bytes());
+        let reply = world.post(body).await;
+        let (replied, content) = envelope::open(&reply.body).unwrap();
+        assert_eq!((reply.status.as_u16(), replied), (200, coding));
+        assert_eq!(content, EMPTY_REPLY.replace("SEND", "STOP").as_bytes());
+    }
+}
+
+/// Protocol reference §11.3.
+const UNTERMINATED: &str = "789cb2b1afc8cd51284b2d2acecccfb35532d433505248cd4bce4fc9cc4bb7550a0d71d3b55052b0b7e3b209720d0c750d0eb1e35200021b17d7304f67574f17bb0067435d230323335d03435d03235d03635d03135d03531b7db80a8806677fbf1057bf10057d281f685850a45d4090bf8fbfbb8d3e84c765a30fb705000000ffff";
+
+#[tokio::test]
+async fn a_windows_agent_that_never_ends_its_stream_gets_a_whole_one() {
+    let world = World::start().await;
+    let body = data_encoding::HEXLOWER.decode(UNTERMINATED.as_bytes());
+    let reply = world.post(body.unwrap()).await;
+    assert_eq!(reply.status.as_u16(), 200);
+    assert_eq!(reply.inflated(), EMPTY_REPLY);
+    let id = "ocs:PC1-2026-01-02-03-04-05".parse().unwrap();
+    let standing = world.table.records.standing(&id).await.unwrap();
+    assert!(standing.device.is_some());
+}
+
+#[tokio::test]
+async fn last_contact_moves_once_a_day() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    let mut seen = Vec::new();
+    for hour in [1, 23, 24, 25] {
+        world.ocs_at(&prolog(1), NOW.plus(hour * 3600)).await;
+        let standing = world.table.records.standing(&device).await.unwrap();
+        seen.push(standing.device.unwrap().last_seen);
+    }
+    let day: UnixTime = NOW.plus(24 * 3600);
+    assert_eq!(seen, [NOW, NOW, day, day]);
+}

@@ -1,0 +1,141 @@
+//! Results of our own agents.
+
+use packcast_protocol::PackageId;
+use packcast_protocol::api::{
+    CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply, ReportRequest,
+    Text,
+};
+use packcast_rollout::PackageRecord;
+use packcast_tests::table::NOW;
+
+use crate::agents::{Agent, refused};
+use crate::world::World;
+
+fn report(id: PackageId, attempt: u32, code: &str) -> Report {
+    Report {
+        id,
+        attempt,
+        code: code.parse().expect("a result code"),
+        detail: Some(Text::tail("all went well")),
+        output_tail: Some(Text::tail("bye")),
+        finished: NOW,
+    }
+}
+
+fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
+    let pass = agent.pass.clone().expect("the agent is enrolled");
+    ReportRequest { pass, results }
+}
+
+/// An agent that was told of a package.
+async fn told(world: &World) -> (Agent, PackageRecord) {
+    let agent = Agent::enrolled(world, 1).await;
+    let package = world.table.package("vlc", 5).await;
+    world.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(world).await.tasks.len(), 1);
+    (agent, package)
+}
+
+async fn send(world: &World, agent: &Agent, results: Vec<Report>) -> Vec<PackageId> {
+    let request = reporting(agent, results);
+    let reply = agent.post(world, REPORT_PATH, &request).await;
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
+    let reply: ReportReply = serde_json::from_slice(&reply.body).expect("a reply to a report");
+    reply.accepted
+}
+
+#[tokio::test]
+async fn a_report_that_comes_twice_counts_once() {
+    let world = World::start().await;
+    let (agent, package) = told(&world).await;
+    for code in ["SUCCESS_0", "SUCCESS_0", "ERR_TIMEOUT"] {
+        let accepted = send(&world, &agent, vec![report(package.id, 1, code)]).await;
+        assert_eq!(accepted, [package.id]);
+        assert_eq!(world.counts(package.id).await, [0, 1, 0], "{code}");
+    }
+    let device = agent.device();
+    let finished = world.table.records.finished(&device, package.id);
+    let finished = finished.await.unwrap().unwrap();
+    assert_eq!(finished.code.to_string(), "SUCCESS_0");
+    assert_eq!(finished.detail.as_deref(), Some("all went well"));
+    assert_eq!(finished.output_tail.as_deref(), Some("bye"));
+    assert_eq!(agent.check_in(&world).await.tasks, []);
+}
+
+#[tokio::test]
+async fn a_result_in_the_check_in_is_accepted_before_tasks_are_told() {
+    let world = World::start().await;
+    let (agent, package) = told(&world).await;
+    let reply = agent
+        .check_in_with(&world, vec![report(package.id, 1, "SUCCESS_1")])
+        .await;
+    assert_eq!(reply.accepted, [package.id]);
+    assert_eq!(reply.tasks, []);
+    assert_eq!(world.counts(package.id).await, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_result_of_another_attempt_is_acknowledged_and_changes_nothing() {
+    let world = World::start().await;
+    let (agent, package) = told(&world).await;
+    let late = vec![report(package.id, 2, "SUCCESS_0")];
+    assert_eq!(send(&world, &agent, late).await, [package.id]);
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+
+    let failed = vec![report(package.id, 1, "ERR_UNZIP")];
+    send(&world, &agent, failed).await;
+    world.assign(&agent.device(), &package, false).await;
+    let tasks = agent.check_in(&world).await.tasks;
+    assert_eq!(tasks[0].attempt, 2);
+    let old = vec![report(package.id, 1, "SUCCESS_0")];
+    assert_eq!(send(&world, &agent, old).await, [package.id]);
+    assert_eq!(world.tasks(&agent.device()).await.len(), 1);
+    let new = vec![report(package.id, 2, "SUCCESS_0")];
+    send(&world, &agent, new).await;
+    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_result_on_an_unknown_package_is_acknowledged() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let id = "1700000000".parse().unwrap();
+    let accepted = send(&world, &agent, vec![report(id, 1, "SUCCESS_0")]).await;
+    assert_eq!(accepted, [id]);
+    assert_eq!(world.code(&agent.device(), id).await, None);
+}
+
+#[tokio::test]
+async fn more_than_64_results_at_once_are_refused() {
+    let world = World::start().await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let id = "1700000000".parse().unwrap();
+    world.operations();
+    let many = vec![report(id, 1, "SUCCESS"); 65];
+    let asking = CheckInRequest {
+        results: many.clone(),
+        ..agent.asking()
+    };
+    let by_check_in = agent.post(&world, CHECK_IN_PATH, &asking).await;
+    let problem = refused(&world, &by_check_in, 400);
+    assert_eq!(problem.kind, ProblemKind::BadRequest);
+    let by_report = agent
+        .post(&world, REPORT_PATH, &reporting(&agent, many))
+        .await;
+    refused(&world, &by_report, 400);
+    let most = vec![report(id, 1, "SUCCESS"); 64];
+    assert_eq!(send(&world, &agent, most).await.len(), 64);
+}
+
+#[tokio::test]
+async fn a_report_needs_the_agents_own_pass() {
+    let world = World::start().await;
+    let (agent, package) = told(&world).await;
+    let thief = Agent::new(2);
+    world.operations();
+    let request = reporting(&agent, vec![report(package.id, 1, "SUCCESS_0")]);
+    let reply = thief.post(&world, REPORT_PATH, &request).await;
+    let problem = refused(&world, &reply, 403);
+    assert_eq!(problem.kind, ProblemKind::NotEnrolled);
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+}

@@ -1,0 +1,229 @@
+//! A function with a table of its own, and devices that speak to it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::request::Builder;
+use http::{Request, StatusCode};
+use packcast_check_in::{CheckIn, Settings};
+use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::{OpenTask, PackageRecord};
+use packcast_store::records::{Assigned, Reserved};
+use packcast_tests::table::{NOW, Table, location, published, reservation};
+
+pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
+pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
+pub(crate) const ENROLMENT_TOKEN: &str = "enrolment-token-1";
+pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
+
+pub(crate) struct World {
+    pub(crate) table: Table,
+    pub(crate) function: CheckIn,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: String,
+    pub(crate) body: Bytes,
+}
+
+pub(crate) fn settings() -> Settings {
+    let digest = |token: &str| {
+        let token: packcast_protocol::api::Secret = token.parse().expect("a token");
+        token.digest()
+    };
+    Settings {
+        path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
+        enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
+        pass_key: [9; 32],
+        check_in_interval_s: 900,
+        strict: false,
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(settings()).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
+        let table = Table::start(1).await;
+        let function = CheckIn::new(table.records.clone(), settings);
+        Self { table, function }
+    }
+
+    /// Reserves, publishes and activates a package with exit codes of its own.
+    pub(crate) async fn package_with_codes(&self, name: &str, codes: &[i32]) -> PackageRecord {
+        let mut reservation = reservation(name, 5);
+        reservation.success_codes = codes.iter().copied().collect();
+        let records = &self.table.records;
+        let (Reserved::New(package) | Reserved::Resumed(package)) = records
+            .reserve(&reservation, NOW)
+            .await
+            .expect("a package can be reserved");
+        records
+            .publish(package.id, &published(package.id))
+            .await
+            .expect("a draft can be published");
+        records
+            .activate(package.id, &[location()])
+            .await
+            .expect("a published package can be activated")
+    }
+
+    pub(crate) async fn assign(&self, device: &DeviceId, package: &PackageRecord, force: bool) {
+        let assigned = self
+            .table
+            .records
+            .assign(device, package, force, NOW)
+            .await
+            .expect("a package can be assigned");
+        assert!(matches!(assigned, Assigned::New { .. }), "{assigned:?}");
+    }
+
+    /// Returns the open tasks of a device.
+    pub(crate) async fn tasks(&self, device: &DeviceId) -> Vec<OpenTask> {
+        let standing = self.table.records.standing(device).await;
+        standing.expect("a device can be read").tasks
+    }
+
+    /// Returns the code of a device's finished attempt.
+    pub(crate) async fn code(&self, device: &DeviceId, package: PackageId) -> Option<String> {
+        let finished = self.table.records.finished(device, package).await;
+        let finished = finished.expect("a result can be read")?;
+        Some(finished.code.to_string())
+    }
+
+    /// Returns how many devices are announced, succeeded and failed.
+    pub(crate) async fn counts(&self, package: PackageId) -> [u64; 3] {
+        let tally = self.table.records.tally(package).await;
+        let tally = tally.expect("a tally can be read");
+        [tally.announced, tally.succeeded, tally.failed]
+    }
+
+    pub(crate) async fn send(&self, request: Request<Bytes>, now: UnixTime) -> Reply {
+        let response = self.function.handle(request, now).await;
+        let header = response.headers().get(CONTENT_TYPE);
+        let content_type = header.and_then(|header| header.to_str().ok());
+        Reply {
+            status: response.status(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: response.into_body(),
+        }
+    }
+
+    /// Posts a body to the stock agents' address.
+    pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Reply {
+        let request = stock_request(PATH_TOKEN).body(body.into());
+        self.send(request.expect("a request"), NOW).await
+    }
+
+    /// Posts a document as a Unix agent does, and returns the reply's document.
+    pub(crate) async fn ocs_at(&self, xml: &str, now: UnixTime) -> String {
+        let request = stock_request(PATH_TOKEN).body(zlib(xml).into());
+        let reply = self.send(request.expect("a request"), now).await;
+        assert_eq!(reply.status, StatusCode::OK, "{xml}");
+        assert_eq!(reply.content_type, "application/x-compressed", "{xml}");
+        reply.inflated()
+    }
+
+    pub(crate) async fn ocs(&self, xml: &str) -> String {
+        self.ocs_at(xml, NOW).await
+    }
+
+    /// Makes a device known that says nothing new from here on.
+    pub(crate) async fn settled_device(&self, number: u32) -> DeviceId {
+        self.ocs(&prolog(number)).await;
+        self.ocs(&inventory(number, &[])).await;
+        self.table.faults.take_operations();
+        device(number)
+    }
+
+    /// Returns the operations on the table since the last time.
+    pub(crate) fn operations(&self) -> Vec<String> {
+        self.table.faults.take_operations().0
+    }
+}
+
+impl Reply {
+    /// Inflates as a Unix agent does: nothing stays nothing, all else is a whole zlib stream.
+    pub(crate) fn inflated(&self) -> String {
+        use std::io::Read as _;
+        let mut text = String::new();
+        if !self.body.is_empty() {
+            flate2::read::ZlibDecoder::new(&self.body[..])
+                .read_to_string(&mut text)
+                .expect("the reply is a whole zlib stream of UTF-8");
+        }
+        text
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the reply is UTF-8")
+    }
+}
+
+pub(crate) fn stock_request(token: &str) -> Builder {
+    Request::post(format!("/ocsinventory/{token}")).header(USER_AGENT, UNIX_AGENT)
+}
+
+pub(crate) fn zlib(xml: &str) -> Vec<u8> {
+    envelope::seal(Coding::Zlib, xml.as_bytes())
+}
+
+fn name(number: u32) -> String {
+    format!("pc{number}-2026-03-04-05-06-07")
+}
+
+pub(crate) fn device(number: u32) -> DeviceId {
+    let id = format!("ocs:{}", name(number));
+    id.parse().expect("a device id by the stock rule")
+}
+
+pub(crate) fn prolog(number: u32) -> String {
+    let name = name(number);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REQUEST>\n  <DEVICEID>{name}</DEVICEID>\n  <QUERY>PROLOG</QUERY>\n</REQUEST>\n"
+    )
+}
+
+/// A report as a Unix agent writes it: no declaration, all in attributes.
+pub(crate) fn download(number: u32, package: impl std::fmt::Display, code: &str) -> String {
+    let name = name(number);
+    format!("<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />\n")
+}
+
+pub(crate) fn inventory(number: u32, history: &[PackageId]) -> String {
+    let name = name(number);
+    let packages: String = history
+        .iter()
+        .map(|id| format!("<PACKAGE ID=\"{id}\" />"))
+        .collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REQUEST><CONTENT><HARDWARE><NAME>pc{number}</NAME><OSNAME>Debian GNU/Linux 12</OSNAME></HARDWARE><DOWNLOAD><HISTORY>{packages}</HISTORY></DOWNLOAD></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>\n"
+    )
+}
+
+/// Returns the attributes of each announced package, as text.
+pub(crate) fn packs(reply: &str) -> Vec<&str> {
+    let lines = reply.lines().map(str::trim);
+    lines
+        .filter(|line| line.contains("TYPE=\"PACK\""))
+        .collect()
+}
+
+/// Returns the value of an attribute.
+pub(crate) fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = element.split_once(&format!(" {name}=\""))?;
+    rest.split('"').next()
+}
+
+/// Returns the ids of the announced packages, in their order.
+pub(crate) fn announced(reply: &str) -> Vec<PackageId> {
+    packs(reply)
+        .into_iter()
+        .filter_map(|pack| attribute(pack, "ID")?.parse().ok())
+        .collect()
+}
