@@ -143,7 +143,7 @@ mod tests {
         for (name, value) in [
             ("PACKCAST_PASS_KEY", "secret-secret"),
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
-            ("PACKCAST_CHECK_IN_INTERVAL_S", "0"),
+            ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             ("PACKCAST_STRICT", "perhaps"),
         ] {
             let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)])
