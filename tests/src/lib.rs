@@ -1,1 +1,8 @@
-//! tests
+//! Stories across crates, on real engines: what they need to be told.
+
+pub mod archives;
+pub mod device;
+pub mod fault;
+pub mod process;
+pub mod table;
+pub mod world;

@@ -1,0 +1,17 @@
+//! Stories across crates, on real engines.
+
+mod assigning;
+mod bad_input;
+mod demo;
+mod priorities;
+mod publish;
+mod records;
+mod records_assign;
+mod records_cost;
+mod records_faults;
+mod records_report;
+mod resume;
+mod tampering;
+
+/// The program that the stories are told of.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");

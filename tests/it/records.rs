@@ -1,0 +1,225 @@
+//! Packages, devices and locations in the table.
+
+use futures_util::future::join_all;
+use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::LocationRecord;
+use packcast_store::RecordsError;
+use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved};
+use packcast_tests::fault::{FakeFaults, FaultRates};
+use packcast_tests::table::{NOW, Table, connect, device, location, published, reservation};
+
+#[tokio::test]
+async fn of_many_reservations_of_one_name_exactly_one_is_new() {
+    let table = Table::start(1).await;
+    let one = reservation("vlc", 5);
+    let reserved = join_all((0..8).map(|_| table.records.reserve(&one, NOW))).await;
+    let mut new = 0;
+    let mut ids = Vec::new();
+    for reserved in reserved {
+        match reserved.unwrap() {
+            Reserved::New(package) => {
+                new += 1;
+                ids.push(package.id);
+            }
+            Reserved::Resumed(package) => ids.push(package.id),
+        }
+    }
+    ids.dedup();
+    assert_eq!((new, ids.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn packages_of_one_second_get_ids_in_a_row() {
+    let table = Table::start(2).await;
+    let names = ["a", "b", "c", "d"].map(|name| reservation(name, 5));
+    let reserved = join_all(names.iter().map(|one| table.records.reserve(one, NOW))).await;
+    assert!(
+        reserved
+            .iter()
+            .all(|one| matches!(one, Ok(Reserved::New(_))))
+    );
+    let packages = table.records.packages().await.unwrap();
+    let ids: Vec<u32> = packages.iter().map(|package| package.id.get()).collect();
+    let first = u32::try_from(NOW.0).unwrap();
+    assert_eq!(ids, [first, first + 1, first + 2, first + 3]);
+}
+
+#[tokio::test]
+async fn the_same_content_resumes_and_other_content_conflicts() {
+    let table = Table::start(3).await;
+    let first = table.package("vlc", 5).await;
+    let later = NOW.plus(60);
+    let again = table.records.reserve(&reservation("vlc", 5), later).await;
+    assert_eq!(again.unwrap(), Reserved::Resumed(first.clone()));
+    let mut other = reservation("vlc", 5);
+    other.content = Sha256Digest::of(b"other");
+    match table.records.reserve(&other, later).await {
+        Err(ReserveError::Conflict { existing }) => assert_eq!(*existing, first),
+        unexpected => panic!("{unexpected:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_clock_out_of_range_is_named() {
+    let table = Table::start(4).await;
+    let reserved = table
+        .records
+        .reserve(&reservation("vlc", 5), UnixTime(7))
+        .await;
+    let error = reserved.unwrap_err();
+    assert!(matches!(error, ReserveError::Clock { now: UnixTime(7) }));
+}
+
+#[tokio::test]
+async fn a_package_is_published_once_and_activated_only_then() {
+    let table = Table::start(5).await;
+    let Ok(Reserved::New(draft)) = table.records.reserve(&reservation("vlc", 5), NOW).await else {
+        panic!("the first reservation is new");
+    };
+    let (id, records) = (draft.id, &table.records);
+    let early = records.activate(id, &[location()]).await;
+    assert!(matches!(early, Err(ActivateError::NotPublished { .. })));
+
+    let value = published(id);
+    let first = records.publish(id, &value).await.unwrap();
+    let mut later = value;
+    later.published_at = NOW.plus(9);
+    assert_eq!(records.publish(id, &later).await.unwrap(), first);
+    later.manifest = Sha256Digest::of(b"other");
+    let other = records.publish(id, &later).await;
+    assert!(matches!(other, Err(PublishError::Conflict { .. })));
+
+    let active = records.activate(id, &[location()]).await.unwrap();
+    assert!(active.active && active.published() == Some(&value));
+    assert_eq!(records.package(id).await.unwrap(), Some(active.clone()));
+    let halted = records.deactivate(id).await.unwrap();
+    assert!(!halted.active && halted.locations == active.locations);
+
+    let named = "vlc@1.0".parse().unwrap();
+    assert_eq!(records.find(&named).await.unwrap(), Some(halted));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_to_be_missing() {
+    let table = Table::start(6).await;
+    let (records, id) = (&table.records, PackageId::at(NOW).unwrap());
+    let nobody = device(1).device;
+    assert_eq!(records.package(id).await.unwrap(), None);
+    assert_eq!(
+        records.find(&"vlc@1.0".parse().unwrap()).await.unwrap(),
+        None
+    );
+    let publish = records.publish(id, &published(id)).await;
+    assert!(matches!(publish, Err(PublishError::NoPackage { .. })));
+    let activate = records.activate(id, &[location()]).await;
+    assert!(matches!(activate, Err(ActivateError::NoPackage { .. })));
+    let deactivate = records.deactivate(id).await;
+    assert!(matches!(deactivate, Err(ActivateError::NoPackage { .. })));
+    assert_eq!(records.finished(&nobody, id).await.unwrap(), None);
+    assert_eq!(records.standing(&nobody).await.unwrap().device, None);
+    assert!(records.history(&nobody).await.unwrap().is_empty());
+    assert!(records.packages_of(&[id]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn first_contacts_at_once_make_one_device() {
+    let table = Table::start(7).await;
+    let record = device(1);
+    for written in join_all((0..6).map(|_| table.records.write_contact(&record, true))).await {
+        written.unwrap();
+    }
+    assert_eq!(table.records.devices().await.unwrap(), [record]);
+}
+
+#[tokio::test]
+async fn a_contact_keeps_what_it_does_not_know() {
+    let table = Table::start(8).await;
+    let mut record = device(1);
+    record.inventory_received = Some(NOW);
+    table.records.write_contact(&record, true).await.unwrap();
+    let mut later = device(1);
+    later.first_seen = NOW.plus(50);
+    later.last_seen = NOW.plus(50);
+    later.inventory_asked = Some(NOW.plus(50));
+    table.records.write_contact(&later, false).await.unwrap();
+    let read = table.records.standing(&record.device).await.unwrap().device;
+    later.first_seen = NOW;
+    later.inventory_received = Some(NOW);
+    assert_eq!(read, Some(later));
+}
+
+#[tokio::test]
+async fn devices_are_listed_by_id() {
+    let table = Table::start(9).await;
+    for number in [30, 4, 200, 1] {
+        table.device(number).await;
+    }
+    let devices = table.records.devices().await.unwrap();
+    let names: Vec<&str> = devices
+        .iter()
+        .map(|device| device.host_name.as_str())
+        .collect();
+    assert_eq!(names, ["pc1", "pc200", "pc30", "pc4"]);
+}
+
+#[tokio::test]
+async fn a_history_is_written_only_when_it_changed() {
+    let table = Table::start(10).await;
+    let device = table.device(1).await;
+    let ids = [3, 1, 2].map(|n| PackageId::try_from(1_790_000_000 + n).unwrap());
+    let (records, sorted) = (&table.records, [ids[1], ids[2], ids[0]]);
+    assert!(records.write_history(&device, &ids, NOW).await.unwrap());
+    table.faults.take_operations();
+    assert!(!records.write_history(&device, &sorted, NOW).await.unwrap());
+    let (operations, _) = table.faults.take_operations();
+    assert_eq!(operations, ["GetItem"]);
+    assert_eq!(records.history(&device).await.unwrap(), sorted);
+    assert!(records.write_history(&device, &[], NOW).await.unwrap());
+    assert!(records.history(&device).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_location_is_replaced_by_its_name() {
+    let table = Table::start(11).await;
+    let (records, first) = (&table.records, location());
+    let second = LocationRecord {
+        location: "cdn.example.net:8443/ocs".parse().unwrap(),
+        ..first.clone()
+    };
+    assert_eq!(records.add_location(&first).await.unwrap(), None);
+    assert_eq!(
+        records.add_location(&second).await.unwrap(),
+        Some(first.clone())
+    );
+    assert_eq!(
+        records.locations().await.unwrap(),
+        std::slice::from_ref(&second)
+    );
+    assert_eq!(
+        records.remove_location(&first.name).await.unwrap(),
+        Some(second)
+    );
+    assert_eq!(records.remove_location(&first.name).await.unwrap(), None);
+    assert!(records.locations().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_table_and_a_dead_service_are_told_apart() {
+    let table = Table::start(12).await;
+    table.records.create_table().await.unwrap();
+    let faults = FakeFaults::new(12, FaultRates::default());
+    let nowhere = connect(&table.engine, &faults, "nowhere").await;
+    let error = nowhere.locations().await.unwrap_err();
+    assert!(
+        matches!(&error, RecordsError::TableMissing { table, .. } if table == "nowhere"),
+        "{error:?}"
+    );
+    assert!(!error.is_retryable());
+    table.engine.stop().await.unwrap();
+    let error = nowhere.locations().await.unwrap_err();
+    assert!(
+        matches!(&error, RecordsError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_retryable());
+}

@@ -1,0 +1,251 @@
+//! Assigning and announcing in the table.
+
+use futures_util::future::join_all;
+use packcast_protocol::UnixTime;
+use packcast_rollout::{OpenTask, PackageRecord, TaskState};
+use packcast_store::records::{Announced, Assigned, DeviceState, Recorded, Tally};
+use packcast_tests::table::{NOW, Table, device, result};
+
+const LATER: UnixTime = UnixTime(NOW.0 + 100);
+
+#[tokio::test]
+async fn an_assignment_makes_a_held_task_once() {
+    let table = Table::start(20).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let assign = || table.records.assign(&device, &package, false, NOW);
+    assert_eq!(assign().await.unwrap(), Assigned::New { attempt: 1 });
+    let open = Assigned::AlreadyOpen { attempt: 1 };
+    assert_eq!(assign().await.unwrap(), open);
+    let expected = OpenTask {
+        package: package.id,
+        priority: package.priority,
+        attempt: 1,
+        state: TaskState::Held,
+        force: false,
+        assigned_at: NOW,
+    };
+    assert_eq!(table.task(&device, package.id).await, Some(expected));
+    let tally = table.records.tally(package.id).await.unwrap();
+    assert_eq!((tally.assigned, tally.waiting()), (1, 1));
+}
+
+#[tokio::test]
+async fn of_many_assignments_at_once_exactly_one_is_new() {
+    let table = Table::start(21).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let assigned =
+        join_all((0..8).map(|_| table.records.assign(&device, &package, false, NOW))).await;
+    let new = |one: &&Result<Assigned, _>| matches!(one, Ok(Assigned::New { attempt: 1 }));
+    assert_eq!(assigned.iter().filter(new).count(), 1, "{assigned:?}");
+    assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 1);
+}
+
+#[tokio::test]
+async fn an_unknown_device_gets_no_task() {
+    let table = Table::start(22).await;
+    let package = table.package("vlc", 5).await;
+    let nobody = device(9).device;
+    let assigned = table.records.assign(&nobody, &package, true, NOW).await;
+    assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
+    assert_eq!(table.task(&nobody, package.id).await, None);
+    assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
+}
+
+#[tokio::test]
+async fn a_history_holds_an_assignment_back_unless_forced() {
+    let table = Table::start(23).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let history = table
+        .records
+        .write_history(&device, &[package.id], NOW)
+        .await;
+    assert!(history.unwrap());
+    let assign = |force| table.records.assign(&device, &package, force, NOW);
+    assert_eq!(assign(false).await.unwrap(), Assigned::InHistory);
+    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 1 });
+    assert!(table.task(&device, package.id).await.unwrap().force);
+}
+
+/// Assigns, announces and reports one result; the device is in the result's state then.
+async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
+    let (device, package) = (table.device(number).await, table.package("vlc", 5).await);
+    let assigned = table.records.assign(&device, &package, false, NOW).await;
+    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+    let task = table.task(&device, package.id).await.unwrap();
+    table
+        .records
+        .announce(&device, &[&task], NOW)
+        .await
+        .unwrap();
+    let task = table.task(&device, package.id).await.unwrap();
+    let finished = result(&task, code);
+    let recorded = table.records.record_result(&device, &task, &finished).await;
+    assert_eq!(recorded.unwrap(), Recorded::Written);
+    package
+}
+
+#[tokio::test]
+async fn a_failure_is_assigned_again_as_the_next_attempt() {
+    let table = Table::start(24).await;
+    let package = finish(&table, 1, "ERR_EXECUTE").await;
+    let device = device(1).device;
+    let distribution = |assigned, announced, succeeded, failed| Tally {
+        assigned,
+        announced,
+        succeeded,
+        failed,
+    };
+    let tally = || table.records.tally(package.id);
+    let states = || table.records.devices_of(package.id);
+    assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 1));
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Failed);
+
+    let assigned = table.records.assign(&device, &package, false, LATER).await;
+    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 2 });
+    assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 0));
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+
+    let task = table.task(&device, package.id).await.unwrap();
+    table
+        .records
+        .announce(&device, &[&task], LATER)
+        .await
+        .unwrap();
+    assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Announced);
+
+    let task = table.task(&device, package.id).await.unwrap();
+    let finished = result(&task, "SUCCESS_0");
+    table
+        .records
+        .record_result(&device, &task, &finished)
+        .await
+        .unwrap();
+    assert_eq!(tally().await.unwrap(), distribution(1, 0, 1, 0));
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Succeeded);
+    let all = table.records.finished_tasks(&device).await.unwrap();
+    assert_eq!(all, [finished]);
+}
+
+#[tokio::test]
+async fn a_success_is_assigned_again_only_with_force() {
+    let table = Table::start(25).await;
+    let package = finish(&table, 1, "SUCCESS").await;
+    let device = device(1).device;
+    let assign = |force| table.records.assign(&device, &package, force, LATER);
+    let done = table.records.finished(&device, package.id).await.unwrap();
+    assert_eq!(
+        assign(false).await.unwrap(),
+        Assigned::AlreadyDone(done.unwrap())
+    );
+    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 2 });
+    let tally = table.records.tally(package.id).await.unwrap();
+    assert_eq!(
+        (tally.assigned, tally.succeeded, tally.waiting()),
+        (1, 0, 1)
+    );
+}
+
+#[tokio::test]
+async fn tasks_are_read_in_the_order_of_their_priority() {
+    let table = Table::start(26).await;
+    let device = table.device(1).await;
+    for (name, priority) in [("low", 10), ("high", 0), ("middle", 5)] {
+        let package = table.package(name, priority).await;
+        let assigned = table.records.assign(&device, &package, false, NOW).await;
+        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+    }
+    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let priorities: Vec<u8> = tasks.iter().map(|task| task.priority.get()).collect();
+    assert_eq!(priorities, [0, 5, 10]);
+}
+
+#[tokio::test]
+async fn a_deactivated_package_is_announced_to_nobody_else() {
+    let table = Table::start(27).await;
+    let device = table.device(1).await;
+    let mut tasks = Vec::new();
+    for name in ["kept", "halted"] {
+        let package = table.package(name, 5).await;
+        table
+            .records
+            .assign(&device, &package, false, NOW)
+            .await
+            .unwrap();
+        tasks.push(table.task(&device, package.id).await.unwrap());
+    }
+    let (kept, halted) = (tasks[0].package, tasks[1].package);
+    table.records.deactivate(halted).await.unwrap();
+    let asked: Vec<&OpenTask> = tasks.iter().collect();
+    let announced = table.records.announce(&device, &asked, LATER).await;
+    let expected = Announced {
+        told: vec![kept],
+        refused: vec![halted],
+    };
+    assert_eq!(announced.unwrap(), expected);
+    let state = async |id| table.task(&device, id).await.unwrap().state;
+    let told = TaskState::Announced {
+        announced_at: LATER,
+    };
+    assert_eq!(state(kept).await, told);
+    assert_eq!(state(halted).await, TaskState::Held);
+}
+
+#[tokio::test]
+async fn who_was_told_stays_told_after_deactivation() {
+    let table = Table::start(28).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    table
+        .records
+        .assign(&device, &package, false, NOW)
+        .await
+        .unwrap();
+    let held = table.task(&device, package.id).await.unwrap();
+    let tasks = [&held];
+    let announce = || table.records.announce(&device, &tasks, LATER);
+    announce().await.unwrap();
+    table.records.deactivate(package.id).await.unwrap();
+    assert_eq!(announce().await.unwrap().told, [package.id]);
+}
+
+#[tokio::test]
+async fn announcing_at_once_counts_once_and_all_are_told() {
+    let table = Table::start(29).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    table
+        .records
+        .assign(&device, &package, false, NOW)
+        .await
+        .unwrap();
+    let task = table.task(&device, package.id).await.unwrap();
+    let tasks = [&task];
+    let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
+    for one in announced {
+        assert_eq!(one.unwrap().told, [package.id]);
+    }
+    let tally = table.records.tally(package.id).await.unwrap();
+    assert_eq!((tally.assigned, tally.announced), (1, 1));
+}
+
+#[tokio::test]
+async fn more_tasks_than_a_transaction_holds_are_all_announced() {
+    let table = Table::start(30).await;
+    let device = table.device(1).await;
+    for number in 0..40 {
+        let at = NOW.plus(number);
+        let package = table.package_at(&format!("p{number}"), 5, at).await;
+        table
+            .records
+            .assign(&device, &package, false, NOW)
+            .await
+            .unwrap();
+    }
+    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let asked: Vec<&OpenTask> = tasks.iter().collect();
+    let announced = table
+        .records
+        .announce(&device, &asked, LATER)
+        .await
+        .unwrap();
+    assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+}

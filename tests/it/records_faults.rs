@@ -1,0 +1,156 @@
+//! Devices that announce and report while the service is at its worst.
+
+use futures_util::future::join_all;
+use packcast_protocol::DeviceId;
+use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
+use packcast_store::records::{Assigned, DeviceState, Tally};
+use packcast_store::{Records, RecordsError};
+use packcast_tests::fault::FaultRates;
+use packcast_tests::table::{NOW, Table, device, result};
+
+const RATES: FaultRates = FaultRates {
+    conflicts: 150,
+    throttles: 50,
+    lost_answers: 150,
+    index_lag: 500,
+};
+
+const DEVICES: u32 = 8;
+
+/// Asks until an answer comes, as operators and devices do.
+async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -> T {
+    for _ in 0..100 {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+    }
+    panic!("no answer in 100 tries")
+}
+
+async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
+    let standing = until_answered(async || records.standing(device).await).await;
+    standing.tasks.into_iter().next()
+}
+
+async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
+    let task = open(records, device).await;
+    let done = until_answered(async || records.finished(device, package.id).await).await;
+    if let Fold::Record(task) = fold(task.as_ref(), done.as_ref(), ReportedBy::Ocs) {
+        let finished = result(task, code);
+        until_answered(async || records.record_result(device, task, &finished).await).await;
+    }
+}
+
+/// Assigns, announces twice and reports three times over, the repeats with other results.
+async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
+    until_answered(async || records.assign(device, package, false, NOW).await).await;
+    let task = open(records, device).await.expect("it was assigned");
+    for _ in 0..2 {
+        let announced =
+            until_answered(async || records.announce(device, &[&task], NOW).await).await;
+        assert_eq!(announced.told, [package.id]);
+    }
+    report(records, device, package, code).await;
+    tokio::join!(
+        report(records, device, package, "SUCCESS_"),
+        report(records, device, package, "ERR_CLEAN"),
+    );
+}
+
+/// Fails first where the number is odd, and then succeeds.
+async fn live(records: &Records, number: u32, package: &PackageRecord) {
+    let device = device(number).device;
+    if number % 2 == 1 {
+        deploy(records, &device, package, "ERR_EXECUTE").await;
+    }
+    if number % 4 != 3 {
+        deploy(records, &device, package, "SUCCESS_0").await;
+    }
+}
+
+#[tokio::test]
+async fn the_tally_is_the_truth_whatever_goes_wrong() {
+    for seed in 1..=5 {
+        let table = Table::start(seed).await;
+        let package = table.package("vlc", 5).await;
+        for number in 0..DEVICES {
+            table.device(number).await;
+        }
+        table.faults.set_rates(RATES);
+        join_all((0..DEVICES).map(|number| live(&table.records, number, &package))).await;
+        let injected = table.faults.injected();
+        assert!(
+            injected.conflicts > 0 && injected.throttles > 0 && injected.lost_answers > 0,
+            "seed {seed}: {injected:?}"
+        );
+        table.faults.set_rates(FaultRates::default());
+        // Every fourth device has only failed.
+        let truth = Tally {
+            assigned: 8,
+            announced: 0,
+            succeeded: 6,
+            failed: 2,
+        };
+        let tally = table.records.tally(package.id).await.unwrap();
+        assert_eq!(tally, truth, "seed {seed}");
+        for number in 0..DEVICES {
+            let (device, id) = (device(number).device, package.id);
+            let done = table.records.finished(&device, id).await.unwrap().unwrap();
+            let attempt = if number % 4 == 1 { 2 } else { 1 };
+            assert_eq!(done.attempt, attempt, "seed {seed}, device {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_neither_writes_nor_counts_twice() {
+    let table = Table::start(60).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let once = FaultRates {
+        lost_answers: 400,
+        ..FaultRates::default()
+    };
+    table.faults.set_rates(once);
+    let records = &table.records;
+    // The answer to the first try may be lost, so that the next one finds the task.
+    let assigned =
+        until_answered(async || records.assign(&device, &package, false, NOW).await).await;
+    assert!(matches!(
+        assigned,
+        Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
+    ));
+    let task = open(records, &device).await.unwrap();
+    until_answered(async || records.announce(&device, &[&task], NOW).await).await;
+    let task = open(records, &device).await.unwrap();
+    let success = result(&task, "SUCCESS");
+    until_answered(async || records.record_result(&device, &task, &success).await).await;
+    assert!(table.faults.injected().lost_answers > 0);
+    table.faults.set_rates(FaultRates::default());
+    let tally = records.tally(package.id).await.unwrap();
+    assert_eq!(
+        (tally.assigned, tally.announced, tally.succeeded),
+        (1, 0, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_lagging_index_shows_the_past_and_decides_nothing() {
+    let table = Table::start(61).await;
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let records = &table.records;
+    records.assign(&device, &package, false, NOW).await.unwrap();
+    let states = || records.devices_of(package.id);
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    table.faults.set_rates(FaultRates {
+        index_lag: 1000,
+        ..FaultRates::default()
+    });
+    let task = open(records, &device).await.unwrap();
+    let told = records.announce(&device, &[&task], NOW).await.unwrap();
+    assert_eq!(told.told, [package.id]);
+    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert!(table.faults.injected().index_lag > 0);
+    let again = records.assign(&device, &package, false, NOW).await;
+    assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
+}

@@ -1,0 +1,212 @@
+//! The table of task states and reports, on the engine.
+
+use packcast_protocol::DeviceId;
+use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
+use packcast_store::records::{Recorded, Tally};
+use packcast_tests::table::{NOW, Table, result};
+
+/// How far a device is with a package, before the report.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    Held,
+    Announced,
+    Finished,
+    HeldAgain,
+    AnnouncedAgain,
+}
+
+/// Brings a new device into the state; its latest attempt is 1, or 2 where it is `Again`.
+async fn bring(table: &Table, number: u32, package: &PackageRecord, before: Before) -> DeviceId {
+    let device = table.device(number).await;
+    let steps: &[&str] = match before {
+        Before::Nothing => &[],
+        Before::Held => &["assign"],
+        Before::Announced => &["assign", "announce"],
+        Before::Finished => &["assign", "announce", "fail"],
+        Before::HeldAgain => &["assign", "announce", "fail", "assign"],
+        Before::AnnouncedAgain => &["assign", "announce", "fail", "assign", "announce"],
+    };
+    for step in steps {
+        perform(table, &device, package, step).await;
+    }
+    device
+}
+
+async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step: &str) {
+    let records = &table.records;
+    if step == "assign" {
+        records.assign(device, package, false, NOW).await.unwrap();
+        return;
+    }
+    let task = table.task(device, package.id).await.unwrap();
+    if step == "announce" {
+        records.announce(device, &[&task], NOW).await.unwrap();
+    } else {
+        let failed = result(&task, "SUCCESS_3");
+        let recorded = records.record_result(device, &task, &failed).await;
+        assert_eq!(recorded.unwrap(), Recorded::Written);
+    }
+}
+
+/// Folds a report of success in, as the check-in function does; `None` is recorded.
+async fn report(
+    table: &Table,
+    device: &DeviceId,
+    package: &PackageRecord,
+    by: ReportedBy,
+) -> Option<Ignored> {
+    let open = table.task(device, package.id).await;
+    let finished = table.records.finished(device, package.id).await.unwrap();
+    match fold(open.as_ref(), finished.as_ref(), by) {
+        Fold::Ignore(why) => Some(why),
+        Fold::Record(task) => {
+            let success = result(task, "SUCCESS_0");
+            let recorded = table.records.record_result(device, task, &success).await;
+            assert_eq!(recorded.unwrap(), Recorded::Written);
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_cell_leaves_what_the_table_says() {
+    use Ignored::{AlreadyFinished, NotAnnounced, NotAssigned, OtherAttempt};
+    let table = Table::start(40).await;
+    let package = table.package("vlc", 5).await;
+    // Columns: OCS, attempts 1 and 2 of ours.
+    let rows = [
+        (Before::Nothing, [Some(NotAssigned); 3]),
+        (
+            Before::Held,
+            [Some(NotAnnounced), Some(NotAnnounced), Some(OtherAttempt)],
+        ),
+        (Before::Announced, [None, None, Some(OtherAttempt)]),
+        (
+            Before::Finished,
+            [
+                Some(AlreadyFinished),
+                Some(AlreadyFinished),
+                Some(OtherAttempt),
+            ],
+        ),
+        (
+            Before::HeldAgain,
+            [Some(NotAnnounced), Some(OtherAttempt), Some(NotAnnounced)],
+        ),
+        (Before::AnnouncedAgain, [None, Some(OtherAttempt), None]),
+    ];
+    let columns = [
+        ReportedBy::Ocs,
+        ReportedBy::Agent { attempt: 1 },
+        ReportedBy::Agent { attempt: 2 },
+    ];
+    let mut number = 0;
+    for (before, expected) in rows {
+        for (by, expected) in columns.into_iter().zip(expected) {
+            number += 1;
+            let device = bring(&table, number, &package, before).await;
+            let task = table.task(&device, package.id).await;
+            let finished = table.records.finished(&device, package.id).await.unwrap();
+            let tally = table.records.tally(package.id).await.unwrap();
+
+            let ignored = report(&table, &device, &package, by).await;
+            assert_eq!(ignored, expected, "{before:?} {by:?}");
+
+            let now_finished = table.records.finished(&device, package.id).await.unwrap();
+            let now_tally = table.records.tally(package.id).await.unwrap();
+            if let Some(task) = task.clone().filter(|_| expected.is_none()) {
+                assert_eq!(table.task(&device, package.id).await, None);
+                assert_eq!(now_finished, Some(result(&task, "SUCCESS_0")));
+                let counted = Tally {
+                    announced: tally.announced - 1,
+                    succeeded: tally.succeeded + 1,
+                    ..tally
+                };
+                assert_eq!(now_tally, counted, "{before:?} {by:?}");
+            } else {
+                assert_eq!(table.task(&device, package.id).await, task);
+                assert_eq!((now_finished, now_tally), (finished, tally));
+            }
+        }
+    }
+}
+
+async fn announced(table: &Table) -> (DeviceId, PackageRecord, OpenTask) {
+    let package = table.package("vlc", 5).await;
+    let device = bring(table, 1, &package, Before::Announced).await;
+    let task = table.task(&device, package.id).await.unwrap();
+    (device, package, task)
+}
+
+#[tokio::test]
+async fn the_first_result_of_an_attempt_stays() {
+    let table = Table::start(41).await;
+    let (device, package, task) = announced(&table).await;
+    let records = &table.records;
+    let first = result(&task, "SUCCESS_3");
+    let repeat = result(&task, "SUCCESS_");
+    let recorded = records.record_result(&device, &task, &first).await;
+    assert_eq!(recorded.unwrap(), Recorded::Written);
+    let recorded = records.record_result(&device, &task, &repeat).await;
+    assert_eq!(recorded.unwrap(), Recorded::Superseded);
+    let kept = records.finished(&device, package.id).await.unwrap();
+    assert_eq!(kept, Some(first));
+    let tally = records.tally(package.id).await.unwrap();
+    assert_eq!((tally.failed, tally.succeeded), (1, 0));
+}
+
+#[tokio::test]
+async fn a_held_task_ends_only_as_one_that_nobody_was_told_of() {
+    let table = Table::start(42).await;
+    let package = table.package("vlc", 5).await;
+    let device = bring(&table, 1, &package, Before::Held).await;
+    let held = table.task(&device, package.id).await.unwrap();
+    let announced = OpenTask {
+        state: TaskState::Announced { announced_at: NOW },
+        ..held.clone()
+    };
+    let records = &table.records;
+    let success = result(&held, "SUCCESS_ALREADY_IN_HISTORY");
+    let recorded = records.record_result(&device, &announced, &success).await;
+    assert_eq!(recorded.unwrap(), Recorded::Superseded);
+    assert_eq!(table.task(&device, package.id).await.as_ref(), Some(&held));
+
+    let recorded = records.record_result(&device, &held, &success).await;
+    assert_eq!(recorded.unwrap(), Recorded::Written);
+    let truth = Tally {
+        assigned: 1,
+        announced: 0,
+        succeeded: 1,
+        failed: 0,
+    };
+    assert_eq!(records.tally(package.id).await.unwrap(), truth);
+}
+
+#[tokio::test]
+async fn a_task_announced_meanwhile_does_not_end_as_held() {
+    let table = Table::start(44).await;
+    let package = table.package("vlc", 5).await;
+    let device = bring(&table, 1, &package, Before::Held).await;
+    let held = table.task(&device, package.id).await.unwrap();
+    perform(&table, &device, &package, "announce").await;
+    let success = result(&held, "SUCCESS_ALREADY_IN_HISTORY");
+    let recorded = table.records.record_result(&device, &held, &success).await;
+    assert_eq!(recorded.unwrap(), Recorded::Superseded);
+    let tally = table.records.tally(package.id).await.unwrap();
+    assert_eq!((tally.announced, tally.succeeded), (1, 0));
+}
+
+#[tokio::test]
+async fn a_late_result_of_an_earlier_attempt_changes_nothing() {
+    let table = Table::start(43).await;
+    let (device, package, first) = announced(&table).await;
+    for step in ["fail", "assign", "announce"] {
+        perform(&table, &device, &package, step).await;
+    }
+    let second = table.task(&device, package.id).await.unwrap();
+    let late = result(&first, "SUCCESS");
+    let recorded = table.records.record_result(&device, &first, &late).await;
+    assert_eq!(recorded.unwrap(), Recorded::Superseded);
+    assert_eq!(table.task(&device, package.id).await, Some(second));
+}

@@ -1,0 +1,265 @@
+//! What the embedded engine never does and the cloud does: conflicts, throttles, answers that
+//! are lost, an index that lags behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// How often each fault is injected, in thousandths of the requests it can happen to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FaultRates {
+    /// Transactions that meet another one.
+    pub conflicts: u16,
+    /// Requests refused for their rate.
+    pub throttles: u16,
+    /// Requests that are performed, and whose answer never arrives.
+    pub lost_answers: u16,
+    /// Queries of an index answered as the same Query was before.
+    pub index_lag: u16,
+}
+
+/// How often each fault was injected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Injected {
+    pub conflicts: u32,
+    pub throttles: u32,
+    pub lost_answers: u32,
+    pub index_lag: u32,
+}
+
+/// A client of the records' service that sees every request, and injects faults.
+#[derive(Clone, Debug)]
+pub struct FakeFaults {
+    client: SharedHttpClient,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    random: fastrand::Rng,
+    rates: FaultRates,
+    injected: Injected,
+    operations: Vec<String>,
+    consumed_units: f64,
+    index_answers: HashMap<Bytes, (u16, Bytes)>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Performed,
+    Conflict,
+    Throttle,
+    LostAnswer,
+}
+
+impl FakeFaults {
+    pub fn new(seed: u64, rates: FaultRates) -> Self {
+        let state = Seen {
+            random: fastrand::Rng::with_seed(seed),
+            rates,
+            injected: Injected::default(),
+            operations: Vec::new(),
+            consumed_units: 0.0,
+            index_answers: HashMap::new(),
+        };
+        Self {
+            client: aws_smithy_http_client::Builder::new().build_http(),
+            seen: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Returns what `RecordsConfig` takes.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    /// Changes the rates from now on.
+    pub fn set_rates(&self, rates: FaultRates) {
+        self.seen().rates = rates;
+    }
+
+    pub fn injected(&self) -> Injected {
+        self.seen().injected
+    }
+
+    /// Returns the names of the operations since the last call, and the read and write units
+    /// they said they consumed.
+    pub fn take_operations(&self) -> (Vec<String>, f64) {
+        let mut seen = self.seen();
+        let operations = std::mem::take(&mut seen.operations);
+        (operations, std::mem::take(&mut seen.consumed_units))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn chance(&mut self, per_mille: u16) -> bool {
+        self.random.u16(0..1000) < per_mille
+    }
+
+    fn fate(&mut self, operation: &str) -> Fate {
+        if operation == "TransactWriteItems" && self.chance(self.rates.conflicts) {
+            self.injected.conflicts += 1;
+            Fate::Conflict
+        } else if self.chance(self.rates.throttles) {
+            self.injected.throttles += 1;
+            Fate::Throttle
+        } else if self.chance(self.rates.lost_answers) {
+            self.injected.lost_answers += 1;
+            Fate::LostAnswer
+        } else {
+            Fate::Performed
+        }
+    }
+
+    /// Returns the earlier answer to a Query of an index, if this one is to lag.
+    fn lagging(&mut self, request: &Bytes, answer: (u16, Bytes)) -> (u16, Bytes) {
+        let before = self.index_answers.insert(request.clone(), answer.clone());
+        match before {
+            Some(before) if self.chance(self.rates.index_lag) => {
+                self.injected.index_lag += 1;
+                self.index_answers.insert(request.clone(), before.clone());
+                before
+            }
+            _ => answer,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FaultyConnector {
+    faults: FakeFaults,
+    inner: SharedHttpConnector,
+}
+
+impl HttpClient for FakeFaults {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(FaultyConnector {
+            faults: self.clone(),
+            inner: self.client.http_connector(settings, components),
+        })
+    }
+}
+
+impl HttpConnector for FaultyConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (faults, inner) = (self.faults.clone(), self.inner.clone());
+        HttpConnectorFuture::new(async move { faults.pass(&inner, request).await })
+    }
+}
+
+impl FakeFaults {
+    async fn pass(
+        &self,
+        inner: &SharedHttpConnector,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let operation = operation(&request);
+        let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
+        let fate = {
+            let mut seen = self.seen();
+            seen.operations.push(operation.clone());
+            seen.fate(&operation)
+        };
+        match fate {
+            Fate::Conflict => return Ok(conflict(&body)),
+            Fate::Throttle => return Ok(throttle(&operation)),
+            Fate::Performed | Fate::LostAnswer => {}
+        }
+        let (status, answer) = collected(inner.call(request).await?).await?;
+        if fate == Fate::LostAnswer {
+            return Err(ConnectorError::io("the answer was lost".into()));
+        }
+        let mut seen = self.seen();
+        seen.consumed_units += consumed_units(&answer);
+        let (status, answer) = if is_index_query(&operation, &body) {
+            seen.lagging(&body, (status, answer))
+        } else {
+            (status, answer)
+        };
+        Ok(response(status, answer))
+    }
+}
+
+fn operation(request: &HttpRequest) -> String {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+fn is_index_query(operation: &str, body: &Bytes) -> bool {
+    let names_index = || parsed(body).get("IndexName").is_some();
+    operation == "Query" && names_index()
+}
+
+fn parsed(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_default()
+}
+
+fn consumed_units(answer: &[u8]) -> f64 {
+    parsed(answer)
+        .pointer("/ConsumedCapacity/CapacityUnits")
+        .and_then(Value::as_f64)
+        .unwrap_or_default()
+}
+
+async fn collected(mut response: HttpResponse) -> Result<(u16, Bytes), ConnectorError> {
+    let status = response.status().as_u16();
+    let body = ByteStream::new(response.take_body())
+        .collect()
+        .await
+        .map_err(|error| ConnectorError::io(error.into()))?;
+    Ok((status, body.into_bytes()))
+}
+
+fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
+    let status = status.try_into().expect("a status that a server has sent");
+    HttpResponse::new(status, body.into())
+}
+
+/// The refusal of a transaction whose first item another one is writing.
+fn conflict(body: &[u8]) -> HttpResponse {
+    let items = parsed(body)
+        .get("TransactItems")
+        .and_then(Value::as_array)
+        .map_or(1, Vec::len);
+    let mut reasons = vec![json!({ "Code": "None" }); items];
+    reasons[0] = json!({
+        "Code": "TransactionConflict",
+        "Message": "Transaction is ongoing for the item",
+    });
+    let refusal = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+        "CancellationReasons": reasons,
+    });
+    response(400, refusal.to_string())
+}
+
+fn throttle(operation: &str) -> HttpResponse {
+    let code = if operation == "Query" {
+        "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
+    } else {
+        "com.amazon.coral.availability#ThrottlingException"
+    };
+    let refusal = json!({ "__type": code, "message": "Rate exceeded" });
+    response(400, refusal.to_string())
+}

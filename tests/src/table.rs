@@ -1,0 +1,155 @@
+//! A table of its own on an embedded engine, and what is written to it.
+
+use std::collections::BTreeSet;
+
+use packcast_local::engine::{Engine, EngineStorage};
+use packcast_protocol::{
+    Action, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
+};
+use packcast_rollout::{
+    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published,
+};
+use packcast_store::records::{Reservation, Reserved};
+use packcast_store::{Records, RecordsConfig};
+
+use crate::fault::{FakeFaults, FaultRates};
+
+/// When everything happens, unless a test says otherwise.
+pub const NOW: UnixTime = UnixTime(1_795_000_000);
+
+/// A new table in memory, and the way to it.
+#[derive(Debug)]
+pub struct Table {
+    pub records: Records,
+    pub faults: FakeFaults,
+    pub engine: Engine,
+}
+
+impl Table {
+    /// Starts an engine with a table, faultless until told otherwise.
+    pub async fn start(seed: u64) -> Self {
+        let engine = Engine::start(EngineStorage::Memory)
+            .await
+            .expect("an engine in memory starts");
+        let faults = FakeFaults::new(seed, FaultRates::default());
+        let records = connect(&engine, &faults, "packcast").await;
+        records.create_table().await.expect("a table can be made");
+        faults.take_operations();
+        Self {
+            records,
+            faults,
+            engine,
+        }
+    }
+
+    /// Writes down the first contact of a device.
+    pub async fn device(&self, number: u32) -> DeviceId {
+        let record = device(number);
+        self.records
+            .write_contact(&record, true)
+            .await
+            .expect("a device can be written");
+        record.device
+    }
+
+    /// Reserves, publishes and activates a package.
+    pub async fn package(&self, name: &str, priority: u8) -> PackageRecord {
+        self.package_at(name, priority, NOW).await
+    }
+
+    /// Does so at a time of one's own, which its id tells.
+    pub async fn package_at(&self, name: &str, priority: u8, at: UnixTime) -> PackageRecord {
+        let reservation = reservation(name, priority);
+        let reserved = self.records.reserve(&reservation, at);
+        let (Reserved::New(package) | Reserved::Resumed(package)) =
+            reserved.await.expect("a package can be reserved");
+        self.records
+            .publish(package.id, &published(package.id))
+            .await
+            .expect("a draft can be published");
+        self.records
+            .activate(package.id, &[location()])
+            .await
+            .expect("a published package can be activated")
+    }
+
+    /// Returns the open task of a device for a package.
+    pub async fn task(&self, device: &DeviceId, package: PackageId) -> Option<OpenTask> {
+        let standing = self.records.standing(device).await;
+        let tasks = standing.expect("a device can be read").tasks;
+        tasks.into_iter().find(|task| task.package == package)
+    }
+}
+
+/// Connects to a table through faults.
+pub async fn connect(engine: &Engine, faults: &FakeFaults, table: &str) -> Records {
+    Records::connect(RecordsConfig {
+        table: table.to_owned(),
+        region: None,
+        endpoint: Some(engine.endpoint()),
+        http_client: Some(faults.http_client()),
+    })
+    .await
+}
+
+pub fn device(number: u32) -> DeviceRecord {
+    DeviceRecord {
+        device: format!("ocs:pc{number}-2026-03-04-05-06-07")
+            .parse()
+            .expect("a device id by the stock rule"),
+        host_name: format!("pc{number}"),
+        agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(),
+        os: "Debian 12".to_owned(),
+        first_seen: NOW,
+        last_seen: NOW,
+        inventory_asked: None,
+        inventory_received: None,
+    }
+}
+
+pub fn reservation(name: &str, priority: u8) -> Reservation {
+    Reservation {
+        name: name.parse().expect("a package name"),
+        version: "1.0".parse().expect("a package version"),
+        priority: Priority::try_from(priority).expect("a priority"),
+        action: Action::Execute {
+            archive: None,
+            command: "true".parse().expect("a command"),
+        },
+        success_codes: BTreeSet::from([0]),
+        content: Sha256Digest::of(name.as_bytes()),
+        folder: "d/segment".parse().expect("a path"),
+    }
+}
+
+pub fn published(id: PackageId) -> Published {
+    Published {
+        manifest: Sha256Digest::of(id.to_string().as_bytes()),
+        md5: None,
+        fragments: 0,
+        expires: NOW.plus(1_000_000),
+        published_at: NOW,
+    }
+}
+
+pub fn location() -> LocationRecord {
+    LocationRecord {
+        name: "main".parse().expect("a location's name"),
+        location: "cdn.example.net".parse().expect("a location"),
+    }
+}
+
+/// The result of an attempt.
+pub fn result(task: &OpenTask, code: &str) -> FinishedTask {
+    let code: ResultCode = code.parse().expect("a result code");
+    let outcome: Outcome = code.outcome(&BTreeSet::from([0]));
+    FinishedTask {
+        package: task.package,
+        attempt: task.attempt,
+        code,
+        outcome,
+        detail: None,
+        output_tail: None,
+        finished_at: NOW,
+    }
+}
