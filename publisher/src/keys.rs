@@ -79,28 +79,17 @@ impl SigningKey {
     }
 
     fn open(text: &str, from: &str) -> Result<Self, KeyError> {
-        let boxed = || {
-            SecretKeyBox::from_string(text).map_err(|_| KeyError::Malformed {
-                from: from.to_owned(),
-            })
+        let malformed = |_| KeyError::Malformed {
+            from: from.to_owned(),
         };
-        let secret = match boxed()?.into_unencrypted_secret_key() {
-            Ok(secret) => secret,
-            Err(error) if matches!(error.kind(), minisign::ErrorKind::EncryptedKey) => {
-                let passphrase = passphrase(from)?;
-                boxed()?.into_secret_key(Some(passphrase)).map_err(|_| {
-                    KeyError::WrongPassphrase {
-                        from: from.to_owned(),
-                    }
-                })?
-            }
-            Err(_) => {
-                return Err(KeyError::Malformed {
-                    from: from.to_owned(),
-                });
-            }
-        };
-        Self::of(secret)
+        let boxed = SecretKeyBox::from_string(text).map_err(malformed)?;
+        if !is_encrypted(text) {
+            return Self::of(boxed.into_unencrypted_secret_key().map_err(malformed)?);
+        }
+        let secret = boxed.into_secret_key(Some(passphrase(from)?));
+        Self::of(secret.map_err(|_| KeyError::WrongPassphrase {
+            from: from.to_owned(),
+        })?)
     }
 
     fn of(secret: SecretKey) -> Result<Self, KeyError> {
@@ -125,8 +114,8 @@ impl SigningKey {
                 path: file.to_owned(),
             });
         }
-        let pair = match passphrase {
-            Some(passphrase) => KeyPair::generate_encrypted_keypair(Some(passphrase)),
+        let pair = match &passphrase {
+            Some(passphrase) => KeyPair::generate_encrypted_keypair(Some(passphrase.clone())),
             None => KeyPair::generate_unencrypted_keypair(),
         }
         .map_err(KeyError::Minisign)?;
@@ -143,7 +132,7 @@ impl SigningKey {
         // Temporary files are readable by their owner only.
         let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
         temporary
-            .write_all(boxed.into_string().as_bytes())
+            .write_all(boxed.to_string().as_bytes())
             .map_err(io)?;
         temporary.as_file().sync_all().map_err(io)?;
         temporary
@@ -155,14 +144,19 @@ impl SigningKey {
                 _ => io(error.error),
             })?;
         std::fs::write(public_file(file), public.into_string()).map_err(io)?;
-        Self::of(pair.sk)
+        // The half of an encrypted pair is encrypted in memory, too.
+        let secret = match passphrase {
+            Some(_) => boxed.into_secret_key(passphrase),
+            None => Ok(pair.sk),
+        };
+        Self::of(secret.map_err(KeyError::Minisign)?)
     }
 
     pub const fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs a document. The same document and comment give the same signature.
+    /// Signs a document, each time differently: a part of every signature is random.
     pub fn sign(&self, document: &[u8], comment: &str) -> Result<String, KeyError> {
         minisign::sign(
             None,
@@ -180,6 +174,12 @@ impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SigningKey({})", self.public)
     }
+}
+
+/// Tells whether the base64 in a key file says Ed25519 encrypted with scrypt, as minisign writes it.
+fn is_encrypted(text: &str) -> bool {
+    let key = text.lines().nth(1).unwrap_or_default();
+    key.starts_with("RWRTY0Iy")
 }
 
 /// Returns where the public half of a key file is.
@@ -278,17 +278,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_signs_the_same_document_the_same_way() {
+    fn what_a_key_signs_verifies_with_its_public_half() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         let made = SigningKey::generate(&file, None).unwrap();
         let read = SigningKey::read(&file).unwrap();
-        let signature = read.sign(b"document", "comment").unwrap();
-        assert_eq!(signature, made.sign(b"document", "comment").unwrap());
-        assert_eq!(
-            verify(b"document", &signature, &[read_public(&file).unwrap()]),
-            Ok(())
-        );
+        let public = [read_public(&file).unwrap()];
+        for key in [made, read] {
+            let signature = key.sign(b"document", "comment").unwrap();
+            assert_eq!(verify(b"document", &signature, &public), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_key_made_with_a_passphrase_signs_and_is_encrypted_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
+        let signature = made.sign(b"document", "comment").unwrap();
+        let public = [read_public(&file).unwrap()];
+        assert_eq!(verify(b"document", &signature, &public), Ok(()));
+        assert_eq!(made.public().to_string(), public[0].to_string());
+        assert!(is_encrypted(&std::fs::read_to_string(&file).unwrap()));
     }
 
     #[test]

@@ -26,10 +26,11 @@ impl Args {
             Some(folder) => folder,
             None => Places::find().map_err(Failure::failed)?.local(),
         };
+        // Whoever finds the system running finds its key.
+        let key = signing_key(&state_dir)?;
         let local = Local::start(LocalOptions::new(&state_dir))
             .await
             .map_err(Failure::failed)?;
-        let key = signing_key(&state_dir)?;
         let state = local.state();
         output::data(&output::fields([
             ("server", format!("https://{}", state.edge)),

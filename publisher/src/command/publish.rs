@@ -23,7 +23,7 @@ use crate::keys::SigningKey;
 use crate::output;
 use crate::publish::build::Kept;
 use crate::publish::plan::{ActionName, Plan, Terms, Wish};
-use crate::publish::publication::{Publication, PublicationError, publish};
+use crate::publish::publication::{Earlier, Publication, PublicationError, publish};
 use crate::publish::source::{Inspection, Source};
 use crate::publish::stock;
 use crate::target::Target;
@@ -159,12 +159,12 @@ impl Args {
         }
         let Publication {
             package,
-            resumed,
+            earlier,
             kept,
         } = &publication;
         let published = Published {
             package,
-            resumed: *resumed,
+            resumed: *earlier != Earlier::None,
             kept: *kept,
         };
         output::result(globals.format, &published, |published| {
@@ -342,13 +342,18 @@ fn tell(publication: &Publication) {
     let fragments = package
         .published()
         .map_or(0, |published| published.fragments);
-    if publication.resumed {
-        output::note(&format!(
+    match publication.earlier {
+        Earlier::None => {}
+        Earlier::Begun => output::note(&format!(
             "package {} was begun before: {} of {fragments} fragments ({}) did not have to be uploaded",
             package.id,
             publication.kept.fragments,
             output::bytes(publication.kept.bytes)
-        ));
+        )),
+        Earlier::Published => output::note(&format!(
+            "package {} was published already: nothing had to be uploaded",
+            package.id
+        )),
     }
     output::note(&format!(
         "a stock agent alone with it takes about {}, plus the download itself",

@@ -6,10 +6,11 @@
 
 use bytes::Bytes;
 use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
+use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
 use packcast_protocol::{Action, Manifest, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
-use packcast_store::objects::PutError;
+use packcast_store::objects::{GetError, PutError};
 use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
 use packcast_store::{ObjectKey, RecordsError};
 
@@ -24,10 +25,21 @@ use crate::target::Target;
 #[derive(Debug)]
 pub struct Publication {
     pub package: PackageRecord,
-    /// Whether an earlier run had begun, or done, the same.
-    pub resumed: bool,
+    /// How far an earlier run had come with the same.
+    pub earlier: Earlier,
     /// What did not have to be uploaded.
     pub kept: Kept,
+}
+
+/// How far an earlier run of a publication had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// There was none.
+    None,
+    /// It had reserved the package, at least.
+    Begun,
+    /// It had done everything.
+    Published,
 }
 
 /// Why a publication did not come to its end.
@@ -43,6 +55,8 @@ pub enum PublicationError {
     Sign(#[source] KeyError),
     #[error("the manifest could not be stored")]
     PutManifest(#[source] PutError),
+    #[error("the signature could not be looked for")]
+    GetSignature(#[source] GetError),
     #[error(
         "the signature could not be stored; a draft must be finished with the key that it was begun with"
     )]
@@ -76,9 +90,9 @@ pub async fn publish(
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
     };
-    let (package, resumed) = match target.records.reserve(&reservation, now).await? {
-        Reserved::New(package) => (package, false),
-        Reserved::Resumed(package) => (package, true),
+    let (package, earlier) = match target.records.reserve(&reservation, now).await? {
+        Reserved::New(package) => (package, Earlier::None),
+        Reserved::Resumed(package) => (package, Earlier::Begun),
     };
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
@@ -88,7 +102,7 @@ pub async fn publish(
         };
         return Ok(Publication {
             package,
-            resumed,
+            earlier: Earlier::Published,
             kept,
         });
     }
@@ -116,15 +130,15 @@ pub async fn publish(
     let package = target.records.publish(package.id, &published).await?;
     Ok(Publication {
         package,
-        resumed,
+        earlier,
         kept,
     })
 }
 
 /// Writes, signs and stores the manifest.
 ///
-/// Manifest and signature depend on nothing but the draft and the key, so that a second run
-/// writes the same bytes.
+/// The manifest depends on nothing but the draft, so that a second run writes the same bytes.
+/// A signature is different each time, so one that is there and holds is kept.
 async fn seal(
     target: &Target,
     plan: &Plan,
@@ -139,30 +153,17 @@ async fn seal(
     let md5 = built.as_ref().map(|built| built.md5);
     let expires = package.created_at.plus(plan.terms.validity_s);
     let manifest = manifest(plan, package, built, expires).to_bytes()?;
-    let comment = format!(
-        "packcast {} {}@{}",
-        package.id, package.name, package.version
-    );
-    let signature = key
-        .sign(&manifest, &comment)
-        .map_err(PublicationError::Sign)?;
+    let manifest = Bytes::from(manifest);
     let digest = Sha256Digest::of(&manifest);
     target
         .objects
         .put_bytes(
             &ObjectKey::manifest(&package.folder, package.id),
-            manifest.into(),
+            manifest.clone(),
         )
         .await
         .map_err(PublicationError::PutManifest)?;
-    target
-        .objects
-        .put_bytes(
-            &ObjectKey::signature(&package.folder, package.id),
-            Bytes::from(signature),
-        )
-        .await
-        .map_err(PublicationError::PutSignature)?;
+    sign(target, package, &manifest, key).await?;
     Ok(Published {
         manifest: digest,
         md5,
@@ -170,6 +171,40 @@ async fn seal(
         expires,
         published_at: now,
     })
+}
+
+async fn sign(
+    target: &Target,
+    package: &PackageRecord,
+    manifest: &[u8],
+    key: &SigningKey,
+) -> Result<(), PublicationError> {
+    let place = ObjectKey::signature(&package.folder, package.id);
+    let stored = target
+        .objects
+        .get(&place, MAX_SIGNATURE_BYTES as u64)
+        .await
+        .map_err(PublicationError::GetSignature)?;
+    let holds = |signature: &Bytes| {
+        let signature = String::from_utf8_lossy(signature);
+        verify(manifest, &signature, std::slice::from_ref(key.public())).is_ok()
+    };
+    if stored.is_some_and(|signature| holds(&signature)) {
+        return Ok(());
+    }
+    let comment = format!(
+        "packcast {} {}@{}",
+        package.id, package.name, package.version
+    );
+    let signature = key
+        .sign(manifest, &comment)
+        .map_err(PublicationError::Sign)?;
+    target
+        .objects
+        .put_bytes(&place, Bytes::from(signature))
+        .await
+        .map_err(PublicationError::PutSignature)?;
+    Ok(())
 }
 
 fn manifest(
