@@ -126,3 +126,60 @@ pub fn info_location(location: &Location, folder: &ObjectPath, name: &LocationNa
 pub fn pack_location(location: &Location, folder: &ObjectPath) -> Location {
     location.join(folder)
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn every_key_with_its_headers() {
+        let prefix: ObjectPath = "d".parse().unwrap();
+        let folder = package_folder(&prefix, [0xa5; 16]).unwrap();
+        let id: PackageId = "1795327754".parse().unwrap();
+        let keys = [
+            ObjectKey::fragment(&folder, id, FragmentNumber::from_index(0)),
+            ObjectKey::manifest(&folder, id),
+            ObjectKey::signature(&folder, id),
+            ObjectKey::info(&folder, &"site-1".parse().unwrap(), id),
+        ];
+        let shown = keys.map(|key| {
+            assert_eq!(headers_of(key.path()), key.headers());
+            let Headers {
+                content_type,
+                cache_control,
+            } = key.headers();
+            format!("{}\n  {content_type}; {cache_control}", key.path())
+        });
+        assert_snapshot!(shown.join("\n"), @r#"
+        d/uws2ljnfuws2ljnfuws2ljnfuu/1795327754/1795327754-1
+          application/octet-stream; public, max-age=31536000, immutable
+        d/uws2ljnfuws2ljnfuws2ljnfuu/1795327754/manifest.json
+          application/json; public, max-age=31536000, immutable
+        d/uws2ljnfuws2ljnfuws2ljnfuu/1795327754/manifest.json.minisig
+          text/plain; public, max-age=31536000, immutable
+        d/uws2ljnfuws2ljnfuws2ljnfuu/site-1/1795327754/info
+          application/xml; public, max-age=31536000, immutable
+        "#);
+    }
+
+    #[test]
+    fn agents_find_the_objects_below_the_locations_they_are_told() {
+        let location: Location = "cdn.example.net/ocs".parse().unwrap();
+        let (folder, name) = ("d/x".parse().unwrap(), "site-1".parse().unwrap());
+        let id: PackageId = "1795327754".parse().unwrap();
+        let below = |location: &Location, path: &str| location.url(path);
+        let info = info_location(&location, &folder, &name);
+        assert_eq!(
+            below(&info, "1795327754/info"),
+            below(&location, ObjectKey::info(&folder, &name, id).path())
+        );
+        let pack = pack_location(&location, &folder);
+        let first = ObjectKey::fragment(&folder, id, FragmentNumber::from_index(0));
+        assert_eq!(
+            below(&pack, "1795327754/1795327754-1"),
+            below(&location, first.path())
+        );
+    }
+}

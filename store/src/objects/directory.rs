@@ -230,3 +230,20 @@ impl Backend for Directory {
 fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
     result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A device that is always full stands in for a disk that has become so.
+    #[test]
+    fn a_full_disk_and_a_lack_of_permission_are_told_apart() {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let error = full.unwrap().write_all(b"x").unwrap_err();
+        let objects = Directory::new("/published");
+        let full = objects.put_error("d/x", error);
+        assert!(matches!(full, PutError::NoSpace { place, .. } if place == "/published"));
+        let denied = objects.put_error("d/x", io::ErrorKind::PermissionDenied.into());
+        assert!(matches!(denied, PutError::Denied { .. }));
+    }
+}

@@ -184,3 +184,6 @@ pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, RecordsError> {
         source: source.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+use packcast_protocol::{
+    Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
+};
+use packcast_rollout::record::ArchiveRecord;
+use packcast_rollout::{PackageState, Published};
+
+use super::*;
+
+const AT: UnixTime = UnixTime(1_795_000_000);
+
+fn pc() -> DeviceId {
+    let id: OcsDeviceId = "web01-2026-03-04-05-06-07".parse().unwrap();
+    DeviceId::Ocs(id)
+}
+
+fn id() -> PackageId {
+    "1795327754".parse().unwrap()
+}
+
+fn device_record() -> DeviceRecord {
+    DeviceRecord {
+        device: pc(),
+        host_name: "web01".to_owned(),
+        agent: "packcast-agent 0.1.0".to_owned(),
+        os: "Debian 12".to_owned(),
+        first_seen: AT,
+        last_seen: AT,
+        inventory_asked: Some(AT),
+        inventory_received: None,
+    }
+}
+
+fn open_task(state: TaskState) -> OpenTask {
+    OpenTask {
+        package: id(),
+        priority: Priority::DEFAULT,
+        attempt: 2,
+        state,
+        force: false,
+        assigned_at: AT,
+    }
+}
+
+fn finished_task() -> FinishedTask {
+    FinishedTask {
+        package: id(),
+        attempt: 1,
+        code: ResultCode::Exited(3),
+        outcome: Outcome::Failed,
+        detail: None,
+        output_tail: Some("disk full\n".to_owned()),
+        finished_at: AT,
+    }
+}
+
+fn location_record() -> LocationRecord {
+    LocationRecord {
+        name: "main".parse().unwrap(),
+        location: "cdn.example.net/ocs".parse().unwrap(),
+    }
+}
+
+fn package_record() -> PackageRecord {
+    let digest = Sha256Digest::from_bytes([0x11; 32]);
+    PackageRecord {
+        id: id(),
+        name: "vlc".parse().unwrap(),
+        version: "3.0.21".parse().unwrap(),
+        priority: Priority::DEFAULT,
+        action: Action::Launch {
+            archive: ArchiveRecord {
+                format: ArchiveFormat::Zip,
+                bytes: 12_345_678,
+                sha256: digest,
+                fragment_size: FragmentSize::try_from(1 << 20).unwrap(),
+            },
+            command: "setup.exe /S".parse().unwrap(),
+        },
+        success_codes: BTreeSet::from([0, 3010]),
+        content: digest,
+        folder: "d/segment".parse().unwrap(),
+        created_at: AT,
+        state: PackageState::Published(Published {
+            manifest: digest,
+            md5: Some(Md5Digest::from_bytes([0x22; 16])),
+            fragments: 12,
+            expires: AT,
+            published_at: AT,
+        }),
+        active: true,
+        locations: vec![location_record()],
+    }
+}
+
+fn shown(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::S(text) => format!("{text:?}"),
+        AttributeValue::N(number) => number.clone(),
+        AttributeValue::Bool(flag) => flag.to_string(),
+        AttributeValue::B(bytes) => format!("bytes {:02x?}", bytes.as_ref()),
+        AttributeValue::L(list) => {
+            let list: Vec<String> = list.iter().map(shown).collect();
+            format!("[{}]", list.join(", "))
+        }
+        AttributeValue::M(map) => {
+            let map: BTreeMap<_, _> = map.iter().collect();
+            let map: Vec<String> = map
+                .iter()
+                .map(|(k, v)| format!("{k}: {}", shown(v)))
+                .collect();
+            format!("{{{}}}", map.join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Shows the key on a line, and each attribute below it.
+fn show(items: &[Item]) -> String {
+    let mut text = String::new();
+    for item in items {
+        let key = |name: &str| item[name].as_s().unwrap().as_str();
+        writeln!(text, "{} | {}", key(PK), key(SK)).unwrap();
+        let attributes: BTreeMap<_, _> = item
+            .iter()
+            .filter(|(name, _)| ![PK, SK].contains(&name.as_str()))
+            .collect();
+        for (name, value) in attributes {
+            writeln!(text, "  {name}: {}", shown(value)).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_key_and_item() {
+    let told = TaskState::Announced { announced_at: AT };
+    let items = [
+        device(&device_record()),
+        catalogued_device(&pc()),
+        task(&pc(), &open_task(TaskState::Held)),
+        task(&pc(), &open_task(told)),
+        finished(&pc(), &finished_task()),
+        history(&pc(), vec![1, 2, 3, 4], AT),
+        package(&package_record()),
+        catalogued_package(&package_record()),
+        catalogued_name(&package_record()),
+        location(&location_record()),
+        Key::tally(id(), 7).attributes(),
+    ];
+    assert_snapshot!(show(&items), @r#"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#DEVICE
+      agent: "packcast-agent 0.1.0"
+      device: "ocs:web01-2026-03-04-05-06-07"
+      first_seen: 1795000000
+      host_name: "web01"
+      inventory_asked: 1795000000
+      last_seen: 1795000000
+      os: "Debian 12"
+    DEVICES#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
+      device: "ocs:web01-2026-03-04-05-06-07"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
+      assigned_at: 1795000000
+      attempt: 2
+      force: false
+      ipk: "PACKAGE#1795327754#28"
+      isk: "held#ocs:web01-2026-03-04-05-06-07"
+      package: "1795327754"
+      priority: 5
+      state: {state: "held"}
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
+      assigned_at: 1795000000
+      attempt: 2
+      force: false
+      ipk: "PACKAGE#1795327754#28"
+      isk: "announced#ocs:web01-2026-03-04-05-06-07"
+      package: "1795327754"
+      priority: 5
+      state: {announced_at: 1795000000, state: "announced"}
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 9#DONE#1795327754
+      attempt: 1
+      code: "SUCCESS_3"
+      finished_at: 1795000000
+      ipk: "PACKAGE#1795327754#28"
+      isk: "failed#ocs:web01-2026-03-04-05-06-07"
+      outcome: "failed"
+      output_tail: "disk full\n"
+      package: "1795327754"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 5#HISTORY
+      at: 1795000000
+      ids: bytes [01, 02, 03, 04]
+    PACKAGE#1795327754 | PACKAGE
+      action: {archive: {bytes: 12345678, format: "zip", fragment_size: 1048576, sha256: "1111111111111111111111111111111111111111111111111111111111111111"}, command: "setup.exe /S", type: "launch"}
+      active: true
+      content: "1111111111111111111111111111111111111111111111111111111111111111"
+      created_at: 1795000000
+      folder: "d/segment"
+      id: "1795327754"
+      locations: [{location: "cdn.example.net/ocs", name: "main"}]
+      name: "vlc"
+      priority: 5
+      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, state: "published"}
+      success_codes: [0, 3010]
+      version: "3.0.21"
+    CATALOG | PACKAGE#1795327754
+      id: "1795327754"
+    CATALOG | NAME#vlc#3.0.21
+      content: "1111111111111111111111111111111111111111111111111111111111111111"
+      package: "1795327754"
+    CATALOG | LOCATION#main
+      location: "cdn.example.net/ocs"
+      name: "main"
+    TALLY#1795327754#07 | TALLY
+    "#);
+}
+
+fn check_read<T: DeserializeOwned + PartialEq + std::fmt::Debug>(mut item: Item, expected: &T) {
+    assert_eq!(&read::<T>(item.clone()).unwrap(), expected);
+    item.insert("of_a_newer_writer".to_owned(), text("x"));
+    assert_eq!(&read::<T>(item).unwrap(), expected);
+}
+
+#[test]
+fn records_read_back_whatever_newer_writers_add() {
+    let told = open_task(TaskState::Withdrawn { announced_at: AT });
+    let mut draft = package_record();
+    draft.state = PackageState::Draft;
+    draft.action = Action::Execute {
+        archive: None,
+        command: "true".parse().unwrap(),
+    };
+    check_read(device(&device_record()), &device_record());
+    check_read(task(&pc(), &told), &told);
+    check_read(finished(&pc(), &finished_task()), &finished_task());
+    check_read(package(&package_record()), &package_record());
+    check_read(package(&draft), &draft);
+    check_read(location(&location_record()), &location_record());
+}
+
+#[test]
+fn what_does_not_read_is_named_by_its_key() {
+    let mut item = device(&device_record());
+    item.insert("device".to_owned(), text("nobody"));
+    let error = read::<DeviceRecord>(item).unwrap_err();
+    let key = "DEVICE#ocs:web01-2026-03-04-05-06-07 0#DEVICE";
+    assert!(matches!(&error, RecordsError::Corrupt { key: named, .. } if named == key));
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn a_device_with_the_longest_id_fits_a_quarter_of_a_read_unit() {
+    let longest = format!("{}-2026-03-04-05-06-07", "x".repeat(180));
+    let record = DeviceRecord {
+        device: DeviceId::Ocs(longest.parse().unwrap()),
+        host_name: "x".repeat(180),
+        inventory_received: Some(AT),
+        ..device_record()
+    };
+    let bytes: usize = device(&record)
+        .iter()
+        .map(|(name, value)| name.len() + shown(value).len())
+        .sum();
+    assert!(bytes <= 1024, "{bytes}");
+}

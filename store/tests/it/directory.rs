@@ -1,0 +1,103 @@
+//! Objects in a directory.
+
+use std::fs;
+
+use bytes::Bytes;
+use packcast_store::objects::PutError;
+use packcast_store::{Directory, Objects};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::conformance::{folder, fragment};
+
+fn start() -> (TempDir, Objects) {
+    let place = tempfile::tempdir().unwrap();
+    let objects = Objects::Directory(Directory::new(place.path().join("objects")));
+    (place, objects)
+}
+
+conforms!(start());
+
+/// Returns every file below the directory, complete or not.
+fn files(place: &TempDir) -> Vec<String> {
+    let mut folders = vec![place.path().to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn a_file_has_no_name_before_it_is_whole() {
+    let (place, objects) = start();
+    let (sender, chunks) = mpsc::channel(1);
+    let key = fragment(0);
+    let watch = async {
+        sender.send(Bytes::from_static(b"ab")).await.unwrap();
+        // The second is taken in only when the first was written.
+        sender.send(Bytes::from_static(b"cd")).await.unwrap();
+        sender.reserve().await.unwrap();
+        assert!(objects.list(&folder()).await.unwrap().is_empty());
+        let partial = files(&place);
+        assert!(
+            matches!(partial.as_slice(), [name] if name.starts_with(".partial-")),
+            "{partial:?}"
+        );
+        drop(sender);
+    };
+    let (put, ()) = tokio::join!(objects.put(&key, 4, chunks), watch);
+    put.unwrap();
+    assert_eq!(files(&place), ["1795327754-1"]);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_not_listed() {
+    let (place, objects) = start();
+    objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
+    let stray = "objects/d/segment/1795327754/.partial-x1y2z3";
+    fs::write(place.path().join(stray), "a").unwrap();
+    assert_eq!(objects.list(&folder()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_put_leaves_no_file() {
+    let (place, objects) = start();
+    let (sender, chunks) = mpsc::channel(1);
+    sender.try_send(Bytes::from_static(b"abc")).unwrap();
+    drop(sender);
+    let refused = objects.put(&fragment(0), 9, chunks).await;
+    assert!(matches!(refused, Err(PutError::Length { given: 3, .. })));
+    assert!(files(&place).is_empty());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_web_server_may_read_what_is_published() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (place, objects) = start();
+    objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
+    let path = place.path().join("objects").join(fragment(0).path());
+    let mode = fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o444, 0o444);
+}
+
+#[tokio::test]
+async fn a_place_that_is_no_directory_is_named() {
+    let (place, objects) = start();
+    fs::write(place.path().join("objects"), "a file").unwrap();
+    let refused = objects.put_bytes(&fragment(0), "abc".into()).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains(fragment(0).path()), "{error}");
+    assert!(
+        error.contains(&place.path().display().to_string()),
+        "{error}"
+    );
+}
