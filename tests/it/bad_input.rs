@@ -7,7 +7,7 @@ use std::process::Command;
 
 use packcast_tests::archives::{noise, tar_gz, zip};
 use packcast_tests::device::Device;
-use packcast_tests::process::Ran;
+use packcast_tests::process::{Ran, text};
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -44,7 +44,9 @@ impl Story {
         let state = self.world.state();
         let target = format!(
             "[target.{name}]\ntable = {:?}\nendpoint = {:?}\nca_file = {:?}\n{lines}\n",
-            state.table, state.endpoint, state.ca_file
+            state.table,
+            state.endpoint,
+            text(&state.ca_file)
         );
         let folder = self.world.place().join("config/packcast");
         fs::create_dir_all(&folder).unwrap();
@@ -75,7 +77,7 @@ fn an_archive_that_is_cut_short_is_refused() {
 fn an_archive_that_claims_more_than_it_has_is_refused() {
     let story = Story::begin();
     let source = story.world.file("claims.tar.gz", &claiming(100 << 30));
-    story.stores(&source, &["\"huge\""]);
+    story.stores(&source, &["cut short"]);
 }
 
 /// Packs an entry whose header promises more bytes than any device unpacks.
@@ -167,7 +169,7 @@ fn a_target_that_is_not_there_is_named() {
     let far = "[target.far]\ntable = \"t\"\nregion = \"eu-west-1\"\nendpoint = \"http://127.0.0.1:1\"\ndirectory = \"objects\"\n";
     let config = story.world.file("far.toml", far.as_bytes());
     let key = story.world.local_dir().join("packcast.key");
-    let key = packcast_tests::process::text(&key);
+    let key = text(&key);
     let rest = ["far", "--config", &config, "--key", key];
     story.refused(
         75,
@@ -230,7 +232,7 @@ fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
         "site",
         &format!(
             "directory = {:?}\nkey_file = {key:?}",
-            story.world.state().objects_dir
+            text(&story.world.state().objects_dir)
         ),
     );
     let with = |passphrase: Option<&str>, arguments: &[&str]| {

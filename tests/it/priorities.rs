@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use packcast_protocol::Outcome;
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -23,6 +24,6 @@ fn packages_run_in_order_of_priority_not_of_assignment() {
     device.run();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
     let finished = world.standing(&device).finished;
-    let codes = finished.iter().map(|task| task.code.exit_code());
-    assert_eq!(codes.collect::<Vec<_>>(), [Some(0); 3]);
+    let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Succeeded; 3]);
 }

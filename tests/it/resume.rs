@@ -26,6 +26,7 @@ fn a_killed_download_fetches_no_verified_fragment_again() {
     let package = world.publish("big", &[action, rest].concat()).package;
     world.assign("big@1", &device);
 
+    let probes = world.requests().len();
     let verified = kill_in_the_middle(&device, package.id);
     let fragments = package.published().unwrap().fragments;
     assert!(verified.len() < fragments as usize, "killed in the middle");
@@ -34,7 +35,7 @@ fn a_killed_download_fetches_no_verified_fragment_again() {
     assert_eq!(numbers(&events, true), verified);
     let fetched = numbers(&events, false);
     assert_eq!(fetched.len() + verified.len(), fragments as usize);
-    let gets = gets_by_agents(&world, package.id);
+    let gets = gets(&world, package.id, probes);
     let again: BTreeSet<u32> = gets
         .iter()
         .filter(|(_, n)| **n > 1)
@@ -69,17 +70,14 @@ fn numbers(events: &[Event], wanted: bool) -> BTreeSet<u32> {
     events.iter().filter_map(number).collect()
 }
 
-/// Returns how often agents have asked for each fragment; the publisher's probe does not count.
-fn gets_by_agents(world: &World, package: PackageId) -> BTreeMap<u32, usize> {
+/// Returns how often each fragment was asked for since `before` requests.
+fn gets(world: &World, package: PackageId, before: usize) -> BTreeMap<u32, usize> {
     let mut gets = BTreeMap::new();
     let start = format!("{package}-");
-    for request in world.requests() {
-        let by_agent = request
-            .user_agent
-            .is_some_and(|a| a.starts_with("packcast-agent/"));
+    for request in &world.requests()[before..] {
         let name = request.path.rsplit('/').next().unwrap_or_default();
         let number = name.strip_prefix(&start).and_then(|n| n.parse().ok());
-        if let Some(number) = number.filter(|_| by_agent && request.method == "GET") {
+        if let Some(number) = number.filter(|_| request.method == "GET") {
             *gets.entry(number).or_default() += 1;
         }
     }

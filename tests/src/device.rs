@@ -11,7 +11,7 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use serde_json::Value;
 
-use crate::process::{Process, Ran};
+use crate::process::{Process, Ran, text};
 use crate::world::World;
 
 /// How many fragments a device fetches at a time.
@@ -64,9 +64,9 @@ impl Device {
             "server = \"https://{}\"\nstate_dir = {:?}\nenrolment_token_file = {:?}\n\
              trusted_keys = [\"{key}\"]\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
             state.edge,
-            self.folder.join("state"),
-            state.enrolment_token_file,
-            state.ca_file,
+            text(&self.folder.join("state")),
+            text(&state.enrolment_token_file),
+            text(&state.ca_file),
         );
         fs::write(self.config(), config).expect("the device's folder is writable");
     }
@@ -145,7 +145,6 @@ impl Running {
     }
 }
 
-fn event(line: impl AsRef<str>) -> Event {
-    let line = line.as_ref();
+fn event(line: &str) -> Event {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }

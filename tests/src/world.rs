@@ -31,7 +31,7 @@ pub struct Publication {
     pub kept: Kept,
 }
 
-/// What did not have to be uploaded.
+/// What did not have to be uploaded, of a [`Publication`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Kept {
     pub fragments: u32,
@@ -61,7 +61,6 @@ pub struct Progress {
 pub struct Request {
     pub method: String,
     pub path: String,
-    pub user_agent: Option<String>,
 }
 
 impl World {
