@@ -9,7 +9,7 @@ use crate::act::{self, Done, Prepared};
 use crate::archive::Summary;
 use crate::config::Config;
 use crate::event::{Event, Observer};
-use crate::failure::Failure;
+use crate::failure::{Failure, is_full};
 use crate::fetch::{FetchError, Source};
 use crate::journal::{self, Finished, Journal, Named};
 use crate::manifest::{self, AcceptError, Accepted, Judge};
@@ -47,7 +47,12 @@ enum Halt {
 
 impl From<StateError> for Halt {
     fn from(error: StateError) -> Self {
-        Self::State(error)
+        match &error {
+            StateError::File { source, .. } if is_full(source) => {
+                Self::Failed(Failure::of(NamedCode::OutOfSpace, &error))
+            }
+            _ => Self::State(error),
+        }
     }
 }
 
@@ -63,9 +68,7 @@ impl From<FetchError> for Halt {
             FetchError::Unavailable { .. } => return Self::Deferred(error.to_string()),
             FetchError::Gone { .. } | FetchError::NoLocation => NamedCode::DownloadPack,
             FetchError::Corrupt { .. } => NamedCode::BadDigest,
-            FetchError::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                NamedCode::OutOfSpace
-            }
+            FetchError::Disk { source, .. } if is_full(source) => NamedCode::OutOfSpace,
             FetchError::Disk { .. } => NamedCode::Build,
         };
         Self::Failed(Failure::of(code, &error))
@@ -98,9 +101,6 @@ impl Deployer<'_> {
     /// Deploys a package and leaves its result in its journal.
     pub(crate) async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
         let dir = self.state.package(task.id);
-        dir.create()?;
-        let attempt = task.attempt;
-        journal::write(&dir, &Journal::Fetching { attempt })?;
         let mut accepted = None;
         let done = match self.go_through(task, &dir, &mut accepted).await {
             Ok(done) => done,
@@ -110,8 +110,7 @@ impl Deployer<'_> {
             Err(Halt::State(error)) => return Err(error),
         };
         let finished = finished(task, done, accepted.as_ref());
-        journal::write(&dir, &Journal::Finished(finished.clone()))?;
-        dir.discard_contents()?;
+        journal::finish(&dir, &finished)?;
         Ok(Ended::Finished(finished))
     }
 
@@ -122,6 +121,9 @@ impl Deployer<'_> {
         accepted: &mut Option<Accepted>,
     ) -> Result<Done, Halt> {
         let stopped = || Halt::Stopped;
+        dir.create()?;
+        let attempt = task.attempt;
+        journal::write(dir, &Journal::Fetching { attempt })?;
         let manifest = self
             .stop
             .unless(self.accept(task))
@@ -178,7 +180,7 @@ impl Deployer<'_> {
         let of = manifest
             .action
             .archive()
-            .map_or(0, packcast_protocol::Archive::fragment_count);
+            .map_or(0, |archive| archive.fragment_count().get() as usize);
         let arrived = |number, bytes, already| {
             (self.observer)(Event::fragment(task.id, number, of, bytes, already));
         };

@@ -1,6 +1,7 @@
 //! Why a deployment failed, as it is reported.
 
 use std::error::Error;
+use std::io;
 
 use packcast_protocol::api::Text;
 use packcast_protocol::manifest::ManifestError;
@@ -62,6 +63,14 @@ impl Failure {
             UnpackError::Folder { .. } | UnpackError::Write { .. } => Self::of(place, error),
         }
     }
+}
+
+/// Whether the disk, or the user's part of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Writes an error and its causes in one line.

@@ -232,6 +232,8 @@ async fn save(
         let reason = format!("{bytes} of {} bytes with SHA-256 {digest}", wanted.bytes);
         return Err(corrupt(url, reason));
     }
+    // Synchronising does not tell of a write that failed; flushing does.
+    file.flush().await.map_err(FetchError::disk(part))?;
     file.sync_all().await.map_err(FetchError::disk(part))
 }
 

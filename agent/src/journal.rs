@@ -73,6 +73,13 @@ pub(crate) fn write(dir: &PackageDir, journal: &Journal) -> Result<(), StateErro
     durable::replace_json(&path, journal).map_err(StateError::at(&path))
 }
 
+/// Writes the result down, after the space of the package's contents is free: on a full disk
+/// there is room for it then. A crash in between leaves the journal as it was.
+pub(crate) fn finish(dir: &PackageDir, finished: &Finished) -> Result<(), StateError> {
+    dir.discard_contents()?;
+    write(dir, &Journal::Finished(finished.clone()))
+}
+
 impl Journal {
     /// Returns what follows from a journal that an agent left behind when it stopped.
     ///
@@ -134,6 +141,22 @@ mod tests {
         assert_eq!(finished.report.attempt, 2);
         let fetching = Journal::Fetching { attempt: 1 };
         assert_eq!(recovered(fetching.clone()), fetching);
+    }
+
+    #[test]
+    fn contents_are_freed_before_the_result_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = ID.parse().unwrap();
+        let package = StateDir::open(dir.path()).unwrap().package(id);
+        package.create().unwrap();
+        std::fs::write(package.fragments().join("1"), "archive").unwrap();
+        // A folder in its place: the journal cannot be written.
+        std::fs::create_dir(package.journal()).unwrap();
+        let Journal::Finished(finished) = acting(false).recovered(id, UnixTime(7)) else {
+            panic!("not finished");
+        };
+        assert!(finish(&package, &finished).is_err());
+        assert!(!package.fragments().exists());
     }
 
     #[test]

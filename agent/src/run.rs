@@ -112,6 +112,7 @@ impl Agent {
     fn recover(&self) -> Result<(), RunError> {
         for (id, found) in self.journals()? {
             match found {
+                Found::Read(Journal::Fetching { .. }) => self.state.package(id).remove_parts()?,
                 Found::Read(journal) => {
                     let recovered = journal.clone().recovered(id, now());
                     if recovered != journal {
@@ -245,8 +246,7 @@ impl Agent {
     fn conclude(&self, finished: Finished) -> Result<Finished, StateError> {
         let dir = self.state.package(finished.report.id);
         dir.create()?;
-        journal::write(&dir, &Journal::Finished(finished.clone()))?;
-        dir.discard_contents()?;
+        journal::finish(&dir, &finished)?;
         Ok(finished)
     }
 

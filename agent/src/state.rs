@@ -145,6 +145,28 @@ impl PackageDir {
         Ok(path)
     }
 
+    /// Removes fragments that did not arrive to their end.
+    pub(crate) fn remove_parts(&self) -> Result<(), StateError> {
+        let folder = self.fragments();
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => {
+                return Err(StateError::File {
+                    path: folder,
+                    source,
+                });
+            }
+        };
+        for entry in entries {
+            let path = entry.map_err(StateError::at(&folder))?.path();
+            if path.extension().is_some_and(|kind| kind == "part") {
+                fs::remove_file(&path).map_err(StateError::at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Frees the space of the archive and of the unpacked files.
     pub(crate) fn discard_contents(&self) -> Result<(), StateError> {
         for path in [self.fragments(), self.0.join("work")] {

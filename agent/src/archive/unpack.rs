@@ -8,6 +8,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use packcast_protocol::ArchiveFormat;
 
 use super::{ArchiveError, Entry, EntryKind, EntryPath, Limits, Summary, walk};
+use crate::failure::is_full;
 use crate::platform;
 
 /// The name that a file has until it is complete, in the folder it belongs to.
@@ -78,8 +79,7 @@ impl From<io::Error> for PutError {
 
 fn fail(folder: &Path, entry: Option<&EntryPath>, source: io::Error) -> UnpackError {
     let path = entry.map_or_else(|| folder.to_owned(), |entry| folder.join(entry.as_str()));
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    if full.contains(&source.kind()) {
+    if is_full(&source) {
         UnpackError::NoSpace { path }
     } else if entry.is_none() {
         UnpackError::Folder { path, source }

@@ -288,6 +288,36 @@ fn verified_fragments_are_never_fetched_again() {
 }
 
 #[test]
+fn a_full_disk_is_reported_and_freed() {
+    let lab = Lab::new();
+    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    let fragments = lab.state().join(format!("packages/{id}/fragments"));
+    std::fs::create_dir_all(&fragments).unwrap();
+    std::os::unix::fs::symlink("/dev/full", fragments.join("2.part")).unwrap();
+    lab.world().refuse_reports = true;
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!fragments.exists());
+    lab.world().tasks.clear();
+    assert_eq!(lab.result().code.to_string(), "ERR_OUT_OF_SPACE");
+}
+
+#[test]
+fn what_did_not_arrive_to_its_end_is_removed() {
+    let lab = Lab::new();
+    let package = lab.state().join("packages/1795000001");
+    std::fs::create_dir_all(package.join("fragments")).unwrap();
+    let journal = r#"{"stage":"fetching","attempt":1}"#;
+    std::fs::write(package.join("journal.json"), journal).unwrap();
+    for name in ["1", "2.part"] {
+        std::fs::write(package.join("fragments").join(name), "x").unwrap();
+    }
+    assert_eq!(lab.run().code, 0);
+    assert!(package.join("fragments/1").exists());
+    assert!(!package.join("fragments/2.part").exists());
+}
+
+#[test]
 fn what_waits_keeps_lower_priorities_waiting() {
     let lab = Lab::new();
     let change = |manifest: &mut packcast_protocol::Manifest| manifest.priority = Priority::HIGHEST;
