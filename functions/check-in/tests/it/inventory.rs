@@ -24,12 +24,15 @@ async fn an_inventory_is_answered_and_described_by_its_words() {
 #[tokio::test]
 async fn a_held_task_whose_package_is_in_the_history_ends() {
     let world = World::start().await;
-    let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
+    let told = world.settled_device(2).await;
+    world.assign(&told, &package, false).await;
+    world.ocs(&prolog(2)).await;
+    let device = world.settled_device(1).await;
     world.assign(&device, &package, false).await;
     world.ocs(&inventory(1, &[package.id])).await;
     assert_eq!(world.code(&device, package.id).await.unwrap(), IN_HISTORY);
-    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(world.counts(package.id).await, [1, 1, 0]);
     assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
 }
 
