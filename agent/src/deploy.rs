@@ -92,7 +92,7 @@ impl From<VerifyError> for Halt {
         match error {
             VerifyError::Whole { .. } => Self::Failed(Failure::of(NamedCode::BadDigest, &error)),
             VerifyError::Read { .. } => Self::Failed(Failure::of(NamedCode::Build, &error)),
-            VerifyError::Fragment { .. } => Self::Deferred(error.to_string()),
+            VerifyError::Fragments { .. } => Self::Deferred(error.to_string()),
         }
     }
 }
@@ -120,7 +120,6 @@ impl Deployer<'_> {
         dir: &PackageDir,
         accepted: &mut Option<Accepted>,
     ) -> Result<Done, Halt> {
-        let stopped = || Halt::Stopped;
         dir.create()?;
         let attempt = task.attempt;
         journal::write(dir, &Journal::Fetching { attempt })?;
@@ -128,11 +127,9 @@ impl Deployer<'_> {
             .stop
             .unless(self.accept(task))
             .await
-            .ok_or_else(stopped)??;
+            .ok_or(Halt::Stopped)??;
         let manifest = &*accepted.insert(manifest);
-        let fetched = self.fetch(task, manifest, dir);
-        let fetched = self.stop.unless(fetched).await.ok_or_else(stopped)??;
-        let verified = self.verify(task.id, fetched).await?;
+        let verified = self.archive(task, manifest, dir).await?;
         let prepared = self.prepare(manifest, verified, dir).await?;
         if self.stop.is_set() {
             return Err(Halt::Stopped);
@@ -171,6 +168,25 @@ impl Deployer<'_> {
         }
     }
 
+    /// Fetches and verifies the archive. Fragments that went wrong on disk are fetched again,
+    /// once: a disk that goes on like that has to wait for the next check-in.
+    async fn archive(
+        &self,
+        task: &Task,
+        manifest: &Accepted,
+        dir: &PackageDir,
+    ) -> Result<Option<Verified>, Halt> {
+        let fetched = self.fetch(task, manifest, dir).await?;
+        match self.verify(task.id, fetched).await {
+            Err(error @ VerifyError::Fragments { .. }) => {
+                tracing::warn!(package = %task.id, %error, "fragments went wrong on disk");
+                let fetched = self.fetch(task, manifest, dir).await?;
+                Ok(self.verify(task.id, fetched).await?)
+            }
+            verified => Ok(verified?),
+        }
+    }
+
     async fn fetch(
         &self,
         task: &Task,
@@ -187,14 +203,16 @@ impl Deployer<'_> {
         let parallel = self.config.parallel_downloads;
         let folder = dir.fragments();
         let source = self.source(task);
-        Ok(Fetched::fetch(manifest, source, &folder, parallel, arrived).await?)
+        let fetched = Fetched::fetch(manifest, source, &folder, parallel, arrived);
+        let fetched = self.stop.unless(fetched).await.ok_or(Halt::Stopped)?;
+        Ok(fetched?)
     }
 
     async fn verify(
         &self,
         id: PackageId,
         fetched: Option<Fetched>,
-    ) -> Result<Option<Verified>, Halt> {
+    ) -> Result<Option<Verified>, VerifyError> {
         let Some(fetched) = fetched else {
             return Ok(None);
         };

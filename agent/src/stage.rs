@@ -37,8 +37,11 @@ pub(crate) struct Unpacked {
 /// Why fetched fragments are not the archive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
-    #[error("fragment {number} has changed on disk since it was fetched: it will be fetched again")]
-    Fragment { number: FragmentNumber },
+    /// Those that are wrong were removed.
+    #[error(
+        "{wrong} fragments, of which {first} is the first, have changed on disk since they were fetched: they will be fetched again"
+    )]
+    Fragments { wrong: usize, first: FragmentNumber },
     #[error("the archive has SHA-256 {actual}, the manifest says {expected}: publish it again")]
     Whole {
         expected: Sha256Digest,
@@ -73,25 +76,41 @@ impl Fetched {
     }
 
     /// Computes the digest of the whole from what is on disk. Blocks.
+    ///
+    /// If it is not the archive's, every fragment that is wrong, cut short or missing is
+    /// removed, so that it is fetched again.
     pub(crate) fn verify(self) -> Result<Verified, VerifyError> {
         let unread = |source| VerifyError::Read {
             folder: self.folder.clone(),
             source,
         };
-        let actual = digest(self.reader()).map_err(unread)?;
         let expected = self.archive.sha256();
-        if actual == expected {
+        let actual = digest(self.reader());
+        if actual.as_ref().is_ok_and(|actual| *actual == expected) {
             return Ok(Verified(self));
         }
-        for (number, _, digest_expected) in self.archive.fragments() {
-            let path = self.folder.join(number.to_string());
-            let actual = fs::File::open(&path).and_then(digest).map_err(unread)?;
-            if actual != digest_expected {
-                fs::remove_file(&path).map_err(unread)?;
-                return Err(VerifyError::Fragment { number });
-            }
+        let wrong = self.remove_wrong().map_err(unread)?;
+        if let Some(first) = wrong.first().copied() {
+            let wrong = wrong.len();
+            return Err(VerifyError::Fragments { wrong, first });
         }
+        let actual = actual.map_err(unread)?;
         Err(VerifyError::Whole { expected, actual })
+    }
+
+    fn remove_wrong(&self) -> io::Result<Vec<FragmentNumber>> {
+        let mut wrong = Vec::new();
+        for (number, _, expected) in self.archive.fragments() {
+            let path = self.folder.join(number.to_string());
+            match fs::File::open(&path).and_then(digest) {
+                Ok(actual) if actual == expected => continue,
+                Ok(_) => fs::remove_file(&path)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            wrong.push(number);
+        }
+        Ok(wrong)
     }
 
     fn reader(&self) -> Concatenation {

@@ -191,6 +191,23 @@ fn a_wrong_fragment_is_fetched_again_alone() {
 }
 
 #[test]
+fn fragments_that_went_wrong_on_disk_are_fetched_again_at_once() {
+    let lab = Lab::new();
+    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    let fragments = lab.state().join(format!("packages/{id}/fragments"));
+    std::fs::create_dir_all(&fragments).unwrap();
+    let good = |n: usize| lab.get(&format!("{id}/{id}-{n}"));
+    let mut flipped = good(1);
+    flipped[17] ^= 1;
+    for (name, content) in [("1", &flipped[..]), ("2", &good(2)[..100]), ("3", &good(3))] {
+        std::fs::write(fragments.join(name), content).unwrap();
+    }
+    assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
+    let count = |n: usize| gets(&lab, &format!("{id}/{id}-{n}"));
+    assert_eq!((count(1), count(2), count(3)), (1, 1, 0));
+}
+
+#[test]
 fn a_fragment_that_stays_wrong_is_named() {
     let lab = Lab::new();
     let id = lab.assign(
