@@ -3,6 +3,7 @@
 use std::fs;
 
 use packcast_protocol::Outcome;
+use packcast_tests::process::Ran;
 use packcast_tests::world::{Progress, World};
 
 use crate::PROGRAM;
@@ -74,7 +75,7 @@ fn a_device_that_never_checked_in_cannot_be_assigned_to() {
         "--device",
         device.id(),
     ];
-    let refused = packcast_tests::process::Ran::of(&mut world.command(&both)).expect_code(1);
+    let refused = Ran::of(&mut world.command(&both)).expect_code(1);
     assert!(refused.stdout.contains(stranger), "{refused:?}");
     assert!(refused.stdout.contains("never checked in"), "{refused:?}");
     assert!(refused.stderr.contains("1 of 2 devices"), "{refused:?}");

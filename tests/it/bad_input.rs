@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use packcast_tests::archives::{noise, tar_gz, zip};
 use packcast_tests::device::Device;
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::World;
+use packcast_tests::world::{World, clean};
 
 use crate::PROGRAM;
 
@@ -187,8 +188,8 @@ fn a_target_that_is_not_there_is_named() {
 #[test]
 fn a_system_that_does_not_run_is_named() {
     let place = tempfile::tempdir().unwrap();
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().env("HOME", place.path()).arg("list");
+    let mut command = clean(Path::new(PROGRAM), place.path());
+    command.arg("list");
     let refusal = Ran::of(&mut command).expect_code(1).stderr;
     expect_words(&refusal, &["not running", "packcast local"]);
 }
@@ -241,7 +242,9 @@ fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
         command.envs(passphrase.map(|passphrase| ("PACKCAST_KEY_PASSPHRASE", passphrase)));
         Ran::of(&mut command)
     };
-    let _ = with(Some("correct horse"), &["keys", "generate"]).expect_code(0);
+    let made = with(Some("correct horse"), &["keys", "generate"]).expect_code(0);
+    let shown = with(None, &["keys", "show"]).expect_code(0);
+    assert_eq!(made.stdout, shown.stdout);
     let publish = [&NAMED[..], &["--action", "execute", "--command", "true"]].concat();
     let refusal = with(Some("battery staple"), &publish).expect_code(1).stderr;
     expect_words(&refusal, &[&key, "passphrase", "wrong"]);

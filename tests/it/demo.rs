@@ -1,9 +1,11 @@
 //! `packcast demo`, as a newcomer types it.
 
 use std::fs;
+use std::path::Path;
 
 use packcast_tests::archives::{tar_gz, zip};
-use packcast_tests::process::{Ran, text};
+use packcast_tests::process::Ran;
+use packcast_tests::world::clean;
 
 use crate::PROGRAM;
 
@@ -17,15 +19,8 @@ fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
     }
     let temporary = place.path().join("tmp");
     fs::create_dir(&temporary).unwrap();
-    let mut command = std::process::Command::new(PROGRAM);
-    command
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .env("HOME", text(place.path()))
-        .env("TMPDIR", &temporary)
-        .current_dir(place.path())
-        .arg("demo")
-        .args(arguments);
+    let mut command = clean(Path::new(PROGRAM), place.path());
+    command.arg("demo").args(arguments);
     let shown = Ran::of(&mut command).expect_code(0).stdout;
     assert_eq!(
         fs::read_dir(&temporary).unwrap().count(),

@@ -3,10 +3,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot be set up has to fail"
 )]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails where it stands"
-)]
 
 mod assigning;
 mod bad_input;

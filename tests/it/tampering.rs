@@ -6,11 +6,12 @@ use std::path::Path;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::device::Device;
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
 
-/// Where a document is changed: in the middle, which of a signature is in its second line.
+/// Changes one bit of a file.
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
@@ -44,7 +45,7 @@ fn check(
     assert!(!Path::new(&marker).exists(), "it ran");
 }
 
-fn expect(world: &World, device: &packcast_tests::device::Device, code: &str, named: &str) {
+fn expect(world: &World, device: &Device, code: &str, named: &str) {
     let result = world.result(device);
     assert_eq!(result.code.to_string(), code, "{result:?}");
     assert_eq!(result.outcome, Outcome::Failed);

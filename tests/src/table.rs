@@ -117,6 +117,7 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
             command: "true".parse().expect("a command"),
         },
         success_codes: BTreeSet::from([0]),
+        audience: packcast_protocol::manifest::Audience::Any,
         content: Sha256Digest::of(name.as_bytes()),
         folder: "d/segment".parse().expect("a path"),
     }
@@ -125,6 +126,7 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
 pub fn published(id: PackageId) -> Published {
     Published {
         manifest: Sha256Digest::of(id.to_string().as_bytes()),
+        signature: Sha256Digest::of(id.to_string().as_bytes()),
         md5: None,
         fragments: 0,
         expires: NOW.plus(1_000_000),

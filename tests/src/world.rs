@@ -209,8 +209,8 @@ fn local_dir(place: &Path) -> PathBuf {
     place.join("state/packcast/local")
 }
 
-/// Returns a command that knows this place and nothing else.
-pub(crate) fn clean(program: &Path, place: &Path) -> Command {
+/// Returns a command that has this place for its home and knows nothing else of the machine.
+pub fn clean(program: &Path, place: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
