@@ -27,7 +27,8 @@ const LOCATION: &str = "local";
 pub struct LocalOptions {
     /// Where everything is kept; created with mode 0700 if missing.
     pub state_dir: PathBuf,
-    /// The edge's port on 127.0.0.1; the one of the last start, or a free one, if absent.
+    /// The edge's port on 127.0.0.1, a free one if 0. If absent, the one of the last start, and
+    /// it is an error if another program has taken it: agents and active packages name it.
     pub edge_port: Option<u16>,
     /// How often our agents are told to ask, in seconds.
     pub check_in_interval_s: u32,
@@ -224,12 +225,7 @@ async fn reserve_port(dir: &Path, asked: Option<u16>) -> Result<EdgePort, EdgeEr
     if let Some(port) = asked {
         return EdgePort::bind(port).await;
     }
-    if let Some(port) = remembered_port(dir)
-        && let Ok(port) = EdgePort::bind(port).await
-    {
-        return Ok(port);
-    }
-    EdgePort::bind(0).await
+    EdgePort::bind(remembered_port(dir).unwrap_or(0)).await
 }
 
 fn remembered_port(dir: &Path) -> Option<u16> {

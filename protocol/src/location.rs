@@ -25,14 +25,19 @@ pub enum LocationError {
     #[error("location {given:?} has a port that is not a number from 1 to 65535")]
     Port { given: String },
     #[error(
-        "location {given:?} may only hold letters, digits and . _ - / : and at most 334 of them"
+        "location {given:?} may only hold letters, digits and . _ - / : and at most 343 of them"
     )]
     Characters { given: String },
 }
 
 impl Location {
-    /// Room for 200 characters of an operator's, an object path and a location's name.
-    const MAX_BYTES: usize = 200 + 1 + 100 + 1 + 32;
+    /// Room for 200 characters of an operator's, an object path, and a location's own segment.
+    const MAX_BYTES: usize = 200 + 1 + 100 + 1 + 41;
+
+    /// Returns a location of the greatest length there is, to find out whether any would fit.
+    pub fn longest() -> Self {
+        Self("x".repeat(Self::MAX_BYTES))
+    }
 
     /// Returns the location below this one.
     #[must_use]

@@ -1,12 +1,13 @@
 //! The signed description of a package: the one document that an agent trusts.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, ArchiveFormat};
-use crate::device::AgentId;
+use crate::device::{AgentId, DeviceId};
 use crate::digest::Sha256Digest;
 use crate::fragment::{FragmentNumber, FragmentSize, FragmentSizeError};
 use crate::package::{PackageId, PackageName, PackageVersion};
@@ -112,6 +113,15 @@ impl Audience {
             Self::Devices(devices) => devices.contains(agent),
         }
     }
+
+    /// Tells whether a device of either namespace is meant. A stock agent cannot check the
+    /// audience itself, so it is only meant where any device is.
+    pub fn includes_device(&self, device: &DeviceId) -> bool {
+        match device {
+            DeviceId::Agent(agent) => self.includes(agent),
+            DeviceId::Ocs(_) => *self == Self::Any,
+        }
+    }
 }
 
 /// An archive cut into fragments, each with its digest.
@@ -181,6 +191,10 @@ impl Archive {
         self.sha256
     }
 
+    pub const fn fragment_size(&self) -> FragmentSize {
+        self.fragment_size
+    }
+
     /// Returns each fragment's number, length in bytes and digest, in order.
     pub fn fragments(&self) -> impl Iterator<Item = (FragmentNumber, u64, Sha256Digest)> + '_ {
         crate::fragment::ranges(self.bytes, self.fragment_size)
@@ -188,8 +202,12 @@ impl Archive {
             .map(|((number, range), digest)| (number, range.end - range.start, *digest))
     }
 
-    pub const fn fragment_count(&self) -> usize {
-        self.fragments.len()
+    /// Returns how many fragments there are: at least one, as no archive is empty.
+    pub fn fragment_count(&self) -> NonZeroU32 {
+        u32::try_from(self.fragments.len())
+            .ok()
+            .and_then(NonZeroU32::new)
+            .expect("an archive has 1 to 50,000 fragments")
     }
 }
 

@@ -109,10 +109,10 @@ impl SigningKey {
             path: file.to_owned(),
             source,
         };
-        if file.exists() {
-            return Err(KeyError::Exists {
-                path: file.to_owned(),
-            });
+        for path in [file.to_owned(), public_file(file)] {
+            if path.exists() {
+                return Err(KeyError::Exists { path });
+            }
         }
         let pair = match &passphrase {
             Some(passphrase) => KeyPair::generate_encrypted_keypair(Some(passphrase.clone())),
@@ -182,9 +182,15 @@ fn is_encrypted(text: &str) -> bool {
     key.starts_with("RWRTY0Iy")
 }
 
-/// Returns where the public half of a key file is.
+/// Returns where the public half of a key file is: `packcast.pub` of `packcast.key`, and
+/// `NAME.pub` of any other name, so that no two keys share one.
 pub fn public_file(file: &Path) -> PathBuf {
-    file.with_extension("pub")
+    if file.extension().is_some_and(|extension| extension == "key") {
+        return file.with_extension("pub");
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
 }
 
 /// Reads the public half of a key from the file beside it.

@@ -56,7 +56,7 @@ pub fn table<const N: usize>(
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| printable(&cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -78,7 +78,20 @@ pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
     fields
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:width$}  {value}\n"))
+        .map(|(name, value)| format!("{name:width$}  {}\n", printable(&value)))
+        .collect()
+}
+
+/// Takes the sting out of what a device sent: a terminal obeys control characters.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{FFFD}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -101,4 +114,20 @@ pub fn bytes(bytes: u64) -> String {
 /// Writes a length of time in the largest unit that fits, such as `6 minutes`.
 pub fn duration(seconds: u64) -> String {
     HumanDuration(Duration::from_secs(seconds)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_says_cannot_command_the_terminal() {
+        let hostile = "pc\u{1b}]0;owned\u{7}".to_owned();
+        let table = table(["HOST"], [[hostile.clone()]]);
+        let fields = fields([("host", hostile)]);
+        for text in [table, fields] {
+            assert!(text.contains("pc\u{FFFD}]0;owned\u{FFFD}"), "{text:?}");
+            assert!(!text.contains('\u{1b}'));
+        }
+    }
 }

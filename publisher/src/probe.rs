@@ -6,6 +6,7 @@ use futures_util::TryStreamExt as _;
 use packcast_agent::tls::{Clients, TlsError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
+use packcast_protocol::signature::MAX_SIGNATURE_BYTES;
 use packcast_protocol::{Archive, Location, Manifest, Sha256Digest};
 use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use packcast_store::ObjectKey;
@@ -35,6 +36,17 @@ pub enum ProbeError {
     Info(#[source] packcast_protocol::info::InfoError),
 }
 
+impl ProbeError {
+    /// Tells whether the same location may serve the package a little later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Fetch { .. } => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            _ => false,
+        }
+    }
+}
+
 /// Fetches manifest, signature, `info`, first and last fragment, and compares them with what was published.
 pub async fn probe(
     client: &Client,
@@ -50,16 +62,16 @@ pub async fn probe(
         Sha256Digest::of(&manifest),
         published.manifest,
     )?;
-    let signature = url(&ObjectKey::signature(&package.folder, package.id));
-    fetch(
-        client,
-        &signature,
-        packcast_protocol::signature::MAX_SIGNATURE_BYTES as u64,
-    )
-    .await?;
+    let signature_url = url(&ObjectKey::signature(&package.folder, package.id));
+    let signature = fetch(client, &signature_url, MAX_SIGNATURE_BYTES as u64).await?;
+    same(
+        &signature_url,
+        Sha256Digest::of(&signature),
+        published.signature,
+    )?;
     let expected: Info = info::document(package, published, at);
     let expected = expected.to_xml().map_err(ProbeError::Info)?;
-    let info_url = url(&ObjectKey::info(&package.folder, &at.name, package.id));
+    let info_url = url(&ObjectKey::info(&package.folder, at, package.id));
     let info = fetch(client, &info_url, expected.len() as u64).await?;
     same(
         &info_url,

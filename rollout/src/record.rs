@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use packcast_protocol::manifest::Audience;
 use packcast_protocol::{
     Action, ArchiveFormat, DeviceId, FragmentSize, Location, LocationName, Md5Digest, ObjectPath,
     Outcome, PackageId, PackageName, PackageVersion, Priority, ResultCode, Sha256Digest, UnixTime,
@@ -73,6 +74,9 @@ pub struct PackageRecord {
     pub action: Action<ArchiveRecord>,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
+    /// Which devices it may be assigned to; our agents check the manifest's own.
+    #[serde(default)]
+    pub audience: Audience,
     /// The digest of everything that makes two publications of one name and version the same.
     pub content: Sha256Digest,
     /// Where its objects are, below the target's prefix and a random segment.
@@ -108,6 +112,8 @@ pub enum PackageState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub manifest: Sha256Digest,
+    /// The digest of the manifest's signature as it was published.
+    pub signature: Sha256Digest,
     /// The archive's MD5 for stock agents; none without an archive.
     pub md5: Option<Md5Digest>,
     pub fragments: u32,
@@ -163,11 +169,13 @@ pub(crate) mod tests {
                 command: "true".parse().unwrap(),
             },
             success_codes: BTreeSet::from([0]),
+            audience: Audience::Any,
             content: digest,
             folder: "d/x".parse().unwrap(),
             created_at: UnixTime(1_790_000_000),
             state: PackageState::Published(Published {
                 manifest: digest,
+                signature: digest,
                 md5: None,
                 fragments: 1,
                 expires: UnixTime(1_900_000_000),

@@ -2,7 +2,8 @@
 
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::location::ObjectPathError;
-use packcast_protocol::{FragmentNumber, Location, LocationName, ObjectPath, PackageId};
+use packcast_protocol::{FragmentNumber, Location, ObjectPath, PackageId, Sha256Digest};
+use packcast_rollout::LocationRecord;
 
 /// How an object is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +66,9 @@ impl ObjectKey {
     }
 
     /// Returns the key of `info` as it is served at one location.
-    pub fn info(folder: &ObjectPath, location: &LocationName, id: PackageId) -> Self {
+    pub fn info(folder: &ObjectPath, at: &LocationRecord, id: PackageId) -> Self {
         Self {
-            path: format!("{folder}/{location}/{id}/{INFO_NAME}"),
+            path: format!("{folder}/{}/{id}/{INFO_NAME}", segment(at)),
             headers: INFO,
         }
     }
@@ -114,12 +115,22 @@ pub fn objects_of(folder: &ObjectPath, id: PackageId) -> Result<ObjectPath, Obje
 }
 
 /// Returns what a stock agent appends `/<id>/info` to (its `INFO_LOC`).
-pub fn info_location(location: &Location, folder: &ObjectPath, name: &LocationName) -> Location {
-    let segment = name
-        .to_string()
-        .parse()
-        .expect("a location's name is a path of one segment");
-    location.join(folder).join(&segment)
+pub fn info_location(at: &LocationRecord, folder: &ObjectPath) -> Location {
+    at.location.join(folder).join(&segment(at))
+}
+
+/// Returns a location's own segment: its name and eight characters that follow from its address.
+///
+/// `info` holds the address and never changes, so a location that moves needs another place.
+fn segment(at: &LocationRecord) -> ObjectPath {
+    let digest = Sha256Digest::of(at.location.as_str().as_bytes());
+    format!(
+        "{}-{}",
+        at.name,
+        BASE32_LOWER.encode(&digest.as_bytes()[..5])
+    )
+    .parse()
+    .expect("a location's name and base32 are a path of one segment")
 }
 
 /// Returns what an agent appends `/<id>/<id>-<n>` to (its `PACK_LOC`).
@@ -133,6 +144,26 @@ mod tests {
 
     use super::*;
 
+    fn site() -> LocationRecord {
+        LocationRecord {
+            name: "site-1".parse().unwrap(),
+            location: "cdn.example.net/ocs".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_location_that_moves_has_another_place_for_info() {
+        let (folder, id) = ("d/x".parse().unwrap(), "1795327754".parse().unwrap());
+        let moved = LocationRecord {
+            location: "cdn.example.org/ocs".parse().unwrap(),
+            ..site()
+        };
+        assert_ne!(
+            ObjectKey::info(&folder, &site(), id),
+            ObjectKey::info(&folder, &moved, id)
+        );
+    }
+
     #[test]
     fn every_key_with_its_headers() {
         let prefix: ObjectPath = "d".parse().unwrap();
@@ -142,7 +173,7 @@ mod tests {
             ObjectKey::fragment(&folder, id, FragmentNumber::from_index(0)),
             ObjectKey::manifest(&folder, id),
             ObjectKey::signature(&folder, id),
-            ObjectKey::info(&folder, &"site-1".parse().unwrap(), id),
+            ObjectKey::info(&folder, &site(), id),
         ];
         let shown = keys.map(|key| {
             assert_eq!(headers_of(key.path()), key.headers());
@@ -159,27 +190,27 @@ mod tests {
           application/json; public, max-age=31536000, immutable
         d/uws2ljnfuws2ljnfuws2ljnfuu/1795327754/manifest.json.minisig
           text/plain; public, max-age=31536000, immutable
-        d/uws2ljnfuws2ljnfuws2ljnfuu/site-1/1795327754/info
+        d/uws2ljnfuws2ljnfuws2ljnfuu/site-1-riihsnhy/1795327754/info
           application/xml; public, max-age=31536000, immutable
         "#);
     }
 
     #[test]
     fn agents_find_the_objects_below_the_locations_they_are_told() {
-        let location: Location = "cdn.example.net/ocs".parse().unwrap();
-        let (folder, name) = ("d/x".parse().unwrap(), "site-1".parse().unwrap());
+        let at = site();
+        let folder = "d/x".parse().unwrap();
         let id: PackageId = "1795327754".parse().unwrap();
         let below = |location: &Location, path: &str| location.url(path);
-        let info = info_location(&location, &folder, &name);
+        let info = info_location(&at, &folder);
         assert_eq!(
             below(&info, "1795327754/info"),
-            below(&location, ObjectKey::info(&folder, &name, id).path())
+            below(&at.location, ObjectKey::info(&folder, &at, id).path())
         );
-        let pack = pack_location(&location, &folder);
+        let pack = pack_location(&at.location, &folder);
         let first = ObjectKey::fragment(&folder, id, FragmentNumber::from_index(0));
         assert_eq!(
             below(&pack, "1795327754/1795327754-1"),
-            below(&location, first.path())
+            below(&at.location, first.path())
         );
     }
 }

@@ -106,8 +106,9 @@ async fn prolog(
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
+    // An inventory knows the host's name better than the DEVICEID does.
     let says = Introduction {
-        host_name: Some(&host_name),
+        host_name: standing.device.is_none().then_some(&*host_name),
         agent,
         os: None,
     };
@@ -155,7 +156,7 @@ fn pack(telling: &Telling) -> Option<Pack> {
     let at = telling.package.locations.first()?;
     Some(Pack {
         id: telling.package.id,
-        info_loc: info_location(&at.location, &telling.package.folder, &at.name),
+        info_loc: info_location(at, &telling.package.folder),
         pack_loc: pack_location(&at.location, &telling.package.folder),
         force: telling.task.force,
     })

@@ -48,7 +48,7 @@ pub(crate) async fn tell(
         .filter(|pick| pick.is_new())
         .map(|pick| pick.task)
         .collect();
-    let refused = commit(function, device, &fresh, now).await?;
+    let on_record = commit(function, device, &fresh, now).await?;
     let withdrawn = announcement
         .not_told
         .iter()
@@ -58,7 +58,7 @@ pub(crate) async fn tell(
     let tasks = announcement
         .told
         .iter()
-        .filter(|pick| !refused.contains(&pick.task.package))
+        .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
         .map(|pick| Telling {
             task: pick.task.clone(),
             package: pick.package.clone(),
@@ -68,6 +68,7 @@ pub(crate) async fn tell(
     Ok(Told { tasks, withdrawn })
 }
 
+/// Records the announcements and returns the packages of those that are on record.
 async fn commit(
     function: &CheckIn,
     device: &DeviceId,
@@ -82,5 +83,5 @@ async fn commit(
         function.packages.forget(*id);
         tracing::info!(%device, package = %id, "not announced: deactivated meanwhile");
     }
-    Ok(announced.refused.into_iter().collect())
+    Ok(announced.told.into_iter().collect())
 }

@@ -40,7 +40,7 @@ impl Answering {
         self.log.write(&Line::new(
             at_ms,
             &method,
-            &self.shown(&path),
+            &self.shown(&method, &path),
             response.status(),
             response
                 .body()
@@ -54,8 +54,7 @@ impl Answering {
     }
 
     async fn route(&self, request: Request<Incoming>, path: &str) -> Response<Body> {
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if reads && self.objects.own(path) {
+        if is_read(request.method()) && self.objects.own(path) {
             return self.objects.answer(request.method(), path).await;
         }
         let (parts, body) = request.into_parts();
@@ -80,16 +79,22 @@ impl Answering {
     }
 
     /// Returns a path as it may be logged: where a token can be, it is left out.
-    fn shown<'a>(&self, path: &'a str) -> std::borrow::Cow<'a, str> {
+    fn shown<'a>(&self, method: &Method, path: &'a str) -> std::borrow::Cow<'a, str> {
         use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
-        if self.objects.own(path) || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
+        let object = is_read(method) && self.objects.own(path);
+        if object || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
             return path.into();
         }
-        match path.split('/').nth(1) {
-            Some(first) if path.matches('/').count() > 1 => format!("/{first}/…").into(),
-            _ => "/…".into(),
+        if path.starts_with("/ocsinventory/") {
+            "/ocsinventory/…".into()
+        } else {
+            "/…".into()
         }
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn length(response: &Response<Body>) -> Option<u64> {

@@ -58,28 +58,30 @@ async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
 }
 
 #[tokio::test]
-async fn a_taken_port_moves_the_edge_and_its_location() {
+async fn a_taken_port_is_named_and_another_can_be_asked_for() {
     let world = World::start().await;
     let before = world.local.state().edge;
     let state_dir = world.place().join("state");
     let _place = stop(world).await;
     let _squatter = std::net::TcpListener::bind(before).unwrap();
-    let local = Local::start(LocalOptions::new(&state_dir)).await.unwrap();
+    let error = Local::start(LocalOptions::new(&state_dir))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(&before.port().to_string()),
+        "{error}"
+    );
+    let asked = LocalOptions {
+        edge_port: Some(0),
+        ..LocalOptions::new(&state_dir)
+    };
+    let local = Local::start(asked).await.unwrap();
     let edge = local.state().edge;
     assert_ne!(edge, before);
     let locations = local.records().locations().await.unwrap();
     assert_eq!(locations.len(), 1);
     assert_eq!(locations[0].location.to_string(), edge.to_string());
-    let asked = LocalOptions {
-        edge_port: Some(before.port()),
-        ..LocalOptions::new(&state_dir)
-    };
     local.stop().await.unwrap();
-    let error = Local::start(asked).await.unwrap_err();
-    assert!(
-        error.to_string().contains(&before.port().to_string()),
-        "{error}"
-    );
 }
 
 #[tokio::test]

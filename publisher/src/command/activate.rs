@@ -6,7 +6,7 @@ use packcast_store::records::ActivateError;
 
 use super::{deactivate, find, show};
 use crate::Globals;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output::{self, Format};
 use crate::probe;
 use crate::publish::info;
@@ -88,7 +88,12 @@ pub(crate) async fn activate(
         probe::probe(&client, package, published, at)
             .await
             .map_err(|error| {
-                Failure::failed(error).hint(format!(
+                let kind = if error.is_retryable() {
+                    Kind::TryLater
+                } else {
+                    Kind::Failed
+                };
+                Failure::new(kind, error).hint(format!(
                 "location {} ({}) must serve what is published; the package is not active there",
                 at.name, at.location
             ))

@@ -69,7 +69,7 @@ impl Args {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "{refused} of {} devices are not known",
+            "{refused} of {} devices cannot be assigned the package",
             assignments.len()
         ))
         .hint("a device is known from its first check-in on; 'packcast device' lists them"))
@@ -103,6 +103,11 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
             None,
             "has it in its history; --force deploys again".to_owned(),
         ),
+        Assigned::NotForDevice => (
+            "not-for-device",
+            None,
+            "is not among the devices that the package is meant for".to_owned(),
+        ),
         Assigned::UnknownDevice => (
             "unknown-device",
             None,
@@ -114,6 +119,6 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
         result,
         attempt,
         text,
-        refused: *assigned == Assigned::UnknownDevice,
+        refused: matches!(assigned, Assigned::UnknownDevice | Assigned::NotForDevice),
     }
 }

@@ -166,22 +166,9 @@ fn tails(finished: &[FinishedTask]) -> String {
             let lines: String = tail
                 .trim_end()
                 .lines()
-                .map(|line| format!("  {}\n", printable(line)))
+                .map(|line| format!("  {}\n", output::printable(line)))
                 .collect();
             format!("\nend of the output of {package}:\n{lines}")
-        })
-        .collect()
-}
-
-/// Takes the sting out of what a device sent: a terminal obeys control characters.
-pub(crate) fn printable(line: &str) -> String {
-    line.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{FFFD}'
-            } else {
-                c
-            }
         })
         .collect()
 }

@@ -18,6 +18,12 @@ pub(crate) struct Args {
     /// Keep everything in this folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
+    /// Serve HTTPS on this port of 127.0.0.1; 0 takes a free one
+    ///
+    /// The default is the port of the last start. After a change, agents need the new address,
+    /// and packages have to be activated again.
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 impl Args {
@@ -28,9 +34,11 @@ impl Args {
         };
         // Whoever finds the system running finds its key.
         let key = signing_key(&state_dir)?;
-        let local = Local::start(LocalOptions::new(&state_dir))
-            .await
-            .map_err(Failure::failed)?;
+        let options = LocalOptions {
+            edge_port: self.port,
+            ..LocalOptions::new(&state_dir)
+        };
+        let local = Local::start(options).await.map_err(Failure::failed)?;
         let state = local.state();
         output::data(&output::fields([
             ("server", format!("https://{}", state.edge)),

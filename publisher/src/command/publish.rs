@@ -12,7 +12,7 @@ use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, PackageName, PackageVersion, Priority};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pace;
-use packcast_store::records::ReserveError;
+use packcast_store::records::{PublishError, ReserveError};
 use serde::Serialize;
 
 use super::{activate, keys, show};
@@ -80,6 +80,8 @@ pub(crate) struct Args {
     #[arg(long)]
     going_back: bool,
     /// Only this agent may act on the package (repeatable; any agent if none is given)
+    ///
+    /// Such a package cannot be assigned to stock agents, which check no audience.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
     /// Sign with this key file
@@ -144,8 +146,12 @@ impl Args {
             .map(Source::open)
             .transpose()
             .map_err(Failure::failed)?;
-        let inspection = source.as_ref().map(inspect).transpose()?;
-        let plan = self.plan(source.as_ref().zip(inspection.as_ref()))?;
+        let size = self.fragment_size.0;
+        let inspection = source
+            .as_ref()
+            .map(|source| inspect(source, size))
+            .transpose()?;
+        let plan = self.plan(inspection.as_ref())?;
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
         let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file))
@@ -173,7 +179,7 @@ impl Args {
         Ok(())
     }
 
-    fn plan(&self, archive: Option<(&Source, &Inspection)>) -> Result<Plan, Failure> {
+    fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
         let missing = |option: &str| {
             Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
         };
@@ -188,7 +194,6 @@ impl Args {
             action: self.action.ok_or_else(|| missing("action"))?,
             command: self.command.clone(),
             folder: self.path.clone(),
-            fragment_size: self.fragment_size.0,
             terms: Terms {
                 platform: self.platform.into(),
                 success_codes: if self.success_code.is_empty() {
@@ -269,9 +274,9 @@ fn ask_action(has_source: bool) -> Result<ActionName, Failure> {
 }
 
 /// Reads the whole archive as agents will, before anything is uploaded.
-pub(crate) fn inspect(source: &Source) -> Result<Inspection, Failure> {
+fn inspect(source: &Source, size: Option<FragmentSize>) -> Result<Inspection, Failure> {
     let bar = bar("checking", source.bytes());
-    let inspection = source.inspect(&Limits::default(), |bytes| bar.inc(bytes));
+    let inspection = source.inspect(&Limits::default(), size, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     inspection.map_err(Failure::failed)
 }
@@ -300,10 +305,13 @@ fn failure(error: PublicationError) -> Failure {
     match error {
         PublicationError::Reserve(error @ ReserveError::Conflict { .. }) => Failure::conflict(error)
             .hint("a published version never changes: choose another --version for other content"),
-        PublicationError::Reserve(ReserveError::Records(error)) | PublicationError::Records(error) => error.into(),
+        PublicationError::Reserve(ReserveError::Records(error))
+        | PublicationError::Record(PublishError::Records(error))
+        | PublicationError::Records(error) => error.into(),
         PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => Failure::new(Kind::TryLater, error),
-        error => Failure::failed(error)
+        error if error.is_resumable() => Failure::failed(error)
             .hint("no device sees any of it; what is complete was kept: run the same command again to go on from there"),
+        error => Failure::failed(error),
     }
 }
 
@@ -323,7 +331,7 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     let described = plan.action.clone();
     let warnings = match inspection {
         Some(inspection) => stock::warnings(
-            &described.map_archive(|archive| (archive.format, &inspection.contents)),
+            &described.map_archive(|planned| (planned.archive.format(), &inspection.contents)),
             platform,
         ),
         None => stock::warnings(

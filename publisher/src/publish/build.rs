@@ -1,18 +1,17 @@
-//! One pass over an archive: hashing and uploading side by side, in bounded memory.
+//! Uploading the fragments of an archive that are not stored yet, in bounded memory.
+//!
+//! The archive was digested before anything was reserved. Here each fragment is read once
+//! more, hashed and sent side by side, and completed only if its digest is still the same: a
+//! fragment that is stored is the right one, or a second run could not trust what it finds.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::mpsc as sync_mpsc;
 
 use bytes::Bytes;
-use md5::Md5;
-use packcast_protocol::manifest::ArchiveError;
-use packcast_protocol::{
-    Archive, FragmentNumber, FragmentSize, Md5Digest, ObjectPath, PackageId, Sha256Digest, fragment,
-};
-use packcast_rollout::record::ArchiveRecord;
+use packcast_protocol::{Archive, ObjectPath, PackageId, Sha256Digest};
 use packcast_store::objects::{GetError, PutError};
 use packcast_store::{ObjectKey, Objects};
 use sha2::{Digest as _, Sha256};
@@ -30,23 +29,14 @@ const WAITING_CHUNKS: usize = 4;
 /// How many fragments are on their way at once.
 const PARALLEL: usize = 4;
 
-/// What came of a pass.
-#[derive(Debug)]
-pub struct Built {
-    pub archive: Archive,
-    pub md5: Md5Digest,
-    /// What was there from an earlier run and was not uploaded again.
-    pub kept: Kept,
-}
-
-/// Fragments that were there already.
+/// Fragments that were there from an earlier run and were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Kept {
     pub fragments: u32,
     pub bytes: u64,
 }
 
-/// Why a pass did not come to its end.
+/// Why not all fragments are stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("the source cannot be read")]
@@ -57,92 +47,87 @@ pub enum BuildError {
     Put(#[from] PutError),
     #[error("what is stored already could not be listed")]
     List(#[from] GetError),
-    #[error("the archive cannot be described")]
-    Describe(#[from] ArchiveError),
     #[error("a part of the publisher stopped")]
     Stopped,
 }
 
-/// A fragment for the reader to read: hashed always, and sent on unless it is stored.
+/// A fragment for the reader to read and send.
 struct Job {
+    start: u64,
     bytes: u64,
-    chunks: Option<mpsc::Sender<Bytes>>,
+    digest: Sha256Digest,
+    chunks: mpsc::Sender<Bytes>,
 }
 
-/// Uploads the fragments of an archive that are missing, and digests all of it.
+/// Uploads the fragments that are missing and returns what was there.
 ///
-/// `progress` is told how many bytes went by since the last time.
+/// `progress` is told how many bytes are done since the last time.
 pub async fn build(
     source: &Source,
-    record: &ArchiveRecord,
+    archive: &Archive,
     folder: &ObjectPath,
     id: PackageId,
     objects: &Objects,
-    progress: impl Fn(u64) + Send + 'static,
-) -> Result<Built, BuildError> {
+    progress: impl Fn(u64) + Send + Clone + 'static,
+) -> Result<Kept, BuildError> {
     let stored = objects.list(folder).await?;
     let file = source.reader().map_err(BuildError::Read)?;
     let (jobs, todo) = sync_mpsc::sync_channel(PARALLEL);
-    let reading = tokio::task::spawn_blocking(move || read(file, &todo, &progress));
-    let kept = upload(record, folder, id, objects, &stored, jobs).await;
-    let digests = reading.await.map_err(|_| BuildError::Stopped)?;
+    let reading = {
+        let progress = progress.clone();
+        tokio::task::spawn_blocking(move || read(file, &todo, &progress))
+    };
+    let kept = upload(archive, folder, id, objects, &stored, jobs, progress).await;
     // The reader's error is the cause of a put that got too few bytes.
-    let digests = digests.map_err(BuildError::Read)?;
-    let kept = kept?;
-    if digests.sha256 != record.sha256 {
-        return Err(BuildError::Changed);
-    }
-    let archive = Archive::new(
-        record.format,
-        record.bytes,
-        digests.sha256,
-        record.fragment_size,
-        digests.fragments,
-    )?;
-    Ok(Built {
-        archive,
-        md5: digests.md5,
-        kept,
-    })
+    reading.await.map_err(|_| BuildError::Stopped)??;
+    kept
 }
 
-/// Hands out one job a fragment, in order, and stores what the reader sends.
+/// Hands out one job for each missing fragment, in order, and stores what the reader sends.
 async fn upload(
-    record: &ArchiveRecord,
+    archive: &Archive,
     folder: &ObjectPath,
     id: PackageId,
     objects: &Objects,
     stored: &BTreeMap<String, u64>,
     jobs: sync_mpsc::SyncSender<Job>,
+    progress: impl Fn(u64),
 ) -> Result<Kept, BuildError> {
     let mut kept = Kept::default();
     let mut puts = JoinSet::new();
     let room = Arc::new(Semaphore::new(PARALLEL));
-    for (number, bytes) in lengths(record.bytes, record.fragment_size) {
+    let mut start = 0;
+    for (number, bytes, digest) in archive.fragments() {
         let key = ObjectKey::fragment(folder, id, number);
-        let chunks = if stored.get(key.path()) == Some(&bytes) {
+        let at = start;
+        start += bytes;
+        if stored.get(key.path()) == Some(&bytes) {
             kept.fragments += 1;
             kept.bytes += bytes;
-            None
-        } else {
-            let permit = Arc::clone(&room)
-                .acquire_owned()
-                .await
-                .map_err(|_| BuildError::Stopped)?;
-            let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
-            let objects = objects.clone();
-            puts.spawn(async move {
-                let put = objects.put(&key, bytes, chunks).await;
-                drop(permit);
-                put
-            });
-            Some(sender)
-        };
-        let jobs = jobs.clone();
-        let job = Job { bytes, chunks };
-        // The queue may be full while the reader waits for a put, so it must not block the runtime.
-        let handed = tokio::task::spawn_blocking(move || jobs.send(job).is_ok()).await;
-        if !handed.unwrap_or(false) {
+            progress(bytes);
+            continue;
+        }
+        let permit = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .map_err(|_| BuildError::Stopped)?;
+        let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
+        let objects = objects.clone();
+        puts.spawn(async move {
+            let put = objects.put(&key, bytes, received).await;
+            drop(permit);
+            put
+        });
+        // There are as many permits as there is room for jobs, so the queue is never full.
+        if jobs
+            .try_send(Job {
+                start: at,
+                bytes,
+                digest,
+                chunks,
+            })
+            .is_err()
+        {
             break;
         }
         while let Some(put) = puts.try_join_next() {
@@ -156,61 +141,46 @@ async fn upload(
     Ok(kept)
 }
 
-fn lengths(bytes: u64, size: FragmentSize) -> impl Iterator<Item = (FragmentNumber, u64)> {
-    fragment::ranges(bytes, size).map(|(number, range)| (number, range.end - range.start))
-}
-
-struct Digests {
-    sha256: Sha256Digest,
-    md5: Md5Digest,
-    fragments: Vec<Sha256Digest>,
-}
-
-/// Reads the jobs' fragments in order. MD5, the slowest digest, has a thread of its own.
+/// Reads the jobs' fragments one after the other.
 fn read(
     mut file: File,
     jobs: &sync_mpsc::Receiver<Job>,
     progress: &impl Fn(u64),
-) -> io::Result<Digests> {
-    let (to_md5, chunks) = sync_mpsc::sync_channel::<Bytes>(WAITING_CHUNKS);
-    std::thread::scope(|scope| {
-        let md5 = scope.spawn(move || {
-            let mut md5 = Md5::new();
-            for chunk in chunks {
-                md5.update(&chunk);
-            }
-            Md5Digest::from_bytes(md5.finalize().into())
-        });
-        let mut whole = Sha256::new();
-        let mut fragments = Vec::new();
-        for job in jobs {
-            let mut fragment = Sha256::new();
-            let mut left = job.bytes;
-            while left > 0 {
-                let length = CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES));
-                let mut chunk = vec![0; length];
-                file.read_exact(&mut chunk)?;
-                let chunk = Bytes::from(chunk);
-                // A receiver that is gone has its own error to tell.
-                let _ = to_md5.send(chunk.clone());
-                if let Some(upload) = &job.chunks {
-                    let _ = upload.blocking_send(chunk.clone());
-                }
-                fragment.update(&chunk);
-                whole.update(&chunk);
-                left -= length as u64;
-                progress(length as u64);
-            }
-            fragments.push(Sha256Digest::from_bytes(fragment.finalize().into()));
+) -> Result<(), BuildError> {
+    for job in jobs {
+        file.seek(SeekFrom::Start(job.start))
+            .map_err(BuildError::Read)?;
+        read_fragment(&mut file, &job, progress)?;
+    }
+    Ok(())
+}
+
+/// Sends a fragment's bytes, the last of them only when its digest is the expected one.
+fn read_fragment(file: &mut File, job: &Job, progress: &impl Fn(u64)) -> Result<(), BuildError> {
+    let mut digest = Sha256::new();
+    let mut left = job.bytes;
+    let mut held_back = None;
+    while left > 0 {
+        let length = CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES));
+        let mut chunk = vec![0; length];
+        file.read_exact(&mut chunk)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => BuildError::Changed,
+                _ => BuildError::Read(error),
+            })?;
+        digest.update(&chunk);
+        left -= length as u64;
+        progress(length as u64);
+        if let Some(before) = held_back.replace(Bytes::from(chunk)) {
+            // A receiver that is gone has its own error to tell.
+            let _ = job.chunks.blocking_send(before);
         }
-        drop(to_md5);
-        let md5 = md5
-            .join()
-            .map_err(|_| io::Error::other("the digest thread panicked"))?;
-        Ok(Digests {
-            sha256: Sha256Digest::from_bytes(whole.finalize().into()),
-            md5,
-            fragments,
-        })
-    })
+    }
+    if Sha256Digest::from_bytes(digest.finalize().into()) != job.digest {
+        return Err(BuildError::Changed);
+    }
+    if let Some(last) = held_back {
+        let _ = job.chunks.blocking_send(last);
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ pub async fn publish(
             location: location(),
             source,
         })?;
-    let key = ObjectKey::info(&package.folder, &at.name, package.id);
+    let key = ObjectKey::info(&package.folder, at, package.id);
     objects
         .put_bytes(&key, xml.into_bytes().into())
         .await

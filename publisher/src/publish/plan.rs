@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::action::ActionTextError;
-use packcast_protocol::fragment::FragmentSizeError;
+use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{
-    Action, FragmentSize, PackageName, PackageVersion, Priority, Sha256Digest,
+    Action, Location, PackageId, PackageName, PackageVersion, Priority, Sha256Digest, UnixTime,
 };
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
 
-use super::source::{Inspection, Source};
+use super::source::{Contents, Inspection, PlannedArchive};
 
 /// LAUNCH, EXECUTE or STORE, before its parameters are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -34,8 +34,6 @@ pub struct Wish {
     pub action: ActionName,
     pub command: Option<String>,
     pub folder: Option<String>,
-    /// Chosen by the archive's size if absent.
-    pub fragment_size: Option<FragmentSize>,
     pub terms: Terms,
 }
 
@@ -58,7 +56,7 @@ pub struct Plan {
     pub name: PackageName,
     pub version: PackageVersion,
     pub priority: Priority,
-    pub action: Action<ArchiveRecord>,
+    pub action: Action<PlannedArchive>,
     pub terms: Terms,
     /// Two publications are the same if and only if this is.
     pub content: Sha256Digest,
@@ -81,14 +79,15 @@ pub enum PlanError {
     NoSuchProgram { program: String, found: String },
     #[error(transparent)]
     Text(#[from] ActionTextError),
-    #[error(transparent)]
-    FragmentSize(#[from] FragmentSizeError),
+    #[error("what stock agents have to be told does not fit: use a shorter command or folder")]
+    Info(#[from] InfoError),
 }
 
 impl Wish {
     /// Checks the wish against the archive it is for.
-    pub fn plan(self, archive: Option<(&Source, &Inspection)>) -> Result<Plan, PlanError> {
+    pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
+        fits_info(self.priority, &action)?;
         let content = content(&self, &action);
         Ok(Plan {
             name: self.name,
@@ -100,35 +99,28 @@ impl Wish {
         })
     }
 
-    fn action(
-        &self,
-        archive: Option<(&Source, &Inspection)>,
-    ) -> Result<Action<ArchiveRecord>, PlanError> {
-        let record = archive
-            .map(|(source, inspection)| self.archive(source, inspection))
-            .transpose()?;
+    fn action(&self, inspection: Option<&Inspection>) -> Result<Action<PlannedArchive>, PlanError> {
         let command = |action| {
             self.command
                 .as_deref()
                 .ok_or(PlanError::NoCommand { action })
         };
+        let archive = |action| inspection.ok_or(PlanError::NoArchive { action });
         match self.action {
             ActionName::Launch => {
                 self.without_folder("launch")?;
-                let (record, (_, inspection)) = record
-                    .zip(archive)
-                    .ok_or(PlanError::NoArchive { action: "launch" })?;
+                let inspection = archive("launch")?;
                 let command = command("launch")?.parse()?;
-                has_program(&command, inspection)?;
+                has_program(&command, &inspection.contents)?;
                 Ok(Action::Launch {
-                    archive: record,
+                    archive: inspection.archive.clone(),
                     command,
                 })
             }
             ActionName::Execute => {
                 self.without_folder("execute")?;
                 Ok(Action::Execute {
-                    archive: record,
+                    archive: inspection.map(|inspection| inspection.archive.clone()),
                     command: command("execute")?.parse()?,
                 })
             }
@@ -136,9 +128,12 @@ impl Wish {
                 if self.command.is_some() {
                     return Err(PlanError::CommandOfStore);
                 }
-                let archive = record.ok_or(PlanError::NoArchive { action: "store" })?;
+                let inspection = archive("store")?;
                 let folder = self.folder.as_deref().ok_or(PlanError::NoFolder)?.parse()?;
-                Ok(Action::Store { archive, folder })
+                Ok(Action::Store {
+                    archive: inspection.archive.clone(),
+                    folder,
+                })
             }
         }
     }
@@ -150,31 +145,28 @@ impl Wish {
             Ok(())
         }
     }
+}
 
-    fn archive(
-        &self,
-        source: &Source,
-        inspection: &Inspection,
-    ) -> Result<ArchiveRecord, PlanError> {
-        let fragment_size = self
-            .fragment_size
-            .unwrap_or_else(|| FragmentSize::auto(source.bytes()));
-        fragment_size.count(source.bytes())?;
-        Ok(ArchiveRecord {
-            format: source.format(),
-            bytes: source.bytes(),
-            sha256: inspection.sha256,
-            fragment_size,
-        })
-    }
+/// Refuses what `info` cannot hold at the location with the longest name, before anything is
+/// uploaded.
+fn fits_info(priority: Priority, action: &Action<PlannedArchive>) -> Result<(), PlanError> {
+    let widest = Info {
+        id: PackageId::at(UnixTime(1 << 30)).expect("2004 has package ids"),
+        priority,
+        action: action.clone().map_archive(|planned| planned.for_info()),
+        pack_loc: Location::longest(),
+        manifest: Sha256Digest::from_bytes([0; 32]),
+    };
+    widest.to_xml()?;
+    Ok(())
 }
 
 fn has_program(
     command: &packcast_protocol::LaunchCommand,
-    inspection: &Inspection,
+    contents: &Contents,
 ) -> Result<(), PlanError> {
     const SHOWN: usize = 8;
-    let files = &inspection.contents.top_files;
+    let files = &contents.top_files;
     let program = command.program().as_str();
     if files.iter().any(|file| file == program) {
         return Ok(());
@@ -197,16 +189,16 @@ fn has_program(
 }
 
 /// Digests everything that makes two publications of one name and version the same.
-fn content(wish: &Wish, action: &Action<ArchiveRecord>) -> Sha256Digest {
+fn content(wish: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
     #[derive(Serialize)]
     struct Content<'a> {
         priority: Priority,
-        action: &'a Action<ArchiveRecord>,
+        action: Action<ArchiveRecord>,
         terms: &'a Terms,
     }
     let content = Content {
         priority: wish.priority,
-        action,
+        action: action.clone().map_archive(|planned| planned.record()),
         terms: &wish.terms,
     };
     Sha256Digest::of(&serde_json::to_vec(&content).expect("a plan has string keys only"))

@@ -7,14 +7,14 @@
 use bytes::Bytes;
 use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
-use packcast_protocol::{Action, Manifest, Sha256Digest, UnixTime};
+use packcast_protocol::{Manifest, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
 use packcast_store::objects::{GetError, PutError};
 use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
 use packcast_store::{ObjectKey, RecordsError};
 
-use super::build::{BuildError, Built, Kept, build};
+use super::build::{BuildError, Kept, build};
 use super::info::{self, InfoPublishError};
 use super::plan::Plan;
 use super::source::Source;
@@ -71,6 +71,20 @@ pub enum PublicationError {
     Prefix(#[source] packcast_protocol::location::ObjectPathError),
 }
 
+impl PublicationError {
+    /// Tells whether the same command can complete what was begun, once its cause is gone.
+    pub const fn is_resumable(&self) -> bool {
+        matches!(
+            self,
+            Self::Build(_)
+                | Self::PutManifest(_)
+                | Self::PutSignature(_)
+                | Self::GetSignature(_)
+                | Self::Info(_)
+        )
+    }
+}
+
 /// Publishes a plan. `segment` is 16 random bytes that nobody can guess.
 pub async fn publish(
     target: &Target,
@@ -79,13 +93,14 @@ pub async fn publish(
     key: &SigningKey,
     segment: [u8; 16],
     now: UnixTime,
-    progress: impl Fn(u64) + Send + 'static,
+    progress: impl Fn(u64) + Send + Clone + 'static,
 ) -> Result<Publication, PublicationError> {
     let reservation = Reservation {
         name: plan.name.clone(),
         version: plan.version.clone(),
         priority: plan.priority,
-        action: plan.action.clone(),
+        action: plan.action.clone().map_archive(|planned| planned.record()),
+        audience: plan.terms.audience.clone(),
         success_codes: plan.terms.success_codes.clone(),
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
@@ -106,24 +121,22 @@ pub async fn publish(
             kept,
         });
     }
-    let built = match (package.action.archive(), source) {
-        (Some(record), Some(source)) => Some(
+    let kept = match (plan.action.archive(), source) {
+        (Some(planned), Some(source)) => {
+            let (folder, objects) = (&package.folder, &target.objects);
             build(
                 source,
-                record,
-                &package.folder,
+                &planned.archive,
+                folder,
                 package.id,
-                &target.objects,
+                objects,
                 progress,
             )
-            .await?,
-        ),
-        _ => None,
+            .await?
+        }
+        _ => Kept::default(),
     };
-    let kept = built
-        .as_ref()
-        .map_or_else(Kept::default, |built| built.kept);
-    let published = seal(target, plan, &package, built, key, now).await?;
+    let published = seal(target, plan, &package, key, now).await?;
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }
@@ -143,42 +156,40 @@ async fn seal(
     target: &Target,
     plan: &Plan,
     package: &PackageRecord,
-    built: Option<Built>,
     key: &SigningKey,
     now: UnixTime,
 ) -> Result<Published, PublicationError> {
-    let fragments = built
-        .as_ref()
-        .map_or(0, |built| built.archive.fragment_count());
-    let md5 = built.as_ref().map(|built| built.md5);
-    let expires = package.created_at.plus(plan.terms.validity_s);
-    let manifest = manifest(plan, package, built, expires).to_bytes()?;
-    let manifest = Bytes::from(manifest);
-    let digest = Sha256Digest::of(&manifest);
+    let manifest = manifest(plan, package);
+    let archive = plan.action.archive();
+    let published = |digest, signature| Published {
+        manifest: digest,
+        signature,
+        md5: archive.map(|planned| planned.md5),
+        fragments: archive.map_or(0, |planned| planned.archive.fragment_count().get()),
+        expires: manifest.expires,
+        published_at: now,
+    };
+    let bytes = Bytes::from(manifest.to_bytes()?);
+    let place = ObjectKey::manifest(&package.folder, package.id);
     target
         .objects
-        .put_bytes(
-            &ObjectKey::manifest(&package.folder, package.id),
-            manifest.clone(),
-        )
+        .put_bytes(&place, bytes.clone())
         .await
         .map_err(PublicationError::PutManifest)?;
-    sign(target, package, &manifest, key).await?;
-    Ok(Published {
-        manifest: digest,
-        md5,
-        fragments: u32::try_from(fragments).expect("an archive has at most 50,000 fragments"),
-        expires,
-        published_at: now,
-    })
+    let signature = sign(target, package, &bytes, key).await?;
+    Ok(published(
+        Sha256Digest::of(&bytes),
+        Sha256Digest::of(&signature),
+    ))
 }
 
+/// Returns the signature that is stored, which is a new one if none that holds was there.
 async fn sign(
     target: &Target,
     package: &PackageRecord,
     manifest: &[u8],
     key: &SigningKey,
-) -> Result<(), PublicationError> {
+) -> Result<Bytes, PublicationError> {
     let place = ObjectKey::signature(&package.folder, package.id);
     let stored = target
         .objects
@@ -189,8 +200,8 @@ async fn sign(
         let signature = String::from_utf8_lossy(signature);
         verify(manifest, &signature, std::slice::from_ref(key.public())).is_ok()
     };
-    if stored.is_some_and(|signature| holds(&signature)) {
-        return Ok(());
+    if let Some(signature) = stored.filter(holds) {
+        return Ok(signature);
     }
     let comment = format!(
         "packcast {} {}@{}",
@@ -199,47 +210,30 @@ async fn sign(
     let signature = key
         .sign(manifest, &comment)
         .map_err(PublicationError::Sign)?;
+    let signature = Bytes::from(signature);
     target
         .objects
-        .put_bytes(&place, Bytes::from(signature))
+        .put_bytes(&place, signature.clone())
         .await
         .map_err(PublicationError::PutSignature)?;
-    Ok(())
+    Ok(signature)
 }
 
-fn manifest(
-    plan: &Plan,
-    package: &PackageRecord,
-    built: Option<Built>,
-    expires: UnixTime,
-) -> Manifest {
-    let archive = built.map(|built| built.archive);
-    let described = "the builder describes the archive that the plan has";
-    let action = match plan.action.clone() {
-        Action::Launch { command, .. } => Action::Launch {
-            archive: archive.expect(described),
-            command,
-        },
-        Action::Execute { command, .. } => Action::Execute { archive, command },
-        Action::Store { folder, .. } => Action::Store {
-            archive: archive.expect(described),
-            folder,
-        },
-    };
+fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
     Manifest {
         schema: SchemaNumber,
         id: package.id,
         name: package.name.clone(),
         version: package.version.clone(),
         priority: package.priority,
-        action,
+        action: plan.action.clone().map_archive(|planned| planned.archive),
         platform: plan.terms.platform,
         success_codes: plan.terms.success_codes.clone(),
         reboot_codes: plan.terms.reboot_codes.clone(),
         timeout_s: plan.terms.timeout_s,
         rerun_after_interruption: plan.terms.rerun_after_interruption,
         going_back: plan.terms.going_back,
-        expires,
+        expires: package.created_at.plus(plan.terms.validity_s),
         audience: plan.terms.audience.clone(),
     }
 }

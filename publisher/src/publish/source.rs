@@ -3,11 +3,17 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, Summary, walk};
-use packcast_protocol::{ArchiveFormat, Sha256Digest};
+use md5::Md5;
+use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
+use packcast_protocol::fragment::{self, FragmentSizeError};
+use packcast_protocol::info::InfoArchive;
+use packcast_protocol::manifest::ArchiveError as DescribeError;
+use packcast_protocol::{Archive, ArchiveFormat, FragmentSize, Md5Digest, Sha256Digest};
+use packcast_rollout::record::ArchiveRecord;
 use sha2::{Digest as _, Sha256};
 
 /// An archive that is open and can be read again from its start.
@@ -38,6 +44,10 @@ pub enum SourceError {
     Archive { path: PathBuf, source: ArchiveError },
     #[error("{} holds no file", path.display())]
     NoFiles { path: PathBuf },
+    #[error(transparent)]
+    FragmentSize(#[from] FragmentSizeError),
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
 }
 
 impl Source {
@@ -100,55 +110,147 @@ impl Source {
         Ok(file)
     }
 
-    /// Reads the whole archive as an agent would, and its digest.
+    /// Reads the whole archive as an agent would, and digests it.
     ///
-    /// `progress` is told how many bytes of the archive were read since the last time.
+    /// The fragment size is chosen by the archive's own if none is given. `progress` is told
+    /// how many bytes of the archive were read since the last time.
     pub fn inspect(
         &self,
         limits: &Limits,
+        fragment_size: Option<FragmentSize>,
         progress: impl Fn(u64),
     ) -> Result<Inspection, SourceError> {
         let io = |source| SourceError::Read {
             path: self.path.clone(),
             source,
         };
-        let sha256 = digest(self.reader().map_err(io)?, progress).map_err(io)?;
+        let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes));
+        fragment_size.count(self.bytes)?;
+        let file = self.reader().map_err(io)?;
+        let digests = digest(file, self.bytes, fragment_size, progress).map_err(io)?;
+        let Digests {
+            sha256,
+            md5,
+            fragments,
+        } = digests;
+        let archive = Archive::new(self.format, self.bytes, sha256, fragment_size, fragments)?;
+        let contents = self.list(limits)?;
+        Ok(Inspection {
+            archive: PlannedArchive { archive, md5 },
+            contents,
+        })
+    }
+
+    fn list(&self, limits: &Limits) -> Result<Contents, SourceError> {
+        let path = || self.path.clone();
+        let reader = self.reader().map_err(|source| SourceError::Read {
+            path: path(),
+            source,
+        })?;
         let mut contents = Contents::default();
         let visit = |entry: &Entry, _: &mut Content<'_>| {
             contents.note(entry);
             Ok(())
         };
-        let reader = BufReader::with_capacity(256 << 10, self.reader().map_err(io)?);
-        let summary =
-            walk(self.format, reader, limits, visit).map_err(|source: ArchiveError| {
-                SourceError::Archive {
-                    path: self.path.clone(),
-                    source,
-                }
-            })?;
+        walk(
+            self.format,
+            BufReader::with_capacity(READ_BYTES, reader),
+            limits,
+            visit,
+        )
+        .map_err(|source: ArchiveError| SourceError::Archive {
+            path: path(),
+            source,
+        })?;
         if contents.files == 0 {
-            return Err(SourceError::NoFiles {
-                path: self.path.clone(),
-            });
+            return Err(SourceError::NoFiles { path: path() });
         }
-        Ok(Inspection {
-            sha256,
-            summary,
-            contents,
-        })
+        Ok(contents)
     }
 }
 
-fn digest(mut file: File, progress: impl Fn(u64)) -> io::Result<Sha256Digest> {
-    let mut sha256 = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Sha256Digest::from_bytes(sha256.finalize().into())),
-            length => {
-                sha256.update(&buffer[..length]);
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// How many chunks wait for the slower digest.
+const WAITING_CHUNKS: usize = 4;
+
+struct Digests {
+    sha256: Sha256Digest,
+    md5: Md5Digest,
+    fragments: Vec<Sha256Digest>,
+}
+
+/// Digests the whole and each fragment in one pass. MD5, the slowest digest, has a thread of
+/// its own.
+fn digest(
+    mut file: File,
+    bytes: u64,
+    size: FragmentSize,
+    progress: impl Fn(u64),
+) -> io::Result<Digests> {
+    let (to_md5, chunks) = mpsc::sync_channel::<Vec<u8>>(WAITING_CHUNKS);
+    std::thread::scope(|scope| {
+        let md5 = scope.spawn(move || {
+            let md5 = chunks
+                .into_iter()
+                .fold(Md5::new(), |md5, chunk| md5.chain_update(&chunk));
+            Md5Digest::from_bytes(md5.finalize().into())
+        });
+        let mut whole = Sha256::new();
+        let mut fragments = Vec::new();
+        for (_, range) in fragment::ranges(bytes, size) {
+            let mut fragment = Sha256::new();
+            let mut left = range.end - range.start;
+            while left > 0 {
+                let length = READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES));
+                let mut chunk = vec![0; length];
+                file.read_exact(&mut chunk)?;
+                fragment.update(&chunk);
+                whole.update(&chunk);
+                // The thread takes chunks until the sender is gone.
+                let _ = to_md5.send(chunk);
+                left -= length as u64;
                 progress(length as u64);
             }
+            fragments.push(Sha256Digest::from_bytes(fragment.finalize().into()));
+        }
+        drop(to_md5);
+        let md5 = md5
+            .join()
+            .map_err(|_| io::Error::other("the digest thread panicked"))?;
+        let sha256 = Sha256Digest::from_bytes(whole.finalize().into());
+        Ok(Digests {
+            sha256,
+            md5,
+            fragments,
+        })
+    })
+}
+
+/// An archive with all its digests: MD5 is for stock agents only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedArchive {
+    pub archive: Archive,
+    pub md5: Md5Digest,
+}
+
+impl PlannedArchive {
+    /// Describes the archive as the package's record does.
+    pub fn record(&self) -> ArchiveRecord {
+        ArchiveRecord {
+            format: self.archive.format(),
+            bytes: self.archive.bytes(),
+            sha256: self.archive.sha256(),
+            fragment_size: self.archive.fragment_size(),
+        }
+    }
+
+    /// Describes the archive as `info` does.
+    pub fn for_info(&self) -> InfoArchive {
+        InfoArchive {
+            fragments: self.archive.fragment_count(),
+            md5: self.md5,
         }
     }
 }
@@ -156,8 +258,7 @@ fn digest(mut file: File, progress: impl Fn(u64)) -> io::Result<Sha256Digest> {
 /// What an archive turned out to be.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    pub sha256: Sha256Digest,
-    pub summary: Summary,
+    pub archive: PlannedArchive,
     pub contents: Contents,
 }
 
@@ -296,7 +397,10 @@ mod tests {
     fn the_same_directory_packs_to_the_same_bytes() {
         let digest = |folder: &tempfile::TempDir| {
             let source = Source::open(folder.path()).unwrap();
-            source.inspect(&Limits::default(), |_| {}).unwrap().sha256
+            source
+                .inspect(&Limits::default(), None, |_| {})
+                .unwrap()
+                .archive
         };
         assert_eq!(digest(&folder()), digest(&folder()));
     }
@@ -305,7 +409,10 @@ mod tests {
     fn an_inspection_lists_what_launch_can_run() {
         let folder = folder();
         let source = Source::open(folder.path()).unwrap();
-        let contents = source.inspect(&Limits::default(), |_| {}).unwrap().contents;
+        let contents = source
+            .inspect(&Limits::default(), None, |_| {})
+            .unwrap()
+            .contents;
         assert_eq!(
             (contents.top_files, contents.files),
             (vec!["run.sh".to_owned()], 2)
@@ -333,7 +440,7 @@ mod tests {
         std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
         let inspected = Source::open(&cut)
             .unwrap()
-            .inspect(&Limits::default(), |_| {});
+            .inspect(&Limits::default(), None, |_| {});
         assert!(matches!(inspected, Err(SourceError::Archive { .. })));
     }
 }

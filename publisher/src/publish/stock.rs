@@ -1,6 +1,7 @@
 //! What stock agents cannot do with a package, known before it is published.
 //!
-//! What breaks on every stock agent is refused; what depends on the agent is a warning, as a
+//! What breaks on every stock agent, such as a control character in a command or an `info`
+//! over 16 KiB, cannot be planned at all. What depends on the agent is a warning here, as a
 //! fleet may have none of that kind.
 
 use packcast_protocol::manifest::Platform;

@@ -22,6 +22,8 @@ pub enum Assigned {
     AlreadyDone(FinishedTask),
     /// The device's own history has the package, and the assignment was not forced.
     InHistory,
+    /// The package is meant for other devices.
+    NotForDevice,
     /// No such device was ever in contact.
     UnknownDevice,
 }
@@ -71,6 +73,9 @@ impl Records {
         force: bool,
         now: UnixTime,
     ) -> Result<Assigned, RecordsError> {
+        if !package.audience.includes_device(device) {
+            return Ok(Assigned::NotForDevice);
+        }
         for _ in 0..TRIES {
             let situation = self.situation(device, package).await?;
             let attempt = match next_attempt(&situation, force) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter::successors;
 
+use packcast_protocol::manifest::Audience;
 use packcast_protocol::{
     Action, ObjectPath, PackageId, PackageName, PackageRef, PackageVersion, Priority, Sha256Digest,
     UnixTime,
@@ -23,6 +24,8 @@ pub struct Reservation {
     pub action: Action<ArchiveRecord>,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
+    /// Which devices the package may be assigned to.
+    pub audience: Audience,
     /// The digest of everything that makes two publications the same.
     pub content: Sha256Digest,
     /// Where the objects go if the package is new: see [`crate::key::package_folder`].
@@ -115,6 +118,7 @@ fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageReco
         priority: reservation.priority,
         action: reservation.action.clone(),
         success_codes: reservation.success_codes.clone(),
+        audience: reservation.audience.clone(),
         content: reservation.content,
         folder: reservation.folder.clone(),
         created_at: now,

@@ -1,7 +1,8 @@
 //! The rules of objects, stamped for each place that holds them.
 
 use bytes::Bytes;
-use packcast_protocol::{FragmentNumber, LocationName, ObjectPath, PackageId};
+use packcast_protocol::{FragmentNumber, ObjectPath, PackageId};
+use packcast_rollout::LocationRecord;
 use packcast_store::objects::{GetError, Put, PutError};
 use packcast_store::{ObjectKey, Objects};
 use tokio::sync::mpsc;
@@ -88,7 +89,10 @@ pub(crate) async fn too_few_or_too_many_bytes_leave_nothing(objects: Objects) {
 
 pub(crate) async fn a_folder_lists_what_is_below_it(objects: Objects) {
     assert!(objects.list(&folder()).await.unwrap().is_empty());
-    let site: LocationName = "site".parse().unwrap();
+    let site = LocationRecord {
+        name: "site".parse().unwrap(),
+        location: "cdn.example.net".parse().unwrap(),
+    };
     let (first, info) = (fragment(0), ObjectKey::info(&folder(), &site, id()));
     let elsewhere = ObjectKey::manifest(&"d/segments".parse().unwrap(), id());
     for (key, bytes) in [(&first, "abc"), (&info, "<D/>"), (&elsewhere, "{}")] {

@@ -74,7 +74,7 @@ async fn a_package_is_described_with_folder_and_location() {
     world.assign(&device, &package, false).await;
     let reply = world.ocs(&prolog(1)).await;
     let expected = format!(
-        r#"<PARAM TYPE="PACK" ID="{}" INFO_LOC="cdn.example.net/d/segment/main" PACK_LOC="cdn.example.net/d/segment" CERT_PATH="INSTALL_PATH" CERT_FILE="INSTALL_PATH/cacert.pem" SCHEDULE="" POSTCMD="" FORCE="0"/>"#,
+        r#"<PARAM TYPE="PACK" ID="{}" INFO_LOC="cdn.example.net/d/segment/main-v3kzh6bt" PACK_LOC="cdn.example.net/d/segment" CERT_PATH="INSTALL_PATH" CERT_FILE="INSTALL_PATH/cacert.pem" SCHEDULE="" POSTCMD="" FORCE="0"/>"#,
         package.id
     );
     assert_eq!(packs(&reply), [expected]);

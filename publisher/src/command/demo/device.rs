@@ -171,7 +171,7 @@ fn show(event: &Event, steps: &mut Steps) {
                     "{:>9}  {:<11}  | {}",
                     "",
                     "",
-                    super::super::device::printable(line)
+                    output::printable(line)
                 ));
             }
         }

@@ -138,7 +138,7 @@ impl Args {
         let read = move || -> Result<(Source, Inspection), Failure> {
             let source = Source::open(&path).map_err(Failure::failed)?;
             let inspection = source
-                .inspect(&Limits::default(), |_| {})
+                .inspect(&Limits::default(), None, |_| {})
                 .map_err(Failure::failed)?;
             Ok((source, inspection))
         };
@@ -147,7 +147,7 @@ impl Args {
             .map_err(Failure::failed)??;
         let plan = self
             .wish(place)
-            .plan(Some((&source, &inspection)))
+            .plan(Some(&inspection))
             .map_err(Failure::usage)?;
         Ok((source, plan))
     }
@@ -175,7 +175,6 @@ impl Args {
                 self.command.clone()
             },
             folder: folder.or_else(|| self.path.clone()),
-            fragment_size: None,
             terms: Terms {
                 platform: Platform::Any,
                 success_codes: BTreeSet::from([0]),

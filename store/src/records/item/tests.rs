@@ -81,11 +81,13 @@ fn package_record() -> PackageRecord {
             command: "setup.exe /S".parse().unwrap(),
         },
         success_codes: BTreeSet::from([0, 3010]),
+        audience: packcast_protocol::manifest::Audience::Any,
         content: digest,
         folder: "d/segment".parse().unwrap(),
         created_at: AT,
         state: PackageState::Published(Published {
             manifest: digest,
+            signature: digest,
             md5: Some(Md5Digest::from_bytes([0x22; 16])),
             fragments: 12,
             expires: AT,
@@ -195,6 +197,7 @@ fn every_key_and_item() {
     PACKAGE#1795327754 | PACKAGE
       action: {archive: {bytes: 12345678, format: "zip", fragment_size: 1048576, sha256: "1111111111111111111111111111111111111111111111111111111111111111"}, command: "setup.exe /S", type: "launch"}
       active: true
+      audience: "any"
       content: "1111111111111111111111111111111111111111111111111111111111111111"
       created_at: 1795000000
       folder: "d/segment"
@@ -202,7 +205,7 @@ fn every_key_and_item() {
       locations: [{location: "cdn.example.net/ocs", name: "main"}]
       name: "vlc"
       priority: 5
-      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, state: "published"}
+      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, signature: "1111111111111111111111111111111111111111111111111111111111111111", state: "published"}
       success_codes: [0, 3010]
       version: "3.0.21"
     CATALOG | PACKAGE#1795327754
