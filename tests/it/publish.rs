@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use packcast_rollout::PackageRecord;
+use packcast_rollout::{LocationRecord, PackageRecord};
+use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::device::Device;
 use packcast_tests::process::{Process, Ran, eventually};
@@ -68,6 +69,13 @@ impl Story {
         packages.remove(0)
     }
 
+    /// Returns the folder of a package's fragments.
+    fn folder(&self, package: &PackageRecord) -> PathBuf {
+        let manifest = ObjectKey::manifest(&package.folder, package.id);
+        let file = self.world.object(&manifest);
+        file.parent().unwrap().to_owned()
+    }
+
     fn publish(&self) -> (Publication, String) {
         let ran = Ran::of(&mut self.world.command(&PUBLISH)).expect_code(0);
         (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
@@ -96,7 +104,7 @@ impl Story {
 fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
     let story = Story::begin();
     let draft = story.kill_between_fragments();
-    let folder = story.world.package_folder(&draft);
+    let folder = story.folder(&draft);
     let before = files(&folder);
     let stored = u32::try_from(before.len()).unwrap();
 
@@ -124,23 +132,22 @@ fn a_publication_is_completed_from_wherever_it_stopped() {
     let story = Story::begin();
     let world = &story.world;
     let draft = story.kill_between_fragments();
-    let folder = world.package_folder(&draft);
+    let folder = story.folder(&draft);
 
     // Killed after the reservation and before the first fragment.
     for name in files(&folder).keys() {
         fs::remove_file(folder.join(name)).unwrap();
     }
     story.draft();
-    // Stopped before the manifest, the signature, and info.
-    story.obstruct(&folder.join("manifest.json"));
-    assert_eq!(story.draft().id, draft.id);
-    story.obstruct(&folder.join("manifest.json.minisig"));
-    assert!(folder.join("manifest.json").is_file());
-    assert_eq!(story.draft().id, draft.id);
-    let segment = folder.parent().unwrap();
-    story.obstruct(&segment.join(format!("local/{}/info", draft.id)));
-    assert!(folder.join("manifest.json.minisig").is_file());
-    assert_eq!(story.draft().id, draft.id);
+    let manifest = world.object(&ObjectKey::manifest(&draft.folder, draft.id));
+    let signature = world.object(&ObjectKey::signature(&draft.folder, draft.id));
+    let locations: Vec<LocationRecord> = world.json(&["location", "list"]);
+    let info = world.object(&ObjectKey::info(&draft.folder, &locations[0], draft.id));
+    for object in [&manifest, &signature, &info] {
+        story.obstruct(object);
+        assert_eq!(story.draft().id, draft.id);
+    }
+    assert!(manifest.is_file() && signature.is_file());
 
     let (publication, _) = story.complete(&draft);
     let fragments = publication.package.published().unwrap().fragments;

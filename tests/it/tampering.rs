@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use packcast_protocol::{Outcome, PackageId};
+use packcast_protocol::{FragmentNumber, Outcome, PackageId};
 use packcast_rollout::PackageRecord;
+use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::device::Device;
 use packcast_tests::world::World;
@@ -59,8 +60,9 @@ fn expect(world: &World, device: &Device, code: &str, named: &str) {
 fn a_changed_fragment_is_named_and_nothing_runs() {
     check(
         |world, package| {
-            let fragment = format!("{}-2", package.id);
-            flip(&world.object(package, &fragment), 123_456);
+            let second = FragmentNumber::from_index(1);
+            let key = ObjectKey::fragment(&package.folder, package.id, second);
+            flip(&world.object(&key), 123_456);
         },
         "ERR_BAD_DIGEST",
         |id| format!("{id}-2"),
@@ -70,7 +72,10 @@ fn a_changed_fragment_is_named_and_nothing_runs() {
 #[test]
 fn a_changed_manifest_is_named_and_nothing_runs() {
     check(
-        |world, package| flip(&world.object(package, "manifest.json"), 30),
+        |world, package| {
+            let key = ObjectKey::manifest(&package.folder, package.id);
+            flip(&world.object(&key), 30);
+        },
         "ERR_BAD_MANIFEST",
         |_| "manifest".to_owned(),
     );
@@ -80,7 +85,8 @@ fn a_changed_manifest_is_named_and_nothing_runs() {
 fn a_changed_signature_is_named_and_nothing_runs() {
     check(
         |world, package| {
-            let path = world.object(package, "manifest.json.minisig");
+            let key = ObjectKey::signature(&package.folder, package.id);
+            let path = world.object(&key);
             let text = fs::read_to_string(&path).unwrap();
             let second_line = text.find('\n').unwrap() + 1;
             flip(&path, second_line + 50);

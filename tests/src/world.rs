@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use packcast_local::LocalState;
 use packcast_protocol::PackageId;
 use packcast_rollout::{FinishedTask, OpenTask, PackageRecord};
+use packcast_store::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -185,15 +186,9 @@ impl World {
         finished.remove(0)
     }
 
-    /// Returns what the publisher has stored, below the objects folder.
-    pub fn object(&self, package: &PackageRecord, name: &str) -> PathBuf {
-        self.package_folder(package).join(name)
-    }
-
-    /// Returns the folder of a package's fragments, manifest and signature.
-    pub fn package_folder(&self, package: &PackageRecord) -> PathBuf {
-        let folder = self.state.objects_dir.join(package.folder.to_string());
-        folder.join(package.id.to_string())
+    /// Returns the file that the publisher stores an object in.
+    pub fn object(&self, key: &ObjectKey) -> PathBuf {
+        self.state.objects_dir.join(key.path())
     }
 
     /// Returns every request that the edge has answered, or is answering.
