@@ -221,6 +221,9 @@ impl Args {
         if !output::is_interactive() {
             return Ok(());
         }
+        if self.source.is_none() && self.action != Some(ActionName::Execute) {
+            self.source = ask_source()?;
+        }
         if self.name.is_none() {
             self.name = Some(ask("Name of the package:")?);
         }
@@ -252,6 +255,15 @@ fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(
         .with_error_message("That cannot be used; see 'packcast publish --help'")
         .prompt()
         .map_err(Failure::usage)
+}
+
+fn ask_source() -> Result<Option<PathBuf>, Failure> {
+    let answer = inquire::Text::new("Archive or directory (none to execute a command alone):")
+        .prompt()
+        .map_err(Failure::usage)?;
+    Ok(Some(answer.trim())
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from))
 }
 
 fn ask_action(has_source: bool) -> Result<ActionName, Failure> {
