@@ -190,7 +190,13 @@ async fn accept(
         .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => {
+                // An answer's head must not wait for the acknowledgement of what went before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!("a connection answers slowly: {error}");
+                }
+                return (stream, place);
+            }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

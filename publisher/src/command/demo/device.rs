@@ -160,7 +160,7 @@ fn show(event: &Event, steps: &mut Steps) {
         } => {
             let exit = exit_code.map_or_else(
                 || code.to_string(),
-                |exit| format!("exit code {exit}, to be reported as {code}"),
+                |exit| format!("exit code {exit} ({code} in the report)"),
             );
             let detail = detail
                 .as_ref()
