@@ -104,14 +104,11 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
         return agent.round().await.map(drop);
     }
     while !agent.stop().is_set() {
-        let next = match agent.round().await {
-            Ok(next) => next,
-            Err(error) if error.is_temporary() => {
-                tracing::warn!(error = with_causes(&error), "the check-in failed");
-                AFTER_FAILURE_S
-            }
-            Err(error) => return Err(error),
-        };
+        // Nothing that a server or a full disk does may silence the device for good.
+        let next = agent.round().await.unwrap_or_else(|error| {
+            tracing::error!(error = with_causes(&error), "the round failed");
+            AFTER_FAILURE_S
+        });
         let pause = retry::spread(next, retry::random());
         agent.stop().unless(tokio::time::sleep(pause)).await;
     }

@@ -28,6 +28,8 @@ pub(crate) fn start_log() {
     // A program that embeds the agent may have a log already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Whoever read the log may be gone: that is no reason to end.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .try_init();
 }

@@ -47,13 +47,6 @@ pub(crate) enum RunError {
     Runtime(#[source] std::io::Error),
 }
 
-impl RunError {
-    /// Whether the same round may succeed later without anybody's doing.
-    pub(crate) fn is_temporary(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_temporary())
-    }
-}
-
 /// The agent, ready to check in. Holds its state folder until it is dropped.
 pub(crate) struct Agent {
     config: Config,

@@ -204,13 +204,18 @@ impl Lab {
     }
 
     pub(crate) fn agent(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_packcast-agent"))
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_packcast-agent"));
+        command
             .args(arguments)
             .arg("--config")
             .arg(self.dir.path().join("agent.toml"))
             .env("NO_PROXY", "127.0.0.1")
-            .output()
-            .unwrap()
+            .env_remove("RUST_LOG");
+        command
     }
 
     pub(crate) fn run(&self) -> Run {

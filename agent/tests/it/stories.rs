@@ -1,9 +1,13 @@
 //! The agent's program, from check-in to report.
 #![cfg(unix)]
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use packcast_agent::event::Event;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{Action, AgentId, Priority, Sha256Digest, UnixTime};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
 use crate::edge::{Lab, Package};
@@ -458,6 +462,21 @@ fn a_server_that_stumbles_is_asked_again() {
     assert_eq!(lab.run().code, 0);
     lab.world().statuses = [503; 4].into();
     assert_eq!(lab.run().code, 75);
+}
+
+#[test]
+fn the_loop_goes_on_after_a_reply_that_is_none() {
+    let lab = Lab::new();
+    lab.world().statuses = [403].into();
+    let mut agent = lab.command(&["run"]);
+    let mut agent = agent.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let failed = lines
+        .map(Result::unwrap)
+        .find(|line| line.contains("the round failed"));
+    assert!(failed.unwrap().contains("status 403"));
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
 }
 
 #[test]
