@@ -56,6 +56,13 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. })
     }
 
+    pub(crate) const fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { status: 413, .. } | Self::Reply { status: 413, .. }
+        )
+    }
+
     pub(crate) const fn is_not_enrolled(&self) -> bool {
         matches!(
             self,

@@ -29,3 +29,4 @@ mod state;
 mod status;
 mod stop;
 pub mod tls;
+mod unaccepted;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::api::{
-    CheckInReply, CheckInRequest, Facts, MAX_REPORTS, Report, Secret, Text,
-};
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Text};
 use packcast_protocol::{PackageId, Priority};
 
 use crate::client::{ApiClient, ClientError};
@@ -19,6 +17,7 @@ use crate::plan::{Work, plan};
 use crate::state::{Lock, StateDir, StateError, now};
 use crate::stop::Stop;
 use crate::tls::{Clients, TlsError};
+use crate::unaccepted;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.
 pub(crate) const AFTER_FAILURE_S: u32 = 300;
@@ -137,17 +136,29 @@ impl Agent {
             Found::Read(Journal::Finished(finished)) => Some(finished.report),
             _ => None,
         });
-        Ok(reports.take(MAX_REPORTS).collect())
+        Ok(unaccepted::batch(reports))
+    }
+
+    /// Checks in with the results that wait; with less of them for a server that wants less.
+    async fn check_in(&self) -> Result<CheckInReply, RunError> {
+        let results = self.unaccepted()?;
+        match self.check_in_with(&results).await {
+            Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
+                tracing::warn!(%error, "the check-in goes without the programs' output");
+                self.check_in_with(&unaccepted::without_output(results))
+                    .await
+            }
+            reply => reply,
+        }
     }
 
     /// Checks in with the pass or, where there is none that counts, with the token.
-    async fn check_in(&self) -> Result<CheckInReply, RunError> {
-        let results = self.unaccepted()?;
+    async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
         let request = |enrolment, pass| CheckInRequest {
             enrolment,
             pass,
             facts: facts(),
-            results: results.clone(),
+            results: results.to_vec(),
         };
         let pass = identity::load_pass(&self.state)?;
         let known = pass.is_some();

@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) clock: Option<UnixTime>,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
+    /// The largest body that is taken, in bytes.
+    pub(crate) body_limit: Option<usize>,
 }
 
 /// A device with the agent's program, and everything it talks to.
@@ -323,6 +325,12 @@ impl World {
         let now = self.clock.unwrap_or_else(|| UnixTime(unix_now()));
         if verify(signed, now).is_err() {
             return refused(401, ProblemKind::ClockSkew, now);
+        }
+        if self
+            .body_limit
+            .is_some_and(|limit| signed.body.len() > limit)
+        {
+            return refused(413, ProblemKind::TooLarge, now);
         }
         match path {
             "/v1/check-in" => self.check_in(signed.body, now),

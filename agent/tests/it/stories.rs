@@ -408,6 +408,19 @@ fn a_result_that_was_not_accepted_goes_with_the_next_check_in() {
 }
 
 #[test]
+fn a_result_that_is_too_large_goes_without_its_output() {
+    let lab = Lab::new();
+    lab.assign(execute("head -c 4096 /dev/zero"), package(1, None));
+    lab.world().refuse_reports = true;
+    assert_eq!(lab.run().code, 0);
+    lab.world().tasks.clear();
+    lab.world().body_limit = Some(8 << 10);
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "SUCCESS");
+    assert_eq!(report.output_tail, None);
+}
+
+#[test]
 fn what_was_interrupted_is_reported_and_not_run_again() {
     let lab = Lab::new();
     let id = lab.assign(execute("true"), package(1, None));
