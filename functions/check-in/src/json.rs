@@ -10,7 +10,7 @@ use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime};
-use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
+use packcast_rollout::{Introduction, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::de::DeserializeOwned;
@@ -197,6 +197,11 @@ async fn record_all(
     results: &[Report],
     now: UnixTime,
 ) -> Result<Vec<PackageId>, RecordsError> {
+    if results.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One read for all: a result that meets another change is decided anew by itself.
+    let tasks = function.records.standing(device).await?.tasks;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -209,8 +214,7 @@ async fn record_all(
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
             finished_at: report.finished,
         };
-        let tasks: Vec<OpenTask> = function.records.standing(device).await?.tasks;
-        result::record(function, device, tasks, &reported, now).await?;
+        result::record(function, device, tasks.clone(), &reported, now).await?;
         accepted.push(report.id);
     }
     Ok(accepted)
