@@ -3,6 +3,7 @@
 //! [`walk`] is the one reader of archives. The publisher checks an archive with it before
 //! publishing, the agent unpacks with it, so that neither accepts what the other refuses.
 
+mod metered;
 mod path;
 mod tar;
 mod tree;

@@ -8,6 +8,10 @@ const MAX_BYTES: usize = 4096;
 /// The longest name of a file or folder, in bytes: what common file systems hold.
 const MAX_NAME_BYTES: usize = 255;
 
+/// The most names in a path: deeper than honest archives, and what keeps the folders above
+/// an entry few.
+const MAX_NAMES: usize = 64;
+
 /// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
 ///
 /// No name is empty, `.` or `..`, holds a control character, or climbs or names a drive when
@@ -32,6 +36,8 @@ pub enum EntryPathError {
     NotUtf8,
     #[error("the path is longer than {MAX_BYTES} bytes, or a name in it than {MAX_NAME_BYTES}")]
     TooLong,
+    #[error("the path is more than {MAX_NAMES} names deep")]
+    TooDeep,
     #[error("the link leads to {target:?}, outside the archive's folder")]
     Escapes { target: String },
     #[error("the link's target {target:?} has '..' after a name: write it without the detour")]
@@ -46,7 +52,11 @@ impl EntryPath {
         if text.split(['/', '\\']).any(|name| name == "..") {
             return Err(EntryPathError::Climbs);
         }
-        let path = names(text).collect::<Vec<_>>().join("/");
+        let names: Vec<&str> = names(text).collect();
+        if names.len() > MAX_NAMES {
+            return Err(EntryPathError::TooDeep);
+        }
+        let path = names.join("/");
         Ok((!path.is_empty()).then_some(Self(path)))
     }
 
@@ -168,6 +178,8 @@ mod tests {
         }
         check(&"x".repeat(256), EntryPathError::TooLong);
         check(&"x/".repeat(2100), EntryPathError::TooLong);
+        check(&"x/".repeat(65), EntryPathError::TooDeep);
+        assert_eq!(path(&"x/".repeat(64)).names().count(), 64);
     }
 
     #[test]

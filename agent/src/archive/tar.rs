@@ -1,13 +1,12 @@
 //! Reading `.tar.gz`.
 
-use std::cell::Cell;
 use std::io::{self, Read};
-use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use packcast_protocol::ArchiveFormat;
 use tar::{Archive, EntryType};
 
+use super::metered::Metered;
 use super::{
     ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
     Progress, Summary, shown,
@@ -22,14 +21,11 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
     limits: &Limits,
     mut visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
-    let allowance = Allowance::default();
-    let mut archive = Archive::new(Metered {
-        inner: MultiGzDecoder::new(reader),
-        allowance: allowance.clone(),
-    });
+    let (reader, allowance) = Metered::new(MultiGzDecoder::new(reader));
+    let mut archive = Archive::new(reader);
     let mut progress = Progress::new(limits);
     let entries = archive.entries().map_err(unreadable)?;
-    allowance.limit();
+    allowance.limit(MAX_BETWEEN_BYTES);
     for entry in entries {
         let mut file = entry.map_err(unreadable)?;
         progress.count()?;
@@ -38,7 +34,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
             allowance.lift();
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
-        allowance.limit();
+        allowance.limit(MAX_BETWEEN_BYTES);
     }
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(unreadable)?;
@@ -111,39 +107,5 @@ const fn unwanted(kind: EntryType) -> &'static str {
         EntryType::Fifo => "named pipe",
         EntryType::GNUSparse => "sparse file",
         _ => "entry of an unknown kind",
-    }
-}
-
-/// What may be read before the next content begins; unlimited within one.
-#[derive(Clone, Default)]
-struct Allowance(Rc<Cell<Option<u64>>>);
-
-impl Allowance {
-    fn limit(&self) {
-        self.0.set(Some(MAX_BETWEEN_BYTES));
-    }
-
-    fn lift(&self) {
-        self.0.set(None);
-    }
-}
-
-struct Metered<R> {
-    inner: R,
-    allowance: Allowance,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if let Some(left) = self.allowance.0.get() {
-            let left = left.checked_sub(read as u64).ok_or_else(|| {
-                io::Error::other(format!(
-                    "more than {MAX_BETWEEN_BYTES} bytes of headers or padding in one place"
-                ))
-            })?;
-            self.allowance.0.set(Some(left));
-        }
-        Ok(read)
     }
 }

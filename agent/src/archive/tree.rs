@@ -11,10 +11,28 @@ pub enum TreeError {
     Twice,
     #[error("it leads through {through:?}, which is not a folder")]
     Through { through: String },
+    #[error("the paths up to it, and those of their folders, have more than {MAX_BYTES} bytes")]
+    TooMuch,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Tree(HashMap<String, Node>);
+/// How many bytes the paths of all entries and folders may have together.
+const MAX_BYTES: usize = 256 << 20;
+
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: HashMap<String, Node>,
+    /// How many bytes of paths may be added.
+    left: usize,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self {
+            nodes: HashMap::new(),
+            left: MAX_BYTES,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
@@ -26,7 +44,7 @@ impl Tree {
     /// Adds an entry, and the folders above it that have no entry of their own.
     pub(super) fn add(&mut self, entry: &Entry) -> Result<(), TreeError> {
         for folder in entry.path.ancestors() {
-            match self.0.get(folder) {
+            match self.nodes.get(folder) {
                 Some(Node::Folder) => {}
                 Some(Node::Leaf) => {
                     return Err(TreeError::Through {
@@ -34,7 +52,7 @@ impl Tree {
                     });
                 }
                 None => {
-                    self.0.insert(folder.to_owned(), Node::Folder);
+                    self.insert(folder, Node::Folder)?;
                 }
             }
         }
@@ -42,10 +60,39 @@ impl Tree {
             EntryKind::Directory => Node::Folder,
             EntryKind::File { .. } | EntryKind::Symlink { .. } => Node::Leaf,
         };
-        match self.0.insert(entry.path.as_str().to_owned(), node) {
+        match self.insert(entry.path.as_str(), node)? {
             None => Ok(()),
             Some(Node::Folder) if node == Node::Folder => Ok(()),
             Some(_) => Err(TreeError::Twice),
         }
+    }
+
+    fn insert(&mut self, path: &str, node: Node) -> Result<Option<Node>, TreeError> {
+        let left = self.left.checked_sub(path.len());
+        self.left = left.ok_or(TreeError::TooMuch)?;
+        Ok(self.nodes.insert(path.to_owned(), node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::EntryPath;
+
+    #[test]
+    fn folders_count_towards_the_bytes() {
+        let mut tree = Tree {
+            left: 12,
+            ..Tree::default()
+        };
+        let mut add = |path: &str| {
+            let path = EntryPath::parse(path).unwrap().unwrap();
+            let kind = EntryKind::Directory;
+            tree.add(&Entry { path, kind })
+        };
+        // "a", "a/b", "a/b/c": 9 bytes.
+        assert_eq!(add("a/b/c"), Ok(()));
+        assert_eq!(add("a/d"), Ok(()));
+        assert_eq!(add("e"), Err(TreeError::TooMuch));
     }
 }

@@ -7,6 +7,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
+use super::metered::Metered;
 use super::{
     ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
     Progress, Summary, TreeError, shown,
@@ -14,6 +15,13 @@ use super::{
 
 /// The longest target of a symbolic link, in bytes.
 const MAX_TARGET_BYTES: u64 = 4096;
+
+/// What an entry takes in the directory at the archive's end, its name included, when there
+/// are as many as there may be: few honest archives have longer paths on average.
+const BYTES_PER_ENTRY: u64 = 192;
+
+/// Enough to find the directory behind the longest comment.
+const MIN_DIRECTORY_BYTES: u64 = 1 << 20;
 
 /// The part of a Unix mode that says what kind of file it is.
 const KIND: u32 = 0o170_000;
@@ -23,7 +31,10 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     limits: &Limits,
     mut visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
+    let (reader, allowance) = Metered::new(reader);
+    allowance.limit(directory_bytes(limits));
     let mut archive = ZipArchive::new(reader).map_err(unreadable)?;
+    allowance.lift();
     if archive.has_duplicate_names() {
         return Err(E::from(ArchiveError::Tree {
             entry: "(of the central directory)".to_owned(),
@@ -42,6 +53,11 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
         }
     }
     Ok(progress.summary)
+}
+
+/// How much is read to find the entries, all of which are held in memory then.
+fn directory_bytes(limits: &Limits) -> u64 {
+    MIN_DIRECTORY_BYTES.max(limits.entries.saturating_mul(BYTES_PER_ENTRY))
 }
 
 fn unreadable(error: ZipError) -> ArchiveError {

@@ -167,6 +167,32 @@ fn entries_are_counted() {
 }
 
 #[test]
+fn deep_paths_are_refused() {
+    let deep = "a/".repeat(40) + "x";
+    assert!(look(Zip, &zip(&[(&deep, 0o644, b"")]), &Limits::default()).is_ok());
+    let deep = "a/".repeat(2000) + "x";
+    check(Zip, &zip(&[(&deep, 0o644, b"")]), "a/a/a/", true);
+}
+
+#[test]
+fn a_zip_with_too_many_entries_is_refused_before_it_is_in_memory() {
+    let limits = Limits {
+        entries: 10,
+        ..Limits::default()
+    };
+    let names: Vec<String> = (0..400).map(|n| format!("{n:04000}")).collect();
+    let entries: Vec<_> = names
+        .iter()
+        .map(|name| (&name[..], 0o644, &b""[..]))
+        .collect();
+    let error = look(Zip, &zip(&entries), &limits).unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::Unreadable { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn whatever_is_cut_short_is_refused() {
     let noise: Vec<u8> = (0..20_000_u32)
         .flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes())
