@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::{durable, retry};
 
-/// How often a fragment is fetched that arrives wrong, or whose locations do not answer.
+/// How often each location is asked for a fragment that arrives wrong or not at all.
 const TRIES: u32 = 3;
 
 /// Why a file did not arrive.
@@ -94,31 +94,30 @@ impl Source<'_> {
     }
 
     /// Fetches one fragment from the first location that has it as it should be.
+    ///
+    /// It counts as corrupt only if no location may have it later.
     async fn fragment(self, wanted: Wanted, folder: &Path) -> Result<(), FetchError> {
         let name = format!("{}-{}", self.id, wanted.number);
-        let mut corrupt = 0;
         let mut last = FetchError::NoLocation;
         for round in 0..TRIES {
             for location in self.locations {
                 match self.fragment_from(location, &name, wanted, folder).await {
                     Ok(()) => return Ok(()),
                     Err(error @ FetchError::Disk { .. }) => return Err(error),
-                    Err(error @ FetchError::Corrupt { .. }) => {
-                        tracing::warn!(package = %self.id, fragment = %wanted.number, %error, "a fragment arrived wrong");
-                        corrupt += 1;
-                        if corrupt == TRIES {
-                            return Err(error);
+                    Err(error) => {
+                        if matches!(error, FetchError::Corrupt { .. }) {
+                            tracing::warn!(package = %self.id, fragment = %wanted.number, %error, "a fragment arrived wrong");
                         }
+                        last = worse(last, error);
                     }
-                    Err(error) => last = worse(last, error),
                 }
             }
-            let unavailable = matches!(last, FetchError::Unavailable { .. });
-            if corrupt == 0 && !unavailable {
-                return Err(last);
-            }
-            if unavailable && round + 1 < TRIES {
-                tokio::time::sleep(retry::wait(round, retry::random())).await;
+            match last {
+                FetchError::Unavailable { .. } if round + 1 < TRIES => {
+                    tokio::time::sleep(retry::wait(round, retry::random())).await;
+                }
+                FetchError::Unavailable { .. } | FetchError::Corrupt { .. } => {}
+                _ => return Err(last),
             }
         }
         Err(last)

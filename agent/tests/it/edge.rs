@@ -21,8 +21,8 @@ use packcast_protocol::api::{
 use packcast_protocol::http_signature::{SignedRequest, verify};
 use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
-    UnixTime,
+    Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
+    Sha256Digest, UnixTime,
 };
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
@@ -178,6 +178,14 @@ impl Lab {
             force: false,
         });
         id
+    }
+
+    /// Adds a second location to all tasks, below the first one's `mirror`.
+    pub(crate) fn add_mirror(&self) {
+        let mirror: Location = format!("{}/objects/mirror", self.address).parse().unwrap();
+        for task in &mut self.world().tasks {
+            task.locations.push(mirror.clone());
+        }
     }
 
     /// Serves an object: the contents in turn, then the last one for ever.

@@ -227,6 +227,21 @@ fn a_fragment_that_stays_wrong_is_named() {
 }
 
 #[test]
+fn a_location_that_may_answer_later_outweighs_a_corrupt_one() {
+    let lab = Lab::new();
+    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    lab.add_mirror();
+    let name = format!("{id}/{id}-2");
+    let good = lab.get(&name);
+    lab.put(&name, &[b"wrong"]);
+    lab.put_status(&format!("mirror/{name}"), 503);
+    let run = lab.run();
+    assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
+    lab.put(&format!("mirror/{name}"), &[&good]);
+    assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
+}
+
+#[test]
 fn a_changed_manifest_or_signature_is_refused() {
     let check = |name: &str, at: usize, expected: &str| {
         let lab = Lab::new();
