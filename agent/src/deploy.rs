@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::failure::{Failure, is_full};
 use crate::fetch::{FetchError, Source};
+use crate::history::History;
 use crate::journal::{self, Finished, Journal, Named};
 use crate::manifest::{self, AcceptError, Accepted, Judge};
 use crate::stage::{Fetched, Verified, VerifyError};
@@ -23,6 +24,8 @@ pub(crate) struct Deployer<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) http: &'a Client,
     pub(crate) agent: &'a packcast_protocol::AgentId,
+    /// What has finished on this device, accepted or not.
+    pub(crate) history: &'a History,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a Stop,
 }
@@ -149,6 +152,7 @@ impl Deployer<'_> {
         let judge = Judge {
             keys: &self.config.trusted_keys,
             agent: self.agent,
+            history: self.history,
             now: now(),
         };
         let manifest = manifest::fetch(self.source(task), task, judge).await?;

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use packcast_protocol::{Outcome, PackageId};
+use packcast_protocol::{Outcome, PackageId, PackageName};
 
 use crate::journal::Finished;
 use crate::state::StateError;
@@ -53,7 +53,17 @@ impl History {
             .any(|(_, finished)| finished.outcome == Outcome::Succeeded)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finished> {
+    /// Returns the package with the highest id of those of a name that succeeded.
+    pub(crate) fn newest(&self, name: &PackageName) -> Option<PackageId> {
+        let named = |finished: &&Finished| {
+            finished.outcome == Outcome::Succeeded
+                && finished.package.as_ref().is_some_and(|p| p.name == *name)
+        };
+        let newest = self.iter().filter(named).next_back();
+        newest.map(|finished| finished.report.id)
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Finished> {
         self.0.values()
     }
 }

@@ -4,10 +4,13 @@ use packcast_protocol::api::Task;
 use packcast_protocol::manifest::{Announced, MAX_MANIFEST_BYTES, ManifestError, Platform};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey};
-use packcast_protocol::{AgentId, Location, Manifest, UnixTime, VerifiedManifest};
+use packcast_protocol::{
+    AgentId, Location, Manifest, PackageId, PackageVersion, UnixTime, VerifiedManifest,
+};
 
 use crate::failure::Failure;
 use crate::fetch::{FetchError, Source};
+use crate::history::History;
 use crate::platform;
 
 /// A verified manifest that is for this device and its platform.
@@ -35,6 +38,13 @@ pub(crate) enum AcceptError {
         "the package is for other devices than {agent}: assign it to those it was published for"
     )]
     Audience { agent: AgentId },
+    #[error(
+        "the newer package {newer} of the same name is set up: publish {version} again with --going-back if that is meant"
+    )]
+    GoingBack {
+        newer: PackageId,
+        version: PackageVersion,
+    },
     #[error("the package is for {wanted:?}, this device runs {found}")]
     Platform {
         wanted: Platform,
@@ -48,16 +58,18 @@ impl From<&AcceptError> for Failure {
             AcceptError::Fetch(fetch) => Self::of(NamedCode::DownloadPack, fetch),
             AcceptError::Manifest(manifest) => manifest.into(),
             AcceptError::Audience { .. } => Self::of(NamedCode::WrongAudience, error),
+            AcceptError::GoingBack { .. } => Self::of(NamedCode::GoingBack, error),
             AcceptError::Platform { .. } => Self::of(NamedCode::WrongPlatform, error),
         }
     }
 }
 
-/// Whom the agent trusts, who it is and what time it is.
+/// Whom the agent trusts, who it is, what it has done and what time it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge<'a> {
     pub(crate) keys: &'a [PublicKey],
     pub(crate) agent: &'a AgentId,
+    pub(crate) history: &'a History,
     pub(crate) now: UnixTime,
 }
 
@@ -115,6 +127,13 @@ impl Judge<'_> {
                 found: std::env::consts::OS,
             });
         }
-        Ok(Accepted(manifest))
+        let newest = self.history.newest(&manifest.name);
+        match newest.filter(|newest| *newest > manifest.id) {
+            Some(newer) if !manifest.going_back => Err(AcceptError::GoingBack {
+                newer,
+                version: manifest.version.clone(),
+            }),
+            _ => Ok(Accepted(manifest)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Text};
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text};
 use packcast_protocol::{PackageId, Priority};
 
 use crate::client::{ApiClient, ClientError};
@@ -227,7 +227,7 @@ impl Agent {
                 Work::Deploy(task) if waiting.is_some_and(|first| task.priority > first) => {
                     continue;
                 }
-                Work::Deploy(task) => match self.deployer().deploy(&task).await? {
+                Work::Deploy(task) => match self.deploy(&task).await? {
                     Ended::Finished(finished) => finished,
                     Ended::Deferred(detail) => {
                         waiting = Some(task.priority);
@@ -254,15 +254,28 @@ impl Agent {
         Ok(finished)
     }
 
-    fn deployer(&self) -> Deployer<'_> {
-        Deployer {
+    async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
+        let deployer = Deployer {
             config: &self.config,
             state: &self.state,
             http: &self.clients.objects,
             agent: self.api.agent(),
+            history: &self.finished()?,
             observer: &self.observer,
             stop: &self.stop,
+        };
+        deployer.deploy(task).await
+    }
+
+    /// Returns all that has finished, whether its result was accepted or not.
+    fn finished(&self) -> Result<History, StateError> {
+        let mut history = History::load(&self.state.history())?;
+        for found in self.journals()?.into_values() {
+            if let Found::Read(Journal::Finished(finished)) = found {
+                history.insert(finished);
+            }
         }
+        Ok(history)
     }
 
     /// Reports a result; one that is not accepted now goes with the next check-in.

@@ -74,6 +74,8 @@ named_codes! {
     Expired = "ERR_EXPIRED",
     /// The manifest is for other devices.
     WrongAudience = "ERR_WRONG_AUDIENCE",
+    /// A newer package of the same name succeeded, and going back from it is not meant.
+    GoingBack = "ERR_GOING_BACK",
     /// The package is for another platform.
     WrongPlatform = "ERR_WRONG_PLATFORM",
     /// The archive would write outside its folder, or is larger than it says.

@@ -399,6 +399,26 @@ fn nothing_runs_twice() {
 }
 
 #[test]
+fn an_older_package_replaces_a_newer_one_only_if_that_is_meant() {
+    let lab = Lab::new();
+    let code = |command: &str, id, change: fn(&mut packcast_protocol::Manifest)| {
+        lab.world().tasks.clear();
+        let package = package(id, None);
+        lab.assign(execute(command), Package { change, ..package });
+        lab.result().code.to_string()
+    };
+    assert_eq!(code("false", 9, |_| {}), "EXIT_CODE_1");
+    assert_eq!(code("true", 5, |_| {}), "SUCCESS");
+    assert_eq!(code("true", 4, |_| {}), "ERR_GOING_BACK");
+    assert_eq!(code("true", 3, |m| m.going_back = true), "SUCCESS");
+    assert_eq!(
+        code("true", 2, |m| m.name = "x".parse().unwrap()),
+        "SUCCESS"
+    );
+    assert_eq!(code("true", 6, |_| {}), "SUCCESS");
+}
+
+#[test]
 fn a_result_that_was_not_accepted_goes_with_the_next_check_in() {
     let lab = Lab::new();
     lab.assign(execute("exit 9"), package(1, None));
