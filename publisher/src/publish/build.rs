@@ -184,3 +184,84 @@ fn read_fragment(file: &mut File, job: &Job, progress: &impl Fn(u64)) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use packcast_agent::archive::Limits;
+    use packcast_protocol::FragmentSize;
+    use packcast_store::Directory;
+
+    use super::*;
+
+    /// Ten fragments that gzip cannot make smaller.
+    fn archive(folder: &std::path::Path) -> std::path::PathBuf {
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_be_bytes()[0]
+        });
+        let inside = folder.join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(
+            inside.join("noise"),
+            noise.take(10_000).collect::<Vec<u8>>(),
+        )
+        .unwrap();
+        let path = folder.join("archive.tar.gz");
+        let packed = Source::open(&inside).unwrap();
+        io::copy(
+            &mut packed.reader().unwrap(),
+            &mut File::create(&path).unwrap(),
+        )
+        .unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_fragment_that_changed_is_never_stored() {
+        let place = tempfile::tempdir().unwrap();
+        let path = archive(place.path());
+        let source = Source::open(&path).unwrap();
+        let size = FragmentSize::try_from(1024).unwrap();
+        let inspection = source
+            .inspect(&Limits::default(), Some(size), |_| {})
+            .unwrap();
+        let archive = &inspection.archive.archive;
+        let count = archive.fragment_count().get();
+        let objects = Objects::Directory(Directory::new(place.path().join("objects")));
+        let folder: ObjectPath = "d/x".parse().unwrap();
+        let id = "1795000000".parse().unwrap();
+        let run = || build(&source, archive, &folder, id, &objects, |_| {});
+
+        let whole = std::fs::read(&path).unwrap();
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut put = |byte: u8| {
+            file.seek(SeekFrom::Start(5000)).unwrap();
+            file.write_all(&[byte]).unwrap();
+        };
+        put(!whole[5000]);
+        assert!(matches!(run().await, Err(BuildError::Changed)));
+        let changed = ObjectKey::fragment(
+            &folder,
+            id,
+            packcast_protocol::FragmentNumber::from_index(4),
+        );
+        assert!(
+            !objects
+                .list(&folder)
+                .await
+                .unwrap()
+                .contains_key(changed.path())
+        );
+
+        put(whole[5000]);
+        let kept = run().await.unwrap();
+        assert!(kept.fragments < count, "{kept:?} of {count}");
+        assert_eq!(objects.list(&folder).await.unwrap().len(), count as usize);
+        assert_eq!(run().await.unwrap().fragments, count);
+    }
+}

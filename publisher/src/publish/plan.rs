@@ -203,3 +203,75 @@ fn content(wish: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
     };
     Sha256Digest::of(&serde_json::to_vec(&content).expect("a plan has string keys only"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execute(command: &str) -> Wish {
+        Wish {
+            name: "tidy".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            priority: Priority::DEFAULT,
+            action: ActionName::Execute,
+            command: Some(command.to_owned()),
+            folder: None,
+            terms: Terms {
+                platform: Platform::Any,
+                success_codes: BTreeSet::from([0]),
+                reboot_codes: BTreeSet::new(),
+                timeout_s: 60,
+                validity_s: 60,
+                rerun_after_interruption: false,
+                going_back: false,
+                audience: Audience::Any,
+            },
+        }
+    }
+
+    #[test]
+    fn what_info_cannot_hold_is_refused_before_anything_is_written() {
+        assert!(execute(&"x".repeat(4096)).plan(None).is_ok());
+        let escaped = execute(&"&".repeat(4096)).plan(None);
+        assert!(matches!(escaped, Err(PlanError::Info(_))));
+    }
+
+    #[test]
+    fn any_term_makes_another_content() {
+        let content = |wish: Wish| wish.plan(None).unwrap().content;
+        let same = content(execute("true"));
+        assert_eq!(same, content(execute("true")));
+        let mut urgent = execute("true");
+        urgent.priority = Priority::HIGHEST;
+        let mut patient = execute("true");
+        patient.terms.timeout_s += 1;
+        for other in [urgent, patient, execute("false")] {
+            assert_ne!(content(other), same);
+        }
+    }
+
+    #[test]
+    fn each_action_takes_exactly_what_it_needs() {
+        let refused = |change: &dyn Fn(&mut Wish)| {
+            let mut wish = execute("true");
+            change(&mut wish);
+            wish.plan(None).unwrap_err()
+        };
+        assert!(matches!(
+            refused(&|wish| wish.command = None),
+            PlanError::NoCommand { .. }
+        ));
+        assert!(matches!(
+            refused(&|wish| wish.folder = Some("/x".into())),
+            PlanError::FolderOfOther { .. }
+        ));
+        assert!(matches!(
+            refused(&|wish| wish.action = ActionName::Launch),
+            PlanError::NoArchive { .. }
+        ));
+        assert!(matches!(
+            refused(&|wish| wish.action = ActionName::Store),
+            PlanError::CommandOfStore
+        ));
+    }
+}
