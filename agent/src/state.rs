@@ -22,6 +22,11 @@ pub(crate) enum StateError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "state folder {} holds files that are not the agent's, and other users can enter it: name a folder of the agent's own as state_dir",
+        path.display()
+    )]
+    Foreign { path: PathBuf },
     #[error("state folder {} is in use by another agent: wait for it, or stop it", path.display())]
     Locked { path: PathBuf },
     #[error("{} cannot be read or written", path.display())]
@@ -47,16 +52,36 @@ pub(crate) struct Lock {
 }
 
 impl StateDir {
+    /// Opens the folder, which is made if it is missing. One that is there is made private
+    /// if it is empty or was the agent's before.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
-        platform::private_folder(path).map_err(|source| StateError::Open {
+        let unopened = |source| StateError::Open {
             path: path.to_owned(),
             source,
-        })?;
-        Ok(Self(path.to_owned()))
+        };
+        platform::private_folder(path).map_err(unopened)?;
+        let state = Self(path.to_owned());
+        let metadata = fs::metadata(path).map_err(unopened)?;
+        if platform::others_can_read(&metadata) {
+            if !state.is_own().map_err(unopened)? {
+                return Err(StateError::Foreign { path: state.0 });
+            }
+            platform::make_private(path).map_err(unopened)?;
+        }
+        Ok(state)
+    }
+
+    fn is_own(&self) -> io::Result<bool> {
+        let used = self.identity().exists() || self.lock_path().exists();
+        Ok(used || fs::read_dir(&self.0)?.next().is_none())
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.0.join("lock");
+        let path = self.lock_path();
         let file = File::create(&path).map_err(StateError::at(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
@@ -187,4 +212,35 @@ fn remove_folder(path: &Path) -> io::Result<()> {
 pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     UnixTime(since.map_or(0, |since| since.as_secs()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_of_others_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lib");
+        fs::create_dir(&path).unwrap();
+        let open = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            StateDir::open(&path)
+        };
+        assert!(open(0o755).is_ok(), "an empty one is taken");
+        assert_eq!(mode(&path), 0o700);
+        fs::write(path.join("data"), "of another service").unwrap();
+        assert!(matches!(open(0o755), Err(StateError::Foreign { .. })));
+        assert_eq!(mode(&path), 0o755);
+        assert!(open(0o700).is_ok(), "nobody else can enter it");
+        fs::write(path.join("lock"), "").unwrap();
+        assert!(open(0o755).is_ok(), "the agent's own is made private");
+        assert_eq!(mode(&path), 0o700);
+    }
 }

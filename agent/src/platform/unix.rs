@@ -16,16 +16,20 @@ use crate::archive::EntryPath;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
-/// Makes a folder that only the agent's user can enter; one that exists becomes so.
+/// Makes a folder that only the agent's user can enter; one that exists stays as it is.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(path)?;
+        .create(path)
+}
+
+/// Keeps other users out of a folder that exists.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Whether users other than the file's owner can read it.
+/// Whether users other than the owner can read the file, or do anything with the folder.
 pub(crate) fn others_can_read(metadata: &Metadata) -> bool {
     metadata.mode() & 0o077 != 0
 }

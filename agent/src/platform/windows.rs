@@ -20,6 +20,12 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
+/// Access is inherited from the folder above.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have to act")]
+pub(crate) const fn make_private(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Access is inherited from the folder and is not looked at.
 pub(crate) const fn others_can_read(_metadata: &Metadata) -> bool {
     false

@@ -130,6 +130,7 @@ impl Lab {
             dir,
         };
         lab.configure();
+        private_folder(&lab.state());
         lab
     }
 
@@ -249,6 +250,17 @@ impl Lab {
         assert_eq!(world.reports.len(), 1, "{}", run.stderr);
         world.reports.remove(0)
     }
+}
+
+#[cfg(unix)]
+fn private_folder(path: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
+}
+
+#[cfg(not(unix))]
+fn private_folder(path: &Path) {
+    std::fs::create_dir(path).unwrap();
 }
 
 #[cfg(unix)]
