@@ -59,7 +59,7 @@ impl History {
             finished.outcome == Outcome::Succeeded
                 && finished.package.as_ref().is_some_and(|p| p.name == *name)
         };
-        let newest = self.iter().filter(named).next_back();
+        let newest = self.iter().rfind(named);
         newest.map(|finished| finished.report.id)
     }
 

@@ -214,7 +214,8 @@ pub(crate) fn now() -> UnixTime {
     UnixTime(since.map_or(0, |since| since.as_secs()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
