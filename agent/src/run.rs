@@ -22,6 +22,9 @@ use crate::unaccepted;
 /// How long to wait for the next check-in when the last one failed, in seconds.
 pub(crate) const AFTER_FAILURE_S: u32 = 300;
 
+/// What the agent calls itself in its requests.
+const USER_AGENT: &str = concat!("packcast-agent/", env!("CARGO_PKG_VERSION"));
+
 /// The shortest and longest time between two check-ins, in seconds, whatever the reply says.
 const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;
 
@@ -62,7 +65,7 @@ impl Agent {
         let state = StateDir::open(&config.state_dir)?;
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
-        let clients = Clients::new(config.ca_file.as_deref())?;
+        let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT)?;
         let api = ApiClient::new(clients.api.clone(), config.server.clone(), key);
         Ok(Self {
             config,

@@ -46,9 +46,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Makes the clients. Those in `ca_file`, if there is one, are trusted instead of the
-    /// system's authorities.
-    pub fn new(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+    /// Makes the clients, which call themselves `user_agent`. Those in `ca_file`, if there is
+    /// one, are trusted instead of the system's authorities.
+    pub fn new(ca_file: Option<&Path>, user_agent: &str) -> Result<Self, TlsError> {
         let config = config(ca_file)?;
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
@@ -60,19 +60,21 @@ impl Clients {
             }
         });
         Ok(Self {
-            api: builder(config.clone()).redirect(Policy::none()).build()?,
-            objects: builder(config).redirect(https_only).build()?,
+            api: builder(config.clone(), user_agent)
+                .redirect(Policy::none())
+                .build()?,
+            objects: builder(config, user_agent).redirect(https_only).build()?,
         })
     }
 }
 
-fn builder(config: ClientConfig) -> ClientBuilder {
+fn builder(config: ClientConfig, user_agent: &str) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(config)
         .https_only(true)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .user_agent(concat!("packcast-agent/", env!("CARGO_PKG_VERSION")))
+        .user_agent(user_agent)
 }
 
 fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {

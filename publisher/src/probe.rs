@@ -167,5 +167,6 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
 
 /// Makes the client that locations are probed with.
 pub fn client(ca_file: Option<&Path>) -> Result<Client, TlsError> {
-    Ok(Clients::new(ca_file)?.objects)
+    let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
+    Ok(Clients::new(ca_file, user_agent)?.objects)
 }
