@@ -18,6 +18,9 @@ use crate::stage::{Fetched, Verified, VerifyError};
 use crate::state::{PackageDir, StateDir, StateError, now};
 use crate::stop::Stop;
 
+/// How long an attempt waits for locations that do not answer: as long as stock agents wait.
+const MAX_WAIT_S: u64 = 30 * 86_400;
+
 /// What a deployment needs besides the task.
 pub(crate) struct Deployer<'a> {
     pub(crate) config: &'a Config,
@@ -105,7 +108,7 @@ impl Deployer<'_> {
     pub(crate) async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
         let dir = self.state.package(task.id);
         let mut accepted = None;
-        let done = match self.go_through(task, &dir, &mut accepted).await {
+        let done = match self.try_through(task, &dir, &mut accepted).await {
             Ok(done) => done,
             Err(Halt::Failed(failure)) => failure.into(),
             Err(Halt::Deferred(reason)) => return Ok(Ended::Deferred(reason)),
@@ -117,7 +120,9 @@ impl Deployer<'_> {
         Ok(Ended::Finished(finished))
     }
 
-    async fn go_through(
+    /// Goes through with the deployment, which must not wait for its locations for ever: it
+    /// holds up all that has a lower priority.
+    async fn try_through(
         &self,
         task: &Task,
         dir: &PackageDir,
@@ -125,7 +130,27 @@ impl Deployer<'_> {
     ) -> Result<Done, Halt> {
         dir.create()?;
         let attempt = task.attempt;
-        journal::write(dir, &Journal::Fetching { attempt })?;
+        let since = journal::since(dir, attempt, now())?;
+        let fetching = Journal::Fetching {
+            attempt,
+            since: Some(since),
+        };
+        journal::write(dir, &fetching)?;
+        match self.go_through(task, dir, accepted).await {
+            Err(Halt::Deferred(reason)) if now().since(since) >= MAX_WAIT_S => {
+                let detail = format!("given up after {} days: {reason}", MAX_WAIT_S / 86_400);
+                Err(Failure::new(NamedCode::Timeout, &detail).into())
+            }
+            ended => ended,
+        }
+    }
+
+    async fn go_through(
+        &self,
+        task: &Task,
+        dir: &PackageDir,
+        accepted: &mut Option<Accepted>,
+    ) -> Result<Done, Halt> {
         let manifest = self
             .stop
             .unless(self.accept(task))

@@ -16,7 +16,12 @@ use crate::state::{PackageDir, StateError};
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub(crate) enum Journal {
     /// Nothing was done to the device yet.
-    Fetching { attempt: u32 },
+    Fetching {
+        attempt: u32,
+        /// When the attempt began; not known of one that was interrupted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<UnixTime>,
+    },
     /// Written before the device is changed.
     Acting {
         attempt: u32,
@@ -80,6 +85,18 @@ pub(crate) fn finish(dir: &PackageDir, finished: &Finished) -> Result<(), StateE
     write(dir, &Journal::Finished(finished.clone()))
 }
 
+/// Returns since when an attempt has been under way, which is now if that is not on disk.
+pub(crate) fn since(dir: &PackageDir, attempt: u32, now: UnixTime) -> Result<UnixTime, StateError> {
+    let begun = match read(dir)? {
+        Some(Found::Read(Journal::Fetching {
+            attempt: begun,
+            since,
+        })) if begun == attempt => since,
+        _ => None,
+    };
+    Ok(begun.unwrap_or(now))
+}
+
 impl Journal {
     /// Returns what follows from a journal that an agent left behind when it stopped.
     ///
@@ -90,7 +107,10 @@ impl Journal {
                 attempt,
                 may_repeat: true,
                 ..
-            } => Self::Fetching { attempt },
+            } => Self::Fetching {
+                attempt,
+                since: None,
+            },
             Self::Acting {
                 attempt, package, ..
             } => Self::Finished(Finished {
@@ -133,14 +153,32 @@ mod tests {
     #[test]
     fn what_was_interrupted_is_not_done_again_unless_it_may() {
         let recovered = |journal: Journal| journal.recovered(ID.parse().unwrap(), UnixTime(7));
-        assert_eq!(recovered(acting(true)), Journal::Fetching { attempt: 2 });
+        let fetching = |attempt, since| Journal::Fetching { attempt, since };
+        assert_eq!(recovered(acting(true)), fetching(2, None));
         let Journal::Finished(finished) = recovered(acting(false)) else {
             panic!("not finished");
         };
         assert_eq!(finished.report.code, NamedCode::Interrupted.into());
         assert_eq!(finished.report.attempt, 2);
-        let fetching = Journal::Fetching { attempt: 1 };
-        assert_eq!(recovered(fetching.clone()), fetching);
+        let begun = fetching(1, Some(UnixTime(5)));
+        assert_eq!(recovered(begun.clone()), begun);
+    }
+
+    #[test]
+    fn an_attempt_keeps_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = ID.parse().unwrap();
+        let package = StateDir::open(dir.path()).unwrap().package(id);
+        package.create().unwrap();
+        let begun = |attempt| since(&package, attempt, UnixTime(9)).unwrap();
+        assert_eq!(begun(1), UnixTime(9));
+        let since = Some(UnixTime(5));
+        write(&package, &Journal::Fetching { attempt: 1, since }).unwrap();
+        assert_eq!((begun(1), begun(2)), (UnixTime(5), UnixTime(9)));
+        // As an agent before this field wrote it.
+        let old = r#"{"stage":"fetching","attempt":1}"#;
+        std::fs::write(package.journal(), old).unwrap();
+        assert_eq!(begun(1), UnixTime(9));
     }
 
     #[test]

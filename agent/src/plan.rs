@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn nothing_is_done_twice() {
         let done = |attempt, code| Some(Found::Read(Journal::Finished(finished(1, attempt, code))));
-        let fetching = Some(Found::Read(Journal::Fetching { attempt: 1 }));
+        let fetching = Some(Found::Read(Journal::Fetching {
+            attempt: 1,
+            since: None,
+        }));
         let torn = Some(Found::Unreadable {
             path: "journal.json".into(),
         });

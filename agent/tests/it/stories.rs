@@ -380,6 +380,30 @@ fn what_waits_keeps_lower_priorities_waiting() {
 }
 
 #[test]
+fn what_waits_for_a_month_has_failed() {
+    let lab = Lab::new();
+    let id = lab.assign(execute("true"), package(1, None));
+    lab.put_status(&format!("{id}/manifest.json"), 503);
+    let run = lab.run();
+    assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
+    let path = lab.state().join(format!("packages/{id}/journal.json"));
+    let journal = std::fs::read(&path).unwrap();
+    let mut journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+    let since = journal["since"].as_u64().unwrap();
+    let mut begun = |days: u64| {
+        journal["since"] = (since - days * 24 * 3600).into();
+        std::fs::write(&path, journal.to_string()).unwrap();
+    };
+    begun(29);
+    let run = lab.run();
+    assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
+    begun(30);
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "ERR_TIMEOUT");
+    assert!(report.detail.unwrap().as_str().contains("503"));
+}
+
+#[test]
 fn nothing_runs_twice() {
     let lab = Lab::new();
     let count = lab.state().join("count");

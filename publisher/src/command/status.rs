@@ -1,13 +1,15 @@
 //! `packcast status`: how far packages have come on their devices.
 
-use packcast_protocol::{PackageId, PackageRef};
+use packcast_protocol::{DeviceId, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
+use packcast_store::records::DeviceState;
 use serde::Serialize;
 
 use super::{find, state};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
+use crate::target::Target;
 
 /// Show how many devices wait for, work on, have or failed with a package
 #[derive(Debug, clap::Args)]
@@ -15,6 +17,9 @@ pub(crate) struct Args {
     /// The package: its id, or name@version; all packages if absent
     #[arg(value_name = "PKG")]
     package: Option<PackageRef>,
+    /// List the package's devices, each with its state; the last seconds may be missing
+    #[arg(long, requires = "package")]
+    devices: bool,
 }
 
 #[derive(Serialize)]
@@ -36,6 +41,9 @@ impl Args {
             Some(reference) => vec![find(&target, reference).await?],
             None => target.records.packages().await?,
         };
+        if self.devices {
+            return list_devices(globals, &target, &packages).await;
+        }
         let mut progress = Vec::with_capacity(packages.len());
         for package in &packages {
             let tally = target.records.tally(package.id).await?;
@@ -81,4 +89,36 @@ impl Args {
         });
         Ok(())
     }
+}
+
+/// A device and how far it is with the package.
+#[derive(Serialize)]
+struct DeviceProgress {
+    device: DeviceId,
+    state: DeviceState,
+}
+
+async fn list_devices(
+    globals: &Globals,
+    target: &Target,
+    packages: &[PackageRecord],
+) -> Result<(), Failure> {
+    let mut devices = Vec::new();
+    for package in packages {
+        let states = target.records.devices_of(package.id).await?;
+        devices.extend(
+            states
+                .into_iter()
+                .map(|(device, state)| DeviceProgress { device, state }),
+        );
+    }
+    output::result(globals.format, &devices, |devices| {
+        output::table(
+            ["DEVICE", "STATE"],
+            devices
+                .iter()
+                .map(|at| [at.device.to_string(), at.state.to_string()]),
+        )
+    });
+    Ok(())
 }

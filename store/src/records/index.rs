@@ -1,6 +1,7 @@
 //! Which devices of a package are in which state.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId};
@@ -10,13 +11,27 @@ use super::key::{INDEX_SHARDS, index_partition};
 use super::{Records, RecordsError};
 
 /// Where a device is with a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceState {
+    /// The device has not been told.
     Held,
     Announced,
     Withdrawn,
     Succeeded,
     Failed,
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Held => "waiting",
+            Self::Announced => "announced",
+            Self::Withdrawn => "withdrawn",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 impl Records {
