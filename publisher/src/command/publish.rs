@@ -76,7 +76,7 @@ pub(crate) struct Args {
     /// Run the program again if the agent was stopped while it ran
     #[arg(long)]
     rerun_after_interruption: bool,
-    /// Going back from a higher version is meant
+    /// Let devices go back to it from one of the same name that was published later
     #[arg(long)]
     going_back: bool,
     /// Only this agent may act on the package (repeatable; any agent if none is given)
