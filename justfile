@@ -13,6 +13,10 @@ check:
 test *ARGS="--workspace":
     cargo nextest run {{ ARGS }}
 
+# Tells the stories of the stock OCS agent that Debian has.
+stock-agent:
+    cargo nextest run -p packcast-tests stock_agent
+
 # Shows the whole loop on this machine; takes an archive of yours, too.
 demo *ARGS:
     cargo run --release -- demo {{ ARGS }}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::archive::Limits;
 use crate::platform;
+use crate::tls::Route;
 
 /// Where the file is when nobody says.
 pub const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
@@ -39,6 +41,19 @@ pub struct Config {
 pub struct Server(Url);
 
 impl Server {
+    /// Returns how requests reach the server, and the locations beside it.
+    pub(crate) fn route(&self) -> Route {
+        let address = self.0.host_str().map(|host| host.trim_matches(['[', ']']));
+        let loopback = address.is_some_and(|host| {
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        });
+        if loopback {
+            Route::Loopback
+        } else {
+            Route::Proxies
+        }
+    }
+
     /// Returns the address of one of the API's paths.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.0.clone();
@@ -221,6 +236,25 @@ mod tests {
             config.server.url("/v1/check-in").as_str(),
             "https://ocs.example:8443/v1/check-in"
         );
+    }
+
+    #[test]
+    fn no_proxy_leads_back_to_this_machine() {
+        let route = |text: &str| Server::try_from(text.to_owned()).unwrap().route();
+        for here in [
+            "https://127.0.0.1:8443",
+            "https://localhost",
+            "https://[::1]:1",
+        ] {
+            assert_eq!(route(here), Route::Loopback, "{here}");
+        }
+        for there in [
+            "https://ocs.example",
+            "https://192.0.2.1",
+            "https://127.example",
+        ] {
+            assert_eq!(route(there), Route::Proxies, "{there}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Agent {
         let state = StateDir::open(&config.state_dir)?;
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
-        let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT)?;
+        let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
         let api = ApiClient::new(clients.api.clone(), config.server.clone(), key);
         Ok(Self {
             config,

@@ -45,11 +45,24 @@ pub struct Clients {
     pub objects: Client,
 }
 
+/// Which way requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Through the proxies that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+    Proxies,
+    /// Straight, as no proxy leads back to this machine.
+    Loopback,
+}
+
 impl Clients {
     /// Makes the clients, which call themselves `user_agent`. Those in `ca_file`, if there is
     /// one, are trusted instead of the system's authorities.
-    pub fn new(ca_file: Option<&Path>, user_agent: &str) -> Result<Self, TlsError> {
+    pub fn new(ca_file: Option<&Path>, user_agent: &str, route: Route) -> Result<Self, TlsError> {
         let config = config(ca_file)?;
+        let builder = |config| match route {
+            Route::Proxies => builder(config, user_agent),
+            Route::Loopback => builder(config, user_agent).no_proxy(),
+        };
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
                 attempt.error("a redirect leaves HTTPS")
@@ -60,10 +73,8 @@ impl Clients {
             }
         });
         Ok(Self {
-            api: builder(config.clone(), user_agent)
-                .redirect(Policy::none())
-                .build()?,
-            objects: builder(config, user_agent).redirect(https_only).build()?,
+            api: builder(config.clone()).redirect(Policy::none()).build()?,
+            objects: builder(config).redirect(https_only).build()?,
         })
     }
 }

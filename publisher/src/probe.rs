@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures_util::TryStreamExt as _;
-use packcast_agent::tls::{Clients, TlsError};
+use packcast_agent::tls::{Clients, Route, TlsError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::MAX_SIGNATURE_BYTES;
@@ -166,7 +166,7 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
 }
 
 /// Makes the client that locations are probed with.
-pub fn client(ca_file: Option<&Path>) -> Result<Client, TlsError> {
+pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
     let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
-    Ok(Clients::new(ca_file, user_agent)?.objects)
+    Ok(Clients::new(ca_file, user_agent, route)?.objects)
 }

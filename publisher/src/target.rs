@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strategy};
+use packcast_agent::tls::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
@@ -129,6 +130,15 @@ impl Target {
             ca_file: target.ca_file,
             key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
         })
+    }
+
+    /// Returns how the target's locations are reached.
+    pub fn route(&self) -> Route {
+        if self.name == LOCAL {
+            Route::Loopback
+        } else {
+            Route::Proxies
+        }
     }
 
     /// Returns the key file of the target of that name, which need not answer.

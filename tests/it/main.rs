@@ -15,6 +15,7 @@ mod records_cost;
 mod records_faults;
 mod records_report;
 mod resume;
+mod stock_agent;
 mod tampering;
 
 /// The program that the stories are told of.

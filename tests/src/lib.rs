@@ -4,5 +4,6 @@ pub mod archives;
 pub mod device;
 pub mod fault;
 pub mod process;
+pub mod stock;
 pub mod table;
 pub mod world;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use packcast_local::LocalState;
 use packcast_protocol::PackageId;
-use packcast_rollout::{FinishedTask, OpenTask, PackageRecord};
+use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -39,9 +39,10 @@ pub struct Kept {
     pub bytes: u64,
 }
 
-/// What `device` tells a script of a device's packages.
+/// What `device` tells a script of a device and its packages.
 #[derive(Debug, Deserialize)]
 pub struct Standing {
+    pub device: DeviceRecord,
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
 }
@@ -176,7 +177,12 @@ impl World {
     }
 
     pub fn standing(&self, device: &Device) -> Standing {
-        self.json(&["device", device.id()])
+        self.standing_of(device.id())
+    }
+
+    /// Returns the standing of a device of whatever kind.
+    pub fn standing_of(&self, device: &str) -> Standing {
+        self.json(&["device", device])
     }
 
     /// Returns the latest result of the only package that a device has finished.

@@ -80,7 +80,8 @@ pub(crate) async fn activate(
             id: package.id,
         }));
     };
-    let client = probe::client(target.ca_file.as_deref()).map_err(Failure::failed)?;
+    let ca_file = target.ca_file.as_deref();
+    let client = probe::client(ca_file, target.route()).map_err(Failure::failed)?;
     for at in locations {
         info::publish(&target.objects, package, published, at)
             .await
