@@ -182,3 +182,18 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(start)?;
     Some(rest.split_once(end)?.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_forked_ends_with_the_family() {
+        let (mut output, input) = std::io::pipe().unwrap();
+        let forks = "tail -f /dev/null & echo";
+        let family = Family::start(Command::new("sh").args(["-c", forks]).stdout(input));
+        output.read_exact(&mut [0]).unwrap();
+        drop(family);
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+}
