@@ -127,12 +127,21 @@ impl Contact {
             .collect()
     }
 
-    /// Returns the errors that the agent noticed, and the warnings of its interpreter.
+    /// Returns what the agent or its interpreter minded of the deployment: errors of its own
+    /// and of its download module, warnings of the code that talks to us and reads our XML.
+    ///
+    /// What other modules miss on the machine, such as a library for screens, is no affair of
+    /// ours.
     pub fn complaints(&self) -> Vec<&str> {
-        let is_warning = |line: &str| line.contains(" at /") && line.contains(" line ");
+        let is_error = |line: &str| {
+            line.strip_prefix("[error] ")
+                .is_some_and(|error| !error.starts_with('[') || error.starts_with("[download]"))
+        };
+        let of_ours = ["/Download.pm line ", "/Network.pm line ", "/XML/"];
+        let is_warning = |line: &str| of_ours.iter().any(|place| line.contains(place));
         self.log
             .lines()
-            .filter(|line| line.starts_with("[error]") || is_warning(line))
+            .filter(|line| is_error(line) || is_warning(line))
             .collect()
     }
 }
