@@ -4,6 +4,7 @@
 //! records, asks this crate, and commits what it answers.
 
 pub mod announce;
+pub mod assign;
 pub mod contact;
 pub mod fold;
 pub mod pace;

@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
+use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
-use packcast_store::records::{Announced, Assigned, DeviceState, Recorded, Tally};
+use packcast_store::records::{Announced, DeviceState, Recorded, Tally};
 use packcast_tests::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);

@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
+use packcast_rollout::assign::Assigned;
 use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
-use packcast_store::records::{Assigned, DeviceState, Tally};
+use packcast_store::records::{DeviceState, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_tests::fault::FaultRates;
 use packcast_tests::table::{NOW, Table, device, result};

@@ -1,7 +1,7 @@
 //! `packcast assign`: a device is to have a package.
 
 use packcast_protocol::{DeviceId, PackageRef};
-use packcast_store::records::Assigned;
+use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
 use super::find;

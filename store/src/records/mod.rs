@@ -25,7 +25,6 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 
 pub use announce::Announced;
-pub use assign::Assigned;
 pub use connect::RecordsConfig;
 pub use device::Standing;
 pub use error::RecordsError;

@@ -7,8 +7,9 @@ use http::{Request, StatusCode};
 use packcast_check_in::{CheckIn, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord};
-use packcast_store::records::{Assigned, Reserved};
+use packcast_store::records::Reserved;
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 
 pub(crate) const PATH_TOKEN: &str = "path-token-one-1";

@@ -11,8 +11,8 @@ use packcast_agent::archive::Limits;
 use packcast_local::{Local, LocalOptions};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{DeviceId, Priority};
+use packcast_rollout::assign::Assigned;
 use packcast_rollout::{FinishedTask, PackageRecord};
-use packcast_store::records::Assigned;
 
 use self::device::Device;
 use self::steps::Steps;
