@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text};
+use packcast_protocol::api::{
+    Cancel, CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text,
+};
 use packcast_protocol::{PackageId, Priority};
 
 use crate::client::{ApiClient, ClientError};
@@ -207,8 +209,8 @@ impl Agent {
     }
 
     /// Drops packages that nothing was done for yet.
-    fn cancel(&self, ids: &[PackageId]) -> Result<(), StateError> {
-        for id in ids {
+    fn cancel(&self, attempts: &[Cancel]) -> Result<(), StateError> {
+        for Cancel { id, .. } in attempts {
             let dir = self.state.package(*id);
             if let Some(Found::Read(Journal::Fetching { .. })) = journal::read(&dir)? {
                 tracing::info!(package = %id, "the package is not wanted any more");

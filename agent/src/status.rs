@@ -76,6 +76,7 @@ fn line(finished: &Finished) -> String {
     let outcome = match finished.outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
     };
     let (id, attempt, code) = (report.id, report.attempt, &report.code);
     format!("{id}  attempt {attempt}  {outcome:<9}  {code:<24}  {name}")

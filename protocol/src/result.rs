@@ -86,6 +86,8 @@ named_codes! {
     Interrupted = "ERR_INTERRUPTED",
     /// The files could not be put into their folder.
     Store = "ERR_STORE",
+    /// The attempt was called off before anything was done.
+    Cancelled = "CANCELLED",
 }
 
 /// Text that is not a result code.
@@ -95,7 +97,7 @@ pub struct ResultCodeError {
     bytes: usize,
 }
 
-/// Whether a result is what the package's publisher wanted.
+/// How an attempt ended: whether its result is what the package's publisher wanted.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -103,15 +105,18 @@ pub struct ResultCodeError {
 pub enum Outcome {
     Succeeded,
     Failed,
+    /// It was called off before anything was done: neither a success nor a failure.
+    Cancelled,
 }
 
 impl ResultCode {
-    /// Tells success from failure, given the exit codes that the package calls success.
+    /// Returns how the attempt ended, given the exit codes that the package calls success.
     ///
     /// A Unix agent reports a LAUNCH that exited with 3 as `SUCCESS_3`: it ran, but
     /// succeeded only if the package says that 3 is fine (protocol reference §8, item 8).
     pub fn outcome(&self, success_codes: &BTreeSet<i32>) -> Outcome {
         let succeeded = match self {
+            Self::Named(NamedCode::Cancelled) => return Outcome::Cancelled,
             Self::Success | Self::SuccessRepeated => true,
             Self::Exited(code) | Self::ExitCode(code) => success_codes.contains(code),
             Self::Named(code) => code.as_str().starts_with("SUCCESS"),
@@ -249,6 +254,7 @@ mod tests {
         ] {
             check(text, Outcome::Failed);
         }
+        check("CANCELLED", Outcome::Cancelled);
     }
 
     proptest! {

@@ -95,6 +95,7 @@ async fn a_failure_is_assigned_again_as_the_next_attempt() {
         announced,
         succeeded,
         failed,
+        cancelled: 0,
     };
     let tally = || table.records.tally(package.id);
     let states = || table.records.devices_of(package.id);

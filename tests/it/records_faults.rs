@@ -92,6 +92,7 @@ async fn the_tally_is_the_truth_whatever_goes_wrong() {
             announced: 0,
             succeeded: 6,
             failed: 2,
+            cancelled: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();
         assert_eq!(tally, truth, "seed {seed}");

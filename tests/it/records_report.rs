@@ -179,6 +179,7 @@ async fn a_held_task_ends_only_as_one_that_nobody_was_told_of() {
         announced: 0,
         succeeded: 1,
         failed: 0,
+        cancelled: 0,
     };
     assert_eq!(records.tally(package.id).await.unwrap(), truth);
 }

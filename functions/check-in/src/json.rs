@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use packcast_protocol::api::{
-    CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply,
-    ReportRequest, Task,
+    Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report,
+    ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime};
-use packcast_rollout::{Introduction, ReportedBy, contact};
+use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::de::DeserializeOwned;
@@ -168,10 +168,17 @@ async fn answer_check_in(
     Ok(CheckInReply {
         pass: None,
         tasks: told.tasks.iter().map(task).collect(),
-        cancel: told.withdrawn,
+        cancel: told.withdrawn.iter().map(cancel).collect(),
         accepted,
         next_check_in_s: function.settings.check_in_interval_s,
     })
+}
+
+const fn cancel(task: &OpenTask) -> Cancel {
+    Cancel {
+        id: task.package,
+        attempt: task.attempt,
+    }
 }
 
 fn task(telling: &Telling) -> Task {

@@ -13,7 +13,7 @@ use crate::CheckIn;
 pub(crate) struct Told {
     /// In the order of priority.
     pub(crate) tasks: Vec<Telling>,
-    pub(crate) withdrawn: Vec<PackageId>,
+    pub(crate) withdrawn: Vec<OpenTask>,
 }
 
 /// A task whose announcement is on record.
@@ -53,7 +53,7 @@ pub(crate) async fn tell(
         .not_told
         .iter()
         .filter(|(_, why)| *why == NotAnnounced::Withdrawn)
-        .map(|(task, _)| task.package)
+        .map(|(task, _)| (*task).clone())
         .collect();
     let tasks = announcement
         .told

@@ -44,9 +44,9 @@ pub struct CheckInReply {
     pub pass: Option<Secret>,
     /// What to do, in this order.
     pub tasks: Vec<Task>,
-    /// Packages that are not wanted any more.
+    /// Attempts that are not wanted any more. Each is listed until its result arrives.
     #[serde(default)]
-    pub cancel: Vec<PackageId>,
+    pub cancel: Vec<Cancel>,
     /// The results of the request that need not be sent again.
     #[serde(default)]
     pub accepted: Vec<PackageId>,
@@ -67,4 +67,14 @@ pub struct Task {
     /// Whether to deploy although the device's history has the package.
     #[serde(default)]
     pub force: bool,
+}
+
+/// An attempt that a device was told of and that is not wanted any more.
+///
+/// The device reports `CANCELLED` if it has not begun to act, else what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancel {
+    pub id: PackageId,
+    /// The attempt of the task that is called off.
+    pub attempt: u32,
 }

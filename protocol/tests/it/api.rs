@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, Report, ReportReply, ReportRequest,
-    Secret, Task, Text,
+    Cancel, CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, Report, ReportReply,
+    ReportRequest, Secret, Task, Text,
 };
 use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
 use packcast_protocol::{
@@ -116,7 +116,10 @@ fn a_reply_is_written_as_in_the_example() {
             task(1_795_327_754, 2, 0, &places, ""),
             task(1_795_327_756, 1, 10, &mirror, "test"),
         ],
-        cancel: vec![id(1_795_327_755)],
+        cancel: vec![Cancel {
+            id: id(1_795_327_755),
+            attempt: 1,
+        }],
         accepted: vec![id(1_795_327_753)],
         next_check_in_s: 3600,
     };

@@ -149,6 +149,7 @@ pub(crate) fn result(task: &FinishedTask) -> String {
     let outcome = match task.outcome {
         packcast_protocol::Outcome::Succeeded => "succeeded",
         packcast_protocol::Outcome::Failed => "failed",
+        packcast_protocol::Outcome::Cancelled => "cancelled",
     };
     match (task.code.exit_code(), &task.detail) {
         (Some(code), _) => format!("{outcome}: ran, exit code {code}"),

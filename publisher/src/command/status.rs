@@ -32,6 +32,7 @@ struct Progress {
     announced: u64,
     succeeded: u64,
     failed: u64,
+    cancelled: u64,
 }
 
 impl Args {
@@ -56,6 +57,7 @@ impl Args {
                 announced: tally.announced,
                 succeeded: tally.succeeded,
                 failed: tally.failed,
+                cancelled: tally.cancelled,
             });
         }
         output::result(globals.format, &progress, |progress| {
@@ -69,20 +71,19 @@ impl Args {
                     "ANNOUNCED",
                     "SUCCEEDED",
                     "FAILED",
+                    "CANCELLED",
                 ],
                 progress.iter().map(|p| {
-                    let [assigned, waiting, announced, succeeded, failed] =
-                        [p.assigned, p.waiting, p.announced, p.succeeded, p.failed]
-                            .map(|count| count.to_string());
                     [
                         p.package.to_string(),
                         p.name.clone(),
                         p.state.to_owned(),
-                        assigned,
-                        waiting,
-                        announced,
-                        succeeded,
-                        failed,
+                        p.assigned.to_string(),
+                        p.waiting.to_string(),
+                        p.announced.to_string(),
+                        p.succeeded.to_string(),
+                        p.failed.to_string(),
+                        p.cancelled.to_string(),
                     ]
                 }),
             )

@@ -20,6 +20,7 @@ pub enum DeviceState {
     Withdrawn,
     Succeeded,
     Failed,
+    Cancelled,
 }
 
 impl fmt::Display for DeviceState {
@@ -30,6 +31,7 @@ impl fmt::Display for DeviceState {
             Self::Withdrawn => "withdrawn",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         })
     }
 }
@@ -85,6 +87,7 @@ fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
         "withdrawn" => DeviceState::Withdrawn,
         "succeeded" => DeviceState::Succeeded,
         "failed" => DeviceState::Failed,
+        "cancelled" => DeviceState::Cancelled,
         _ => return Err(corrupt("no such state".into())),
     };
     let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;

@@ -43,6 +43,7 @@ pub(super) const ASSIGNED: &str = "assigned";
 pub(super) const ANNOUNCED: &str = "announced";
 pub(super) const SUCCEEDED: &str = "succeeded";
 pub(super) const FAILED: &str = "failed";
+pub(super) const CANCELLED: &str = "cancelled";
 
 /// Who has a name and version.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -71,6 +72,7 @@ pub(super) struct TallyItem {
     pub(super) announced: i64,
     pub(super) succeeded: i64,
     pub(super) failed: i64,
+    pub(super) cancelled: i64,
 }
 
 pub(super) fn device(record: &DeviceRecord) -> Item {
@@ -140,6 +142,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => SUCCEEDED,
         Outcome::Failed => FAILED,
+        Outcome::Cancelled => CANCELLED,
     }
 }
 

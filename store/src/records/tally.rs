@@ -17,6 +17,8 @@ pub struct Tally {
     pub announced: u64,
     pub succeeded: u64,
     pub failed: u64,
+    /// Devices that dropped the package without having acted on it.
+    pub cancelled: u64,
 }
 
 impl Tally {
@@ -26,6 +28,7 @@ impl Tally {
             .saturating_sub(self.announced)
             .saturating_sub(self.succeeded)
             .saturating_sub(self.failed)
+            .saturating_sub(self.cancelled)
     }
 }
 
@@ -48,6 +51,7 @@ impl Records {
             announced: sum(|shard| shard.announced),
             succeeded: sum(|shard| shard.succeeded),
             failed: sum(|shard| shard.failed),
+            cancelled: sum(|shard| shard.cancelled),
         })
     }
 
