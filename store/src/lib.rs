@@ -2,6 +2,7 @@
 //!
 //! It reads and writes what it is told; what a device gets, and when, is decided elsewhere.
 
+mod aws;
 pub mod key;
 pub mod objects;
 pub mod records;

@@ -1,0 +1,83 @@
+//! How AWS, or what stands in for it, is reached: the same for every service.
+
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// Where a service answers.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// By default the one of the environment or profile.
+    pub(crate) region: Option<String>,
+    /// Another address than the region's own.
+    pub(crate) endpoint: Option<&'a str>,
+    /// The region of an engine on loopback, where none is named.
+    pub(crate) loopback_region: &'static str,
+}
+
+/// Begins a configuration; `http_client` takes the place of a client with TLS of its own.
+///
+/// An endpoint on loopback is an engine of this machine: no credentials are looked for.
+pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) -> ConfigLoader {
+    let region = place.region.map(Region::new);
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client.unwrap_or_else(https_client));
+    let loader = match place.endpoint {
+        Some(address) => loader.endpoint_url(address),
+        None => loader,
+    };
+    if place.endpoint.is_some_and(is_loopback) {
+        loader
+            .credentials_provider(Credentials::new("local", "local", None, None, "loopback"))
+            .region(region.unwrap_or_else(|| Region::from_static(place.loopback_region)))
+    } else if let Some(region) = region {
+        loader.region(region)
+    } else {
+        loader
+    }
+}
+
+fn https_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest)
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let address: Result<std::net::SocketAddr, _> = host.parse();
+    match address {
+        Ok(address) => address.ip().is_loopback(),
+        Err(_) => host == "localhost" || host.starts_with("localhost:"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_does_without_credentials() {
+        for yes in [
+            "http://127.0.0.1:8000",
+            "http://[::1]:8000/",
+            "http://localhost:4566",
+        ] {
+            assert!(is_loopback(yes), "{yes}");
+        }
+        for no in [
+            "https://dynamodb.eu-central-1.amazonaws.com",
+            "http://127.0.0.1.example.net:80",
+            "http://localhost.example.net",
+            "http://10.0.0.1:8000",
+        ] {
+            assert!(!is_loopback(no), "{no}");
+        }
+    }
+}
