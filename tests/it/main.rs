@@ -7,6 +7,7 @@
 mod assigning;
 mod bad_input;
 mod demo;
+mod host_names;
 mod priorities;
 mod publish;
 mod records;

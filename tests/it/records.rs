@@ -125,7 +125,7 @@ async fn what_does_not_exist_is_said_to_be_missing() {
 async fn first_contacts_at_once_make_one_device() {
     let table = Table::start(7).await;
     let record = device(1);
-    for written in join_all((0..6).map(|_| table.records.write_contact(&record, true))).await {
+    for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
         written.unwrap();
     }
     assert_eq!(table.records.devices().await.unwrap(), [record]);
@@ -136,12 +136,13 @@ async fn a_contact_keeps_what_it_does_not_know() {
     let table = Table::start(8).await;
     let mut record = device(1);
     record.inventory_received = Some(NOW);
-    table.records.write_contact(&record, true).await.unwrap();
+    table.records.write_contact(&record, None).await.unwrap();
     let mut later = device(1);
     later.first_seen = NOW.plus(50);
     later.last_seen = NOW.plus(50);
     later.inventory_asked = Some(NOW.plus(50));
-    table.records.write_contact(&later, false).await.unwrap();
+    let known = Some(&record);
+    table.records.write_contact(&later, known).await.unwrap();
     let read = table.records.standing(&record.device).await.unwrap().device;
     later.first_seen = NOW;
     later.inventory_received = Some(NOW);

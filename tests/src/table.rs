@@ -46,7 +46,7 @@ impl Table {
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
         self.records
-            .write_contact(&record, true)
+            .write_contact(&record, None)
             .await
             .expect("a device can be written");
         record.device

@@ -161,7 +161,7 @@ async fn answer_check_in(
     if let Some(record) = contact(device, standing.device.as_ref(), &says, now).write {
         function
             .records
-            .write_contact(&record, standing.device.is_none())
+            .write_contact(&record, standing.device.as_ref())
             .await?;
     }
     let told = tell(function, device, &standing.tasks, now).await?;

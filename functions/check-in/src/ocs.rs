@@ -116,7 +116,7 @@ async fn prolog(
     if let Some(record) = &contact.write {
         function
             .records
-            .write_contact(record, standing.device.is_none())
+            .write_contact(record, standing.device.as_ref())
             .await?;
     }
     let told = tell(function, &device, &standing.tasks, now).await?;
@@ -206,7 +206,7 @@ async fn inventory_received(
         record.inventory_received = Some(now);
         function
             .records
-            .write_contact(&record, standing.device.is_none())
+            .write_contact(&record, standing.device.as_ref())
             .await?;
     }
     function

@@ -4,10 +4,10 @@ use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, OpenTask};
 
-use super::commit::Commit;
+use super::commit::{Backoff, Commit};
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::write::{self, PRESENT, Terms};
+use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 /// What a check-in reads of a device.
@@ -45,39 +45,65 @@ impl Records {
         Ok(standing)
     }
 
-    /// Notes a contact down; a new device also enters the catalogue.
+    /// Notes a contact down; `known` is the record that it was decided from, none for a new
+    /// device, which also enters the catalogue.
     ///
-    /// Two first contacts at once are no error. The time of the first contact stays, and times
-    /// that the record does not have are left as they are.
+    /// Two contacts at once are no error. The time of the first contact stays, and times that
+    /// the record does not have are left as they are. The device is found by its new host name
+    /// from here on, and by its old one no more.
     pub async fn write_contact(
         &self,
         record: &DeviceRecord,
-        is_new: bool,
+        known: Option<&DeviceRecord>,
     ) -> Result<(), RecordsError> {
-        if is_new && self.create_device(record).await? {
-            return Ok(());
+        let mut host_name = known.map(|known| known.host_name.clone());
+        let mut backoff = Backoff::default();
+        loop {
+            let is_written = match &host_name {
+                None => self.create_device(record).await?,
+                Some(host_name) => self.update_device(record, host_name).await?,
+            };
+            if is_written {
+                return Ok(());
+            }
+            if !backoff.pause().await {
+                let table = self.table().to_owned();
+                return Err(RecordsError::Conflict { table });
+            }
+            let found: Option<DeviceRecord> = self.get(&Key::device(&record.device)).await?;
+            host_name = found.map(|found| found.host_name);
         }
-        if !self.update_device(record).await? {
-            self.create_device(record).await?;
-        }
-        Ok(())
     }
 
+    /// Tells whether there was no such device before.
     async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
         let entry = item::catalogued_device(&record.device);
-        let writes = vec![
+        let mut writes = vec![
             write::create(self.table(), item::device(record)),
             write::create(self.table(), entry),
         ];
+        writes.extend(self.renaming(&record.device, "", &record.host_name));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Tells whether there was a device to update.
-    async fn update_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
-        let (expression, terms) = contact_update(item::device(record));
+    /// Tells whether there was a device with this host name to update.
+    async fn update_device(
+        &self,
+        record: &DeviceRecord,
+        host_name: &str,
+    ) -> Result<bool, RecordsError> {
+        const NOT_RENAMED: &str = "#host_name = :known_host_name";
         let key = Key::device(&record.device);
-        let updated = self.change(&key, &expression, PRESENT, &terms).await?;
-        Ok(updated.is_some())
+        let (expression, terms) = contact_update(item::device(record));
+        let terms = terms.value("known_host_name", item::text(host_name));
+        let renaming = self.renaming(&record.device, host_name, &record.host_name);
+        if renaming.is_empty() {
+            let updated = self.change(&key, &expression, NOT_RENAMED, &terms).await?;
+            return Ok(updated.is_some());
+        }
+        let update = write::update(self.table(), &key, &expression, Some(NOT_RENAMED), &terms);
+        let writes = std::iter::once(update).chain(renaming).collect();
+        Ok(self.commit(writes).await? == Commit::Done)
     }
 
     /// Keeps the packages that a stock agent says it has, at most 50,000, the newest.

@@ -58,7 +58,7 @@ pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
 }
 
-/// A device in the catalogue.
+/// A device in the catalogue, or under its host name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedDevice {
     pub(super) device: DeviceId,
@@ -84,6 +84,13 @@ pub(super) fn catalogued_device(device: &DeviceId) -> Item {
         device: device.clone(),
     };
     item(&Key::catalogued_device(device), &value)
+}
+
+pub(super) fn host(name: &str, device: &DeviceId) -> Item {
+    let value = CataloguedDevice {
+        device: device.clone(),
+    };
+    item(&Key::host(name, device), &value)
 }
 
 pub(super) fn task(device: &DeviceId, task: &OpenTask) -> Item {

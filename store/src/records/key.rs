@@ -84,6 +84,11 @@ impl Key {
         Self::new(pk, format!("DEVICE#{device}"))
     }
 
+    /// Host names are compared without regard to case.
+    pub(super) fn host(name: &str, device: &DeviceId) -> Self {
+        Self::new(host_partition(name), format!("DEVICE#{device}"))
+    }
+
     pub(super) fn attributes(&self) -> Item {
         HashMap::from([
             (PK.to_owned(), AttributeValue::S(self.pk.clone())),
@@ -118,6 +123,10 @@ impl Range {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
     }
 
+    pub(super) fn host(name: &str) -> Self {
+        Self::prefix(host_partition(name), "DEVICE")
+    }
+
     /// Every key that begins with a word and `#`; `$` is the sign after it.
     fn prefix(pk: String, word: &str) -> Self {
         Self {
@@ -134,6 +143,10 @@ fn device_partition(device: &DeviceId) -> String {
 
 fn catalogued_devices_partition(shard: u16) -> String {
     format!("DEVICES#{shard:02}")
+}
+
+fn host_partition(name: &str) -> String {
+    format!("HOST#{}", name.to_lowercase())
 }
 
 /// The index's partition with a package's devices of one shard.

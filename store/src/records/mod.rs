@@ -8,6 +8,7 @@ mod commit;
 mod connect;
 mod device;
 mod error;
+mod host;
 mod index;
 mod item;
 mod key;

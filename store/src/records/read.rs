@@ -1,5 +1,6 @@
 //! Reading by key and by range.
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 
@@ -43,19 +44,7 @@ impl Records {
 
     /// Reads a range of one partition as it is now, in the order of the sort keys.
     pub(super) async fn range(&self, range: &Range) -> Result<Found, RecordsError> {
-        let query = self
-            .client
-            .query()
-            .table_name(self.table())
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
-            .expression_attribute_names("#pk", PK)
-            .expression_attribute_names("#sk", SK)
-            .expression_attribute_values(":pk", text(&range.pk))
-            .expression_attribute_values(":first", text(&range.first))
-            .expression_attribute_values(":last", text(&range.last))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let mut pages = query.into_paginator().send();
+        let mut pages = self.query(range).into_paginator().send();
         let mut found = Found::default();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.failed(error))?;
@@ -66,6 +55,21 @@ impl Records {
                 .unwrap_or_default();
         }
         Ok(found)
+    }
+
+    /// Asks for a range as it is now.
+    pub(super) fn query(&self, range: &Range) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(self.table())
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", text(&range.pk))
+            .expression_attribute_values(":first", text(&range.first))
+            .expression_attribute_values(":last", text(&range.last))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
     /// Reads a range of records of one kind.

@@ -65,6 +65,24 @@ pub(super) fn create(table: &str, item: Item) -> TransactWriteItem {
     put(table, item, ABSENT, &Terms::default())
 }
 
+/// Puts an item whatever was there.
+pub(super) fn replace(table: &str, item: Item) -> TransactWriteItem {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    TransactWriteItem::builder()
+        .put(put.build().expect(COMPLETE))
+        .build()
+}
+
+/// Deletes an item if there is one.
+pub(super) fn remove(table: &str, key: &Key) -> TransactWriteItem {
+    let delete = Delete::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()));
+    TransactWriteItem::builder()
+        .delete(delete.build().expect(COMPLETE))
+        .build()
+}
+
 pub(super) fn update(
     table: &str,
     key: &Key,

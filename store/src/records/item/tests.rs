@@ -143,6 +143,7 @@ fn every_key_and_item() {
     let items = [
         device(&device_record()),
         catalogued_device(&pc()),
+        host("Web01", &pc()),
         task(&pc(), &open_task(TaskState::Held)),
         task(&pc(), &open_task(told)),
         finished(&pc(), &finished_task()),
@@ -163,6 +164,8 @@ fn every_key_and_item() {
       last_seen: 1795000000
       os: "Debian 12"
     DEVICES#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
+      device: "ocs:web01-2026-03-04-05-06-07"
+    HOST#web01 | DEVICE#ocs:web01-2026-03-04-05-06-07
       device: "ocs:web01-2026-03-04-05-06-07"
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
       assigned_at: 1795000000

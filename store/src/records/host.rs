@@ -1,0 +1,44 @@
+//! Devices by their host names.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::DeviceId;
+
+use super::item::{self, CataloguedDevice};
+use super::key::{Key, Range};
+use super::write;
+use super::{Records, RecordsError};
+
+/// The most devices of one host name that are asked for: one more than a person is shown.
+const NAMESAKES: i32 = 11;
+
+impl Records {
+    /// Returns the devices with a host name in the order of their ids, at most 11 of them.
+    ///
+    /// Host names are not unique, and are compared without regard to case.
+    pub async fn devices_named(&self, host_name: &str) -> Result<Vec<DeviceId>, RecordsError> {
+        let found = self
+            .query(&Range::host(host_name))
+            .limit(NAMESAKES)
+            .send()
+            .await
+            .map_err(|error| self.failed(error))?;
+        let read = |item| item::read(item).map(|entry: CataloguedDevice| entry.device);
+        found.items.into_iter().flatten().map(read).collect()
+    }
+
+    /// Returns what moves a device from one host name to another; an empty one has no entry.
+    pub(super) fn renaming(
+        &self,
+        device: &DeviceId,
+        from: &str,
+        to: &str,
+    ) -> Vec<TransactWriteItem> {
+        let (old, new) = (Key::host(from, device), Key::host(to, device));
+        if old == new {
+            return Vec::new();
+        }
+        let remove = (!from.is_empty()).then(|| write::remove(self.table(), &old));
+        let add = (!to.is_empty()).then(|| write::replace(self.table(), item::host(to, device)));
+        remove.into_iter().chain(add).collect()
+    }
+}

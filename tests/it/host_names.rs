@@ -1,0 +1,107 @@
+//! Devices are found by their host names, as these are now.
+
+use futures_util::future::join_all;
+use packcast_protocol::DeviceId;
+use packcast_rollout::DeviceRecord;
+use packcast_tests::table::{Table, device};
+
+fn called(number: u32, host_name: &str) -> DeviceRecord {
+    DeviceRecord {
+        host_name: host_name.to_owned(),
+        ..device(number)
+    }
+}
+
+async fn named(table: &Table, host_name: &str) -> Vec<DeviceId> {
+    table.records.devices_named(host_name).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_device_is_found_by_its_host_name_in_any_case() {
+    let table = Table::start(20).await;
+    let record = called(1, "Reception-PC");
+    table.records.write_contact(&record, None).await.unwrap();
+    assert_eq!(named(&table, "reception-pc").await, [record.device.clone()]);
+    assert_eq!(named(&table, "RECEPTION-PC").await, [record.device]);
+    assert!(named(&table, "reception").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_device_that_is_renamed_leaves_its_old_name() {
+    let table = Table::start(21).await;
+    let (old, new) = (called(1, "old"), called(1, "new"));
+    let records = &table.records;
+    records.write_contact(&old, None).await.unwrap();
+    records.write_contact(&new, Some(&old)).await.unwrap();
+    assert!(named(&table, "old").await.is_empty());
+    assert_eq!(named(&table, "new").await, [new.device.clone()]);
+
+    let recased = called(1, "NEW");
+    records.write_contact(&recased, Some(&new)).await.unwrap();
+    assert_eq!(named(&table, "new").await, [new.device.clone()]);
+    let standing = records.standing(&new.device).await.unwrap();
+    assert_eq!(standing.device.unwrap().host_name, "NEW");
+}
+
+#[tokio::test]
+async fn a_contact_decided_from_an_old_record_leaves_one_name() {
+    let table = Table::start(22).await;
+    let names = ["a", "b", "c", "d"];
+    let first = called(1, "first");
+    table.records.write_contact(&first, None).await.unwrap();
+    let renamed = names.map(|name| called(1, name));
+    let writes = renamed
+        .iter()
+        .map(|record| table.records.write_contact(record, Some(&first)));
+    for written in join_all(writes).await {
+        written.unwrap();
+    }
+    let standing = table.records.standing(&first.device).await.unwrap();
+    let last = standing.device.unwrap().host_name;
+    for name in names.into_iter().chain(["first"]) {
+        let expected: &[DeviceId] = if name == last {
+            std::slice::from_ref(&first.device)
+        } else {
+            &[]
+        };
+        assert_eq!(named(&table, name).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn namesakes_are_listed_up_to_one_more_than_is_shown() {
+    let table = Table::start(23).await;
+    for number in 10..30 {
+        let record = called(number, "localhost");
+        table.records.write_contact(&record, None).await.unwrap();
+    }
+    let found = named(&table, "localhost").await;
+    let expected: Vec<DeviceId> = (10..21).map(|number| device(number).device).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_device_without_a_host_name_has_no_entry() {
+    let table = Table::start(24).await;
+    let (nameless, named_later) = (called(1, ""), called(1, "pc"));
+    let records = &table.records;
+    records.write_contact(&nameless, None).await.unwrap();
+    assert!(named(&table, "").await.is_empty());
+    let known = Some(&nameless);
+    records.write_contact(&named_later, known).await.unwrap();
+    assert_eq!(named(&table, "pc").await, [nameless.device.clone()]);
+    let known = Some(&named_later);
+    records.write_contact(&nameless, known).await.unwrap();
+    assert!(named(&table, "pc").await.is_empty());
+}
+
+#[tokio::test]
+async fn asking_for_a_host_name_is_one_query() {
+    let table = Table::start(25).await;
+    let record = called(1, "pc");
+    table.records.write_contact(&record, None).await.unwrap();
+    table.faults.take_operations();
+    named(&table, "pc").await;
+    let (operations, units) = table.faults.take_operations();
+    assert_eq!((operations, units), (vec!["Query".to_owned()], 1.0));
+}
