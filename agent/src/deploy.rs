@@ -129,15 +129,9 @@ impl Deployer<'_> {
         accepted: &mut Option<Accepted>,
     ) -> Result<Done, Halt> {
         dir.create()?;
-        let attempt = task.attempt;
-        let since = journal::since(dir, attempt, now())?;
-        let fetching = Journal::Fetching {
-            attempt,
-            since: Some(since),
-        };
-        journal::write(dir, &fetching)?;
+        let fetching = journal::fetch(dir, task.attempt, now())?;
         match self.go_through(task, dir, accepted).await {
-            Err(Halt::Deferred(reason)) if now().since(since) >= MAX_WAIT_S => {
+            Err(Halt::Deferred(reason)) if fetching.waited(now()) >= MAX_WAIT_S => {
                 let detail = format!("given up after {} days: {reason}", MAX_WAIT_S / 86_400);
                 Err(Failure::new(NamedCode::Timeout, &detail).into())
             }

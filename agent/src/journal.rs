@@ -1,11 +1,12 @@
 //! How far the work on a package has come, so that a crash neither loses nor repeats it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
 use packcast_protocol::api::{Report, Text};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Outcome, PackageName, PackageVersion, UnixTime};
+use packcast_protocol::{Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -15,13 +16,8 @@ use crate::state::{PackageDir, StateError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub(crate) enum Journal {
-    /// Nothing was done to the device yet.
-    Fetching {
-        attempt: u32,
-        /// When the attempt began; not known of one that was interrupted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<UnixTime>,
-    },
+    /// Nothing is being done to the device yet.
+    Fetching(Fetching),
     /// Written before the device is changed.
     Acting {
         attempt: u32,
@@ -31,6 +27,18 @@ pub(crate) enum Journal {
     },
     /// Kept until the function has accepted the report.
     Finished(Finished),
+}
+
+/// An attempt on its way to being acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fetching {
+    pub(crate) attempt: u32,
+    /// When the attempt began; not known of one that was interrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<UnixTime>,
+    /// Whether it was acted on before and interrupted, which may be done again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) interrupted: bool,
 }
 
 /// What a person calls a package.
@@ -48,6 +56,32 @@ pub(crate) struct Finished {
     /// Not known if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) package: Option<Named>,
+}
+
+impl Finished {
+    /// Returns the end of an attempt that comes to its result without being acted on.
+    pub(crate) fn concluded(
+        id: PackageId,
+        attempt: u32,
+        code: NamedCode,
+        reason: &str,
+        now: UnixTime,
+    ) -> Self {
+        let code = ResultCode::from(code);
+        let outcome = code.outcome(&BTreeSet::new());
+        Self {
+            report: Report {
+                id,
+                attempt,
+                code,
+                detail: Some(Text::tail(reason)),
+                output_tail: None,
+                finished: now,
+            },
+            outcome,
+            package: None,
+        }
+    }
 }
 
 /// A journal as found on disk.
@@ -85,48 +119,60 @@ pub(crate) fn finish(dir: &PackageDir, finished: &Finished) -> Result<(), StateE
     write(dir, &Journal::Finished(finished.clone()))
 }
 
-/// Returns since when an attempt has been under way, which is now if that is not on disk.
-pub(crate) fn since(dir: &PackageDir, attempt: u32, now: UnixTime) -> Result<UnixTime, StateError> {
-    let begun = match read(dir)? {
-        Some(Found::Read(Journal::Fetching {
-            attempt: begun,
-            since,
-        })) if begun == attempt => since,
+/// Begins an attempt, or goes on with the one that is on disk.
+pub(crate) fn fetch(dir: &PackageDir, attempt: u32, now: UnixTime) -> Result<Fetching, StateError> {
+    let before = match read(dir)? {
+        Some(Found::Read(Journal::Fetching(before))) if before.attempt == attempt => Some(before),
         _ => None,
     };
-    Ok(begun.unwrap_or(now))
+    let fetching = Fetching {
+        attempt,
+        since: before.and_then(|before| before.since).or(Some(now)),
+        interrupted: before.is_some_and(|before| before.interrupted),
+    };
+    write(dir, &Journal::Fetching(fetching))?;
+    Ok(fetching)
+}
+
+impl Fetching {
+    /// Returns for how many seconds the attempt has been under way.
+    pub(crate) fn waited(self, now: UnixTime) -> u64 {
+        self.since.map_or(0, |since| now.since(since))
+    }
 }
 
 impl Journal {
+    /// Returns which attempt the journal is of.
+    pub(crate) const fn attempt(&self) -> u32 {
+        match self {
+            Self::Fetching(Fetching { attempt, .. }) | Self::Acting { attempt, .. } => *attempt,
+            Self::Finished(finished) => finished.report.attempt,
+        }
+    }
+
     /// Returns what follows from a journal that an agent left behind when it stopped.
     ///
     /// What may have been done is not done again, unless the package allows it.
-    pub(crate) fn recovered(self, id: packcast_protocol::PackageId, now: UnixTime) -> Self {
+    pub(crate) fn recovered(self, id: PackageId, now: UnixTime) -> Self {
         match self {
             Self::Acting {
                 attempt,
                 may_repeat: true,
                 ..
-            } => Self::Fetching {
+            } => Self::Fetching(Fetching {
                 attempt,
                 since: None,
-            },
+                interrupted: true,
+            }),
             Self::Acting {
                 attempt, package, ..
-            } => Self::Finished(Finished {
-                report: Report {
-                    id,
-                    attempt,
-                    code: NamedCode::Interrupted.into(),
-                    detail: Some(Text::tail(
-                        "the agent stopped while it acted on the package, so what was done is not known",
-                    )),
-                    output_tail: None,
-                    finished: now,
-                },
-                outcome: Outcome::Failed,
-                package: Some(package),
-            }),
+            } => {
+                let reason = "the agent stopped while it acted on the package, so what was done is not known";
+                Self::Finished(Finished {
+                    package: Some(package),
+                    ..Finished::concluded(id, attempt, NamedCode::Interrupted, reason, now)
+                })
+            }
             other => other,
         }
     }
@@ -153,32 +199,48 @@ mod tests {
     #[test]
     fn what_was_interrupted_is_not_done_again_unless_it_may() {
         let recovered = |journal: Journal| journal.recovered(ID.parse().unwrap(), UnixTime(7));
-        let fetching = |attempt, since| Journal::Fetching { attempt, since };
-        assert_eq!(recovered(acting(true)), fetching(2, None));
+        let fetching = |attempt, since, interrupted| {
+            Journal::Fetching(Fetching {
+                attempt,
+                since,
+                interrupted,
+            })
+        };
+        assert_eq!(recovered(acting(true)), fetching(2, None, true));
         let Journal::Finished(finished) = recovered(acting(false)) else {
             panic!("not finished");
         };
         assert_eq!(finished.report.code, NamedCode::Interrupted.into());
         assert_eq!(finished.report.attempt, 2);
-        let begun = fetching(1, Some(UnixTime(5)));
+        let begun = fetching(1, Some(UnixTime(5)), false);
         assert_eq!(recovered(begun.clone()), begun);
     }
 
     #[test]
-    fn an_attempt_keeps_its_beginning() {
+    fn an_attempt_keeps_its_beginning_and_that_it_was_interrupted() {
         let dir = tempfile::tempdir().unwrap();
         let id = ID.parse().unwrap();
         let package = StateDir::open(dir.path()).unwrap().package(id);
         package.create().unwrap();
-        let begun = |attempt| since(&package, attempt, UnixTime(9)).unwrap();
-        assert_eq!(begun(1), UnixTime(9));
-        let since = Some(UnixTime(5));
-        write(&package, &Journal::Fetching { attempt: 1, since }).unwrap();
-        assert_eq!((begun(1), begun(2)), (UnixTime(5), UnixTime(9)));
-        // As an agent before this field wrote it.
+        let check = |attempt, now, since, interrupted| {
+            let fetching = Fetching {
+                attempt,
+                since: Some(UnixTime(since)),
+                interrupted,
+            };
+            assert_eq!(fetch(&package, attempt, UnixTime(now)).unwrap(), fetching);
+        };
+        check(1, 5, 5, false);
+        check(1, 9, 5, false);
+        check(2, 9, 9, false);
+        // As an agent before these fields wrote it.
         let old = r#"{"stage":"fetching","attempt":1}"#;
         std::fs::write(package.journal(), old).unwrap();
-        assert_eq!(begun(1), UnixTime(9));
+        check(1, 9, 9, false);
+        let interrupted = acting(true).recovered(id, UnixTime(7));
+        write(&package, &interrupted).unwrap();
+        check(2, 11, 11, true);
+        check(2, 12, 11, true);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod act;
 pub mod archive;
+mod cancel;
 mod client;
 pub mod command;
 pub mod config;

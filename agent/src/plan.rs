@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::api::{Report, Task, Text};
+use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, UnixTime};
 
+use crate::cancel::cancel;
 use crate::history::History;
 use crate::journal::{Finished, Found, Journal};
 
@@ -17,23 +18,35 @@ pub(crate) enum Work {
     Conclude(Finished),
 }
 
-/// Decides on every task, in the order in which to work: priority 0 first, then by id.
+/// Decides on what a device was told, in the order in which to work: what is called off, then
+/// the tasks, priority 0 first, then by id.
 ///
 /// Nothing is done twice: an attempt that has a result has that result, and a package that
 /// succeeded in an earlier attempt is set up already, unless the task forces it.
 pub(crate) fn plan(
     mut tasks: Vec<Task>,
+    cancels: &[Cancel],
     history: &History,
     journals: &BTreeMap<PackageId, Found>,
     now: UnixTime,
 ) -> Vec<Work> {
     tasks.sort_by_key(|task| (task.priority, task.id));
     let mut seen = BTreeSet::new();
-    tasks
-        .into_iter()
-        .filter(|task| seen.insert(task.id))
-        .map(|task| decide(task, history, journals, now))
-        .collect()
+    tasks.retain(|task| !is_called_off(task, cancels) && seen.insert(task.id));
+    // A package that is told and called off at once has a later attempt, which is what counts.
+    let cancels = cancels.iter().filter(|cancel| seen.insert(cancel.id));
+    let results = cancels
+        .filter_map(|called_off| cancel(*called_off, history, journals.get(&called_off.id), now));
+    let mut work: Vec<Work> = results.map(Work::Conclude).collect();
+    let tasks = tasks.into_iter();
+    work.extend(tasks.map(|task| decide(task, history, journals, now)));
+    work
+}
+
+fn is_called_off(task: &Task, cancels: &[Cancel]) -> bool {
+    cancels
+        .iter()
+        .any(|cancel| cancel.id == task.id && cancel.attempt >= task.attempt)
 }
 
 fn decide(
@@ -52,7 +65,7 @@ fn decide(
                 "journal {} does not read, so what was done is not known",
                 path.display()
             );
-            return concluded(&task, NamedCode::Interrupted, Outcome::Failed, &reason, now);
+            return concluded(&task, NamedCode::Interrupted, &reason, now);
         }
         Some(Found::Read(Journal::Finished(finished))) => {
             if finished.report.attempt == task.attempt {
@@ -64,44 +77,34 @@ fn decide(
             may_repeat: false, ..
         })) => {
             let reason = "the agent stopped while it acted on the package";
-            return concluded(&task, NamedCode::Interrupted, Outcome::Failed, reason, now);
+            return concluded(&task, NamedCode::Interrupted, reason, now);
         }
-        Some(Found::Read(Journal::Fetching { .. } | Journal::Acting { .. })) | None => {}
+        Some(Found::Read(Journal::Fetching(_) | Journal::Acting { .. })) | None => {}
     }
     if succeeded && !task.force {
         let reason = "an earlier attempt succeeded";
-        return concluded(
-            &task,
-            NamedCode::AlreadySetup,
-            Outcome::Succeeded,
-            reason,
-            now,
-        );
+        return concluded(&task, NamedCode::AlreadySetup, reason, now);
     }
     Work::Deploy(task)
 }
 
-fn concluded(task: &Task, code: NamedCode, outcome: Outcome, reason: &str, now: UnixTime) -> Work {
-    Work::Conclude(Finished {
-        report: Report {
-            id: task.id,
-            attempt: task.attempt,
-            code: code.into(),
-            detail: Some(Text::tail(reason)),
-            output_tail: None,
-            finished: now,
-        },
-        outcome,
-        package: None,
-    })
+fn concluded(task: &Task, code: NamedCode, reason: &str, now: UnixTime) -> Work {
+    Work::Conclude(Finished::concluded(
+        task.id,
+        task.attempt,
+        code,
+        reason,
+        now,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::api::Report;
     use packcast_protocol::{Priority, ResultCode, Sha256Digest};
 
     use super::*;
-    use crate::journal::Named;
+    use crate::journal::{Fetching, Named};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -159,7 +162,7 @@ mod tests {
             task(1, 1, 5),
             task(2, 1, 0),
         ];
-        let order: Vec<PackageId> = plan(tasks, &History::default(), &BTreeMap::new(), NOW)
+        let order: Vec<PackageId> = plan(tasks, &[], &History::default(), &BTreeMap::new(), NOW)
             .into_iter()
             .map(|work| match work {
                 Work::Deploy(task) => task.id,
@@ -167,6 +170,34 @@ mod tests {
             })
             .collect();
         assert_eq!(order, [id(2), id(1), id(3), id(4)]);
+    }
+
+    #[test]
+    fn what_is_called_off_comes_first_and_is_not_deployed() {
+        let planned = |tasks, cancels: &[(u32, u32)]| -> Vec<String> {
+            let cancels: Vec<Cancel> = cancels
+                .iter()
+                .map(|(n, attempt)| Cancel {
+                    id: id(*n),
+                    attempt: *attempt,
+                })
+                .collect();
+            let work = plan(tasks, &cancels, &History::default(), &BTreeMap::new(), NOW);
+            work.iter()
+                .map(|work| match work {
+                    Work::Deploy(task) => format!("{}.{}", task.id.get() % 10, task.attempt),
+                    Work::Conclude(finished) => finished.report.code.to_string(),
+                })
+                .collect()
+        };
+        let tasks = || vec![task(1, 2, 0), task(2, 1, 5)];
+        assert_eq!(planned(tasks(), &[(3, 1)]), ["CANCELLED", "1.2", "2.1"]);
+        assert_eq!(planned(tasks(), &[(2, 1), (2, 1)]), ["CANCELLED", "1.2"]);
+        assert_eq!(
+            planned(tasks(), &[(1, 1)]),
+            ["1.2", "2.1"],
+            "another attempt"
+        );
     }
 
     /// What is known of package 1, and what a task for it leads to.
@@ -181,10 +212,11 @@ mod tests {
     #[test]
     fn nothing_is_done_twice() {
         let done = |attempt, code| Some(Found::Read(Journal::Finished(finished(1, attempt, code))));
-        let fetching = Some(Found::Read(Journal::Fetching {
+        let fetching = Some(Found::Read(Journal::Fetching(Fetching {
             attempt: 1,
             since: None,
-        }));
+            interrupted: false,
+        })));
         let torn = Some(Found::Unreadable {
             path: "journal.json".into(),
         });
@@ -225,7 +257,7 @@ mod tests {
                 .collect();
             let mut task = task(1, case.attempt, 5);
             task.force = case.force;
-            let got = match &plan(vec![task], &history, &journals, NOW)[..] {
+            let got = match &plan(vec![task], &[], &history, &journals, NOW)[..] {
                 [Work::Deploy(_)] => "deploy".to_owned(),
                 [Work::Conclude(finished)] => {
                     assert_eq!(finished.report.attempt, case.attempt, "case {n}");

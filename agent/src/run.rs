@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text,
-};
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text};
 use packcast_protocol::{PackageId, Priority};
 
 use crate::client::{ApiClient, ClientError};
@@ -94,9 +92,9 @@ impl Agent {
             next_check_in_s: next,
         });
         self.settle(&reply.accepted)?;
-        self.cancel(&reply.cancel)?;
         let history = History::load(&self.state.history())?;
-        let work = plan(reply.tasks, &history, &self.journals()?, now());
+        let journals = self.journals()?;
+        let work = plan(reply.tasks, &reply.cancel, &history, &journals, now());
         self.work(work).await?;
         Ok(next)
     }
@@ -109,7 +107,7 @@ impl Agent {
     fn recover(&self) -> Result<(), RunError> {
         for (id, found) in self.journals()? {
             match found {
-                Found::Read(Journal::Fetching { .. }) => self.state.package(id).remove_parts()?,
+                Found::Read(Journal::Fetching(_)) => self.state.package(id).remove_parts()?,
                 Found::Read(journal) => {
                     let recovered = journal.clone().recovered(id, now());
                     if recovered != journal {
@@ -191,29 +189,10 @@ impl Agent {
 
     /// Moves accepted results into the history.
     fn settle(&self, accepted: &[PackageId]) -> Result<(), StateError> {
-        if accepted.is_empty() {
-            return Ok(());
-        }
-        let path = self.state.history();
-        let history = History::load(&path)?;
         for id in accepted {
             let dir = self.state.package(*id);
             if let Some(Found::Read(Journal::Finished(finished))) = journal::read(&dir)? {
-                if history.attempt(*id, finished.report.attempt).is_none() {
-                    history::append(&path, &finished)?;
-                }
-                dir.remove()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops packages that nothing was done for yet.
-    fn cancel(&self, attempts: &[Cancel]) -> Result<(), StateError> {
-        for Cancel { id, .. } in attempts {
-            let dir = self.state.package(*id);
-            if let Some(Found::Read(Journal::Fetching { .. })) = journal::read(&dir)? {
-                tracing::info!(package = %id, "the package is not wanted any more");
+                self.remember(&finished)?;
                 dir.remove()?;
             }
         }
@@ -253,13 +232,37 @@ impl Agent {
 
     /// Keeps a result that was reached without acting as if it had been.
     fn conclude(&self, finished: Finished) -> Result<Finished, StateError> {
-        let dir = self.state.package(finished.report.id);
+        let Report { id, attempt, .. } = finished.report;
+        self.retire(id, attempt)?;
+        let dir = self.state.package(id);
         dir.create()?;
         journal::finish(&dir, &finished)?;
         Ok(finished)
     }
 
+    /// Moves the result of another attempt into the history, before this one takes its place:
+    /// who tells of this one does not wait for the other any more.
+    fn retire(&self, id: PackageId, attempt: u32) -> Result<(), StateError> {
+        match journal::read(&self.state.package(id))? {
+            Some(Found::Read(Journal::Finished(other))) if other.report.attempt != attempt => {
+                self.remember(&other)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a result to the history, once.
+    fn remember(&self, finished: &Finished) -> Result<(), StateError> {
+        let path = self.state.history();
+        let Report { id, attempt, .. } = finished.report;
+        if History::load(&path)?.attempt(id, attempt).is_none() {
+            history::append(&path, finished)?;
+        }
+        Ok(())
+    }
+
     async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
+        self.retire(task.id, task.attempt)?;
         let deployer = Deployer {
             config: &self.config,
             state: &self.state,

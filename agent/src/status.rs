@@ -89,7 +89,7 @@ fn package(state: &StateDir, id: PackageId) -> Result<Option<Package>, RunError>
     };
     let (shown, result) = match found {
         Found::Unreadable { .. } => ("unreadable", None),
-        Found::Read(Journal::Fetching { .. }) => ("fetching", None),
+        Found::Read(Journal::Fetching(_)) => ("fetching", None),
         Found::Read(Journal::Acting { .. }) => ("acting", None),
         Found::Read(Journal::Finished(finished)) => ("finished", Some(finished)),
     };

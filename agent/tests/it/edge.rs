@@ -2,36 +2,27 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use packcast_agent::event::Event;
 use packcast_protocol::api::{
-    CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply, ReportRequest, Secret,
-    Task,
+    Cancel, CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply, ReportRequest,
+    Secret, Task,
 };
 use packcast_protocol::http_signature::{SignedRequest, verify};
-use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
-use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
-    Sha256Digest, UnixTime,
-};
+use packcast_protocol::{Location, PackageId, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-const TOKEN: &str = "enrolment-token-0123456789";
+pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
 
 /// A time that the function's clock shows when it is wrong on purpose.
@@ -43,6 +34,7 @@ pub(crate) struct World {
     /// The answers for a path, in turn; the last one stays.
     objects: HashMap<String, VecDeque<(u16, Vec<u8>)>>,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) cancel: Vec<Cancel>,
     /// Paths of the objects asked for, in order.
     pub(crate) gets: Vec<String>,
     pub(crate) reports: Vec<Report>,
@@ -55,224 +47,60 @@ pub(crate) struct World {
     pub(crate) body_limit: Option<usize>,
 }
 
-/// A device with the agent's program, and everything it talks to.
-pub(crate) struct Lab {
-    _runtime: Runtime,
-    pub(crate) world: Arc<Mutex<World>>,
-    address: SocketAddr,
-    signer: minisign::KeyPair,
-    dir: tempfile::TempDir,
+/// A running edge, and its world.
+pub(crate) struct Edge {
+    world: Arc<Mutex<World>>,
+    pub(crate) address: SocketAddr,
 }
 
-/// What a package is made of, besides its id.
-pub(crate) struct Package {
-    pub(crate) id: u32,
-    pub(crate) archive: Option<Vec<u8>>,
-    pub(crate) change: fn(&mut Manifest),
-}
-
-impl Package {
-    fn manifest(&self, id: PackageId, action: Action<()>) -> Manifest {
-        let describe = |bytes: &[u8]| {
-            let fragments = bytes.chunks(1024).map(Sha256Digest::of).collect();
-            let size = FragmentSize::try_from(1024).unwrap();
-            let digest = Sha256Digest::of(bytes);
-            Archive::new(
-                ArchiveFormat::TarGz,
-                bytes.len() as u64,
-                digest,
-                size,
-                fragments,
-            )
-            .unwrap()
-        };
-        let archive = self.archive.as_deref();
-        let mut manifest = Manifest {
-            schema: SchemaNumber,
-            id,
-            name: "lab".parse().unwrap(),
-            version: "1.0".parse().unwrap(),
-            priority: Priority::DEFAULT,
-            action: action.map_archive(|()| describe(archive.unwrap())),
-            platform: Platform::Any,
-            success_codes: [0].into(),
-            reboot_codes: [].into(),
-            timeout_s: 60,
-            rerun_after_interruption: false,
-            going_back: false,
-            expires: UnixTime(4_102_444_800),
-            audience: Audience::Any,
-        };
-        (self.change)(&mut manifest);
-        manifest
-    }
-}
-
-pub(crate) struct Run {
-    pub(crate) code: i32,
-    pub(crate) events: Vec<Event>,
-    pub(crate) stderr: String,
-}
-
-impl Lab {
-    pub(crate) fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
+impl Edge {
+    pub(crate) async fn start(key: &CertifiedKey<rcgen::KeyPair>) -> Self {
         let world = Arc::new(Mutex::new(World::default()));
-        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
-        let address = runtime.block_on(serve(&key, Arc::clone(&world)));
-        let lab = Self {
-            _runtime: runtime,
-            world,
-            address,
-            signer: minisign::KeyPair::generate_unencrypted_keypair().unwrap(),
-            dir,
-        };
-        lab.configure();
-        private_folder(&lab.state());
-        lab
+        let address = serve(key, Arc::clone(&world)).await;
+        Self { world, address }
     }
 
-    fn configure(&self) {
-        let path = |name: &str| self.dir.path().join(name).display().to_string();
-        let mut text = String::new();
-        let _ = writeln!(text, "server = \"https://{}\"", self.address);
-        let _ = writeln!(text, "state_dir = {:?}", path("state"));
-        let _ = writeln!(text, "ca_file = {:?}", path("ca.pem"));
-        let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
-        let _ = writeln!(text, "trusted_keys = [\"{}\"]", self.signer.pk.to_base64());
-        std::fs::write(path("agent.toml"), text).unwrap();
-        private(&self.dir.path().join("token"), TOKEN);
-    }
-
-    pub(crate) fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
-    }
-
-    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
-    /// Publishes a package and makes a task of it.
-    pub(crate) fn assign(&self, action: Action<()>, package: Package) -> PackageId {
-        let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
-        let manifest = package.manifest(id, action);
-        let bytes = manifest.to_bytes().unwrap();
-        let signature = minisign::sign(None, &self.signer.sk, &bytes[..], None, None).unwrap();
-        let digest = Sha256Digest::of(&bytes);
-        self.put(&format!("{id}/manifest.json"), &[&bytes]);
-        self.put(
-            &format!("{id}/manifest.json.minisig"),
-            &[signature.into_string().as_bytes()],
-        );
-        let archive = package.archive.unwrap_or_default();
-        for (index, fragment) in archive.chunks(1024).enumerate() {
-            self.put(&format!("{id}/{id}-{}", index + 1), &[fragment]);
-        }
-        self.world().tasks.push(Task {
-            id,
-            attempt: 1,
-            priority: manifest.priority,
-            locations: vec![format!("{}/objects", self.address).parse().unwrap()],
-            manifest_sha256: digest,
-            force: false,
-        });
-        id
-    }
-
-    /// Adds a second location to all tasks, below the first one's `mirror`.
-    pub(crate) fn add_mirror(&self) {
-        let mirror: Location = format!("{}/objects/mirror", self.address).parse().unwrap();
-        for task in &mut self.world().tasks {
-            task.locations.push(mirror.clone());
-        }
+    /// Returns the location that packages are below.
+    pub(crate) fn location(&self) -> Location {
+        format!("{}/objects", self.address).parse().unwrap()
     }
 
     /// Serves an object: the contents in turn, then the last one for ever.
     pub(crate) fn put(&self, path: &str, contents: &[&[u8]]) {
-        let answers = contents
-            .iter()
-            .map(|content| (200, content.to_vec()))
-            .collect();
-        self.world()
-            .objects
-            .insert(format!("/objects/{path}"), answers);
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
-        self.world().objects[&format!("/objects/{path}")][0]
-            .1
-            .clone()
+        let answers = contents.iter().map(|content| (200, content.to_vec()));
+        self.answer(path, answers.collect());
     }
 
     /// Answers with a status instead of an object.
     pub(crate) fn put_status(&self, path: &str, status: u16) {
-        let answers = [(status, Vec::new())].into();
-        self.world()
-            .objects
-            .insert(format!("/objects/{path}"), answers);
+        self.answer(path, [(status, Vec::new())].into());
     }
 
-    pub(crate) fn agent(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+    fn answer(&self, path: &str, answers: VecDeque<(u16, Vec<u8>)>) {
+        let path = format!("/objects/{path}");
+        self.world().objects.insert(path, answers);
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_packcast-agent"));
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.dir.path().join("agent.toml"))
-            .env("NO_PROXY", "127.0.0.1")
-            .env_remove("RUST_LOG");
-        command
+    /// Serves what the other one serves now.
+    pub(crate) fn copy(&self, other: &Self) {
+        let objects = other.world().objects.clone();
+        self.world().objects = objects;
     }
 
-    pub(crate) fn run(&self) -> Run {
-        let output = self.agent(&["run", "--once", "--format", "json"]);
-        let lines = String::from_utf8(output.stdout).unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            events: lines
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        let path = format!("/objects/{path}");
+        self.world().objects[&path][0].1.clone()
     }
 
-    /// Runs the agent once, expects one report and returns it.
-    pub(crate) fn result(&self) -> Report {
-        let run = self.run();
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        let mut world = self.world();
-        assert_eq!(world.reports.len(), 1, "{}", run.stderr);
-        world.reports.remove(0)
+    /// Counts how often an object was asked for.
+    pub(crate) fn gets(&self, path: &str) -> usize {
+        let path = format!("/objects/{path}");
+        self.world().gets.iter().filter(|got| **got == path).count()
     }
-}
-
-#[cfg(unix)]
-fn private_folder(path: &Path) {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
-}
-
-#[cfg(not(unix))]
-fn private_folder(path: &Path) {
-    std::fs::create_dir(path).unwrap();
-}
-
-#[cfg(unix)]
-fn private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-#[cfg(not(unix))]
-fn private(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
 }
 
 async fn serve(key: &CertifiedKey<rcgen::KeyPair>, world: Arc<Mutex<World>>) -> SocketAddr {
@@ -382,7 +210,7 @@ impl World {
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
-            cancel: Vec::new(),
+            cancel: self.cancel.clone(),
             accepted,
             next_check_in_s: 3600,
         };

@@ -5,7 +5,11 @@
 )]
 
 mod archives;
+mod cancelling;
 mod edge;
 mod hostile;
+mod lab;
+mod locations;
+mod packages;
 mod stories;
 mod unpacking;

@@ -6,52 +6,12 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{Action, AgentId, Priority, Sha256Digest, UnixTime};
+use packcast_protocol::{Action, AgentId, Priority, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
-use crate::edge::{Lab, Package};
-
-fn launch(command: &str) -> Action<()> {
-    Action::Launch {
-        archive: (),
-        command: command.parse().unwrap(),
-    }
-}
-
-fn execute(command: &str) -> Action<()> {
-    Action::Execute {
-        archive: None,
-        command: command.parse().unwrap(),
-    }
-}
-
-fn package(id: u32, archive: Option<Tar>) -> Package {
-    Package {
-        id,
-        archive: archive.map(Tar::gz),
-        change: |_| {},
-    }
-}
-
-fn script(text: &str) -> Tar {
-    Tar::new()
-        .program("run.sh", text)
-        .file("data", &noise(6000))
-}
-
-/// Bytes that do not compress, so that the archive has several fragments.
-fn noise(bytes: usize) -> Vec<u8> {
-    (0..bytes.div_ceil(32))
-        .flat_map(|n| *Sha256Digest::of(&n.to_le_bytes()).as_bytes())
-        .collect()
-}
-
-/// Counts how often an object was asked for.
-fn gets(lab: &Lab, path: &str) -> usize {
-    let path = format!("/objects/{path}");
-    lab.world().gets.iter().filter(|got| **got == path).count()
-}
+use crate::lab::{Lab, Package};
+use crate::packages::{execute, launch, package, script};
 
 #[test]
 fn launch_reports_the_exit_code_and_the_output() {
@@ -185,12 +145,12 @@ fn a_wrong_fragment_is_fetched_again_alone() {
     let lab = Lab::new();
     let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
     let name = format!("{id}/{id}-2");
-    let good = lab.get(&name);
+    let good = lab.edge.get(&name);
     let mut bad = good.clone();
     bad[17] ^= 1;
-    lab.put(&name, &[&bad, &good[..100], &good]);
+    lab.edge.put(&name, &[&bad, &good[..100], &good]);
     assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
-    let count = |n: usize| gets(&lab, &format!("{id}/{id}-{n}"));
+    let count = |n: usize| lab.edge.gets(&format!("{id}/{id}-{n}"));
     assert_eq!((count(1), count(2), count(3)), (1, 3, 1));
 }
 
@@ -200,14 +160,14 @@ fn fragments_that_went_wrong_on_disk_are_fetched_again_at_once() {
     let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
     let fragments = lab.state().join(format!("packages/{id}/fragments"));
     std::fs::create_dir_all(&fragments).unwrap();
-    let good = |n: usize| lab.get(&format!("{id}/{id}-{n}"));
+    let good = |n: usize| lab.edge.get(&format!("{id}/{id}-{n}"));
     let mut flipped = good(1);
     flipped[17] ^= 1;
     for (name, content) in [("1", &flipped[..]), ("2", &good(2)[..100]), ("3", &good(3))] {
         std::fs::write(fragments.join(name), content).unwrap();
     }
     assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
-    let count = |n: usize| gets(&lab, &format!("{id}/{id}-{n}"));
+    let count = |n: usize| lab.edge.gets(&format!("{id}/{id}-{n}"));
     assert_eq!((count(1), count(2), count(3)), (1, 1, 0));
 }
 
@@ -218,27 +178,12 @@ fn a_fragment_that_stays_wrong_is_named() {
         launch("run.sh"),
         package(1, Some(script("#!/bin/sh\ntouch ran\n"))),
     );
-    let mut bad = lab.get(&format!("{id}/{id}-2"));
+    let mut bad = lab.edge.get(&format!("{id}/{id}-2"));
     bad[17] ^= 1;
-    lab.put(&format!("{id}/{id}-2"), &[&bad]);
+    lab.edge.put(&format!("{id}/{id}-2"), &[&bad]);
     let report = lab.result();
     assert_eq!(report.code.to_string(), "ERR_BAD_DIGEST");
     assert!(report.detail.unwrap().as_str().contains(&format!("{id}-2")));
-}
-
-#[test]
-fn a_location_that_may_answer_later_outweighs_a_corrupt_one() {
-    let lab = Lab::new();
-    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
-    lab.add_mirror();
-    let name = format!("{id}/{id}-2");
-    let good = lab.get(&name);
-    lab.put(&name, &[b"wrong"]);
-    lab.put_status(&format!("mirror/{name}"), 503);
-    let run = lab.run();
-    assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
-    lab.put(&format!("mirror/{name}"), &[&good]);
-    assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
 }
 
 #[test]
@@ -247,9 +192,9 @@ fn a_changed_manifest_or_signature_is_refused() {
         let lab = Lab::new();
         let id = lab.assign(execute("true"), package(1, None));
         let path = format!("{id}/{name}");
-        let mut bytes = lab.get(&path);
+        let mut bytes = lab.edge.get(&path);
         bytes[at] ^= 1;
-        lab.put(&path, &[&bytes]);
+        lab.edge.put(&path, &[&bytes]);
         assert_eq!(lab.result().code.to_string(), expected);
     };
     check("manifest.json", 100, "ERR_BAD_MANIFEST");
@@ -298,8 +243,8 @@ fn verified_fragments_are_never_fetched_again() {
     let archive = script("#!/bin/sh\nexit 4\n");
     let id = lab.assign(launch("run.sh"), package(1, Some(archive)));
     let stuck = format!("{id}/{id}-3");
-    let content = lab.get(&stuck);
-    lab.put_status(&stuck, 503);
+    let content = lab.edge.get(&stuck);
+    lab.edge.put_status(&stuck, 503);
     let run = lab.run();
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
@@ -311,16 +256,16 @@ fn verified_fragments_are_never_fetched_again() {
         .collect::<Vec<_>>();
     assert!(verified.len() > 1 && !verified.contains(&"3".to_owned()));
     lab.world().gets.clear();
-    lab.put(&stuck, &[&content]);
+    lab.edge.put(&stuck, &[&content]);
     assert_eq!(lab.result().code.to_string(), "SUCCESS_4");
     for fragment in &verified {
         assert_eq!(
-            gets(&lab, &format!("{id}/{id}-{fragment}")),
+            lab.edge.gets(&format!("{id}/{id}-{fragment}")),
             0,
             "{fragment}"
         );
     }
-    assert_eq!(gets(&lab, &stuck), 1);
+    assert_eq!(lab.edge.gets(&stuck), 1);
 }
 
 #[test]
@@ -365,10 +310,10 @@ fn what_waits_keeps_lower_priorities_waiting() {
         },
     );
     lab.assign(execute("true"), package(2, None));
-    lab.put_status(&format!("{first}/manifest.json"), 503);
+    lab.edge.put_status(&format!("{first}/manifest.json"), 503);
     assert_eq!(lab.run().code, 0);
     assert!(lab.world().reports.is_empty());
-    lab.put_status(&format!("{first}/manifest.json"), 404);
+    lab.edge.put_status(&format!("{first}/manifest.json"), 404);
     assert_eq!(lab.run().code, 0);
     let codes: Vec<String> = lab
         .world()
@@ -383,7 +328,7 @@ fn what_waits_keeps_lower_priorities_waiting() {
 fn what_waits_for_a_month_has_failed() {
     let lab = Lab::new();
     let id = lab.assign(execute("true"), package(1, None));
-    lab.put_status(&format!("{id}/manifest.json"), 503);
+    lab.edge.put_status(&format!("{id}/manifest.json"), 503);
     let run = lab.run();
     assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
     let path = lab.state().join(format!("packages/{id}/journal.json"));

@@ -1,0 +1,217 @@
+//! A device, and a person who publishes packages for it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::MutexGuard;
+
+use packcast_agent::event::Event;
+use packcast_protocol::api::{Report, Task};
+use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
+use packcast_protocol::{
+    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
+    UnixTime,
+};
+use rcgen::CertifiedKey;
+use tokio::runtime::Runtime;
+
+use crate::edge::{Edge, TOKEN, World};
+
+/// A device with the agent's program, and everything it talks to.
+pub(crate) struct Lab {
+    runtime: Runtime,
+    key: CertifiedKey<rcgen::KeyPair>,
+    /// The check-in function, and the first location of every package.
+    pub(crate) edge: Edge,
+    signer: minisign::KeyPair,
+    dir: tempfile::TempDir,
+}
+
+/// What a package is made of, besides its id.
+pub(crate) struct Package {
+    pub(crate) id: u32,
+    pub(crate) archive: Option<Vec<u8>>,
+    pub(crate) change: fn(&mut Manifest),
+}
+
+impl Package {
+    fn manifest(&self, id: PackageId, action: Action<()>) -> Manifest {
+        let describe = |bytes: &[u8]| {
+            let fragments = bytes.chunks(1024).map(Sha256Digest::of).collect();
+            let size = FragmentSize::try_from(1024).unwrap();
+            let digest = Sha256Digest::of(bytes);
+            Archive::new(
+                ArchiveFormat::TarGz,
+                bytes.len() as u64,
+                digest,
+                size,
+                fragments,
+            )
+            .unwrap()
+        };
+        let archive = self.archive.as_deref();
+        let mut manifest = Manifest {
+            schema: SchemaNumber,
+            id,
+            name: "lab".parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            priority: Priority::DEFAULT,
+            action: action.map_archive(|()| describe(archive.unwrap())),
+            platform: Platform::Any,
+            success_codes: [0].into(),
+            reboot_codes: [].into(),
+            timeout_s: 60,
+            rerun_after_interruption: false,
+            going_back: false,
+            expires: UnixTime(4_102_444_800),
+            audience: Audience::Any,
+        };
+        (self.change)(&mut manifest);
+        manifest
+    }
+}
+
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) events: Vec<Event>,
+    pub(crate) stderr: String,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
+        let edge = runtime.block_on(Edge::start(&key));
+        let lab = Self {
+            runtime,
+            key,
+            edge,
+            signer: minisign::KeyPair::generate_unencrypted_keypair().unwrap(),
+            dir,
+        };
+        lab.configure();
+        private_folder(&lab.state());
+        lab
+    }
+
+    fn configure(&self) {
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        let mut text = String::new();
+        let _ = writeln!(text, "server = \"https://{}\"", self.edge.address);
+        let _ = writeln!(text, "state_dir = {:?}", path("state"));
+        let _ = writeln!(text, "ca_file = {:?}", path("ca.pem"));
+        let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
+        let _ = writeln!(text, "trusted_keys = [\"{}\"]", self.signer.pk.to_base64());
+        std::fs::write(path("agent.toml"), text).unwrap();
+        private(&self.dir.path().join("token"), TOKEN);
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.edge.world()
+    }
+
+    /// Starts another location, which serves what the first serves now, and adds it to all
+    /// tasks.
+    pub(crate) fn second(&self) -> Edge {
+        let second = self.runtime.block_on(Edge::start(&self.key));
+        second.copy(&self.edge);
+        for task in &mut self.world().tasks {
+            task.locations.push(second.location());
+        }
+        second
+    }
+
+    /// Publishes a package and makes a task of it.
+    pub(crate) fn assign(&self, action: Action<()>, package: Package) -> PackageId {
+        let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
+        let manifest = package.manifest(id, action);
+        let bytes = manifest.to_bytes().unwrap();
+        let signature = minisign::sign(None, &self.signer.sk, &bytes[..], None, None).unwrap();
+        let digest = Sha256Digest::of(&bytes);
+        self.edge.put(&format!("{id}/manifest.json"), &[&bytes]);
+        self.edge.put(
+            &format!("{id}/manifest.json.minisig"),
+            &[signature.into_string().as_bytes()],
+        );
+        let archive = package.archive.unwrap_or_default();
+        for (index, fragment) in archive.chunks(1024).enumerate() {
+            self.edge
+                .put(&format!("{id}/{id}-{}", index + 1), &[fragment]);
+        }
+        self.world().tasks.push(Task {
+            id,
+            attempt: 1,
+            priority: manifest.priority,
+            locations: vec![self.edge.location()],
+            manifest_sha256: digest,
+            force: false,
+        });
+        id
+    }
+
+    pub(crate) fn agent(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_packcast-agent"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.dir.path().join("agent.toml"))
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    pub(crate) fn run(&self) -> Run {
+        let output = self.agent(&["run", "--once", "--format", "json"]);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            events: lines
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs the agent once, expects one report and returns it.
+    pub(crate) fn result(&self) -> Report {
+        let run = self.run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let mut world = self.world();
+        assert_eq!(world.reports.len(), 1, "{}", run.stderr);
+        world.reports.remove(0)
+    }
+}
+
+#[cfg(unix)]
+fn private_folder(path: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
+}
+
+#[cfg(not(unix))]
+fn private_folder(path: &Path) {
+    std::fs::create_dir(path).unwrap();
+}
+
+#[cfg(unix)]
+fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
