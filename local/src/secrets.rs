@@ -61,6 +61,7 @@ impl Secrets {
             pass_key: decode(&self.pass_key).expect("checked when it was read or made"),
             check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
             strict: false,
+            group_cache_s: 0,
         }
     }
 

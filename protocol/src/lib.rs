@@ -8,6 +8,7 @@ pub mod api;
 pub mod device;
 pub mod digest;
 pub mod fragment;
+pub mod group;
 pub mod http_signature;
 pub mod info;
 pub mod location;
@@ -24,6 +25,7 @@ pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, Prog
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};
 pub use fragment::{FragmentNumber, FragmentSize};
+pub use group::GroupName;
 pub use location::{Location, LocationName, ObjectPath};
 pub use manifest::{Archive, Manifest, VerifiedManifest};
 pub use package::{PackageId, PackageName, PackageRef, PackageVersion};

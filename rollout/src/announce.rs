@@ -25,6 +25,7 @@ pub enum NotAnnounced {
     /// No record of the package can be found.
     NoPackage,
     NotPublished,
+    Deleted,
     NotActive,
     /// Its manifest has expired, so no agent of ours would act on it.
     Expired,
@@ -89,6 +90,9 @@ fn pick<'a>(
     now: UnixTime,
 ) -> Result<Pick<'a>, NotAnnounced> {
     let package = package(task.package).ok_or(NotAnnounced::NoPackage)?;
+    if package.is_deleted() {
+        return Err(NotAnnounced::Deleted);
+    }
     let published = package.published().ok_or(NotAnnounced::NotPublished)?;
     let pick = Pick {
         task,

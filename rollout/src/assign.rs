@@ -1,7 +1,8 @@
-//! Whether an assignment gives a device a task, and which attempt it is.
+//! What an assignment changes for a device: which attempt it is, or why there is none.
 
 use packcast_protocol::{DeviceId, Outcome, UnixTime};
 
+use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, PackageRecord, TaskState};
 
 /// What came of an assignment.
@@ -15,6 +16,8 @@ pub enum Assigned {
     AlreadyDone(FinishedTask),
     /// The device's own history has the package, and the assignment was not forced.
     InHistory,
+    /// The package was deleted.
+    Deleted,
     /// The package is meant for other devices.
     NotForDevice,
     /// No such device was ever in contact.
@@ -32,40 +35,101 @@ pub struct Situation {
     pub in_history: bool,
 }
 
-/// Decides which task an assignment makes, or why it makes none.
+/// Which assignment it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigning {
+    /// To the device itself, not to a group of it.
+    pub direct: bool,
+    /// Whether to deploy although the device has the package.
+    pub force: bool,
+}
+
+/// Decides what an assignment changes, or why it changes nothing.
 ///
 /// A device that reported a failure gets the next attempt; one that has the package gets it
 /// only with `force`. A next attempt is told with force: a stock agent keeps a program that
 /// ran and failed in its history, and would not run it again without.
+///
+/// A task that was withdrawn is wanted again: see [`restored`].
 pub fn assign(
     device: &DeviceId,
     package: &PackageRecord,
     situation: &Situation,
-    force: bool,
+    by: Assigning,
     now: UnixTime,
-) -> Result<OpenTask, Assigned> {
+) -> Result<TaskChange, Assigned> {
+    if package.is_deleted() {
+        return Err(Assigned::Deleted);
+    }
     if !package.audience.includes_device(device) {
         return Err(Assigned::NotForDevice);
     }
-    let attempt = next_attempt(situation, force)?;
-    Ok(OpenTask {
+    if let Some(open) = situation.open.as_ref().filter(|_| situation.is_known) {
+        return change_open(device, open, by, now);
+    }
+    let attempt = next_attempt(situation, by.force)?;
+    let task = OpenTask {
         package: package.id,
         priority: package.priority,
         attempt,
         state: TaskState::Held,
-        force: force || attempt > 1,
+        force: by.force || attempt > 1,
+        direct: by.direct,
         assigned_at: now,
-    })
+    };
+    let before = situation.finished.clone();
+    Ok(TaskChange::Open { task, before })
+}
+
+fn change_open(
+    device: &DeviceId,
+    open: &OpenTask,
+    by: Assigning,
+    now: UnixTime,
+) -> Result<TaskChange, Assigned> {
+    let to = match open.state {
+        TaskState::Withdrawn { announced_at } => restored(device, open, announced_at, by, now),
+        TaskState::Held | TaskState::Announced { .. } if by.direct && !open.direct => OpenTask {
+            direct: true,
+            ..open.clone()
+        },
+        TaskState::Held | TaskState::Announced { .. } => {
+            let attempt = open.attempt;
+            return Err(Assigned::AlreadyOpen { attempt });
+        }
+    };
+    let from = open.clone();
+    Ok(TaskChange::Alter { from, to })
+}
+
+/// Returns a withdrawn task that is wanted again.
+///
+/// A stock agent was never told that it was withdrawn, so it goes on with it. Ours may have
+/// dropped it, and say so later: it is told of the next attempt.
+fn restored(
+    device: &DeviceId,
+    open: &OpenTask,
+    announced_at: UnixTime,
+    by: Assigning,
+    now: UnixTime,
+) -> OpenTask {
+    let (attempt, state) = match device {
+        DeviceId::Ocs(_) => (open.attempt, TaskState::Announced { announced_at }),
+        DeviceId::Agent(_) => (open.attempt.saturating_add(1), TaskState::Held),
+    };
+    OpenTask {
+        attempt,
+        state,
+        force: open.force || by.force || attempt > 1,
+        direct: by.direct,
+        assigned_at: now,
+        ..open.clone()
+    }
 }
 
 fn next_attempt(situation: &Situation, force: bool) -> Result<u32, Assigned> {
     if !situation.is_known {
         return Err(Assigned::UnknownDevice);
-    }
-    if let Some(open) = &situation.open {
-        return Err(Assigned::AlreadyOpen {
-            attempt: open.attempt,
-        });
     }
     match &situation.finished {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
@@ -86,6 +150,22 @@ mod tests {
 
     use super::*;
     use crate::record::tests::package;
+
+    const DIRECT: Assigning = Assigning {
+        direct: true,
+        force: false,
+    };
+    const DIRECT_FORCED: Assigning = Assigning {
+        direct: true,
+        force: true,
+    };
+
+    fn opened(change: Result<TaskChange, Assigned>) -> Result<OpenTask, Assigned> {
+        change.map(|change| match change {
+            TaskChange::Open { task, .. } | TaskChange::Alter { to: task, .. } => task,
+            TaskChange::Drop { .. } => panic!("an assignment drops nothing"),
+        })
+    }
 
     fn situation(finished: Option<Outcome>, in_history: bool) -> Situation {
         Situation {
@@ -111,7 +191,14 @@ mod tests {
         package.audience = Audience::Devices(BTreeSet::from([meant.clone()]));
         let assigned = |device| {
             let situation = situation(None, false);
-            assign(&device, &package, &situation, true, UnixTime(0)).map(|task| task.attempt)
+            opened(assign(
+                &device,
+                &package,
+                &situation,
+                DIRECT_FORCED,
+                UnixTime(0),
+            ))
+            .map(|task| task.attempt)
         };
         assert_eq!(assigned(DeviceId::Agent(meant)), Ok(1));
         let other = DeviceId::Agent(AgentId::of_public_key(&[2; 32]));
@@ -126,8 +213,11 @@ mod tests {
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         let told = |finished| {
             let situation = situation(finished, true);
-            let force = finished.is_none();
-            assign(&device, &package(1), &situation, force, UnixTime(0))
+            let by = Assigning {
+                direct: false,
+                force: finished.is_none(),
+            };
+            opened(assign(&device, &package(1), &situation, by, UnixTime(0)))
                 .unwrap()
                 .force
         };
@@ -156,6 +246,51 @@ mod tests {
         check(Some(Succeeded), false, false, Err("done"));
         check(Some(Succeeded), true, false, Err("done"));
         check(Some(Succeeded), true, true, Ok(5));
+    }
+
+    #[test]
+    fn what_was_withdrawn_goes_on_or_is_tried_anew() {
+        let ours = DeviceId::Agent(AgentId::of_public_key(&[1; 32]));
+        let stock: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let announced_at = UnixTime(1_795_000_000);
+        let again = |device, state| {
+            let open = OpenTask {
+                state,
+                ..crate::record::tests::task(1, 5)
+            };
+            let situation = Situation {
+                open: Some(open),
+                ..situation(None, false)
+            };
+            opened(assign(device, &package(1), &situation, DIRECT, UnixTime(9)))
+                .map(|task| (task.attempt, task.state, task.direct))
+        };
+        let withdrawn = TaskState::Withdrawn { announced_at };
+        let announced = TaskState::Announced { announced_at };
+        assert_eq!(again(&ours, withdrawn), Ok((2, TaskState::Held, true)));
+        assert_eq!(again(&stock, withdrawn), Ok((1, announced, true)));
+        let open = Err(Assigned::AlreadyOpen { attempt: 1 });
+        assert_eq!(again(&ours, announced), open);
+        assert_eq!(again(&stock, TaskState::Held), open);
+    }
+
+    #[test]
+    fn a_task_of_a_group_becomes_the_devices_own() {
+        let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let open = OpenTask {
+            direct: false,
+            ..crate::record::tests::task(1, 5)
+        };
+        let situation = Situation {
+            open: Some(open.clone()),
+            ..situation(None, false)
+        };
+        let change = assign(&device, &package(1), &situation, DIRECT, UnixTime(9));
+        let to = OpenTask {
+            direct: true,
+            ..open.clone()
+        };
+        assert_eq!(change, Ok(TaskChange::Alter { from: open, to }));
     }
 
     #[test]

@@ -5,14 +5,23 @@
 
 pub mod announce;
 pub mod assign;
+pub mod change;
 pub mod contact;
 pub mod fold;
+pub mod group;
+pub mod locations;
+pub mod order;
 pub mod pace;
+pub mod reconcile;
 pub mod record;
+pub mod unassign;
 
 pub use announce::{Announcement, NotAnnounced, Pick, Rules, announce};
+pub use change::TaskChange;
 pub use contact::{Contact, Introduction, contact};
 pub use fold::{Fold, Ignored, ReportedBy, fold};
+pub use group::{GroupState, Memberships};
+pub use order::{Order, OrderKind, Orders};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,

@@ -37,6 +37,8 @@ pub struct OpenTask {
     pub state: TaskState,
     /// Whether to deploy although the device's history has the package.
     pub force: bool,
+    /// Whether it was assigned to the device itself; if not, a group of the device wants it.
+    pub direct: bool,
     pub assigned_at: UnixTime,
 }
 
@@ -106,6 +108,8 @@ pub enum PackageState {
     Draft,
     /// Its fragments and its signed manifest are complete.
     Published(Published),
+    /// Deleted: its name, version and id are never used again, and results keep its name.
+    Deleted { deleted_at: UnixTime },
 }
 
 /// What publishing found out.
@@ -129,9 +133,13 @@ pub struct LocationRecord {
 }
 
 impl PackageRecord {
+    pub const fn is_deleted(&self) -> bool {
+        matches!(self.state, PackageState::Deleted { .. })
+    }
+
     pub const fn published(&self) -> Option<&Published> {
         match &self.state {
-            PackageState::Draft => None,
+            PackageState::Draft | PackageState::Deleted { .. } => None,
             PackageState::Published(published) => Some(published),
         }
     }
@@ -152,6 +160,7 @@ pub(crate) mod tests {
             attempt: 1,
             state: TaskState::Held,
             force: false,
+            direct: true,
             assigned_at: UnixTime(1_790_000_000),
         }
     }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
-use packcast_store::records::{Announced, DeviceState, Recorded, Tally};
+use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
 use packcast_tests::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
@@ -23,6 +23,7 @@ async fn an_assignment_makes_a_held_task_once() {
         attempt: 1,
         state: TaskState::Held,
         force: false,
+        direct: true,
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));
@@ -75,7 +76,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
-        .announce(&device, &[&task], NOW)
+        .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
     let task = table.task(&device, package.id).await.unwrap();
@@ -96,6 +97,7 @@ async fn a_failure_is_assigned_again_as_the_next_attempt() {
         succeeded,
         failed,
         cancelled: 0,
+        withdrawn: 0,
     };
     let tally = || table.records.tally(package.id);
     let states = || table.records.devices_of(package.id);
@@ -110,7 +112,7 @@ async fn a_failure_is_assigned_again_as_the_next_attempt() {
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
-        .announce(&device, &[&task], LATER)
+        .announce(&device, &[Announcing::direct(&task)], LATER)
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
@@ -178,7 +180,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else() {
     }
     let (kept, halted) = (tasks[0].package, tasks[1].package);
     table.records.deactivate(halted).await.unwrap();
-    let asked: Vec<&OpenTask> = tasks.iter().collect();
+    let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table.records.announce(&device, &asked, LATER).await;
     let expected = Announced {
         told: vec![kept],
@@ -203,7 +205,7 @@ async fn who_was_told_stays_told_after_deactivation() {
         .await
         .unwrap();
     let held = table.task(&device, package.id).await.unwrap();
-    let tasks = [&held];
+    let tasks = [Announcing::direct(&held)];
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
@@ -220,7 +222,7 @@ async fn announcing_at_once_counts_once_and_all_are_told() {
         .await
         .unwrap();
     let task = table.task(&device, package.id).await.unwrap();
-    let tasks = [&task];
+    let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
         assert_eq!(one.unwrap().told, [package.id]);
@@ -243,7 +245,7 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced() {
             .unwrap();
     }
     let tasks = table.records.standing(&device).await.unwrap().tasks;
-    let asked: Vec<&OpenTask> = tasks.iter().collect();
+    let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table
         .records
         .announce(&device, &asked, LATER)

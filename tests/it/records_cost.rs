@@ -15,6 +15,7 @@ async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
         attempt: 1,
         state: TaskState::Held,
         force: false,
+        direct: true,
         assigned_at: NOW,
     };
     let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
-use packcast_store::records::{DeviceState, Tally};
+use packcast_store::records::{Announcing, DeviceState, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_tests::fault::FaultRates;
 use packcast_tests::table::{NOW, Table, device, result};
@@ -48,8 +48,12 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
     until_answered(async || records.assign(device, package, false, NOW).await).await;
     let task = open(records, device).await.expect("it was assigned");
     for _ in 0..2 {
-        let announced =
-            until_answered(async || records.announce(device, &[&task], NOW).await).await;
+        let announced = until_answered(async || {
+            records
+                .announce(device, &[Announcing::direct(&task)], NOW)
+                .await
+        })
+        .await;
         assert_eq!(announced.told, [package.id]);
     }
     report(records, device, package, code).await;
@@ -93,6 +97,7 @@ async fn the_tally_is_the_truth_whatever_goes_wrong() {
             succeeded: 6,
             failed: 2,
             cancelled: 0,
+            withdrawn: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();
         assert_eq!(tally, truth, "seed {seed}");
@@ -123,7 +128,12 @@ async fn a_lost_answer_neither_writes_nor_counts_twice() {
         Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
     ));
     let task = open(records, &device).await.unwrap();
-    until_answered(async || records.announce(&device, &[&task], NOW).await).await;
+    until_answered(async || {
+        records
+            .announce(&device, &[Announcing::direct(&task)], NOW)
+            .await
+    })
+    .await;
     let task = open(records, &device).await.unwrap();
     let success = result(&task, "SUCCESS");
     until_answered(async || records.record_result(&device, &task, &success).await).await;
@@ -149,7 +159,10 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing() {
         ..FaultRates::default()
     });
     let task = open(records, &device).await.unwrap();
-    let told = records.announce(&device, &[&task], NOW).await.unwrap();
+    let told = records
+        .announce(&device, &[Announcing::direct(&task)], NOW)
+        .await
+        .unwrap();
     assert_eq!(told.told, [package.id]);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     assert!(table.faults.injected().index_lag > 0);

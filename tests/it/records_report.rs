@@ -2,7 +2,7 @@
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
-use packcast_store::records::{Recorded, Tally};
+use packcast_store::records::{Announcing, Recorded, Tally};
 use packcast_tests::table::{NOW, Table, result};
 
 /// How far a device is with a package, before the report.
@@ -41,7 +41,10 @@ async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step
     }
     let task = table.task(device, package.id).await.unwrap();
     if step == "announce" {
-        records.announce(device, &[&task], NOW).await.unwrap();
+        records
+            .announce(device, &[Announcing::direct(&task)], NOW)
+            .await
+            .unwrap();
     } else {
         let failed = result(&task, "SUCCESS_3");
         let recorded = records.record_result(device, &task, &failed).await;
@@ -180,6 +183,7 @@ async fn a_held_task_ends_only_as_one_that_nobody_was_told_of() {
         succeeded: 1,
         failed: 0,
         cancelled: 0,
+        withdrawn: 0,
     };
     assert_eq!(records.tally(package.id).await.unwrap(), truth);
 }

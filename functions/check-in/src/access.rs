@@ -93,6 +93,7 @@ mod tests {
             pass_key: [9; 32],
             check_in_interval_s: 3600,
             strict: false,
+            group_cache_s: 0,
         }
     }
 

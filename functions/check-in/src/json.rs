@@ -164,7 +164,7 @@ async fn answer_check_in(
             .write_contact(&record, standing.device.as_ref())
             .await?;
     }
-    let told = tell(function, device, &standing.tasks, now).await?;
+    let told = tell(function, device, standing, now).await?;
     Ok(CheckInReply {
         pass: None,
         tasks: told.tasks.iter().map(task).collect(),
@@ -187,7 +187,7 @@ fn task(telling: &Telling) -> Task {
         id: package.id,
         attempt: telling.task.attempt,
         priority: telling.task.priority,
-        locations: package
+        locations: telling
             .locations
             .iter()
             .map(|at| pack_location(&at.location, &package.folder))

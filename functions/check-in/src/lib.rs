@@ -6,9 +6,11 @@
 
 mod access;
 mod answer;
+mod groups;
 mod json;
 mod ocs;
 mod packages;
+mod reconcile;
 mod result;
 pub mod settings;
 mod tasks;
@@ -19,6 +21,7 @@ use packcast_protocol::UnixTime;
 use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
 use packcast_store::Records;
 
+use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::settings::{Settings, SettingsError};
 
@@ -27,6 +30,7 @@ pub use crate::settings::{Settings, SettingsError};
 pub struct CheckIn {
     records: Records,
     packages: Packages,
+    groups: Groups,
     settings: Settings,
 }
 
@@ -35,6 +39,7 @@ impl CheckIn {
         Self {
             records,
             packages: Packages::default(),
+            groups: Groups::new(settings.group_cache_s),
             settings,
         }
     }

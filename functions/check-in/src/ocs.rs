@@ -7,17 +7,20 @@ use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
 use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::{
-    Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
+    Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
+    PeriodLength, PrologReply,
 };
 use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, ResultCode, UnixTime};
+use packcast_rollout::order::{Mode, Note, instruct, put_back};
 use packcast_rollout::pace::{CYCLE_PAUSE_S, FRAGMENT_PAUSE_S, period_length};
 use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::Recorded;
 
+use crate::reconcile::reconciled;
 use crate::tasks::{Telling, tell};
 use crate::{CheckIn, answer, result};
 
@@ -42,7 +45,7 @@ pub(crate) async fn answer(
         Query::Inventory(inventory) => {
             inventory_received(function, parsed.device, &inventory, agent, now)
                 .await
-                .map(|()| INVENTORY_REPLY.into())
+                .map(<[u8]>::to_vec)
         }
         Query::Other(query) => {
             tracing::info!(device = %parsed.device, query, "request needs no answer");
@@ -119,11 +122,25 @@ async fn prolog(
             .write_contact(record, standing.device.as_ref())
             .await?;
     }
-    let told = tell(function, &device, &standing.tasks, now).await?;
-    Ok(prolog_reply(&told.tasks, contact.ask_inventory))
+    let standing = reconciled(function, &device, standing, now).await?.standing;
+    let instruction = instruct(&standing.orders, &standing.tasks, now);
+    for note in &instruction.notes {
+        function.records.note_order(&device, note).await?;
+        tracing::info!(%device, ?note, "order");
+    }
+    let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
+    Ok(match instruction.mode {
+        Mode::Work => {
+            let told = tell(function, &device, standing, now).await?.tasks;
+            let packs = told.iter().filter_map(pack).collect();
+            prolog_reply(&told, ask_inventory, Deployment::On(packs))
+        }
+        Mode::Stop => prolog_reply(&[], ask_inventory, Deployment::Off),
+        Mode::Drop => prolog_reply(&[], ask_inventory, Deployment::Drop),
+    })
 }
 
-fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
+fn prolog_reply(told: &[Telling], ask_inventory: bool, deployment: Deployment) -> PrologReply {
     const FRAGMENT_PAUSE: NonZeroU16 =
         NonZeroU16::new(FRAGMENT_PAUSE_S).expect("a pause is not zero");
     const CYCLE_PAUSE: NonZeroU16 = NonZeroU16::new(CYCLE_PAUSE_S).expect("a pause is not zero");
@@ -139,7 +156,6 @@ fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
             InventoryAsk::Stop
         },
         conf: Conf {
-            on: true,
             frag_latency_s: FRAGMENT_PAUSE,
             cycle_latency_s: CYCLE_PAUSE,
             period_latency_s: 1,
@@ -147,13 +163,13 @@ fn prolog_reply(told: &[Telling], ask_inventory: bool) -> PrologReply {
             timeout_days: NonZeroU16::new(30).expect("30 is not zero"),
             execution_timeout_min: NonZeroU16::new(120).expect("120 is not zero"),
         },
-        packs: told.iter().filter_map(pack).collect(),
+        deployment,
     }
 }
 
 /// Describes one package to a stock agent: one location, the first; none is left without one.
 fn pack(telling: &Telling) -> Option<Pack> {
-    let at = telling.package.locations.first()?;
+    let at = telling.locations.first()?;
     Some(Pack {
         id: telling.package.id,
         info_loc: info_location(at, &telling.package.folder),
@@ -182,17 +198,36 @@ async fn download(
         output_tail: None,
         finished_at: now,
     };
-    let standing = function.records.standing(&device).await?;
-    result::record(function, &device, standing.tasks, &reported, now).await
+    for _ in 0..result::TRIES {
+        let standing = function.records.standing(&device).await?;
+        let mut tasks = standing.tasks.iter();
+        let open = tasks.find(|task| task.package == package);
+        let back = open.and_then(|task| put_back(&standing.orders, task, &reported.code));
+        let Some(back) = back else {
+            return result::record(function, &device, standing.tasks, &reported, now).await;
+        };
+        if function.records.put_back(&device, &back).await? == Recorded::Written {
+            tracing::info!(%device, %package, "dropped by order, and held again");
+            return Ok(());
+        }
+    }
+    Err(contended(function))
 }
 
+fn contended(function: &CheckIn) -> RecordsError {
+    RecordsError::Conflict {
+        table: function.records.table().to_owned(),
+    }
+}
+
+/// Takes an inventory, and returns the reply to it.
 async fn inventory_received(
     function: &CheckIn,
     id: OcsDeviceId,
     inventory: &Inventory,
     agent: Option<&str>,
     now: UnixTime,
-) -> Result<(), RecordsError> {
+) -> Result<&'static [u8], RecordsError> {
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
@@ -213,7 +248,21 @@ async fn inventory_received(
         .records
         .write_history(&device, &inventory.history, now)
         .await?;
-    finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await
+    finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    let stopped = standing
+        .orders
+        .unstick
+        .filter(|order| order.told_at.is_some());
+    Ok(match stopped {
+        Some(order) => {
+            function
+                .records
+                .note_order(&device, &Note::Done(order))
+                .await?;
+            INVENTORY_REFUSAL
+        }
+        None => INVENTORY_REPLY.as_bytes(),
+    })
 }
 
 /// Ends the tasks whose packages the device has, as they must not be announced beside a new
@@ -238,9 +287,7 @@ async fn finish_what_is_installed(
         }
         tasks = function.records.standing(device).await?.tasks;
     }
-    Err(RecordsError::Conflict {
-        table: function.records.table().to_owned(),
-    })
+    Err(contended(function))
 }
 
 fn is_installed(task: &OpenTask, history: &[PackageId]) -> bool {

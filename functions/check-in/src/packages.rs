@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::{PackageId, UnixTime};
-use packcast_rollout::{OpenTask, PackageRecord};
+use packcast_rollout::PackageRecord;
 use packcast_store::{Records, RecordsError};
 
 /// How long a record is believed, in seconds. Whether a package is still active is checked
@@ -18,18 +18,18 @@ const ROOM: usize = 1000;
 pub(crate) struct Packages(Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>);
 
 impl Packages {
-    /// Returns the records of the tasks' packages; those that do not exist are left out.
+    /// Returns the records of these packages; those that do not exist are left out.
     ///
     /// Only active packages are remembered, so that activation is seen at once.
     pub(crate) async fn of(
         &self,
         records: &Records,
-        tasks: &[OpenTask],
+        ids: &[PackageId],
         now: UnixTime,
     ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
-        let mut found = HashMap::with_capacity(tasks.len());
-        for task in tasks {
-            if let Some(package) = self.one(records, task.package, now).await? {
+        let mut found = HashMap::with_capacity(ids.len());
+        for id in ids {
+            if let Some(package) = self.one(records, *id, now).await? {
                 found.insert(package.id, package);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
+use packcast_rollout::order::outcome;
 use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
@@ -79,7 +80,7 @@ async fn finished_task(
         package: open.package,
         attempt: open.attempt,
         code: reported.code.clone(),
-        outcome: reported.code.outcome(&success_codes),
+        outcome: outcome(open, &reported.code, &success_codes),
         detail: reported.detail.clone(),
         output_tail: reported.output_tail.clone(),
         finished_at: reported.finished_at,

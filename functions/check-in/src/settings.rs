@@ -18,6 +18,9 @@ pub struct Settings {
     pub check_in_interval_s: u32,
     /// Announces one priority level at a time.
     pub strict: bool,
+    /// How long a function believes what it knows of a group, in seconds: how late a device
+    /// may be told of a group's new package.
+    pub group_cache_s: u64,
 }
 
 /// An environment variable that the function cannot start with.
@@ -36,17 +39,21 @@ pub enum SettingsError {
     },
     #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
     Interval(&'static str),
+    #[error("the environment variable {0} is not a whole number of seconds from 0 to 3600")]
+    Cache(&'static str),
     #[error("the environment variable {0} is neither true nor false")]
     Switch(&'static str),
 }
 
 impl Settings {
     pub const DEFAULT_INTERVAL_S: u32 = 3600;
+    pub const DEFAULT_GROUP_CACHE_S: u64 = 60;
 
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
     /// `PACKCAST_PASS_KEY`, `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
-    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`.
+    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`,
+    /// `PACKCAST_GROUP_CACHE_S`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -58,6 +65,7 @@ impl Settings {
             pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
             check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
             strict: switch(&variable, "PACKCAST_STRICT")?,
+            group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
         })
     }
 }
@@ -92,6 +100,19 @@ fn interval(
         .ok_or(SettingsError::Interval(name))
 }
 
+fn cache(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<u64, SettingsError> {
+    let Some(text) = variable(name) else {
+        return Ok(Settings::DEFAULT_GROUP_CACHE_S);
+    };
+    text.parse()
+        .ok()
+        .filter(|seconds| *seconds <= 3600)
+        .ok_or(SettingsError::Cache(name))
+}
+
 fn switch(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,
@@ -108,6 +129,7 @@ impl std::fmt::Debug for Settings {
             .field("enrolment_tokens", &self.enrolment_tokens.len())
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("strict", &self.strict)
+            .field("group_cache_s", &self.group_cache_s)
             .finish_non_exhaustive()
     }
 }
@@ -145,6 +167,7 @@ mod tests {
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
             ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             ("PACKCAST_STRICT", "perhaps"),
+            ("PACKCAST_GROUP_CACHE_S", "3601"),
         ] {
             let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)])
                 .unwrap_err()

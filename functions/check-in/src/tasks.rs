@@ -1,12 +1,21 @@
 //! What a device is told: decided from its open tasks, and committed before it is said.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{NotAnnounced, OpenTask, PackageRecord, Published, Rules, announce};
+use packcast_rollout::reconcile::wanting;
+use packcast_rollout::{
+    Announcement, LocationRecord, NotAnnounced, OpenTask, PackageRecord, Published, Rules,
+    announce, locations,
+};
 use packcast_store::RecordsError;
+use packcast_store::records::{Announcing, Standing};
 
 use crate::CheckIn;
+use crate::reconcile::{Reconciled, reconciled};
+
+/// How often it is decided anew what a device is told when the records refuse it.
+const TRIES: usize = 3;
 
 /// What one device is told.
 #[derive(Debug, Default)]
@@ -22,33 +31,55 @@ pub(crate) struct Telling {
     pub(crate) task: OpenTask,
     pub(crate) package: PackageRecord,
     pub(crate) published: Published,
+    /// In the order in which the device tries them.
+    pub(crate) locations: Vec<LocationRecord>,
 }
 
 /// Decides which tasks the device is told, and records the new ones as announced.
 ///
-/// What the records refuse, because a package was deactivated a moment ago, is not told.
+/// What the records refuse, because a package was deactivated or taken back a moment ago, is
+/// decided anew and not told.
 pub(crate) async fn tell(
     function: &CheckIn,
     device: &DeviceId,
-    tasks: &[OpenTask],
+    mut standing: Standing,
     now: UnixTime,
 ) -> Result<Told, RecordsError> {
-    if tasks.is_empty() {
-        return Ok(Told::default());
-    }
-    let packages = function.packages.of(&function.records, tasks, now).await?;
     let rules = Rules {
         strict: function.settings.strict,
         stock: matches!(device, DeviceId::Ocs(_)),
     };
-    let announcement = announce(tasks, |id| packages.get(&id), rules, now);
-    let fresh: Vec<&OpenTask> = announcement
-        .told
-        .iter()
-        .filter(|pick| pick.is_new())
-        .map(|pick| pick.task)
-        .collect();
-    let on_record = commit(function, device, &fresh, now).await?;
+    for tried in 1.. {
+        let device_now = reconciled(function, device, standing, now).await?;
+        let Standing { tasks, orders, .. } = &device_now.standing;
+        let mut tasks = tasks.clone();
+        tasks.retain(|task| !orders.have_dropped(task));
+        if tasks.is_empty() {
+            break;
+        }
+        let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
+        let packages = function.packages.of(&function.records, &ids, now).await?;
+        let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        let fresh: HashSet<PackageId> = fresh(&announcement).map(|task| task.package).collect();
+        let on_record = commit(function, device, &device_now, &announcement, now).await?;
+        if on_record.len() == fresh.len() || tried == TRIES {
+            return Ok(told(&announcement, &on_record, &device_now));
+        }
+        standing = function.records.standing(device).await?;
+    }
+    Ok(Told::default())
+}
+
+fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
+    let new = announcement.told.iter().filter(|pick| pick.is_new());
+    new.map(|pick| pick.task)
+}
+
+fn told(
+    announcement: &Announcement<'_>,
+    on_record: &HashSet<PackageId>,
+    device: &Reconciled,
+) -> Told {
     let withdrawn = announcement
         .not_told
         .iter()
@@ -63,25 +94,43 @@ pub(crate) async fn tell(
             task: pick.task.clone(),
             package: pick.package.clone(),
             published: *pick.published,
+            locations: locations::in_order(&pick.package.locations, &device.groups),
         })
         .collect();
-    Ok(Told { tasks, withdrawn })
+    Told { tasks, withdrawn }
 }
 
 /// Records the announcements and returns the packages of those that are on record.
 async fn commit(
     function: &CheckIn,
     device: &DeviceId,
-    fresh: &[&OpenTask],
+    reconciled: &Reconciled,
+    announcement: &Announcement<'_>,
     now: UnixTime,
 ) -> Result<HashSet<PackageId>, RecordsError> {
-    if fresh.is_empty() {
+    let memberships = &reconciled.standing.memberships;
+    let by_group: HashMap<PackageId, _> = fresh(announcement)
+        .filter(|task| !task.direct)
+        .filter_map(|task| {
+            let state = wanting(memberships, &reconciled.groups, task.package)?;
+            Some((task.package, (&state.group, state.revision)))
+        })
+        .collect();
+    let announcing: Vec<Announcing<'_>> = fresh(announcement)
+        .map(|task| Announcing {
+            task,
+            by_group: by_group.get(&task.package).copied(),
+        })
+        .collect();
+    if announcing.is_empty() {
         return Ok(HashSet::new());
     }
-    let announced = function.records.announce(device, fresh, now).await?;
+    let announced = function.records.announce(device, &announcing, now).await?;
     for id in &announced.refused {
         function.packages.forget(*id);
-        tracing::info!(%device, package = %id, "not announced: deactivated meanwhile");
+        let group = by_group.get(id).map(|(group, _)| *group);
+        function.groups.doubt(group);
+        tracing::info!(%device, package = %id, "not announced: deactivated or taken back meanwhile");
     }
     Ok(announced.told.into_iter().collect())
 }

@@ -12,6 +12,7 @@ pub mod request;
 
 pub use envelope::{Coding, EnvelopeError};
 pub use reply::{
-    Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
+    Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
+    PeriodLength, PrologReply,
 };
 pub use request::{Inventory, Query, Request, RequestError};

@@ -11,8 +11,15 @@ use crate::package::PackageId;
 
 /// The reply to INVENTORY: seen, and nothing to change.
 ///
-/// An empty one would stop a Unix agent before it deploys anything (protocol reference §0 rule 7).
+/// An empty one would stop a Unix agent before it deploys anything (protocol reference §0 rule
+/// 7), which is what [`INVENTORY_REFUSAL`] is for.
 pub const INVENTORY_REPLY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REPLY>\n  <RESPONSE>NO_ACCOUNT_UPDATE</RESPONSE>\n</REPLY>\n";
+
+/// The reply to INVENTORY that ends a Unix agent before it forks a download process.
+///
+/// It follows [`Deployment::Off`]: the process that the agent would fork then has no connection,
+/// and dies at its first report.
+pub const INVENTORY_REFUSAL: &[u8] = b"";
 
 /// The reply to DOWNLOAD, whatever was reported: no body at all (protocol reference §0 rule 5).
 pub const DOWNLOAD_REPLY: &[u8] = b"";
@@ -24,7 +31,18 @@ pub struct PrologReply {
     pub prolog_freq_hours: NonZeroU8,
     pub response: InventoryAsk,
     pub conf: Conf,
-    pub packs: Vec<Pack>,
+    pub deployment: Deployment,
+}
+
+/// What the agent's download process is to do (protocol reference §2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// To work on these packages, and on those that the agent still has.
+    On(Vec<Pack>),
+    /// To end: a Unix agent kills the process at once, and resumes with a later reply.
+    Off,
+    /// To drop every package that the agent has, however young, with `ERR_TIMEOUT`.
+    Drop,
 }
 
 /// Whether the agent is to send an inventory now; packages are worked on either way.
@@ -37,11 +55,10 @@ pub enum InventoryAsk {
 /// How an agent paces its downloads (protocol reference §2.3).
 ///
 /// A latency of zero between fragments or cycles lets a failing agent send hundreds of
-/// requests a second (§0 rule 16), and a timeout of zero days drops every package.
+/// requests a second (§0 rule 16), and a timeout of zero days drops every package: that is
+/// said with [`Deployment::Drop`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conf {
-    /// False pauses all deployment on the device.
-    pub on: bool,
     pub frag_latency_s: NonZeroU16,
     pub cycle_latency_s: NonZeroU16,
     pub period_latency_s: u16,
@@ -124,8 +141,9 @@ impl PrologReply {
                     .create_element("OPTION")
                     .write_inner_content(|option| {
                         text(option, "NAME", "DOWNLOAD")?;
-                        param(option, &self.conf.attributes())?;
-                        self.packs
+                        param(option, &self.conf.attributes(&self.deployment))?;
+                        self.deployment
+                            .packs()
                             .iter()
                             .try_for_each(|pack| param(option, &pack.attributes()))
                     })?;
@@ -162,16 +180,29 @@ impl InventoryAsk {
     }
 }
 
+impl Deployment {
+    fn packs(&self) -> &[Pack] {
+        match self {
+            Self::On(packs) => packs,
+            Self::Off | Self::Drop => &[],
+        }
+    }
+}
+
 impl Conf {
-    fn attributes(&self) -> [(&'static str, String); 8] {
+    fn attributes(&self, deployment: &Deployment) -> [(&'static str, String); 8] {
+        let timeout_days = match deployment {
+            Deployment::On(_) | Deployment::Off => self.timeout_days.get(),
+            Deployment::Drop => 0,
+        };
         [
             ("TYPE", "CONF".to_owned()),
-            ("ON", flag(self.on)),
+            ("ON", flag(*deployment != Deployment::Off)),
             ("FRAG_LATENCY", self.frag_latency_s.to_string()),
             ("CYCLE_LATENCY", self.cycle_latency_s.to_string()),
             ("PERIOD_LATENCY", self.period_latency_s.to_string()),
             ("PERIOD_LENGTH", self.period_length.get().to_string()),
-            ("TIMEOUT", self.timeout_days.to_string()),
+            ("TIMEOUT", timeout_days.to_string()),
             ("EXECUTION_TIMEOUT", self.execution_timeout_min.to_string()),
         ]
     }

@@ -5,8 +5,8 @@ use std::num::{NonZeroU8, NonZeroU16};
 
 use packcast_protocol::info::{Info, StockInfo};
 use packcast_protocol::ocs::{
-    Coding, Conf, DOWNLOAD_REPLY, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength, PrologReply,
-    envelope,
+    Coding, Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength,
+    PrologReply, envelope,
 };
 use packcast_protocol::{Location, PackageId, Sha256Digest};
 
@@ -86,7 +86,6 @@ const LISTED: &[Listed] = &[
 fn conf(latency_s: (u16, u16)) -> Conf {
     let seconds = |s| NonZeroU16::new(s).expect("tables hold latencies of at least a second");
     Conf {
-        on: true,
         frag_latency_s: seconds(latency_s.0),
         cycle_latency_s: seconds(latency_s.1),
         period_latency_s: 1,
@@ -112,7 +111,7 @@ fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: 
         prolog_freq_hours,
         response: InventoryAsk::Send,
         conf,
-        packs: ids.map(pack).collect(),
+        deployment: Deployment::On(ids.map(pack).collect()),
     }
     .to_xml()
 }

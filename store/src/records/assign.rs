@@ -1,15 +1,18 @@
-//! Assigning a package to a device.
+//! Assigning a package to a device itself, and taking it back.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::assign::{Assigned, Situation, assign};
-use packcast_rollout::{FinishedTask, OpenTask, PackageRecord};
+use std::collections::{BTreeSet, HashMap};
+
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::assign::{Assigned, Assigning, Situation, assign};
+use packcast_rollout::reconcile::wanting;
+use packcast_rollout::unassign::{Unassigned, unassign};
+use packcast_rollout::{FinishedTask, PackageRecord, TaskChange};
 
 use super::commit::Commit;
 use super::device::packed_ids;
-use super::item::{self, ASSIGNED, ATTEMPT, INDEX_PK, INDEX_SK, SK};
+use super::item;
 use super::key::Key;
-use super::write::{self, ABSENT, PRESENT, Terms};
+use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
 /// How often an assignment is decided anew when something changed meanwhile.
@@ -24,22 +27,73 @@ impl Records {
         force: bool,
         now: UnixTime,
     ) -> Result<Assigned, RecordsError> {
+        let by = Assigning {
+            direct: true,
+            force,
+        };
         for _ in 0..TRIES {
             let situation = self.situation(device, package).await?;
-            let task = match assign(device, package, &situation, force, now) {
-                Ok(task) => task,
+            let change = match assign(device, package, &situation, by, now) {
+                Ok(change) => change,
                 Err(answer) => return Ok(answer),
             };
-            let writes = self.assigning(device, &task, situation.finished.as_ref());
+            let mut writes = self.changing(device, &change);
+            let (key, none) = (Key::device(device), Terms::default());
+            writes.push(write::check(self.table(), &key, PRESENT, &none));
+            writes.push(self.not_deleted(package.id));
             if self.commit(writes).await? == Commit::Done {
-                return Ok(Assigned::New {
-                    attempt: task.attempt,
-                });
+                return Ok(answer(&change));
             }
         }
-        Err(RecordsError::Conflict {
-            table: self.table.to_string(),
-        })
+        Err(self.contended())
+    }
+
+    /// Takes back the assignment of a package to a device itself, as [`unassign`] decides.
+    ///
+    /// Once it has returned, a device that was not told is not told, unless a group of it has
+    /// the package.
+    pub async fn unassign(
+        &self,
+        device: &DeviceId,
+        package: &PackageRecord,
+    ) -> Result<Unassigned, RecordsError> {
+        for _ in 0..TRIES {
+            let situation = self.situation(device, package).await?;
+            let memberships = self.memberships_of(device).await?.unwrap_or_default();
+            let groups: Vec<_> = memberships.groups().collect();
+            let states = self.group_states(&groups).await?;
+            let wanted = wanting(&memberships, &states, package.id);
+            let group = wanted.map(|state| &state.group);
+            let (open, before) = (situation.open.as_ref(), situation.finished.as_ref());
+            let (what, change) = unassign(open, before, group);
+            let Some(change) = change else {
+                return Ok(what);
+            };
+            let mut writes = self.changing(device, &change);
+            writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
+            if self.commit(writes).await? == Commit::Done {
+                return Ok(what);
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Returns the results of these packages that a device has, whatever became of them since.
+    pub async fn finished_of(
+        &self,
+        device: &DeviceId,
+        packages: &BTreeSet<PackageId>,
+    ) -> Result<HashMap<PackageId, FinishedTask>, RecordsError> {
+        let keys: Vec<Key> = packages
+            .iter()
+            .map(|package| Key::finished(device, *package))
+            .collect();
+        let mut finished = HashMap::with_capacity(keys.len());
+        for found in self.batch(&keys).await? {
+            let task: FinishedTask = item::read(found)?;
+            finished.insert(task.package, task);
+        }
+        Ok(finished)
     }
 
     async fn situation(
@@ -58,7 +112,7 @@ impl Records {
         ];
         let mut situation = Situation::default();
         for item in self.batch(&keys).await? {
-            let sk = item.get(SK).and_then(|sk| sk.as_s().ok());
+            let sk = item.get(item::SK).and_then(|sk| sk.as_s().ok());
             match sk.map(String::as_str) {
                 Some(sk) if sk == task.sk => situation.open = Some(item::read(item)?),
                 Some(sk) if sk == finished.sk => situation.finished = Some(item::read(item)?),
@@ -70,47 +124,18 @@ impl Records {
         }
         Ok(situation)
     }
+}
 
-    /// The writes of a new task, which hold only for what they were decided from.
-    fn assigning(
-        &self,
-        device: &DeviceId,
-        task: &OpenTask,
-        finished: Option<&FinishedTask>,
-    ) -> Vec<TransactWriteItem> {
-        let key = Key::finished(device, task.package);
-        let none = Terms::default();
-        let (before, counts) = match finished {
-            None => (
-                write::check(self.table(), &key, ABSENT, &none),
-                (ASSIGNED, 1),
-            ),
-            Some(finished) => (
-                self.setting_aside(&key, finished),
-                (item::outcome(finished.outcome), -1),
-            ),
-        };
-        vec![
-            write::create(self.table(), item::task(device, task)),
-            write::check(self.table(), &Key::device(device), PRESENT, &none),
-            before,
-            self.counting(device, task.package, &[counts]),
-        ]
-    }
-
-    /// Takes a finished task out of the index: its device is in the new task's state.
-    fn setting_aside(&self, key: &Key, finished: &FinishedTask) -> TransactWriteItem {
-        let terms = Terms::default()
-            .name(ATTEMPT)
-            .name(INDEX_PK)
-            .name(INDEX_SK)
-            .value("attempt", item::number(&finished.attempt));
-        write::update(
-            self.table(),
-            key,
-            "REMOVE #ipk, #isk",
-            Some("#attempt = :attempt"),
-            &terms,
-        )
+/// Says what an assignment has changed.
+fn answer(change: &TaskChange) -> Assigned {
+    match change {
+        TaskChange::Alter { from, to } if from.attempt == to.attempt => Assigned::AlreadyOpen {
+            attempt: to.attempt,
+        },
+        TaskChange::Open { task, .. }
+        | TaskChange::Alter { to: task, .. }
+        | TaskChange::Drop { task, .. } => Assigned::New {
+            attempt: task.attempt,
+        },
     }
 }

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, ConsumedCapacity, ReturnConsumedCapacity, TransactWriteItem,
+};
 
 use super::{Records, RecordsError};
 
@@ -70,6 +74,14 @@ impl Records {
         &self,
         writes: Vec<TransactWriteItem>,
     ) -> Result<Commit, RecordsError> {
+        Ok(self.commit_metered(writes).await?.0)
+    }
+
+    /// Writes all or nothing, and returns the write units that it has cost.
+    pub(super) async fn commit_metered(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<(Commit, f64), RecordsError> {
         let token = &format!("{:032x}", fastrand::u128(..));
         let writes = &writes;
         self.persevere(|| async move {
@@ -78,11 +90,12 @@ impl Records {
                 .transact_write_items()
                 .set_transact_items(Some(writes.clone()))
                 .client_request_token(token)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await;
             match sent {
-                Ok(_) => Ok(Commit::Done),
-                Err(error) => self.refused(error),
+                Ok(output) => Ok((Commit::Done, consumed(&output))),
+                Err(error) => Ok((self.refused(error)?, 0.0)),
             }
         })
         .await
@@ -113,6 +126,14 @@ impl Records {
             Err(self.failed(error))
         }
     }
+}
+
+fn consumed(output: &TransactWriteItemsOutput) -> f64 {
+    output
+        .consumed_capacity()
+        .iter()
+        .filter_map(ConsumedCapacity::capacity_units)
+        .sum()
 }
 
 fn any(reasons: &[CancellationReason], codes: &[&str]) -> bool {

@@ -2,11 +2,13 @@
 
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, OpenTask};
+use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders};
 
 use super::commit::{Backoff, Commit};
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
+use super::membership::memberships;
+use super::order;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -15,6 +17,8 @@ use super::{Records, RecordsError};
 pub struct Standing {
     /// None for a device that was never in contact.
     pub device: Option<DeviceRecord>,
+    pub memberships: Memberships,
+    pub orders: Orders,
     /// In the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// The read units that the question has cost.
@@ -32,12 +36,18 @@ impl Records {
         let found = self.range(&Range::standing(device)).await?;
         let mut standing = Standing {
             device: None,
+            memberships: Memberships::default(),
+            orders: Orders::default(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
         for item in found.items {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
-                Some(sk) if sk == key::DEVICE => standing.device = Some(item::read(item)?),
+                Some(sk) if sk == key::DEVICE => {
+                    standing.memberships = memberships(item.clone())?;
+                    standing.device = Some(item::read(item)?);
+                }
+                Some(sk) if sk.starts_with(key::ORDER) => order::add(&mut standing.orders, item)?,
                 Some(sk) if sk.starts_with(key::TASK) => standing.tasks.push(item::read(item)?),
                 _ => {}
             }
@@ -79,8 +89,9 @@ impl Records {
     async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
         let entry = item::catalogued_device(&record.device);
         let mut writes = vec![
-            write::create(self.table(), item::device(record)),
+            write::create(self.table(), item::new_device(record)),
             write::create(self.table(), entry),
+            self.counting_device(&record.device),
         ];
         writes.extend(self.renaming(&record.device, "", &record.host_name));
         Ok(self.commit(writes).await? == Commit::Done)

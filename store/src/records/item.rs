@@ -7,14 +7,16 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use packcast_protocol::{DeviceId, Outcome, PackageId, Sha256Digest, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, TaskState,
+    DeviceRecord, FinishedTask, GroupState, LocationRecord, OpenTask, Order, PackageRecord,
+    TaskState,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::RecordsError;
+use super::group::RevisionItem;
 use super::key::{INDEX_SHARDS, Key, index_partition, index_sort, shard};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -29,10 +31,22 @@ pub(super) const INDEX_SK: &str = "isk";
 /// The attributes that conditions and updates name.
 pub(super) const STATE: &str = "state";
 pub(super) const ATTEMPT: &str = "attempt";
+pub(super) const DIRECT: &str = "direct";
 pub(super) const ACTIVE: &str = "active";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
 pub(super) const FIRST_SEEN: &str = "first_seen";
+
+/// The state of a package that was deleted.
+pub(super) const DELETED: &str = "deleted";
+/// A device's groups, each with the revision up to which it is reconciled.
+pub(super) const GROUPS: &str = "groups";
+pub(super) const REVISION: &str = "revision";
+pub(super) const MEMBERS: &str = "members";
+
+/// The attributes of an order.
+pub(super) const ASKED_AT: &str = "asked_at";
+pub(super) const TOLD_AT: &str = "told_at";
 
 /// The attributes of a history.
 pub(super) const IDS: &str = "ids";
@@ -41,6 +55,7 @@ const AT: &str = "at";
 /// The attributes of a tally.
 pub(super) const ASSIGNED: &str = "assigned";
 pub(super) const ANNOUNCED: &str = "announced";
+pub(super) const WITHDRAWN: &str = "withdrawn";
 pub(super) const SUCCEEDED: &str = "succeeded";
 pub(super) const FAILED: &str = "failed";
 pub(super) const CANCELLED: &str = "cancelled";
@@ -58,7 +73,13 @@ pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
 }
 
-/// A device in the catalogue, or under its host name.
+/// A group in the catalogue, or beside a package that it has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CataloguedGroup {
+    pub(super) group: GroupName,
+}
+
+/// A device in the catalogue, among a group's members, or under its host name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedDevice {
     pub(super) device: DeviceId,
@@ -70,6 +91,7 @@ pub(super) struct CataloguedDevice {
 pub(super) struct TallyItem {
     pub(super) assigned: i64,
     pub(super) announced: i64,
+    pub(super) withdrawn: i64,
     pub(super) succeeded: i64,
     pub(super) failed: i64,
     pub(super) cancelled: i64,
@@ -79,11 +101,47 @@ pub(super) fn device(record: &DeviceRecord) -> Item {
     item(&Key::device(&record.device), record)
 }
 
+/// A device that is in no group yet.
+pub(super) fn new_device(record: &DeviceRecord) -> Item {
+    let mut item = device(record);
+    item.insert(GROUPS.to_owned(), AttributeValue::M(HashMap::new()));
+    item
+}
+
 pub(super) fn catalogued_device(device: &DeviceId) -> Item {
     let value = CataloguedDevice {
         device: device.clone(),
     };
     item(&Key::catalogued_device(device), &value)
+}
+
+pub(super) fn group(state: &GroupState) -> Item {
+    item(&Key::group_state(&state.group), state)
+}
+
+pub(super) fn group_revision(revision: &RevisionItem) -> Item {
+    item(&Key::group_revision(&revision.group), revision)
+}
+
+pub(super) fn catalogued_group(group: &GroupName) -> Item {
+    let value = CataloguedGroup {
+        group: group.clone(),
+    };
+    item(&Key::catalogued_group(group), &value)
+}
+
+pub(super) fn group_with(package: PackageId, group: &GroupName) -> Item {
+    let value = CataloguedGroup {
+        group: group.clone(),
+    };
+    item(&Key::group_with(package, group), &value)
+}
+
+pub(super) fn member(group: &GroupName, device: &DeviceId) -> Item {
+    let value = CataloguedDevice {
+        device: device.clone(),
+    };
+    item(&Key::member(group, device), &value)
 }
 
 pub(super) fn host(name: &str, device: &DeviceId) -> Item {
@@ -133,6 +191,10 @@ pub(super) fn catalogued_name(record: &PackageRecord) -> Item {
 
 pub(super) fn location(record: &LocationRecord) -> Item {
     item(&Key::location(&record.name), record)
+}
+
+pub(super) fn order(device: &DeviceId, order: &Order) -> Item {
+    item(&Key::order(device, order.order), order)
 }
 
 /// The state of a task, as the records spell it.

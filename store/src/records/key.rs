@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::{
-    DeviceId, LocationName, PackageId, PackageName, PackageVersion, Priority, Sha256Digest,
+    DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
+    Sha256Digest,
 };
+
+use packcast_rollout::OrderKind;
 
 use super::item::{Item, PK, SK};
 
@@ -16,7 +19,11 @@ pub(super) const INDEX_SHARDS: u16 = 64;
 /// Over how many partitions the catalogue of devices is spread.
 pub(super) const DEVICE_SHARDS: u16 = 16;
 
+/// Over how many partitions the members of a group are spread.
+pub(super) const MEMBER_SHARDS: u16 = 16;
+
 pub(super) const DEVICE: &str = "0#DEVICE";
+pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
@@ -51,6 +58,14 @@ impl Key {
         Self::new(device_partition(device), sk)
     }
 
+    pub(super) fn order(device: &DeviceId, order: OrderKind) -> Self {
+        let kind = match order {
+            OrderKind::Unstick => "unstick",
+            OrderKind::Cancel => "cancel",
+        };
+        Self::new(device_partition(device), format!("{ORDER}{kind}"))
+    }
+
     pub(super) fn history(device: &DeviceId) -> Self {
         Self::new(device_partition(device), HISTORY)
     }
@@ -60,7 +75,7 @@ impl Key {
     }
 
     pub(super) fn package(package: PackageId) -> Self {
-        Self::new(format!("PACKAGE#{package}"), "PACKAGE")
+        Self::new(package_partition(package), "PACKAGE")
     }
 
     pub(super) fn tally(package: PackageId, shard: u16) -> Self {
@@ -77,6 +92,36 @@ impl Key {
 
     pub(super) fn location(name: &LocationName) -> Self {
         Self::new(CATALOG.to_owned(), format!("LOCATION#{name}"))
+    }
+
+    pub(super) fn group_state(group: &GroupName) -> Self {
+        Self::new(format!("GROUP#{group}"), "STATE")
+    }
+
+    pub(super) fn group_revision(group: &GroupName) -> Self {
+        Self::new(format!("GROUP#{group}"), "REVISION")
+    }
+
+    pub(super) fn catalogued_group(group: &GroupName) -> Self {
+        Self::new(CATALOG.to_owned(), format!("GROUP#{group}"))
+    }
+
+    /// Says, beside a package, that a group has it.
+    pub(super) fn group_with(package: PackageId, group: &GroupName) -> Self {
+        Self::new(package_partition(package), format!("GROUP#{group}"))
+    }
+
+    pub(super) fn member(group: &GroupName, device: &DeviceId) -> Self {
+        let pk = members_partition(group, shard(device, MEMBER_SHARDS));
+        Self::new(pk, format!("DEVICE#{device}"))
+    }
+
+    pub(super) fn member_count(group: &GroupName, shard: u16) -> Self {
+        Self::new(members_partition(group, shard), "COUNT")
+    }
+
+    pub(super) fn device_count(shard: u16) -> Self {
+        Self::new(catalogued_devices_partition(shard), "COUNT")
     }
 
     pub(super) fn catalogued_device(device: &DeviceId) -> Self {
@@ -98,7 +143,7 @@ impl Key {
 }
 
 impl Range {
-    /// What a check-in reads: the device and its open tasks.
+    /// What a check-in reads: the device, the orders for it, and its open tasks.
     pub(super) fn standing(device: &DeviceId) -> Self {
         Self {
             pk: device_partition(device),
@@ -117,6 +162,18 @@ impl Range {
 
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
+    }
+
+    pub(super) fn catalogued_groups() -> Self {
+        Self::prefix(CATALOG.to_owned(), "GROUP")
+    }
+
+    pub(super) fn groups_with(package: PackageId) -> Self {
+        Self::prefix(package_partition(package), "GROUP")
+    }
+
+    pub(super) fn members(group: &GroupName, shard: u16) -> Self {
+        Self::prefix(members_partition(group, shard), "DEVICE")
     }
 
     pub(super) fn catalogued_devices(shard: u16) -> Self {
@@ -139,6 +196,14 @@ impl Range {
 
 fn device_partition(device: &DeviceId) -> String {
     format!("DEVICE#{device}")
+}
+
+fn package_partition(package: PackageId) -> String {
+    format!("PACKAGE#{package}")
+}
+
+fn members_partition(group: &GroupName, shard: u16) -> String {
+    format!("GROUP#{group}#{shard:02}")
 }
 
 fn catalogued_devices_partition(shard: u16) -> String {

@@ -8,28 +8,34 @@ mod commit;
 mod connect;
 mod device;
 mod error;
+mod group;
 mod host;
 mod index;
 mod item;
 mod key;
 mod location;
+mod membership;
+mod order;
 mod package;
 mod read;
 mod report;
 mod reserve;
 mod table;
 mod tally;
+mod task;
 mod write;
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 
-pub use announce::Announced;
+pub use announce::{Announced, Announcing};
 pub use connect::RecordsConfig;
 pub use device::Standing;
 pub use error::RecordsError;
+pub use group::{GroupChanged, GroupError};
 pub use index::DeviceState;
+pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};

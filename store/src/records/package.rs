@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use packcast_protocol::{PackageId, PackageRef};
+use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
 
-use super::item::{self, ACTIVE, CataloguedPackage, LOCATIONS, NameItem, STATE};
+use super::item::{self, ACTIVE, CataloguedPackage, DELETED, LOCATIONS, NameItem, STATE};
 use super::key::{Key, Range};
-use super::write::{PRESENT, Terms};
+use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
 /// Why a package could not be published.
@@ -29,6 +29,8 @@ pub enum ActivateError {
     NoPackage { id: PackageId },
     #[error("package {id} is not published yet: publish it again to complete it")]
     NotPublished { id: PackageId },
+    #[error("package {id} was deleted")]
+    Deleted { id: PackageId },
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
@@ -117,12 +119,13 @@ impl Records {
             .name(ACTIVE)
             .name(LOCATIONS)
             .value("draft", item::attribute(&PackageState::Draft))
+            .value("deleted", item::text(DELETED))
             .value("active", AttributeValue::Bool(true))
             .value("locations", item::attribute(&locations));
         self.change_active(
             id,
             "SET #active = :active, #locations = :locations",
-            "attribute_exists(#state) AND #state <> :draft",
+            "attribute_exists(#state) AND #state <> :draft AND #state.#state <> :deleted",
             &terms,
         )
         .await
@@ -139,6 +142,37 @@ impl Records {
             .await
     }
 
+    /// Makes a package a tombstone, and takes it out of the catalogue.
+    ///
+    /// Once it has returned, no device is told of it and none is assigned it. Its name and its
+    /// id are never used again; one that is deleted already is returned as it is.
+    pub async fn delete(
+        &self,
+        id: PackageId,
+        now: UnixTime,
+    ) -> Result<PackageRecord, ActivateError> {
+        let deleted = PackageState::Deleted { deleted_at: now };
+        let terms = Terms::default()
+            .name(STATE)
+            .name(ACTIVE)
+            .value("deleted", item::text(DELETED))
+            .value("state", item::attribute(&deleted))
+            .value("inactive", AttributeValue::Bool(false));
+        let writes = vec![
+            write::update(
+                self.table(),
+                &Key::package(id),
+                "SET #state = :state, #active = :inactive",
+                Some("attribute_exists(#state) AND #state.#state <> :deleted"),
+                &terms,
+            ),
+            write::remove(self.table(), &Key::catalogued_package(id)),
+        ];
+        self.commit(writes).await?;
+        let package = self.package(id).await?;
+        package.ok_or(ActivateError::NoPackage { id })
+    }
+
     async fn change_active(
         &self,
         id: PackageId,
@@ -149,10 +183,13 @@ impl Records {
         let changed = self
             .change(&Key::package(id), update, condition, terms)
             .await?;
-        match changed {
-            Some(item) => Ok(item::read(item)?),
-            None if self.package(id).await?.is_some() => Err(ActivateError::NotPublished { id }),
-            None => Err(ActivateError::NoPackage { id }),
+        if let Some(item) = changed {
+            return Ok(item::read(item)?);
         }
+        Err(match self.package(id).await? {
+            Some(package) if package.is_deleted() => ActivateError::Deleted { id },
+            Some(_) => ActivateError::NotPublished { id },
+            None => ActivateError::NoPackage { id },
+        })
     }
 }

@@ -5,7 +5,7 @@ use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
 use super::commit::Commit;
-use super::item::{self, ANNOUNCED, ATTEMPT, STATE};
+use super::item::{self, ANNOUNCED, ATTEMPT, STATE, WITHDRAWN};
 use super::key::{Key, Range};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -38,8 +38,9 @@ impl Records {
 
     /// Ends a task with its result, and counts it once.
     ///
-    /// A task that was passed as held must still be held: this is how one ends whose package
-    /// the device has already. One that its device was told of may be withdrawn by now.
+    /// The task must be in the state that was passed: one that is withdrawn meanwhile is
+    /// counted elsewhere, and has to be passed so. One that is held ends when the device has
+    /// its package already.
     pub async fn record_result(
         &self,
         device: &DeviceId,
@@ -50,7 +51,8 @@ impl Records {
         let ended = (item::outcome(result.outcome), 1);
         let counts: &[_] = match task.state {
             TaskState::Held => &[ended],
-            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => &[(ANNOUNCED, -1), ended],
+            TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],
+            TaskState::Withdrawn { .. } => &[(WITHDRAWN, -1), ended],
         };
         let writes = vec![
             self.ending(device, task),
@@ -74,24 +76,18 @@ impl Records {
         })
     }
 
-    /// The removal of a task, told or not told as it was.
+    /// The removal of a task in the state that it was read in.
     fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
-        let condition = match task.state {
-            TaskState::Held => "#attempt = :attempt AND #state.#state = :held",
-            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => {
-                "#attempt = :attempt AND #state.#state <> :held"
-            }
-        };
-        let held = item::task_state(TaskState::Held);
+        let state = item::task_state(task.state);
         let terms = Terms::default()
             .name(ATTEMPT)
             .name(STATE)
             .value("attempt", item::number(&task.attempt))
-            .value("held", item::text(held));
+            .value("state", item::text(state));
         write::delete(
             self.table(),
             &Key::task(device, task.priority, task.package),
-            condition,
+            "#attempt = :attempt AND #state.#state = :state",
             &terms,
         )
     }

@@ -47,6 +47,8 @@ pub enum Reserved {
 pub enum ReserveError {
     #[error("{}@{} is package {} with other content: publish under another version", existing.name, existing.version, existing.id)]
     Conflict { existing: Box<PackageRecord> },
+    #[error("{}@{} was package {} and was deleted, and names are never used again: publish under another version", existing.name, existing.version, existing.id)]
+    Deleted { existing: Box<PackageRecord> },
     #[error("the clock reads {now}, which gives no package id: set it right")]
     Clock { now: UnixTime },
     #[error("no package id is free near {now}: try again in a minute")]
@@ -102,6 +104,10 @@ fn existing_package(
     existing: PackageRecord,
     reservation: &Reservation,
 ) -> Result<Reserved, ReserveError> {
+    if existing.is_deleted() {
+        let existing = Box::new(existing);
+        return Err(ReserveError::Deleted { existing });
+    }
     if existing.content == reservation.content {
         Ok(Reserved::Resumed(existing))
     } else {

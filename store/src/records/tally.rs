@@ -15,6 +15,8 @@ pub struct Tally {
     pub assigned: u64,
     /// Devices that were told and have not reported.
     pub announced: u64,
+    /// Devices that were told, have not reported, and are not to have the package any more.
+    pub withdrawn: u64,
     pub succeeded: u64,
     pub failed: u64,
     /// Devices that dropped the package without having acted on it.
@@ -26,6 +28,7 @@ impl Tally {
     pub const fn waiting(&self) -> u64 {
         self.assigned
             .saturating_sub(self.announced)
+            .saturating_sub(self.withdrawn)
             .saturating_sub(self.succeeded)
             .saturating_sub(self.failed)
             .saturating_sub(self.cancelled)
@@ -49,6 +52,7 @@ impl Records {
         Ok(Tally {
             assigned: sum(|shard| shard.assigned),
             announced: sum(|shard| shard.announced),
+            withdrawn: sum(|shard| shard.withdrawn),
             succeeded: sum(|shard| shard.succeeded),
             failed: sum(|shard| shard.failed),
             cancelled: sum(|shard| shard.cancelled),

@@ -34,6 +34,12 @@ impl Terms {
         self
     }
 
+    /// Says which attribute `#<word>` is, for names that are no words of our own.
+    pub(super) fn named(mut self, word: &str, attribute: &str) -> Self {
+        self.names.insert(format!("#{word}"), attribute.to_owned());
+        self
+    }
+
     /// Says which value `:<word>` is.
     pub(super) fn value(mut self, word: &str, value: AttributeValue) -> Self {
         self.values.insert(format!(":{word}"), value);

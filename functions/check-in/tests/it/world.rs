@@ -41,6 +41,7 @@ pub(crate) fn settings() -> Settings {
         pass_key: [9; 32],
         check_in_interval_s: 900,
         strict: false,
+        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
     }
 }
 
@@ -127,6 +128,19 @@ impl World {
         let reply = self.send(request.expect("a request"), now).await;
         assert_eq!(reply.status, StatusCode::OK, "{xml}");
         assert_eq!(reply.content_type, "application/x-compressed", "{xml}");
+        reply.inflated()
+    }
+
+    /// Posts a document to another function over the same records.
+    pub(crate) async fn ocs_by(&self, function: &CheckIn, xml: &str) -> String {
+        let request = stock_request(PATH_TOKEN).body(zlib(xml).into());
+        let response = function.handle(request.expect("a request"), NOW).await;
+        let reply = Reply {
+            status: response.status(),
+            content_type: String::new(),
+            body: response.into_body(),
+        };
+        assert_eq!(reply.status, StatusCode::OK, "{xml}");
         reply.inflated()
     }
 

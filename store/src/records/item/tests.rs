@@ -41,6 +41,7 @@ fn open_task(state: TaskState) -> OpenTask {
         attempt: 2,
         state,
         force: false,
+        direct: true,
         assigned_at: AT,
     }
 }

@@ -1,0 +1,121 @@
+//! Brings a device's tasks up to date with its groups, before anything is announced.
+
+use std::collections::{BTreeSet, HashMap};
+
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::assign::Situation;
+use packcast_rollout::reconcile::{Reconciling, Step, candidates, is_reconciled, reconcile};
+use packcast_rollout::{FinishedTask, GroupState, PackageRecord};
+use packcast_store::RecordsError;
+use packcast_store::records::Standing;
+
+use crate::CheckIn;
+
+/// How often a reconciliation is decided anew when the records changed under it.
+const TRIES: usize = 4;
+
+/// A device whose tasks agree with what its groups have.
+#[derive(Debug)]
+pub(crate) struct Reconciled {
+    pub(crate) standing: Standing,
+    pub(crate) groups: Vec<GroupState>,
+}
+
+/// Reconciles a device with all its groups; nothing is written if nothing has changed.
+pub(crate) async fn reconciled(
+    function: &CheckIn,
+    device: &DeviceId,
+    mut standing: Standing,
+    now: UnixTime,
+) -> Result<Reconciled, RecordsError> {
+    for _ in 0..TRIES {
+        let memberships = &standing.memberships;
+        let groups = function
+            .groups
+            .of(&function.records, memberships, now)
+            .await?;
+        let reconciling = Reconciling {
+            device,
+            memberships,
+            tasks: &standing.tasks,
+            states: &groups,
+        };
+        if is_reconciled(&reconciling) {
+            return Ok(Reconciled { standing, groups });
+        }
+        let steps = steps(function, &reconciling, now).await?;
+        if !write(function, device, &steps).await? {
+            function
+                .groups
+                .doubt(groups.iter().map(|state| &state.group));
+        }
+        standing = function.records.standing(device).await?;
+    }
+    Err(RecordsError::Conflict {
+        table: function.records.table().to_owned(),
+    })
+}
+
+async fn steps(
+    function: &CheckIn,
+    reconciling: &Reconciling<'_>,
+    now: UnixTime,
+) -> Result<Vec<Step>, RecordsError> {
+    let candidates = candidates(reconciling);
+    let ids: Vec<PackageId> = candidates.iter().copied().collect();
+    let packages = function.packages.of(&function.records, &ids, now).await?;
+    let past = Past::read(function, reconciling.device, &candidates).await?;
+    let situation = |package: PackageId| {
+        let open = reconciling
+            .tasks
+            .iter()
+            .find(|task| task.package == package);
+        Situation {
+            is_known: true,
+            open: open.cloned(),
+            finished: past.finished.get(&package).cloned(),
+            in_history: past.history.contains(&package),
+        }
+    };
+    let package = |id: PackageId| -> Option<&PackageRecord> { packages.get(&id) };
+    Ok(reconcile(reconciling, situation, package, now))
+}
+
+async fn write(
+    function: &CheckIn,
+    device: &DeviceId,
+    steps: &[Step],
+) -> Result<bool, RecordsError> {
+    for step in steps {
+        if !function.records.write_step(device, step).await? {
+            return Ok(false);
+        }
+        tracing::info!(%device, changes = step.changes.len(), "reconciled with the device's groups");
+    }
+    Ok(true)
+}
+
+/// What became of packages on a device before.
+#[derive(Default)]
+struct Past {
+    finished: HashMap<PackageId, FinishedTask>,
+    history: Vec<PackageId>,
+}
+
+impl Past {
+    async fn read(
+        function: &CheckIn,
+        device: &DeviceId,
+        packages: &BTreeSet<PackageId>,
+    ) -> Result<Self, RecordsError> {
+        if packages.is_empty() {
+            return Ok(Self::default());
+        }
+        let finished = function.records.finished_of(device, packages).await?;
+        let history = match device {
+            DeviceId::Ocs(_) => function.records.history(device).await?,
+            DeviceId::Agent(_) => Vec::new(),
+        };
+        Ok(Self { finished, history })
+    }
+}

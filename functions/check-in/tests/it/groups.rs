@@ -1,0 +1,241 @@
+//! What devices are told for the groups that they are in.
+
+use packcast_check_in::CheckIn;
+use packcast_protocol::{DeviceId, GroupName};
+use packcast_rollout::{PackageRecord, TaskState};
+use packcast_store::records::Joined;
+use packcast_tests::table::{NOW, location};
+
+use crate::agents::Agent;
+use crate::world::{World, announced, attribute, device, download, packs, prolog, settings};
+
+fn lab() -> GroupName {
+    "lab".parse().expect("a group's name")
+}
+
+async fn world_with_lab() -> World {
+    let world = World::start().await;
+    let created = world.table.records.create_group(&lab(), NOW).await;
+    created.expect("a group can be made");
+    world
+}
+
+async fn member(world: &World, number: u32) -> DeviceId {
+    let device = world.settled_device(number).await;
+    join(world, &device).await;
+    device
+}
+
+async fn join(world: &World, device: &DeviceId) {
+    let joined = world.table.records.join(device, &lab()).await;
+    assert_eq!(joined.expect("a device can join"), Joined::New);
+}
+
+async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
+    let assigned = world
+        .table
+        .records
+        .assign_group(group, package, false, NOW)
+        .await;
+    assigned.expect("a group can be assigned a package");
+}
+
+async fn unassign(world: &World, package: &PackageRecord) {
+    let unassigned = world.table.records.unassign_group(&lab(), package.id).await;
+    unassigned.expect("a group can be unassigned a package");
+}
+
+#[tokio::test]
+async fn a_late_joiner_is_told_what_the_group_has() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    assign(&world, &lab(), &package).await;
+    let pc = world.settled_device(1).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    join(&world, &pc).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+}
+
+#[tokio::test]
+async fn all_devices_are_told_what_all_have_those_to_come_included() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    assign(&world, &GroupName::all(), &package).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    let agent = Agent::enrolled(&world, 1).await;
+    let told = agent.check_in(&world).await;
+    assert_eq!(told.tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reconciled_device_costs_one_query_and_no_write() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    let pc = member(&world, 1).await;
+    assign(&world, &lab(), &package).await;
+    world.ocs(&prolog(1)).await;
+    world.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(world.tasks(&pc).await, []);
+    world.operations();
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(world.operations(), ["Query"]);
+}
+
+/// Two functions that know the group with its package.
+async fn warmed(world: &World) -> CheckIn {
+    let other = CheckIn::new(world.table.records.clone(), settings());
+    member(world, 8).await;
+    member(world, 9).await;
+    assert_eq!(announced(&world.ocs(&prolog(8)).await).len(), 1);
+    assert_eq!(announced(&world.ocs_by(&other, &prolog(9)).await).len(), 1);
+    other
+}
+
+#[tokio::test]
+async fn once_unassigned_no_warm_function_tells_anybody() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    assign(&world, &lab(), &package).await;
+    let other = warmed(&world).await;
+    member(&world, 1).await;
+    member(&world, 2).await;
+    unassign(&world, &package).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
+    for number in [1, 2] {
+        assert_eq!(world.tasks(&device(number)).await, []);
+    }
+    let tally = world.table.records.tally(package.id).await.unwrap();
+    assert_eq!((tally.assigned, tally.announced), (2, 2));
+}
+
+#[tokio::test]
+async fn once_deactivated_no_warm_function_tells_anybody() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    assign(&world, &lab(), &package).await;
+    let other = warmed(&world).await;
+    member(&world, 1).await;
+    member(&world, 2).await;
+    world.table.records.deactivate(package.id).await.unwrap();
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
+    let records = &world.table.records;
+    records.activate(package.id, &[location()]).await.unwrap();
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+}
+
+#[tokio::test]
+async fn a_held_task_of_a_group_is_not_told_once_it_was_taken_back() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    world.table.records.deactivate(package.id).await.unwrap();
+    let pc = member(&world, 1).await;
+    assign(&world, &lab(), &package).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(world.tasks(&pc).await.len(), 1);
+    unassign(&world, &package).await;
+    let records = &world.table.records;
+    records.activate(package.id, &[location()]).await.unwrap();
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(world.tasks(&pc).await, []);
+}
+
+#[tokio::test]
+async fn who_left_the_group_is_not_told() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    let pc = member(&world, 1).await;
+    assign(&world, &lab(), &package).await;
+    assert!(world.table.records.leave(&pc, &lab()).await.unwrap());
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert!(!world.table.records.leave(&pc, &lab()).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_was_announced_is_withdrawn_and_ends_with_its_report() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    let pc = member(&world, 1).await;
+    assign(&world, &lab(), &package).await;
+    world.ocs(&prolog(1)).await;
+    unassign(&world, &package).await;
+    // A function that believes the group has the package learns of it within a minute.
+    let later = NOW.plus(60);
+    let listed = announced(&world.ocs_at(&prolog(1), later).await);
+    assert_eq!(listed, [package.id]);
+    let state = world.tasks(&pc).await[0].state;
+    assert!(matches!(state, TaskState::Withdrawn { .. }), "{state:?}");
+    world.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(world.tasks(&pc).await, []);
+    let tally = world.table.records.tally(package.id).await.unwrap();
+    assert_eq!(
+        (tally.assigned, tally.withdrawn, tally.succeeded),
+        (1, 0, 1)
+    );
+}
+
+#[tokio::test]
+async fn our_agents_are_told_to_cancel() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&world, 1).await;
+    world.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
+    let records = &world.table.records;
+    records.unassign(&agent.device(), &package).await.unwrap();
+    let told = agent.check_in(&world).await;
+    assert_eq!(told.tasks.len(), 0);
+    let cancelled: Vec<_> = told.cancel.iter().map(|c| (c.id, c.attempt)).collect();
+    assert_eq!(cancelled, [(package.id, 1)]);
+}
+
+#[tokio::test]
+async fn a_failed_package_is_tried_again_when_it_is_assigned_again() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    member(&world, 1).await;
+    assign(&world, &lab(), &package).await;
+    world.ocs(&prolog(1)).await;
+    world.ocs(&download(1, package.id, "ERR_EXECUTE")).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assign(&world, &lab(), &package).await;
+    let later = NOW.plus(60);
+    let told = world.ocs_at(&prolog(1), later).await;
+    assert_eq!(announced(&told), [package.id]);
+    assert_eq!(attribute(packs(&told)[0], "FORCE"), Some("1"));
+}
+
+#[tokio::test]
+async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
+    let world = world_with_lab().await;
+    let pc = member(&world, 1).await;
+    for n in 0..70 {
+        let package = world.table.package(&format!("package-{n}"), 5).await;
+        assign(&world, &lab(), &package).await;
+    }
+    let told = world.ocs(&prolog(1)).await;
+    assert_eq!(announced(&told).len(), 70);
+    assert_eq!(world.tasks(&pc).await.len(), 70);
+}
+
+#[tokio::test]
+async fn a_site_fetches_from_its_preferred_location() {
+    let world = world_with_lab().await;
+    let package = world.table.package("vlc", 5).await;
+    let site = packcast_rollout::LocationRecord {
+        name: "oslo".parse().unwrap(),
+        location: "oslo.example.net".parse().unwrap(),
+    };
+    let records = &world.table.records;
+    records
+        .activate(package.id, &[location(), site.clone()])
+        .await
+        .unwrap();
+    member(&world, 1).await;
+    records.prefer(&lab(), Some(&site.name)).await.unwrap();
+    assign(&world, &lab(), &package).await;
+    let told = world.ocs(&prolog(1)).await;
+    let place = attribute(packs(&told)[0], "PACK_LOC").unwrap();
+    assert!(place.starts_with("oslo.example.net/"), "{place}");
+}

@@ -1,0 +1,37 @@
+//! How a device's open tasks change: what is decided here and written by the store.
+
+use crate::record::{FinishedTask, OpenTask};
+
+/// One change of one task. It holds only for the records that it was decided from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskChange {
+    /// A task begins.
+    Open {
+        task: OpenTask,
+        /// The result of the attempt before, which does not count any more.
+        before: Option<FinishedTask>,
+    },
+    /// A task of the same package goes on in another way.
+    Alter { from: OpenTask, to: OpenTask },
+    /// A task that no device was told of goes.
+    Drop {
+        task: OpenTask,
+        /// The result of the attempt before, which counts again.
+        before: Option<FinishedTask>,
+    },
+}
+
+impl TaskChange {
+    /// Returns the tasks as they are after this change.
+    pub fn apply(&self, tasks: &mut Vec<OpenTask>) {
+        match self {
+            Self::Open { task, .. } => tasks.push(task.clone()),
+            Self::Alter { from, to } => {
+                for task in tasks.iter_mut().filter(|task| *task == from) {
+                    *task = to.clone();
+                }
+            }
+            Self::Drop { task, .. } => tasks.retain(|open| open != task),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a group has been assigned, and how an assignment changes it.
+
+use std::collections::BTreeMap;
+
+use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
+use serde::{Deserialize, Serialize};
+
+use crate::record::PackageRecord;
+
+/// How many packages a group can have: what fits into one item of a table.
+pub const MAX_ASSIGNMENTS: usize = 1_000;
+
+/// How many groups a device can be in, so that its record stays within one read unit.
+pub const MAX_GROUPS: usize = 50;
+
+/// What a group has: one record, so that an assignment costs the same whatever its size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupState {
+    pub group: GroupName,
+    /// Grows with every change, also over a deletion: a name that is used again goes on counting.
+    pub revision: u64,
+    /// In the order of their packages' ids.
+    pub assignments: Vec<GroupAssignment>,
+    /// Where its devices fetch from first, if a package is active there.
+    pub preferred: Option<LocationName>,
+    pub created_at: UnixTime,
+}
+
+/// A package that every device of a group is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAssignment {
+    pub package: PackageId,
+    pub priority: Priority,
+    /// The group's revision that brought it: a device that is reconciled up to an earlier one
+    /// has not seen it.
+    pub seq: u64,
+    /// Whether to deploy although the device has the package.
+    pub force: bool,
+    pub assigned_at: UnixTime,
+}
+
+/// A group that has all that it can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "group {group} has {MAX_ASSIGNMENTS} packages, the most that a group can have: unassign one, or use another group"
+)]
+pub struct TooManyAssignments {
+    pub group: GroupName,
+}
+
+impl GroupState {
+    /// Returns a group without assignments.
+    pub const fn new(group: GroupName, revision: u64, now: UnixTime) -> Self {
+        Self {
+            group,
+            revision,
+            assignments: Vec::new(),
+            preferred: None,
+            created_at: now,
+        }
+    }
+
+    pub fn assignment(&self, package: PackageId) -> Option<&GroupAssignment> {
+        self.position(package)
+            .ok()
+            .map(|index| &self.assignments[index])
+    }
+
+    fn position(&self, package: PackageId) -> Result<usize, usize> {
+        self.assignments
+            .binary_search_by_key(&package, |assignment| assignment.package)
+    }
+
+    /// Returns the group with the package assigned.
+    ///
+    /// Assigning again is a new assignment: devices on which the package failed try it again.
+    pub fn assign(
+        &self,
+        package: &PackageRecord,
+        force: bool,
+        now: UnixTime,
+    ) -> Result<Self, TooManyAssignments> {
+        let mut next = self.next();
+        let assignment = GroupAssignment {
+            package: package.id,
+            priority: package.priority,
+            seq: next.revision,
+            force,
+            assigned_at: now,
+        };
+        match next.position(package.id) {
+            Ok(index) => next.assignments[index] = assignment,
+            Err(_) if next.assignments.len() >= MAX_ASSIGNMENTS => {
+                let group = next.group;
+                return Err(TooManyAssignments { group });
+            }
+            Err(index) => next.assignments.insert(index, assignment),
+        }
+        Ok(next)
+    }
+
+    /// Returns the group without the package; none if it does not have it.
+    pub fn unassign(&self, package: PackageId) -> Option<Self> {
+        let index = self.position(package).ok()?;
+        let mut next = self.next();
+        next.assignments.remove(index);
+        Some(next)
+    }
+
+    /// Returns the group with another preferred location, or with none.
+    #[must_use]
+    pub fn prefer(&self, preferred: Option<LocationName>) -> Self {
+        Self {
+            preferred,
+            ..self.next()
+        }
+    }
+
+    fn next(&self) -> Self {
+        Self {
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// Which groups a device is in, and up to which revision of each its tasks are reconciled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memberships(BTreeMap<GroupName, u64>);
+
+impl Memberships {
+    /// Returns the groups that the device was put in, in the order of their names.
+    pub fn joined(&self) -> impl Iterator<Item = &GroupName> {
+        self.0.keys().filter(|group| !group.is_all())
+    }
+
+    /// Returns all groups of the device: those it was put in, and the one that all are in.
+    pub fn groups(&self) -> impl Iterator<Item = GroupName> {
+        self.joined().cloned().chain([GroupName::all()])
+    }
+
+    pub fn includes(&self, group: &GroupName) -> bool {
+        group.is_all() || self.0.contains_key(group)
+    }
+
+    /// Returns the revision up to which a group is reconciled, 0 for one that never was.
+    pub fn mark(&self, group: &GroupName) -> u64 {
+        self.0.get(group).copied().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(GroupName, u64)> for Memberships {
+    fn from_iter<T: IntoIterator<Item = (GroupName, u64)>>(marks: T) -> Self {
+        Self(marks.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::record::tests::{id, package};
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
+
+    pub(crate) fn group(name: &str) -> GroupName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn every_change_is_a_revision() {
+        let empty = GroupState::new(group("lab"), 7, NOW);
+        let two = empty.assign(&package(2), false, NOW).unwrap();
+        let both = two.assign(&package(1), true, NOW).unwrap();
+        assert_eq!((two.revision, both.revision), (8, 9));
+        let seqs = both.assignments.iter().map(|a| (a.package, a.seq));
+        assert_eq!(seqs.collect::<Vec<_>>(), [(id(1), 9), (id(2), 8)]);
+        let left = both.unassign(id(1)).unwrap();
+        assert_eq!((left.revision, left.assignments.len()), (10, 1));
+        assert_eq!(left.unassign(id(1)), None);
+    }
+
+    #[test]
+    fn assigning_again_is_a_new_assignment() {
+        let state = GroupState::new(group("lab"), 0, NOW);
+        let once = state.assign(&package(1), false, NOW).unwrap();
+        let twice = once.assign(&package(1), false, NOW).unwrap();
+        assert_eq!(twice.assignments.len(), 1);
+        assert_eq!(twice.assignments[0].seq, 2);
+    }
+
+    #[test]
+    fn a_full_group_takes_no_other_package() {
+        let mut state = GroupState::new(group("lab"), 0, NOW);
+        for n in 0..1_000 {
+            state = state.assign(&package(n), false, NOW).unwrap();
+        }
+        assert!(state.assign(&package(1_000), false, NOW).is_err());
+        assert!(state.assign(&package(999), false, NOW).is_ok());
+    }
+
+    #[test]
+    fn every_device_is_in_all() {
+        let memberships = Memberships::from_iter([(group("lab"), 3), (GroupName::all(), 9)]);
+        let groups: Vec<GroupName> = memberships.groups().collect();
+        assert_eq!(groups, [group("lab"), GroupName::all()]);
+        assert!(Memberships::default().includes(&GroupName::all()));
+        assert_eq!(Memberships::default().mark(&group("lab")), 0);
+    }
+}

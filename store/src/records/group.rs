@@ -1,0 +1,343 @@
+//! Groups: what each has, and who is told what it had at which revision.
+//!
+//! The revision is an item of its own beside the state: a transaction pays for the size of
+//! what it checks, and every announcement checks the revision.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
+use packcast_rollout::group::TooManyAssignments;
+use packcast_rollout::{GroupState, PackageRecord};
+use serde::{Deserialize, Serialize};
+
+use super::commit::Commit;
+use super::item::{self, CataloguedGroup, DELETED, REVISION, STATE};
+use super::key::{Key, Range};
+use super::write::{self, PRESENT, Terms};
+use super::{Records, RecordsError};
+
+/// How often a change of a group is decided anew when another changed it meanwhile.
+const TRIES: usize = 16;
+
+/// A group's revision; it outlives the group, so that a name that is used again counts on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RevisionItem {
+    pub(super) group: GroupName,
+    pub(super) revision: u64,
+    #[serde(default)]
+    pub(super) deleted: bool,
+}
+
+/// What came of a change of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupChanged {
+    pub state: GroupState,
+    /// The write units that the change has cost.
+    pub consumed_units: f64,
+}
+
+/// Why a group was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    #[error("there is no group {group}")]
+    NoGroup { group: GroupName },
+    #[error("group {group} exists already")]
+    Exists { group: GroupName },
+    #[error("group {group} does not have package {package}")]
+    NotAssigned {
+        group: GroupName,
+        package: PackageId,
+    },
+    #[error("package {package} was deleted")]
+    Deleted { package: PackageId },
+    #[error(transparent)]
+    TooMany(#[from] TooManyAssignments),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+impl Records {
+    /// Creates a group without members and without packages.
+    pub async fn create_group(
+        &self,
+        group: &GroupName,
+        now: UnixTime,
+    ) -> Result<GroupState, GroupError> {
+        let revision: Option<RevisionItem> = self.get(&Key::group_revision(group)).await?;
+        if revision.as_ref().is_some_and(|known| !known.deleted) {
+            let group = group.clone();
+            return Err(GroupError::Exists { group });
+        }
+        let before = revision.map(|known| known.revision);
+        let next = before.unwrap_or_default() + 1;
+        let state = GroupState::new(group.clone(), next, now);
+        let writes = vec![
+            write::create(self.table(), item::group(&state)),
+            self.moving(group, before, next, false),
+            write::create(self.table(), item::catalogued_group(group)),
+        ];
+        match self.commit(writes).await? {
+            Commit::Done => Ok(state),
+            Commit::Refused(_) => {
+                let group = group.clone();
+                Err(GroupError::Exists { group })
+            }
+        }
+    }
+
+    pub async fn group(&self, group: &GroupName) -> Result<Option<GroupState>, RecordsError> {
+        self.get(&Key::group_state(group)).await
+    }
+
+    /// Returns every group, in the order of their names.
+    pub async fn groups(&self) -> Result<Vec<GroupState>, RecordsError> {
+        let entries: Vec<CataloguedGroup> = self.all(&Range::catalogued_groups()).await?;
+        let names: Vec<GroupName> = entries.into_iter().map(|entry| entry.group).collect();
+        self.group_states(&names).await
+    }
+
+    /// Returns the states of these groups that exist, in the order of their names.
+    pub async fn group_states(
+        &self,
+        groups: &[GroupName],
+    ) -> Result<Vec<GroupState>, RecordsError> {
+        let keys: Vec<Key> = groups.iter().map(Key::group_state).collect();
+        let mut states: Vec<GroupState> = self
+            .batch(&keys)
+            .await?
+            .into_iter()
+            .map(item::read)
+            .collect::<Result<_, _>>()?;
+        states.sort_by(|one, other| one.group.cmp(&other.group));
+        Ok(states)
+    }
+
+    /// Returns the revisions of these groups that exist.
+    pub async fn group_revisions(
+        &self,
+        groups: &[GroupName],
+    ) -> Result<HashMap<GroupName, u64>, RecordsError> {
+        let keys: Vec<Key> = groups.iter().map(Key::group_revision).collect();
+        let mut revisions = HashMap::with_capacity(groups.len());
+        for found in self.batch(&keys).await? {
+            let found: RevisionItem = item::read(found)?;
+            if !found.deleted {
+                revisions.insert(found.group, found.revision);
+            }
+        }
+        Ok(revisions)
+    }
+
+    /// Returns the groups that have a package, in the order of their names.
+    pub async fn groups_with(&self, package: PackageId) -> Result<Vec<GroupName>, RecordsError> {
+        let entries: Vec<CataloguedGroup> = self.all(&Range::groups_with(package)).await?;
+        Ok(entries.into_iter().map(|entry| entry.group).collect())
+    }
+
+    /// Assigns a package to a group: the same few writes whatever the group's size. The group
+    /// of all devices comes into being with its first package.
+    pub async fn assign_group(
+        &self,
+        group: &GroupName,
+        package: &PackageRecord,
+        force: bool,
+        now: UnixTime,
+    ) -> Result<GroupChanged, GroupError> {
+        let not_deleted = self.not_deleted(package.id);
+        for _ in 0..TRIES {
+            let Some(state) = self.group_or_all(group, now).await? else {
+                let group = group.clone();
+                return Err(GroupError::NoGroup { group });
+            };
+            let next = state.assign(package, force, now)?;
+            let mut writes = self.replacing(&state, &next);
+            let entry = item::group_with(package.id, group);
+            writes.push(write::replace(self.table(), entry));
+            writes.push(not_deleted.clone());
+            let (commit, consumed_units) = self.commit_metered(writes).await?;
+            match commit {
+                Commit::Done => {
+                    return Ok(GroupChanged {
+                        state: next,
+                        consumed_units,
+                    });
+                }
+                Commit::Refused(failed) if failed.last() == Some(&true) => {
+                    let package = package.id;
+                    return Err(GroupError::Deleted { package });
+                }
+                Commit::Refused(_) => {}
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    /// Takes a package back from a group.
+    ///
+    /// Once it has returned, no device is told of the package for this group any more.
+    pub async fn unassign_group(
+        &self,
+        group: &GroupName,
+        package: PackageId,
+    ) -> Result<GroupChanged, GroupError> {
+        let entry = write::delete(
+            self.table(),
+            &Key::group_with(package, group),
+            PRESENT,
+            &Terms::default(),
+        );
+        let not_assigned = || GroupError::NotAssigned {
+            group: group.clone(),
+            package,
+        };
+        self.change_group(group, Some(entry), |state| {
+            state.unassign(package).ok_or_else(not_assigned)
+        })
+        .await
+    }
+
+    /// Sets where a group's devices fetch from first.
+    pub async fn prefer(
+        &self,
+        group: &GroupName,
+        location: Option<&LocationName>,
+    ) -> Result<GroupChanged, GroupError> {
+        self.change_group(group, None, |state| Ok(state.prefer(location.cloned())))
+            .await
+    }
+
+    async fn change_group(
+        &self,
+        group: &GroupName,
+        beside: Option<TransactWriteItem>,
+        change: impl Fn(&GroupState) -> Result<GroupState, GroupError>,
+    ) -> Result<GroupChanged, GroupError> {
+        for _ in 0..TRIES {
+            let Some(state) = self.group(group).await? else {
+                let group = group.clone();
+                return Err(GroupError::NoGroup { group });
+            };
+            let next = change(&state)?;
+            let mut writes = self.replacing(&state, &next);
+            writes.extend(beside.clone());
+            let (commit, consumed_units) = self.commit_metered(writes).await?;
+            if commit == Commit::Done {
+                return Ok(GroupChanged {
+                    state: next,
+                    consumed_units,
+                });
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    /// Removes a group that has neither members nor packages; its revision stays.
+    pub(super) async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
+        let revision = item::number(&state.revision);
+        let unchanged = Terms::default().name(REVISION).value("revision", revision);
+        let writes = vec![
+            write::delete(
+                self.table(),
+                &Key::group_state(&state.group),
+                "#revision = :revision",
+                &unchanged,
+            ),
+            self.moving(&state.group, Some(state.revision), state.revision + 1, true),
+            write::delete(
+                self.table(),
+                &Key::catalogued_group(&state.group),
+                PRESENT,
+                &Terms::default(),
+            ),
+        ];
+        Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    async fn group_or_all(
+        &self,
+        group: &GroupName,
+        now: UnixTime,
+    ) -> Result<Option<GroupState>, GroupError> {
+        let state = self.group(group).await?;
+        if state.is_some() || !group.is_all() {
+            return Ok(state);
+        }
+        match self.create_group(group, now).await {
+            Ok(state) => Ok(Some(state)),
+            Err(GroupError::Exists { .. }) => Ok(self.group(group).await?),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The writes that put a group's next state in the place of the one it was decided from.
+    fn replacing(&self, state: &GroupState, next: &GroupState) -> Vec<TransactWriteItem> {
+        let revision = item::number(&state.revision);
+        let unchanged = Terms::default().name(REVISION).value("revision", revision);
+        vec![
+            write::put(
+                self.table(),
+                item::group(next),
+                "#revision = :revision",
+                &unchanged,
+            ),
+            self.moving(&state.group, Some(state.revision), next.revision, false),
+        ]
+    }
+
+    /// The write that moves a group's revision.
+    fn moving(
+        &self,
+        group: &GroupName,
+        from: Option<u64>,
+        to: u64,
+        deleted: bool,
+    ) -> TransactWriteItem {
+        let item = item::group_revision(&RevisionItem {
+            group: group.clone(),
+            revision: to,
+            deleted,
+        });
+        match from {
+            None => write::create(self.table(), item),
+            Some(from) => {
+                let terms = Terms::default()
+                    .name(REVISION)
+                    .value("revision", item::number(&from));
+                write::put(self.table(), item, "#revision = :revision", &terms)
+            }
+        }
+    }
+
+    /// A check that a package was not deleted.
+    pub(super) fn not_deleted(&self, package: PackageId) -> TransactWriteItem {
+        let terms = Terms::default()
+            .name(STATE)
+            .value("deleted", item::text(DELETED));
+        write::check(
+            self.table(),
+            &Key::package(package),
+            "attribute_exists(#state) AND #state.#state <> :deleted",
+            &terms,
+        )
+    }
+
+    pub(super) fn contended(&self) -> RecordsError {
+        RecordsError::Conflict {
+            table: self.table().to_owned(),
+        }
+    }
+
+    /// A check that a group is still at the revision that was read.
+    pub(super) fn at_revision(&self, group: &GroupName, revision: u64) -> TransactWriteItem {
+        let terms = Terms::default()
+            .name(REVISION)
+            .value("revision", item::number(&revision));
+        write::check(
+            self.table(),
+            &Key::group_revision(group),
+            "#revision = :revision",
+            &terms,
+        )
+    }
+}

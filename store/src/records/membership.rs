@@ -1,0 +1,276 @@
+//! Which devices are in a group, and how far each is reconciled with it.
+//!
+//! A membership is two items, the device's and the group's, written together or not at all.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures_util::future::try_join_all;
+use packcast_protocol::{DeviceId, GroupName};
+use packcast_rollout::Memberships;
+use packcast_rollout::group::MAX_GROUPS;
+use packcast_rollout::reconcile::{Mark, Step};
+use serde::Deserialize;
+
+use super::commit::Commit;
+use super::group::GroupError;
+use super::item::{self, CataloguedDevice, GROUPS, MEMBERS, REVISION};
+use super::key::{DEVICE_SHARDS, Key, MEMBER_SHARDS, Range, shard};
+use super::write::{self, PRESENT, Terms};
+use super::{Records, RecordsError};
+
+/// How often a change of a membership is tried when others meet it.
+const TRIES: usize = 8;
+
+/// What came of putting a device into a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    New,
+    AlreadyMember,
+    /// No such device was ever in contact.
+    UnknownDevice,
+    /// The device is in as many groups as it can be.
+    TooManyGroups,
+}
+
+/// The memberships among a device's attributes.
+#[derive(Debug, Default, Deserialize)]
+struct MembershipsItem {
+    #[serde(default)]
+    groups: Memberships,
+}
+
+/// How many members one shard of a group has.
+#[derive(Debug, Default, Deserialize)]
+struct CountItem {
+    #[serde(default)]
+    members: i64,
+}
+
+/// Returns the memberships that a device's item holds.
+pub(super) fn memberships(item: item::Item) -> Result<Memberships, RecordsError> {
+    item::read::<MembershipsItem>(item).map(|item| item.groups)
+}
+
+impl Records {
+    /// Returns the groups of each of these devices that is known, asked for in batches.
+    pub async fn memberships(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<Vec<(DeviceId, Memberships)>, RecordsError> {
+        let keys: Vec<Key> = devices.iter().map(Key::device).collect();
+        let items = self.batch(&keys).await?;
+        items
+            .into_iter()
+            .map(|found| {
+                let CataloguedDevice { device } = item::read(found.clone())?;
+                Ok((device, memberships(found)?))
+            })
+            .collect()
+    }
+
+    /// Returns the groups of a device; none if it is not known.
+    pub(super) async fn memberships_of(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Option<Memberships>, RecordsError> {
+        let item = self.get_item(&Key::device(device)).await?;
+        item.map(memberships).transpose()
+    }
+
+    /// Puts a device into a group; it gets what the group has at its next check-in.
+    pub async fn join(&self, device: &DeviceId, group: &GroupName) -> Result<Joined, GroupError> {
+        for _ in 0..TRIES {
+            let Some(memberships) = self.memberships_of(device).await? else {
+                return Ok(Joined::UnknownDevice);
+            };
+            if memberships.includes(group) {
+                return Ok(Joined::AlreadyMember);
+            }
+            if memberships.joined().count() >= MAX_GROUPS {
+                return Ok(Joined::TooManyGroups);
+            }
+            let terms = Terms::default()
+                .name(GROUPS)
+                .named("group", group.as_str())
+                .value("mark", item::number(&0))
+                .value("most", item::number(&(MAX_GROUPS + 1)));
+            let writes = vec![
+                write::update(
+                    self.table(),
+                    &Key::device(device),
+                    "SET #groups.#group = :mark",
+                    Some("attribute_not_exists(#groups.#group) AND size(#groups) < :most"),
+                    &terms,
+                ),
+                write::create(self.table(), item::member(group, device)),
+                self.counting_members(group, device, 1),
+                self.existing_group(group),
+            ];
+            match self.commit(writes).await? {
+                Commit::Done => return Ok(Joined::New),
+                Commit::Refused(failed) if failed.last() == Some(&true) => {
+                    let group = group.clone();
+                    return Err(GroupError::NoGroup { group });
+                }
+                Commit::Refused(_) => {}
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    /// Takes a device out of a group, and tells whether it was in it.
+    ///
+    /// Once it has returned, the device is told of nothing for this group any more.
+    pub async fn leave(&self, device: &DeviceId, group: &GroupName) -> Result<bool, RecordsError> {
+        let terms = Terms::default().name(GROUPS).named("group", group.as_str());
+        let writes = vec![
+            write::update(
+                self.table(),
+                &Key::device(device),
+                "REMOVE #groups.#group",
+                Some("attribute_exists(#groups.#group)"),
+                &terms,
+            ),
+            write::delete(
+                self.table(),
+                &Key::member(group, device),
+                PRESENT,
+                &Terms::default(),
+            ),
+            self.counting_members(group, device, -1),
+        ];
+        Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    /// Returns how many members a group has; for the group of all, how many devices there are.
+    pub async fn size(&self, group: &GroupName) -> Result<u64, RecordsError> {
+        let keys: Vec<Key> = if group.is_all() {
+            (0..DEVICE_SHARDS).map(Key::device_count).collect()
+        } else {
+            (0..MEMBER_SHARDS)
+                .map(|shard| Key::member_count(group, shard))
+                .collect()
+        };
+        let mut size = 0;
+        for found in self.batch(&keys).await? {
+            size += item::read::<CountItem>(found)?.members;
+        }
+        Ok(u64::try_from(size).unwrap_or_default())
+    }
+
+    /// Returns the members of a group, in the order of their ids; for the group of all, every
+    /// device.
+    pub async fn members(&self, group: &GroupName) -> Result<Vec<DeviceId>, RecordsError> {
+        let ranges: Vec<Range> = if group.is_all() {
+            (0..DEVICE_SHARDS).map(Range::catalogued_devices).collect()
+        } else {
+            (0..MEMBER_SHARDS)
+                .map(|shard| Range::members(group, shard))
+                .collect()
+        };
+        let shards = ranges
+            .iter()
+            .map(|range| self.all::<CataloguedDevice>(range));
+        let mut members: Vec<DeviceId> = try_join_all(shards)
+            .await?
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.device)
+            .collect();
+        members.sort_unstable();
+        Ok(members)
+    }
+
+    /// Deletes a group that has no packages and no members any more; false if it has some.
+    pub async fn delete_group(&self, group: &GroupName) -> Result<bool, GroupError> {
+        let Some(state) = self.group(group).await? else {
+            let group = group.clone();
+            return Err(GroupError::NoGroup { group });
+        };
+        if !state.assignments.is_empty() || self.size(group).await? > 0 {
+            return Ok(false);
+        }
+        Ok(self.remove_group(&state).await?)
+    }
+
+    /// Writes one step of a reconciliation; false if the records have changed meanwhile.
+    pub async fn write_step(&self, device: &DeviceId, step: &Step) -> Result<bool, RecordsError> {
+        let mut writes: Vec<TransactWriteItem> = step
+            .changes
+            .iter()
+            .flat_map(|change| self.changing(device, change))
+            .collect();
+        writes.extend(self.moving_marks(device, &step.marks));
+        Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    fn moving_marks(&self, device: &DeviceId, marks: &[Mark]) -> Option<TransactWriteItem> {
+        if marks.is_empty() {
+            return None;
+        }
+        let mut terms = Terms::default().name(GROUPS);
+        let (mut sets, mut conditions) = (Vec::new(), Vec::new());
+        for (n, mark) in marks.iter().enumerate() {
+            let (from, to) = (format!("from{n}"), format!("to{n}"));
+            terms = terms
+                .named(&format!("g{n}"), mark.group.as_str())
+                .value(&to, item::number(&mark.to));
+            sets.push(format!("#groups.#g{n} = :{to}"));
+            if mark.group.is_all() && mark.from == 0 {
+                conditions.push(format!("attribute_not_exists(#groups.#g{n})"));
+            } else {
+                terms = terms.value(&from, item::number(&mark.from));
+                conditions.push(format!("#groups.#g{n} = :{from}"));
+            }
+        }
+        Some(write::update(
+            self.table(),
+            &Key::device(device),
+            &format!("SET {}", sets.join(", ")),
+            Some(&conditions.join(" AND ")),
+            &terms,
+        ))
+    }
+
+    /// A check that a device is in these groups.
+    pub(super) fn in_groups(&self, device: &DeviceId, groups: &[&GroupName]) -> TransactWriteItem {
+        let mut terms = Terms::default().name(GROUPS);
+        let mut conditions = Vec::new();
+        for (n, group) in groups.iter().enumerate() {
+            terms = terms.named(&format!("g{n}"), group.as_str());
+            conditions.push(format!("attribute_exists(#groups.#g{n})"));
+        }
+        let condition = conditions.join(" AND ");
+        write::check(self.table(), &Key::device(device), &condition, &terms)
+    }
+
+    fn counting_members(
+        &self,
+        group: &GroupName,
+        device: &DeviceId,
+        change: i8,
+    ) -> TransactWriteItem {
+        let key = Key::member_count(group, shard(device, MEMBER_SHARDS));
+        let terms = Terms::default()
+            .name(MEMBERS)
+            .value("change", item::number(&change));
+        write::update(self.table(), &key, "ADD #members :change", None, &terms)
+    }
+
+    pub(super) fn counting_device(&self, device: &DeviceId) -> TransactWriteItem {
+        let key = Key::device_count(shard(device, DEVICE_SHARDS));
+        let terms = Terms::default()
+            .name(MEMBERS)
+            .value("change", item::number(&1));
+        write::update(self.table(), &key, "ADD #members :change", None, &terms)
+    }
+
+    fn existing_group(&self, group: &GroupName) -> TransactWriteItem {
+        let terms = Terms::default().name(REVISION);
+        write::check(
+            self.table(),
+            &Key::group_state(group),
+            "attribute_exists(#revision)",
+            &terms,
+        )
+    }
+}

@@ -1,0 +1,144 @@
+//! The writes of a change of an open task, which hold only for what it was decided from.
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use packcast_protocol::DeviceId;
+use packcast_rollout::{FinishedTask, OpenTask, TaskChange, TaskState};
+
+use super::Records;
+use super::item::{
+    self, ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, INDEX_PK, INDEX_SK, STATE, WITHDRAWN,
+};
+use super::key::Key;
+use super::write::{self, ABSENT, Terms};
+
+/// Holds for a task that is as it was read.
+const UNCHANGED: &str = "#attempt = :attempt AND #state.#state = :state AND #direct = :direct";
+
+impl Records {
+    /// Returns at most three writes.
+    pub(super) fn changing(
+        &self,
+        device: &DeviceId,
+        change: &TaskChange,
+    ) -> Vec<TransactWriteItem> {
+        match change {
+            TaskChange::Open { task, before } => self.opening(device, task, before.as_ref()),
+            TaskChange::Alter { from, to } => self.altering(device, from, to),
+            TaskChange::Drop { task, before } => self.dropping(device, task, before.as_ref()),
+        }
+    }
+
+    fn opening(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        before: Option<&FinishedTask>,
+    ) -> Vec<TransactWriteItem> {
+        let counts = before.map_or((ASSIGNED, 1), |before| (item::outcome(before.outcome), -1));
+        vec![
+            write::create(self.table(), item::task(device, task)),
+            self.setting_aside(device, task, before),
+            self.counting(device, task.package, &[counts]),
+        ]
+    }
+
+    fn altering(
+        &self,
+        device: &DeviceId,
+        from: &OpenTask,
+        to: &OpenTask,
+    ) -> Vec<TransactWriteItem> {
+        let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
+        let terms = unchanged(terms, from);
+        let mut writes = vec![write::put(
+            self.table(),
+            item::task(device, to),
+            UNCHANGED,
+            &terms,
+        )];
+        if counted(from.state) != counted(to.state) {
+            let leaves = counted(from.state).map(|count| (count, -1));
+            let enters = counted(to.state).map(|count| (count, 1));
+            let changes: Vec<_> = leaves.into_iter().chain(enters).collect();
+            writes.push(self.counting(device, from.package, &changes));
+        }
+        writes
+    }
+
+    fn dropping(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        before: Option<&FinishedTask>,
+    ) -> Vec<TransactWriteItem> {
+        let key = Key::task(device, task.priority, task.package);
+        let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
+        let counts = before.map_or((ASSIGNED, -1), |before| (item::outcome(before.outcome), 1));
+        vec![
+            write::delete(self.table(), &key, UNCHANGED, &unchanged(terms, task)),
+            self.counting_again(device, task, before),
+            self.counting(device, task.package, &[counts]),
+        ]
+    }
+
+    /// Takes the result before out of the index: its device is in the new task's state.
+    fn setting_aside(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        before: Option<&FinishedTask>,
+    ) -> TransactWriteItem {
+        let key = Key::finished(device, task.package);
+        let Some(before) = before else {
+            return write::check(self.table(), &key, ABSENT, &Terms::default());
+        };
+        let terms = same_attempt(before).name(INDEX_PK).name(INDEX_SK);
+        write::update(
+            self.table(),
+            &key,
+            "REMOVE #ipk, #isk",
+            Some(SAME_ATTEMPT),
+            &terms,
+        )
+    }
+
+    /// Puts the result before back into the index.
+    fn counting_again(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        before: Option<&FinishedTask>,
+    ) -> TransactWriteItem {
+        let Some(before) = before else {
+            let key = Key::finished(device, task.package);
+            return write::check(self.table(), &key, ABSENT, &Terms::default());
+        };
+        let item = item::finished(device, before);
+        write::put(self.table(), item, SAME_ATTEMPT, &same_attempt(before))
+    }
+}
+
+const SAME_ATTEMPT: &str = "#attempt = :attempt";
+
+fn same_attempt(finished: &FinishedTask) -> Terms {
+    Terms::default()
+        .name(ATTEMPT)
+        .value("attempt", item::number(&finished.attempt))
+}
+
+/// Says what [`UNCHANGED`] compares with.
+pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
+    terms
+        .value("attempt", item::number(&task.attempt))
+        .value("state", item::text(item::task_state(task.state)))
+        .value("direct", AttributeValue::Bool(task.direct))
+}
+
+/// Returns the count that a task in this state is in; the held ones are what is left.
+const fn counted(state: TaskState) -> Option<&'static str> {
+    match state {
+        TaskState::Held => None,
+        TaskState::Announced { .. } => Some(ANNOUNCED),
+        TaskState::Withdrawn { .. } => Some(WITHDRAWN),
+    }
+}
