@@ -1,0 +1,189 @@
+//! Orders for stock agents: what the replies say, and what becomes of the tasks.
+
+use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::order::PATIENCE_S;
+use packcast_rollout::{OrderKind, Orders, PackageRecord, TaskState};
+use packcast_tests::table::NOW;
+
+use crate::world::{World, announced, attribute, download, inventory, prolog};
+
+/// A stock device that was told of a package.
+async fn told(world: &World) -> (DeviceId, PackageRecord) {
+    let device = world.settled_device(1).await;
+    let package = world.table.package("stuck", 5).await;
+    world.assign(&device, &package, false).await;
+    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    (device, package)
+}
+
+async fn order(world: &World, device: &DeviceId, order: OrderKind) {
+    let ordered = world.table.records.order(device, order, NOW).await;
+    ordered.expect("a device can be given an order");
+}
+
+async fn orders(world: &World, device: &DeviceId) -> Orders {
+    let standing = world.table.records.standing(device).await;
+    standing.expect("a device can be read").orders
+}
+
+async fn withdraw(world: &World, device: &DeviceId, package: &PackageRecord) {
+    let records = &world.table.records;
+    let unassigned = records.unassign(device, package).await;
+    unassigned.expect("a package can be taken back");
+    let task = world
+        .table
+        .task(device, package.id)
+        .await
+        .expect("it is open");
+    assert!(matches!(task.state, TaskState::Withdrawn { .. }));
+}
+
+/// Contacts the server and returns ON, TIMEOUT and whether an inventory is asked for.
+async fn contact(world: &World, at: UnixTime) -> (String, bool, Vec<PackageId>) {
+    let reply = world.ocs_at(&prolog(1), at).await;
+    let conf = reply.lines().find(|line| line.contains("TYPE=\"CONF\""));
+    let conf = conf.expect("a reply has a configuration");
+    let value = |name| attribute(conf, name).expect("it has every value");
+    let says = format!("ON={} TIMEOUT={}", value("ON"), value("TIMEOUT"));
+    let asks = reply.contains("<RESPONSE>SEND</RESPONSE>");
+    (says, asks, announced(&reply))
+}
+
+fn work(packages: &[PackageId]) -> (String, bool, Vec<PackageId>) {
+    ("ON=1 TIMEOUT=30".to_owned(), false, packages.to_vec())
+}
+
+fn drop_all(asks: bool) -> (String, bool, Vec<PackageId>) {
+    ("ON=1 TIMEOUT=0".to_owned(), asks, Vec::new())
+}
+
+fn stop() -> (String, bool, Vec<PackageId>) {
+    ("ON=0 TIMEOUT=30".to_owned(), true, Vec::new())
+}
+
+#[tokio::test]
+async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact() {
+    let world = World::start().await;
+    let (device, package) = told(&world).await;
+    order(&world, &device, OrderKind::Unstick).await;
+    assert_eq!(contact(&world, NOW).await, stop());
+    assert_eq!(world.ocs(&inventory(1, &[])).await, "");
+    assert_eq!(orders(&world, &device).await, Orders::default());
+    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
+    assert_ne!(world.ocs(&inventory(1, &[])).await, "");
+    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
+    let world = World::start().await;
+    let (device, package) = told(&world).await;
+    order(&world, &device, OrderKind::Unstick).await;
+    assert_eq!(contact(&world, NOW).await, stop());
+    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
+    assert_eq!(orders(&world, &device).await, Orders::default());
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again() {
+    let world = World::start().await;
+    let (device, stuck) = told(&world).await;
+    let wanted = world.table.package("wanted", 5).await;
+    world.assign(&device, &wanted, false).await;
+    contact(&world, NOW).await;
+    withdraw(&world, &device, &stuck).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    let next = world.table.package("next", 5).await;
+    world.assign(&device, &next, false).await;
+
+    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    assert_ne!(world.ocs(&inventory(1, &[])).await, "");
+    for package in [stuck.id, wanted.id, wanted.id] {
+        world.ocs(&download(1, package, "ERR_TIMEOUT")).await;
+    }
+    let finished = world.table.records.finished(&device, stuck.id).await;
+    let finished = finished.unwrap().unwrap();
+    assert_eq!(finished.code.to_string(), "ERR_TIMEOUT");
+    assert_eq!(finished.outcome, Outcome::Cancelled);
+    let tally = world.table.records.tally(stuck.id).await.unwrap();
+    assert_eq!((tally.cancelled, tally.failed, tally.announced), (1, 0, 0));
+    let held = world.table.task(&device, wanted.id).await.unwrap();
+    assert_eq!((held.state, held.attempt), (TaskState::Held, 1));
+    assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
+
+    assert_eq!(contact(&world, NOW).await, work(&[wanted.id, next.id]));
+    assert_eq!(orders(&world, &device).await, Orders::default());
+    // From here on, a timeout is one.
+    world.ocs(&download(1, wanted.id, "ERR_TIMEOUT")).await;
+    assert_eq!(world.counts(wanted.id).await, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_result_that_comes_while_dropping_counts() {
+    let world = World::start().await;
+    let (device, package) = told(&world).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    contact(&world, NOW).await;
+    world.ocs(&download(1, package.id, "SUCCESS_0")).await;
+    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(contact(&world, NOW).await, work(&[]));
+}
+
+#[tokio::test]
+async fn what_was_deployed_and_not_reported_is_found_before_it_is_dropped() {
+    let world = World::start().await;
+    let (device, package) = told(&world).await;
+    withdraw(&world, &device, &package).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    world.ocs(&inventory(1, &[package.id])).await;
+    world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
+    let code = world.code(&device, package.id).await;
+    assert_eq!(code.as_deref(), Some("SUCCESS_ALREADY_IN_HISTORY"));
+}
+
+#[tokio::test]
+async fn a_device_that_drops_in_silence_is_not_told_of_what_was_withdrawn() {
+    let world = World::start().await;
+    let (device, stuck) = told(&world).await;
+    withdraw(&world, &device, &stuck).await;
+    let next = world.table.package("next", 5).await;
+    world.assign(&device, &next, false).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    let soon = NOW.plus(PATIENCE_S - 1);
+    assert_eq!(contact(&world, soon).await, drop_all(false));
+    for late in [0, 60] {
+        let late = NOW.plus(PATIENCE_S + late);
+        assert_eq!(contact(&world, late).await, work(&[next.id]));
+    }
+    // The report may come yet.
+    world.ocs(&download(1, stuck.id, "ERR_TIMEOUT")).await;
+    let tally = world.table.records.tally(stuck.id).await.unwrap();
+    assert_eq!((tally.cancelled, tally.failed), (1, 0));
+    contact(&world, NOW.plus(PATIENCE_S + 120)).await;
+    assert_eq!(orders(&world, &device).await, Orders::default());
+}
+
+#[tokio::test]
+async fn a_timeout_without_an_order_is_a_failure() {
+    let world = World::start().await;
+    let (device, package) = told(&world).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    // The device has not been told yet.
+    world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
+    assert_eq!(world.counts(package.id).await, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn an_order_that_was_carried_out_costs_nothing() {
+    let world = World::start().await;
+    let device = world.settled_device(1).await;
+    order(&world, &device, OrderKind::Cancel).await;
+    contact(&world, NOW).await;
+    world.ocs(&inventory(1, &[])).await;
+    contact(&world, NOW).await;
+    world.operations();
+    assert_eq!(contact(&world, NOW).await, work(&[]));
+    assert_eq!(world.operations(), ["Query"]);
+}
