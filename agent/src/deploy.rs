@@ -14,6 +14,7 @@ use crate::fetch::{FetchError, Source};
 use crate::history::History;
 use crate::journal::{self, Finished, Journal, Named};
 use crate::manifest::{self, AcceptError, Accepted, Judge};
+use crate::miss::{NotObtained, Verdict};
 use crate::stage::{Fetched, Verified, VerifyError};
 use crate::state::{PackageDir, StateDir, StateError, now};
 use crate::stop::Stop;
@@ -68,12 +69,25 @@ impl From<Failure> for Halt {
     }
 }
 
+impl Halt {
+    /// Tells what follows if no location gave a file; `wrong` is the code for one that is not
+    /// what was published.
+    fn not_obtained(file: &NotObtained, wrong: NamedCode) -> Self {
+        let code = match file.verdict() {
+            Verdict::Later => return Self::Deferred(file.to_string()),
+            Verdict::Absent => NamedCode::DownloadPack,
+            Verdict::Wrong => wrong,
+        };
+        Self::Failed(Failure::of(code, file))
+    }
+}
+
 impl From<FetchError> for Halt {
     fn from(error: FetchError) -> Self {
         let code = match &error {
-            FetchError::Unavailable { .. } => return Self::Deferred(error.to_string()),
-            FetchError::Gone { .. } | FetchError::NoLocation => NamedCode::DownloadPack,
-            FetchError::Corrupt { .. } => NamedCode::BadDigest,
+            FetchError::NotObtained(file) => {
+                return Self::not_obtained(file, NamedCode::BadDigest);
+            }
             FetchError::Disk { source, .. } if is_full(source) => NamedCode::OutOfSpace,
             FetchError::Disk { .. } => NamedCode::Build,
         };
@@ -83,13 +97,19 @@ impl From<FetchError> for Halt {
 
 impl From<AcceptError> for Halt {
     fn from(error: AcceptError) -> Self {
-        match error {
-            AcceptError::Fetch(FetchError::Corrupt { .. }) => {
-                Self::Failed(Failure::of(NamedCode::BadManifest, &error))
+        let code = match &error {
+            AcceptError::Manifest(file) => {
+                return Self::not_obtained(file, NamedCode::BadManifest);
             }
-            AcceptError::Fetch(fetch) => fetch.into(),
-            other => Self::Failed((&other).into()),
-        }
+            AcceptError::Signature(file) => {
+                return Self::not_obtained(file, NamedCode::BadSignature);
+            }
+            AcceptError::Refused(manifest) => return Self::Failed(manifest.into()),
+            AcceptError::Audience { .. } => NamedCode::WrongAudience,
+            AcceptError::GoingBack { .. } => NamedCode::GoingBack,
+            AcceptError::Platform { .. } => NamedCode::WrongPlatform,
+        };
+        Self::Failed(Failure::of(code, &error))
     }
 }
 
@@ -145,13 +165,14 @@ impl Deployer<'_> {
         dir: &PackageDir,
         accepted: &mut Option<Accepted>,
     ) -> Result<Done, Halt> {
+        let source = Source::new(self.http, task.id, &task.locations);
         let manifest = self
             .stop
-            .unless(self.accept(task))
+            .unless(self.accept(task, &source))
             .await
             .ok_or(Halt::Stopped)??;
         let manifest = &*accepted.insert(manifest);
-        let verified = self.archive(task, manifest, dir).await?;
+        let verified = self.archive(&source, manifest, dir).await?;
         let prepared = self.prepare(manifest, verified, dir).await?;
         if self.stop.is_set() {
             return Err(Halt::Stopped);
@@ -167,14 +188,14 @@ impl Deployer<'_> {
         Ok(self.act(task.id, prepared).await?)
     }
 
-    async fn accept(&self, task: &Task) -> Result<Accepted, Halt> {
+    async fn accept(&self, task: &Task, source: &Source<'_>) -> Result<Accepted, Halt> {
         let judge = Judge {
             keys: &self.config.trusted_keys,
             agent: self.agent,
             history: self.history,
             now: now(),
         };
-        let manifest = manifest::fetch(self.source(task), task, judge).await?;
+        let manifest = manifest::fetch(source, task, judge).await?;
         (self.observer)(Event::ManifestVerified {
             id: task.id,
             name: manifest.name.clone(),
@@ -183,28 +204,20 @@ impl Deployer<'_> {
         Ok(manifest)
     }
 
-    fn source<'t>(&'t self, task: &'t Task) -> Source<'t> {
-        Source {
-            http: self.http,
-            id: task.id,
-            locations: &task.locations,
-        }
-    }
-
     /// Fetches and verifies the archive. Fragments that went wrong on disk are fetched again,
     /// once: a disk that goes on like that has to wait for the next check-in.
     async fn archive(
         &self,
-        task: &Task,
+        source: &Source<'_>,
         manifest: &Accepted,
         dir: &PackageDir,
     ) -> Result<Option<Verified>, Halt> {
-        let fetched = self.fetch(task, manifest, dir).await?;
-        match self.verify(task.id, fetched).await {
+        let fetched = self.fetch(source, manifest, dir).await?;
+        match self.verify(manifest.id, fetched).await {
             Err(error @ VerifyError::Fragments { .. }) => {
-                tracing::warn!(package = %task.id, %error, "fragments went wrong on disk");
-                let fetched = self.fetch(task, manifest, dir).await?;
-                Ok(self.verify(task.id, fetched).await?)
+                tracing::warn!(package = %manifest.id, %error, "fragments went wrong on disk");
+                let fetched = self.fetch(source, manifest, dir).await?;
+                Ok(self.verify(manifest.id, fetched).await?)
             }
             verified => Ok(verified?),
         }
@@ -212,7 +225,7 @@ impl Deployer<'_> {
 
     async fn fetch(
         &self,
-        task: &Task,
+        source: &Source<'_>,
         manifest: &Accepted,
         dir: &PackageDir,
     ) -> Result<Option<Fetched>, Halt> {
@@ -221,11 +234,10 @@ impl Deployer<'_> {
             .archive()
             .map_or(0, |archive| archive.fragment_count().get() as usize);
         let arrived = |number, bytes, already| {
-            (self.observer)(Event::fragment(task.id, number, of, bytes, already));
+            (self.observer)(Event::fragment(manifest.id, number, of, bytes, already));
         };
         let parallel = self.config.parallel_downloads;
         let folder = dir.fragments();
-        let source = self.source(task);
         let fetched = Fetched::fetch(manifest, source, &folder, parallel, arrived);
         let fetched = self.stop.unless(fetched).await.ok_or(Halt::Stopped)?;
         Ok(fetched?)

@@ -1,5 +1,6 @@
-//! Fetching published objects: each where it can be had, each checked on arrival.
+//! Fetching published objects: each from the first location that has it as it should be.
 
+use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -10,43 +11,52 @@ use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::locations::Preference;
+use crate::miss::{Miss, NotObtained, Verdict};
 use crate::{durable, retry};
 
-/// How often each location is asked for a fragment that arrives wrong or not at all.
+/// How often the locations are asked for a fragment that arrives wrong or not at all.
 const TRIES: u32 = 3;
 
-/// Why a file did not arrive.
+/// Why a fragment did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    #[error("{url} is not there (status {status}): publish and activate the package again")]
-    Gone { url: String, status: u16 },
-    #[error("{url} is not what the manifest says: {reason}")]
-    Corrupt { url: String, reason: String },
-    #[error("{url} cannot be had now: {reason}")]
-    Unavailable { url: String, reason: String },
+    #[error(transparent)]
+    NotObtained(#[from] NotObtained),
     #[error("{} cannot be written", path.display())]
     Disk {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    #[error("the package has no location to fetch it from")]
-    NoLocation,
 }
 
-impl FetchError {
-    pub(crate) fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Disk { path, source }
+/// Why a location's answer was not taken.
+enum NotTaken<E> {
+    /// Another location may do better.
+    Miss(Miss),
+    /// Whatever the location, it would not be taken.
+    Final(E),
+}
+
+impl<E> From<Miss> for NotTaken<E> {
+    fn from(miss: Miss) -> Self {
+        Self::Miss(miss)
     }
 }
 
-/// Where a package is, and with what to fetch it.
-#[derive(Clone, Copy, Debug)]
+fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> NotTaken<FetchError> {
+    let path = path.to_owned();
+    move |source| NotTaken::Final(FetchError::Disk { path, source })
+}
+
+/// Where a package is, with what to fetch it, and how its locations have done so far.
+#[derive(Debug)]
 pub(crate) struct Source<'a> {
-    pub(crate) http: &'a Client,
-    pub(crate) id: PackageId,
-    pub(crate) locations: &'a [Location],
+    http: &'a Client,
+    id: PackageId,
+    locations: &'a [Location],
+    preference: RefCell<Preference>,
 }
 
 /// A fragment as the manifest describes it.
@@ -57,13 +67,22 @@ struct Wanted {
     digest: Sha256Digest,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn new(http: &'a Client, id: PackageId, locations: &'a [Location]) -> Self {
+        Self {
+            http,
+            id,
+            locations,
+            preference: RefCell::new(Preference::of(locations.len())),
+        }
+    }
+
     /// Fetches the fragments that `folder` does not have, some at a time, and tells `arrived`
     /// of each, those that were there first.
     ///
     /// A file `<n>` is a verified fragment and is never fetched again.
     pub(crate) async fn fragments(
-        self,
+        &self,
         archive: &Archive,
         folder: &Path,
         parallel: NonZeroUsize,
@@ -93,152 +112,142 @@ impl Source<'_> {
             .await
     }
 
-    /// Fetches one fragment from the first location that has it as it should be.
-    ///
-    /// It counts as corrupt only if no location may have it later.
-    async fn fragment(self, wanted: Wanted, folder: &Path) -> Result<(), FetchError> {
+    /// Fetches one fragment. It counts as wrong only if no location may have it later.
+    async fn fragment(&self, wanted: Wanted, folder: &Path) -> Result<(), FetchError> {
         let name = format!("{}-{}", self.id, wanted.number);
-        let mut last = FetchError::NoLocation;
-        for round in 0..TRIES {
-            for location in self.locations {
-                match self.fragment_from(location, &name, wanted, folder).await {
-                    Ok(()) => return Ok(()),
-                    Err(error @ FetchError::Disk { .. }) => return Err(error),
-                    Err(error) => {
-                        if matches!(error, FetchError::Corrupt { .. }) {
-                            tracing::warn!(package = %self.id, fragment = %wanted.number, %error, "a fragment arrived wrong");
-                        }
-                        last = worse(last, error);
-                    }
+        let mut tried = 0;
+        loop {
+            let take = async |url: &str| self.fragment_from(url, wanted, folder).await;
+            let missed = match self.any_location(&name, take).await {
+                Err(FetchError::NotObtained(missed)) => missed,
+                ended => return ended,
+            };
+            tried += 1;
+            match missed.verdict() {
+                Verdict::Later if tried < TRIES => {
+                    tokio::time::sleep(retry::wait(tried - 1, retry::random())).await;
                 }
-            }
-            match last {
-                FetchError::Unavailable { .. } if round + 1 < TRIES => {
-                    tokio::time::sleep(retry::wait(round, retry::random())).await;
-                }
-                FetchError::Unavailable { .. } | FetchError::Corrupt { .. } => {}
-                _ => return Err(last),
+                Verdict::Wrong if tried < TRIES => {}
+                _ => return Err(missed.into()),
             }
         }
-        Err(last)
     }
 
     async fn fragment_from(
-        self,
-        location: &Location,
-        name: &str,
+        &self,
+        url: &str,
         wanted: Wanted,
         folder: &Path,
-    ) -> Result<(), FetchError> {
-        let url = location.url(&format!("{}/{name}", self.id));
-        let response = self.get(&url).await?;
+    ) -> Result<(), NotTaken<FetchError>> {
+        let response = self.get(url).await?;
         let part = folder.join(format!("{}.part", wanted.number));
-        save(response, &url, wanted, &part).await?;
+        save(response, wanted, &part).await?;
         let done = folder.join(wanted.number.to_string());
-        durable::rename(&part, &done).map_err(FetchError::disk(&done))
+        durable::rename(&part, &done).map_err(disk(&done))
     }
 
-    /// Fetches a small file from one location, at most `limit` bytes.
-    pub(crate) async fn document(
-        self,
-        location: &Location,
+    /// Fetches a small file, at most `limit` bytes, that is as `check` wants it.
+    pub(crate) async fn document<T>(
+        &self,
         name: &str,
         limit: usize,
-    ) -> Result<Vec<u8>, FetchError> {
-        let url = location.url(&format!("{}/{name}", self.id));
-        let mut response = self.get(&url).await?;
+        check: impl Fn(Vec<u8>) -> Result<T, Miss>,
+    ) -> Result<T, NotObtained> {
+        let take = async |url: &str| {
+            let bytes = self.document_from(url, limit).await?;
+            Ok(check(bytes)?)
+        };
+        self.any_location(name, take).await
+    }
+
+    async fn document_from(&self, url: &str, limit: usize) -> Result<Vec<u8>, Miss> {
+        let mut response = self.get(url).await?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| interrupted(&url, e))? {
+        while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
             if bytes.len() + chunk.len() > limit {
-                let reason = format!("it has more than {limit} bytes");
-                return Err(FetchError::Corrupt { url, reason });
+                return Err(Miss::Wrong(format!("it has more than {limit} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
     }
 
-    async fn get(self, url: &str) -> Result<Response, FetchError> {
-        let response = self
-            .http
-            .get(url)
-            .send()
-            .await
-            .map_err(|error| interrupted(url, error))?;
+    /// Asks each location once, until one gives a file that `take` takes.
+    async fn any_location<T, E: From<NotObtained>>(
+        &self,
+        name: &str,
+        take: impl AsyncFn(&str) -> Result<T, NotTaken<E>>,
+    ) -> Result<T, E> {
+        let (turn, order) = self.preference.borrow_mut().begin();
+        let mut misses = Vec::new();
+        for index in order {
+            let location = &self.locations[index];
+            match take(&location.url(&format!("{}/{name}", self.id))).await {
+                Ok(taken) => {
+                    self.preference.borrow_mut().gave(index);
+                    return Ok(taken);
+                }
+                Err(NotTaken::Final(error)) => return Err(error),
+                Err(NotTaken::Miss(miss)) => {
+                    tracing::warn!(package = %self.id, file = name, %location, why = %miss, "a location did not give a file");
+                    self.preference.borrow_mut().failed(index, turn);
+                    misses.push((index, miss));
+                }
+            }
+        }
+        Err(self.not_obtained(name, misses).into())
+    }
+
+    /// Names the locations in the order in which they were announced.
+    fn not_obtained(&self, name: &str, mut misses: Vec<(usize, Miss)>) -> NotObtained {
+        misses.sort_by_key(|(index, _)| *index);
+        let misses = misses
+            .into_iter()
+            .map(|(index, miss)| (self.locations[index].clone(), miss));
+        NotObtained::new(name.to_owned(), misses.collect())
+    }
+
+    async fn get(&self, url: &str) -> Result<Response, Miss> {
+        let response = self.http.get(url).send().await.map_err(interrupted)?;
         let status = response.status();
         match status {
             StatusCode::OK => Ok(response),
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => {
-                Err(FetchError::Gone {
-                    url: url.to_owned(),
-                    status: status.as_u16(),
-                })
-            }
-            _ => Err(FetchError::Unavailable {
-                url: url.to_owned(),
-                reason: format!("status {status}"),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
+                status: status.as_u16(),
             }),
+            _ => Err(Miss::Unavailable(format!("status {status}"))),
         }
     }
 }
 
-/// Returns the error to tell of two: what may pass outweighs what will not.
-fn worse(one: FetchError, other: FetchError) -> FetchError {
-    let weight = |error: &FetchError| match error {
-        FetchError::NoLocation => 0,
-        FetchError::Gone { .. } => 1,
-        FetchError::Corrupt { .. } => 2,
-        FetchError::Unavailable { .. } => 3,
-        FetchError::Disk { .. } => 4,
-    };
-    if weight(&one) > weight(&other) {
-        one
-    } else {
-        other
-    }
-}
-
-fn interrupted(url: &str, error: reqwest::Error) -> FetchError {
-    FetchError::Unavailable {
-        url: url.to_owned(),
-        reason: crate::failure::with_causes(&error.without_url()),
-    }
+fn interrupted(error: reqwest::Error) -> Miss {
+    Miss::Unavailable(crate::failure::with_causes(&error.without_url()))
 }
 
 /// Writes a fragment to `part`, hashed on the way, and synchronises it.
 async fn save(
     mut response: Response,
-    url: &str,
     wanted: Wanted,
     part: &Path,
-) -> Result<(), FetchError> {
-    let mut file = File::create(part).await.map_err(FetchError::disk(part))?;
+) -> Result<(), NotTaken<FetchError>> {
+    let mut file = File::create(part).await.map_err(disk(part))?;
     let mut hash = Sha256::new();
     let mut bytes = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|e| interrupted(url, e))? {
+    while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
         bytes += chunk.len() as u64;
         if bytes > wanted.bytes {
             let reason = format!("it has more than {} bytes", wanted.bytes);
-            return Err(corrupt(url, reason));
+            return Err(Miss::Wrong(reason).into());
         }
         hash.update(&chunk);
-        file.write_all(&chunk)
-            .await
-            .map_err(FetchError::disk(part))?;
+        file.write_all(&chunk).await.map_err(disk(part))?;
     }
     let digest = Sha256Digest::from_bytes(hash.finalize().into());
     if digest != wanted.digest {
         let reason = format!("{bytes} of {} bytes with SHA-256 {digest}", wanted.bytes);
-        return Err(corrupt(url, reason));
+        return Err(Miss::Wrong(reason).into());
     }
     // Synchronising does not tell of a write that failed; flushing does.
-    file.flush().await.map_err(FetchError::disk(part))?;
-    file.sync_all().await.map_err(FetchError::disk(part))
-}
-
-fn corrupt(url: &str, reason: String) -> FetchError {
-    FetchError::Corrupt {
-        url: url.to_owned(),
-        reason,
-    }
+    file.flush().await.map_err(disk(part))?;
+    file.sync_all().await.map_err(disk(part))
 }

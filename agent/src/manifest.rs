@@ -2,15 +2,15 @@
 
 use packcast_protocol::api::Task;
 use packcast_protocol::manifest::{Announced, MAX_MANIFEST_BYTES, ManifestError, Platform};
-use packcast_protocol::result::NamedCode;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey};
 use packcast_protocol::{
-    AgentId, Location, Manifest, PackageId, PackageVersion, UnixTime, VerifiedManifest,
+    AgentId, Manifest, PackageId, PackageVersion, Sha256Digest, UnixTime, VerifiedManifest,
 };
 
-use crate::failure::Failure;
-use crate::fetch::{FetchError, Source};
+use crate::failure::with_causes;
+use crate::fetch::Source;
 use crate::history::History;
+use crate::miss::{Miss, NotObtained};
 use crate::platform;
 
 /// A verified manifest that is for this device and its platform.
@@ -30,10 +30,14 @@ impl std::ops::Deref for Accepted {
 /// Why a device has no manifest to act on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
+    /// No location gave the manifest that was announced.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Manifest(NotObtained),
+    /// No location gave a signature of it by a trusted key.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Signature(NotObtained),
+    #[error(transparent)]
+    Refused(#[from] ManifestError),
     #[error(
         "the package is for other devices than {agent}: assign it to those it was published for"
     )]
@@ -52,18 +56,6 @@ pub(crate) enum AcceptError {
     },
 }
 
-impl From<&AcceptError> for Failure {
-    fn from(error: &AcceptError) -> Self {
-        match error {
-            AcceptError::Fetch(fetch) => Self::of(NamedCode::DownloadPack, fetch),
-            AcceptError::Manifest(manifest) => manifest.into(),
-            AcceptError::Audience { .. } => Self::of(NamedCode::WrongAudience, error),
-            AcceptError::GoingBack { .. } => Self::of(NamedCode::GoingBack, error),
-            AcceptError::Platform { .. } => Self::of(NamedCode::WrongPlatform, error),
-        }
-    }
-}
-
 /// Whom the agent trusts, who it is, what it has done and what time it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge<'a> {
@@ -73,45 +65,36 @@ pub(crate) struct Judge<'a> {
     pub(crate) now: UnixTime,
 }
 
-/// Fetches the announced manifest from the first location that has it, signed and whole.
+/// Fetches the announced manifest and its signature, each from the first location that has it
+/// as it should be.
 pub(crate) async fn fetch(
-    source: Source<'_>,
+    source: &Source<'_>,
     task: &Task,
     judge: Judge<'_>,
 ) -> Result<Accepted, AcceptError> {
-    let mut last = AcceptError::Fetch(FetchError::NoLocation);
-    for location in source.locations {
-        match fetch_from(source, location, task, judge).await {
-            Ok(manifest) => return judge.accept(manifest),
-            // A location that may have it later keeps the package waiting.
-            Err(error) if !is_unavailable(&last) => last = error,
-            Err(_) => {}
-        }
-    }
-    Err(last)
-}
-
-const fn is_unavailable(error: &AcceptError) -> bool {
-    matches!(error, AcceptError::Fetch(FetchError::Unavailable { .. }))
-}
-
-async fn fetch_from(
-    source: Source<'_>,
-    location: &Location,
-    task: &Task,
-    judge: Judge<'_>,
-) -> Result<VerifiedManifest, AcceptError> {
-    let document = source.document(location, "manifest.json", MAX_MANIFEST_BYTES);
-    let signature = source.document(location, "manifest.json.minisig", MAX_SIGNATURE_BYTES);
-    let (document, signature) = (document.await?, signature.await?);
-    let signature = String::from_utf8_lossy(&signature);
     let announced = Announced {
         id: task.id,
         manifest: task.manifest_sha256,
     };
-    Ok(VerifiedManifest::verify(
-        &document, &signature, announced, judge.keys, judge.now,
-    )?)
+    let whole = |bytes: Vec<u8>| {
+        let actual = Sha256Digest::of(&bytes);
+        let expected = announced.manifest;
+        let wrong = || Miss::Wrong(format!("its SHA-256 is {actual}, announced was {expected}"));
+        (actual == expected).then_some(bytes).ok_or_else(wrong)
+    };
+    let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
+    let document = document.await.map_err(AcceptError::Manifest)?;
+    let signed = |bytes: Vec<u8>| {
+        let signature = String::from_utf8_lossy(&bytes);
+        match VerifiedManifest::verify(&document, &signature, announced, judge.keys, judge.now) {
+            // Another location may have the right signature; nothing else depends on it.
+            Err(error @ ManifestError::Signature(_)) => Err(Miss::Wrong(with_causes(&error))),
+            judged => Ok(judged),
+        }
+    };
+    let judged = source.document("manifest.json.minisig", MAX_SIGNATURE_BYTES, signed);
+    let verified = judged.await.map_err(AcceptError::Signature)??;
+    judge.accept(verified)
 }
 
 impl Judge<'_> {

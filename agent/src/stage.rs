@@ -60,7 +60,7 @@ impl Fetched {
     /// archive.
     pub(crate) async fn fetch(
         manifest: &Accepted,
-        source: Source<'_>,
+        source: &Source<'_>,
         folder: &Path,
         parallel: NonZeroUsize,
         arrived: impl Fn(FragmentNumber, u64, bool),

@@ -9,13 +9,14 @@ use packcast_agent::event::Event;
 use packcast_protocol::api::{Report, Task};
 use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
-    UnixTime,
+    Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
+    Sha256Digest, UnixTime,
 };
 use rcgen::CertifiedKey;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-use crate::edge::{Edge, TOKEN, World};
+use crate::edge::{Edge, TOKEN, World, unix_now};
 
 /// A device with the agent's program, and everything it talks to.
 pub(crate) struct Lab {
@@ -25,6 +26,12 @@ pub(crate) struct Lab {
     pub(crate) edge: Edge,
     signer: minisign::KeyPair,
     dir: tempfile::TempDir,
+}
+
+/// A location that refuses every connection, for as long as its port is held.
+pub(crate) struct Dead {
+    pub(crate) location: Location,
+    _port: TcpSocket,
 }
 
 /// What a package is made of, besides its id.
@@ -80,7 +87,7 @@ pub(crate) struct Run {
 impl Lab {
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().unwrap();
-        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = certificate();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
         let edge = runtime.block_on(Edge::start(&key));
@@ -119,12 +126,43 @@ impl Lab {
     /// Starts another location, which serves what the first serves now, and adds it to all
     /// tasks.
     pub(crate) fn second(&self) -> Edge {
-        let second = self.runtime.block_on(Edge::start(&self.key));
+        self.copy_at_the_end(&self.key)
+    }
+
+    /// Starts another location like [`Lab::second`], with a certificate that nobody trusts.
+    pub(crate) fn untrusted_second(&self) -> Edge {
+        self.copy_at_the_end(&certificate())
+    }
+
+    fn copy_at_the_end(&self, key: &CertifiedKey<rcgen::KeyPair>) -> Edge {
+        let second = self.runtime.block_on(Edge::start(key));
         second.copy(&self.edge);
         for task in &mut self.world().tasks {
             task.locations.push(second.location());
         }
         second
+    }
+
+    /// Makes a location that nobody answers the last of all tasks, and returns it.
+    pub(crate) fn add_dead(&self) -> Dead {
+        let port = TcpSocket::new_v4().unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = port.local_addr().unwrap();
+        let location: Location = format!("{address}/objects").parse().unwrap();
+        for task in &mut self.world().tasks {
+            task.locations.push(location.clone());
+        }
+        Dead {
+            location,
+            _port: port,
+        }
+    }
+
+    /// Reverses the order in which the locations of all tasks are to be tried.
+    pub(crate) fn last_location_first(&self) {
+        for task in &mut self.world().tasks {
+            task.locations.reverse();
+        }
     }
 
     /// Publishes a package and makes a task of it.
@@ -153,6 +191,15 @@ impl Lab {
             force: false,
         });
         id
+    }
+
+    /// Makes the attempt that is being fetched as old as this.
+    pub(crate) fn begun_days_ago(&self, id: PackageId, days: u64) {
+        let path = self.state().join(format!("packages/{id}/journal.json"));
+        let journal = std::fs::read(&path).unwrap();
+        let mut journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+        journal["since"] = (unix_now() - days * 86_400).into();
+        std::fs::write(&path, journal.to_string()).unwrap();
     }
 
     pub(crate) fn agent(&self, arguments: &[&str]) -> Output {
@@ -191,6 +238,10 @@ impl Lab {
         assert_eq!(world.reports.len(), 1, "{}", run.stderr);
         world.reports.remove(0)
     }
+}
+
+fn certificate() -> CertifiedKey<rcgen::KeyPair> {
+    rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
 }
 
 #[cfg(unix)]

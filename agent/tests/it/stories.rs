@@ -331,18 +331,10 @@ fn what_waits_for_a_month_has_failed() {
     lab.edge.put_status(&format!("{id}/manifest.json"), 503);
     let run = lab.run();
     assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
-    let path = lab.state().join(format!("packages/{id}/journal.json"));
-    let journal = std::fs::read(&path).unwrap();
-    let mut journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
-    let since = journal["since"].as_u64().unwrap();
-    let mut begun = |days: u64| {
-        journal["since"] = (since - days * 24 * 3600).into();
-        std::fs::write(&path, journal.to_string()).unwrap();
-    };
-    begun(29);
+    lab.begun_days_ago(id, 29);
     let run = lab.run();
     assert!(matches!(run.events.last(), Some(Event::Deferred { .. })));
-    begun(30);
+    lab.begun_days_ago(id, 30);
     let report = lab.result();
     assert_eq!(report.code.to_string(), "ERR_TIMEOUT");
     assert!(report.detail.unwrap().as_str().contains("503"));

@@ -1,0 +1,153 @@
+//! What went wrong at a package's locations, and what follows from all of it.
+
+use std::fmt;
+
+use packcast_protocol::Location;
+
+/// How much is told of one location, in characters.
+const MAX_REASON_CHARS: usize = 200;
+
+/// Why one location did not give a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Miss {
+    #[error("it is not there (status {status})")]
+    Absent { status: u16 },
+    #[error("{0}")]
+    Wrong(String),
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A file that no location gave: what each of them did instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotObtained {
+    name: String,
+    misses: Vec<(Location, Miss)>,
+}
+
+/// What follows if no location gave a file; the greatest of what follows from each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// No location has it.
+    Absent,
+    /// Where it is, it is not what was published.
+    Wrong,
+    /// A location may give it later.
+    Later,
+}
+
+impl Miss {
+    const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Absent { .. } => Verdict::Absent,
+            Self::Wrong(_) => Verdict::Wrong,
+            Self::Unavailable(_) => Verdict::Later,
+        }
+    }
+}
+
+impl NotObtained {
+    pub(crate) const fn new(name: String, misses: Vec<(Location, Miss)>) -> Self {
+        Self { name, misses }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        let each = self.misses.iter().map(|(_, miss)| miss.verdict());
+        each.max().unwrap_or(Verdict::Absent)
+    }
+}
+
+impl std::error::Error for NotObtained {}
+
+impl fmt::Display for NotObtained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.verdict() {
+            _ if self.misses.is_empty() => {
+                return write!(f, "{name} cannot be had: the package has no location");
+            }
+            Verdict::Absent => write!(
+                f,
+                "{name} cannot be had, publish and activate the package again: "
+            ),
+            Verdict::Wrong => write!(f, "{name} is not what was published: "),
+            Verdict::Later => write!(f, "{name} cannot be had now: "),
+        }?;
+        for (n, (location, miss)) in self.misses.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            let reason: String = miss.to_string().chars().take(MAX_REASON_CHARS).collect();
+            write!(f, "{separator}{location}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABSENT: Miss = Miss::Absent { status: 404 };
+
+    fn wrong() -> Miss {
+        Miss::Wrong("7 of 9 bytes".to_owned())
+    }
+
+    fn unavailable() -> Miss {
+        Miss::Unavailable("status 503".to_owned())
+    }
+
+    fn not_obtained(misses: &[Miss]) -> NotObtained {
+        let misses = misses.iter().enumerate().map(|(n, miss)| {
+            let location = format!("cdn{n}.example.net/p").parse().unwrap();
+            (location, miss.clone())
+        });
+        NotObtained::new("1795000000-2".to_owned(), misses.collect())
+    }
+
+    #[test]
+    fn what_may_pass_outweighs_what_will_not() {
+        let check = |misses: &[Miss], expected| {
+            assert_eq!(not_obtained(misses).verdict(), expected, "{misses:?}");
+        };
+        check(&[], Verdict::Absent);
+        check(&[ABSENT, ABSENT], Verdict::Absent);
+        check(&[wrong(), ABSENT], Verdict::Wrong);
+        check(&[ABSENT, wrong()], Verdict::Wrong);
+        check(&[unavailable(), wrong(), ABSENT], Verdict::Later);
+    }
+
+    #[test]
+    fn each_location_is_named_with_its_reason() {
+        let check = |misses: &[Miss], expected: &str| {
+            assert_eq!(not_obtained(misses).to_string(), expected);
+        };
+        check(
+            &[],
+            "1795000000-2 cannot be had: the package has no location",
+        );
+        check(
+            &[ABSENT],
+            "1795000000-2 cannot be had, publish and activate the package again: \
+             cdn0.example.net/p: it is not there (status 404)",
+        );
+        check(
+            &[wrong(), ABSENT],
+            "1795000000-2 is not what was published: cdn0.example.net/p: 7 of 9 bytes; \
+             cdn1.example.net/p: it is not there (status 404)",
+        );
+        check(
+            &[ABSENT, unavailable()],
+            "1795000000-2 cannot be had now: cdn0.example.net/p: it is not there (status 404); \
+             cdn1.example.net/p: status 503",
+        );
+    }
+
+    #[test]
+    fn no_location_takes_up_the_whole_report() {
+        let told = not_obtained(&[Miss::Unavailable("x".repeat(5000)), ABSENT]).to_string();
+        assert!(
+            told.len() < 400 && told.contains("cdn1.example.net"),
+            "{told}"
+        );
+    }
+}
