@@ -8,5 +8,5 @@ pub mod objects;
 pub mod records;
 
 pub use key::ObjectKey;
-pub use objects::{Directory, Objects};
+pub use objects::{Directory, Objects, S3, S3Config};
 pub use records::{Records, RecordsConfig, RecordsError};

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Backend, GetError, Put, PutError};
+use super::{Backend, DeleteError, GetError, Put, PutError};
 use crate::key::ObjectKey;
 
 /// What the names of files begin with that are not complete; no object's name does.
@@ -147,6 +147,14 @@ impl Directory {
         Ok(objects)
     }
 
+    fn remove(&self, folder: &str) -> io::Result<u64> {
+        let objects = self.walk(folder)?.len() as u64;
+        match fs::remove_dir_all(self.root.join(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(objects),
+        }
+    }
+
     fn read(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError> {
         let fail = |source| self.get_error(path, source);
         let file = match File::open(self.root.join(path)) {
@@ -224,6 +232,20 @@ impl Backend for Directory {
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError> {
         let (directory, path) = (self.clone(), path.to_owned());
         joined(spawn_blocking(move || directory.read(&path, limit)).await)
+    }
+
+    async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError> {
+        let (directory, folder) = (self.clone(), folder.to_string());
+        joined(
+            spawn_blocking(move || {
+                directory.remove(&folder).map_err(|source| DeleteError::Io {
+                    path: folder,
+                    place: directory.root.display().to_string(),
+                    source,
+                })
+            })
+            .await,
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Published objects: immutable bytes under a key.
 
 mod directory;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,6 +11,7 @@ use packcast_protocol::ObjectPath;
 use tokio::sync::mpsc;
 
 pub use directory::Directory;
+pub use s3::{BucketError, BucketFault, S3, S3Config};
 
 use crate::key::ObjectKey;
 
@@ -50,6 +52,11 @@ pub enum PutError {
         place: String,
         source: io::Error,
     },
+    #[error("object {path} could not be stored")]
+    Bucket {
+        path: String,
+        source: Box<BucketError>,
+    },
 }
 
 /// Why objects were not read.
@@ -63,12 +70,55 @@ pub enum GetError {
         place: String,
         source: io::Error,
     },
+    #[error("{path} could not be read")]
+    Bucket {
+        path: String,
+        source: Box<BucketError>,
+    },
+}
+
+/// Why not all objects of a folder were removed; what is left can be removed by another try.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    #[error("{path} could not be removed in {place}")]
+    Io {
+        path: String,
+        place: String,
+        source: io::Error,
+    },
+    #[error("{path} could not be removed")]
+    Bucket {
+        path: String,
+        source: Box<BucketError>,
+    },
+}
+
+impl PutError {
+    /// Tells whether the same may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Bucket { source, .. } if source.is_retryable())
+    }
+}
+
+impl GetError {
+    /// Tells whether the same may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Bucket { source, .. } if source.is_retryable())
+    }
+}
+
+impl DeleteError {
+    /// Tells whether the same may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Bucket { source, .. } if source.is_retryable())
+    }
 }
 
 /// Where the objects of a target are.
 #[derive(Clone, Debug)]
 pub enum Objects {
     Directory(Directory),
+    S3(S3),
 }
 
 /// What every place of objects can do.
@@ -83,6 +133,8 @@ trait Backend {
     async fn list(&self, folder: &ObjectPath) -> Result<BTreeMap<String, u64>, GetError>;
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError>;
+
+    async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError>;
 }
 
 impl Objects {
@@ -98,6 +150,7 @@ impl Objects {
     ) -> Result<Put, PutError> {
         match self {
             Self::Directory(directory) => directory.put(key, bytes, chunks).await,
+            Self::S3(s3) => s3.put(key, bytes, chunks).await,
         }
     }
 
@@ -119,6 +172,7 @@ impl Objects {
     pub async fn list(&self, folder: &ObjectPath) -> Result<BTreeMap<String, u64>, GetError> {
         match self {
             Self::Directory(directory) => directory.list(folder).await,
+            Self::S3(s3) => s3.list(folder).await,
         }
     }
 
@@ -126,6 +180,17 @@ impl Objects {
     pub async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Option<Bytes>, GetError> {
         match self {
             Self::Directory(directory) => directory.get(key.path(), limit).await,
+            Self::S3(s3) => s3.get(key.path(), limit).await,
+        }
+    }
+
+    /// Removes every object below a folder, at any depth, and what unfinished ones have left.
+    ///
+    /// Returns how many objects there were. A folder that does not exist has none.
+    pub async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError> {
+        match self {
+            Self::Directory(directory) => directory.delete(folder).await,
+            Self::S3(s3) => s3.delete(folder).await,
         }
     }
 }

@@ -16,7 +16,7 @@ fn start() -> (TempDir, Objects) {
     (place, objects)
 }
 
-conforms!(start());
+conforms!(Some(start()));
 
 /// Returns every file below the directory, complete or not.
 fn files(place: &TempDir) -> Vec<String> {
@@ -65,6 +65,16 @@ async fn what_a_crash_left_is_not_listed() {
     let stray = "objects/d/segment/1795327754/.partial-x1y2z3";
     fs::write(place.path().join(stray), "a").unwrap();
     assert_eq!(objects.list(&folder()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_removed_with_its_folder() {
+    let (place, objects) = start();
+    objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
+    let stray = "objects/d/segment/1795327754/.partial-x1y2z3";
+    fs::write(place.path().join(stray), "a").unwrap();
+    assert_eq!(objects.delete(&folder()).await.unwrap(), 1);
+    assert!(!place.path().join("objects/d/segment").exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,323 @@
+//! Writing an object: in one request, or in parts where it is large.
+//!
+//! A request's body is held in memory, so that the SDK can repeat it: at most one part for each
+//! object under way.
+
+use std::mem;
+
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::connect::upload_settings;
+use super::error::CONDITIONAL_CONFLICT;
+use super::{BucketError, S3};
+use crate::key::ObjectKey;
+use crate::objects::{Put, PutError};
+
+/// How large a part is, in bytes, and the largest object that is put in one request.
+const PART_BYTES: u64 = 8 << 20;
+/// The most parts that S3 takes.
+const MAX_PARTS: u64 = 10_000;
+
+/// Only what is not there yet is written.
+const ABSENT: &str = "*";
+
+/// Returns how large the parts of an object are, in bytes.
+fn part_bytes(bytes: u64) -> u64 {
+    PART_BYTES.max(bytes.div_ceil(MAX_PARTS))
+}
+
+/// An object on its way: what is left of it, and the digest of what has come.
+struct Incoming<'a> {
+    key: &'a ObjectKey,
+    bytes: u64,
+    given: u64,
+    digest: Sha256,
+    chunks: mpsc::Receiver<Bytes>,
+    /// What came beyond the last part.
+    rest: Bytes,
+}
+
+impl Incoming<'_> {
+    /// Returns the next `bytes` bytes; fewer are an error, and so are more at the end.
+    async fn take(&mut self, bytes: u64) -> Result<Bytes, PutError> {
+        let mut part = BytesMut::new();
+        while (part.len() as u64) < bytes {
+            let mut chunk = mem::take(&mut self.rest);
+            if chunk.is_empty() {
+                chunk = self.next().await.ok_or_else(|| self.wrong_length())?;
+            }
+            let missing = usize::try_from(bytes - part.len() as u64).unwrap_or(usize::MAX);
+            self.rest = chunk.split_off(missing.min(chunk.len()));
+            part.extend_from_slice(&chunk);
+        }
+        Ok(part.freeze())
+    }
+
+    /// Expects that no more comes, and returns the digest of all that came.
+    async fn end(mut self) -> Result<[u8; 32], PutError> {
+        while self.given <= self.bytes && self.next().await.is_some() {}
+        if self.given == self.bytes {
+            Ok(self.digest.finalize().into())
+        } else {
+            Err(self.wrong_length())
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.recv().await?;
+        self.given += chunk.len() as u64;
+        self.digest.update(&chunk);
+        Some(chunk)
+    }
+
+    fn wrong_length(&self) -> PutError {
+        PutError::Length {
+            path: self.key.path().to_owned(),
+            expected: self.bytes,
+            given: self.given,
+        }
+    }
+}
+
+/// What S3 said to the request that would make an object visible.
+enum Made {
+    Written,
+    /// Another object has the key, or gets it just now.
+    Taken(BucketError),
+}
+
+impl S3 {
+    pub(super) async fn upload(
+        &self,
+        key: &ObjectKey,
+        bytes: u64,
+        chunks: mpsc::Receiver<Bytes>,
+    ) -> Result<Put, PutError> {
+        let incoming = Incoming {
+            key,
+            bytes,
+            given: 0,
+            digest: Sha256::new(),
+            chunks,
+            rest: Bytes::new(),
+        };
+        let (made, digest) = if bytes <= PART_BYTES {
+            self.upload_whole(incoming).await?
+        } else {
+            self.upload_in_parts(incoming).await?
+        };
+        match made {
+            Made::Written => Ok(Put::Written),
+            Made::Taken(error) => self.compare(key, bytes, &digest, error).await,
+        }
+    }
+
+    async fn upload_whole(&self, mut incoming: Incoming<'_>) -> Result<(Made, [u8; 32]), PutError> {
+        let key = incoming.key;
+        let body = incoming.take(incoming.bytes).await?;
+        let digest = incoming.end().await?;
+        let put = self
+            .client
+            .put_object()
+            .bucket(&*self.bucket)
+            .key(key.path())
+            .content_type(key.headers().content_type)
+            .cache_control(key.headers().cache_control)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .if_none_match(ABSENT)
+            .body(ByteStream::from(body))
+            .customize()
+            .config_override(upload_settings())
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok((Made::Written, digest)),
+            Err(error) if is_taken(error.code()) => Ok((Made::Taken(self.failed(error)), digest)),
+            Err(error) => Err(put_error(key, self.failed(error))),
+        }
+    }
+
+    /// Uploads part after part; what was uploaded of an object that failed is given up.
+    async fn upload_in_parts(&self, incoming: Incoming<'_>) -> Result<(Made, [u8; 32]), PutError> {
+        let key = incoming.key;
+        let begun = self.begin(key).await;
+        let id = begun.map_err(|source| put_error(key, source))?;
+        let made = self.upload_parts(incoming, &id).await;
+        if !matches!(made, Ok((Made::Written, _))) {
+            // What cannot be given up now is invisible, and goes with the folder.
+            let _ = self.abort(key.path(), &id).await;
+        }
+        made
+    }
+
+    async fn begin(&self, key: &ObjectKey) -> Result<String, BucketError> {
+        let begun = self
+            .client
+            .create_multipart_upload()
+            .bucket(&*self.bucket)
+            .key(key.path())
+            .content_type(key.headers().content_type)
+            .cache_control(key.headers().cache_control)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .send()
+            .await
+            .map_err(|error| self.failed(error))?;
+        begun
+            .upload_id
+            .ok_or_else(|| self.refused("no upload id", "an upload was begun without an id"))
+    }
+
+    async fn upload_parts(
+        &self,
+        mut incoming: Incoming<'_>,
+        id: &str,
+    ) -> Result<(Made, [u8; 32]), PutError> {
+        let (key, bytes) = (incoming.key, incoming.bytes);
+        let fail = |source| put_error(key, source);
+        let mut parts = Vec::new();
+        let mut left = bytes;
+        for number in 1.. {
+            let part = incoming.take(left.min(part_bytes(bytes))).await?;
+            left -= part.len() as u64;
+            let stored = self.upload_part(key, id, number, part).await;
+            parts.push(stored.map_err(fail)?);
+            if left == 0 {
+                break;
+            }
+        }
+        let digest = incoming.end().await?;
+        let made = self.complete(key, id, bytes, parts).await.map_err(fail)?;
+        Ok((made, digest))
+    }
+
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        id: &str,
+        number: i32,
+        part: Bytes,
+    ) -> Result<CompletedPart, BucketError> {
+        let stored = self
+            .client
+            .upload_part()
+            .bucket(&*self.bucket)
+            .key(key.path())
+            .upload_id(id)
+            .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .body(ByteStream::from(part))
+            .customize()
+            .config_override(upload_settings())
+            .send()
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(stored.e_tag)
+            .set_checksum_crc32(stored.checksum_crc32)
+            .build())
+    }
+
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        id: &str,
+        bytes: u64,
+        parts: Vec<CompletedPart>,
+    ) -> Result<Made, BucketError> {
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
+        let completed = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&*self.bucket)
+            .key(key.path())
+            .upload_id(id)
+            .multipart_upload(parts)
+            .set_mpu_object_size(i64::try_from(bytes).ok())
+            .if_none_match(ABSENT)
+            .send()
+            .await;
+        match completed {
+            Ok(_) => Ok(Made::Written),
+            // A first try that was done, and whose answer was lost, leaves no upload.
+            Err(error) if is_taken(error.code()) || error.code() == Some("NoSuchUpload") => {
+                Ok(Made::Taken(self.failed(error)))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    pub(super) async fn abort(&self, path: &str, id: &str) -> Result<(), BucketError> {
+        let aborted = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&*self.bucket)
+            .key(path)
+            .upload_id(id)
+            .send()
+            .await;
+        match aborted {
+            Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
+            aborted => aborted.map(|_| ()).map_err(|error| self.failed(error)),
+        }
+    }
+
+    /// Compares what is there with what was to be put; `taken` is why it was not.
+    async fn compare(
+        &self,
+        key: &ObjectKey,
+        bytes: u64,
+        digest: &[u8; 32],
+        taken: BucketError,
+    ) -> Result<Put, PutError> {
+        let fail = |source| put_error(key, source);
+        let Some(mut stored) = self.open(key.path()).await.map_err(fail)? else {
+            return Err(fail(taken));
+        };
+        let stored_bytes = stored.content_length().and_then(|n| u64::try_from(n).ok());
+        let mut found = Sha256::new();
+        if stored_bytes == Some(bytes) {
+            while let Some(chunk) = stored.body.next().await {
+                found.update(&chunk.map_err(|error| fail(self.broke_off(error)))?);
+            }
+            if <[u8; 32]>::from(found.finalize()) == *digest {
+                return Ok(Put::Present);
+            }
+        }
+        Err(PutError::Conflict {
+            path: key.path().to_owned(),
+        })
+    }
+}
+
+fn put_error(key: &ObjectKey, source: BucketError) -> PutError {
+    PutError::Bucket {
+        path: key.path().to_owned(),
+        source: source.into(),
+    }
+}
+
+/// Tells whether a conditional write was refused for another object.
+fn is_taken(code: Option<&str>) -> bool {
+    matches!(code, Some("PreconditionFailed" | CONDITIONAL_CONFLICT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_fits_into_the_parts_that_s3_takes() {
+        assert_eq!(part_bytes(PART_BYTES + 1), PART_BYTES);
+        assert_eq!(part_bytes(PART_BYTES * MAX_PARTS), PART_BYTES);
+        let five_tib = 5_u64 << 40;
+        assert!(five_tib.div_ceil(part_bytes(five_tib)) <= MAX_PARTS);
+    }
+}

@@ -1,0 +1,135 @@
+//! What a bucket can answer instead, and what is made of it.
+
+use std::net::TcpListener;
+
+use insta::assert_snapshot;
+use packcast_store::objects::{BucketError, BucketFault, GetError, PutError};
+use packcast_store::{Objects, S3, S3Config};
+
+use crate::answers::{Answer, Answers};
+use crate::conformance::{folder, fragment};
+
+/// How often the SDK tries.
+const TRIES: usize = 5;
+
+async fn bucket(endpoint: &str) -> Objects {
+    let config = S3Config {
+        bucket: "objects".to_owned(),
+        region: Some("eu-west-1".to_owned()),
+        endpoint: Some(endpoint.to_owned()),
+        http_client: None,
+    };
+    Objects::S3(S3::connect(config).await)
+}
+
+fn refusal(status: u16, code: &str) -> Answer {
+    let body = format!("<Error><Code>{code}</Code><Message>as documented</Message></Error>");
+    Answer(status, "", body)
+}
+
+/// Lists where every request is answered so, and returns why that failed.
+async fn fault(answer: Answer) -> BucketError {
+    let server = Answers::start(vec![answer]);
+    let objects = bucket(&server.endpoint()).await;
+    match objects.list(&folder()).await {
+        Err(GetError::Bucket { path, source }) if path == "d/segment" => *source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_refusal_says_what_to_do() {
+    let moved = Answer(
+        301,
+        "x-amz-bucket-region: us-west-2\r\n",
+        refusal(301, "PermanentRedirect").2,
+    );
+    let refusals = [
+        refusal(404, "NoSuchBucket"),
+        moved,
+        refusal(400, "AuthorizationHeaderMalformed"),
+        refusal(403, "InvalidAccessKeyId"),
+        refusal(400, "ExpiredToken"),
+        refusal(403, "AccessDenied"),
+        refusal(403, "RequestTimeTooSkewed"),
+        refusal(400, "InvalidBucketName"),
+    ];
+    let mut told = String::new();
+    for answer in refusals {
+        let error = fault(answer).await;
+        assert!(!error.is_retryable(), "{error}");
+        let endpoint = error.endpoint.clone();
+        told += &error.to_string().replace(&endpoint, "ADDRESS");
+        told += "\n";
+    }
+    assert_snapshot!(told, @r"
+    bucket objects at ADDRESS does not exist: deploy the stack, or check the target's bucket and region
+    bucket objects at ADDRESS is in another region: set the target's region to us-west-2
+    bucket objects at ADDRESS is in another region: set the target's region to the bucket's
+    bucket objects at ADDRESS takes no AWS credentials but valid ones: check the profile, or sign in again
+    bucket objects at ADDRESS takes no AWS credentials but valid ones: check the profile, or sign in again
+    bucket objects at ADDRESS denies that to these AWS credentials: check the permissions of the profile
+    bucket objects at ADDRESS does not take this machine's time: set its clock right
+    bucket objects at ADDRESS refused with InvalidBucketName
+    ");
+}
+
+#[tokio::test]
+async fn what_is_busy_for_a_while_is_asked_again() {
+    let listing = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+    let server = Answers::start(vec![
+        refusal(503, "SlowDown"),
+        refusal(503, "ServiceUnavailable"),
+        Answer(200, "", listing.to_owned()),
+    ]);
+    let objects = bucket(&server.endpoint()).await;
+    assert!(objects.list(&folder()).await.unwrap().is_empty());
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn what_stays_busy_can_be_tried_later() {
+    let server = Answers::start(vec![refusal(503, "SlowDown")]);
+    let objects = bucket(&server.endpoint()).await;
+    let refused = objects.put_bytes(&fragment(0), "abc".into()).await;
+    let error = refused.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert!(
+        matches!(&error, PutError::Bucket { source, .. } if source.fault == BucketFault::Busy),
+        "{error:?}"
+    );
+    assert_eq!(server.requests(), TRIES);
+}
+
+#[tokio::test]
+async fn an_address_where_nothing_answers_is_named() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let refused = bucket(&endpoint).await.get(&fragment(0), 9).await;
+    let Err(GetError::Bucket { source, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(source.fault, BucketFault::Unreachable);
+    assert!(source.is_retryable());
+    assert_eq!(
+        source.to_string(),
+        format!("bucket objects at {endpoint} does not answer")
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_removed_is_named() {
+    let path = fragment(0).path().to_owned();
+    let listing = format!(
+        "<ListBucketResult><Contents><Key>{path}</Key><Size>1</Size></Contents></ListBucketResult>"
+    );
+    let refused = format!(
+        "<DeleteResult><Error><Key>{path}</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    );
+    let server = Answers::start(vec![Answer(200, "", listing), Answer(200, "", refused)]);
+    let error = bucket(&server.endpoint()).await.delete(&folder()).await;
+    let error = error.unwrap_err();
+    assert!(!error.is_retryable());
+    assert_eq!(error.to_string(), format!("{path} could not be removed"));
+}

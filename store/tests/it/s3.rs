@@ -1,0 +1,186 @@
+//! Objects in a bucket, on the engines whose addresses the environment tells.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use packcast_store::{ObjectKey, Objects, S3, S3Config};
+
+use crate::conformance::{folder, fragment, id, put};
+
+/// An engine that stands in for S3.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Engine {
+    name: &'static str,
+    variable: &'static str,
+}
+
+const LOCALSTACK: Engine = Engine {
+    name: "LocalStack",
+    variable: "PACKCAST_TEST_LOCALSTACK",
+};
+const MINISTACK: Engine = Engine {
+    name: "ministack",
+    variable: "PACKCAST_TEST_MINISTACK",
+};
+
+/// Where a test's own bucket is.
+struct Bucket {
+    /// The engine's address.
+    endpoint: String,
+    name: String,
+}
+
+impl Engine {
+    /// Makes a bucket; none, and the reason, where the engine does not run.
+    ///
+    /// # Panics
+    /// Continuous integration skips no engine but one that the machine cannot have.
+    async fn start(self) -> Option<(Bucket, Objects)> {
+        let Some(endpoint) = self.endpoint() else {
+            let Self { name, variable } = self;
+            let why = format!("{variable} names no {name}: './tests/run tests' starts one");
+            let _ = writeln!(std::io::stderr(), "skipped: {why}");
+            return None;
+        };
+        let bucket = Bucket {
+            endpoint,
+            name: format!("test-{:016x}", fastrand::u64(..)),
+        };
+        let s3 = S3::connect(S3Config {
+            bucket: bucket.name.clone(),
+            endpoint: Some(bucket.endpoint.clone()),
+            ..S3Config::default()
+        })
+        .await;
+        s3.create_bucket().await.unwrap();
+        Some((bucket, Objects::S3(s3)))
+    }
+
+    fn endpoint(self) -> Option<String> {
+        let Ok(endpoint) = std::env::var(self.variable) else {
+            let in_ci = std::env::var("CI").as_deref() == Ok("true");
+            assert!(!in_ci, "{} is not set", self.variable);
+            return None;
+        };
+        (endpoint != "unavailable").then_some(endpoint)
+    }
+}
+
+impl Bucket {
+    /// Sends a request that nobody signed, and returns the answer, its head in lower case.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        let address = self.endpoint.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let (name, length) = (&self.name, body.len());
+        let request = format!(
+            "{method} /{name}{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             {headers}Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) => format!("{}\r\n\r\n{body}", head.to_lowercase()),
+            None => answer,
+        }
+    }
+
+    /// Returns the head of the answer to whoever asks for an object.
+    fn head(&self, key: &ObjectKey) -> String {
+        let path = format!("/{}", key.path());
+        self.ask("HEAD", &path, "x-amz-checksum-mode: ENABLED\r\n", "")
+    }
+
+    /// Returns how many uploads nobody has completed.
+    fn unfinished(&self) -> usize {
+        let answer = self.ask("GET", "/?uploads", "", "");
+        assert!(answer.contains("ListMultipartUploadsResult"), "{answer}");
+        answer.matches("<Upload>").count()
+    }
+}
+
+/// Stamps what holds for a bucket besides the rules of all places.
+macro_rules! bucket_rules {
+    ($engine:expr; $($rule:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $rule() {
+                if let Some((bucket, objects)) = $engine.start().await {
+                    super::$rule(bucket, objects).await;
+                }
+            }
+        )+
+    };
+    ($engine:expr) => {
+        conforms!($engine.start().await);
+        bucket_rules! {
+            $engine;
+            a_bucket_is_made_once
+            bytes_are_checked_by_the_store
+            objects_are_served_as_their_keys_say
+            uploads_that_break_off_are_given_up
+            uploads_that_were_killed_go_with_their_folder
+        }
+    };
+}
+
+async fn objects_are_served_as_their_keys_say(bucket: Bucket, objects: Objects) {
+    let manifest = ObjectKey::manifest(&folder(), id());
+    let large = Bytes::from(vec![0; (8 << 20) + 1]);
+    for (key, bytes) in [(manifest, Bytes::from("{}")), (fragment(0), large)] {
+        objects.put_bytes(&key, bytes).await.unwrap();
+        let head = bucket.head(&key);
+        for line in [
+            format!("content-type: {}", key.headers().content_type),
+            format!("cache-control: {}", key.headers().cache_control),
+        ] {
+            assert!(head.contains(&line), "{line}: {head}");
+        }
+    }
+}
+
+async fn a_bucket_is_made_once(_bucket: Bucket, objects: Objects) {
+    objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
+    let Objects::S3(s3) = &objects else {
+        unreachable!("an engine has a bucket")
+    };
+    s3.create_bucket().await.unwrap();
+    assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
+}
+
+async fn bytes_are_checked_by_the_store(bucket: Bucket, objects: Objects) {
+    let large = Bytes::from(vec![0; (8 << 20) + 1]);
+    for (key, bytes) in [(fragment(0), Bytes::from("abc")), (fragment(1), large)] {
+        objects.put_bytes(&key, bytes).await.unwrap();
+        let head = bucket.head(&key);
+        assert!(head.contains("x-amz-checksum-crc32: "), "{head}");
+    }
+    let wrong = "x-amz-checksum-crc32: AAAAAA==\r\n";
+    let answer = bucket.ask("PUT", "/d/wrong", wrong, "abc");
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+}
+
+async fn uploads_that_break_off_are_given_up(bucket: Bucket, objects: Objects) {
+    let broken = put(&objects, &fragment(0), 9 << 20, &[b"abc"]).await;
+    broken.unwrap_err();
+    assert_eq!(bucket.unfinished(), 0);
+}
+
+async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket, objects: Objects) {
+    for path in [fragment(0).path(), "d/segments/other"] {
+        let begun = bucket.ask("POST", &format!("/{path}?uploads"), "", "");
+        assert!(begun.starts_with("http/1.1 200 "), "{begun}");
+    }
+    assert_eq!(bucket.unfinished(), 2);
+    assert_eq!(objects.delete(&folder()).await.unwrap(), 0);
+    assert_eq!(bucket.unfinished(), 1);
+}
+
+mod localstack {
+    bucket_rules!(super::LOCALSTACK);
+}
+
+mod ministack {
+    bucket_rules!(super::MINISTACK);
+}
