@@ -1,11 +1,13 @@
 //! What people and scripts read: tables and JSON on standard output, everything else on standard error.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::{BinaryBytes, HumanDuration};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use packcast_protocol::UnixTime;
 use serde::Serialize;
@@ -30,14 +32,44 @@ pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> 
     }
 }
 
-/// Writes a line of data. A reader that has gone away is no error.
+/// Writes lines of data. A reader that has gone away is no error.
+///
+/// Colours reach terminals only, and not where NO_COLOR is set (<https://no-color.org>).
 pub fn data(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+    let _ = writeln!(anstream::stdout().lock(), "{}", text.trim_end());
 }
 
-/// Writes a line for the person watching.
+/// Writes lines for the person watching, with a coloured `error:`, `warning:` or `hint:` in
+/// front of those that have one. Colours are for terminals only, as in [`data`].
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let lines: Vec<Cow<'_, str>> = text.lines().map(labelled).collect();
+    let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
+}
+
+fn labelled(line: &str) -> Cow<'_, str> {
+    let labels = [
+        ("error:", AnsiColor::Red),
+        ("warning:", AnsiColor::Yellow),
+        ("hint:", AnsiColor::Cyan),
+    ];
+    for (label, colour) in labels {
+        if let Some(rest) = line.strip_prefix(label) {
+            let style = Style::new().bold().fg_color(Some(colour.into()));
+            return format!("{style}{label}{style:#}{rest}").into();
+        }
+    }
+    line.into()
+}
+
+/// Shows bytes and rate; nothing where standard error is no terminal.
+pub(crate) fn progress(what: &'static str, bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+    )
+    .expect("the template has known keys only");
+    let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// Tells whether a person can be asked.
@@ -45,7 +77,10 @@ pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Lays out rows under a heading.
+/// The columns whose cells begin with a word that is coloured.
+const COLOURED: [&str; 2] = ["STATE", "RESULT"];
+
+/// Lays out rows under a heading; states and results have colours, for [`data`] to show.
 pub fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -53,10 +88,13 @@ pub fn table<const N: usize>(
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .enforce_styling()
+        .style_text_only();
     table.set_header(heading);
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        let cells = heading.iter().zip(row);
+        table.add_row(cells.map(|(column, text)| cell(column, &text)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -66,6 +104,25 @@ pub fn table<const N: usize>(
         .map(|line| line.trim_end().to_owned())
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+fn cell(column: &str, text: &str) -> Cell {
+    let cell = Cell::new(printable(text));
+    match colour(text) {
+        Some(colour) if COLOURED.contains(&column) => cell.fg(colour),
+        _ => cell,
+    }
+}
+
+/// Returns the colour of a state or a result, which its first word decides.
+fn colour(text: &str) -> Option<Color> {
+    let word = text.split(|c: char| !c.is_alphabetic()).next();
+    match word.unwrap_or_default() {
+        "ok" | "active" | "succeeded" => Some(Color::DarkGreen),
+        "failed" => Some(Color::DarkRed),
+        "draft" | "waiting" | "announced" | "withdrawn" | "cancelled" => Some(Color::DarkYellow),
+        _ => None,
+    }
 }
 
 /// Lays out names and values, a line each.
@@ -119,6 +176,20 @@ pub fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_are_coloured_by_their_first_word() {
+        let row = |state: &str| ["active".to_owned(), state.to_owned()];
+        let rows = ["succeeded: ran", "failed", "elsewhere"].map(row);
+        let table = table(["NAME", "STATE"], rows);
+        let expected = [
+            "NAME    STATE",
+            "active  \u{1b}[38;5;2msucceeded: ran\u{1b}[39m",
+            "active  \u{1b}[38;5;1mfailed\u{1b}[39m",
+            "active  elsewhere",
+        ];
+        assert_eq!(table, expected.join("\n"));
+    }
 
     #[test]
     fn what_a_device_says_cannot_command_the_terminal() {

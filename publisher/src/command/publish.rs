@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use packcast_agent::archive::Limits;
 use packcast_protocol::device::AgentId;
 use packcast_protocol::manifest::{Audience, Platform};
@@ -18,7 +16,7 @@ use serde::Serialize;
 use super::{activate, keys, show};
 use crate::Globals;
 use crate::clock::now;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, kind};
 use crate::keys::SigningKey;
 use crate::output;
 use crate::publish::build::Kept;
@@ -34,6 +32,11 @@ use crate::target::Target;
 /// visible to devices before the package is activated and assigned. An interrupted publication
 /// is completed by the same command. On a terminal, what is missing is asked for.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 --action launch --command 'setup.exe /S'
+  packcast publish site/ --name site --version 7 --action store --path /var/www --activate
+  packcast publish --name refresh --version 1 --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
     /// A .zip, a .tar.gz, or a directory to pack; none to execute a command alone
     source: Option<PathBuf>,
@@ -287,7 +290,7 @@ fn ask_action(has_source: bool) -> Result<ActionName, Failure> {
 
 /// Reads the whole archive as agents will, before anything is uploaded.
 fn inspect(source: &Source, size: Option<FragmentSize>) -> Result<Inspection, Failure> {
-    let bar = bar("checking", source.bytes());
+    let bar = output::progress("checking", source.bytes());
     let inspection = source.inspect(&Limits::default(), size, |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     inspection.map_err(Failure::failed)
@@ -303,7 +306,7 @@ pub(crate) async fn publish_plan(
     let mut segment = [0; 16];
     getrandom::fill(&mut segment)
         .map_err(|error| Failure::failed(format!("no random numbers can be had: {error}")))?;
-    let bar = bar("publishing", source.map_or(0, Source::bytes));
+    let bar = output::progress("publishing", source.map_or(0, Source::bytes));
     let progress = {
         let bar = bar.clone();
         move |bytes| bar.inc(bytes)
@@ -321,21 +324,10 @@ fn failure(error: PublicationError) -> Failure {
         | PublicationError::Record(PublishError::Records(error))
         | PublicationError::Records(error) => error.into(),
         PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => Failure::new(Kind::TryLater, error),
-        error if error.is_resumable() => Failure::failed(error)
+        error if error.is_resumable() => Failure::new(kind(error.is_retryable()), error)
             .hint("no device sees any of it; what is complete was kept: run the same command again to go on from there"),
         error => Failure::failed(error),
     }
-}
-
-/// Shows bytes and rate; nothing where standard error is no terminal.
-fn bar(what: &'static str, bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
-    )
-    .expect("the template has known keys only");
-    let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
