@@ -1,11 +1,11 @@
 //! What a command ends with when it does not end well.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::process::ExitCode;
 
 use packcast_store::RecordsError;
-use packcast_store::objects::{GetError, PutError};
+use packcast_store::objects::{DeleteError, GetError, PutError};
 
 /// How a failed command leaves, as documented in `packcast --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +73,7 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes the chain of causes once, outermost first, then the hints, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.source.to_string();
-        let mut cause = self.source.source();
-        while let Some(error) = cause {
-            // A wrapper that repeats its source's words adds nothing.
-            let message = error.to_string();
-            if !text.ends_with(&message) {
-                write!(text, ": {message}")?;
-            }
-            cause = error.source();
-        }
-        f.write_str(&text)?;
+        f.write_str(&chain(&*self.source))?;
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }
@@ -91,13 +81,25 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Writes an error and its causes, outermost first.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // A wrapper that repeats its source's words adds nothing.
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 impl From<RecordsError> for Failure {
     fn from(error: RecordsError) -> Self {
-        let kind = if error.is_retryable() {
-            Kind::TryLater
-        } else {
-            Kind::Failed
-        };
+        let kind = kind(error.is_retryable());
         let hint = match &error {
             RecordsError::Unreachable { .. } => {
                 "check the network, and the target's endpoint if it has one"
@@ -111,13 +113,29 @@ impl From<RecordsError> for Failure {
 
 impl From<PutError> for Failure {
     fn from(error: PutError) -> Self {
-        Self::failed(error)
+        Self::new(kind(error.is_retryable()), error)
             .hint("what is complete was kept: run the same command again to go on from there")
     }
 }
 
 impl From<GetError> for Failure {
     fn from(error: GetError) -> Self {
-        Self::failed(error)
+        Self::new(kind(error.is_retryable()), error)
+    }
+}
+
+impl From<DeleteError> for Failure {
+    fn from(error: DeleteError) -> Self {
+        Self::new(kind(error.is_retryable()), error)
+            .hint("run the same command again to remove what is left")
+    }
+}
+
+/// Returns how a command leaves whose cause may be gone later, or not.
+pub(crate) const fn kind(is_retryable: bool) -> Kind {
+    if is_retryable {
+        Kind::TryLater
+    } else {
+        Kind::Failed
     }
 }

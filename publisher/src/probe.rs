@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use jiff::Timestamp;
 use packcast_agent::tls::{Clients, Route, TlsError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::MAX_SIGNATURE_BYTES;
-use packcast_protocol::{Archive, Location, Manifest, Sha256Digest};
+use packcast_protocol::{Archive, FragmentNumber, Location, Manifest, Sha256Digest, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use packcast_store::ObjectKey;
-use reqwest::Client;
+use reqwest::header::IF_MODIFIED_SINCE;
+use reqwest::{Client, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::publish::info;
@@ -97,6 +99,47 @@ pub async fn probe(
     Ok(())
 }
 
+/// Tells whether anybody answers at a location, over TLS that is trusted.
+///
+/// Any answer will do, as nothing has to be at a location's own address.
+pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
+    let url = at.location.url("");
+    match client.get(&url).send().await {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ProbeError::Fetch { url, source }),
+    }
+}
+
+/// Tells whether a location answers 304 to a stock agent that has a part of a fragment.
+///
+/// The agent takes it for a failure and asks again for ever.
+pub async fn answers_not_modified(
+    client: &Client,
+    package: &PackageRecord,
+    published: &Published,
+    at: &LocationRecord,
+    now: UnixTime,
+) -> Result<bool, ProbeError> {
+    let key = if published.fragments == 0 {
+        ObjectKey::info(&package.folder, at, package.id)
+    } else {
+        ObjectKey::fragment(&package.folder, package.id, FragmentNumber::from_index(0))
+    };
+    let url = at.location.url(key.path());
+    let asked = client.get(&url).header(IF_MODIFIED_SINCE, http_date(now));
+    match asked.send().await {
+        Ok(response) => Ok(response.status() == StatusCode::NOT_MODIFIED),
+        Err(source) => Err(ProbeError::Fetch { url, source }),
+    }
+}
+
+/// Writes a time as HTTP headers have it (RFC 9110 §5.6.7).
+fn http_date(at: UnixTime) -> String {
+    let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), ProbeError> {
     if actual == expected {
         Ok(())
@@ -107,13 +150,18 @@ fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), P
     }
 }
 
-async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
+/// Asks for an object whose length is announced and at most `limit` bytes.
+pub(crate) async fn get(
+    client: &Client,
+    url: &str,
+    limit: u64,
+) -> Result<reqwest::Response, ProbeError> {
     let fail = |source| ProbeError::Fetch {
         url: url.to_owned(),
         source,
     };
     let response = client.get(url).send().await.map_err(fail)?;
-    if response.status() != reqwest::StatusCode::OK {
+    if response.status() != StatusCode::OK {
         return Err(ProbeError::Status {
             url: url.to_owned(),
             status: response.status().as_u16(),
@@ -139,7 +187,7 @@ async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response
 }
 
 /// Fetches a document whose length is announced and at most `limit` bytes.
-async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
+pub(crate) async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
     let response = get(client, url, limit).await?;
     let bytes = response.bytes().await;
     Ok(bytes
@@ -150,18 +198,23 @@ async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeE
         .to_vec())
 }
 
+/// Returns the next bytes of an object; none at its end.
+pub(crate) async fn chunk(
+    response: &mut reqwest::Response,
+    url: &str,
+) -> Result<Option<Bytes>, ProbeError> {
+    response.chunk().await.map_err(|source| ProbeError::Fetch {
+        url: url.to_owned(),
+        source,
+    })
+}
+
 async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Digest, ProbeError> {
-    let chunks = get(client, url, limit).await?.bytes_stream();
-    let digest = chunks
-        .try_fold(Sha256::new(), |mut digest, chunk| async move {
-            digest.update(&chunk);
-            Ok(digest)
-        })
-        .await
-        .map_err(|source| ProbeError::Fetch {
-            url: url.to_owned(),
-            source,
-        })?;
+    let mut response = get(client, url, limit).await?;
+    let mut digest = Sha256::new();
+    while let Some(chunk) = chunk(&mut response, url).await? {
+        digest.update(&chunk);
+    }
     Ok(Sha256Digest::from_bytes(digest.finalize().into()))
 }
 
@@ -169,4 +222,18 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
 pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
     let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
     Ok(Clients::new(ca_file, user_agent, route)?.objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_a_header() {
+        // The example of RFC 9110 §5.6.7.
+        assert_eq!(
+            http_date(UnixTime(784_111_777)),
+            "Sun, 06 Nov 1994 08:49:37 GMT"
+        );
+    }
 }

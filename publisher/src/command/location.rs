@@ -1,5 +1,7 @@
 //! `packcast location`: the places that serve a target's objects.
 
+mod check;
+
 use clap::Subcommand;
 use packcast_protocol::{Location, LocationName};
 use packcast_rollout::LocationRecord;
@@ -10,6 +12,11 @@ use crate::output;
 
 /// Name the places that serve published packages: a CDN, a mirror on a site
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  packcast location add cdn d1234.cloudfront.net
+  packcast location add site-berlin mirror.example.net:8443/packcast
+  packcast location check")]
 pub(crate) enum Args {
     /// Add a location; packages can be activated there from now on
     Add {
@@ -22,6 +29,20 @@ pub(crate) enum Args {
     Remove { name: LocationName },
     /// List the locations
     List,
+    /// Probe locations as agents would use them
+    ///
+    /// Fetches manifest, info, first and last fragment of the newest package that is active
+    /// there, through the location's public name. Ends with 1 if a location fails. Warns of
+    /// what only stock agents mind.
+    #[command(after_help = "\
+Examples:
+  packcast location check
+  packcast location check site-berlin --format json")]
+    Check {
+        /// The locations to probe; all if none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<LocationName>,
+    },
 }
 
 impl Args {
@@ -49,6 +70,7 @@ impl Args {
                 }
             },
             Self::List => print(globals, &target.records.locations().await?),
+            Self::Check { names } => check::run(globals, &target, &names).await?,
         }
         Ok(())
     }
