@@ -4,6 +4,7 @@
 
 mod clock;
 mod command;
+pub mod device_name;
 pub mod failure;
 pub mod keys;
 pub mod output;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::find;
 use crate::Globals;
 use crate::clock::now;
+use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::output;
 
@@ -14,13 +15,17 @@ use crate::output;
 ///
 /// They are told at their next check-in, if the package is active.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast assign vlc@3.0.21 --device web01
+  packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force")]
 pub(crate) struct Args {
     /// The package: its id, or name@version
     #[arg(value_name = "PKG")]
     package: PackageRef,
-    /// Assign to this device: key:<agent id> or ocs:<DEVICEID> (repeatable)
+    /// Assign to this device: its id, or its host name (repeatable)
     #[arg(long, required = true, value_name = "DEVICE")]
-    device: Vec<DeviceId>,
+    device: Vec<DeviceName>,
     /// Deploy again although the device has the package
     #[arg(long)]
     force: bool,
@@ -42,8 +47,13 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find(&target, &self.package).await?;
-        let mut assignments = Vec::new();
-        for device in self.device {
+        // All are found before any is assigned: a name that is mistyped changes nothing.
+        let mut devices = Vec::with_capacity(self.device.len());
+        for name in &self.device {
+            devices.push(name.find(&target).await?);
+        }
+        let mut assignments = Vec::with_capacity(devices.len());
+        for device in devices {
             let assigned = target
                 .records
                 .assign(&device, &package, self.force, now())
@@ -103,6 +113,7 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
             None,
             "has it in its history; --force deploys again".to_owned(),
         ),
+        Assigned::Deleted => ("deleted", None, "the package was deleted".to_owned()),
         Assigned::NotForDevice => (
             "not-for-device",
             None,
@@ -119,6 +130,9 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
         result,
         attempt,
         text,
-        refused: matches!(assigned, Assigned::UnknownDevice | Assigned::NotForDevice),
+        refused: matches!(
+            assigned,
+            Assigned::UnknownDevice | Assigned::NotForDevice | Assigned::Deleted
+        ),
     }
 }

@@ -7,15 +7,22 @@ use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, TaskState};
 use serde::Serialize;
 
 use crate::Globals;
+use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::output;
 use crate::target::Target;
 
 /// List the devices, or show one with its packages and their results
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast device
+  packcast device web01
+  packcast device ocs:web01-2026-03-04-05-06-07 --format json")]
 pub(crate) struct Args {
-    /// The device: key:<agent id> or ocs:<DEVICEID>; all devices if absent
-    device: Option<DeviceId>,
+    /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
+    /// it; all devices if absent
+    device: Option<DeviceName>,
 }
 
 #[derive(Serialize)]
@@ -30,11 +37,12 @@ struct Shown {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let Some(id) = self.device else {
+        let Some(name) = self.device else {
             let devices = target.records.devices().await?;
             output::result(globals.format, &devices, |devices| list(devices));
             return Ok(());
         };
+        let id = name.find(&target).await?;
         let shown = read(&target, &id).await?;
         output::result(globals.format, &shown, text);
         Ok(())
