@@ -7,7 +7,7 @@ use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strat
 use packcast_agent::tls::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
-use packcast_store::{Directory, Objects, Records, RecordsConfig};
+use packcast_store::{Directory, Objects, Records, RecordsConfig, S3, S3Config};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -42,16 +42,58 @@ struct ConfigFile {
 struct TargetConfig {
     /// The name of the table.
     table: String,
-    /// The region of the table; the AWS configuration's own if absent.
+    /// The region of table and bucket; the AWS configuration's own if absent.
     region: Option<String>,
-    /// Where the table answers, if not at AWS.
+    /// Where table and bucket answer, if not at AWS.
     endpoint: Option<String>,
-    /// The folder that published objects are written to.
-    directory: PathBuf,
+    /// Where the bucket answers, if not where the table does.
+    s3_endpoint: Option<String>,
+    /// The folder that published objects are written to, unless they go to a bucket.
+    directory: Option<PathBuf>,
+    /// The name of the bucket that published objects are written to.
+    bucket: Option<String>,
     #[serde(default = "default_prefix")]
     prefix: ObjectPath,
     ca_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
+}
+
+/// Where a target's objects are, before anything is asked of it.
+#[derive(Debug)]
+enum ObjectsPlace {
+    Directory(PathBuf),
+    Bucket(S3Config),
+}
+
+impl TargetConfig {
+    fn place(&self, name: &str) -> Result<ObjectsPlace, TargetError> {
+        let name = name.to_owned();
+        match (&self.directory, &self.bucket) {
+            (Some(_), Some(_)) => Err(TargetError::TwoPlaces { name }),
+            (None, None) => Err(TargetError::NoPlace { name }),
+            (Some(_), None) if self.s3_endpoint.is_some() => Err(TargetError::NoBucket { name }),
+            (Some(directory), None) => Ok(ObjectsPlace::Directory(directory.clone())),
+            (None, Some(bucket)) => Ok(ObjectsPlace::Bucket(S3Config {
+                bucket: bucket.clone(),
+                region: self.region.clone(),
+                endpoint: self
+                    .s3_endpoint
+                    .as_ref()
+                    .or(self.endpoint.as_ref())
+                    .cloned(),
+                http_client: None,
+            })),
+        }
+    }
+}
+
+impl ObjectsPlace {
+    async fn open(self) -> Objects {
+        match self {
+            Self::Directory(root) => Objects::Directory(Directory::new(root)),
+            Self::Bucket(config) => Objects::S3(S3::connect(config).await),
+        }
+    }
 }
 
 fn default_prefix() -> ObjectPath {
@@ -73,6 +115,12 @@ pub enum TargetError {
     },
     #[error("target {name:?} is not in {}", path.display())]
     Unknown { name: String, path: PathBuf },
+    #[error("target {name:?} has neither a bucket nor a directory for its objects")]
+    NoPlace { name: String },
+    #[error("target {name:?} has both a bucket and a directory, and objects go to one of them")]
+    TwoPlaces { name: String },
+    #[error("target {name:?} has an s3_endpoint, and no bucket that could answer there")]
+    NoBucket { name: String },
     #[error("the home directory is not known")]
     Home(#[from] HomeDirError),
 }
@@ -116,8 +164,14 @@ impl Target {
             return Self::local(&places.local()).await;
         }
         let target = configured(name, config, &places)?;
+        let objects = target.place(name).map_err(|error| {
+            Failure::usage(error).hint(format!(
+                "give [target.{name}] a bucket, or a directory for objects that are served from a disk"
+            ))
+        })?;
         Ok(Self {
             name: name.to_owned(),
+            objects: objects.open().await,
             records: Records::connect(RecordsConfig {
                 table: target.table,
                 region: target.region,
@@ -125,7 +179,6 @@ impl Target {
                 http_client: None,
             })
             .await,
-            objects: Objects::Directory(Directory::new(target.directory)),
             prefix: target.prefix,
             ca_file: target.ca_file,
             key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
@@ -184,7 +237,7 @@ fn configured(name: &str, config: Option<&Path>, places: &Places) -> Result<Targ
     read_config(&path)?.target.remove(name).ok_or_else(|| {
         let name = name.to_owned();
         let hint = format!(
-            "add a [target.{name}] section with table and directory, or name another with --target"
+            "add a [target.{name}] section with table and bucket, or name another with --target"
         );
         Failure::usage(TargetError::Unknown { name, path }).hint(hint)
     })
@@ -210,4 +263,55 @@ fn read_config(path: &Path) -> Result<ConfigFile, Failure> {
             source,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(lines: &str) -> Result<ObjectsPlace, TargetError> {
+        let target: TargetConfig = toml::from_str(&format!("table = \"t\"\n{lines}")).unwrap();
+        target.place("prod")
+    }
+
+    #[test]
+    fn objects_have_one_place() {
+        assert!(matches!(
+            place("directory = \"/srv\""),
+            Ok(ObjectsPlace::Directory(root)) if root == Path::new("/srv")
+        ));
+        for (lines, refusal) in [
+            ("", "target \"prod\" has neither"),
+            (
+                "bucket = \"b\"\ndirectory = \"/srv\"",
+                "target \"prod\" has both",
+            ),
+            (
+                "directory = \"/srv\"\ns3_endpoint = \"http://127.0.0.1:1\"",
+                "target \"prod\" has an s3_endpoint, and no bucket",
+            ),
+        ] {
+            let refused = place(lines).unwrap_err().to_string();
+            assert!(refused.starts_with(refusal), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_answers_where_the_table_does_unless_told_otherwise() {
+        let endpoint = |lines: &str| match place(&format!("bucket = \"b\"\n{lines}")) {
+            Ok(ObjectsPlace::Bucket(config)) => config.endpoint,
+            other => panic!("{other:?}"),
+        };
+        let (both, own) = (
+            "endpoint = \"http://a:1\"\n",
+            "s3_endpoint = \"http://b:2\"",
+        );
+        assert_eq!(endpoint(""), None);
+        assert_eq!(endpoint(both).as_deref(), Some("http://a:1"));
+        assert_eq!(endpoint(own).as_deref(), Some("http://b:2"));
+        assert_eq!(
+            endpoint(&format!("{both}{own}")).as_deref(),
+            Some("http://b:2")
+        );
+    }
 }

@@ -3,20 +3,22 @@
 //! The archive was digested before anything was reserved. Here each fragment is read once
 //! more, hashed and sent side by side, and completed only if its digest is still the same: a
 //! fragment that is stored is the right one, or a second run could not trust what it finds.
+//!
+//! In memory are a few chunks for each fragment on its way, and what the place of the objects
+//! takes at once: a part of at most 8 MiB in a bucket, nothing in a directory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::sync::Arc;
-use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use packcast_protocol::{Archive, ObjectPath, PackageId, Sha256Digest};
 use packcast_store::objects::{GetError, PutError};
 use packcast_store::{ObjectKey, Objects};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::source::Source;
 
@@ -51,17 +53,49 @@ pub enum BuildError {
     Stopped,
 }
 
-/// A fragment for the reader to read and send.
-struct Job {
+impl BuildError {
+    /// Tells whether the same may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Put(error) => error.is_retryable(),
+            Self::List(error) => error.is_retryable(),
+            Self::Read(_) | Self::Changed | Self::Stopped => false,
+        }
+    }
+}
+
+/// A fragment that is not stored yet.
+struct Fragment {
+    key: ObjectKey,
     start: u64,
     bytes: u64,
     digest: Sha256Digest,
-    chunks: mpsc::Sender<Bytes>,
+}
+
+/// The archive, read by several fragments in turn.
+#[derive(Clone)]
+struct SharedFile(Arc<Mutex<File>>);
+
+impl SharedFile {
+    fn read(&self, start: u64, length: usize) -> Result<Bytes, BuildError> {
+        let mut chunk = vec![0; length];
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(start))
+            .map_err(BuildError::Read)?;
+        file.read_exact(&mut chunk)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => BuildError::Changed,
+                _ => BuildError::Read(error),
+            })?;
+        Ok(chunk.into())
+    }
 }
 
 /// Uploads the fragments that are missing and returns what was there.
 ///
-/// `progress` is told how many bytes are done since the last time.
+/// `progress` is told how many bytes are done since the last time. When one fragment fails no
+/// more are begun, but those under way come to their end: one that is broken off in its middle
+/// would leave a part of it in a bucket.
 pub async fn build(
     source: &Source,
     archive: &Archive,
@@ -71,116 +105,101 @@ pub async fn build(
     progress: impl Fn(u64) + Send + Clone + 'static,
 ) -> Result<Kept, BuildError> {
     let stored = objects.list(folder).await?;
+    let (kept, missing) = compare(archive, folder, id, &stored);
+    progress(kept.bytes);
     let file = source.reader().map_err(BuildError::Read)?;
-    let (jobs, todo) = sync_mpsc::sync_channel(PARALLEL);
-    let reading = {
-        let progress = progress.clone();
-        tokio::task::spawn_blocking(move || read(file, &todo, &progress))
-    };
-    let kept = upload(archive, folder, id, objects, &stored, jobs, progress).await;
-    // The reader's error is the cause of a put that got too few bytes.
-    reading.await.map_err(|_| BuildError::Stopped)??;
-    kept
+    let file = SharedFile(Arc::new(Mutex::new(file)));
+    let mut missing = missing.into_iter();
+    let mut uploads = JoinSet::new();
+    let mut done = Ok(());
+    loop {
+        while done.is_ok() && uploads.len() < PARALLEL {
+            let Some(fragment) = missing.next() else {
+                break;
+            };
+            let (file, objects, progress) = (file.clone(), objects.clone(), progress.clone());
+            uploads.spawn(upload(fragment, file, objects, progress));
+        }
+        match uploads.join_next().await {
+            Some(uploaded) => {
+                done = done.and(uploaded.unwrap_or(Err(BuildError::Stopped)));
+            }
+            None => return done.map(|()| kept),
+        }
+    }
 }
 
-/// Hands out one job for each missing fragment, in order, and stores what the reader sends.
-async fn upload(
+/// Tells the fragments that are stored from those that are not, in order.
+fn compare(
     archive: &Archive,
     folder: &ObjectPath,
     id: PackageId,
-    objects: &Objects,
     stored: &BTreeMap<String, u64>,
-    jobs: sync_mpsc::SyncSender<Job>,
-    progress: impl Fn(u64),
-) -> Result<Kept, BuildError> {
-    let mut kept = Kept::default();
-    let mut puts = JoinSet::new();
-    let room = Arc::new(Semaphore::new(PARALLEL));
-    let mut start = 0;
+) -> (Kept, Vec<Fragment>) {
+    let (mut kept, mut missing, mut start) = (Kept::default(), Vec::new(), 0);
     for (number, bytes, digest) in archive.fragments() {
         let key = ObjectKey::fragment(folder, id, number);
-        let at = start;
-        start += bytes;
         if stored.get(key.path()) == Some(&bytes) {
             kept.fragments += 1;
             kept.bytes += bytes;
-            progress(bytes);
-            continue;
-        }
-        let permit = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .map_err(|_| BuildError::Stopped)?;
-        let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
-        let objects = objects.clone();
-        puts.spawn(async move {
-            let put = objects.put(&key, bytes, received).await;
-            drop(permit);
-            put
-        });
-        // There are as many permits as there is room for jobs, so the queue is never full.
-        if jobs
-            .try_send(Job {
-                start: at,
+        } else {
+            missing.push(Fragment {
+                key,
+                start,
                 bytes,
                 digest,
-                chunks,
-            })
-            .is_err()
-        {
-            break;
+            });
         }
-        while let Some(put) = puts.try_join_next() {
-            put.map_err(|_| BuildError::Stopped)??;
-        }
+        start += bytes;
     }
-    drop(jobs);
-    while let Some(put) = puts.join_next().await {
-        put.map_err(|_| BuildError::Stopped)??;
-    }
-    Ok(kept)
+    (kept, missing)
 }
 
-/// Reads the jobs' fragments one after the other.
-fn read(
-    mut file: File,
-    jobs: &sync_mpsc::Receiver<Job>,
-    progress: &impl Fn(u64),
+/// Reads, hashes and stores a fragment.
+async fn upload(
+    fragment: Fragment,
+    file: SharedFile,
+    objects: Objects,
+    progress: impl Fn(u64) + Send + 'static,
 ) -> Result<(), BuildError> {
-    for job in jobs {
-        file.seek(SeekFrom::Start(job.start))
-            .map_err(BuildError::Read)?;
-        read_fragment(&mut file, &job, progress)?;
-    }
+    let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
+    let (key, bytes) = (fragment.key.clone(), fragment.bytes);
+    let reading = spawn_blocking(move || read(&fragment, &file, &chunks, &progress));
+    let put = objects.put(&key, bytes, received).await;
+    // The reader's error is the cause of a put that got too few bytes.
+    reading.await.map_err(|_| BuildError::Stopped)??;
+    put?;
     Ok(())
 }
 
 /// Sends a fragment's bytes, the last of them only when its digest is the expected one.
-fn read_fragment(file: &mut File, job: &Job, progress: &impl Fn(u64)) -> Result<(), BuildError> {
+fn read(
+    fragment: &Fragment,
+    file: &SharedFile,
+    chunks: &mpsc::Sender<Bytes>,
+    progress: &impl Fn(u64),
+) -> Result<(), BuildError> {
     let mut digest = Sha256::new();
-    let mut left = job.bytes;
     let mut held_back = None;
-    while left > 0 {
-        let length = CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES));
-        let mut chunk = vec![0; length];
-        file.read_exact(&mut chunk)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => BuildError::Changed,
-                _ => BuildError::Read(error),
-            })?;
+    let (mut at, end) = (fragment.start, fragment.start + fragment.bytes);
+    while at < end {
+        let length = CHUNK_BYTES.min(usize::try_from(end - at).unwrap_or(CHUNK_BYTES));
+        let chunk = file.read(at, length)?;
         digest.update(&chunk);
-        left -= length as u64;
+        at += length as u64;
         progress(length as u64);
-        if let Some(before) = held_back.replace(Bytes::from(chunk)) {
+        if let Some(before) = held_back.replace(chunk)
+            && chunks.blocking_send(before).is_err()
+        {
             // A receiver that is gone has its own error to tell.
-            let _ = job.chunks.blocking_send(before);
+            return Ok(());
         }
     }
-    if Sha256Digest::from_bytes(digest.finalize().into()) != job.digest {
+    if Sha256Digest::from_bytes(digest.finalize().into()) != fragment.digest {
         return Err(BuildError::Changed);
     }
     if let Some(last) = held_back {
-        let _ = job.chunks.blocking_send(last);
+        let _ = chunks.blocking_send(last);
     }
     Ok(())
 }

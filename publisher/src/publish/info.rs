@@ -17,6 +17,13 @@ pub enum InfoPublishError {
     Put { location: String, source: PutError },
 }
 
+impl InfoPublishError {
+    /// Tells whether the same may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Put { source, .. } if source.is_retryable())
+    }
+}
+
 /// Writes a package's `info` for one location.
 pub fn document(package: &PackageRecord, published: &Published, at: &LocationRecord) -> Info {
     Info {

@@ -83,6 +83,17 @@ impl PublicationError {
                 | Self::Info(_)
         )
     }
+
+    /// Tells whether its cause may be gone later, without anything being done about it.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Build(error) => error.is_retryable(),
+            Self::PutManifest(error) | Self::PutSignature(error) => error.is_retryable(),
+            Self::GetSignature(error) => error.is_retryable(),
+            Self::Info(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
 }
 
 /// Publishes a plan. `segment` is 16 random bytes that nobody can guess.

@@ -45,7 +45,7 @@ struct Incoming<'a> {
 impl Incoming<'_> {
     /// Returns the next `bytes` bytes; fewer are an error, and so are more at the end.
     async fn take(&mut self, bytes: u64) -> Result<Bytes, PutError> {
-        let mut part = BytesMut::new();
+        let mut part = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));
         while (part.len() as u64) < bytes {
             let mut chunk = mem::take(&mut self.rest);
             if chunk.is_empty() {
