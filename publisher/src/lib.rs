@@ -11,6 +11,7 @@ pub mod output;
 pub mod probe;
 pub mod publish;
 pub mod target;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,13 +27,16 @@ use crate::output::Format;
 /// A package is published, activated at one or more locations, and assigned to devices; each
 /// device fetches it at its next check-in, acts on it and reports the result.
 #[derive(Debug, Parser)]
-#[command(name = "packcast", version, after_help = EXIT_CODES)]
+#[command(name = NAME, version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
+
+/// What an operator types.
+const NAME: &str = "packcast";
 
 /// The first argument that makes this program an agent, as the demo and the stories start it.
 const AGENT: &str = "agent";
@@ -44,6 +48,7 @@ Try 'packcast demo' to see the whole loop on this machine.";
 
 /// What every command understands.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 struct Globals {
     /// Work on the target of this name
     ///
@@ -64,11 +69,12 @@ struct Globals {
 enum Command {
     Demo(Box<command::demo::Args>),
     Local(command::local::Args),
-    Publish(Box<command::publish::Args>),
     #[command(subcommand)]
     Keys(command::keys::Args),
     #[command(subcommand)]
     Location(command::location::Args),
+    Publish(Box<command::publish::Args>),
+    Verify(command::verify::Args),
     Activate(command::activate::Args),
     Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
@@ -118,6 +124,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Demo(args) => args.run().await,
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
+        Command::Verify(args) => args.run(globals).await,
         Command::Keys(args) => args.run(globals),
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,

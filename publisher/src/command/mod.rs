@@ -12,6 +12,7 @@ pub(crate) mod location;
 pub(crate) mod publish;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod verify;
 
 use packcast_protocol::PackageRef;
 use packcast_rollout::PackageRecord;
