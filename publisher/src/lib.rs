@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::output::Format;
@@ -82,6 +82,8 @@ enum Command {
     Show(command::show::Args),
     Status(command::status::Args),
     Device(command::device::Args),
+    Completions(command::completions::Args),
+    Man(command::man::Args),
 }
 
 /// Runs one command line and returns how it ended. Errors are printed here and nowhere else.
@@ -134,7 +136,17 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
+        Command::Completions(args) => {
+            args.run();
+            Ok(())
+        }
+        Command::Man(args) => args.run(),
     }
+}
+
+/// Returns the command line as `--help`, completions and manual describe it.
+fn cli() -> clap::Command {
+    Cli::command()
 }
 
 impl Globals {

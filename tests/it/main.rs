@@ -6,6 +6,7 @@
 
 mod assigning;
 mod bad_input;
+mod commands;
 mod demo;
 mod host_names;
 mod priorities;

@@ -2,6 +2,7 @@
 
 pub(crate) mod activate;
 pub(crate) mod assign;
+pub(crate) mod completions;
 pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod device;
@@ -9,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod location;
+pub(crate) mod man;
 pub(crate) mod publish;
 pub(crate) mod show;
 pub(crate) mod status;

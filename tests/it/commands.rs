@@ -1,0 +1,354 @@
+//! What surrounds the commands: completions, manual, colour; and the two that check what is
+//! published, `verify` and `location check`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use packcast_protocol::FragmentNumber;
+use packcast_rollout::{LocationRecord, PackageRecord};
+use packcast_store::ObjectKey;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::process::{Ran, text};
+use packcast_tests::world::{World, clean};
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+const ESCAPE: char = '\u{1b}';
+
+/// Runs the program where no system runs.
+fn alone(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let place = tempfile::tempdir().unwrap();
+    let mut command = clean(Path::new(PROGRAM), place.path());
+    Ran::of(command.args(arguments).envs(environment.iter().copied()))
+}
+
+/// Runs another program over a file, or says that it is skipped where there is none.
+fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("judged");
+    fs::write(&file, content).unwrap();
+    let output = Command::new(judge).args(arguments).arg(&file).output();
+    match output {
+        Ok(output) => Some(output.into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let _ = writeln!(std::io::stderr(), "skipped: there is no {judge}");
+            None
+        }
+        Err(error) => panic!("{judge}: {error}"),
+    }
+}
+
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = alone(&["completions", shell], &[]).expect_code(0).stdout;
+        assert!(
+            script.contains("verify") && script.contains("public-key"),
+            "{shell}"
+        );
+        if let Some(ran) = judged_by(shell, &["-n"], &script) {
+            let ran = ran.expect_code(0);
+            assert_eq!(ran.stderr, "", "{shell}");
+        }
+    }
+    let refusal = alone(&["completions", "tcsh"], &[]).expect_code(2).stderr;
+    assert!(refusal.contains("bash") && refusal.contains("fish"));
+}
+
+#[test]
+fn every_command_has_a_manual_page_without_faults() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("man1");
+    let _ = alone(&["man", text(&folder)], &[]).expect_code(0);
+    let pages = fs::read_dir(&folder)
+        .unwrap()
+        .map(|page| page.unwrap().path());
+    let pages: Vec<_> = pages.collect();
+    for name in ["packcast", "packcast-verify", "packcast-location-check"] {
+        assert!(
+            pages.contains(&folder.join(format!("{name}.1"))),
+            "{pages:?}"
+        );
+    }
+    for page in pages {
+        let content = fs::read_to_string(&page).unwrap();
+        let lint = ["-man", "-Tutf8", "-ww", "-z"];
+        if let Some(ran) = judged_by("groff", &lint, &content) {
+            assert_eq!(ran.expect_code(0).stderr, "", "{}", page.display());
+        }
+    }
+    let first = alone(&["man"], &[]).expect_code(0).stdout;
+    let written = fs::read_to_string(folder.join("packcast.1")).unwrap();
+    assert!(first.starts_with(".ie") && written.contains("packcast\\-verify(1)"));
+}
+
+#[test]
+fn a_folder_that_cannot_hold_the_manual_is_named() {
+    let refusal = alone(&["man", "/dev/null/man1"], &[]).expect_code(1).stderr;
+    assert!(refusal.contains("/dev/null/man1"), "{refusal}");
+}
+
+#[test]
+fn colour_is_for_terminals_and_never_where_no_color_is_set() {
+    let world = World::start(PROGRAM);
+    world.execute("tool", "true");
+    let run = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = world.command(arguments);
+        Ran::of(command.envs(environment.iter().copied()))
+    };
+    // What a terminal would be shown.
+    let terminal = ("CLICOLOR_FORCE", "1");
+    let coloured = run(&["list"], &[terminal]).expect_code(0).stdout;
+    assert!(coloured.contains("\u{1b}[38;5;2mactive"), "{coloured:?}");
+    let failed = run(&["show", "none@1"], &[terminal]).expect_code(1).stderr;
+    assert!(failed.contains(ESCAPE), "{failed:?}");
+
+    let list = run(&["list"], &[]).expect_code(0).stdout;
+    assert!(
+        !list.contains(ESCAPE) && list.contains("active"),
+        "{list:?}"
+    );
+    let no_color = ("NO_COLOR", "1");
+    for arguments in [
+        &["list"][..],
+        &["show", "none@1"],
+        &["--help"],
+        &["nonsense"],
+    ] {
+        for environment in [&[][..], &[terminal, no_color]] {
+            let Ran { stdout, stderr, .. } = run(arguments, environment);
+            assert!(!stdout.contains(ESCAPE), "{arguments:?}: {stdout:?}");
+            assert!(!stderr.contains(ESCAPE), "{arguments:?}: {stderr:?}");
+        }
+    }
+    // An empty NO_COLOR is none (https://no-color.org).
+    let empty = run(&["list"], &[terminal, ("NO_COLOR", "")]).stdout;
+    assert_eq!(empty, coloured);
+    let json = run(&["list", "--format", "json"], &[terminal]).expect_code(0);
+    assert!(!json.stdout.contains(ESCAPE), "{json:?}");
+    assert_eq!(json.stderr, "");
+}
+
+/// A world with an active package of three fragments.
+struct Story {
+    world: World,
+    package: PackageRecord,
+}
+
+impl Story {
+    fn begin(key: &[&str]) -> Self {
+        let world = World::start(PROGRAM);
+        let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("noise", &noise(5, 2 << 20))]);
+        let source = world.file("package.tar.gz", &archive);
+        let publish = [
+            "--action=launch",
+            "--command=run.sh",
+            "--fragment-size=1MiB",
+        ];
+        let rest = ["--activate", &source];
+        let package = world.publish("tool", &[&publish, &rest[..], key].concat());
+        let package = package.package;
+        assert_eq!(package.published().unwrap().fragments, 3);
+        Self { world, package }
+    }
+
+    fn fragment(&self, index: u32) -> ObjectKey {
+        let number = FragmentNumber::from_index(index);
+        ObjectKey::fragment(&self.package.folder, self.package.id, number)
+    }
+
+    /// Changes one bit of an object.
+    fn flip(&self, key: &ObjectKey, at: usize) {
+        let path = self.world.object(key);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Expects that both ways of looking find just these problems.
+    fn finds(&self, problems: &[&[&str]]) {
+        for way in [&[][..], &["--stored"]] {
+            let arguments = [&["verify", "tool@1", "--format=json"], way].concat();
+            let ran = Ran::of(&mut self.world.command(&arguments)).expect_code(1);
+            let verified: Value = serde_json::from_str(&ran.stdout).unwrap();
+            let found = verified[0]["problems"].as_array().unwrap();
+            assert_eq!(found.len(), problems.len(), "{verified:#}");
+            for (found, words) in found.iter().zip(problems) {
+                let found = found.as_str().unwrap();
+                for word in *words {
+                    assert!(found.contains(word), "{word:?} is not in: {found}");
+                }
+            }
+            assert_eq!(verified[0]["is_intact"], false);
+            assert!(ran.stderr.contains("error:"), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_is_intact_is_found_so_everywhere() {
+    let story = Story::begin(&[]);
+    let world = &story.world;
+    let before = world.requests().len();
+    let table = world.ok(&["verify", "tool@1"]).stdout;
+    assert!(table.contains("local") && table.contains("ok"), "{table}");
+    let fetched: Vec<String> = world
+        .requests()
+        .split_off(before)
+        .into_iter()
+        .map(|r| r.path)
+        .collect();
+    for index in 0..3 {
+        let path = format!("/{}", story.fragment(index).path());
+        assert!(fetched.contains(&path), "{fetched:?}");
+    }
+    let table = world.ok(&["verify", &story.package.id.to_string(), "--stored"]);
+    assert!(table.stdout.contains("store") && table.stdout.contains("ok"));
+    world.execute("bare", "true");
+    world.ok(&["verify", "bare@1"]);
+}
+
+#[test]
+fn a_flipped_bit_is_found_whatever_it_is_in() {
+    let story = Story::begin(&[]);
+    let (folder, id) = (&story.package.folder, story.package.id);
+    let at: &LocationRecord = &story.package.locations[0];
+    let keys = [
+        story.fragment(1),
+        ObjectKey::info(folder, at, id),
+        ObjectKey::signature(folder, id),
+        ObjectKey::manifest(folder, id),
+    ];
+    for key in keys {
+        story.flip(&key, 60);
+        story.finds(&[&[key.path(), "other bytes"]]);
+        story.flip(&key, 60);
+    }
+    story.world.ok(&["verify", "tool@1"]);
+}
+
+#[test]
+fn each_missing_or_longer_fragment_is_listed() {
+    let story = Story::begin(&[]);
+    let [first, second, third] = [0, 1, 2].map(|index| story.fragment(index));
+    fs::remove_file(story.world.object(&first)).unwrap();
+    let longer = [fs::read(story.world.object(&third)).unwrap(), vec![0]].concat();
+    fs::write(story.world.object(&third), longer).unwrap();
+    story.finds(&[&[first.path()], &[third.path()]]);
+    fs::remove_file(story.world.object(&second)).unwrap();
+    story.finds(&[&[first.path()], &[second.path()], &[third.path()]]);
+}
+
+#[test]
+fn another_key_than_the_targets_is_found() {
+    let place = tempfile::tempdir().unwrap();
+    let key = place.path().join("other.key");
+    let key = text(&key);
+    let generate = [
+        "keys",
+        "generate",
+        "--unencrypted",
+        "--key",
+        key,
+        "--format=json",
+    ];
+    let other = alone(&generate, &[]).expect_code(0);
+    let other: Value = serde_json::from_str(&other.stdout).unwrap();
+    let story = Story::begin(&["--key", key]);
+    story.finds(&[&["signature", "no trusted key"]]);
+    let public = other["public_key"].as_str().unwrap();
+    story
+        .world
+        .ok(&["verify", "tool@1", "--public-key", public]);
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused_in_words() {
+    let story = Story::begin(&[]);
+    let world = &story.world;
+    world.publish("idle", &["--action=execute", "--command=true"]);
+    let refusal = world.refused(1, &["verify", "idle@1"]);
+    assert!(refusal.contains("--stored"), "{refusal}");
+    world.ok(&["verify", "idle@1", "--stored"]);
+    let refusal = world.refused(2, &["verify", "tool@1", "--location", "moon"]);
+    assert!(refusal.contains("moon"), "{refusal}");
+    let refusal = world.refused(2, &["verify", "tool@1", "--public-key", "RW"]);
+    assert!(refusal.contains("public key"), "{refusal}");
+}
+
+#[test]
+fn a_location_check_tells_the_good_from_the_dead() {
+    let story = Story::begin(&[]);
+    let world = &story.world;
+    let table = world.ok(&["location", "check"]).stdout;
+    assert!(table.contains("ok: serves tool@1"), "{table}");
+    assert_eq!(
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+        ["NAME", "ADDRESS", "RESULT", "TIME"]
+    );
+
+    world.ok(&["location", "add", "dead", "127.0.0.1:1/x"]);
+    let mut command = world.command(&["location", "check", "--format=json"]);
+    let ran = Ran::of(&mut command).expect_code(1);
+    let checked: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let of = |name: &str| checked.iter().find(|one| one["name"] == name).unwrap();
+    assert_eq!(of("local")["problem"], Value::Null);
+    assert_eq!(of("local")["warnings"], Value::Array(Vec::new()));
+    let problem = of("dead")["problem"].as_str().unwrap();
+    assert!(problem.contains("https://127.0.0.1:1/"), "{problem}");
+    assert!(ran.stderr.contains("1 of 2 locations"), "{}", ran.stderr);
+    world.ok(&["location", "check", "local"]);
+
+    let last = story.fragment(2);
+    fs::remove_file(world.object(&last)).unwrap();
+    let mut command = world.command(&["location", "check", "local"]);
+    let ran = Ran::of(&mut command).expect_code(1);
+    assert!(
+        ran.stdout.contains("404") && ran.stdout.contains(last.path()),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_location_without_a_package_answers_all_the_same() {
+    let world = World::start(PROGRAM);
+    let table = world.ok(&["location", "check"]).stdout;
+    assert!(table.contains("no package is active there"), "{table}");
+}
+
+#[test]
+fn a_device_is_named_by_its_host_name_where_it_is_the_only_one() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let host_name = world.standing(&device).device.host_name;
+    let shown = world.standing_of(&host_name.to_uppercase());
+    assert_eq!(shown.device.device.to_string(), device.id());
+    world.execute("tool", "true");
+    world.ok(&["assign", "tool@1", "--device", &host_name]);
+    assert_eq!(world.progress("tool@1").assigned, 1);
+
+    let refusal = world.refused(1, &["device", "nobody"]);
+    assert!(
+        refusal.contains("no device has the host name \"nobody\""),
+        "{refusal}"
+    );
+    let twin = world.device("twin");
+    for command in [
+        &["device", &host_name][..],
+        &["assign", "tool@1", "--device", &host_name],
+    ] {
+        let refusal = world.refused(1, command);
+        for words in [device.id(), twin.id(), "by its id"] {
+            assert!(refusal.contains(words), "{refusal}");
+        }
+    }
+    assert_eq!(world.progress("tool@1").assigned, 1);
+}
