@@ -17,6 +17,10 @@ use crate::target::Target;
 /// Fetches manifest, info, first and last fragment through each location's public name first,
 /// so that no device is sent where there is nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast activate vlc@3.0.21
+  packcast activate vlc@3.0.21 --location site-berlin --location cdn")]
 pub(crate) struct Args {
     /// The package: its id, or name@version
     #[arg(value_name = "PKG")]

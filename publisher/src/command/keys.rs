@@ -13,6 +13,10 @@ use crate::target::{LOCAL, Places, Target};
 
 /// Make or show the key that packages are signed with
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  packcast keys generate
+  packcast keys show --target production")]
 pub(crate) enum Args {
     /// Make a new signing key, and print its public half for the agents' configuration
     ///

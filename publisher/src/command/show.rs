@@ -10,6 +10,10 @@ use crate::output;
 
 /// Show all that is known of a package
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast show vlc@3.0.21
+  packcast show 1795327754 --format json")]
 pub(crate) struct Args {
     /// The package: its id, or name@version
     #[arg(value_name = "PKG")]

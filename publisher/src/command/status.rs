@@ -13,6 +13,10 @@ use crate::target::Target;
 
 /// Show how many devices wait for, work on, have or failed with a package
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast status
+  packcast status vlc@3.0.21 --devices")]
 pub(crate) struct Args {
     /// The package: its id, or name@version; all packages if absent
     #[arg(value_name = "PKG")]
