@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{PipeReader, Read as _, Write as _};
+use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 
 use packcast_protocol::PackageId;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::process::{PATIENCE, Process, text};
+use crate::process::{PATIENCE, Process, eventually, text};
 use crate::world::{World, clean};
 
 const PROGRAM: &str = "ocsinventory-agent";
@@ -82,13 +82,22 @@ impl StockAgent {
 
     /// Contacts the server once, and returns when the process that deploys has ended, too.
     pub fn contact(&self) -> Contact {
+        let contact = self.begin().end();
+        let log = &contact.log;
+        assert!(log.contains(END), "the agent did not end its work: {log}");
+        contact
+    }
+
+    /// Begins a contact, whose process that deploys may go on for long.
+    pub fn begin(&self) -> Ongoing {
         let (output, input) = std::io::pipe().expect("a pipe can be made");
         let errors = input.try_clone().expect("it can be shared");
         // Dropped with the statement: the agent's processes alone keep the pipe open.
         let family = Family::start(self.command().stdout(input).stderr(errors));
-        let log = family.log(output);
-        assert!(log.contains(END), "the agent did not end its work: {log}");
-        Contact { log }
+        Ongoing {
+            family,
+            log: Log::of(output),
+        }
     }
 
     fn command(&self) -> Command {
@@ -110,6 +119,31 @@ impl StockAgent {
             .lines()
             .map(|id| id.parse().expect("it lists package ids"))
             .collect()
+    }
+}
+
+/// A contact that has begun; its processes are killed when it is dropped.
+#[derive(Debug)]
+pub struct Ongoing {
+    family: Family,
+    log: Log,
+}
+
+impl Ongoing {
+    /// Returns when its processes have written this.
+    pub fn until(&self, words: &str) {
+        eventually(words, || self.log.text().contains(words).then_some(()));
+    }
+
+    /// Returns when all its processes have ended, or have been killed for taking too long.
+    pub fn end(self) -> Contact {
+        let is_whole = self.log.ended.recv_timeout(PATIENCE);
+        drop(self.family);
+        let is_whole = is_whole.or_else(|_| self.log.ended.recv());
+        is_whole.expect("it is read").expect("a pipe can be read");
+        Contact {
+            log: self.log.text(),
+        }
     }
 }
 
@@ -164,20 +198,6 @@ impl Family {
             _first: first,
         }
     }
-
-    /// Returns what it writes until all have ended, or have been killed for taking too long.
-    fn log(self, mut output: PipeReader) -> String {
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            let mut log = Vec::new();
-            let read = output.read_to_end(&mut log);
-            sender.send(read.map(|_| log))
-        });
-        let log = receiver.recv_timeout(PATIENCE);
-        drop(self);
-        let log = log.or_else(|_| receiver.recv()).expect("it is read");
-        String::from_utf8_lossy(&log.expect("a pipe can be read")).into_owned()
-    }
 }
 
 impl Drop for Family {
@@ -185,6 +205,42 @@ impl Drop for Family {
         // All may have ended.
         let _ = kill_process_group(self.group, Signal::KILL);
     }
+}
+
+/// What processes write, as far as it has been read.
+#[derive(Debug)]
+struct Log {
+    written: Arc<Mutex<Vec<u8>>>,
+    /// Tells how reading went when there is nothing more.
+    ended: mpsc::Receiver<io::Result<()>>,
+}
+
+impl Log {
+    fn of(mut output: PipeReader) -> Self {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (sender, ended) = mpsc::channel();
+        let reader = Arc::clone(&written);
+        thread::spawn(move || {
+            let mut part = [0; 4096];
+            let read = loop {
+                match output.read(&mut part) {
+                    Ok(0) => break Ok(()),
+                    Ok(length) => lock(&reader).extend_from_slice(&part[..length]),
+                    Err(error) => break Err(error),
+                }
+            };
+            sender.send(read)
+        });
+        Self { written, ended }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.written)).into_owned()
+    }
+}
+
+fn lock(written: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    written.lock().expect("the reader does not panic")
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
