@@ -1,9 +1,11 @@
 //! `packcast device`: the devices, or one with its packages and results.
 
+mod order;
+
 use std::collections::HashMap;
 
 use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, TaskState};
+use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, TaskState};
 use serde::Serialize;
 
 use crate::Globals;
@@ -18,16 +20,30 @@ use crate::target::Target;
 Examples:
   packcast device
   packcast device web01
-  packcast device ocs:web01-2026-03-04-05-06-07 --format json")]
+  packcast device ocs:web01-2026-03-04-05-06-07 --format json
+  packcast device web01 --cancel")]
 pub(crate) struct Args {
     /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
     /// it; all devices if absent
     device: Option<DeviceName>,
+    /// Let a stock Unix agent kill its download process, and resume at the contact after
+    ///
+    /// For an agent that a command holds up, or that no longer downloads. A command that is
+    /// running then goes on by itself, and is run again.
+    #[arg(long, requires = "device", conflicts_with = "cancel")]
+    unstick: bool,
+    /// Let a stock Unix agent drop what it has not begun to deploy
+    ///
+    /// What was taken back ends as cancelled; what is still assigned is announced again. Our
+    /// agent needs no order: it cancels what was taken back at its next check-in.
+    #[arg(long, requires = "device")]
+    cancel: bool,
 }
 
 #[derive(Serialize)]
 struct Shown {
     device: DeviceRecord,
+    orders: Orders,
     open: Vec<OpenTask>,
     finished: Vec<FinishedTask>,
     #[serde(skip)]
@@ -37,15 +53,23 @@ struct Shown {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let Some(name) = self.device else {
+        let Some(name) = &self.device else {
             let devices = target.records.devices().await?;
             output::result(globals.format, &devices, |devices| list(devices));
             return Ok(());
         };
         let id = name.find(&target).await?;
         let shown = read(&target, &id).await?;
+        if let Some(order) = self.order() {
+            return order::give(globals, &target, &shown.device, order).await;
+        }
         output::result(globals.format, &shown, text);
         Ok(())
+    }
+
+    fn order(&self) -> Option<OrderKind> {
+        let unstick = self.unstick.then_some(OrderKind::Unstick);
+        unstick.or_else(|| self.cancel.then_some(OrderKind::Cancel))
     }
 }
 
@@ -69,6 +93,7 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         .collect();
     Ok(Shown {
         device,
+        orders: standing.orders,
         open: standing.tasks,
         finished,
         names,
@@ -102,6 +127,7 @@ fn text(shown: &Shown) -> String {
             "last seen",
             format!("{} (written at most daily)", output::time(device.last_seen)),
         ),
+        ("ordered", order::pending(&shown.orders)),
     ]);
     let name = |id: &PackageId| shown.names.get(id).cloned().unwrap_or_default();
     if !shown.open.is_empty() {
