@@ -4,6 +4,7 @@
 
 mod clock;
 mod command;
+pub mod device_list;
 pub mod device_name;
 pub mod failure;
 pub mod keys;
@@ -78,6 +79,9 @@ enum Command {
     Activate(command::activate::Args),
     Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
+    Unassign(command::unassign::Args),
+    #[command(subcommand)]
+    Group(command::group::Args),
     List(command::list::Args),
     Show(command::show::Args),
     Status(command::status::Args),
@@ -132,6 +136,8 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Activate(args) => args.run(globals).await,
         Command::Deactivate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,
+        Command::Unassign(args) => args.run(globals).await,
+        Command::Group(args) => args.run(globals).await,
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,

@@ -34,7 +34,7 @@ pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> 
 
 /// Writes lines of data. A reader that has gone away is no error.
 ///
-/// Colours reach terminals only, and not where NO_COLOR is set (<https://no-color.org>).
+/// Colours reach terminals only, and not where `NO_COLOR` is set (<https://no-color.org>).
 pub fn data(text: &str) {
     let _ = writeln!(anstream::stdout().lock(), "{}", text.trim_end());
 }
@@ -70,6 +70,14 @@ pub(crate) fn progress(what: &'static str, bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes).with_style(style).with_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Shows how many of a number are done; nothing where standard error is no terminal.
+pub(crate) fn counting(what: &'static str, of: u64) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}")
+            .expect("the template has known keys only");
+    ProgressBar::new(of).with_style(style).with_message(what)
 }
 
 /// Tells whether a person can be asked.

@@ -1,32 +1,37 @@
-//! `packcast assign`: a device is to have a package.
+//! `packcast assign`: devices are to have a package.
 
-use packcast_protocol::{DeviceId, PackageRef};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, GroupName, PackageRef};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
-use super::find;
+use super::recipients::{self, AT_ONCE, Recipients};
+use super::{find, group};
 use crate::Globals;
 use crate::clock::now;
-use crate::device_name::DeviceName;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Format};
+use crate::target::Target;
 
-/// Assign a package to devices
+/// Assign a package to devices, to groups of devices, or to all
 ///
-/// They are told at their next check-in, if the package is active.
+/// They are told at their next check-in, if the package is active. An assignment to a group
+/// costs the same whatever the group's size. Assigning again tries again where it failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast assign vlc@3.0.21 --device web01
-  packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force")]
+  packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force
+  packcast assign vlc@3.0.21 --group lab --group office
+  packcast assign vlc@3.0.21 --all")]
 pub(crate) struct Args {
     /// The package: its id, or name@version
     #[arg(value_name = "PKG")]
     package: PackageRef,
-    /// Assign to this device: its id, or its host name (repeatable)
-    #[arg(long, required = true, value_name = "DEVICE")]
-    device: Vec<DeviceName>,
-    /// Deploy again although the device has the package
+    #[command(flatten)]
+    recipients: recipients::Args,
+    /// Deploy again where the package is
     #[arg(long)]
     force: bool,
 }
@@ -43,47 +48,112 @@ struct Assignment {
     refused: bool,
 }
 
+/// What came of the assignment to one group.
+#[derive(Serialize)]
+struct GroupAssigned {
+    group: GroupName,
+    devices: u64,
+    revision: u64,
+    /// The write units that it has cost.
+    consumed_units: f64,
+}
+
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find(&target, &self.package).await?;
-        // All are found before any is assigned: a name that is mistyped changes nothing.
-        let mut devices = Vec::with_capacity(self.device.len());
-        for name in &self.device {
-            devices.push(name.find(&target).await?);
-        }
-        let mut assignments = Vec::with_capacity(devices.len());
-        for device in devices {
-            let assigned = target
-                .records
-                .assign(&device, &package, self.force, now())
-                .await?;
-            assignments.push(describe(device, &assigned));
-        }
-        output::result(globals.format, &assignments, |assignments| {
-            output::table(
-                ["DEVICE", "RESULT"],
-                assignments
-                    .iter()
-                    .map(|a| [a.device.to_string(), a.text.clone()]),
-            )
-        });
+        let assigned = match self.recipients.find(&target).await? {
+            Recipients::Devices(devices) => {
+                to_devices(&target, &package, &devices, self.force, globals.format).await
+            }
+            Recipients::Groups(groups) => {
+                to_groups(&target, &package, &groups, self.force, globals.format).await
+            }
+        };
         if !package.active {
             output::note("the package is not active: no device is told before 'packcast activate'");
         }
-        let refused = assignments
-            .iter()
-            .filter(|assignment| assignment.refused)
-            .count();
-        if refused == 0 {
-            return Ok(());
-        }
-        Err(Failure::failed(format!(
-            "{refused} of {} devices cannot be assigned the package",
-            assignments.len()
-        ))
-        .hint("a device is known from its first check-in on; 'packcast device' lists them"))
+        assigned
     }
+}
+
+async fn to_groups(
+    target: &Target,
+    package: &PackageRecord,
+    groups: &[GroupName],
+    force: bool,
+    format: Format,
+) -> Result<(), Failure> {
+    let mut assigned = Vec::with_capacity(groups.len());
+    for name in groups {
+        let changed = target
+            .records
+            .assign_group(name, package, force, now())
+            .await
+            .map_err(group::failure)?;
+        assigned.push(GroupAssigned {
+            group: name.clone(),
+            devices: target.records.size(name).await?,
+            revision: changed.state.revision,
+            consumed_units: changed.consumed_units,
+        });
+    }
+    output::result(format, &assigned, |assigned| {
+        output::table(
+            ["GROUP", "DEVICES", "WRITE UNITS"],
+            assigned.iter().map(|at| {
+                [
+                    at.group.to_string(),
+                    at.devices.to_string(),
+                    at.consumed_units.to_string(),
+                ]
+            }),
+        )
+    });
+    Ok(())
+}
+
+async fn to_devices(
+    target: &Target,
+    package: &PackageRecord,
+    devices: &[DeviceId],
+    force: bool,
+    format: Format,
+) -> Result<(), Failure> {
+    let bar = output::counting("assigning", devices.len() as u64);
+    let assignments: Vec<Assignment> = stream::iter(devices)
+        .map(|device| {
+            let bar = &bar;
+            async move {
+                let assigned = target.records.assign(device, package, force, now()).await;
+                bar.inc(1);
+                assigned.map(|what| describe(device.clone(), &what))
+            }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    bar.finish_and_clear();
+    output::result(format, &assignments, |assignments| {
+        output::table(
+            ["DEVICE", "RESULT"],
+            assignments
+                .iter()
+                .map(|a| [a.device.to_string(), a.text.clone()]),
+        )
+    });
+    let refused = assignments
+        .iter()
+        .filter(|assignment| assignment.refused)
+        .count();
+    if refused == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{refused} of {} devices cannot be assigned the package",
+        assignments.len()
+    ))
+    .hint("a device is known from its first check-in on; 'packcast device' lists them"))
 }
 
 fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {

@@ -6,14 +6,17 @@ pub(crate) mod completions;
 pub(crate) mod deactivate;
 pub(crate) mod demo;
 pub(crate) mod device;
+pub(crate) mod group;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod location;
 pub(crate) mod man;
 pub(crate) mod publish;
+mod recipients;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod unassign;
 pub(crate) mod verify;
 
 use packcast_protocol::PackageRef;
@@ -36,6 +39,7 @@ async fn find(target: &Target, reference: &PackageRef) -> Result<PackageRecord, 
 /// Says in a word how far a package has come.
 fn state(package: &PackageRecord) -> &'static str {
     match (package.published(), package.active) {
+        _ if package.is_deleted() => "deleted",
         (None, _) => "draft",
         (Some(_), false) => "published",
         (Some(_), true) => "active",

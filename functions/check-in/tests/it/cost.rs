@@ -10,12 +10,12 @@ async fn an_idle_stock_agent_costs_one_query() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     finish_some(&world.table, &device, 5).await;
-    world.table.faults.take_operations();
+    world.table.meter.take();
     for _ in 0..2 {
         world.ocs(&prolog(1)).await;
-        let (operations, units) = world.table.faults.take_operations();
-        assert_eq!(operations, ["Query"]);
-        assert!(units <= 1.0, "{units} units");
+        let usage = world.table.meter.take();
+        assert_eq!(usage.operations, ["Query"]);
+        assert!(usage.read_units <= 1.0, "{usage:?}");
     }
 }
 
@@ -24,12 +24,12 @@ async fn an_idle_agent_of_ours_costs_one_query() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     finish_some(&world.table, &agent.device(), 5).await;
-    world.table.faults.take_operations();
+    world.table.meter.take();
     for _ in 0..2 {
         agent.check_in(&world).await;
-        let (operations, units) = world.table.faults.take_operations();
-        assert_eq!(operations, ["Query"]);
-        assert!(units <= 1.0, "{units} units");
+        let usage = world.table.meter.take();
+        assert_eq!(usage.operations, ["Query"]);
+        assert!(usage.read_units <= 1.0, "{usage:?}");
     }
 }
 

@@ -211,7 +211,8 @@ async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
     let world = world_with_lab().await;
     let pc = member(&world, 1).await;
     for n in 0..70 {
-        let package = world.table.package(&format!("package-{n}"), 5).await;
+        let name = format!("package-{n}");
+        let package = world.table.package_at(&name, 5, NOW.plus(n)).await;
         assign(&world, &lab(), &package).await;
     }
     let told = world.ocs(&prolog(1)).await;

@@ -152,13 +152,13 @@ impl World {
     pub(crate) async fn settled_device(&self, number: u32) -> DeviceId {
         self.ocs(&prolog(number)).await;
         self.ocs(&inventory(number, &[])).await;
-        self.table.faults.take_operations();
+        self.table.meter.take();
         device(number)
     }
 
     /// Returns the operations on the table since the last time.
     pub(crate) fn operations(&self) -> Vec<String> {
-        self.table.faults.take_operations().0
+        self.table.meter.take().operations
     }
 }
 

@@ -1,0 +1,216 @@
+//! `packcast group`: devices that are assigned packages together.
+
+mod members;
+mod show;
+
+use clap::Subcommand;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{GroupName, LocationName};
+use packcast_rollout::GroupState;
+use packcast_store::records::GroupError;
+
+use super::activate::choose;
+use super::recipients::AT_ONCE;
+use crate::Globals;
+use crate::clock::now;
+use crate::failure::{Failure, Kind};
+use crate::output;
+use crate::target::Target;
+
+/// Manage groups of devices
+///
+/// A package that is assigned to a group is for all its devices, those that join later
+/// included. Every device is in the group 'all'.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  packcast group create lab
+  packcast group add lab --device web01 --device web02
+  packcast group add lab --from lab.txt
+  packcast group prefer lab --location site-berlin
+  packcast assign vlc@3.0.21 --group lab")]
+pub(crate) enum Args {
+    /// Create a group
+    Create { group: GroupName },
+    /// Put devices into a group; each gets what the group has at its next check-in
+    Add(members::Args),
+    /// Take devices out of a group; each loses what only the group had for it
+    Remove(members::Args),
+    /// List the groups, with their sizes
+    List,
+    /// Show a group: its packages, and on request its devices
+    Show(show::Args),
+    /// Set the location that a group's devices fetch from first
+    Prefer {
+        group: GroupName,
+        /// The location, which need not be among those of every package
+        #[arg(long, value_name = "NAME", required_unless_present = "none")]
+        location: Option<LocationName>,
+        /// Prefer none any more
+        #[arg(long, conflicts_with = "location")]
+        none: bool,
+    },
+    /// Delete a group that has neither devices nor packages
+    Delete {
+        group: GroupName,
+        /// Take its packages back and its devices out first
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        match self {
+            Self::Create { group } => create(&target, &group).await,
+            Self::Add(args) => args.add(&target, globals.format).await,
+            Self::Remove(args) => args.remove(&target, globals.format).await,
+            Self::List => list(&target, globals).await,
+            Self::Show(args) => args.run(&target, globals.format).await,
+            Self::Prefer {
+                group, location, ..
+            } => prefer(&target, &group, location.as_ref()).await,
+            Self::Delete { group, force } => delete(&target, &group, force).await,
+        }
+    }
+}
+
+/// Says what to do about a group that could not be changed.
+pub(crate) fn failure(error: GroupError) -> Failure {
+    match error {
+        GroupError::Records(error) => error.into(),
+        GroupError::NoGroup { .. } => {
+            Failure::failed(error).hint("'packcast group list' shows what there is")
+        }
+        GroupError::Exists { .. } => Failure::conflict(error),
+        GroupError::NotAssigned { .. } | GroupError::Deleted { .. } | GroupError::TooMany(_) => {
+            Failure::failed(error)
+        }
+    }
+}
+
+/// Refuses what makes no sense for the group that every device is in.
+fn not_all(group: &GroupName) -> Result<(), Failure> {
+    if group.is_all() {
+        let why = "every device is in the group 'all', which cannot be changed";
+        return Err(Failure::usage(why));
+    }
+    Ok(())
+}
+
+async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
+    let state = target.records.group(group).await?;
+    state.ok_or_else(|| {
+        let group = group.clone();
+        failure(GroupError::NoGroup { group })
+    })
+}
+
+async fn create(target: &Target, group: &GroupName) -> Result<(), Failure> {
+    not_all(group)?;
+    target
+        .records
+        .create_group(group, now())
+        .await
+        .map_err(failure)?;
+    output::note(&format!(
+        "group {group} is there; put devices into it with 'packcast group add {group}'"
+    ));
+    Ok(())
+}
+
+async fn prefer(
+    target: &Target,
+    group: &GroupName,
+    location: Option<&LocationName>,
+) -> Result<(), Failure> {
+    if let Some(name) = location {
+        choose(target, std::slice::from_ref(name)).await?;
+    }
+    target
+        .records
+        .prefer(group, location)
+        .await
+        .map_err(failure)?;
+    output::note(&match location {
+        Some(name) => format!(
+            "devices of group {group} fetch from {name} first, where their packages are active there"
+        ),
+        None => format!("devices of group {group} prefer no location"),
+    });
+    Ok(())
+}
+
+/// A group in the list.
+#[derive(serde::Serialize)]
+struct Listed {
+    group: GroupName,
+    devices: u64,
+    packages: usize,
+    preferred: Option<LocationName>,
+}
+
+async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
+    let mut groups = target.records.groups().await?;
+    if !groups.iter().any(|state| state.group.is_all()) {
+        groups.insert(0, GroupState::new(GroupName::all(), 0, now()));
+    }
+    let groups: Vec<Listed> = stream::iter(groups)
+        .map(|state| async move {
+            Ok::<_, Failure>(Listed {
+                devices: target.records.size(&state.group).await?,
+                packages: state.assignments.len(),
+                group: state.group,
+                preferred: state.preferred,
+            })
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    output::result(globals.format, &groups, |groups| {
+        output::table(
+            ["GROUP", "DEVICES", "PACKAGES", "PREFERRED"],
+            groups.iter().map(|at| {
+                [
+                    at.group.to_string(),
+                    at.devices.to_string(),
+                    at.packages.to_string(),
+                    at.preferred
+                        .as_ref()
+                        .map_or_else(String::new, ToString::to_string),
+                ]
+            }),
+        )
+    });
+    Ok(())
+}
+
+async fn delete(target: &Target, group: &GroupName, force: bool) -> Result<(), Failure> {
+    not_all(group)?;
+    let state = known(target, group).await?;
+    if force {
+        // Its packages first: from here on nobody is told of anything for this group.
+        for assignment in &state.assignments {
+            target
+                .records
+                .unassign_group(group, assignment.package)
+                .await
+                .map_err(failure)?;
+        }
+        members::empty(target, group).await?;
+    }
+    if target.records.delete_group(group).await.map_err(failure)? {
+        return Ok(());
+    }
+    let state = known(target, group).await?;
+    let devices = target.records.size(group).await?;
+    Err(Failure::new(
+        Kind::Conflict,
+        format!(
+            "group {group} has {devices} devices and {} packages",
+            state.assignments.len()
+        ),
+    )
+    .hint("--force takes its packages back and its devices out first"))
+}

@@ -1,0 +1,67 @@
+//! Whom an assignment is for, as every command spells it.
+
+use std::path::PathBuf;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, GroupName};
+
+use crate::device_list;
+use crate::device_name::DeviceName;
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// How many questions are asked at once.
+pub(crate) const AT_ONCE: usize = 16;
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Args {
+    /// This device: its id, or its host name (repeatable)
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<DeviceName>,
+    /// The devices in this file, one in a line; '-' reads standard input
+    #[arg(long, value_name = "FILE")]
+    devices_from: Option<PathBuf>,
+    /// Every device of this group, those that join later included (repeatable)
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<GroupName>,
+    /// Every device, those to come included
+    #[arg(long)]
+    all: bool,
+}
+
+/// Whom an assignment is for.
+#[derive(Debug)]
+pub(crate) enum Recipients {
+    Devices(Vec<DeviceId>),
+    Groups(Vec<GroupName>),
+}
+
+impl Args {
+    /// Finds them all before anything is changed: a name that is mistyped changes nothing.
+    pub(crate) async fn find(&self, target: &Target) -> Result<Recipients, Failure> {
+        if self.all {
+            return Ok(Recipients::Groups(vec![GroupName::all()]));
+        }
+        if !self.group.is_empty() {
+            return Ok(Recipients::Groups(self.group.clone()));
+        }
+        let names = match &self.devices_from {
+            Some(path) => device_list::read(path)?,
+            None => self.device.clone(),
+        };
+        find_devices(target, &names).await.map(Recipients::Devices)
+    }
+}
+
+/// Finds the devices of these names, in their order.
+pub(crate) async fn find_devices(
+    target: &Target,
+    names: &[DeviceName],
+) -> Result<Vec<DeviceId>, Failure> {
+    stream::iter(names)
+        .map(|name| name.find(target))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
