@@ -32,6 +32,8 @@ pub(crate) struct Deployer<'a> {
     pub(crate) history: &'a History,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a Stop,
+    /// Set if this attempt is called off, which is heard until it is acted on.
+    pub(crate) call_off: &'a Stop,
 }
 
 /// How a deployment came to an end for now.
@@ -40,6 +42,8 @@ pub(crate) enum Ended {
     Finished(Finished),
     /// The package waits for another check-in, and why.
     Deferred(String),
+    /// The attempt was called off before it was acted on. What was fetched is still there.
+    CalledOff,
     /// The agent is asked to stop.
     Stopped,
 }
@@ -48,6 +52,7 @@ pub(crate) enum Ended {
 enum Halt {
     Failed(Failure),
     Deferred(String),
+    CalledOff,
     Stopped,
     State(StateError),
 }
@@ -132,6 +137,7 @@ impl Deployer<'_> {
             Ok(done) => done,
             Err(Halt::Failed(failure)) => failure.into(),
             Err(Halt::Deferred(reason)) => return Ok(Ended::Deferred(reason)),
+            Err(Halt::CalledOff) => return Ok(Ended::CalledOff),
             Err(Halt::Stopped) => return Ok(Ended::Stopped),
             Err(Halt::State(error)) => return Err(error),
         };
@@ -166,17 +172,11 @@ impl Deployer<'_> {
         accepted: &mut Option<Accepted>,
     ) -> Result<Done, Halt> {
         let source = Source::new(self.http, task.id, &task.locations);
-        let manifest = self
-            .stop
-            .unless(self.accept(task, &source))
-            .await
-            .ok_or(Halt::Stopped)??;
+        let manifest = self.unless_asked(self.accept(task, &source)).await??;
         let manifest = &*accepted.insert(manifest);
         let verified = self.archive(&source, manifest, dir).await?;
         let prepared = self.prepare(manifest, verified, dir).await?;
-        if self.stop.is_set() {
-            return Err(Halt::Stopped);
-        }
+        self.unless_asked(async {}).await?;
         let acting = Journal::Acting {
             attempt: task.attempt,
             package: named(manifest),
@@ -186,6 +186,12 @@ impl Deployer<'_> {
         };
         journal::write(dir, &acting)?;
         Ok(self.act(task.id, prepared).await?)
+    }
+
+    /// Waits for work that changes nothing on the device, unless it is asked to end.
+    async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Result<T, Halt> {
+        let work = self.stop.unless(self.call_off.unless(work)).await;
+        work.ok_or(Halt::Stopped)?.ok_or(Halt::CalledOff)
     }
 
     async fn accept(&self, task: &Task, source: &Source<'_>) -> Result<Accepted, Halt> {
@@ -239,8 +245,7 @@ impl Deployer<'_> {
         let parallel = self.config.parallel_downloads;
         let folder = dir.fragments();
         let fetched = Fetched::fetch(manifest, source, &folder, parallel, arrived);
-        let fetched = self.stop.unless(fetched).await.ok_or(Halt::Stopped)?;
-        Ok(fetched?)
+        Ok(self.unless_asked(fetched).await??)
     }
 
     async fn verify(

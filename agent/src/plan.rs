@@ -43,7 +43,8 @@ pub(crate) fn plan(
     work
 }
 
-fn is_called_off(task: &Task, cancels: &[Cancel]) -> bool {
+/// Whether a task, or a later attempt at its package, is among those that are called off.
+pub(crate) fn is_called_off(task: &Task, cancels: &[Cancel]) -> bool {
     cancels
         .iter()
         .any(|cancel| cancel.id == task.id && cancel.attempt >= task.attempt)

@@ -1,10 +1,18 @@
 //! One round: check in, do what is to be done in strict order, report.
 
-use std::collections::BTreeMap;
+mod meanwhile;
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text};
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use packcast_protocol::api::{
+    Cancel, CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text,
+};
 use packcast_protocol::{PackageId, Priority};
 
+use self::meanwhile::Meanwhile;
+use crate::cancel;
 use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::deploy::{Deployer, Ended};
@@ -84,9 +92,7 @@ impl Agent {
         let Some(reply) = self.stop.unless(self.check_in()).await.transpose()? else {
             return Ok(0);
         };
-        let next = reply
-            .next_check_in_s
-            .clamp(*CHECK_IN_RANGE_S.start(), *CHECK_IN_RANGE_S.end());
+        let next = next_check_in_s(&reply);
         (self.observer)(Event::CheckedIn {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
@@ -95,7 +101,7 @@ impl Agent {
         let history = History::load(&self.state.history())?;
         let journals = self.journals()?;
         let work = plan(reply.tasks, &reply.cancel, &history, &journals, now());
-        self.work(work).await?;
+        self.work(work, &Meanwhile::due_in(next)).await?;
         Ok(next)
     }
 
@@ -200,7 +206,7 @@ impl Agent {
     }
 
     /// Works in order. A package that has to wait keeps those of lower priority waiting.
-    async fn work(&self, work: Vec<Work>) -> Result<(), RunError> {
+    async fn work(&self, work: Vec<Work>, meanwhile: &Meanwhile) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         for work in work {
             if self.stop.is_set() {
@@ -211,8 +217,12 @@ impl Agent {
                 Work::Deploy(task) if waiting.is_some_and(|first| task.priority > first) => {
                     continue;
                 }
-                Work::Deploy(task) => match self.deploy(&task).await? {
+                Work::Deploy(task) => match self.deploy(&task, meanwhile).await? {
                     Ended::Finished(finished) => finished,
+                    Ended::CalledOff => match self.call_off(&task)? {
+                        Some(finished) => self.conclude(finished)?,
+                        None => continue,
+                    },
                     Ended::Deferred(detail) => {
                         waiting = Some(task.priority);
                         (self.observer)(Event::Deferred {
@@ -228,6 +238,15 @@ impl Agent {
             self.report(finished).await?;
         }
         Ok(())
+    }
+
+    /// Returns the result of an attempt that was called off while it was on its way.
+    fn call_off(&self, task: &Task) -> Result<Option<Finished>, StateError> {
+        let Task { id, attempt, .. } = *task;
+        let found = journal::read(&self.state.package(id))?;
+        let history = History::load(&self.state.history())?;
+        let called_off = Cancel { id, attempt };
+        Ok(cancel::cancel(called_off, &history, found.as_ref(), now()))
     }
 
     /// Keeps a result that was reached without acting as if it had been.
@@ -261,8 +280,16 @@ impl Agent {
         Ok(())
     }
 
-    async fn deploy(&self, task: &Task) -> Result<Ended, StateError> {
+    /// Deploys a package, and goes on checking in when that is due.
+    async fn deploy(&self, task: &Task, meanwhile: &Meanwhile) -> Result<Ended, StateError> {
+        if meanwhile.is_due() {
+            self.stop.unless(self.check_in_again(meanwhile)).await;
+        }
+        if meanwhile.calls_off(task) {
+            return Ok(Ended::CalledOff);
+        }
         self.retire(task.id, task.attempt)?;
+        let (ask, call_off) = Stop::new();
         let deployer = Deployer {
             config: &self.config,
             state: &self.state,
@@ -271,8 +298,13 @@ impl Agent {
             history: &self.finished()?,
             observer: &self.observer,
             stop: &self.stop,
+            call_off: &call_off,
         };
-        deployer.deploy(task).await
+        let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &ask));
+        match select(pin!(deployer.deploy(task)), checking_in).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((never, _)) => match never {},
+        }
     }
 
     /// Returns all that has finished, whether its result was accepted or not.
@@ -311,6 +343,11 @@ impl Agent {
             None => Vec::new(),
         }
     }
+}
+
+fn next_check_in_s(reply: &CheckInReply) -> u32 {
+    let (shortest, longest) = CHECK_IN_RANGE_S.into_inner();
+    reply.next_check_in_s.clamp(shortest, longest)
 }
 
 fn event(finished: &Finished) -> Event {

@@ -1,6 +1,10 @@
 //! Attempts that are called off.
 #![cfg(unix)]
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_protocol::api::Cancel;
@@ -133,4 +137,83 @@ fn what_was_interrupted_is_not_cancelled() {
             assert_eq!(report.code.to_string(), "ERR_INTERRUPTED");
         }
     }
+}
+
+/// An agent at work in a lab where check-ins are due each second.
+struct Working<'a> {
+    lab: &'a Lab,
+    agent: Child,
+    check_ins: Receiver<()>,
+}
+
+impl<'a> Working<'a> {
+    /// Starts the agent and waits for an event.
+    fn until(lab: &'a Lab, is_reached: fn(&Event) -> bool) -> Self {
+        let (sender, check_ins) = channel();
+        lab.world().checked_in = Some(sender);
+        lab.world().next_check_in_s = Some(1);
+        let mut agent = lab.command(&["run", "--once", "--format", "json"]);
+        let mut agent = agent.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(agent.stdout.as_mut().unwrap()).lines();
+        let reached = lines.find(|line| {
+            let event = serde_json::from_str(line.as_ref().unwrap());
+            is_reached(&event.unwrap())
+        });
+        assert!(reached.is_some());
+        Self {
+            lab,
+            agent,
+            check_ins,
+        }
+    }
+
+    /// Waits until the agent has heard what is said from now on.
+    fn checks_in(&self) {
+        while self.check_ins.try_recv().is_ok() {}
+        for _ in 0..2 {
+            self.check_ins.recv().unwrap();
+        }
+    }
+
+    /// Returns what was reported, when the agent has ended by itself.
+    fn reports(mut self) -> Vec<(PackageId, String)> {
+        assert!(self.agent.wait().unwrap().success());
+        let reports = std::mem::take(&mut self.lab.world().reports);
+        let report = |report: packcast_protocol::api::Report| (report.id, report.code.to_string());
+        reports.into_iter().map(report).collect()
+    }
+}
+
+#[test]
+fn a_download_is_broken_off() {
+    let lab = Lab::new();
+    let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
+    lab.edge.silence(&format!("{id}/{id}-2"));
+    let agent = Working::until(&lab, |event| {
+        matches!(event, Event::ManifestVerified { .. })
+    });
+    call_off(&lab, id, 1);
+    assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
+    assert!(!lab.state().join(format!("packages/{id}")).exists());
+}
+
+#[test]
+fn what_runs_is_not_broken_off_and_what_waits_behind_it_does_not_begin() {
+    let lab = Lab::new();
+    let (gate, ran) = (lab.state().join("gate"), lab.state().join("ran"));
+    let until = format!("until test -e '{}'; do sleep 0.05; done", gate.display());
+    let first = lab.assign(execute(&until), package(1, None));
+    let touch = format!("touch '{}'", ran.display());
+    let second = lab.assign(execute(&touch), package(2, None));
+    let agent = Working::until(&lab, |event| matches!(event, Event::Started { .. }));
+    lab.world().tasks.clear();
+    lab.world().cancel = [first, second].map(|id| Cancel { id, attempt: 1 }).into();
+    agent.checks_in();
+    std::fs::write(&gate, "").unwrap();
+    let expected = [(first, "SUCCESS"), (second, "CANCELLED")];
+    assert_eq!(
+        agent.reports(),
+        expected.map(|(id, code)| (id, code.to_owned()))
+    );
+    assert!(!ran.exists());
 }

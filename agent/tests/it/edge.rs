@@ -1,8 +1,9 @@
 //! A check-in function and a location, behind one HTTPS address on loopback.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt as _, Full};
@@ -43,6 +44,11 @@ pub(crate) struct World {
     pub(crate) clock: Option<UnixTime>,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
+    /// Paths of objects that are never answered.
+    pub(crate) silent: HashSet<String>,
+    pub(crate) next_check_in_s: Option<u32>,
+    /// Told of each check-in that was answered.
+    pub(crate) checked_in: Option<Sender<()>>,
     /// The largest body that is taken, in bytes.
     pub(crate) body_limit: Option<usize>,
 }
@@ -78,6 +84,11 @@ impl Edge {
     /// Answers with a status instead of an object.
     pub(crate) fn put_status(&self, path: &str, status: u16) {
         self.answer(path, [(status, Vec::new())].into());
+    }
+
+    /// Never answers for an object.
+    pub(crate) fn silence(&self, path: &str) {
+        self.world().silent.insert(format!("/objects/{path}"));
     }
 
     fn answer(&self, path: &str, answers: VecDeque<(u16, Vec<u8>)>) {
@@ -155,6 +166,10 @@ async fn answer(
         signature_input: header("signature-input"),
         signature: header("signature"),
     };
+    let is_silent = world.lock().unwrap().silent.contains(&path);
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     let (status, body) = world.lock().unwrap().answer(&path, signed);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status.try_into().unwrap();
@@ -212,8 +227,11 @@ impl World {
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),
             accepted,
-            next_check_in_s: 3600,
+            next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };
+        if let Some(checked_in) = &self.checked_in {
+            let _ = checked_in.send(());
+        }
         (200, serde_json::to_vec(&reply).unwrap())
     }
 

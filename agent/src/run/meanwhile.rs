@@ -1,0 +1,85 @@
+//! Check-ins within a round, whose packages may take hours.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use packcast_protocol::api::{Cancel, CheckInReply, Task};
+use tokio::time::Instant;
+
+use super::{AFTER_FAILURE_S, Agent, RunError, next_check_in_s};
+use crate::failure::with_causes;
+use crate::plan::is_called_off;
+use crate::stop::Ask;
+
+/// What was heard since the check-in that a round began with. New tasks are not kept: they are
+/// planned with the next round.
+#[derive(Debug)]
+pub(super) struct Meanwhile {
+    /// When the next check-in is due.
+    due: Cell<Instant>,
+    cancel: RefCell<Vec<Cancel>>,
+}
+
+impl Meanwhile {
+    pub(super) fn due_in(seconds: u32) -> Self {
+        Self {
+            due: Cell::new(after(seconds)),
+            cancel: RefCell::default(),
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.due.get()
+    }
+
+    pub(super) fn calls_off(&self, task: &Task) -> bool {
+        is_called_off(task, &self.cancel.borrow())
+    }
+}
+
+fn after(seconds: u32) -> Instant {
+    Instant::now() + Duration::from_secs(seconds.into())
+}
+
+impl Agent {
+    /// Checks in whenever that is due, and asks the deployment of `task` to end when it is
+    /// called off.
+    pub(super) async fn check_in_while_deploying(
+        &self,
+        task: &Task,
+        meanwhile: &Meanwhile,
+        ask: &Ask,
+    ) -> Infallible {
+        loop {
+            tokio::time::sleep_until(meanwhile.due.get()).await;
+            self.check_in_again(meanwhile).await;
+            if meanwhile.calls_off(task) {
+                ask.to_end();
+            }
+        }
+    }
+
+    /// Checks in once more. What fails is tried again later: the work goes on.
+    pub(super) async fn check_in_again(&self, meanwhile: &Meanwhile) {
+        let pause = match self.check_in_and_settle().await {
+            Ok(reply) => {
+                let pause = next_check_in_s(&reply);
+                meanwhile.cancel.replace(reply.cancel);
+                pause
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::warn!(error, "a check-in within a round failed");
+                AFTER_FAILURE_S
+            }
+        };
+        meanwhile.due.set(after(pause));
+    }
+
+    async fn check_in_and_settle(&self) -> Result<CheckInReply, RunError> {
+        let reply = self.check_in().await?;
+        self.settle(&reply.accepted)?;
+        Ok(reply)
+    }
+}
