@@ -233,6 +233,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn to_end_is_on_zero_and_to_drop_is_a_timeout_of_zero() {
+        let seconds = |s| NonZeroU16::new(s).unwrap();
+        let conf = Conf {
+            frag_latency_s: seconds(1),
+            cycle_latency_s: seconds(1),
+            period_latency_s: 1,
+            period_length: PeriodLength::MIN,
+            timeout_days: seconds(30),
+            execution_timeout_min: seconds(120),
+        };
+        let check = |deployment: &Deployment, expected: [&str; 2]| {
+            let attributes = conf.attributes(deployment);
+            let values = ["ON", "TIMEOUT"].map(|name| {
+                let found = attributes.iter().find(|(other, _)| *other == name);
+                found.map(|(_, value)| value.as_str()).unwrap()
+            });
+            assert_eq!(values, expected, "{deployment:?}");
+        };
+        check(&Deployment::On(Vec::new()), ["1", "30"]);
+        check(&Deployment::Off, ["0", "30"]);
+        check(&Deployment::Drop, ["1", "0"]);
+    }
+
+    #[test]
     fn a_period_serves_every_priority() {
         assert_eq!(PeriodLength::try_from(10), Ok(PeriodLength::MIN));
         for bad in [0, 9, 0x8000_0000] {
