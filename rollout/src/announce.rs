@@ -89,6 +89,10 @@ fn pick<'a>(
     rules: Rules,
     now: UnixTime,
 ) -> Result<Pick<'a>, NotAnnounced> {
+    if matches!(task.state, TaskState::Withdrawn { .. }) && !rules.stock {
+        // Ours is told to cancel it, whatever became of the package.
+        return Err(NotAnnounced::Withdrawn);
+    }
     let package = package(task.package).ok_or(NotAnnounced::NoPackage)?;
     if package.is_deleted() {
         return Err(NotAnnounced::Deleted);
@@ -100,7 +104,6 @@ fn pick<'a>(
         published,
     };
     match task.state {
-        TaskState::Withdrawn { .. } if !rules.stock => Err(NotAnnounced::Withdrawn),
         TaskState::Held if !package.active || package.locations.is_empty() => {
             Err(NotAnnounced::NotActive)
         }
@@ -201,6 +204,10 @@ mod tests {
         let mut withdrawn = held.clone();
         withdrawn.state = TaskState::Withdrawn { announced_at: TOLD };
         assert_eq!(why(&withdrawn, &package(1)), Some(NotAnnounced::Withdrawn));
+        let mut deleted = package(1);
+        deleted.state = crate::PackageState::Deleted { deleted_at: NOW };
+        assert_eq!(why(&held, &deleted), Some(NotAnnounced::Deleted));
+        assert_eq!(why(&withdrawn, &deleted), Some(NotAnnounced::Withdrawn));
     }
 
     #[test]
