@@ -160,3 +160,13 @@ impl Globals {
         target::Target::open(&self.target, self.config.as_deref()).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        cli().debug_assert();
+    }
+}

@@ -14,7 +14,7 @@ use crate::target::Target;
 pub(crate) const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(id = "recipients", required = true, multiple = false)]
 pub(crate) struct Args {
     /// This device: its id, or its host name (repeatable)
     #[arg(long, value_name = "DEVICE")]
