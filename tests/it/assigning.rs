@@ -16,6 +16,7 @@ fn progress(succeeded: u64, failed: u64, waiting: u64) -> Progress {
         announced: 0,
         succeeded,
         failed,
+        cancelled: 0,
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod assigning;
 mod bad_input;
+mod cancel;
 mod commands;
 mod demo;
 mod host_names;
+mod locations;
 mod priorities;
 mod publish;
 mod records;

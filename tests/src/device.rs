@@ -114,6 +114,12 @@ impl Device {
             .collect()
     }
 
+    /// Loses what the device has on disk of a package, as if its announcement never arrived.
+    pub fn forget(&self, package: PackageId) {
+        let folder = self.folder.join(format!("state/packages/{package}"));
+        fs::remove_dir_all(folder).expect("the package was under way");
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.join("agent.toml")
     }

@@ -4,6 +4,7 @@ pub mod archives;
 pub mod device;
 pub mod fault;
 pub mod process;
+pub mod relay;
 pub mod stock;
 pub mod table;
 pub mod world;

@@ -56,6 +56,7 @@ pub struct Progress {
     pub announced: u64,
     pub succeeded: u64,
     pub failed: u64,
+    pub cancelled: u64,
 }
 
 /// A line of the edge's log.

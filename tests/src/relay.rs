@@ -1,0 +1,74 @@
+//! Another address of an edge, which can be cut off.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+/// A port of loopback that leads to another one, bytes as they are: whoever connects sees the
+/// certificate of the edge behind it. It works until the test's process ends.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_cut: AtomicBool,
+    connections: AtomicUsize,
+}
+
+impl Relay {
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().filter_map(Result::ok) {
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                if !shared.is_cut.load(Ordering::SeqCst) {
+                    thread::spawn(move || join(&client, target));
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes every connection from now on as soon as it is made.
+    pub fn cut(&self) {
+        self.state.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets connections through again.
+    pub fn mend(&self) {
+        self.state.is_cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Counts the connections that were made, cut off or not.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Copies both ways until both ends are closed. Whatever goes wrong ends the connection.
+fn join(client: &TcpStream, target: SocketAddr) {
+    let Ok(server) = TcpStream::connect(target) else {
+        return;
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| copy(client, &server));
+        copy(&server, client);
+    });
+}
+
+fn copy(mut from: &TcpStream, mut to: &TcpStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
