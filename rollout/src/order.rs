@@ -100,6 +100,10 @@ pub struct Instruction {
 pub const PATIENCE_S: u64 = 3_600;
 
 impl Orders {
+    pub const fn is_empty(&self) -> bool {
+        self.unstick.is_none() && self.cancel.is_none()
+    }
+
     /// Tells whether the device was told to drop this task, which nothing wants any more.
     ///
     /// It is not announced again, report or not: an agent that has dropped it would begin anew.

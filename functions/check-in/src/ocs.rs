@@ -13,12 +13,12 @@ use packcast_protocol::ocs::reply::{
 use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, ResultCode, UnixTime};
-use packcast_rollout::order::{Mode, Note, instruct, put_back};
+use packcast_rollout::order::{Instruction, Mode, Note, instruct, put_back};
 use packcast_rollout::pace::{CYCLE_PAUSE_S, FRAGMENT_PAUSE_S, period_length};
 use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
-use packcast_store::records::Recorded;
+use packcast_store::records::{Recorded, Standing};
 
 use crate::reconcile::reconciled;
 use crate::tasks::{Telling, tell};
@@ -122,12 +122,7 @@ async fn prolog(
             .write_contact(record, standing.device.as_ref())
             .await?;
     }
-    let standing = reconciled(function, &device, standing, now).await?.standing;
-    let instruction = instruct(&standing.orders, &standing.tasks, now);
-    for note in &instruction.notes {
-        function.records.note_order(&device, note).await?;
-        tracing::info!(%device, ?note, "order");
-    }
+    let (standing, instruction) = instructed(function, &device, standing, now).await?;
     let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
     Ok(match instruction.mode {
         Mode::Work => {
@@ -138,6 +133,25 @@ async fn prolog(
         Mode::Stop => prolog_reply(&[], ask_inventory, Deployment::Off),
         Mode::Drop => prolog_reply(&[], ask_inventory, Deployment::Drop),
     })
+}
+
+/// Decides what the reply says because of orders, and notes down that it does.
+async fn instructed(
+    function: &CheckIn,
+    device: &DeviceId,
+    mut standing: Standing,
+    now: UnixTime,
+) -> Result<(Standing, Instruction), RecordsError> {
+    if !standing.orders.is_empty() {
+        // What no group wants any more is withdrawn before it is dropped.
+        standing = reconciled(function, device, standing, now).await?.standing;
+    }
+    let instruction = instruct(&standing.orders, &standing.tasks, now);
+    for note in &instruction.notes {
+        function.records.note_order(device, note).await?;
+        tracing::info!(%device, ?note, "an order for the device is carried out");
+    }
+    Ok((standing, instruction))
 }
 
 fn prolog_reply(told: &[Telling], ask_inventory: bool, deployment: Deployment) -> PrologReply {
