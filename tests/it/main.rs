@@ -9,6 +9,7 @@ mod bad_input;
 mod cancel;
 mod commands;
 mod demo;
+mod groups;
 mod host_names;
 mod locations;
 mod priorities;
@@ -17,9 +18,12 @@ mod records;
 mod records_assign;
 mod records_cost;
 mod records_faults;
+mod records_orders;
 mod records_report;
 mod resume;
+mod s3;
 mod stock_agent;
+mod stock_orders;
 mod tampering;
 
 /// The program that the stories are told of.

@@ -18,7 +18,7 @@ use crate::process::{Process, Ran, eventually, text};
 #[derive(Debug)]
 pub struct World {
     /// Dropped first, so that nothing writes to the place while it is removed.
-    _local: Process,
+    local: Process,
     state: LocalState,
     program: PathBuf,
     place: tempfile::TempDir,
@@ -72,24 +72,22 @@ impl World {
         let place = tempfile::tempdir().expect("a temporary folder can be made");
         let program = PathBuf::from(program);
         fs::create_dir(place.path().join("tmp")).expect("a new folder is writable");
-        let log = fs::File::create(place.path().join("local.log")).expect("and takes a file");
-        let mut local = Process::start(
-            clean(&program, place.path())
-                .arg("local")
-                .stdout(Stdio::null())
-                .stderr(log),
-        );
-        let state_dir = local_dir(place.path());
-        let state = eventually("packcast local runs", || {
-            assert_eq!(local.ended(), None, "packcast local stopped");
-            LocalState::load(&state_dir).ok()
-        });
+        let (local, state) = start(&program, place.path());
         Self {
-            _local: local,
+            local,
             state,
             program,
             place,
         }
+    }
+
+    /// Ends `packcast local` as a power cut would, and starts it again.
+    pub fn restart(&mut self) {
+        self.local.end();
+        // What the old one left must not be taken for the new one's.
+        let left = fs::remove_file(self.local_dir().join("local.json"));
+        left.expect("a power cut leaves the state");
+        (self.local, self.state) = start(&self.program, self.place.path());
     }
 
     pub fn state(&self) -> &LocalState {
@@ -205,6 +203,22 @@ impl World {
             .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))
             .collect()
     }
+}
+
+fn start(program: &Path, place: &Path) -> (Process, LocalState) {
+    let log = fs::File::create(place.join("local.log")).expect("the place takes a file");
+    let mut local = Process::start(
+        clean(program, place)
+            .arg("local")
+            .stdout(Stdio::null())
+            .stderr(log),
+    );
+    let state_dir = local_dir(place);
+    let state = eventually("packcast local runs", || {
+        assert_eq!(local.ended(), None, "packcast local stopped");
+        LocalState::load(&state_dir).ok()
+    });
+    (local, state)
 }
 
 fn local_dir(place: &Path) -> PathBuf {

@@ -25,9 +25,15 @@ const BATCH: usize = 100;
 const NAMED: usize = 10;
 
 #[derive(Debug, clap::Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["device", "from"])]
 pub(crate) struct Args {
     group: GroupName,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whom {
     /// This device: its id, or its host name (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
@@ -92,9 +98,9 @@ impl Args {
     async fn devices(&self, target: &Target) -> Result<Vec<DeviceId>, Failure> {
         not_all(&self.group)?;
         known(target, &self.group).await?;
-        let names = match &self.from {
+        let names = match &self.whom.from {
             Some(path) => device_list::read(path)?,
-            None => self.device.clone(),
+            None => self.whom.device.clone(),
         };
         let mut devices = find_devices(target, &names).await?;
         devices.sort_unstable();

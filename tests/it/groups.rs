@@ -1,0 +1,125 @@
+//! A group from its first package to its last device.
+
+use packcast_tests::world::World;
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+fn join(world: &World, group: &str, device: &str) {
+    let ran = world.ok(&["group", "add", group, "--device", device]);
+    assert!(ran.stdout.contains("ADDED"), "{ran:?}");
+}
+
+#[test]
+fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
+    let mut world = World::start(PROGRAM);
+    let devices = ["first", "late", "too-late"].map(|name| world.device(name));
+    let [first, late, too_late] = &devices;
+    world.execute("tool", "true");
+    world.ok(&["group", "create", "lab"]);
+    join(&world, "lab", first.id());
+    let assigned = world.ok(&["assign", "tool@1", "--group", "lab"]);
+    assert!(assigned.stdout.contains("WRITE UNITS"), "{assigned:?}");
+    assert_eq!(first.told(), 1);
+    let progress = world.progress("tool@1");
+    assert_eq!((progress.assigned, progress.succeeded), (1, 1));
+
+    join(&world, "lab", late.id());
+    assert_eq!(late.told(), 1);
+
+    world.ok(&["unassign", "tool@1", "--group", "lab"]);
+    join(&world, "lab", too_late.id());
+    assert_eq!(too_late.told(), 0);
+    let progress = world.progress("tool@1");
+    assert_eq!((progress.assigned, progress.succeeded), (2, 2));
+
+    world.restart();
+    assert_eq!(world.progress("tool@1"), progress);
+    let lab: Value = world.json(&["group", "show", "lab", "--devices"]);
+    assert_eq!(lab["size"], 3);
+    assert_eq!(lab["devices"].as_array().unwrap().len(), 3);
+    assert_eq!(lab["assignments"].as_array().unwrap().len(), 0);
+    assert_eq!(world.standing(too_late).finished, []);
+    assert_eq!(too_late.told(), 0);
+}
+
+#[test]
+fn all_devices_have_what_all_are_assigned() {
+    let world = World::start(PROGRAM);
+    let before = world.device("before");
+    world.execute("tool", "true");
+    world.ok(&["assign", "tool@1", "--all"]);
+    assert_eq!(before.told(), 1);
+    let after = world.device("after");
+    assert_eq!(world.progress("tool@1").succeeded, 2);
+    assert_eq!(after.told(), 0, "it had its package at its first contact");
+    let groups: Value = world.json(&["group", "list"]);
+    assert_eq!(groups[0]["group"], "all");
+    assert_eq!(
+        (&groups[0]["devices"], &groups[0]["packages"]),
+        (&2.into(), &1.into())
+    );
+}
+
+#[test]
+fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    world.execute("tool", "true");
+    world.ok(&["group", "create", "lab"]);
+    join(&world, "lab", device.id());
+    world.ok(&["assign", "tool@1", "--group", "lab"]);
+    let refused = world.refused(3, &["group", "delete", "lab"]);
+    assert!(refused.contains("1 devices and 1 packages"), "{refused}");
+    world.ok(&["group", "delete", "lab", "--force"]);
+    assert_eq!(device.told(), 0);
+    let unknown = world.refused(1, &["group", "show", "lab"]);
+    assert!(unknown.contains("no group lab"), "{unknown}");
+
+    // A group that is made anew under the name has nothing of the old one.
+    world.ok(&["group", "create", "lab"]);
+    join(&world, "lab", device.id());
+    assert_eq!(device.told(), 0);
+}
+
+#[test]
+fn devices_are_added_from_a_file_and_those_unknown_are_named() {
+    let world = World::start(PROGRAM);
+    let devices = ["one", "two"].map(|name| world.device(name));
+    world.ok(&["group", "create", "lab"]);
+    let stranger = "ocs:pc9-2026-03-04-05-06-07";
+    let list = format!(
+        "# the lab\n{}\n{}\n{stranger}\n{}\n",
+        devices[0].id(),
+        devices[1].id(),
+        devices[0].id()
+    );
+    let list = world.file("lab.txt", list.as_bytes());
+    let add = ["group", "add", "lab", "--from", &list];
+    let ran = packcast_tests::process::Ran::of(&mut world.command(&add)).expect_code(1);
+    assert!(ran.stderr.contains(stranger), "{ran:?}");
+    assert!(ran.stderr.contains("1 of 3 devices"), "{ran:?}");
+    let lab: Value = world.json(&["group", "show", "lab"]);
+    assert_eq!(lab["size"], 2);
+    let bad = world.file("bad.txt", b"one\nocs:two\n");
+    let refused = world.refused(2, &["group", "add", "lab", "--from", &bad]);
+    assert!(refused.contains("line 2 of"), "{refused}");
+}
+
+#[test]
+fn every_device_is_in_all_and_cannot_leave_it() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    for arguments in [
+        &["group", "create", "all"][..],
+        &["group", "add", "all", "--device", device.id()],
+        &["group", "remove", "all", "--device", device.id()],
+        &["group", "delete", "all", "--force"],
+    ] {
+        let refused = world.refused(2, arguments);
+        assert!(
+            refused.contains("every device is in the group 'all'"),
+            "{refused}"
+        );
+    }
+}
