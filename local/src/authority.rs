@@ -38,8 +38,8 @@ pub struct Authority {
 
 /// What an edge proves its name with. The key exists in memory only.
 pub struct ServerIdentity {
-    pub(crate) certificate: CertificateDer<'static>,
-    pub(crate) key: PrivateKeyDer<'static>,
+    pub certificate: CertificateDer<'static>,
+    pub key: PrivateKeyDer<'static>,
 }
 
 /// Why there is no authority, or no certificate of it.

@@ -30,7 +30,7 @@ pub enum BucketFault {
     OtherRegion(Option<String>),
     #[error("cannot be asked without a region: set the target's region, or AWS_REGION")]
     NoRegion,
-    #[error("takes no AWS credentials but valid ones: check the profile, or sign in again")]
+    #[error("needs valid AWS credentials: check the profile, or sign in again")]
     Credentials,
     #[error("denies that to these AWS credentials: check the permissions of the profile")]
     Denied,

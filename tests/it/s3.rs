@@ -1,0 +1,249 @@
+//! Packages in a bucket: published, interrupted, completed, and installed from there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use packcast_local::Authority;
+use packcast_protocol::UnixTime;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::bucket::{Bucket, LOCALSTACK, MINISTACK};
+use packcast_tests::front::{Front, Passed};
+use packcast_tests::process::{Process, Ran, eventually};
+use packcast_tests::world::{Publication, World};
+
+use crate::PROGRAM;
+
+const ARCHIVE_BYTES: usize = 64 << 20;
+const PUBLISH: [&str; 10] = [
+    "publish",
+    "--target=cloud",
+    "--name=big",
+    "--version=1",
+    "--action=launch",
+    "--command=run.sh",
+    "--fragment-size=256KiB",
+    "--format=json",
+    "--priority=1",
+    "big.tar.gz",
+];
+const EXECUTE: [&str; 6] = [
+    "publish",
+    "--target=cloud",
+    "--name=tool",
+    "--version=1",
+    "--action=execute",
+    "--command=true",
+];
+
+/// Adds a target `cloud` to a world: its own table, and a bucket that answers at `s3`.
+fn configure(world: &World, bucket: &str, s3: &str) {
+    let state = world.state();
+    let config = format!(
+        "[target.cloud]\ntable = {:?}\nendpoint = {:?}\nregion = \"us-east-1\"\nbucket = {bucket:?}\n\
+         s3_endpoint = {s3:?}\nca_file = {:?}\nkey_file = {:?}\n",
+        state.table,
+        state.endpoint,
+        state.ca_file,
+        world.local_dir().join("packcast.key"),
+    );
+    let folder = world.place().join("config/packcast");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("packcast.toml"), config).unwrap();
+}
+
+/// Returns a location of a bucket, which presents a certificate that the world's agents trust.
+fn location(world: &World, engine: SocketAddr) -> Front {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let authority = Authority::load_or_create(&world.local_dir(), UnixTime(now.as_secs())).unwrap();
+    let identity = authority.issue_server_identity(UnixTime(now.as_secs()));
+    Front::https(engine, identity.unwrap())
+}
+
+/// Returns the paths of the fragments that somebody has asked to store, in order.
+fn puts(requests: &[Passed]) -> Vec<String> {
+    let puts = requests.iter().filter(|request| request.method == "PUT");
+    let paths = puts.map(|put| put.path.split('?').next().unwrap_or_default());
+    let is_fragment = |path: &&str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    };
+    paths.filter(is_fragment).map(str::to_owned).collect()
+}
+
+/// Kills a publication when the bucket has taken some fragments, and waits for what was under
+/// way.
+fn kill_half_way(world: &World, front: &Front) {
+    let mut command = world.command(&PUBLISH);
+    let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("fragments are stored", || {
+        let stored = |put: &&Passed| put.method == "PUT" && put.status == Some(200);
+        (front.requests().iter().filter(stored).count() > 8).then_some(())
+    });
+    publisher.kill();
+    eventually("nothing is under way", || {
+        let requests = front.requests();
+        requests
+            .iter()
+            .all(|request| request.status.is_some())
+            .then_some(())
+    });
+}
+
+fn published_in_two_runs_and_installed(bucket: &Bucket) {
+    let world = World::start(PROGRAM);
+    let front = Front::http(bucket.engine);
+    let address = front.address();
+    configure(&world, &bucket.name, &format!("http://{address}"));
+    let edge = location(&world, bucket.engine);
+    let at = format!("{}/{}", edge.address(), bucket.name);
+    world.ok(&["location", "add", "bucket", &at]);
+    let device = world.device("pc");
+    let script: &[u8] = b"#!/bin/sh\n";
+    let archive = tar_gz(&[("run.sh", script), ("noise", &noise(2, ARCHIVE_BYTES))]);
+    world.file("big.tar.gz", &archive);
+
+    kill_half_way(&world, &front);
+    let named = |path: String| format!("/{}/{path}", bucket.name);
+    let stored: BTreeSet<String> = bucket.paths().into_iter().map(named).collect();
+    assert_eq!(world.progress("big@1").state, "draft");
+    let before = front.requests().len();
+
+    let ran = Ran::of(&mut world.command(&PUBLISH)).expect_code(0);
+    let publication: Publication = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(publication.resumed);
+    let fragments = publication.package.published().unwrap().fragments as usize;
+    assert_eq!(publication.kept.fragments as usize, stored.len());
+    let told = format!("{} of {fragments} fragments", stored.len());
+    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    let put = puts(&front.requests()[before..]);
+    let uploaded: BTreeSet<String> = put.iter().cloned().collect();
+    assert!(
+        !stored.is_empty() && !uploaded.is_empty(),
+        "killed half-way"
+    );
+    assert_eq!(put.len(), uploaded.len(), "a fragment was put twice");
+    assert!(uploaded.is_disjoint(&stored), "a stored fragment was put");
+    assert_eq!(uploaded.len() + stored.len(), fragments);
+
+    world.ok(&["activate", "big@1", "--target=cloud", "--location=bucket"]);
+    world.assign("big@1", &device);
+    let probes = edge.requests().len();
+    device.run();
+    assert_eq!(world.progress("big@1").succeeded, 1);
+    assert!(edge.requests().len() - probes > fragments);
+}
+
+fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket) {
+    let world = World::start(PROGRAM);
+    let front = Front::http(bucket.engine);
+    configure(&world, &bucket.name, &format!("http://{}", front.address()));
+    front.refuse(2);
+    world.ok(&EXECUTE);
+    let refused = |request: &&Passed| request.status == Some(503);
+    assert_eq!(front.requests().iter().filter(refused).count(), 2);
+    assert_eq!(bucket.paths().len(), 3, "manifest, signature and info");
+}
+
+fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket) {
+    let world = World::start(PROGRAM);
+    configure(
+        &world,
+        "no-such-bucket",
+        &format!("http://{}", bucket.engine),
+    );
+    let refusal = world.refused(1, &EXECUTE);
+    assert!(
+        refusal.contains("bucket no-such-bucket at http://")
+            && refusal.contains("does not exist: deploy the stack"),
+        "{refusal}"
+    );
+}
+
+/// Makes each story a test on every engine.
+macro_rules! on_each_engine {
+    ($($story:ident)+) => {
+        mod localstack {
+            $(
+                #[test]
+                fn $story() {
+                    super::Bucket::on(super::LOCALSTACK).iter().for_each(super::$story);
+                }
+            )+
+        }
+        mod ministack {
+            $(
+                #[test]
+                fn $story() {
+                    super::Bucket::on(super::MINISTACK).iter().for_each(super::$story);
+                }
+            )+
+        }
+    };
+}
+
+on_each_engine! {
+    published_in_two_runs_and_installed
+    a_bucket_that_is_busy_is_asked_again
+    a_bucket_that_does_not_exist_is_named
+}
+
+/// Returns an address of loopback where nothing answers.
+fn closed() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn a_bucket_that_stays_busy_is_to_be_tried_later() {
+    let world = World::start(PROGRAM);
+    let front = Front::http(closed());
+    front.refuse(usize::MAX);
+    configure(&world, "objects", &format!("http://{}", front.address()));
+    let refusal = world.refused(75, &EXECUTE);
+    assert!(
+        refusal.contains("is not available for a while") && refusal.contains("same command again"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_bucket_that_does_not_answer_is_to_be_tried_later() {
+    let world = World::start(PROGRAM);
+    let endpoint = format!("http://{}", closed());
+    configure(&world, "objects", &endpoint);
+    let refusal = world.refused(75, &EXECUTE);
+    let told = format!("bucket objects at {endpoint} does not answer");
+    assert!(refusal.contains(&told), "{refusal}");
+}
+
+#[test]
+fn a_bucket_without_credentials_says_where_to_get_them() {
+    let world = World::start(PROGRAM);
+    // An address that nobody has (RFC 5737), and that is not asked without credentials.
+    configure(&world, "objects", "http://192.0.2.1:4566");
+    let mut command = world.command(&EXECUTE);
+    let ran = Ran::of(command.env("AWS_EC2_METADATA_DISABLED", "true")).expect_code(1);
+    assert!(
+        ran.stderr
+            .contains("needs valid AWS credentials: check the profile"),
+        "{ran:#?}"
+    );
+}
+
+#[test]
+fn objects_go_to_one_place() {
+    let world = World::start(PROGRAM);
+    configure(&world, "objects", "http://127.0.0.1:1");
+    let path = world.place().join("config/packcast/packcast.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config + "directory = \"objects\"\n").unwrap();
+    let refusal = world.refused(2, &EXECUTE);
+    assert!(
+        refusal.contains("target \"cloud\" has both a bucket and a directory"),
+        "{refusal}"
+    );
+}
