@@ -5,6 +5,7 @@ use std::slice;
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
 use packcast_rollout::DeviceRecord;
+use packcast_tests::service::Service;
 use packcast_tests::table::{Table, device};
 
 fn called(number: u32, host_name: &str) -> DeviceRecord {
@@ -18,9 +19,8 @@ async fn named(table: &Table, host_name: &str) -> Vec<DeviceId> {
     table.records.devices_named(host_name).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_device_is_found_by_its_host_name_in_any_case() {
-    let table = Table::start(20).await;
+async fn a_device_is_found_by_its_host_name_in_any_case(service: Service) {
+    let table = Table::start_on(service, 20).await;
     let record = called(1, "Reception-PC");
     table.records.write_contact(&record, None).await.unwrap();
     for name in ["Reception-PC", "reception-pc", "RECEPTION-PC"] {
@@ -29,9 +29,8 @@ async fn a_device_is_found_by_its_host_name_in_any_case() {
     assert!(named(&table, "reception").await.is_empty());
 }
 
-#[tokio::test]
-async fn a_device_that_is_renamed_leaves_its_old_name() {
-    let table = Table::start(21).await;
+async fn a_device_that_is_renamed_leaves_its_old_name(service: Service) {
+    let table = Table::start_on(service, 21).await;
     let (old, new) = (called(1, "old"), called(1, "new"));
     let records = &table.records;
     records.write_contact(&old, None).await.unwrap();
@@ -46,9 +45,8 @@ async fn a_device_that_is_renamed_leaves_its_old_name() {
     assert_eq!(standing.device.unwrap().host_name, "NEW");
 }
 
-#[tokio::test]
-async fn a_contact_decided_from_an_old_record_leaves_one_name() {
-    let table = Table::start(22).await;
+async fn a_contact_decided_from_an_old_record_leaves_one_name(service: Service) {
+    let table = Table::start_on(service, 22).await;
     let names = ["a", "b", "c", "d"];
     let first = called(1, "first");
     table.records.write_contact(&first, None).await.unwrap();
@@ -71,9 +69,8 @@ async fn a_contact_decided_from_an_old_record_leaves_one_name() {
     }
 }
 
-#[tokio::test]
-async fn namesakes_are_listed_up_to_one_more_than_is_shown() {
-    let table = Table::start(23).await;
+async fn namesakes_are_listed_up_to_one_more_than_is_shown(service: Service) {
+    let table = Table::start_on(service, 23).await;
     for number in 10..30 {
         let record = called(number, "localhost");
         table.records.write_contact(&record, None).await.unwrap();
@@ -83,9 +80,8 @@ async fn namesakes_are_listed_up_to_one_more_than_is_shown() {
     assert_eq!(found, expected);
 }
 
-#[tokio::test]
-async fn a_device_without_a_host_name_has_no_entry() {
-    let table = Table::start(24).await;
+async fn a_device_without_a_host_name_has_no_entry(service: Service) {
+    let table = Table::start_on(service, 24).await;
     let (nameless, named_later) = (called(1, ""), called(1, "pc"));
     let records = &table.records;
     records.write_contact(&nameless, None).await.unwrap();
@@ -98,13 +94,22 @@ async fn a_device_without_a_host_name_has_no_entry() {
     assert!(named(&table, "pc").await.is_empty());
 }
 
-#[tokio::test]
-async fn asking_for_a_host_name_is_one_query() {
-    let table = Table::start(25).await;
+async fn asking_for_a_host_name_is_one_query(service: Service) {
+    let table = Table::start_on(service, 25).await;
     let record = called(1, "pc");
     table.records.write_contact(&record, None).await.unwrap();
-    table.faults.take_operations();
+    table.meter.take();
     named(&table, "pc").await;
-    let (operations, units) = table.faults.take_operations();
-    assert_eq!((operations, units), (vec!["Query".to_owned()], 1.0));
+    let usage = table.meter.take();
+    assert_eq!(usage.operations, ["Query"]);
+    assert!(usage.read_units <= 1.0, "{usage:?}");
+}
+
+packcast_tests::on_each_service! {
+    a_device_is_found_by_its_host_name_in_any_case
+    a_device_that_is_renamed_leaves_its_old_name
+    a_contact_decided_from_an_old_record_leaves_one_name
+    namesakes_are_listed_up_to_one_more_than_is_shown
+    a_device_without_a_host_name_has_no_entry
+    asking_for_a_host_name_is_one_query
 }

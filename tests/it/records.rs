@@ -6,11 +6,11 @@ use packcast_rollout::LocationRecord;
 use packcast_store::RecordsError;
 use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved};
 use packcast_tests::fault::{FakeFaults, FaultRates};
+use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, connect, device, location, published, reservation};
 
-#[tokio::test]
-async fn of_many_reservations_of_one_name_exactly_one_is_new() {
-    let table = Table::start(1).await;
+async fn of_many_reservations_of_one_name_exactly_one_is_new(service: Service) {
+    let table = Table::start_on(service, 1).await;
     let one = reservation("vlc", 5);
     let reserved = join_all((0..8).map(|_| table.records.reserve(&one, NOW))).await;
     let mut new = 0;
@@ -28,9 +28,8 @@ async fn of_many_reservations_of_one_name_exactly_one_is_new() {
     assert_eq!((new, ids.len()), (1, 1));
 }
 
-#[tokio::test]
-async fn packages_of_one_second_get_ids_in_a_row() {
-    let table = Table::start(2).await;
+async fn packages_of_one_second_get_ids_in_a_row(service: Service) {
+    let table = Table::start_on(service, 2).await;
     let names = ["a", "b", "c", "d"].map(|name| reservation(name, 5));
     let reserved = join_all(names.iter().map(|one| table.records.reserve(one, NOW))).await;
     assert!(
@@ -44,9 +43,8 @@ async fn packages_of_one_second_get_ids_in_a_row() {
     assert_eq!(ids, [first, first + 1, first + 2, first + 3]);
 }
 
-#[tokio::test]
-async fn the_same_content_resumes_and_other_content_conflicts() {
-    let table = Table::start(3).await;
+async fn the_same_content_resumes_and_other_content_conflicts(service: Service) {
+    let table = Table::start_on(service, 3).await;
     let first = table.package("vlc", 5).await;
     let later = NOW.plus(60);
     let again = table.records.reserve(&reservation("vlc", 5), later).await;
@@ -59,9 +57,8 @@ async fn the_same_content_resumes_and_other_content_conflicts() {
     }
 }
 
-#[tokio::test]
-async fn a_clock_out_of_range_is_named() {
-    let table = Table::start(4).await;
+async fn a_clock_out_of_range_is_named(service: Service) {
+    let table = Table::start_on(service, 4).await;
     let reserved = table
         .records
         .reserve(&reservation("vlc", 5), UnixTime(7))
@@ -70,9 +67,8 @@ async fn a_clock_out_of_range_is_named() {
     assert!(matches!(error, ReserveError::Clock { now: UnixTime(7) }));
 }
 
-#[tokio::test]
-async fn a_package_is_published_once_and_activated_only_then() {
-    let table = Table::start(5).await;
+async fn a_package_is_published_once_and_activated_only_then(service: Service) {
+    let table = Table::start_on(service, 5).await;
     let Ok(Reserved::New(draft)) = table.records.reserve(&reservation("vlc", 5), NOW).await else {
         panic!("the first reservation is new");
     };
@@ -99,9 +95,8 @@ async fn a_package_is_published_once_and_activated_only_then() {
     assert_eq!(records.find(&named).await.unwrap(), Some(halted));
 }
 
-#[tokio::test]
-async fn what_does_not_exist_is_said_to_be_missing() {
-    let table = Table::start(6).await;
+async fn what_does_not_exist_is_said_to_be_missing(service: Service) {
+    let table = Table::start_on(service, 6).await;
     let (records, id) = (&table.records, PackageId::at(NOW).unwrap());
     let nobody = device(1).device;
     assert_eq!(records.package(id).await.unwrap(), None);
@@ -121,9 +116,8 @@ async fn what_does_not_exist_is_said_to_be_missing() {
     assert!(records.packages_of(&[id]).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn first_contacts_at_once_make_one_device() {
-    let table = Table::start(7).await;
+async fn first_contacts_at_once_make_one_device(service: Service) {
+    let table = Table::start_on(service, 7).await;
     let record = device(1);
     for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
         written.unwrap();
@@ -131,9 +125,8 @@ async fn first_contacts_at_once_make_one_device() {
     assert_eq!(table.records.devices().await.unwrap(), [record]);
 }
 
-#[tokio::test]
-async fn a_contact_keeps_what_it_does_not_know() {
-    let table = Table::start(8).await;
+async fn a_contact_keeps_what_it_does_not_know(service: Service) {
+    let table = Table::start_on(service, 8).await;
     let mut record = device(1);
     record.inventory_received = Some(NOW);
     table.records.write_contact(&record, None).await.unwrap();
@@ -149,9 +142,8 @@ async fn a_contact_keeps_what_it_does_not_know() {
     assert_eq!(read, Some(later));
 }
 
-#[tokio::test]
-async fn devices_are_listed_by_id() {
-    let table = Table::start(9).await;
+async fn devices_are_listed_by_id(service: Service) {
+    let table = Table::start_on(service, 9).await;
     for number in [30, 4, 200, 1] {
         table.device(number).await;
     }
@@ -163,25 +155,22 @@ async fn devices_are_listed_by_id() {
     assert_eq!(names, ["pc1", "pc200", "pc30", "pc4"]);
 }
 
-#[tokio::test]
-async fn a_history_is_written_only_when_it_changed() {
-    let table = Table::start(10).await;
+async fn a_history_is_written_only_when_it_changed(service: Service) {
+    let table = Table::start_on(service, 10).await;
     let device = table.device(1).await;
     let ids = [3, 1, 2].map(|n| PackageId::try_from(1_790_000_000 + n).unwrap());
     let (records, sorted) = (&table.records, [ids[1], ids[2], ids[0]]);
     assert!(records.write_history(&device, &ids, NOW).await.unwrap());
-    table.faults.take_operations();
+    table.meter.take();
     assert!(!records.write_history(&device, &sorted, NOW).await.unwrap());
-    let (operations, _) = table.faults.take_operations();
-    assert_eq!(operations, ["GetItem"]);
+    assert_eq!(table.meter.take().operations, ["GetItem"]);
     assert_eq!(records.history(&device).await.unwrap(), sorted);
     assert!(records.write_history(&device, &[], NOW).await.unwrap());
     assert!(records.history(&device).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_location_is_replaced_by_its_name() {
-    let table = Table::start(11).await;
+async fn a_location_is_replaced_by_its_name(service: Service) {
+    let table = Table::start_on(service, 11).await;
     let (records, first) = (&table.records, location());
     let second = LocationRecord {
         location: "cdn.example.net:8443/ocs".parse().unwrap(),
@@ -204,23 +193,46 @@ async fn a_location_is_replaced_by_its_name() {
     assert!(records.locations().await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_missing_table_and_a_dead_service_are_told_apart() {
-    let table = Table::start(12).await;
+async fn a_table_that_exists_is_left_as_it_is(service: Service) {
+    let table = Table::start_on(service, 12).await;
+    let device = table.device(1).await;
     table.records.create_table().await.unwrap();
-    let faults = FakeFaults::new(12, FaultRates::default());
-    let nowhere = connect(&table.engine, &faults, "nowhere").await;
+    let standing = table.records.standing(&device).await.unwrap();
+    assert!(standing.device.is_some());
+}
+
+async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
+    let table = Table::start_on(service, 13).await;
+    let faults = FakeFaults::new(13, FaultRates::default());
+    let nowhere = connect(&table.endpoint, &faults, "nowhere").await;
     let error = nowhere.locations().await.unwrap_err();
     assert!(
         matches!(&error, RecordsError::TableMissing { table, .. } if table == "nowhere"),
         "{error:?}"
     );
     assert!(!error.is_retryable());
-    table.engine.stop().await.unwrap();
-    let error = nowhere.locations().await.unwrap_err();
+    // Nothing listens on port 1.
+    let dead = connect("http://127.0.0.1:1", &faults, "nowhere").await;
+    let error = dead.locations().await.unwrap_err();
     assert!(
-        matches!(&error, RecordsError::Unreachable { .. }),
+        matches!(&error, RecordsError::Unreachable { endpoint, .. } if endpoint == "http://127.0.0.1:1"),
         "{error:?}"
     );
     assert!(error.is_retryable());
+}
+
+packcast_tests::on_each_service! {
+    of_many_reservations_of_one_name_exactly_one_is_new
+    packages_of_one_second_get_ids_in_a_row
+    the_same_content_resumes_and_other_content_conflicts
+    a_clock_out_of_range_is_named
+    a_package_is_published_once_and_activated_only_then
+    what_does_not_exist_is_said_to_be_missing
+    first_contacts_at_once_make_one_device
+    a_contact_keeps_what_it_does_not_know
+    devices_are_listed_by_id
+    a_history_is_written_only_when_it_changed
+    a_location_is_replaced_by_its_name
+    a_table_that_exists_is_left_as_it_is
+    a_missing_table_and_a_dead_service_are_told_apart
 }

@@ -5,13 +5,13 @@ use packcast_protocol::UnixTime;
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
+use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
-#[tokio::test]
-async fn an_assignment_makes_a_held_task_once() {
-    let table = Table::start(20).await;
+async fn an_assignment_makes_a_held_task_once(service: Service) {
+    let table = Table::start_on(service, 20).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assign = || table.records.assign(&device, &package, false, NOW);
     assert_eq!(assign().await.unwrap(), Assigned::New { attempt: 1 });
@@ -31,9 +31,8 @@ async fn an_assignment_makes_a_held_task_once() {
     assert_eq!((tally.assigned, tally.waiting()), (1, 1));
 }
 
-#[tokio::test]
-async fn of_many_assignments_at_once_exactly_one_is_new() {
-    let table = Table::start(21).await;
+async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
+    let table = Table::start_on(service, 21).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned =
         join_all((0..8).map(|_| table.records.assign(&device, &package, false, NOW))).await;
@@ -42,9 +41,8 @@ async fn of_many_assignments_at_once_exactly_one_is_new() {
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 1);
 }
 
-#[tokio::test]
-async fn an_unknown_device_gets_no_task() {
-    let table = Table::start(22).await;
+async fn an_unknown_device_gets_no_task(service: Service) {
+    let table = Table::start_on(service, 22).await;
     let package = table.package("vlc", 5).await;
     let nobody = device(9).device;
     let assigned = table.records.assign(&nobody, &package, true, NOW).await;
@@ -53,9 +51,8 @@ async fn an_unknown_device_gets_no_task() {
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
 }
 
-#[tokio::test]
-async fn a_history_holds_an_assignment_back_unless_forced() {
-    let table = Table::start(23).await;
+async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
+    let table = Table::start_on(service, 23).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let history = table
         .records
@@ -86,9 +83,8 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     package
 }
 
-#[tokio::test]
-async fn a_failure_is_assigned_again_as_the_next_attempt() {
-    let table = Table::start(24).await;
+async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
+    let table = Table::start_on(service, 24).await;
     let package = finish(&table, 1, "ERR_EXECUTE").await;
     let device = device(1).device;
     let distribution = |assigned, announced, succeeded, failed| Tally {
@@ -131,9 +127,8 @@ async fn a_failure_is_assigned_again_as_the_next_attempt() {
     assert_eq!(all, [finished]);
 }
 
-#[tokio::test]
-async fn a_success_is_assigned_again_only_with_force() {
-    let table = Table::start(25).await;
+async fn a_success_is_assigned_again_only_with_force(service: Service) {
+    let table = Table::start_on(service, 25).await;
     let package = finish(&table, 1, "SUCCESS").await;
     let device = device(1).device;
     let assign = |force| table.records.assign(&device, &package, force, LATER);
@@ -150,9 +145,8 @@ async fn a_success_is_assigned_again_only_with_force() {
     );
 }
 
-#[tokio::test]
-async fn tasks_are_read_in_the_order_of_their_priority() {
-    let table = Table::start(26).await;
+async fn tasks_are_read_in_the_order_of_their_priority(service: Service) {
+    let table = Table::start_on(service, 26).await;
     let device = table.device(1).await;
     for (name, priority) in [("low", 10), ("high", 0), ("middle", 5)] {
         let package = table.package(name, priority).await;
@@ -164,9 +158,8 @@ async fn tasks_are_read_in_the_order_of_their_priority() {
     assert_eq!(priorities, [0, 5, 10]);
 }
 
-#[tokio::test]
-async fn a_deactivated_package_is_announced_to_nobody_else() {
-    let table = Table::start(27).await;
+async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
+    let table = Table::start_on(service, 27).await;
     let device = table.device(1).await;
     let mut tasks = Vec::new();
     for name in ["kept", "halted"] {
@@ -195,9 +188,8 @@ async fn a_deactivated_package_is_announced_to_nobody_else() {
     assert_eq!(state(halted).await, TaskState::Held);
 }
 
-#[tokio::test]
-async fn who_was_told_stays_told_after_deactivation() {
-    let table = Table::start(28).await;
+async fn who_was_told_stays_told_after_deactivation(service: Service) {
+    let table = Table::start_on(service, 28).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     table
         .records
@@ -212,9 +204,8 @@ async fn who_was_told_stays_told_after_deactivation() {
     assert_eq!(announce().await.unwrap().told, [package.id]);
 }
 
-#[tokio::test]
-async fn announcing_at_once_counts_once_and_all_are_told() {
-    let table = Table::start(29).await;
+async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
+    let table = Table::start_on(service, 29).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     table
         .records
@@ -231,9 +222,8 @@ async fn announcing_at_once_counts_once_and_all_are_told() {
     assert_eq!((tally.assigned, tally.announced), (1, 1));
 }
 
-#[tokio::test]
-async fn more_tasks_than_a_transaction_holds_are_all_announced() {
-    let table = Table::start(30).await;
+async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service) {
+    let table = Table::start_on(service, 30).await;
     let device = table.device(1).await;
     for number in 0..40 {
         let at = NOW.plus(number);
@@ -252,4 +242,18 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced() {
         .await
         .unwrap();
     assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+}
+
+packcast_tests::on_each_service! {
+    an_assignment_makes_a_held_task_once
+    of_many_assignments_at_once_exactly_one_is_new
+    an_unknown_device_gets_no_task
+    a_history_holds_an_assignment_back_unless_forced
+    a_failure_is_assigned_again_as_the_next_attempt
+    a_success_is_assigned_again_only_with_force
+    tasks_are_read_in_the_order_of_their_priority
+    a_deactivated_package_is_announced_to_nobody_else
+    who_was_told_stays_told_after_deactivation
+    announcing_at_once_counts_once_and_all_are_told
+    more_tasks_than_a_transaction_holds_are_all_announced
 }

@@ -7,6 +7,7 @@ use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
 use packcast_store::records::{Announcing, DeviceState, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_tests::fault::FaultRates;
+use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
@@ -74,10 +75,9 @@ async fn live(records: &Records, number: u32, package: &PackageRecord) {
     }
 }
 
-#[tokio::test]
-async fn the_tally_is_the_truth_whatever_goes_wrong() {
+async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
     for seed in 1..=5 {
-        let table = Table::start(seed).await;
+        let table = Table::start_on(service.clone(), seed).await;
         let package = table.package("vlc", 5).await;
         for number in 0..DEVICES {
             table.device(number).await;
@@ -110,9 +110,8 @@ async fn the_tally_is_the_truth_whatever_goes_wrong() {
     }
 }
 
-#[tokio::test]
-async fn a_lost_answer_neither_writes_nor_counts_twice() {
-    let table = Table::start(60).await;
+async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
+    let table = Table::start_on(service, 60).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let once = FaultRates {
         lost_answers: 400,
@@ -146,9 +145,8 @@ async fn a_lost_answer_neither_writes_nor_counts_twice() {
     );
 }
 
-#[tokio::test]
-async fn a_lagging_index_shows_the_past_and_decides_nothing() {
-    let table = Table::start(61).await;
+async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
+    let table = Table::start_on(service, 61).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let records = &table.records;
     records.assign(&device, &package, false, NOW).await.unwrap();
@@ -168,4 +166,10 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing() {
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, NOW).await;
     assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
+}
+
+packcast_tests::on_each_service! {
+    the_tally_is_the_truth_whatever_goes_wrong
+    a_lost_answer_neither_writes_nor_counts_twice
+    a_lagging_index_shows_the_past_and_decides_nothing
 }

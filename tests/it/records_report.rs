@@ -3,6 +3,7 @@
 use packcast_protocol::DeviceId;
 use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
 use packcast_store::records::{Announcing, Recorded, Tally};
+use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, result};
 
 /// How far a device is with a package, before the report.
@@ -72,10 +73,9 @@ async fn report(
     }
 }
 
-#[tokio::test]
-async fn every_cell_leaves_what_the_table_says() {
+async fn every_cell_leaves_what_the_table_says(service: Service) {
     use Ignored::{AlreadyFinished, NotAnnounced, NotAssigned, OtherAttempt};
-    let table = Table::start(40).await;
+    let table = Table::start_on(service, 40).await;
     let package = table.package("vlc", 5).await;
     // Columns: OCS, attempts 1 and 2 of ours.
     let rows = [
@@ -142,9 +142,8 @@ async fn announced(table: &Table) -> (DeviceId, PackageRecord, OpenTask) {
     (device, package, task)
 }
 
-#[tokio::test]
-async fn the_first_result_of_an_attempt_stays() {
-    let table = Table::start(41).await;
+async fn the_first_result_of_an_attempt_stays(service: Service) {
+    let table = Table::start_on(service, 41).await;
     let (device, package, task) = announced(&table).await;
     let records = &table.records;
     let first = result(&task, "SUCCESS_3");
@@ -159,9 +158,8 @@ async fn the_first_result_of_an_attempt_stays() {
     assert_eq!((tally.failed, tally.succeeded), (1, 0));
 }
 
-#[tokio::test]
-async fn a_held_task_ends_only_as_one_that_nobody_was_told_of() {
-    let table = Table::start(42).await;
+async fn a_held_task_ends_only_as_one_that_nobody_was_told_of(service: Service) {
+    let table = Table::start_on(service, 42).await;
     let package = table.package("vlc", 5).await;
     let device = bring(&table, 1, &package, Before::Held).await;
     let held = table.task(&device, package.id).await.unwrap();
@@ -188,9 +186,8 @@ async fn a_held_task_ends_only_as_one_that_nobody_was_told_of() {
     assert_eq!(records.tally(package.id).await.unwrap(), truth);
 }
 
-#[tokio::test]
-async fn a_task_announced_meanwhile_does_not_end_as_held() {
-    let table = Table::start(44).await;
+async fn a_task_announced_meanwhile_does_not_end_as_held(service: Service) {
+    let table = Table::start_on(service, 44).await;
     let package = table.package("vlc", 5).await;
     let device = bring(&table, 1, &package, Before::Held).await;
     let held = table.task(&device, package.id).await.unwrap();
@@ -202,9 +199,8 @@ async fn a_task_announced_meanwhile_does_not_end_as_held() {
     assert_eq!((tally.announced, tally.succeeded), (1, 0));
 }
 
-#[tokio::test]
-async fn a_late_result_of_an_earlier_attempt_changes_nothing() {
-    let table = Table::start(43).await;
+async fn a_late_result_of_an_earlier_attempt_changes_nothing(service: Service) {
+    let table = Table::start_on(service, 43).await;
     let (device, package, first) = announced(&table).await;
     for step in ["fail", "assign", "announce"] {
         perform(&table, &device, &package, step).await;
@@ -214,4 +210,12 @@ async fn a_late_result_of_an_earlier_attempt_changes_nothing() {
     let recorded = table.records.record_result(&device, &first, &late).await;
     assert_eq!(recorded.unwrap(), Recorded::Superseded);
     assert_eq!(table.task(&device, package.id).await, Some(second));
+}
+
+packcast_tests::on_each_service! {
+    every_cell_leaves_what_the_table_says
+    the_first_result_of_an_attempt_stays
+    a_held_task_ends_only_as_one_that_nobody_was_told_of
+    a_task_announced_meanwhile_does_not_end_as_held
+    a_late_result_of_an_earlier_attempt_changes_nothing
 }

@@ -11,10 +11,10 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::byte_stream::ByteStream;
 use bytes::Bytes;
 use serde_json::{Value, json};
+
+use crate::wire;
 
 /// How often each fault is injected, in thousandths of the requests it can happen to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +38,7 @@ pub struct Injected {
     pub index_lag: u32,
 }
 
-/// A client of the records' service that sees every request, and injects faults.
+/// A client of the records' service that injects faults into what another one passes.
 #[derive(Clone, Debug)]
 pub struct FakeFaults {
     client: SharedHttpClient,
@@ -50,8 +50,6 @@ struct Seen {
     random: fastrand::Rng,
     rates: FaultRates,
     injected: Injected,
-    operations: Vec<String>,
-    consumed_units: f64,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
 }
 
@@ -65,17 +63,22 @@ enum Fate {
 }
 
 impl FakeFaults {
+    /// Injects faults on the way to what answers over plain HTTP.
     pub fn new(seed: u64, rates: FaultRates) -> Self {
+        let client = aws_smithy_http_client::Builder::new().build_http();
+        Self::before(client, seed, rates)
+    }
+
+    /// Injects faults before another client.
+    pub fn before(client: SharedHttpClient, seed: u64, rates: FaultRates) -> Self {
         let state = Seen {
             random: fastrand::Rng::with_seed(seed),
             rates,
             injected: Injected::default(),
-            operations: Vec::new(),
-            consumed_units: 0.0,
             index_answers: HashMap::new(),
         };
         Self {
-            client: aws_smithy_http_client::Builder::new().build_http(),
+            client,
             seen: Arc::new(Mutex::new(state)),
         }
     }
@@ -92,14 +95,6 @@ impl FakeFaults {
 
     pub fn injected(&self) -> Injected {
         self.seen().injected
-    }
-
-    /// Returns the names of the operations since the last call, and the read and write units
-    /// they said they consumed.
-    pub fn take_operations(&self) -> (Vec<String>, f64) {
-        let mut seen = self.seen();
-        let operations = std::mem::take(&mut seen.operations);
-        (operations, std::mem::take(&mut seen.consumed_units))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -173,71 +168,35 @@ impl FakeFaults {
         inner: &SharedHttpConnector,
         request: HttpRequest,
     ) -> Result<HttpResponse, ConnectorError> {
-        let operation = operation(&request);
+        let operation = wire::operation(&request);
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
-        let fate = {
-            let mut seen = self.seen();
-            seen.operations.push(operation.clone());
-            seen.fate(&operation)
-        };
+        let fate = self.seen().fate(&operation);
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
             Fate::Throttle => return Ok(throttle(&operation)),
             Fate::Performed | Fate::LostAnswer => {}
         }
-        let (status, answer) = collected(inner.call(request).await?).await?;
+        let (status, answer) = wire::collected(inner.call(request).await?).await?;
         if fate == Fate::LostAnswer {
             return Err(ConnectorError::io("the answer was lost".into()));
         }
-        let mut seen = self.seen();
-        seen.consumed_units += consumed_units(&answer);
         let (status, answer) = if is_index_query(&operation, &body) {
-            seen.lagging(&body, (status, answer))
+            self.seen().lagging(&body, (status, answer))
         } else {
             (status, answer)
         };
-        Ok(response(status, answer))
+        Ok(wire::answer(status, answer))
     }
 }
 
-fn operation(request: &HttpRequest) -> String {
-    let target = request.headers().get("x-amz-target").unwrap_or_default();
-    target.rsplit('.').next().unwrap_or_default().to_owned()
-}
-
 fn is_index_query(operation: &str, body: &Bytes) -> bool {
-    let names_index = || parsed(body).get("IndexName").is_some();
+    let names_index = || wire::parsed(body).get("IndexName").is_some();
     operation == "Query" && names_index()
-}
-
-fn parsed(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_default()
-}
-
-fn consumed_units(answer: &[u8]) -> f64 {
-    parsed(answer)
-        .pointer("/ConsumedCapacity/CapacityUnits")
-        .and_then(Value::as_f64)
-        .unwrap_or_default()
-}
-
-async fn collected(mut response: HttpResponse) -> Result<(u16, Bytes), ConnectorError> {
-    let status = response.status().as_u16();
-    let body = ByteStream::new(response.take_body())
-        .collect()
-        .await
-        .map_err(|error| ConnectorError::io(error.into()))?;
-    Ok((status, body.into_bytes()))
-}
-
-fn response(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
-    let status = status.try_into().expect("a status that a server has sent");
-    HttpResponse::new(status, body.into())
 }
 
 /// The refusal of a transaction whose first item another one is writing.
 fn conflict(body: &[u8]) -> HttpResponse {
-    let items = parsed(body)
+    let items = wire::parsed(body)
         .get("TransactItems")
         .and_then(Value::as_array)
         .map_or(1, Vec::len);
@@ -251,7 +210,7 @@ fn conflict(body: &[u8]) -> HttpResponse {
         "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
         "CancellationReasons": reasons,
     });
-    response(400, refusal.to_string())
+    wire::answer(400, refusal.to_string())
 }
 
 fn throttle(operation: &str) -> HttpResponse {
@@ -261,5 +220,5 @@ fn throttle(operation: &str) -> HttpResponse {
         "com.amazon.coral.availability#ThrottlingException"
     };
     let refusal = json!({ "__type": code, "message": "Rate exceeded" });
-    response(400, refusal.to_string())
+    wire::answer(400, refusal.to_string())
 }

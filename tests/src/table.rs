@@ -1,4 +1,4 @@
-//! A table of its own on an embedded engine, and what is written to it.
+//! A table of its own, and what is written to it.
 
 use std::collections::BTreeSet;
 
@@ -13,32 +13,54 @@ use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
 
 use crate::fault::{FakeFaults, FaultRates};
+use crate::meter::Meter;
+use crate::service::Service;
 
 /// When everything happens, unless a test says otherwise.
 pub const NOW: UnixTime = UnixTime(1_795_000_000);
 
-/// A new table in memory, and the way to it.
+/// A new table that nobody else uses, and the way to it.
+///
+/// A test that has one fails if anything scanned.
 #[derive(Debug)]
 pub struct Table {
     pub records: Records,
+    pub meter: Meter,
     pub faults: FakeFaults,
-    pub engine: Engine,
+    pub endpoint: String,
+    /// Ends with the table.
+    _engine: Option<Engine>,
 }
 
 impl Table {
-    /// Starts an engine with a table, faultless until told otherwise.
+    /// Makes a table on an embedded engine, faultless until told otherwise.
     pub async fn start(seed: u64) -> Self {
-        let engine = Engine::start(EngineStorage::Memory)
-            .await
-            .expect("an engine in memory starts");
-        let faults = FakeFaults::new(seed, FaultRates::default());
-        let records = connect(&engine, &faults, "packcast").await;
+        Self::start_on(Service::Embedded, seed).await
+    }
+
+    /// Makes a table, faultless until told otherwise.
+    pub async fn start_on(service: Service, seed: u64) -> Self {
+        let (endpoint, engine) = match service {
+            Service::Embedded => {
+                let engine = Engine::start(EngineStorage::Memory)
+                    .await
+                    .expect("an engine in memory starts");
+                (engine.endpoint(), Some(engine))
+            }
+            Service::DynamoDbLocal { endpoint } => (endpoint, None),
+        };
+        let meter = Meter::start();
+        let faults = FakeFaults::before(meter.http_client(), seed, FaultRates::default());
+        let name = format!("packcast-{:016x}", fastrand::u64(..));
+        let records = connect(&endpoint, &faults, &name).await;
         records.create_table().await.expect("a table can be made");
-        faults.take_operations();
+        meter.take();
         Self {
             records,
+            meter,
             faults,
-            engine,
+            endpoint,
+            _engine: engine,
         }
     }
 
@@ -81,12 +103,20 @@ impl Table {
     }
 }
 
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.meter.scans(), 0, "a question scanned the table");
+        }
+    }
+}
+
 /// Connects to a table through faults.
-pub async fn connect(engine: &Engine, faults: &FakeFaults, table: &str) -> Records {
+pub async fn connect(endpoint: &str, faults: &FakeFaults, table: &str) -> Records {
     Records::connect(RecordsConfig {
         table: table.to_owned(),
         region: None,
-        endpoint: Some(engine.endpoint()),
+        endpoint: Some(endpoint.to_owned()),
         http_client: Some(faults.http_client()),
     })
     .await
