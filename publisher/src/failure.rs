@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use packcast_store::RecordsError;
 use packcast_store::objects::{DeleteError, GetError, PutError};
+use packcast_store::records::TableFault;
 
 /// How a failed command leaves, as documented in `packcast --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +102,10 @@ impl From<RecordsError> for Failure {
     fn from(error: RecordsError) -> Self {
         let kind = kind(error.is_retryable());
         let hint = match &error {
-            RecordsError::Unreachable { .. } => {
-                "check the network, and the target's endpoint if it has one"
-            }
+            RecordsError::Table {
+                fault: TableFault::Unreachable,
+                ..
+            } => "check the network, and the target's region or endpoint",
             _ if error.is_retryable() => "nothing is lost; run the command again in a minute",
             _ => return Self::new(kind, error),
         };

@@ -1,7 +1,10 @@
 //! How AWS, or what stands in for it, is reached: the same for every service.
 
+use std::error::Error;
+
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
@@ -56,6 +59,11 @@ fn is_loopback(endpoint: &str) -> bool {
         Ok(address) => address.ip().is_loopback(),
         Err(_) => host == "localhost" || host.starts_with("localhost:"),
     }
+}
+
+/// Tells whether no credentials could be had, which no answer can tell.
+pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    error.is::<CredentialsError>() || error.source().is_some_and(lacks_credentials)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::LocationRecord;
 use packcast_store::RecordsError;
-use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved};
+use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved, TableFault};
 use packcast_tests::fault::{FakeFaults, FaultRates};
 use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, connect, device, location, published, reservation};
@@ -207,7 +207,8 @@ async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
     let nowhere = connect(&table.endpoint, &faults, "nowhere").await;
     let error = nowhere.locations().await.unwrap_err();
     assert!(
-        matches!(&error, RecordsError::TableMissing { table, .. } if table == "nowhere"),
+        matches!(&error, RecordsError::Table { table, fault: TableFault::Missing, .. }
+            if table == "nowhere"),
         "{error:?}"
     );
     assert!(!error.is_retryable());
@@ -215,7 +216,8 @@ async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
     let dead = connect("http://127.0.0.1:1", &faults, "nowhere").await;
     let error = dead.locations().await.unwrap_err();
     assert!(
-        matches!(&error, RecordsError::Unreachable { endpoint, .. } if endpoint == "http://127.0.0.1:1"),
+        matches!(&error, RecordsError::Table { endpoint, fault: TableFault::Unreachable, .. }
+            if endpoint == "http://127.0.0.1:1"),
         "{error:?}"
     );
     assert!(error.is_retryable());

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, ConsumedCapacity, ReturnConsumedCapacity, TransactWriteItem,
 };
 
+use super::error::TableFault;
 use super::{Records, RecordsError};
 
 /// What came of a transaction.
@@ -57,7 +58,7 @@ impl Records {
         let mut backoff = Backoff::default();
         loop {
             match ask().await {
-                Err(error @ (RecordsError::Conflict { .. } | RecordsError::Throttled { .. })) => {
+                Err(error) if error.is_contention() => {
                     if !backoff.pause().await {
                         return Err(error);
                     }
@@ -102,11 +103,10 @@ impl Records {
     }
 
     fn refused(&self, error: SdkError<TransactWriteItemsError>) -> Result<Commit, RecordsError> {
-        let table = || self.table.to_string();
         let cancelled = match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled,
             Some(TransactWriteItemsError::TransactionInProgressException(_)) => {
-                return Err(RecordsError::Conflict { table: table() });
+                return Err(self.conflict());
             }
             _ => return Err(self.failed(error)),
         };
@@ -115,13 +115,12 @@ impl Records {
             let failed = |reason| any(std::slice::from_ref(reason), &["ConditionalCheckFailed"]);
             Ok(Commit::Refused(reasons.iter().map(failed).collect()))
         } else if any(reasons, &["TransactionConflict"]) {
-            Err(RecordsError::Conflict { table: table() })
+            Err(self.conflict())
         } else if any(
             reasons,
             &["ThrottlingError", "ProvisionedThroughputExceeded"],
         ) {
-            let (table, source) = (table(), error.into());
-            Err(RecordsError::Throttled { table, source })
+            Err(self.fault(TableFault::Throttled, error))
         } else {
             Err(self.failed(error))
         }

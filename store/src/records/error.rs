@@ -2,69 +2,121 @@
 
 use std::error::Error;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use super::Records;
+use crate::aws::lacks_credentials;
 
 type Source = Box<dyn Error + Send + Sync>;
 
 /// Why the records did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    #[error(
-        "table {table} does not exist: deploy the stack, or check the target's table and region"
-    )]
-    TableMissing { table: String, source: Source },
-    #[error(
-        "table {table} may not be used with these AWS credentials: check the profile and its permissions, or sign in again"
-    )]
-    Credentials { table: String, source: Source },
-    #[error("table {table} is asked too much at once")]
-    Throttled { table: String, source: Source },
-    #[error("records at {endpoint} do not answer")]
-    Unreachable { endpoint: String, source: Source },
+    #[error("table {table} at {endpoint} {fault}")]
+    Table {
+        table: String,
+        /// The address, or the service and its region.
+        endpoint: String,
+        fault: TableFault,
+        source: Source,
+    },
     #[error("table {table} kept changing under the same records")]
     Conflict { table: String },
     #[error("record {key} does not read as one of ours")]
     Corrupt { key: String, source: Source },
-    #[error("table {table} refused with {code}")]
-    Service {
-        table: String,
-        code: String,
-        source: Source,
-    },
+}
+
+/// What is wrong with a table, with the next step where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableFault {
+    #[error("does not exist: deploy the stack, or check the target's table and region")]
+    Missing,
+    #[error("is in another region: check the target's region and endpoint")]
+    OtherRegion,
+    #[error("cannot be asked without a region: set the target's region, or AWS_REGION")]
+    NoRegion,
+    #[error("needs valid AWS credentials: check the profile, or sign in again")]
+    Credentials,
+    #[error("denies that to these AWS credentials: check the permissions of the profile")]
+    Denied,
+    #[error("does not take this machine's time: set its clock right")]
+    Clock,
+    #[error("is asked too much at once")]
+    Throttled,
+    #[error("is not available for a while")]
+    Unavailable,
+    #[error("does not answer")]
+    Unreachable,
+    #[error("refused with {0}")]
+    Refused(String),
 }
 
 impl RecordsError {
     /// Tells whether the same question may be answered later.
     pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled { .. } | Self::Unreachable { .. } | Self::Conflict { .. }
-        )
+        use TableFault::{Throttled, Unavailable, Unreachable};
+        match self {
+            Self::Conflict { .. } => true,
+            Self::Corrupt { .. } => false,
+            Self::Table { fault, .. } => matches!(fault, Throttled | Unavailable | Unreachable),
+        }
+    }
+
+    /// Tells whether only the questions of others were in the way.
+    pub(super) const fn is_contention(&self) -> bool {
+        match self {
+            Self::Conflict { .. } => true,
+            Self::Corrupt { .. } => false,
+            Self::Table { fault, .. } => matches!(fault, TableFault::Throttled),
+        }
     }
 }
 
-const THROTTLED: [&str; 4] = [
-    "ThrottlingException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "InternalServerError",
-];
+impl TableFault {
+    /// Reads an answer: its code
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>),
+    /// or its status where the code says nothing of use.
+    fn of(status: u16, code: &str, message: &str) -> Self {
+        match (code, status) {
+            ("ResourceNotFoundException", _) => Self::Missing,
+            ("InvalidSignatureException", _) => Self::of_signature(message),
+            (
+                "ExpiredTokenException"
+                | "IncompleteSignatureException"
+                | "MissingAuthenticationTokenException"
+                | "UnrecognizedClientException",
+                _,
+            )
+            | (_, 401) => Self::Credentials,
+            ("AccessDeniedException" | "NotAuthorized", _) | (_, 403) => Self::Denied,
+            (
+                "ThrottlingException"
+                | "ProvisionedThroughputExceededException"
+                | "RequestLimitExceeded",
+                _,
+            )
+            | (_, 429) => Self::Throttled,
+            (_, 500..) => Self::Unavailable,
+            _ => Self::Refused(code.to_owned()),
+        }
+    }
 
-const CREDENTIALS: [&str; 7] = [
-    "AccessDeniedException",
-    "ExpiredTokenException",
-    "IncompleteSignatureException",
-    "InvalidSignatureException",
-    "MissingAuthenticationTokenException",
-    "NotAuthorized",
-    "UnrecognizedClientException",
-];
+    /// Three faults have one code: only the words tell them apart.
+    fn of_signature(message: &str) -> Self {
+        if message.contains("scoped to a valid region") {
+            Self::OtherRegion
+        } else if message.contains("Signature expired")
+            || message.contains("Signature not yet current")
+        {
+            Self::Clock
+        } else {
+            Self::Credentials
+        }
+    }
+}
 
 /// The answer to a write that met another at the same item.
-pub(super) const CONFLICT: &str = "TransactionConflictException";
+const CONFLICT: &str = "TransactionConflictException";
 
 impl Records {
     /// Names what the service, or the way to it, said.
@@ -72,35 +124,86 @@ impl Records {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let table = self.table.to_string();
-        let code = error.code().map(str::to_owned);
-        let source: Source = Box::new(error);
-        match code {
-            Some(code) if code == "ResourceNotFoundException" => {
-                RecordsError::TableMissing { table, source }
+        let fault = match error.raw_response() {
+            Some(_) if error.code() == Some(CONFLICT) => return self.conflict(),
+            Some(answer) => {
+                let status = answer.status().as_u16();
+                let code = error.code().map(str::to_owned);
+                let code = code.unwrap_or_else(|| format!("status {status}"));
+                TableFault::of(status, &code, error.message().unwrap_or_default())
             }
-            Some(code) if code == CONFLICT => RecordsError::Conflict { table },
-            Some(code) if THROTTLED.contains(&code.as_str()) => {
-                RecordsError::Throttled { table, source }
-            }
-            Some(code) if CREDENTIALS.contains(&code.as_str()) => {
-                RecordsError::Credentials { table, source }
-            }
-            Some(code) => RecordsError::Service {
-                table,
-                code,
-                source,
-            },
-            None if lacks_credentials(&*source) => RecordsError::Credentials { table, source },
-            None => RecordsError::Unreachable {
-                endpoint: self.endpoint.to_string(),
-                source,
-            },
+            None if lacks_credentials(&error) => TableFault::Credentials,
+            None if self.client.config().region().is_none() => TableFault::NoRegion,
+            None => TableFault::Unreachable,
+        };
+        self.fault(fault, error)
+    }
+
+    pub(super) fn fault(&self, fault: TableFault, source: impl Into<Source>) -> RecordsError {
+        RecordsError::Table {
+            table: self.table.to_string(),
+            endpoint: self.endpoint.to_string(),
+            fault,
+            source: source.into(),
+        }
+    }
+
+    pub(super) fn conflict(&self) -> RecordsError {
+        RecordsError::Conflict {
+            table: self.table.to_string(),
         }
     }
 }
 
-/// Tells whether no credentials could be had, which no request can tell.
-fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    error.is::<CredentialsError>() || error.source().is_some_and(lacks_credentials)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_by_its_code_and_else_by_its_status() {
+        use TableFault::{
+            Clock, Credentials, Denied, Missing, OtherRegion, Throttled, Unavailable,
+        };
+        let signature = "InvalidSignatureException";
+        for (status, code, message, expected) in [
+            (400, "ResourceNotFoundException", "", Missing),
+            (400, "UnrecognizedClientException", "", Credentials),
+            (400, "ExpiredTokenException", "", Credentials),
+            (400, "AccessDeniedException", "", Denied),
+            (403, "status 403", "", Denied),
+            (400, "ThrottlingException", "", Throttled),
+            (400, "ProvisionedThroughputExceededException", "", Throttled),
+            (429, "status 429", "", Throttled),
+            (500, "InternalServerError", "", Unavailable),
+            (503, "ServiceUnavailable", "", Unavailable),
+            (503, "status 503", "", Unavailable),
+            (
+                400,
+                signature,
+                "Credential should be scoped to a valid region, not 'eu-west-1'. ",
+                OtherRegion,
+            ),
+            (
+                400,
+                signature,
+                "Signature expired: 20260101T000000Z is now earlier than 20260102T000000Z",
+                Clock,
+            ),
+            (
+                400,
+                signature,
+                "The request signature we calculated does not match the signature you provided.",
+                Credentials,
+            ),
+            (
+                400,
+                "ValidationException",
+                "",
+                TableFault::Refused("ValidationException".to_owned()),
+            ),
+        ] {
+            let fault = TableFault::of(status, code, message);
+            assert_eq!(fault, expected, "{status} {code} {message}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use aws_sdk_dynamodb::Client;
 pub use announce::{Announced, Announcing};
 pub use connect::RecordsConfig;
 pub use device::Standing;
-pub use error::RecordsError;
+pub use error::{RecordsError, TableFault};
 pub use group::{GroupChanged, GroupError};
 pub use index::DeviceState;
 pub use membership::Joined;

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 
 use super::commit::Backoff;
+use super::error::TableFault;
 use super::item::{self, Item, PK, SK, text};
 use super::key::{Key, Range};
 use super::{Records, RecordsError};
@@ -101,10 +102,8 @@ impl Records {
                     .unprocessed_keys
                     .and_then(|mut keys| keys.remove(self.table()));
                 if left.is_some() && !backoff.pause().await {
-                    return Err(RecordsError::Throttled {
-                        table: self.table.to_string(),
-                        source: "a batch of reads was never completed".into(),
-                    });
+                    let incomplete = "a batch of reads was never completed";
+                    return Err(self.fault(TableFault::Throttled, incomplete));
                 }
             }
         }
