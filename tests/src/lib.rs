@@ -1,9 +1,11 @@
 //! Stories across crates, on real engines: what they need to be told.
 
 pub mod archives;
+pub mod bucket;
 pub mod copies;
 pub mod device;
 pub mod fault;
+pub mod front;
 pub mod meter;
 pub mod process;
 pub mod relay;
