@@ -1,0 +1,112 @@
+//! Orders for a device, and tasks that are put back by them.
+
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{DeviceId, UnixTime};
+use packcast_rollout::order::{Note, put_back};
+use packcast_rollout::{Order, OrderKind, Orders, TaskChange, TaskState};
+use packcast_store::records::{Announcing, Recorded};
+use packcast_tests::service::Service;
+use packcast_tests::table::{NOW, Table};
+
+const LATER: UnixTime = UnixTime(NOW.0 + 60);
+
+async fn orders(table: &Table, device: &DeviceId) -> Orders {
+    table.records.standing(device).await.unwrap().orders
+}
+
+fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> Order {
+    Order {
+        order: OrderKind::Cancel,
+        asked_at,
+        told_at,
+    }
+}
+
+async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
+    let table = Table::start_on(service, 30).await;
+    let device = table.device(1).await;
+    let records = &table.records;
+    for kind in [OrderKind::Cancel, OrderKind::Unstick] {
+        records.order(&device, kind, NOW).await.unwrap();
+    }
+    table.meter.take();
+    let read = orders(&table, &device).await;
+    let usage = table.meter.take();
+    assert_eq!(usage.operations, ["Query"]);
+    assert!(usage.read_units <= 1.0, "{usage:?}");
+    assert_eq!(read.cancel, Some(cancel(NOW, None)));
+
+    let told = cancel(NOW, Some(LATER));
+    records
+        .note_order(&device, &Note::Told(told))
+        .await
+        .unwrap();
+    assert_eq!(orders(&table, &device).await.cancel, Some(told));
+    let unstick = Note::Done(read.unstick.unwrap());
+    for note in [Note::Done(told), unstick] {
+        records.note_order(&device, &note).await.unwrap();
+    }
+    assert_eq!(orders(&table, &device).await, Orders::default());
+}
+
+async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Service) {
+    let table = Table::start_on(service, 31).await;
+    let device = table.device(1).await;
+    let records = &table.records;
+    for at in [NOW, LATER] {
+        let ordered = records.order(&device, OrderKind::Cancel, at).await;
+        ordered.unwrap();
+    }
+    let before = cancel(NOW, Some(LATER));
+    for note in [Note::Told(before), Note::Done(before)] {
+        records.note_order(&device, &note).await.unwrap();
+    }
+    let now = orders(&table, &device).await.cancel;
+    assert_eq!(now, Some(cancel(LATER, None)));
+    // One that is done meanwhile does not come back.
+    let done = Note::Done(cancel(LATER, None));
+    let told = Note::Told(cancel(LATER, Some(LATER)));
+    for note in [done, told] {
+        records.note_order(&device, &note).await.unwrap();
+    }
+    assert_eq!(orders(&table, &device).await, Orders::default());
+}
+
+async fn a_task_is_put_back_once(service: Service) {
+    let table = Table::start_on(service, 32).await;
+    let device = table.device(1).await;
+    let package = table.package("stuck", 5).await;
+    let records = &table.records;
+    records.assign(&device, &package, false, NOW).await.unwrap();
+    let change = announced_and_dropped(&table, &device).await;
+    assert_eq!(records.tally(package.id).await.unwrap().announced, 1);
+    for expected in [Recorded::Written, Recorded::Superseded] {
+        let recorded = records.put_back(&device, &change).await.unwrap();
+        assert_eq!(recorded, expected);
+        let tally = records.tally(package.id).await.unwrap();
+        assert_eq!((tally.assigned, tally.announced, tally.failed), (1, 0, 0));
+    }
+    let task = table.task(&device, package.id).await.unwrap();
+    assert_eq!((task.state, task.attempt), (TaskState::Held, 1));
+}
+
+/// Announces the only task of a device, and returns what an order to drop changes of it.
+async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
+    let held = table.records.standing(device).await.unwrap().tasks;
+    let announcing = [Announcing::direct(&held[0])];
+    let announced = table.records.announce(device, &announcing, NOW).await;
+    assert_eq!(announced.unwrap().told.len(), 1);
+    let tasks = table.records.standing(device).await.unwrap().tasks;
+    let orders = Orders {
+        unstick: None,
+        cancel: Some(cancel(NOW, Some(LATER))),
+    };
+    let timeout = NamedCode::Timeout.into();
+    put_back(&orders, &tasks[0], &timeout).expect("it was dropped by order")
+}
+
+packcast_tests::on_each_service! {
+    an_order_is_read_with_the_device_until_it_is_done
+    an_order_that_was_replaced_is_not_taken_for_the_one_before
+    a_task_is_put_back_once
+}
