@@ -2,14 +2,19 @@
 //! published, `verify` and `location check`.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::UNIX_EPOCH;
 
-use packcast_protocol::FragmentNumber;
+use packcast_local::authority::Authority;
+use packcast_protocol::{FragmentNumber, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::front::Front;
 use packcast_tests::process::{Ran, text};
 use packcast_tests::world::{World, clean};
 use serde_json::Value;
@@ -33,8 +38,8 @@ fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
     let output = Command::new(judge).args(arguments).arg(&file).output();
     match output {
         Ok(output) => Some(output.into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let _ = writeln!(std::io::stderr(), "skipped: there is no {judge}");
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let _ = writeln!(io::stderr(), "skipped: there is no {judge}");
             None
         }
         Err(error) => panic!("{judge}: {error}"),
@@ -351,4 +356,57 @@ fn a_device_is_named_by_its_host_name_where_it_is_the_only_one() {
         }
     }
     assert_eq!(world.progress("tool@1").assigned, 1);
+}
+
+#[test]
+fn a_location_that_answers_304_is_warned_of() {
+    let story = Story::begin(&[]);
+    let world = &story.world;
+    let server = conditional_server(world.state().objects_dir.clone());
+    let authority = Authority::load_or_create(&world.local_dir(), now()).unwrap();
+    let front = Front::https(server, authority.issue_server_identity(now()).unwrap());
+    let address = front.address().to_string();
+    world.ok(&["location", "add", "cdn", &address]);
+    world.ok(&["activate", "tool@1", "--location", "cdn"]);
+    let ran = world.ok(&["location", "check", "cdn"]);
+    assert!(ran.stdout.contains("ok: serves tool@1"), "{ran:?}");
+    assert!(ran.stderr.contains("warning: location cdn"), "{ran:?}");
+    assert!(ran.stderr.contains("304"), "{ran:?}");
+}
+
+fn now() -> UnixTime {
+    UnixTime(UNIX_EPOCH.elapsed().unwrap().as_secs())
+}
+
+/// Serves a folder, with 304 for every condition, until the test's process ends.
+fn conditional_server(root: PathBuf) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            respond(stream.unwrap(), &root).unwrap();
+        }
+    });
+    address
+}
+
+fn respond(mut stream: TcpStream, root: &Path) -> io::Result<()> {
+    let head = BufReader::new(stream.try_clone()?).lines();
+    let head: Vec<String> = head
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let path = head[0].split(' ').nth(1).unwrap_or_default();
+    let is_conditional = head
+        .iter()
+        .any(|line| line.to_lowercase().starts_with("if-modified-since:"));
+    let (status, body) = match fs::read(root.join(path.trim_start_matches('/'))) {
+        Ok(_) if is_conditional => ("304 Not Modified", Vec::new()),
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), &body].concat())
 }
