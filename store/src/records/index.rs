@@ -14,6 +14,9 @@ use super::{Records, RecordsError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
+    /// A group of the device has the package, and the device has not checked in since: there is
+    /// no task yet, so the index does not know.
+    Unreached,
     /// The device has not been told.
     Held,
     Announced,
@@ -26,6 +29,7 @@ pub enum DeviceState {
 impl fmt::Display for DeviceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Unreached => "not checked in since",
             Self::Held => "waiting",
             Self::Announced => "announced",
             Self::Withdrawn => "withdrawn",

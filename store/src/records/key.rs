@@ -160,6 +160,10 @@ impl Range {
         Self::prefix(CATALOG.to_owned(), "PACKAGE")
     }
 
+    pub(super) fn catalogued_names() -> Self {
+        Self::prefix(CATALOG.to_owned(), "NAME")
+    }
+
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
     }

@@ -1,6 +1,6 @@
 //! Packages, once reserved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::{PackageId, PackageRef, UnixTime};
@@ -69,7 +69,20 @@ impl Records {
         Ok(packages)
     }
 
-    /// Returns every package, the newest last.
+    /// Returns every package that was deleted, the newest last: names are never used again, so
+    /// they stay in the catalogue.
+    pub async fn deleted_packages(&self) -> Result<Vec<PackageRecord>, RecordsError> {
+        let kept: Vec<CataloguedPackage> = self.all(&Range::catalogued_packages()).await?;
+        let kept: HashSet<PackageId> = kept.iter().map(|entry| entry.id).collect();
+        let names: Vec<NameItem> = self.all(&Range::catalogued_names()).await?;
+        let gone = names.iter().map(|name| name.package);
+        let gone: Vec<PackageId> = gone.filter(|id| !kept.contains(id)).collect();
+        let mut packages = self.packages_of(&gone).await?;
+        packages.retain(PackageRecord::is_deleted);
+        Ok(packages)
+    }
+
+    /// Returns every package that was not deleted, the newest last.
     pub async fn packages(&self) -> Result<Vec<PackageRecord>, RecordsError> {
         let entries: Vec<CataloguedPackage> = self.all(&Range::catalogued_packages()).await?;
         let ids: Vec<PackageId> = entries.iter().map(|entry| entry.id).collect();
