@@ -80,12 +80,14 @@ enum Command {
     Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
     Unassign(command::unassign::Args),
+    Delete(command::delete::Args),
     #[command(subcommand)]
     Group(command::group::Args),
     List(command::list::Args),
     Show(command::show::Args),
     Status(command::status::Args),
     Device(command::device::Args),
+    Explain(command::explain::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -137,11 +139,13 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Deactivate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,
         Command::Unassign(args) => args.run(globals).await,
+        Command::Delete(args) => args.run(globals).await,
         Command::Group(args) => args.run(globals).await,
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
+        Command::Explain(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run();
             Ok(())

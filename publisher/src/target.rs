@@ -23,6 +23,8 @@ pub struct Target {
     pub objects: Objects,
     /// What all object paths begin with.
     pub prefix: ObjectPath,
+    /// Whether its check-in function announces one priority level at a time.
+    pub strict: bool,
     /// Trusted instead of the system's authorities when locations are probed.
     pub ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
@@ -54,6 +56,9 @@ struct TargetConfig {
     bucket: Option<String>,
     #[serde(default = "default_prefix")]
     prefix: ObjectPath,
+    /// As the check-in function was set up.
+    #[serde(default)]
+    strict: bool,
     ca_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
 }
@@ -180,6 +185,7 @@ impl Target {
             })
             .await,
             prefix: target.prefix,
+            strict: target.strict,
             ca_file: target.ca_file,
             key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
         })
@@ -221,6 +227,7 @@ impl Target {
             .await,
             objects: Objects::Directory(Directory::new(state.objects_dir)),
             prefix: state.prefix,
+            strict: false,
             ca_file: Some(state.ca_file),
             key_file: local_key_file(state_dir),
         })

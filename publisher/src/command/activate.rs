@@ -4,7 +4,7 @@ use packcast_protocol::{LocationName, PackageRef};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::records::ActivateError;
 
-use super::{deactivate, find, show};
+use super::{deactivate, find_kept, show};
 use crate::Globals;
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Format};
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let package = find(&target, &self.package).await?;
+        let package = find_kept(&target, &self.package).await?;
         let locations = choose(&target, &self.location).await?;
         let package = activate(&target, &package, &locations).await?;
         print(globals.format, &package);

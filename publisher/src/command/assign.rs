@@ -7,7 +7,7 @@ use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
 use super::recipients::{self, AT_ONCE, Recipients};
-use super::{find, group};
+use super::{find_kept, group};
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::Failure;
@@ -61,7 +61,7 @@ struct GroupAssigned {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let package = find(&target, &self.package).await?;
+        let package = find_kept(&target, &self.package).await?;
         let assigned = match self.recipients.find(&target).await? {
             Recipients::Devices(devices) => {
                 to_devices(&target, &package, &devices, self.force, globals.format).await

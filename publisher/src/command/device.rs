@@ -2,12 +2,15 @@
 
 mod order;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, TaskState};
+use packcast_rollout::{
+    DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, PackageRecord, TaskState,
+};
 use serde::Serialize;
 
+use super::named;
 use crate::Globals;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
@@ -46,8 +49,8 @@ struct Shown {
     orders: Orders,
     open: Vec<OpenTask>,
     finished: Vec<FinishedTask>,
-    #[serde(skip)]
-    names: HashMap<PackageId, String>,
+    /// What the packages are called, those that were deleted included.
+    names: BTreeMap<PackageId, String>,
 }
 
 impl Args {
@@ -89,7 +92,7 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
     let packages = target.records.packages_of(&ids).await?;
     let names = packages
         .into_iter()
-        .map(|p| (p.id, format!("{}@{}", p.name, p.version)))
+        .map(|package| (package.id, lasting_name(&package)))
         .collect();
     Ok(Shown {
         device,
@@ -98,6 +101,15 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         finished,
         names,
     })
+}
+
+/// Names a package, also one that is gone: its results stay.
+fn lasting_name(package: &PackageRecord) -> String {
+    if package.is_deleted() {
+        format!("{} (deleted)", named(package))
+    } else {
+        named(package)
+    }
 }
 
 fn list(devices: &[DeviceRecord]) -> String {
@@ -166,7 +178,7 @@ fn text(shown: &Shown) -> String {
     text
 }
 
-fn open_state(task: &OpenTask) -> String {
+pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
         TaskState::Held => "waiting for the device's next check-in".to_owned(),
         TaskState::Announced { announced_at } => {

@@ -7,12 +7,20 @@ use crate::output;
 
 /// List the packages, the newest last
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// List those that were deleted instead
+    #[arg(long)]
+    deleted: bool,
+}
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let packages = target.records.packages().await?;
+        let packages = if self.deleted {
+            target.records.deleted_packages().await?
+        } else {
+            target.records.packages().await?
+        };
         output::result(globals.format, &packages, |packages| {
             output::table(
                 [

@@ -4,8 +4,10 @@ pub(crate) mod activate;
 pub(crate) mod assign;
 pub(crate) mod completions;
 pub(crate) mod deactivate;
+pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod device;
+pub(crate) mod explain;
 pub(crate) mod group;
 pub(crate) mod keys;
 pub(crate) mod list;
@@ -34,6 +36,21 @@ async fn find(target: &Target, reference: &PackageRef) -> Result<PackageRecord, 
         ))
         .hint("'packcast list' shows what there is")
     })
+}
+
+/// Finds the package that an operator named, if it was not deleted.
+async fn find_kept(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
+    let package = find(target, reference).await?;
+    if package.is_deleted() {
+        let why = format!("package {} {} was deleted", package.id, named(&package));
+        return Err(Failure::conflict(why).hint("publish it under another version"));
+    }
+    Ok(package)
+}
+
+/// Names a package as people do.
+fn named(package: &PackageRecord) -> String {
+    format!("{}@{}", package.name, package.version)
 }
 
 /// Says in a word how far a package has come.

@@ -320,6 +320,8 @@ fn failure(error: PublicationError) -> Failure {
     match error {
         PublicationError::Reserve(error @ ReserveError::Conflict { .. }) => Failure::conflict(error)
             .hint("a published version never changes: choose another --version for other content"),
+        PublicationError::Reserve(error @ ReserveError::Deleted { .. }) => Failure::conflict(error)
+            .hint("choose another --version"),
         PublicationError::Reserve(ReserveError::Records(error))
         | PublicationError::Record(PublishError::Records(error))
         | PublicationError::Records(error) => error.into(),

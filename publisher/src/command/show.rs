@@ -1,9 +1,9 @@
 //! `packcast show`: all that is known of one package.
 
 use packcast_protocol::{Action, PackageRef};
-use packcast_rollout::PackageRecord;
+use packcast_rollout::{PackageRecord, PackageState};
 
-use super::{find, state};
+use super::{find, named, state};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
@@ -26,6 +26,15 @@ impl Args {
         let package = find(&target, &self.package).await?;
         output::result(globals.format, &package, text);
         Ok(())
+    }
+}
+
+fn long_state(package: &PackageRecord) -> String {
+    match package.state {
+        PackageState::Deleted { deleted_at } => {
+            format!("deleted {}", output::time(deleted_at))
+        }
+        PackageState::Draft | PackageState::Published(_) => state(package).to_owned(),
     }
 }
 
@@ -59,11 +68,8 @@ pub(crate) fn text(package: &PackageRecord) -> String {
         .collect();
     let published = package.published();
     output::fields([
-        (
-            "package",
-            format!("{} {}@{}", package.id, package.name, package.version),
-        ),
-        ("state", state(package).to_owned()),
+        ("package", format!("{} {}", package.id, named(package))),
+        ("state", long_state(package)),
         ("priority", package.priority.to_string()),
         ("action", action),
         ("archive", archive),

@@ -1,17 +1,26 @@
 //! `packcast status`: how far packages have come on their devices.
 
-use packcast_protocol::{DeviceId, PackageId, PackageRef};
+mod devices;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{GroupName, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::DeviceState;
+use packcast_store::records::Tally;
 use serde::Serialize;
 
-use super::{find, state};
+use super::recipients::AT_ONCE;
+use super::{find, named, state};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
 use crate::target::Target;
 
 /// Show how many devices wait for, work on, have or failed with a package
+///
+/// The cost of each package is the same, whatever the number of its devices. A device of a group
+/// is counted from its first check-in after the assignment on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,6 +31,8 @@ pub(crate) struct Args {
     #[arg(value_name = "PKG")]
     package: Option<PackageRef>,
     /// List the package's devices, each with its state; the last seconds may be missing
+    ///
+    /// Devices of its groups that have not checked in since are among them.
     #[arg(long, requires = "package")]
     devices: bool,
 }
@@ -34,96 +45,142 @@ struct Progress {
     assigned: u64,
     waiting: u64,
     announced: u64,
+    withdrawn: u64,
     succeeded: u64,
     failed: u64,
     cancelled: u64,
+    groups: Vec<GroupSize>,
+}
+
+/// A group that has a package.
+#[derive(Serialize)]
+struct GroupSize {
+    group: GroupName,
+    devices: u64,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let packages: Vec<PackageRecord> = match &self.package {
+        let packages = match &self.package {
             Some(reference) => vec![find(&target, reference).await?],
             None => target.records.packages().await?,
         };
-        if self.devices {
-            return list_devices(globals, &target, &packages).await;
+        match packages.as_slice() {
+            [package] if self.devices => devices::list(globals, &target, package).await,
+            packages => {
+                let progress = read(&target, packages).await?;
+                output::result(globals.format, &progress, |progress| text(progress));
+                Ok(())
+            }
         }
-        let mut progress = Vec::with_capacity(packages.len());
-        for package in &packages {
+    }
+}
+
+async fn read(target: &Target, packages: &[PackageRecord]) -> Result<Vec<Progress>, Failure> {
+    let counted: Vec<(Tally, Vec<GroupName>)> = stream::iter(packages)
+        .map(|package| async {
             let tally = target.records.tally(package.id).await?;
-            progress.push(Progress {
-                package: package.id,
-                name: format!("{}@{}", package.name, package.version),
-                state: state(package),
-                assigned: tally.assigned,
-                waiting: tally.waiting(),
-                announced: tally.announced,
-                succeeded: tally.succeeded,
-                failed: tally.failed,
-                cancelled: tally.cancelled,
-            });
-        }
-        output::result(globals.format, &progress, |progress| {
-            output::table(
-                [
-                    "ID",
-                    "PACKAGE",
-                    "STATE",
-                    "ASSIGNED",
-                    "WAITING",
-                    "ANNOUNCED",
-                    "SUCCEEDED",
-                    "FAILED",
-                    "CANCELLED",
-                ],
-                progress.iter().map(|p| {
-                    [
-                        p.package.to_string(),
-                        p.name.clone(),
-                        p.state.to_owned(),
-                        p.assigned.to_string(),
-                        p.waiting.to_string(),
-                        p.announced.to_string(),
-                        p.succeeded.to_string(),
-                        p.failed.to_string(),
-                        p.cancelled.to_string(),
-                    ]
-                }),
-            )
-        });
-        Ok(())
-    }
+            let groups = target.records.groups_with(package.id).await?;
+            Ok::<_, Failure>((tally, groups))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let sizes = sizes(target, &counted).await?;
+    let progress = packages
+        .iter()
+        .zip(counted)
+        .map(|(package, (tally, groups))| progress(package, &tally, groups, &sizes));
+    Ok(progress.collect())
 }
 
-/// A device and how far it is with the package.
-#[derive(Serialize)]
-struct DeviceProgress {
-    device: DeviceId,
-    state: DeviceState,
-}
-
-async fn list_devices(
-    globals: &Globals,
+/// Returns the size of each group that has one of the packages.
+async fn sizes(
     target: &Target,
-    packages: &[PackageRecord],
-) -> Result<(), Failure> {
-    let mut devices = Vec::new();
-    for package in packages {
-        let states = target.records.devices_of(package.id).await?;
-        devices.extend(
-            states
-                .into_iter()
-                .map(|(device, state)| DeviceProgress { device, state }),
-        );
-    }
-    output::result(globals.format, &devices, |devices| {
-        output::table(
-            ["DEVICE", "STATE"],
-            devices
-                .iter()
-                .map(|at| [at.device.to_string(), at.state.to_string()]),
-        )
+    counted: &[(Tally, Vec<GroupName>)],
+) -> Result<BTreeMap<GroupName, u64>, Failure> {
+    let groups: BTreeSet<&GroupName> = counted.iter().flat_map(|(_, groups)| groups).collect();
+    stream::iter(groups)
+        .map(|group| async { Ok((group.clone(), target.records.size(group).await?)) })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+fn progress(
+    package: &PackageRecord,
+    tally: &Tally,
+    groups: Vec<GroupName>,
+    sizes: &BTreeMap<GroupName, u64>,
+) -> Progress {
+    let groups = groups.into_iter().map(|group| GroupSize {
+        devices: sizes.get(&group).copied().unwrap_or_default(),
+        group,
     });
-    Ok(())
+    Progress {
+        package: package.id,
+        name: named(package),
+        state: state(package),
+        assigned: tally.assigned,
+        waiting: tally.waiting(),
+        announced: tally.announced,
+        withdrawn: tally.withdrawn,
+        succeeded: tally.succeeded,
+        failed: tally.failed,
+        cancelled: tally.cancelled,
+        groups: groups.collect(),
+    }
+}
+
+fn text(progress: &[Progress]) -> String {
+    let table = output::table(
+        [
+            "ID",
+            "PACKAGE",
+            "STATE",
+            "ASSIGNED",
+            "WAITING",
+            "ANNOUNCED",
+            "WITHDRAWN",
+            "SUCCEEDED",
+            "FAILED",
+            "CANCELLED",
+        ],
+        progress.iter().map(|p| {
+            [
+                p.package.to_string(),
+                p.name.clone(),
+                p.state.to_owned(),
+                p.assigned.to_string(),
+                p.waiting.to_string(),
+                p.announced.to_string(),
+                p.withdrawn.to_string(),
+                p.succeeded.to_string(),
+                p.failed.to_string(),
+                p.cancelled.to_string(),
+            ]
+        }),
+    );
+    let groups: String = progress.iter().filter_map(groups).collect();
+    if groups.is_empty() {
+        return table;
+    }
+    format!(
+        "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment on."
+    )
+}
+
+/// Says which groups have a package, in a line of its own.
+fn groups(progress: &Progress) -> Option<String> {
+    let groups: Vec<String> = progress
+        .groups
+        .iter()
+        .map(|at| {
+            let devices = if at.devices == 1 { "device" } else { "devices" };
+            format!("{} ({} {devices})", at.group, at.devices)
+        })
+        .collect();
+    (!groups.is_empty())
+        .then(|| format!("{} is assigned to {}.\n", progress.name, groups.join(", ")))
 }
