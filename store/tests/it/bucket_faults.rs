@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use insta::assert_snapshot;
-use packcast_store::objects::{BucketError, BucketFault, GetError, PutError};
+use packcast_store::objects::{BucketError, BucketFault, GetError, Put, PutError};
 use packcast_store::{Objects, S3, S3Config};
 
 use crate::answers::{Answer, Answers};
@@ -132,4 +132,52 @@ async fn a_key_that_is_not_removed_is_named() {
     let error = error.unwrap_err();
     assert!(!error.is_retryable());
     assert_eq!(error.to_string(), format!("{path} could not be removed"));
+}
+
+/// Puts an object of two parts, whose completion is answered so; then it is asked for.
+async fn put_in_parts(completed: Answer, found: Answer) -> Result<Put, PutError> {
+    let begun =
+        "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+    let part = Answer(200, "ETag: \"e\"\r\n", String::new());
+    let given_up = Answer(204, "", String::new());
+    let server = Answers::start(vec![
+        Answer(200, "", begun.to_owned()),
+        part.clone(),
+        part,
+        completed,
+        given_up,
+        found,
+    ]);
+    let objects = bucket(&server.endpoint()).await;
+    objects.put_bytes(&fragment(0), two_parts().into()).await
+}
+
+fn two_parts() -> String {
+    "a".repeat((8 << 20) + 1)
+}
+
+#[tokio::test]
+async fn an_upload_whose_last_answer_was_lost_is_found() {
+    let lost = refusal(404, "NoSuchUpload");
+    let put = put_in_parts(lost, Answer(200, "", two_parts())).await;
+    assert_eq!(put.unwrap(), Put::Present);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_gone_is_not_taken_for_done() {
+    let gone = refusal(404, "NoSuchUpload");
+    let put = put_in_parts(gone, refusal(404, "NoSuchKey")).await;
+    assert!(
+        matches!(&put, Err(PutError::Bucket { source, .. })
+            if source.fault == BucketFault::Refused("NoSuchUpload".to_owned())),
+        "{put:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_met_another_is_compared_with_it() {
+    let taken = refusal(412, "PreconditionFailed");
+    let other = Answer(200, "", two_parts().replacen('a', "b", 1));
+    let put = put_in_parts(taken, other).await;
+    assert!(matches!(put, Err(PutError::Conflict { .. })), "{put:?}");
 }

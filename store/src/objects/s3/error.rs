@@ -2,10 +2,10 @@
 
 use std::error::Error;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3;
+use crate::aws::lacks_credentials;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -132,9 +132,4 @@ impl S3 {
             source: source.into(),
         }
     }
-}
-
-/// Tells whether no credentials could be had, which no request can tell.
-fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    error.is::<CredentialsError>() || error.source().is_some_and(lacks_credentials)
 }
