@@ -6,7 +6,7 @@ use packcast_store::records::ActivateError;
 
 use super::{deactivate, find_kept, show};
 use crate::Globals;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, kind};
 use crate::output::{self, Format};
 use crate::probe;
 use crate::publish::info;
@@ -89,16 +89,11 @@ pub(crate) async fn activate(
     for at in locations {
         info::publish(&target.objects, package, published, at)
             .await
-            .map_err(Failure::failed)?;
+            .map_err(|error| Failure::new(kind(error.is_retryable()), error))?;
         probe::probe(&client, package, published, at)
             .await
             .map_err(|error| {
-                let kind = if error.is_retryable() {
-                    Kind::TryLater
-                } else {
-                    Kind::Failed
-                };
-                Failure::new(kind, error).hint(format!(
+                Failure::new(kind(error.is_retryable()), error).hint(format!(
                 "location {} ({}) must serve what is published; the package is not active there",
                 at.name, at.location
             ))
