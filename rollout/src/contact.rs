@@ -7,6 +7,12 @@ use crate::record::DeviceRecord;
 const DAY_S: u64 = 24 * 3600;
 const WEEK_S: u64 = 7 * DAY_S;
 
+/// How much is kept of an operating system's name, in bytes.
+///
+/// With it, and with id and host name at the longest that their parsers accept, a device in
+/// as many groups as it can be is read with one read unit.
+pub const MAX_OS_BYTES: usize = 128;
+
 /// What a device says of itself in a check-in; `None` leaves what is known.
 #[derive(Clone, Debug, Default)]
 pub struct Introduction<'a> {
@@ -36,11 +42,14 @@ pub fn contact(
     now: UnixTime,
 ) -> Contact {
     let ask_inventory = matches!(device, DeviceId::Ocs(_)) && asks_inventory(device, known, now);
+    let os = says
+        .os
+        .map(|os| &os[..os.floor_char_boundary(MAX_OS_BYTES)]);
     let mut record = known.cloned().unwrap_or_else(|| first_seen(device, now));
     for (known, said) in [
         (&mut record.host_name, says.host_name),
         (&mut record.agent, says.agent),
-        (&mut record.os, says.os),
+        (&mut record.os, os),
     ] {
         if let Some(said) = said.filter(|said| said != known) {
             said.clone_into(known);
@@ -132,6 +141,18 @@ mod tests {
     fn an_idle_contact_writes_nothing() {
         let contact = contact(&ocs(), Some(&known()), &says(), NOW.plus(DAY_S - 1));
         assert_eq!(contact.write, None);
+    }
+
+    #[test]
+    fn a_long_name_of_a_system_is_cut_and_is_no_news_then() {
+        let long = "\u{e9}".repeat(MAX_OS_BYTES);
+        let says = Introduction {
+            os: Some(&long),
+            ..says()
+        };
+        let record = contact(&ocs(), Some(&known()), &says, NOW).write.unwrap();
+        assert_eq!(record.os.len(), MAX_OS_BYTES);
+        assert_eq!(contact(&ocs(), Some(&record), &says, NOW).write, None);
     }
 
     #[test]
