@@ -1,6 +1,7 @@
 //! What a group has been assigned, and how an assignment changes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,31 @@ impl GroupState {
     }
 }
 
+/// Counts the changes of a device's tasks that its groups had a part in.
+///
+/// Each is decided from the device's tasks and marks together, and holds only for the round
+/// in which both were read: else a task could be taken back while another check-in counts on
+/// it and moves a mark, and nobody would begin it anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Round(u64);
+
+impl Round {
+    /// The round of a device whose tasks no group has changed.
+    pub const FIRST: Self = Self(0);
+
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Which groups a device is in, and up to which revision of each its tasks are reconciled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memberships(BTreeMap<GroupName, u64>);
@@ -141,6 +167,11 @@ impl Memberships {
 
     pub fn includes(&self, group: &GroupName) -> bool {
         group.is_all() || self.0.contains_key(group)
+    }
+
+    /// Tells whether the device was ever reconciled with the group that all are in.
+    pub fn has_mark_of_all(&self) -> bool {
+        self.0.contains_key(&GroupName::all())
     }
 
     /// Returns the revision up to which a group is reconciled, 0 for one that never was.

@@ -22,7 +22,7 @@ pub use change::TaskChange;
 pub use contact::{Contact, Introduction, contact};
 pub use explain::{Evidence, Explanation, Reason, explain};
 pub use fold::{Fold, Ignored, ReportedBy, fold};
-pub use group::{GroupState, Memberships};
+pub use group::{GroupState, Memberships, Round};
 pub use order::{Order, OrderKind, Orders};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,

@@ -20,7 +20,8 @@ pub struct Reconciling<'a> {
     pub memberships: &'a Memberships,
     pub tasks: &'a [OpenTask],
     /// The states of the device's groups, no older than the device's marks; a group that does
-    /// not exist has none.
+    /// not exist has none. Where something is taken back, as they were after the tasks were
+    /// read, as a package may have gone from one group to another: see [`takes_back`].
     pub states: &'a [GroupState],
 }
 
@@ -67,8 +68,13 @@ pub fn candidates(reconciling: &Reconciling<'_>) -> BTreeSet<PackageId> {
 
 /// Tells whether a device's groups change nothing for it, marks included.
 pub fn is_reconciled(reconciling: &Reconciling<'_>) -> bool {
-    let moved = |state: &GroupState| reconciling.memberships.mark(&state.group) != state.revision;
-    !joined(reconciling).any(moved) && unwanted(reconciling).next().is_none()
+    let moved = |state: &GroupState| reconciling.memberships.mark(&state.group) < state.revision;
+    !joined(reconciling).any(moved) && !takes_back(reconciling)
+}
+
+/// Tells whether a task is to be taken back.
+pub fn takes_back(reconciling: &Reconciling<'_>) -> bool {
+    unwanted(reconciling).next().is_some()
 }
 
 /// Decides what a device's groups change, in steps to be written one after the other.
@@ -166,9 +172,9 @@ impl Steps {
         }
     }
 
-    /// Moves a group's mark with the last step.
+    /// Moves a group's mark with the last step, never back.
     fn mark(&mut self, group: &GroupName, from: &mut u64, to: u64) {
-        if *from == to {
+        if *from >= to {
             return;
         }
         if self.0.is_empty() {

@@ -24,6 +24,9 @@ struct Known {
     state: Option<GroupState>,
 }
 
+/// Groups with their states; none for a group that does not exist.
+type States = HashMap<GroupName, Option<GroupState>>;
+
 impl Groups {
     /// A state is believed for that long. Whether a group still has a package is checked again
     /// when the package is announced, so nothing is told of that was taken back.
@@ -44,20 +47,19 @@ impl Groups {
         memberships: &Memberships,
         now: UnixTime,
     ) -> Result<Vec<GroupState>, RecordsError> {
-        let groups: Vec<GroupName> = memberships.groups().collect();
-        let doubted: Vec<GroupName> = groups
-            .iter()
-            .filter(|group| !self.is_believed(group, memberships.mark(group), now))
-            .cloned()
-            .collect();
-        if !doubted.is_empty() {
-            self.read(records, &doubted, now).await?;
-        }
-        let known = self.lock();
-        Ok(groups
-            .iter()
-            .filter_map(|group| known.get(group)?.state.clone())
-            .collect())
+        let believed = self.believed(memberships, now);
+        self.completed(records, memberships, believed, now).await
+    }
+
+    /// Returns the states of a device's groups as they are now.
+    pub(crate) async fn anew(
+        &self,
+        records: &Records,
+        memberships: &Memberships,
+        now: UnixTime,
+    ) -> Result<Vec<GroupState>, RecordsError> {
+        self.completed(records, memberships, States::new(), now)
+            .await
     }
 
     /// Believes nothing of these groups any more.
@@ -68,60 +70,87 @@ impl Groups {
         }
     }
 
+    /// Reads what is missing. What is remembered changes under other requests, so that it is
+    /// looked at once.
+    async fn completed(
+        &self,
+        records: &Records,
+        memberships: &Memberships,
+        mut states: States,
+        now: UnixTime,
+    ) -> Result<Vec<GroupState>, RecordsError> {
+        let groups: Vec<GroupName> = memberships.groups().collect();
+        let missing: Vec<GroupName> = groups
+            .iter()
+            .filter(|group| !states.contains_key(group))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            let read = self.read(records, &missing).await?;
+            self.remember(&missing, &read, now);
+            states.extend(read.into_iter().map(|(group, state)| (group, Some(state))));
+        }
+        Ok(groups
+            .iter()
+            .filter_map(|group| states.remove(group)?)
+            .collect())
+    }
+
     async fn read(
         &self,
         records: &Records,
-        doubted: &[GroupName],
-        now: UnixTime,
-    ) -> Result<(), RecordsError> {
-        let revisions = records.group_revisions(doubted).await?;
+        groups: &[GroupName],
+    ) -> Result<HashMap<GroupName, GroupState>, RecordsError> {
+        let revisions = records.group_revisions(groups).await?;
+        let mut states = self.unchanged(&revisions);
         let changed: Vec<GroupName> = revisions
-            .iter()
-            .filter(|(group, revision)| self.revision(group) != Some(**revision))
-            .map(|(group, _)| group.clone())
+            .into_keys()
+            .filter(|group| !states.contains_key(group))
             .collect();
-        let states = if changed.is_empty() {
-            Vec::new()
-        } else {
-            records.group_states(&changed).await?
-        };
+        if !changed.is_empty() {
+            let read = records.group_states(&changed).await?;
+            states.extend(read.into_iter().map(|state| (state.group.clone(), state)));
+        }
+        Ok(states)
+    }
+
+    fn remember(
+        &self,
+        groups: &[GroupName],
+        states: &HashMap<GroupName, GroupState>,
+        now: UnixTime,
+    ) {
         let mut known = self.lock();
-        if known.len() + doubted.len() > ROOM {
+        if known.len() + groups.len() > ROOM {
             known.clear();
         }
-        for group in doubted {
-            let entry = known.entry(group.clone()).or_insert(Known {
-                read_at: now,
-                state: None,
-            });
-            entry.read_at = now;
-            if !revisions.contains_key(group) {
-                entry.state = None;
-            }
+        for group in groups {
+            let state = states.get(group).cloned();
+            let read_at = now;
+            known.insert(group.clone(), Known { read_at, state });
         }
-        for state in states {
-            let (group, state) = (state.group.clone(), Some(state));
-            known.insert(
-                group,
-                Known {
-                    read_at: now,
-                    state,
-                },
-            );
-        }
-        Ok(())
     }
 
-    fn revision(&self, group: &GroupName) -> Option<u64> {
+    /// Returns what is remembered of the groups that have not changed since.
+    fn unchanged(&self, revisions: &HashMap<GroupName, u64>) -> HashMap<GroupName, GroupState> {
         let known = self.lock();
-        Some(known.get(group)?.state.as_ref()?.revision)
+        let unchanged = revisions.iter().filter_map(|(group, revision)| {
+            let state = known.get(group)?.state.as_ref()?;
+            (state.revision == *revision).then(|| (group.clone(), state.clone()))
+        });
+        unchanged.collect()
     }
 
-    fn is_believed(&self, group: &GroupName, mark: u64, now: UnixTime) -> bool {
-        self.lock().get(group).is_some_and(|known| {
+    fn believed(&self, memberships: &Memberships, now: UnixTime) -> States {
+        let known = self.lock();
+        let believed = memberships.groups().filter_map(|group| {
+            let known = known.get(&group)?;
             let revision = known.state.as_ref().map_or(0, |state| state.revision);
-            now.since(known.read_at) < self.trusted_s && revision >= mark
-        })
+            let is_believed =
+                now.since(known.read_at) < self.trusted_s && revision >= memberships.mark(&group);
+            is_believed.then(|| (group, known.state.clone()))
+        });
+        believed.collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<GroupName, Known>> {

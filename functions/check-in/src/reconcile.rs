@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::Situation;
-use packcast_rollout::reconcile::{Reconciling, Step, candidates, is_reconciled, reconcile};
-use packcast_rollout::{FinishedTask, GroupState, PackageRecord};
+use packcast_rollout::reconcile::{
+    Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
+};
+use packcast_rollout::{FinishedTask, GroupState, PackageRecord, Round};
 use packcast_store::RecordsError;
 use packcast_store::records::Standing;
 
@@ -29,22 +31,13 @@ pub(crate) async fn reconciled(
     now: UnixTime,
 ) -> Result<Reconciled, RecordsError> {
     for _ in 0..TRIES {
-        let memberships = &standing.memberships;
-        let groups = function
-            .groups
-            .of(&function.records, memberships, now)
-            .await?;
-        let reconciling = Reconciling {
-            device,
-            memberships,
-            tasks: &standing.tasks,
-            states: &groups,
-        };
+        let groups = groups(function, device, &standing, now).await?;
+        let reconciling = reconciling(device, &standing, &groups);
         if is_reconciled(&reconciling) {
             return Ok(Reconciled { standing, groups });
         }
         let steps = steps(function, &reconciling, now).await?;
-        if !write(function, device, &steps).await? {
+        if !write(function, device, standing.round, &steps).await? {
             function
                 .groups
                 .doubt(groups.iter().map(|state| &state.group));
@@ -54,6 +47,35 @@ pub(crate) async fn reconciled(
     Err(RecordsError::Conflict {
         table: function.records.table().to_owned(),
     })
+}
+
+/// Returns the states of the device's groups: those that are remembered, unless that would
+/// take something back.
+async fn groups(
+    function: &CheckIn,
+    device: &DeviceId,
+    standing: &Standing,
+    now: UnixTime,
+) -> Result<Vec<GroupState>, RecordsError> {
+    let (records, memberships) = (&function.records, &standing.memberships);
+    let remembered = function.groups.of(records, memberships, now).await?;
+    if takes_back(&reconciling(device, standing, &remembered)) {
+        return function.groups.anew(records, memberships, now).await;
+    }
+    Ok(remembered)
+}
+
+fn reconciling<'a>(
+    device: &'a DeviceId,
+    standing: &'a Standing,
+    groups: &'a [GroupState],
+) -> Reconciling<'a> {
+    Reconciling {
+        device,
+        memberships: &standing.memberships,
+        tasks: &standing.tasks,
+        states: groups,
+    }
 }
 
 async fn steps(
@@ -84,12 +106,14 @@ async fn steps(
 async fn write(
     function: &CheckIn,
     device: &DeviceId,
+    mut round: Round,
     steps: &[Step],
 ) -> Result<bool, RecordsError> {
     for step in steps {
-        if !function.records.write_step(device, step).await? {
+        if !function.records.write_step(device, round, step).await? {
             return Ok(false);
         }
+        round = round.next();
         tracing::info!(%device, changes = step.changes.len(), "reconciled with the device's groups");
     }
     Ok(true)

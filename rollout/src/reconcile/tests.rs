@@ -213,6 +213,19 @@ fn assigning_again_is_for_those_on_which_it_failed() {
 }
 
 #[test]
+fn a_mark_never_goes_back() {
+    let mut world = World::new(&["lab"]);
+    world.join("lab");
+    world.assign(0, 1, false);
+    let older = world.states.clone();
+    world.assign(0, 2, false);
+    world.reconcile();
+    world.states = older;
+    world.tasks.retain(|task| task.package == id(1));
+    assert_eq!(world.steps(), []);
+}
+
+#[test]
 fn an_interrupted_reconciliation_goes_on_where_it_ended() {
     let mut world = World::new(&["lab", "all"]);
     world.join("lab");

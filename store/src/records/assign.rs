@@ -12,6 +12,7 @@ use super::commit::Commit;
 use super::device::packed_ids;
 use super::item;
 use super::key::Key;
+use super::membership::Joining;
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -59,10 +60,11 @@ impl Records {
     ) -> Result<Unassigned, RecordsError> {
         for _ in 0..TRIES {
             let situation = self.situation(device, package).await?;
-            let memberships = self.memberships_of(device).await?.unwrap_or_default();
-            let groups: Vec<_> = memberships.groups().collect();
-            let states = self.group_states(&groups).await?;
-            let wanted = wanting(&memberships, &states, package.id);
+            // The groups after the round: what they get later is news to the device.
+            let Joining { groups, round } = self.joining(device).await?.unwrap_or_default();
+            let names: Vec<_> = groups.groups().collect();
+            let states = self.group_states(&names).await?;
+            let wanted = wanting(&groups, &states, package.id);
             let group = wanted.map(|state| &state.group);
             let (open, before) = (situation.open.as_ref(), situation.finished.as_ref());
             let (what, change) = unassign(open, before, group);
@@ -70,6 +72,7 @@ impl Records {
                 return Ok(what);
             };
             let mut writes = self.changing(device, &change);
+            writes.push(self.ending_round(device, round, &[]));
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
             if self.commit(writes).await? == Commit::Done {
                 return Ok(what);

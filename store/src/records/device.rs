@@ -2,12 +2,12 @@
 
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders};
+use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, Round};
 
 use super::commit::{Backoff, Commit};
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::membership::memberships;
+use super::membership::{Joining, joining};
 use super::order;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -18,6 +18,8 @@ pub struct Standing {
     /// None for a device that was never in contact.
     pub device: Option<DeviceRecord>,
     pub memberships: Memberships,
+    /// What a change holds for that the device's groups have a part in.
+    pub round: Round,
     pub orders: Orders,
     /// In the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
@@ -37,6 +39,7 @@ impl Records {
         let mut standing = Standing {
             device: None,
             memberships: Memberships::default(),
+            round: Round::FIRST,
             orders: Orders::default(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
@@ -44,7 +47,8 @@ impl Records {
         for item in found.items {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
-                    standing.memberships = memberships(item.clone())?;
+                    let Joining { groups, round } = joining(item.clone())?;
+                    (standing.memberships, standing.round) = (groups, round);
                     standing.device = Some(item::read(item)?);
                 }
                 Some(sk) if sk.starts_with(key::ORDER) => order::add(&mut standing.orders, item)?,

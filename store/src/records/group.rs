@@ -232,11 +232,12 @@ impl Records {
         Err(self.contended().into())
     }
 
-    /// Removes a group that has neither members nor packages; its revision stays.
+    /// Removes a group that has neither members nor packages; its revision stays. False if it
+    /// has changed, or got a member, meanwhile.
     pub(super) async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
         let revision = item::number(&state.revision);
         let unchanged = Terms::default().name(REVISION).value("revision", revision);
-        let writes = vec![
+        let mut writes = vec![
             write::delete(
                 self.table(),
                 &Key::group_state(&state.group),
@@ -251,6 +252,7 @@ impl Records {
                 &Terms::default(),
             ),
         ];
+        writes.extend(self.without_members(&state.group));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 

@@ -5,14 +5,14 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::Memberships;
 use packcast_rollout::group::MAX_GROUPS;
 use packcast_rollout::reconcile::{Mark, Step};
+use packcast_rollout::{Memberships, Round};
 use serde::Deserialize;
 
 use super::commit::Commit;
 use super::group::GroupError;
-use super::item::{self, CataloguedDevice, GROUPS, MEMBERS, REVISION};
+use super::item::{self, CataloguedDevice, GROUPS, MEMBERS, REVISION, ROUND};
 use super::key::{DEVICE_SHARDS, Key, MEMBER_SHARDS, Range, shard};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
@@ -33,9 +33,10 @@ pub enum Joined {
 
 /// The memberships among a device's attributes.
 #[derive(Debug, Default, Deserialize)]
-struct MembershipsItem {
-    #[serde(default)]
-    groups: Memberships,
+#[serde(default)]
+pub(super) struct Joining {
+    pub(super) groups: Memberships,
+    pub(super) round: Round,
 }
 
 /// How many members one shard of a group has.
@@ -46,8 +47,8 @@ struct CountItem {
 }
 
 /// Returns the memberships that a device's item holds.
-pub(super) fn memberships(item: item::Item) -> Result<Memberships, RecordsError> {
-    item::read::<MembershipsItem>(item).map(|item| item.groups)
+pub(super) fn joining(item: item::Item) -> Result<Joining, RecordsError> {
+    item::read(item)
 }
 
 impl Records {
@@ -62,43 +63,41 @@ impl Records {
             .into_iter()
             .map(|found| {
                 let CataloguedDevice { device } = item::read(found.clone())?;
-                Ok((device, memberships(found)?))
+                Ok((device, joining(found)?.groups))
             })
             .collect()
     }
 
     /// Returns the groups of a device; none if it is not known.
-    pub(super) async fn memberships_of(
-        &self,
-        device: &DeviceId,
-    ) -> Result<Option<Memberships>, RecordsError> {
+    pub(super) async fn joining(&self, device: &DeviceId) -> Result<Option<Joining>, RecordsError> {
         let item = self.get_item(&Key::device(device)).await?;
-        item.map(memberships).transpose()
+        item.map(joining).transpose()
     }
 
     /// Puts a device into a group; it gets what the group has at its next check-in.
     pub async fn join(&self, device: &DeviceId, group: &GroupName) -> Result<Joined, GroupError> {
         for _ in 0..TRIES {
-            let Some(memberships) = self.memberships_of(device).await? else {
+            let Some(Joining { groups, .. }) = self.joining(device).await? else {
                 return Ok(Joined::UnknownDevice);
             };
-            if memberships.includes(group) {
+            if groups.includes(group) {
                 return Ok(Joined::AlreadyMember);
             }
-            if memberships.joined().count() >= MAX_GROUPS {
+            if groups.joined().count() >= MAX_GROUPS {
                 return Ok(Joined::TooManyGroups);
             }
+            let room = MAX_GROUPS + usize::from(groups.has_mark_of_all());
             let terms = Terms::default()
                 .name(GROUPS)
                 .named("group", group.as_str())
                 .value("mark", item::number(&0))
-                .value("most", item::number(&(MAX_GROUPS + 1)));
+                .value("room", item::number(&room));
             let writes = vec![
                 write::update(
                     self.table(),
                     &Key::device(device),
                     "SET #groups.#group = :mark",
-                    Some("attribute_not_exists(#groups.#group) AND size(#groups) < :most"),
+                    Some("attribute_not_exists(#groups.#group) AND size(#groups) < :room"),
                     &terms,
                 ),
                 write::create(self.table(), item::member(group, device)),
@@ -182,33 +181,76 @@ impl Records {
 
     /// Deletes a group that has no packages and no members any more; false if it has some.
     pub async fn delete_group(&self, group: &GroupName) -> Result<bool, GroupError> {
-        let Some(state) = self.group(group).await? else {
-            let group = group.clone();
-            return Err(GroupError::NoGroup { group });
-        };
-        if !state.assignments.is_empty() || self.size(group).await? > 0 {
-            return Ok(false);
+        for _ in 0..TRIES {
+            let Some(state) = self.group(group).await? else {
+                let group = group.clone();
+                return Err(GroupError::NoGroup { group });
+            };
+            if !state.assignments.is_empty() || self.size(group).await? > 0 {
+                return Ok(false);
+            }
+            if self.remove_group(&state).await? {
+                return Ok(true);
+            }
         }
-        Ok(self.remove_group(&state).await?)
+        Err(self.contended().into())
     }
 
-    /// Writes one step of a reconciliation; false if the records have changed meanwhile.
-    pub async fn write_step(&self, device: &DeviceId, step: &Step) -> Result<bool, RecordsError> {
+    /// Removes the counts of a group's members, which holds only if there are none.
+    pub(super) fn without_members(
+        &self,
+        group: &GroupName,
+    ) -> impl Iterator<Item = TransactWriteItem> {
+        let terms = Terms::default()
+            .name(MEMBERS)
+            .value("none", item::number(&0));
+        (0..MEMBER_SHARDS).map(move |shard| {
+            write::delete(
+                self.table(),
+                &Key::member_count(group, shard),
+                "attribute_not_exists(pk) OR #members = :none",
+                &terms,
+            )
+        })
+    }
+
+    /// Writes one step of a reconciliation that was decided in a round, and ends the round;
+    /// false if the records have changed meanwhile.
+    pub async fn write_step(
+        &self,
+        device: &DeviceId,
+        round: Round,
+        step: &Step,
+    ) -> Result<bool, RecordsError> {
         let mut writes: Vec<TransactWriteItem> = step
             .changes
             .iter()
             .flat_map(|change| self.changing(device, change))
             .collect();
-        writes.extend(self.moving_marks(device, &step.marks));
+        writes.push(self.ending_round(device, round, &step.marks));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    fn moving_marks(&self, device: &DeviceId, marks: &[Mark]) -> Option<TransactWriteItem> {
-        if marks.is_empty() {
-            return None;
+    /// Ends a device's round, and moves marks with it.
+    pub(super) fn ending_round(
+        &self,
+        device: &DeviceId,
+        round: Round,
+        marks: &[Mark],
+    ) -> TransactWriteItem {
+        let next = item::number(&round.next());
+        let mut terms = Terms::default().name(ROUND).value("next", next);
+        let mut sets = vec!["#round = :next".to_owned()];
+        let mut conditions = vec![PRESENT.to_owned()];
+        if round == Round::FIRST {
+            conditions.push("attribute_not_exists(#round)".to_owned());
+        } else {
+            terms = terms.value("round", item::number(&round));
+            conditions.push("#round = :round".to_owned());
         }
-        let mut terms = Terms::default().name(GROUPS);
-        let (mut sets, mut conditions) = (Vec::new(), Vec::new());
+        if !marks.is_empty() {
+            terms = terms.name(GROUPS);
+        }
         for (n, mark) in marks.iter().enumerate() {
             let (from, to) = (format!("from{n}"), format!("to{n}"));
             terms = terms
@@ -222,13 +264,13 @@ impl Records {
                 conditions.push(format!("#groups.#g{n} = :{from}"));
             }
         }
-        Some(write::update(
+        write::update(
             self.table(),
             &Key::device(device),
             &format!("SET {}", sets.join(", ")),
             Some(&conditions.join(" AND ")),
             &terms,
-        ))
+        )
     }
 
     /// A check that a device is in these groups.
