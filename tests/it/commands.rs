@@ -198,8 +198,12 @@ fn what_is_intact_is_found_so_everywhere() {
     let story = Story::begin(&[]);
     let world = &story.world;
     let before = world.requests().len();
-    let table = world.ok(&["verify", "tool@1"]).stdout;
-    assert!(table.contains("local") && table.contains("ok"), "{table}");
+    let Ran { stdout, stderr, .. } = world.ok(&["verify", "tool@1"]);
+    assert!(
+        stdout.contains("local") && stdout.contains("ok"),
+        "{stdout}"
+    );
+    assert_eq!(stderr, "", "a bar is for terminals");
     let fetched: Vec<String> = world
         .requests()
         .split_off(before)
@@ -245,6 +249,25 @@ fn each_missing_or_longer_fragment_is_listed() {
     story.finds(&[&[first.path()], &[third.path()]]);
     fs::remove_file(story.world.object(&second)).unwrap();
     story.finds(&[&[first.path()], &[second.path()], &[third.path()]]);
+}
+
+#[test]
+fn a_place_with_many_faults_is_given_up() {
+    let world = World::start(PROGRAM);
+    let archive = tar_gz(&[("noise", &noise(6, 1 << 20))]);
+    let source = world.file("package.tar.gz", &archive);
+    let publish = ["--action=store", "--path=/nowhere", "--fragment-size=32KiB"];
+    let publication = world.publish("tool", &[&publish[..], &["--activate", &source]].concat());
+    let package = publication.package;
+    for index in 0..package.published().unwrap().fragments {
+        let number = FragmentNumber::from_index(index);
+        let key = ObjectKey::fragment(&package.folder, package.id, number);
+        fs::remove_file(world.object(&key)).unwrap();
+    }
+    let mut command = world.command(&["verify", "tool@1"]);
+    let table = Ran::of(&mut command).expect_code(1).stdout;
+    assert_eq!(table.matches("404").count(), 20, "{table}");
+    assert!(table.contains("the rest was not looked at"), "{table}");
 }
 
 #[test]

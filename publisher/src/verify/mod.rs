@@ -10,7 +10,7 @@ use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey, SignatureError, verify};
 use packcast_protocol::{Manifest, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
-use packcast_rollout::{PackageRecord, Published};
+use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use packcast_store::ObjectKey;
 use packcast_store::objects::GetError;
 
@@ -173,7 +173,7 @@ fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, Problem> {
 async fn info_at(
     expected: Expected<'_>,
     source: &Source,
-    at: &packcast_rollout::LocationRecord,
+    at: &LocationRecord,
 ) -> Result<Bytes, Problem> {
     let package = expected.package;
     let xml = info::document(package, expected.published, at).to_xml()?;
