@@ -53,8 +53,9 @@ fn refusal(device: &DeviceRecord, why: NotOrderable) -> Failure {
 const fn explanation(order: OrderKind) -> &'static str {
     match order {
         OrderKind::Unstick => {
-            "At its next contact the agent kills its download process, and sends an inventory. At the
-contact after that it resumes where it was: no downloaded fragment is lost.
+            "At its next contact the agent kills its download process, sends an inventory, and ends with
+exit code 1 and \"Deflating problem\" in its log: that is meant. At the contact after that it
+resumes where it was: no downloaded fragment is lost.
 A command that is running then goes on by itself, and is run again when the agent resumes."
         }
         OrderKind::Cancel => {
