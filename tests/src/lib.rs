@@ -7,6 +7,7 @@ pub mod device;
 pub mod fault;
 pub mod front;
 pub mod meter;
+pub mod ocs;
 pub mod process;
 pub mod relay;
 pub mod service;

@@ -1,0 +1,155 @@
+//! A package that goes, and what stays of it.
+
+use std::fs;
+
+use packcast_protocol::{ObjectPath, PackageId};
+use packcast_tests::ocs::OcsDevice;
+use packcast_tests::process::Ran;
+use packcast_tests::world::World;
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+const EXECUTE: [&str; 5] = ["--action", "execute", "--command", "true", "--activate"];
+
+/// Counts the files below the folder of a package's objects.
+fn files(world: &World, folder: &ObjectPath) -> usize {
+    fn below(folder: &std::path::Path) -> usize {
+        let Ok(entries) = fs::read_dir(folder) else {
+            return 0;
+        };
+        entries
+            .map(|entry| entry.unwrap().path())
+            .map(|path| if path.is_dir() { below(&path) } else { 1 })
+            .sum()
+    }
+    below(&world.state().objects_dir.join(folder.to_string()))
+}
+
+fn ids(listed: &Value) -> Vec<PackageId> {
+    let packages = listed.as_array().unwrap().iter();
+    packages
+        .map(|package| package["id"].as_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn what_is_deleted_is_gone_but_for_its_name_and_its_results() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let package = world.publish("tool", &EXECUTE).package;
+    world.assign("tool@1", &device);
+    device.run();
+    let stored = files(&world, &package.folder);
+    assert_eq!(stored, 3, "manifest, signature and info");
+
+    let deleted: Value = world.json(&["delete", "tool@1"]);
+    assert_eq!(deleted["objects"], stored);
+    assert!(deleted["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(files(&world, &package.folder), 0);
+    assert_eq!(ids(&world.json(&["list"])), []);
+    assert_eq!(ids(&world.json(&["list", "--deleted"])), [package.id]);
+    let shown = world.ok(&["show", "tool@1"]).stdout;
+    assert!(shown.contains("deleted 2"), "{shown}");
+    let results = world.ok(&["device", device.id()]).stdout;
+    assert!(results.contains("tool@1 (deleted)"), "{results}");
+    assert_eq!(world.result(&device).package, package.id);
+
+    let again = world.refused(
+        3,
+        &[&["publish", "--name=tool", "--version=1"], &EXECUTE[..]].concat(),
+    );
+    assert!(
+        again.contains("tool@1") && again.contains("was deleted"),
+        "{again}"
+    );
+    for command in [&["activate", "tool@1"][..], &["assign", "tool@1", "--all"]] {
+        let refused = world.refused(3, command);
+        assert!(refused.contains("was deleted"), "{refused}");
+    }
+}
+
+#[test]
+fn a_deletion_that_was_interrupted_is_completed() {
+    let world = World::start(PROGRAM);
+    let package = world.publish("tool", &EXECUTE).package;
+    world.ok(&["delete", "tool@1"]);
+    let left = world.state().objects_dir.join(package.folder.to_string());
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("left"), "behind").unwrap();
+    for objects in [1, 0] {
+        let deleted: Value = world.json(&["delete", &package.id.to_string()]);
+        assert_eq!(deleted["objects"], objects);
+    }
+    assert_eq!(files(&world, &package.folder), 0);
+}
+
+#[test]
+fn what_is_assigned_is_deleted_only_with_its_assignments() {
+    let world = World::start(PROGRAM);
+    let stock: Vec<OcsDevice> = ["told", "held", "grouped"]
+        .map(|name| OcsDevice::new(&world, name))
+        .into();
+    for device in &stock {
+        device.contact();
+        device.inventory(&[]);
+    }
+    let package = world.publish("tool", &EXECUTE).package;
+    for group in ["lab", "office"] {
+        world.ok(&["group", "create", group]);
+        world.ok(&["assign", "tool@1", "--group", group]);
+    }
+    world.ok(&["group", "add", "lab", "--device", "grouped"]);
+    world.ok(&["assign", "tool@1", "--device", "told", "--device", "held"]);
+    for device in [&stock[0], &stock[2]] {
+        device.contact();
+    }
+
+    let refused = world.refused(3, &["delete", "tool@1"]);
+    assert!(refused.contains("groups lab, office"), "{refused}");
+    assert!(refused.contains("3 devices"), "{refused}");
+    assert!(refused.contains("--unassign"), "{refused}");
+    assert_eq!(files(&world, &package.folder), 3);
+
+    let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
+    assert!(ran.stderr.contains("2 devices were told"), "{ran:?}");
+    assert!(ran.stderr.contains("--cancel"), "{ran:?}");
+    assert_eq!(files(&world, &package.folder), 0);
+    let groups: Value = world.json(&["group", "list"]);
+    for group in groups.as_array().unwrap() {
+        assert_eq!(group["packages"], 0, "{groups:#}");
+    }
+    let status: Value = world.json(&["status", "tool@1"]);
+    let counts = ["assigned", "waiting", "announced", "withdrawn"];
+    assert_eq!(
+        counts.map(|count| status[0][count].as_u64().unwrap()),
+        [2, 0, 0, 2]
+    );
+
+    // A report of what was told before counts, though the package is gone.
+    stock[0].report(package.id, "SUCCESS");
+    let status: Value = world.json(&["status", "tool@1"]);
+    assert_eq!(status[0]["succeeded"], 1);
+    let results = world.ok(&["device", "told"]).stdout;
+    assert!(results.contains("tool@1 (deleted)"), "{results}");
+}
+
+#[test]
+fn our_agent_cancels_what_was_deleted_under_it() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    world.execute("tool", "true");
+    world.assign("tool@1", &device);
+    let mut running = device.start();
+    running.next_event();
+    running.kill();
+    let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
+    assert!(ran.stderr.contains("1 devices were told"), "{ran:?}");
+    device.run();
+    assert_eq!(world.standing(&device).open, []);
+    let progress = world.progress("tool@1");
+    assert_eq!(
+        (progress.state.as_str(), progress.cancelled),
+        ("deleted", 1)
+    );
+}

@@ -1,0 +1,267 @@
+//! Situations of a device and a package, each prepared and named.
+
+use packcast_protocol::{PackageId, UnixTime};
+use packcast_rollout::PackageRecord;
+use packcast_store::records::Reserved;
+use packcast_store::{Records, RecordsConfig};
+use packcast_tests::device::Device;
+use packcast_tests::ocs::OcsDevice;
+use packcast_tests::table::{location, published, reservation};
+use packcast_tests::world::World;
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+/// A device with a stock agent in a group, and packages `name@1`, each in a situation.
+struct Story {
+    world: World,
+    device: OcsDevice,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let world = World::start(PROGRAM);
+        let device = OcsDevice::new(&world, "web01");
+        device.contact();
+        device.inventory(&[]);
+        world.ok(&["group", "create", "lab"]);
+        world.ok(&["group", "add", "lab", "--device", "web01"]);
+        Self { world, device }
+    }
+
+    fn package(&self, name: &str) -> PackageId {
+        self.world.execute(name, "true")
+    }
+
+    /// Publishes a package and assigns it to the device.
+    fn assigned(&self, name: &str) -> PackageId {
+        let id = self.package(name);
+        self.assign(name, &["--device", "web01"]);
+        id
+    }
+
+    /// Does so, and tells the device.
+    fn announced(&self, name: &str) -> PackageId {
+        let id = self.assigned(name);
+        self.device.contact();
+        id
+    }
+
+    fn assign(&self, name: &str, to: &[&str]) {
+        let package = format!("{name}@1");
+        self.world.ok(&[&["assign", &package][..], to].concat());
+    }
+
+    fn unassign(&self, name: &str, from: &[&str]) {
+        let package = format!("{name}@1");
+        self.world.ok(&[&["unassign", &package][..], from].concat());
+    }
+
+    /// Expects this reason, with words and a next step.
+    fn expect(&self, name: &str, reason: &str) -> Value {
+        explained(&self.world, "web01", &format!("{name}@1"), reason)
+    }
+}
+
+fn explained(world: &World, device: &str, package: &str, reason: &str) -> Value {
+    let explained: Value = world.json(&["explain", device, package]);
+    assert_eq!(explained["reason"], reason, "{explained:#}");
+    for words in ["says", "next"] {
+        let words = explained[words].as_str().unwrap();
+        assert!(!words.is_empty(), "{explained:#}");
+    }
+    let says = explained["says"].as_str().unwrap();
+    let name = package.split('@').next().unwrap();
+    assert!(says.contains(name), "{says}");
+    explained
+}
+
+/// Writes a package that the command line cannot make at once; none published stays a draft.
+fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecord {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let records = Records::connect(RecordsConfig {
+            table: world.state().table.clone(),
+            region: None,
+            endpoint: Some(world.state().endpoint.clone()),
+            http_client: None,
+        })
+        .await;
+        let mut reservation = reservation(name, 5);
+        reservation.version = "1".parse().unwrap();
+        let now = UnixTime(1_700_000_000);
+        let Reserved::New(package) = records.reserve(&reservation, now).await.unwrap() else {
+            panic!("the name is free");
+        };
+        if let Some(expires) = expires {
+            let mut published = published(package.id);
+            published.expires = expires;
+            records.publish(package.id, &published).await.unwrap();
+            records.activate(package.id, &[location()]).await.unwrap();
+        }
+        package
+    })
+}
+
+#[test]
+fn each_state_of_an_assignment_is_named() {
+    let story = Story::begin();
+    story.package("unwanted");
+    story.expect("unwanted", "not-assigned");
+
+    story.package("news");
+    story.assign("news", &["--group", "lab"]);
+    let unreached = story.expect("news", "unreached");
+    assert_eq!(unreached["group"], "lab");
+    assert_eq!(unreached["task"], Value::Null);
+    story.device.contact();
+    story.expect("news", "announced");
+    story.unassign("news", &["--group", "lab"]);
+    let taken_back = story.expect("news", "taken-back");
+    assert!(taken_back["announced_at"].is_u64(), "{taken_back:#}");
+    story.device.contact();
+    story.expect("news", "withdrawn");
+
+    let retried = story.assigned("retried");
+    story.expect("retried", "held");
+    story.device.contact();
+    story.device.report(retried, "ERR_BUILD");
+    let failed = story.expect("retried", "failed");
+    assert_eq!(failed["result"]["code"], "ERR_BUILD");
+    assert!(failed["says"].as_str().unwrap().contains("ERR_BUILD"));
+    story.assign("retried", &["--device", "web01"]);
+    assert_eq!(story.expect("retried", "held")["attempt"], 2);
+    story.device.contact();
+    story.device.report(retried, "SUCCESS");
+    assert_eq!(story.expect("retried", "succeeded")["attempt"], 2);
+}
+
+#[test]
+fn each_state_of_a_package_is_named() {
+    let story = Story::begin();
+    story.assigned("inactive");
+    story.world.ok(&["deactivate", "inactive@1"]);
+    story.expect("inactive", "not-active");
+
+    for (name, expires, reason) in [
+        ("draft", None, "draft"),
+        ("expired", Some(UnixTime(1_700_000_000)), "expired"),
+    ] {
+        written(&story.world, name, expires);
+        story.assign(name, &["--device", "web01"]);
+        story.expect(name, reason);
+    }
+
+    story.package("gone");
+    story.world.ok(&["delete", "gone@1"]);
+    story.expect("gone", "deleted");
+
+    let strict = format!(
+        "[target.strict]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nstrict = true\n",
+        story.world.state().table,
+        story.world.state().endpoint,
+        story.world.state().objects_dir,
+    );
+    let config = story.world.file("packcast.toml", strict.as_bytes());
+    let execute = ["--action", "execute", "--command", "true", "--activate"];
+    let urgent = story
+        .world
+        .publish("urgent", &[&execute[..], &["--priority", "0"]].concat());
+    story.assign("urgent", &["--device", "web01"]);
+    story.assigned("patient");
+    let held = story.expect("patient", "held");
+    let urgent = urgent.package.id.to_string();
+    assert_eq!(held["ahead"][0], urgent.as_str());
+    let strict: Value = story.world.json(&[
+        "explain",
+        "web01",
+        "patient@1",
+        "--config",
+        &config,
+        "--target",
+        "strict",
+    ]);
+    assert_eq!(strict["reason"], "behind-priority", "{strict:#}");
+    assert_eq!(strict["behind"], urgent.as_str());
+    assert!(strict["says"].as_str().unwrap().contains("urgent@1"));
+}
+
+#[test]
+fn whom_a_package_is_not_for_is_named() {
+    let story = Story::begin();
+    let [meant, other] = ["meant", "other"].map(|name| story.world.device(name));
+    let agent = |device: &Device| device.id().trim_start_matches("key:").to_owned();
+    let execute = ["--action", "execute", "--command", "true", "--activate"];
+    let only_for = ["--only-for", &agent(&meant)];
+    story
+        .world
+        .publish("exclusive", &[&execute[..], &only_for].concat());
+    story.expect("exclusive", "stock-agent");
+    let explain = |device: &str, reason| explained(&story.world, device, "exclusive@1", reason);
+    explain(other.id(), "not-in-audience");
+    explain(meant.id(), "not-assigned");
+    explain("ocs:stranger-2026-03-04-05-06-07", "never-seen");
+    let unknown = story.world.refused(1, &["explain", "web01", "none@1"]);
+    assert!(unknown.contains("no package none@1"), "{unknown}");
+}
+
+#[test]
+fn what_a_device_had_before_is_named() {
+    let story = Story::begin();
+    let had = story.package("had");
+    story.device.inventory(&[had]);
+    story.expect("had", "in-history");
+    // The device is reconciled while it has the package, and loses it then.
+    story.assign("had", &["--group", "lab"]);
+    story.expect("had", "in-history");
+    story.device.contact();
+    story.device.inventory(&[]);
+    assert_eq!(story.expect("had", "passed-over")["group"], "lab");
+}
+
+#[test]
+fn what_our_agent_called_off_is_named() {
+    let story = Story::begin();
+    let device = story.world.device("pc");
+    story.package("slow");
+    story.assign("slow", &["--device", device.id()]);
+    let mut running = device.start();
+    running.next_event();
+    running.kill();
+    let explain = |reason| explained(&story.world, device.id(), "slow@1", reason);
+    explain("announced");
+    story.unassign("slow", &["--device", device.id()]);
+    let withdrawn = explain("withdrawn");
+    let says = withdrawn["says"].as_str().unwrap();
+    assert!(says.contains("cancels at its next check-in"), "{says}");
+    device.run();
+    let cancelled = explain("cancelled");
+    assert_eq!(cancelled["result"]["code"], "CANCELLED");
+}
+
+#[test]
+fn people_read_a_sentence_then_the_facts_then_the_next_step() {
+    let story = Story::begin();
+    let id = story.announced("tool");
+    let text = story.world.ok(&["explain", "web01", "tool@1"]).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("web01 was told of tool@1 2"), "{text}");
+    assert!(
+        lines[0].ends_with(", and has not reported since."),
+        "{text}"
+    );
+    let fact = |name: &str| {
+        let line = lines.iter().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {text}"))[name.len()..].trim()
+    };
+    assert_eq!(fact("device"), format!("{} web01", story.device.id()));
+    assert_eq!(fact("package"), format!("{id} tool@1, active"));
+    assert_eq!(fact("assigned to"), "the device itself");
+    assert!(fact("task").starts_with("attempt 1, priority 5, announced 2"));
+    assert!(
+        lines
+            .last()
+            .unwrap()
+            .starts_with("next: wait for its report")
+    );
+}
