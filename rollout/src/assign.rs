@@ -120,7 +120,7 @@ fn restored(
     OpenTask {
         attempt,
         state,
-        force: open.force || by.force || attempt > 1,
+        force: open.force || by.force,
         direct: by.direct,
         assigned_at: now,
         ..open.clone()
