@@ -11,7 +11,7 @@ use packcast_protocol::UnixTime;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::bucket::{Bucket, LOCALSTACK, MINISTACK};
 use packcast_tests::front::{Front, Passed};
-use packcast_tests::process::{Process, Ran, eventually};
+use packcast_tests::process::{Process, Ran, eventually, text};
 use packcast_tests::world::{Publication, World};
 
 use crate::PROGRAM;
@@ -46,8 +46,8 @@ fn configure(world: &World, bucket: &str, s3: &str) {
          s3_endpoint = {s3:?}\nca_file = {:?}\nkey_file = {:?}\n",
         state.table,
         state.endpoint,
-        state.ca_file,
-        world.local_dir().join("packcast.key"),
+        text(&state.ca_file),
+        text(&world.local_dir().join("packcast.key")),
     );
     let folder = world.place().join("config/packcast");
     fs::create_dir_all(&folder).unwrap();
