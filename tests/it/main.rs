@@ -27,6 +27,7 @@ mod s3;
 mod stock_agent;
 mod stock_orders;
 mod tampering;
+mod targets;
 
 /// The program that the stories are told of.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");

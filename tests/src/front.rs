@@ -42,6 +42,25 @@ pub struct Passed {
 struct Seen {
     requests: Vec<Passed>,
     to_refuse: usize,
+    refusal: Refusal,
+}
+
+/// What a request is answered instead of being passed on.
+#[derive(Clone, Debug)]
+struct Refusal {
+    status: u16,
+    body: Bytes,
+}
+
+impl Default for Refusal {
+    /// What S3 says that is asked too much.
+    fn default() -> Self {
+        let slow_down = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+        Self {
+            status: 503,
+            body: Bytes::from_static(slow_down.as_bytes()),
+        }
+    }
 }
 
 impl Front {
@@ -91,6 +110,14 @@ impl Front {
     pub fn refuse(&self, requests: usize) {
         lock(&self.seen).to_refuse = requests;
     }
+
+    /// Answers the next requests with this.
+    pub fn refuse_with(&self, requests: usize, status: u16, body: impl Into<Bytes>) {
+        let body = body.into();
+        let mut seen = lock(&self.seen);
+        seen.refusal = Refusal { status, body };
+        seen.to_refuse = requests;
+    }
 }
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
@@ -138,13 +165,12 @@ async fn answer(
     engine: SocketAddr,
     seen: Arc<Mutex<Seen>>,
 ) -> Response<Body> {
-    let (number, is_refused) = note(&request, &seen);
+    let (number, refusal) = note(&request, &seen);
     // A task of its own, which ends and is noted even if nobody waits for the answer any more.
     let answering = tokio::spawn(async move {
-        let answered = if is_refused {
-            refuse(request).await
-        } else {
-            pass(request, engine).await
+        let answered = match refusal {
+            Some(refusal) => refuse(request, refusal).await,
+            None => pass(request, engine).await,
         };
         let response = answered.unwrap_or_else(|_| said(502, ""));
         lock(&seen).requests[number].status = Some(response.status().as_u16());
@@ -153,17 +179,17 @@ async fn answer(
     answering.await.unwrap_or_else(|_| said(502, ""))
 }
 
-/// Writes a request down; returns its number, and whether it is one to refuse.
-fn note(request: &Request<Incoming>, seen: &Mutex<Seen>) -> (usize, bool) {
+/// Writes a request down; returns its number, and the answer to one that is refused.
+fn note(request: &Request<Incoming>, seen: &Mutex<Seen>) -> (usize, Option<Refusal>) {
     let mut seen = lock(seen);
     seen.requests.push(Passed {
         method: request.method().to_string(),
         path: request.uri().to_string(),
         status: None,
     });
-    let is_refused = seen.to_refuse > 0;
+    let refusal = (seen.to_refuse > 0).then(|| seen.refusal.clone());
     seen.to_refuse = seen.to_refuse.saturating_sub(1);
-    (seen.requests.len() - 1, is_refused)
+    (seen.requests.len() - 1, refusal)
 }
 
 async fn pass(request: Request<Incoming>, engine: SocketAddr) -> Result<Response<Body>, Failure> {
@@ -173,16 +199,13 @@ async fn pass(request: Request<Incoming>, engine: SocketAddr) -> Result<Response
     Ok(sender.send_request(request).await?.map(Body::Left))
 }
 
-async fn refuse(request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+async fn refuse(request: Request<Incoming>, refusal: Refusal) -> Result<Response<Body>, Failure> {
     request.into_body().collect().await?;
-    Ok(said(
-        503,
-        "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
-    ))
+    Ok(said(refusal.status, refusal.body))
 }
 
-fn said(status: u16, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::Right(Full::from(body)));
+fn said(status: u16, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::Right(Full::from(body.into())));
     *response.status_mut() = status.try_into().expect("a status of HTTP");
     response
 }

@@ -47,8 +47,18 @@ pub enum TableFault {
     Unavailable,
     #[error("does not answer")]
     Unreachable,
+    #[error("answers as no DynamoDB does: check the target's endpoint")]
+    NotDynamoDb,
     #[error("refused with {0}")]
     Refused(String),
+}
+
+/// What the service said with an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+struct Said {
+    code: String,
+    message: String,
 }
 
 impl RecordsError {
@@ -75,7 +85,7 @@ impl RecordsError {
 impl TableFault {
     /// Reads an answer: its code
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>),
-    /// or its status where the code says nothing of use.
+    /// or its status where the code is empty or says nothing of use.
     fn of(status: u16, code: &str, message: &str) -> Self {
         match (code, status) {
             ("ResourceNotFoundException", _) => Self::Missing,
@@ -97,6 +107,7 @@ impl TableFault {
             )
             | (_, 429) => Self::Throttled,
             (_, 500..) => Self::Unavailable,
+            ("", _) => Self::NotDynamoDb,
             _ => Self::Refused(code.to_owned()),
         }
     }
@@ -124,19 +135,25 @@ impl Records {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let fault = match error.raw_response() {
-            Some(_) if error.code() == Some(CONFLICT) => return self.conflict(),
-            Some(answer) => {
-                let status = answer.status().as_u16();
-                let code = error.code().map(str::to_owned);
-                let code = code.unwrap_or_else(|| format!("status {status}"));
-                TableFault::of(status, &code, error.message().unwrap_or_default())
-            }
-            None if lacks_credentials(&error) => TableFault::Credentials,
-            None if self.client.config().region().is_none() => TableFault::NoRegion,
-            None => TableFault::Unreachable,
+        let Some(answer) = error.raw_response() else {
+            let fault = if self.client.config().region().is_none() {
+                TableFault::NoRegion
+            } else if lacks_credentials(&error) {
+                TableFault::Credentials
+            } else {
+                TableFault::Unreachable
+            };
+            return self.fault(fault, error);
         };
-        self.fault(fault, error)
+        let status = answer.status().as_u16();
+        let code = error.code().unwrap_or_default().to_owned();
+        let message = error.message().unwrap_or_default().to_owned();
+        match (TableFault::of(status, &code, &message), &*code) {
+            (_, CONFLICT) => self.conflict(),
+            (fault, "") => self.fault(fault, error),
+            // The SDK says less of an error that it does not know.
+            (fault, _) => self.fault(fault, Said { code, message }),
+        }
     }
 
     pub(super) fn fault(&self, fault: TableFault, source: impl Into<Source>) -> RecordsError {
@@ -162,7 +179,7 @@ mod tests {
     #[test]
     fn an_answer_is_read_by_its_code_and_else_by_its_status() {
         use TableFault::{
-            Clock, Credentials, Denied, Missing, OtherRegion, Throttled, Unavailable,
+            Clock, Credentials, Denied, Missing, NotDynamoDb, OtherRegion, Throttled, Unavailable,
         };
         let signature = "InvalidSignatureException";
         for (status, code, message, expected) in [
@@ -170,13 +187,13 @@ mod tests {
             (400, "UnrecognizedClientException", "", Credentials),
             (400, "ExpiredTokenException", "", Credentials),
             (400, "AccessDeniedException", "", Denied),
-            (403, "status 403", "", Denied),
+            (403, "", "", Denied),
             (400, "ThrottlingException", "", Throttled),
             (400, "ProvisionedThroughputExceededException", "", Throttled),
-            (429, "status 429", "", Throttled),
+            (429, "", "", Throttled),
             (500, "InternalServerError", "", Unavailable),
             (503, "ServiceUnavailable", "", Unavailable),
-            (503, "status 503", "", Unavailable),
+            (503, "", "", Unavailable),
             (
                 400,
                 signature,
@@ -195,6 +212,8 @@ mod tests {
                 "The request signature we calculated does not match the signature you provided.",
                 Credentials,
             ),
+            (200, "", "", NotDynamoDb),
+            (404, "", "", NotDynamoDb),
             (
                 400,
                 "ValidationException",

@@ -1,0 +1,217 @@
+//! A target whose table does not answer as it should is named with the next step, and nothing
+//! is lost.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use packcast_tests::front::Front;
+use packcast_tests::process::{Ran, text};
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+const EVERY: usize = usize::MAX;
+const PUBLISH: [&str; 7] = [
+    "publish",
+    "--name=tool",
+    "--version=1",
+    "--action=execute",
+    "--command=true",
+    "--target=far",
+    "--format=json",
+];
+
+struct Story {
+    world: World,
+    /// Between the commands and the table.
+    front: Front,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let world = World::start(PROGRAM);
+        let engine = world.state().endpoint.clone();
+        let engine = engine.strip_prefix("http://").unwrap();
+        let engine: SocketAddr = engine.parse().unwrap();
+        let front = Front::http(engine);
+        let story = Self { world, front };
+        let endpoint = story.endpoint();
+        story.configure(&format!("endpoint = {endpoint:?}"));
+        story
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.front.address())
+    }
+
+    /// Sets what is said of the table of the target `far`.
+    fn configure(&self, lines: &str) {
+        let state = self.world.state();
+        let table = if lines.contains("table =") {
+            String::new()
+        } else {
+            format!("table = {:?}\n", state.table)
+        };
+        let config = format!(
+            "[target.far]\n{table}{lines}\ndirectory = {:?}\nkey_file = {:?}\n",
+            text(&state.objects_dir),
+            text(&self.world.local_dir().join("packcast.key")),
+        );
+        let folder = self.world.place().join("config/packcast");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("packcast.toml"), config).unwrap();
+    }
+
+    /// Expects that the far table cannot be read, in these words.
+    fn refused(&self, code: i32, words: &[&str]) {
+        self.refused_with(code, &[], words);
+    }
+
+    fn refused_with(&self, code: i32, environment: &[(&str, &str)], words: &[&str]) {
+        let mut command = self.world.command(&["list", "--target=far"]);
+        command.envs(environment.iter().copied());
+        let refusal = Ran::of(&mut command).expect_code(code);
+        assert_eq!(refusal.stdout, "");
+        for word in words {
+            let said = &refusal.stderr;
+            assert!(said.contains(word), "{word:?} is not in: {said}");
+        }
+    }
+}
+
+/// Returns the body of a refusal by DynamoDB.
+fn refusal(code: &str, message: &str) -> String {
+    format!(r#"{{"__type":"com.amazon.coral.service#{code}","message":"{message}"}}"#)
+}
+
+#[test]
+fn a_table_that_is_not_there_is_named() {
+    let story = Story::begin();
+    let endpoint = story.endpoint();
+    story.configure(&format!("table = \"absent\"\nendpoint = {endpoint:?}"));
+    let words = ["table absent", &endpoint, "deploy the stack", "region"];
+    story.refused(1, &words);
+}
+
+#[test]
+fn missing_credentials_and_a_missing_region_are_told_apart() {
+    let story = Story::begin();
+    // No question to the address that clouds tell credentials at.
+    let nothing = [("AWS_EC2_METADATA_DISABLED", "true")];
+    story.configure("table = \"packages\"\nregion = \"eu-west-1\"");
+    let words = ["table packages", "eu-west-1", "AWS credentials", "profile"];
+    story.refused_with(1, &nothing, &words);
+
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    story.configure("table = \"packages\"");
+    let words = ["table packages", "target's region", "AWS_REGION"];
+    story.refused_with(1, &[&nothing[..], &keys].concat(), &words);
+}
+
+#[test]
+fn what_the_service_refuses_is_said_with_the_next_step() {
+    let story = Story::begin();
+    let endpoint = story.endpoint();
+    let signature = "InvalidSignatureException";
+    for (code, message, words) in [
+        (
+            signature,
+            "Credential should be scoped to a valid region, not 'eu-west-1'. ",
+            ["another region", "target's region"],
+        ),
+        (
+            signature,
+            "Signature expired: 20260101T000000Z is now earlier than 20260102T000000Z",
+            ["machine's time", "set its clock right"],
+        ),
+        (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            ["valid AWS credentials", "sign in again"],
+        ),
+        (
+            "AccessDeniedException",
+            "User: packcast is not authorized to perform: dynamodb:Query",
+            ["denies", "permissions"],
+        ),
+        (
+            "ResourceNotFoundException",
+            "Requested resource not found",
+            ["does not exist", "target's table and region"],
+        ),
+    ] {
+        let refusal = refusal(code, message);
+        story.front.refuse_with(EVERY, 400, refusal);
+        story.refused(1, &[&words[..], &[&endpoint, "table ", message]].concat());
+    }
+}
+
+#[test]
+fn what_is_no_dynamodb_is_said_to_be_none() {
+    let story = Story::begin();
+    let endpoint = story.endpoint();
+    for status in [200, 404] {
+        story.front.refuse_with(EVERY, status, "<html>");
+        story.refused(1, &[&endpoint, "no DynamoDB", "target's endpoint"]);
+    }
+}
+
+#[test]
+fn a_table_that_is_asked_too_much_is_to_be_asked_later() {
+    let story = Story::begin();
+    let throttling = refusal("ThrottlingException", "Rate exceeded");
+    story.front.refuse_with(EVERY, 400, throttling);
+    let endpoint = story.endpoint();
+    story.refused(75, &[&endpoint, "too much", "run the command again"]);
+}
+
+#[test]
+fn a_service_that_is_away_for_a_moment_is_not_noticed() {
+    let story = Story::begin();
+    story.front.refuse_with(3, 503, "");
+    let ran = story.world.ok(&PUBLISH);
+    assert!(ran.stdout.contains("tool"), "{ran:#?}");
+    assert_eq!(story.world.packages().len(), 1);
+}
+
+#[test]
+fn a_service_that_stays_away_loses_nothing_and_counts_nothing_twice() {
+    let story = Story::begin();
+    let (world, device) = (&story.world, story.world.device("pc"));
+    let _ = world.ok(&PUBLISH);
+    let _ = world.ok(&["activate", "tool@1"]);
+    story.front.refuse_with(EVERY, 503, "");
+    let endpoint = story.endpoint();
+    story.refused(75, &[&endpoint, "not available", "run the command again"]);
+    let assign = ["assign", "tool@1", "--device", device.id(), "--target=far"];
+    for command in [&PUBLISH[..], &assign] {
+        let refusal = world.refused(75, command);
+        assert!(refusal.contains("nothing is lost"), "{refusal}");
+    }
+    assert_eq!(world.progress("tool@1").assigned, 0);
+
+    story.front.refuse_with(0, 503, "");
+    for _ in 0..2 {
+        let _ = world.ok(&PUBLISH);
+        let _ = world.ok(&assign);
+    }
+    assert_eq!(world.packages().len(), 1);
+    assert_eq!(world.progress("tool@1").assigned, 1);
+}
+
+#[test]
+fn a_service_that_cannot_be_reached_is_named() {
+    let story = Story::begin();
+    // Nothing listens on port 1.
+    story.configure("endpoint = \"http://127.0.0.1:1\"");
+    story.refused(75, &["table ", "http://127.0.0.1:1", "network", "endpoint"]);
+    story.configure("endpoint = \"http://dynamodb.eu-wset-1.invalid\"\nregion = \"eu-wset-1\"");
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    story.refused_with(75, &keys, &["eu-wset-1", "region"]);
+}
