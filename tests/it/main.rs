@@ -6,6 +6,7 @@
 
 mod assigning;
 mod bad_input;
+mod budget;
 mod cancel;
 mod commands;
 mod delete;

@@ -1,18 +1,16 @@
 //! Buckets on engines that stand in for S3.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use packcast_store::objects::BucketError;
 use packcast_store::{Objects, S3, S3Config};
 use tokio::runtime::Runtime;
 
+use crate::service::engine;
+
 /// The environment variables with the addresses of the engines, which `tests/run` starts.
 pub const LOCALSTACK: &str = "PACKCAST_TEST_LOCALSTACK";
 pub const MINISTACK: &str = "PACKCAST_TEST_MINISTACK";
-
-/// What such a variable says of an engine that this machine cannot have.
-const UNAVAILABLE: &str = "unavailable";
 
 /// A bucket of a test's own.
 #[derive(Debug)]
@@ -29,14 +27,7 @@ impl Bucket {
     /// # Panics
     /// Continuous integration skips no engine but one that the machine cannot have.
     pub fn on(variable: &str) -> Option<Self> {
-        let endpoint = std::env::var(variable).unwrap_or_default();
-        if endpoint.is_empty() || endpoint == UNAVAILABLE {
-            let why = format!("{variable} names no engine: './tests/run tests' starts one");
-            let in_ci = std::env::var("CI").as_deref() == Ok("true");
-            assert!(endpoint == UNAVAILABLE || !in_ci, "{why}");
-            let _ = writeln!(std::io::stderr(), "skipped: {why}");
-            return None;
-        }
+        let endpoint = engine(variable)?;
         Some(Self::at(&endpoint).expect("an engine makes a bucket"))
     }
 

@@ -32,14 +32,10 @@ impl Table {
     pub async fn copy(&self, package: &PackageRecord, ids: impl IntoIterator<Item = PackageId>) {
         let service = Service::at(&self.endpoint);
         let table = self.records.table();
-        let all = service.ask("Scan", &json!({ "TableName": table })).await;
-        assert!(
-            all["LastEvaluatedKey"].is_null(),
-            "copy before the table grows"
-        );
-        let items = all["Items"].as_array().expect("a Scan gives items");
         let own = package.id.to_string();
-        let models: Vec<String> = items
+        let models: Vec<String> = service
+            .items(table)
+            .await
             .iter()
             .filter(|item| {
                 [&item["pk"], &item["sk"]]
@@ -87,6 +83,22 @@ impl<'a> Service<'a> {
         Self {
             connector,
             endpoint,
+        }
+    }
+
+    /// Returns everything in a table.
+    async fn items(&self, table: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut question = json!({ "TableName": table });
+        loop {
+            let mut page = self.ask("Scan", &question).await;
+            let found = page["Items"].as_array_mut();
+            items.append(found.expect("a Scan gives items"));
+            let last = page["LastEvaluatedKey"].take();
+            if last.is_null() {
+                return items;
+            }
+            question["ExclusiveStartKey"] = last;
         }
     }
 

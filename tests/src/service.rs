@@ -12,22 +12,31 @@ pub enum Service {
 }
 
 impl Service {
-    /// The environment variable with the address of DynamoDB Local.
-    const ENDPOINT: &str = "PACKCAST_TEST_DYNAMODB_LOCAL";
-
-    /// Finds DynamoDB Local; where none runs, says that the test is skipped.
+    /// Finds DynamoDB Local, as [`engine`] does.
     pub fn dynamodb_local() -> Option<Self> {
-        let found = std::env::var(Self::ENDPOINT).ok();
-        if found.is_none() {
-            let name = Self::ENDPOINT;
-            // Standard error may be closed.
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped: {name} is not set, as `tests/dynamodb-local COMMAND…` does"
-            );
-        }
-        found.map(|endpoint| Self::DynamoDbLocal { endpoint })
+        let endpoint = engine("PACKCAST_TEST_DYNAMODB_LOCAL")?;
+        Some(Self::DynamoDbLocal { endpoint })
     }
+}
+
+/// What a variable says of an engine that this machine cannot have.
+const UNAVAILABLE: &str = "unavailable";
+
+/// Returns the address in an environment variable; without one, says that the test is skipped.
+///
+/// # Panics
+/// Continuous integration skips no engine but one that the machine cannot have.
+pub fn engine(variable: &str) -> Option<String> {
+    let endpoint = std::env::var(variable).unwrap_or_default();
+    if !endpoint.is_empty() && endpoint != UNAVAILABLE {
+        return Some(endpoint);
+    }
+    let why = format!("{variable} names no engine: './tests/run tests' starts one");
+    let in_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(endpoint == UNAVAILABLE || !in_ci, "{why}");
+    // Standard error may be closed.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    None
 }
 
 /// Makes each rule, an async function of a [`Service`], a test on every one of them.
