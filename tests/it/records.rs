@@ -122,7 +122,7 @@ async fn first_contacts_at_once_make_one_device(service: Service) {
     for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
         written.unwrap();
     }
-    assert_eq!(table.records.devices().await.unwrap(), [record]);
+    assert_eq!(table.records.devices(200).await.unwrap(), [record]);
 }
 
 async fn a_contact_keeps_what_it_does_not_know(service: Service) {
@@ -147,7 +147,7 @@ async fn devices_are_listed_by_id(service: Service) {
     for number in [30, 4, 200, 1] {
         table.device(number).await;
     }
-    let devices = table.records.devices().await.unwrap();
+    let devices = table.records.devices(200).await.unwrap();
     let names: Vec<&str> = devices
         .iter()
         .map(|device| device.host_name.as_str())

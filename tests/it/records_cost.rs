@@ -48,7 +48,7 @@ async fn no_question_scans(service: Service) {
     finish(&table, &device, &package).await;
     let records = &table.records;
     records.packages().await.unwrap();
-    records.devices().await.unwrap();
+    records.devices(200).await.unwrap();
     records.locations().await.unwrap();
     records.tally(package.id).await.unwrap();
     records.devices_of(package.id).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_package_with_more_devices_than_a_page_is_listed_whole(service: Servic
         let assigned = table.records.assign(&device, &package, false, NOW).await;
         assigned.unwrap();
     }
-    assert_eq!(table.records.devices().await.unwrap().len(), 150);
+    assert_eq!(table.records.devices(200).await.unwrap().len(), 150);
     let states = table.records.devices_of(package.id).await.unwrap();
     assert_eq!(states.len(), 150);
     assert_eq!(

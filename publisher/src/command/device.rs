@@ -4,7 +4,7 @@ mod order;
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
     DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, PackageRecord, TaskState,
 };
@@ -29,6 +29,14 @@ pub(crate) struct Args {
     /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
     /// it; all devices if absent
     device: Option<DeviceName>,
+    /// List at most this many devices, the first by their ids
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_name = "COUNT",
+        conflicts_with = "device"
+    )]
+    limit: usize,
     /// Let a stock Unix agent kill its download process, and resume at the contact after
     ///
     /// For an agent that a command holds up, or that no longer downloads. A command that is
@@ -46,6 +54,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Shown {
     device: DeviceRecord,
+    groups: Vec<GroupName>,
     orders: Orders,
     open: Vec<OpenTask>,
     finished: Vec<FinishedTask>,
@@ -57,9 +66,7 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let Some(name) = &self.device else {
-            let devices = target.records.devices().await?;
-            output::result(globals.format, &devices, |devices| list(devices));
-            return Ok(());
+            return print_first(globals, &target, self.limit).await;
         };
         let id = name.find(&target).await?;
         let shown = read(&target, &id).await?;
@@ -74,6 +81,19 @@ impl Args {
         let unstick = self.unstick.then_some(OrderKind::Unstick);
         unstick.or_else(|| self.cancel.then_some(OrderKind::Cancel))
     }
+}
+
+async fn print_first(globals: &Globals, target: &Target, limit: usize) -> Result<(), Failure> {
+    let devices = target.records.devices(limit).await?;
+    output::result(globals.format, &devices, |devices| list(devices));
+    let known = target.records.size(&GroupName::all()).await?;
+    if known > devices.len() as u64 {
+        let shown = devices.len();
+        output::note(&format!(
+            "the first {shown} of {known} devices; --limit shows more"
+        ));
+    }
+    Ok(())
 }
 
 async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
@@ -96,6 +116,7 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         .collect();
     Ok(Shown {
         device,
+        groups: standing.memberships.joined().cloned().collect(),
         orders: standing.orders,
         open: standing.tasks,
         finished,
@@ -139,6 +160,7 @@ fn text(shown: &Shown) -> String {
             "last seen",
             format!("{} (written at most daily)", output::time(device.last_seen)),
         ),
+        ("groups", groups(&shown.groups)),
         ("ordered", order::pending(&shown.orders)),
     ]);
     let name = |id: &PackageId| shown.names.get(id).cloned().unwrap_or_default();
@@ -176,6 +198,11 @@ fn text(shown: &Shown) -> String {
         text.push_str(&tails(&shown.finished));
     }
     text
+}
+
+fn groups(groups: &[GroupName]) -> String {
+    let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+    names.join(", ")
 }
 
 pub(crate) fn open_state(task: &OpenTask) -> String {

@@ -150,23 +150,24 @@ impl Records {
         Ok(item.as_ref().map(packed_ids).unwrap_or_default())
     }
 
-    /// Returns every known device, in the order of their ids.
-    pub async fn devices(&self) -> Result<Vec<DeviceRecord>, RecordsError> {
+    /// Returns the first `most` devices in the order of their ids, at the same cost however
+    /// many there are.
+    pub async fn devices(&self, most: usize) -> Result<Vec<DeviceRecord>, RecordsError> {
         let shards = (0..DEVICE_SHARDS).map(|shard| async move {
-            let entries: Vec<CataloguedDevice> =
-                self.all(&Range::catalogued_devices(shard)).await?;
-            let keys: Vec<Key> = entries
-                .iter()
-                .map(|entry| Key::device(&entry.device))
-                .collect();
-            self.batch(&keys).await
+            let range = Range::catalogued_devices(shard);
+            self.first::<CataloguedDevice>(&range, most).await
         });
-        let items = try_join_all(shards).await?;
-        let mut devices: Vec<DeviceRecord> = items
+        let mut ids: Vec<DeviceId> = try_join_all(shards)
+            .await?
             .into_iter()
             .flatten()
-            .map(item::read)
-            .collect::<Result<_, _>>()?;
+            .map(|entry| entry.device)
+            .collect();
+        ids.sort_unstable();
+        ids.truncate(most);
+        let keys: Vec<Key> = ids.iter().map(Key::device).collect();
+        let items = self.batch(&keys).await?.into_iter();
+        let mut devices: Vec<DeviceRecord> = items.map(item::read).collect::<Result<_, _>>()?;
         devices.sort_by(|one, other| one.device.cmp(&other.device));
         Ok(devices)
     }

@@ -82,6 +82,26 @@ impl Records {
         found.items.into_iter().map(item::read).collect()
     }
 
+    /// Reads the first `most` records of a range.
+    pub(super) async fn first<T: DeserializeOwned>(
+        &self,
+        range: &Range,
+        most: usize,
+    ) -> Result<Vec<T>, RecordsError> {
+        let page = i32::try_from(most).unwrap_or(i32::MAX).max(1);
+        let mut pages = self.query(range).limit(page).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed(error))?;
+            found.extend(page.items.unwrap_or_default());
+            if found.len() >= most {
+                break;
+            }
+        }
+        found.truncate(most);
+        found.into_iter().map(item::read).collect()
+    }
+
     /// Reads the items of these keys that exist, as they are now, in no order.
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
         let mut items = Vec::with_capacity(keys.len());

@@ -31,7 +31,7 @@ async fn a_new_device_is_asked_for_its_inventory_and_known_afterwards() {
     assert_eq!(record.host_name, "pc1");
     assert_eq!(record.agent, UNIX_AGENT);
     assert_eq!((record.first_seen, record.last_seen), (NOW, NOW));
-    assert_eq!(world.table.records.devices().await.unwrap(), [record]);
+    assert_eq!(world.table.records.devices(200).await.unwrap(), [record]);
 }
 
 #[tokio::test]
