@@ -135,7 +135,8 @@ impl Records {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let Some(answer) = error.raw_response() else {
+        // An answer that broke off has a status, too, and is none.
+        let SdkError::ServiceError(refusal) = &error else {
             let fault = if self.client.config().region().is_none() {
                 TableFault::NoRegion
             } else if lacks_credentials(&error) {
@@ -145,7 +146,7 @@ impl Records {
             };
             return self.fault(fault, error);
         };
-        let status = answer.status().as_u16();
+        let status = refusal.raw().status().as_u16();
         let code = error.code().unwrap_or_default().to_owned();
         let message = error.message().unwrap_or_default().to_owned();
         match (TableFault::of(status, &code, &message), &*code) {
