@@ -322,6 +322,8 @@ fn failure(error: PublicationError) -> Failure {
             .hint("a published version never changes: choose another --version for other content"),
         PublicationError::Reserve(error @ ReserveError::Deleted { .. }) => Failure::conflict(error)
             .hint("choose another --version"),
+        PublicationError::Record(error @ PublishError::Deleted { id }) => Failure::conflict(error)
+            .hint(format!("'packcast delete {id}' removes what was uploaded meanwhile")),
         PublicationError::Reserve(ReserveError::Records(error))
         | PublicationError::Record(PublishError::Records(error))
         | PublicationError::Records(error) => error.into(),

@@ -18,6 +18,8 @@ pub enum PublishError {
     NoPackage { id: PackageId },
     #[error("package {id} is published already, with another manifest")]
     Conflict { id: PackageId },
+    #[error("package {id} was deleted while it was published")]
+    Deleted { id: PackageId },
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
@@ -117,6 +119,7 @@ impl Records {
         let package = package.ok_or(PublishError::NoPackage { id })?;
         match package.published() {
             Some(before) if before.manifest == published.manifest => Ok(package),
+            None if package.is_deleted() => Err(PublishError::Deleted { id }),
             _ => Err(PublishError::Conflict { id }),
         }
     }
