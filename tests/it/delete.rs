@@ -3,8 +3,10 @@
 use std::fs;
 
 use packcast_protocol::{ObjectPath, PackageId};
+use packcast_store::records::{PublishError, ReserveError, Reserved};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::Ran;
+use packcast_tests::table::{NOW, Table, published, reservation};
 use packcast_tests::world::World;
 use serde_json::Value;
 
@@ -144,7 +146,7 @@ fn our_agent_cancels_what_was_deleted_under_it() {
     running.next_event();
     running.kill();
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
-    assert!(ran.stderr.contains("1 devices were told"), "{ran:?}");
+    assert!(ran.stderr.contains("1 device was told"), "{ran:?}");
     device.run();
     assert_eq!(world.standing(&device).open, []);
     let progress = world.progress("tool@1");
@@ -152,4 +154,33 @@ fn our_agent_cancels_what_was_deleted_under_it() {
         (progress.state.as_str(), progress.cancelled),
         ("deleted", 1)
     );
+}
+
+#[tokio::test]
+async fn a_draft_that_was_deleted_is_not_published() {
+    let table = Table::start(1).await;
+    let reserved = table.records.reserve(&reservation("tool", 5), NOW).await;
+    let Reserved::New(package) = reserved.unwrap() else {
+        panic!("the name is free");
+    };
+    for _ in 0..2 {
+        let deleted = table.records.delete(package.id, NOW).await.unwrap();
+        assert!(deleted.is_deleted());
+    }
+    let refused = table
+        .records
+        .publish(package.id, &published(package.id))
+        .await;
+    assert!(
+        matches!(refused, Err(PublishError::Deleted { .. })),
+        "{refused:?}"
+    );
+    let reserved = table.records.reserve(&reservation("tool", 5), NOW).await;
+    assert!(
+        matches!(reserved, Err(ReserveError::Deleted { .. })),
+        "{reserved:?}"
+    );
+    assert_eq!(table.records.packages().await.unwrap(), []);
+    let gone = table.records.deleted_packages().await.unwrap();
+    assert_eq!(gone[0].id, package.id);
 }

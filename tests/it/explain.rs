@@ -6,6 +6,7 @@ use packcast_store::records::Reserved;
 use packcast_store::{Records, RecordsConfig};
 use packcast_tests::device::Device;
 use packcast_tests::ocs::OcsDevice;
+use packcast_tests::process::text;
 use packcast_tests::table::{location, published, reservation};
 use packcast_tests::world::World;
 use serde_json::Value;
@@ -160,7 +161,7 @@ fn each_state_of_a_package_is_named() {
         "[target.strict]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nstrict = true\n",
         story.world.state().table,
         story.world.state().endpoint,
-        story.world.state().objects_dir,
+        text(&story.world.state().objects_dir),
     );
     let config = story.world.file("packcast.toml", strict.as_bytes());
     let execute = ["--action", "execute", "--command", "true", "--activate"];

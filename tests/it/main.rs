@@ -25,6 +25,7 @@ mod records_orders;
 mod records_report;
 mod resume;
 mod s3;
+mod status;
 mod stock_agent;
 mod stock_orders;
 mod tampering;

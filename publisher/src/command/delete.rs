@@ -187,12 +187,14 @@ fn text(deleted: &Deleted) -> String {
 
 /// Says what is left to the devices that were told of the package.
 async fn warn_of_told_devices(target: &Target, package: &PackageRecord) -> Result<(), Failure> {
-    let told = target.records.tally(package.id).await?.withdrawn;
-    if told > 0 {
-        output::note(&format!(
-            "warning: {told} devices were told of it and have not reported: our agents cancel at their next check-in
+    let told = match target.records.tally(package.id).await?.withdrawn {
+        0 => return Ok(()),
+        1 => "1 device was told of it and has not reported".to_owned(),
+        n => format!("{n} devices were told of it and have not reported"),
+    };
+    output::note(&format!(
+        "warning: {told}: our agents cancel at their next check-in
 hint: a stock agent that has not fetched it all cannot any more; 'packcast device DEVICE --cancel' lets it drop it"
-        ));
-    }
+    ));
     Ok(())
 }

@@ -170,7 +170,10 @@ fn text(explained: &Explained<'_>) -> String {
         .map(|id| format!("{} (priority {})", read.name_of(*id), priorities[id]))
         .collect();
     let facts = output::fields([
-        ("device", format!("{} {host_name}", read.device)),
+        (
+            "device",
+            format!("{} {host_name}", read.device).trim_end().to_owned(),
+        ),
         ("last seen", words::last_seen(read.record())),
         (
             "package",
