@@ -128,6 +128,10 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
         [2, 0, 0, 2]
     );
 
+    let explained: Value = world.json(&["explain", "told", "tool@1"]);
+    assert_eq!(explained["reason"], "withdrawn", "{explained:#}");
+    assert!(explained["next"].as_str().unwrap().contains("--cancel"));
+
     // A report of what was told before counts, though the package is gone.
     stock[0].report(package.id, "SUCCESS");
     let status: Value = world.json(&["status", "tool@1"]);

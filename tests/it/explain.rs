@@ -171,6 +171,8 @@ fn each_state_of_a_package_is_named() {
     story.assign("urgent", &["--device", "web01"]);
     story.assigned("patient");
     let held = story.expect("patient", "held");
+    let text = story.world.ok(&["explain", "web01", "patient@1"]).stdout;
+    assert!(text.contains("urgent@1 (priority 0)"), "{text}");
     let urgent = urgent.package.id.to_string();
     assert_eq!(held["ahead"][0], urgent.as_str());
     let strict: Value = story.world.json(&[

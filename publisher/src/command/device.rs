@@ -1,6 +1,6 @@
 //! `packcast device`: the devices, or one with its packages and results.
 
-mod order;
+pub(super) mod order;
 
 use std::collections::BTreeMap;
 

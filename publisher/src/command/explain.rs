@@ -2,9 +2,7 @@
 
 mod words;
 
-use std::collections::BTreeMap;
-
-use packcast_protocol::{DeviceId, PackageId, PackageRef};
+use packcast_protocol::{DeviceId, PackageId, PackageRef, UnixTime};
 use packcast_rollout::{
     DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask, PackageRecord, explain,
 };
@@ -62,7 +60,7 @@ struct Explained<'a> {
     task: Option<&'a OpenTask>,
     result: Option<&'a FinishedTask>,
     in_history: bool,
-    last_seen: Option<packcast_protocol::UnixTime>,
+    last_seen: Option<UnixTime>,
     #[serde(skip)]
     read: &'a Read,
 }
@@ -159,15 +157,16 @@ fn explained<'a>(read: &'a Read, explanation: &'a Explanation) -> Explained<'a> 
 fn text(explained: &Explained<'_>) -> String {
     let read = explained.read;
     let host_name = explained.host_name.unwrap_or_default();
-    let ahead = explained.explanation.ahead.iter();
-    let priorities: BTreeMap<PackageId, _> = read
-        .standing
-        .tasks
-        .iter()
-        .map(|task| (task.package, task.priority))
-        .collect();
-    let ahead: Vec<String> = ahead
-        .map(|id| format!("{} (priority {})", read.name_of(*id), priorities[id]))
+    let tasks = read.standing.tasks.iter();
+    let ahead: Vec<String> = tasks
+        .filter(|task| explained.explanation.ahead.contains(&task.package))
+        .map(|task| {
+            format!(
+                "{} (priority {})",
+                read.name_of(task.package),
+                task.priority
+            )
+        })
         .collect();
     let facts = output::fields([
         (
@@ -199,6 +198,7 @@ fn text(explained: &Explained<'_>) -> String {
             if explained.in_history { "has it" } else { "" }.to_owned(),
         ),
         ("ahead", ahead.join(", ")),
+        ("ordered", device::order::pending(&read.standing.orders)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",

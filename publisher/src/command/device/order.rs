@@ -67,7 +67,7 @@ still assigned is announced again, with the same attempt, at a later contact."
 }
 
 /// Says which orders a device has, and how far they have come; empty without any.
-pub(super) fn pending(orders: &Orders) -> String {
+pub(crate) fn pending(orders: &Orders) -> String {
     let all = [orders.unstick, orders.cancel];
     let lines = all.iter().flatten().map(|order| {
         let what = match order.order {

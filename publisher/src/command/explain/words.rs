@@ -35,10 +35,15 @@ impl Said {
             package: named(&read.package),
             is_stock: matches!(read.device, DeviceId::Ocs(_)),
         };
-        let next = if read.package.is_deleted() {
-            next_of_deleted(reason)
-        } else {
-            words.next(reason)
+        let next = match reason {
+            Reason::Withdrawn {
+                told_to_drop: false,
+                ..
+            } if words.is_stock => format!(
+                "wait for its report; 'packcast device {id} --cancel' lets a stock Unix agent drop it"
+            ),
+            reason if read.package.is_deleted() => next_of_deleted(reason),
+            reason => words.next(reason),
         };
         Self {
             says: words.says(reason),
@@ -198,9 +203,6 @@ impl Words<'_> {
             Reason::Announced { .. } => {
                 "wait for its report; see to the agent on the device if there is none".to_owned()
             }
-            Reason::Withdrawn { told_to_drop: false, .. } if self.is_stock => format!(
-                "wait for its report; 'packcast device {id} --cancel' lets a stock Unix agent drop it"
-            ),
             Reason::Withdrawn { .. } | Reason::TakenBack { .. } => format!(
                 "nothing; 'packcast assign {package} --device {id}' lets the device have it after all"
             ),
