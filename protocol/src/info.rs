@@ -14,6 +14,7 @@ use crate::digest::{Md5Digest, Sha256Digest};
 use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
+use crate::windows::{Dialogue, Message, Notice};
 
 /// The longest `info` that is written or read.
 ///
@@ -51,6 +52,8 @@ pub struct Info {
     pub action: Action<InfoArchive>,
     /// Overrides what a check-in announced, on Unix agents (protocol reference §0 rule 12).
     pub pack_loc: Location,
+    /// What Windows agents say to the person at the device.
+    pub dialogue: Dialogue,
     /// The digest of the package's manifest; stock agents ignore it.
     pub manifest: Sha256Digest,
 }
@@ -116,12 +119,14 @@ impl Info {
             ..
         } = StockInfo::from_attributes(&attributes)?;
         let pack_loc = parsed(&attributes, "PACK_LOC")?;
+        let dialogue = dialogue(&attributes)?;
         let manifest = parsed(&attributes, "PACKCAST_MANIFEST")?;
         let info = Self {
             id,
             priority,
             action,
             pack_loc,
+            dialogue,
             manifest,
         };
         info.must_write(attributes)?;
@@ -133,7 +138,7 @@ impl Info {
         let fragments = archive.map_or(0, |archive| archive.fragments.get());
         let digest = archive.map(|archive| archive.md5.to_string());
         let [command, name, path] = command_name_path(&self.action);
-        vec![
+        let mut attributes = vec![
             ("ID", self.id.to_string()),
             ("PRI", self.priority.to_string()),
             ("ACT", self.action.name().to_owned()),
@@ -146,16 +151,14 @@ impl Info {
             ("NAME", name),
             ("PATH", path),
             ("PACK_LOC", self.pack_loc.to_string()),
-            ("NOTIFY_USER", "0".to_owned()),
-            ("NOTIFY_TEXT", String::new()),
-            ("NOTIFY_COUNTDOWN", String::new()),
-            ("NOTIFY_CAN_ABORT", "0".to_owned()),
-            ("NOTIFY_CAN_DELAY", "0".to_owned()),
-            ("NEED_DONE_ACTION", "0".to_owned()),
-            ("NEED_DONE_ACTION_TEXT", String::new()),
+        ];
+        attributes.extend(notice_attributes(self.dialogue.notice.as_ref()));
+        attributes.extend(closing_attributes(self.dialogue.closing.as_ref()));
+        attributes.extend([
             ("GARDEFOU", "rien".to_owned()),
             ("PACKCAST_MANIFEST", self.manifest.to_string()),
-        ]
+        ]);
+        attributes
     }
 
     fn must_write(&self, mut found: Attributes) -> Result<(), InfoError> {
@@ -186,6 +189,57 @@ fn command_name_path(action: &Action<InfoArchive>) -> [String; 3] {
         Action::Launch { command, .. } => [none(), command.to_string(), none()],
         Action::Store { folder, .. } => [none(), none(), folder.to_string()],
     }
+}
+
+fn notice_attributes(notice: Option<&Notice>) -> [(&'static str, String); 5] {
+    let text = notice.map(|notice| notice.message.to_string());
+    let countdown = notice.map(|notice| notice.countdown_s.to_string());
+    [
+        ("NOTIFY_USER", flag(notice.is_some())),
+        ("NOTIFY_TEXT", text.unwrap_or_default()),
+        ("NOTIFY_COUNTDOWN", countdown.unwrap_or_default()),
+        (
+            "NOTIFY_CAN_ABORT",
+            flag(notice.is_some_and(|notice| notice.may_abort)),
+        ),
+        (
+            "NOTIFY_CAN_DELAY",
+            flag(notice.is_some_and(|notice| notice.may_delay)),
+        ),
+    ]
+}
+
+fn closing_attributes(closing: Option<&Message>) -> [(&'static str, String); 2] {
+    let text = closing.map(Message::to_string);
+    [
+        ("NEED_DONE_ACTION", flag(closing.is_some())),
+        ("NEED_DONE_ACTION_TEXT", text.unwrap_or_default()),
+    ]
+}
+
+fn flag(set: bool) -> String {
+    u8::from(set).to_string()
+}
+
+/// Reads what is shown; what is not shown is left to [`Info::must_write`].
+fn dialogue(attributes: &Attributes) -> Result<Dialogue, InfoError> {
+    let is_set = |attribute| text(attributes, attribute).map(|value| value == "1");
+    let notice = if is_set("NOTIFY_USER")? {
+        Some(Notice {
+            message: parsed(attributes, "NOTIFY_TEXT")?,
+            countdown_s: parsed(attributes, "NOTIFY_COUNTDOWN")?,
+            may_abort: is_set("NOTIFY_CAN_ABORT")?,
+            may_delay: is_set("NOTIFY_CAN_DELAY")?,
+        })
+    } else {
+        None
+    };
+    let closing = if is_set("NEED_DONE_ACTION")? {
+        Some(parsed(attributes, "NEED_DONE_ACTION_TEXT")?)
+    } else {
+        None
+    };
+    Ok(Dialogue { notice, closing })
 }
 
 impl StockInfo {

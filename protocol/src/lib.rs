@@ -20,6 +20,7 @@ pub mod result;
 pub mod signature;
 mod text_form;
 pub mod time;
+pub mod windows;
 
 pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, ProgramName};
 pub use device::{AgentId, DeviceId, OcsDeviceId};
@@ -32,3 +33,4 @@ pub use package::{PackageId, PackageName, PackageRef, PackageVersion};
 pub use priority::Priority;
 pub use result::{Outcome, ResultCode};
 pub use time::UnixTime;
+pub use windows::WindowsTerms;

@@ -6,6 +6,7 @@ use packcast_protocol::manifest::Audience;
 use packcast_protocol::{
     Action, ArchiveFormat, DeviceId, FragmentSize, Location, LocationName, Md5Digest, ObjectPath,
     Outcome, PackageId, PackageName, PackageVersion, Priority, ResultCode, Sha256Digest, UnixTime,
+    WindowsTerms,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,9 @@ pub struct PackageRecord {
     /// Which devices it may be assigned to; our agents check the manifest's own.
     #[serde(default)]
     pub audience: Audience,
+    /// What stock Windows agents do beside the action.
+    #[serde(default, skip_serializing_if = "WindowsTerms::is_none")]
+    pub windows: WindowsTerms,
     /// The digest of everything that makes two publications of one name and version the same.
     pub content: Sha256Digest,
     /// Where its objects are, below the target's prefix and a random segment.
@@ -179,6 +183,7 @@ pub(crate) mod tests {
             },
             success_codes: BTreeSet::from([0]),
             audience: Audience::Any,
+            windows: WindowsTerms::default(),
             content: digest,
             folder: "d/x".parse().unwrap(),
             created_at: UnixTime(1_790_000_000),

@@ -148,6 +148,7 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
         },
         success_codes: BTreeSet::from([0]),
         audience: packcast_protocol::manifest::Audience::Any,
+        windows: packcast_protocol::WindowsTerms::default(),
         content: Sha256Digest::of(name.as_bytes()),
         folder: "d/segment".parse().expect("a path"),
     }

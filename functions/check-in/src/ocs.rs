@@ -189,6 +189,8 @@ fn pack(telling: &Telling) -> Option<Pack> {
         info_loc: info_location(at, &telling.package.folder),
         pack_loc: pack_location(&at.location, &telling.package.folder),
         force: telling.task.force,
+        schedule: telling.package.windows.schedule,
+        afterwards: telling.package.windows.afterwards,
     })
 }
 

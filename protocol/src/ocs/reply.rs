@@ -8,6 +8,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use crate::location::Location;
 use crate::package::PackageId;
+use crate::windows::{Afterwards, Schedule};
 
 /// The reply to INVENTORY: seen, and nothing to change.
 ///
@@ -113,6 +114,10 @@ pub struct Pack {
     pub pack_loc: Location,
     /// Installs the package even if the device's history has it.
     pub force: bool,
+    /// Windows agents act from then on; the others at once.
+    pub schedule: Option<Schedule>,
+    /// Heeded by Windows agents only.
+    pub afterwards: Option<Afterwards>,
 }
 
 impl PrologReply {
@@ -217,8 +222,14 @@ impl Pack {
             ("PACK_LOC", self.pack_loc.to_string()),
             ("CERT_PATH", "INSTALL_PATH".to_owned()),
             ("CERT_FILE", "INSTALL_PATH/cacert.pem".to_owned()),
-            ("SCHEDULE", String::new()),
-            ("POSTCMD", String::new()),
+            (
+                "SCHEDULE",
+                self.schedule.map_or_else(String::new, |at| at.to_string()),
+            ),
+            (
+                "POSTCMD",
+                self.afterwards.map_or("", Afterwards::as_str).to_owned(),
+            ),
             ("FORCE", flag(self.force)),
         ]
     }

@@ -1,10 +1,12 @@
 //! `info` on the wire.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use packcast_protocol::info::{
     FragmentScheme, Info, InfoArchive, InfoError, MAX_INFO_BYTES, StockInfo,
 };
+use packcast_protocol::windows::{Dialogue, Message, Notice};
 use packcast_protocol::{Action, Sha256Digest};
 use proptest::prelude::*;
 
@@ -23,6 +25,7 @@ fn info(id: u32, priority: u8, action: Action<InfoArchive>, pack_loc: &str) -> I
         priority: priority.try_into().expect("this is a priority"),
         action,
         pack_loc: pack_loc.parse().expect("this is a location"),
+        dialogue: Dialogue::default(),
         manifest: Sha256Digest::of(b""),
     }
 }
@@ -58,11 +61,34 @@ fn store() -> Info {
     info(1_770_000_003, 10, action, "10.0.0.7/mirror")
 }
 
+fn notify() -> Info {
+    let message = |text: &str| text.parse().expect("this is a message");
+    let action = Action::Execute {
+        archive: None,
+        command: "msiexec /i setup.msi /qn"
+            .parse()
+            .expect("this is a command"),
+    };
+    Info {
+        dialogue: Dialogue {
+            notice: Some(Notice {
+                message: message("<b>Update</b> of 'Büro' & more:<br>save your work."),
+                countdown_s: 0,
+                may_abort: true,
+                may_delay: true,
+            }),
+            closing: Some(message("100 % done &quot;at last&quot;")),
+        },
+        ..info(1_770_000_004, 5, action, "cdn.example.net/ocs")
+    }
+}
+
 #[test]
 fn documents_are_written_and_read_as_the_golden_ones() {
     for (name, info) in [
         ("info-execute", execute()),
         ("info-launch", launch()),
+        ("info-notify", notify()),
         ("info-store", store()),
     ] {
         let golden = golden::text(&format!("{name}.xml"));
@@ -420,6 +446,27 @@ fn ours_is_read_only_as_it_would_be_written() {
         "FRAGS=\"03\"",
         InfoError::Unsupported { .. }
     );
+    refused!(
+        Info,
+        "NOTIFY_TEXT=\"\"",
+        "NOTIFY_TEXT=\"unseen\"",
+        InfoError::Unsupported { .. }
+    );
+    refused!(
+        Info,
+        "NOTIFY_USER=\"0\"",
+        "NOTIFY_USER=\"1\"",
+        InfoError::Invalid {
+            attribute: "NOTIFY_TEXT",
+            ..
+        }
+    );
+    refused!(
+        Info,
+        "NEED_DONE_ACTION=\"0\"",
+        "NEED_DONE_ACTION=\"yes\"",
+        InfoError::Unsupported { .. }
+    );
     let good = golden::text("info-launch.xml");
     let moved = good
         .replace(" PRI=\"5\"", "")
@@ -449,16 +496,70 @@ fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
     ]
 }
 
+fn messages() -> impl Strategy<Value = Option<Message>> {
+    let message =
+        "[^\"\\pC]{1,100}|\\PC{1,30}".prop_filter_map("a message", |text| text.parse().ok());
+    prop::option::of(message)
+}
+
+fn dialogues() -> impl Strategy<Value = Dialogue> {
+    (
+        messages(),
+        any::<u16>(),
+        any::<bool>(),
+        any::<bool>(),
+        messages(),
+    )
+        .prop_map(|(message, countdown_s, may_abort, may_delay, closing)| {
+            let notice = message.map(|message| Notice {
+                message,
+                countdown_s,
+                may_abort,
+                may_delay,
+            });
+            Dialogue { notice, closing }
+        })
+}
+
+/// Reads attributes with a parser that is not the one that wrote them.
+fn independent(xml: &str) -> BTreeMap<String, String> {
+    let document = roxmltree::Document::parse(xml).expect("it is well-formed");
+    let root = document.root_element();
+    assert_eq!(root.tag_name().name(), "DOWNLOAD");
+    assert!(!root.has_children());
+    let attributes = root.attributes();
+    attributes
+        .map(|attribute| (attribute.name().to_owned(), attribute.value().to_owned()))
+        .collect()
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
         action in actions(),
+        dialogue in dialogues(),
         id in 1_000_000_000_u32..=0x7FFF_FFFF,
         priority in 0_u8..=10,
         pack_loc in "[a-z]{1,9}(\\.[a-z]{1,5}){0,3}(:[1-9][0-9]{1,3})?(/[a-z0-9_]{1,8}){0,3}",
     ) {
-        let info = info(id, priority, action, &pack_loc);
-        prop_assert_eq!(Info::parse(info.to_xml().expect("it is short").as_bytes()).expect("it was written"), info);
+        let info = Info { dialogue, ..info(id, priority, action, &pack_loc) };
+        let xml = info.to_xml().expect("it is short");
+        prop_assert_eq!(&Info::parse(xml.as_bytes()).expect("it was written"), &info);
+        let read = independent(&xml);
+        let is = |name: &str, value: &str| read.get(name).is_some_and(|given| given == value);
+        let (action, text) = match &info.action {
+            Action::Execute { command, .. } => ("COMMAND", command.to_string()),
+            Action::Launch { command, .. } => ("NAME", command.to_string()),
+            Action::Store { folder, .. } => ("PATH", folder.to_string()),
+        };
+        prop_assert!(is(action, &text), "{}: {:?}", action, read.get(action));
+        prop_assert!(is("ID", &info.id.to_string()) && is("PRI", &info.priority.to_string()) && is("ACT", info.action.name()));
+        let fragments = info.action.archive().map_or(0, |archive| archive.fragments.get());
+        prop_assert!(is("FRAGS", &fragments.to_string()) && is("PACK_LOC", &info.pack_loc.to_string()));
+        let shown = |message: Option<&Message>| message.map(ToString::to_string).unwrap_or_default();
+        let notice = info.dialogue.notice.as_ref().map(|notice| &notice.message);
+        prop_assert!(is("NOTIFY_TEXT", &shown(notice)) && is("NEED_DONE_ACTION_TEXT", &shown(info.dialogue.closing.as_ref())));
+        prop_assert_eq!(read.len(), 21);
     }
 
     #[test]

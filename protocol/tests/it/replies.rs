@@ -8,6 +8,7 @@ use packcast_protocol::ocs::{
     Coding, Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength,
     PrologReply, envelope,
 };
+use packcast_protocol::windows::Dialogue;
 use packcast_protocol::{Location, PackageId, Sha256Digest};
 
 use crate::document::places;
@@ -105,6 +106,8 @@ fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: 
         info_loc: location(info_loc),
         pack_loc: location(pack_loc),
         force: false,
+        schedule: None,
+        afterwards: None,
     };
     let prolog_freq_hours = NonZeroU8::new(24).expect("24 is not 0");
     PrologReply {
@@ -130,6 +133,7 @@ fn info(stem: &str) -> String {
         priority,
         action,
         pack_loc,
+        dialogue: Dialogue::default(),
         manifest: Sha256Digest::of(b""),
     };
     info.to_xml().expect("recorded packages are small")

@@ -1,5 +1,7 @@
 //! `packcast publish`: from an archive, a directory or a command to a package.
 
+mod windows;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +15,7 @@ use packcast_rollout::pace;
 use packcast_store::records::{PublishError, ReserveError};
 use serde::Serialize;
 
+use self::windows::WindowsArgs;
 use super::{activate, keys, show};
 use crate::Globals;
 use crate::clock::now;
@@ -87,6 +90,8 @@ pub(crate) struct Args {
     /// Such a package cannot be assigned to stock agents, which check no audience.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
+    #[command(flatten)]
+    windows: WindowsArgs,
     /// Sign with this key file
     ///
     /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself.
@@ -214,6 +219,7 @@ impl Args {
                 } else {
                     Audience::Devices(self.only_for.iter().cloned().collect())
                 },
+                windows: self.windows.terms(),
             },
         };
         wish.plan(archive).map_err(Failure::usage)

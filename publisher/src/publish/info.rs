@@ -36,6 +36,7 @@ pub fn document(package: &PackageRecord, published: &Published, at: &LocationRec
                 .unwrap_or_else(|| packcast_protocol::Md5Digest::from_bytes([0; 16])),
         }),
         pack_loc: pack_location(&at.location, &package.folder),
+        dialogue: package.windows.dialogue.clone(),
         manifest: published.manifest,
     }
 }

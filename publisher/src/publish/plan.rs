@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use packcast_protocol::action::ActionTextError;
 use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::windows::Dialogue;
 use packcast_protocol::{
     Action, Location, PackageId, PackageName, PackageVersion, Priority, Sha256Digest, UnixTime,
+    WindowsTerms,
 };
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
@@ -48,6 +50,9 @@ pub struct Terms {
     pub rerun_after_interruption: bool,
     pub going_back: bool,
     pub audience: Audience,
+    // Left out where there are none, so that the content of earlier packages is the same.
+    #[serde(skip_serializing_if = "WindowsTerms::is_none")]
+    pub windows: WindowsTerms,
 }
 
 /// A package that can be published.
@@ -79,7 +84,9 @@ pub enum PlanError {
     NoSuchProgram { program: String, found: String },
     #[error(transparent)]
     Text(#[from] ActionTextError),
-    #[error("what stock agents have to be told does not fit: use a shorter command or folder")]
+    #[error(
+        "what stock agents have to be told does not fit: use a shorter command, folder or text"
+    )]
     Info(#[from] InfoError),
 }
 
@@ -87,7 +94,7 @@ impl Wish {
     /// Checks the wish against the archive it is for.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
-        fits_info(self.priority, &action)?;
+        fits_info(self.priority, &action, &self.terms.windows.dialogue)?;
         let content = content(&self, &action);
         Ok(Plan {
             name: self.name,
@@ -149,12 +156,17 @@ impl Wish {
 
 /// Refuses what `info` cannot hold at the location with the longest name, before anything is
 /// uploaded.
-fn fits_info(priority: Priority, action: &Action<PlannedArchive>) -> Result<(), PlanError> {
+fn fits_info(
+    priority: Priority,
+    action: &Action<PlannedArchive>,
+    dialogue: &Dialogue,
+) -> Result<(), PlanError> {
     let widest = Info {
         id: PackageId::at(UnixTime(1 << 30)).expect("2004 has package ids"),
         priority,
         action: action.clone().map_archive(|planned| planned.for_info()),
         pack_loc: Location::longest(),
+        dialogue: dialogue.clone(),
         manifest: Sha256Digest::from_bytes([0; 32]),
     };
     widest.to_xml()?;
@@ -225,6 +237,7 @@ mod tests {
                 rerun_after_interruption: false,
                 going_back: false,
                 audience: Audience::Any,
+                windows: WindowsTerms::default(),
             },
         }
     }

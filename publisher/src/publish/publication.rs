@@ -112,6 +112,7 @@ pub async fn publish(
         priority: plan.priority,
         action: plan.action.clone().map_archive(|planned| planned.record()),
         audience: plan.terms.audience.clone(),
+        windows: plan.terms.windows.clone(),
         success_codes: plan.terms.success_codes.clone(),
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,

@@ -6,7 +6,7 @@ use std::iter::successors;
 use packcast_protocol::manifest::Audience;
 use packcast_protocol::{
     Action, ObjectPath, PackageId, PackageName, PackageRef, PackageVersion, Priority, Sha256Digest,
-    UnixTime,
+    UnixTime, WindowsTerms,
 };
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::{PackageRecord, PackageState};
@@ -26,6 +26,8 @@ pub struct Reservation {
     pub success_codes: BTreeSet<i32>,
     /// Which devices the package may be assigned to.
     pub audience: Audience,
+    /// What stock Windows agents do beside the action.
+    pub windows: WindowsTerms,
     /// The digest of everything that makes two publications the same.
     pub content: Sha256Digest,
     /// Where the objects go if the package is new: see [`crate::key::package_folder`].
@@ -125,6 +127,7 @@ fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageReco
         action: reservation.action.clone(),
         success_codes: reservation.success_codes.clone(),
         audience: reservation.audience.clone(),
+        windows: reservation.windows.clone(),
         content: reservation.content,
         folder: reservation.folder.clone(),
         created_at: now,

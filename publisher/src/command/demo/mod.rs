@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use packcast_agent::archive::Limits;
 use packcast_local::{Local, LocalOptions};
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{DeviceId, Priority};
+use packcast_protocol::{DeviceId, Priority, WindowsTerms};
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{FinishedTask, PackageRecord};
 
@@ -184,6 +184,7 @@ impl Args {
                 rerun_after_interruption: false,
                 going_back: false,
                 audience: Audience::Any,
+                windows: WindowsTerms::default(),
             },
         }
     }

@@ -83,6 +83,7 @@ fn package_record() -> PackageRecord {
         },
         success_codes: BTreeSet::from([0, 3010]),
         audience: packcast_protocol::manifest::Audience::Any,
+        windows: packcast_protocol::WindowsTerms::default(),
         content: digest,
         folder: "d/segment".parse().unwrap(),
         created_at: AT,
