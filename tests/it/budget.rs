@@ -115,7 +115,7 @@ async fn fill(table: &Table, devices: &[DeviceId]) {
     }
     table.copy(&package, (1..FINISHED).map(id)).await;
 
-    let packages = table.records.packages().await.unwrap();
+    let packages = table.records.packages(20_000).await.unwrap();
     assert_eq!(packages.len(), PACKAGES as usize);
     for device in devices {
         let finished = table.records.finished_tasks(device).await.unwrap();

@@ -184,7 +184,7 @@ async fn a_draft_that_was_deleted_is_not_published() {
         matches!(reserved, Err(ReserveError::Deleted { .. })),
         "{reserved:?}"
     );
-    assert_eq!(table.records.packages().await.unwrap(), []);
+    assert_eq!(table.records.packages(200).await.unwrap(), []);
     let gone = table.records.deleted_packages().await.unwrap();
     assert_eq!(gone[0].id, package.id);
 }

@@ -37,7 +37,7 @@ async fn packages_of_one_second_get_ids_in_a_row(service: Service) {
             .iter()
             .all(|one| matches!(one, Ok(Reserved::New(_))))
     );
-    let packages = table.records.packages().await.unwrap();
+    let packages = table.records.packages(200).await.unwrap();
     let ids: Vec<u32> = packages.iter().map(|package| package.id.get()).collect();
     let first = u32::try_from(NOW.0).unwrap();
     assert_eq!(ids, [first, first + 1, first + 2, first + 3]);

@@ -47,7 +47,7 @@ async fn no_question_scans(service: Service) {
     let package = table.package("vlc", 5).await;
     finish(&table, &device, &package).await;
     let records = &table.records;
-    records.packages().await.unwrap();
+    records.packages(200).await.unwrap();
     records.devices(200).await.unwrap();
     records.locations().await.unwrap();
     records.tally(package.id).await.unwrap();
@@ -116,7 +116,7 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     note("report");
     records.tally(package.id).await.unwrap();
     records.devices_of(package.id).await.unwrap();
-    records.packages().await.unwrap();
+    records.packages(200).await.unwrap();
     note("status");
     life
 }

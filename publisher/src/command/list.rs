@@ -1,6 +1,6 @@
 //! `packcast list`: every package.
 
-use super::state;
+use super::{NEWEST, newest, state};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
@@ -11,6 +11,9 @@ pub(crate) struct Args {
     /// List those that were deleted instead
     #[arg(long)]
     deleted: bool,
+    /// List at most this many, the newest
+    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "deleted")]
+    limit: usize,
 }
 
 impl Args {
@@ -19,7 +22,7 @@ impl Args {
         let packages = if self.deleted {
             target.records.deleted_packages().await?
         } else {
-            target.records.packages().await?
+            newest(&target, self.limit).await?
         };
         output::result(globals.format, &packages, |packages| {
             output::table(

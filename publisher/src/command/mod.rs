@@ -25,6 +25,7 @@ use packcast_protocol::PackageRef;
 use packcast_rollout::PackageRecord;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::target::Target;
 
 /// Finds the package that an operator named.
@@ -51,6 +52,18 @@ async fn find_kept(target: &Target, reference: &PackageRef) -> Result<PackageRec
 /// Names a package as people do.
 fn named(package: &PackageRecord) -> String {
     format!("{}@{}", package.name, package.version)
+}
+
+/// How many packages are looked at unless an operator asks for more: what takes a second.
+pub(crate) const NEWEST: usize = 100;
+
+/// Reads the newest packages, and says so if there are as many as asked for.
+async fn newest(target: &Target, limit: usize) -> Result<Vec<PackageRecord>, Failure> {
+    let packages = target.records.packages(limit).await?;
+    if packages.len() == limit {
+        output::note(&format!("the newest {limit} packages; --limit shows more"));
+    }
+    Ok(packages)
 }
 
 /// Says in a word how far a package has come.

@@ -11,7 +11,7 @@ use packcast_store::records::Tally;
 use serde::Serialize;
 
 use super::recipients::AT_ONCE;
-use super::{find, named, state};
+use super::{NEWEST, find, named, newest, state};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
@@ -27,9 +27,12 @@ Examples:
   packcast status
   packcast status vlc@3.0.21 --devices")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version; all packages if absent
+    /// The package: its id, or name@version; the newest packages if absent
     #[arg(value_name = "PKG")]
     package: Option<PackageRef>,
+    /// Show at most this many packages, the newest
+    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
+    limit: usize,
     /// List the package's devices, each with its state; the last seconds may be missing
     ///
     /// Devices of its groups that have not checked in since are among them.
@@ -64,7 +67,7 @@ impl Args {
         let target = globals.open().await?;
         let packages = match &self.package {
             Some(reference) => vec![find(&target, reference).await?],
-            None => target.records.packages().await?,
+            None => newest(&target, self.limit).await?,
         };
         match packages.as_slice() {
             [package] if self.devices => devices::list(globals, &target, package).await,

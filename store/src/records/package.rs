@@ -84,9 +84,11 @@ impl Records {
         Ok(packages)
     }
 
-    /// Returns every package that was not deleted, the newest last.
-    pub async fn packages(&self) -> Result<Vec<PackageRecord>, RecordsError> {
-        let entries: Vec<CataloguedPackage> = self.all(&Range::catalogued_packages()).await?;
+    /// Returns the newest `most` packages that were not deleted, the newest last, at the same
+    /// cost however many there are.
+    pub async fn packages(&self, most: usize) -> Result<Vec<PackageRecord>, RecordsError> {
+        let range = Range::catalogued_packages();
+        let entries: Vec<CataloguedPackage> = self.last(&range, most).await?;
         let ids: Vec<PackageId> = entries.iter().map(|entry| entry.id).collect();
         self.packages_of(&ids).await
     }

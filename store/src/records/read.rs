@@ -88,8 +88,26 @@ impl Records {
         range: &Range,
         most: usize,
     ) -> Result<Vec<T>, RecordsError> {
+        self.some(self.query(range), most).await
+    }
+
+    /// Reads the last `most` records of a range, the last first.
+    pub(super) async fn last<T: DeserializeOwned>(
+        &self,
+        range: &Range,
+        most: usize,
+    ) -> Result<Vec<T>, RecordsError> {
+        let query = self.query(range).scan_index_forward(false);
+        self.some(query, most).await
+    }
+
+    async fn some<T: DeserializeOwned>(
+        &self,
+        query: QueryFluentBuilder,
+        most: usize,
+    ) -> Result<Vec<T>, RecordsError> {
         let page = i32::try_from(most).unwrap_or(i32::MAX).max(1);
-        let mut pages = self.query(range).limit(page).into_paginator().send();
+        let mut pages = query.limit(page).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.failed(error))?;

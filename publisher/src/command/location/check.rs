@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::Globals;
 use crate::clock::now;
-use crate::command::activate;
+use crate::command::{NEWEST, activate};
 use crate::failure::{Failure, chain};
 use crate::output;
 use crate::probe::{self, ProbeError};
@@ -41,7 +41,7 @@ pub(super) async fn run(
     names: &[LocationName],
 ) -> Result<(), Failure> {
     let locations = activate::choose(target, names).await?;
-    let packages = target.records.packages().await?;
+    let packages = target.records.packages(NEWEST).await?;
     let ca_file = target.ca_file.as_deref();
     let client = probe::client(ca_file, target.route()).map_err(Failure::failed)?;
     let checked: Vec<Checked> = stream::iter(locations)
