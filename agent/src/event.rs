@@ -91,7 +91,7 @@ impl fmt::Display for Event {
             Self::CheckedIn {
                 tasks,
                 next_check_in_s,
-            } => write!(f, "checked in: {tasks} tasks, next in {next_check_in_s} s"),
+            } => write!(f, "checked in, tasks: {tasks}, next in {next_check_in_s} s"),
             Self::ManifestVerified { id, name, version } => {
                 write!(f, "package {id}: manifest of {name} {version} verified")
             }
