@@ -4,7 +4,7 @@ use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
-use packcast_protocol::PackageId;
+use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
@@ -30,25 +30,41 @@ impl Table {
     ///
     /// It scans, as no question of the system does, and so past the meter.
     pub async fn copy(&self, package: &PackageRecord, ids: impl IntoIterator<Item = PackageId>) {
+        let ids = ids.into_iter().map(|id| id.to_string());
+        self.copy_named(&package.id.to_string(), ids).await;
+    }
+
+    /// Writes each item with a device's id in its key once more for each of `devices`: the
+    /// device itself, tasks, results, memberships. No counts change.
+    ///
+    /// It scans, as no question of the system does, and so past the meter.
+    pub async fn copy_device(
+        &self,
+        device: &DeviceId,
+        devices: impl IntoIterator<Item = DeviceId>,
+    ) {
+        let devices = devices.into_iter().map(|device| device.to_string());
+        self.copy_named(&device.to_string(), devices).await;
+    }
+
+    async fn copy_named(&self, own: &str, others: impl Iterator<Item = String>) {
         let service = Service::at(&self.endpoint);
         let table = self.records.table();
-        let own = package.id.to_string();
         let models: Vec<String> = service
             .items(table)
             .await
             .iter()
-            .filter(|item| {
-                [&item["pk"], &item["sk"]]
-                    .iter()
-                    .any(|key| names(key, &own))
-            })
+            .filter(|item| [&item["pk"], &item["sk"]].iter().any(|key| names(key, own)))
             .map(Value::to_string)
             .collect();
-        assert!(!models.is_empty(), "no key names package {own}");
-        let copies: Vec<Value> = ids
-            .into_iter()
-            .flat_map(|id| models.iter().map(move |item| (item, id)))
-            .map(|(item, id)| put(&item.replace(&own, &id.to_string())))
+        assert!(!models.is_empty(), "no key names {own}");
+        let copies: Vec<Value> = others
+            .flat_map(|other| {
+                models
+                    .iter()
+                    .map(move |item| put(&item.replace(own, &other)))
+                    .collect::<Vec<_>>()
+            })
             .collect();
         for batch in copies.chunks(BATCH) {
             let writes = json!({ "RequestItems": { table: batch } });

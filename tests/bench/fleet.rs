@@ -1,0 +1,191 @@
+//! Runs a fleet, and prints what became of it; fails if the records are not the truth.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Parser;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use packcast_tests::fault::FaultRates;
+use packcast_tests::fleet::{self, CONNECTIONS, Options, Report, Watch};
+
+/// Of many differences, the first say enough.
+const SHOWN: usize = 20;
+
+/// Enrol a fleet, deploy packages to its groups, and compare the records with the truth
+#[derive(Parser)]
+#[command(bin_name = "just fleet")]
+struct Args {
+    /// How many devices there are
+    #[arg(long, default_value_t = 10_000)]
+    devices: u32,
+    /// What the plan is drawn from; another one each time by default
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Cargo says it to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<ExitCode> {
+    let args = Args::parse();
+    let options = Options {
+        devices: args.devices,
+        seed: args.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000)),
+        faults: FaultRates {
+            conflicts: 30,
+            throttles: 10,
+            lost_answers: 20,
+            index_lag: 300,
+        },
+    };
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{} devices on {CONNECTIONS} connections, seed {}",
+        options.devices, options.seed
+    )?;
+    let bar = Arc::new(Bar::default());
+    let watched = Arc::clone(&bar);
+    let watch: Watch = Arc::new(move |name, done, total| watched.show(name, done, total));
+    let report = fleet::run(options, watch).await;
+    bar.clear();
+    print(&mut out, &report)?;
+    Ok(if report.differences.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A line on a terminal, nothing elsewhere.
+#[derive(Default)]
+struct Bar(Mutex<Option<(String, ProgressBar)>>);
+
+impl Bar {
+    fn show(&self, name: &str, done: usize, total: usize) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_none_or(|(phase, _)| phase != name) {
+            let bar = ProgressBar::new(total as u64).with_message(name.to_owned());
+            let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {eta}");
+            bar.set_style(style.expect("the template is one"));
+            if let Some((_, before)) = shown.replace((name.to_owned(), bar)) {
+                before.finish_and_clear();
+            }
+        }
+        if let Some((_, bar)) = &*shown {
+            bar.set_position(done as u64);
+        }
+    }
+
+    fn clear(&self) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bar)) = shown.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
+    writeln!(out, "{}", phases(report))?;
+    writeln!(out, "{}", groups(report))?;
+    writeln!(out, "{}", packages(report))?;
+    let operations: Vec<String> = report
+        .operations
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    writeln!(out, "operations: {}", operations.join(", "))?;
+    let injected = report.injected;
+    writeln!(
+        out,
+        "injected: {} conflicts, {} throttles, {} lost answers, {} old answers of the index",
+        injected.conflicts, injected.throttles, injected.lost_answers, injected.index_lag
+    )?;
+    for difference in report.differences.iter().take(SHOWN) {
+        writeln!(out, "difference: {difference}")?;
+    }
+    match report.differences.len() {
+        0 => writeln!(out, "the records are the truth"),
+        count => writeln!(out, "the records are not the truth: {count} differences"),
+    }
+}
+
+fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(heads);
+    table
+}
+
+fn row(name: &str, counts: &[u64]) -> Vec<Cell> {
+    let counts = counts.iter().map(number);
+    std::iter::once(Cell::new(name)).chain(counts).collect()
+}
+
+fn number(count: impl ToString) -> Cell {
+    Cell::new(count).set_alignment(CellAlignment::Right)
+}
+
+fn phases(report: &Report) -> Table {
+    let mut table = table(&["phase", "requests", "503", "operations", "seconds"]);
+    let mut whole = Duration::ZERO;
+    for phase in &report.phases {
+        let counts = [phase.requests, phase.refused, phase.operations as u64];
+        let mut cells = row(&phase.name, &counts);
+        cells.push(number(format!("{:.1}", phase.time.as_secs_f64())));
+        table.add_row(cells);
+        whole += phase.time;
+    }
+    let phases = &report.phases;
+    let counts = [
+        phases.iter().map(|phase| phase.requests).sum(),
+        phases.iter().map(|phase| phase.refused).sum(),
+        phases.iter().map(|phase| phase.operations as u64).sum(),
+    ];
+    let mut cells = row("all", &counts);
+    cells.push(number(format!("{:.1}", whole.as_secs_f64())));
+    table.add_row(cells);
+    table
+}
+
+fn groups(report: &Report) -> Table {
+    let mut table = table(&["group", "devices", "in truth"]);
+    for group in &report.groups {
+        table.add_row(row(&group.name, &[group.size, group.truth]));
+    }
+    table
+}
+
+fn packages(report: &Report) -> Table {
+    let mut table = table(&[
+        "package",
+        "assigned",
+        "waiting",
+        "announced",
+        "withdrawn",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "is the truth",
+    ]);
+    for package in &report.packages {
+        let tally = package.tally;
+        let counts = [
+            tally.assigned,
+            tally.waiting(),
+            tally.announced,
+            tally.withdrawn,
+            tally.succeeded,
+            tally.failed,
+            tally.cancelled,
+        ];
+        let mut cells = row(&package.name, &counts);
+        let is_truth = package.tally == package.truth;
+        cells.push(Cell::new(if is_truth { "yes" } else { "no" }));
+        table.add_row(cells);
+    }
+    table
+}

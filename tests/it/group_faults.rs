@@ -1,0 +1,435 @@
+//! Devices, groups and commands at the same time, while the service is at its worst: nothing
+//! is lost, and nothing is counted twice.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, StatusCode};
+use packcast_check_in::CheckIn;
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_rollout::{PackageRecord, TaskState};
+use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
+use packcast_store::{Records, RecordsError};
+use packcast_tests::fault::FaultRates;
+use packcast_tests::peer::{Peer, Said, Told, settings};
+use packcast_tests::service::Service;
+use packcast_tests::table::{NOW, Table, reservation};
+
+const RATES: FaultRates = FaultRates {
+    conflicts: 80,
+    throttles: 30,
+    lost_answers: 80,
+    index_lag: 0,
+};
+
+/// How often each race is run, with devices of both kinds in turn.
+const RACES: u32 = 8;
+
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
+/// Asks until an answer comes, as operators do.
+async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -> T {
+    for _ in 0..100 {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+    }
+    panic!("no answer in 100 tries")
+}
+
+/// Two functions on one table, and two groups.
+struct Site {
+    table: Table,
+    functions: [CheckIn; 2],
+}
+
+impl Site {
+    async fn start(service: Service, seed: u64) -> Self {
+        let table = Table::start_on(service, seed).await;
+        for name in ["lab", "site"] {
+            let created = table.records.create_group(&group(name), NOW).await;
+            created.unwrap();
+        }
+        let function = || CheckIn::new(table.records.clone(), settings());
+        let functions = [function(), function()];
+        Self { table, functions }
+    }
+
+    const fn records(&self) -> &Records {
+        &self.table.records
+    }
+
+    /// Makes a device known, in both groups; a stock one and one of ours in turn.
+    async fn member(&self, number: u32) -> Peer {
+        let peer = self.newcomer(number).await;
+        for name in ["lab", "site"] {
+            self.join(&peer.device(), name).await;
+        }
+        peer
+    }
+
+    async fn newcomer(&self, number: u32) -> Peer {
+        let peer = if number % 2 == 0 {
+            Peer::stock(number)
+        } else {
+            Peer::ours(number)
+        };
+        self.check_in(0, &peer, NOW).await;
+        if let Some(inventory) = peer.inventory() {
+            self.ask(0, inventory, NOW).await;
+        }
+        peer
+    }
+
+    async fn join(&self, device: &DeviceId, name: &str) {
+        until_answered(async || by_group(self.records().join(device, &group(name)).await)).await;
+    }
+
+    async fn assign(&self, name: &str, package: &PackageRecord) {
+        until_answered(async || {
+            let name = group(name);
+            by_group(
+                self.records()
+                    .assign_group(&name, package, false, NOW)
+                    .await,
+            )
+        })
+        .await;
+    }
+
+    async fn unassign(&self, name: &str, package: &PackageRecord) {
+        until_answered(async || {
+            let name = group(name);
+            match self.records().unassign_group(&name, package.id).await {
+                // The answer to the first try was lost.
+                Err(GroupError::NotAssigned { .. }) => Ok(()),
+                answer => by_group(answer).map(|_| ()),
+            }
+        })
+        .await;
+    }
+
+    /// Asks a function until it answers, as devices do.
+    async fn ask(&self, function: usize, request: Request<Bytes>, now: UnixTime) -> Bytes {
+        for _ in 0..100 {
+            let response = self.functions[function].handle(request.clone(), now).await;
+            match response.status() {
+                StatusCode::OK => return response.into_body(),
+                StatusCode::SERVICE_UNAVAILABLE => {}
+                status => panic!("{status}: {:?}", response.body()),
+            }
+        }
+        panic!("no answer in 100 tries")
+    }
+
+    async fn check_in(&self, function: usize, peer: &Peer, now: UnixTime) -> Told {
+        let reply = self.ask(function, peer.check_in(&[], now), now).await;
+        peer.told(&reply)
+    }
+
+    async fn report(&self, function: usize, peer: &Peer, package: PackageId, code: &'static str) {
+        let said = Said {
+            package,
+            attempt: 1,
+            code,
+        };
+        for request in peer.reports(&[said], NOW) {
+            self.ask(function, request, NOW).await;
+        }
+    }
+
+    async fn tally(&self, package: &PackageRecord) -> Tally {
+        until_answered(async || self.records().tally(package.id).await).await
+    }
+
+    fn at_its_worst(&self) {
+        self.table.faults.set_rates(RATES);
+    }
+
+    fn expect_faults(&self) {
+        let injected = self.table.faults.injected();
+        assert!(
+            injected.conflicts + injected.lost_answers > 0,
+            "{injected:?}"
+        );
+    }
+}
+
+fn by_group<T>(answer: Result<T, GroupError>) -> Result<T, RecordsError> {
+    answer.map_err(|error| match error {
+        GroupError::Records(error) => error,
+        error => panic!("{error:?}"),
+    })
+}
+
+fn ids(told: &Told) -> Vec<PackageId> {
+    told.tasks.iter().map(|(package, _)| *package).collect()
+}
+
+async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
+    let site = Site::start(service, 90).await;
+    let packages = [
+        site.table.package("lab-only", 5).await,
+        site.table.package("of-both", 5).await,
+        site.table.package("site-only", 5).await,
+    ];
+    let all: Vec<PackageId> = packages.iter().map(|package| package.id).collect();
+    for (name, index) in [("lab", 0), ("lab", 1), ("site", 1), ("site", 2)] {
+        site.assign(name, &packages[index]).await;
+    }
+    site.at_its_worst();
+    for number in 0..RACES {
+        let peer = site.member(number).await;
+        let (one, other) = tokio::join!(site.check_in(0, &peer, NOW), site.check_in(1, &peer, NOW));
+        assert_eq!((ids(&one), ids(&other)), (all.clone(), all.clone()));
+    }
+    site.expect_faults();
+    for package in &packages {
+        let tally = site.tally(package).await;
+        let count = u64::from(RACES);
+        assert_eq!((tally.assigned, tally.announced), (count, count));
+    }
+}
+
+async fn a_report_against_an_unassignment_counts_once(service: Service) {
+    let site = Site::start(service, 91).await;
+    let (own, of_group) = (
+        site.table.package("own", 5).await,
+        site.table.package("of-group", 5).await,
+    );
+    site.at_its_worst();
+    for number in 0..RACES {
+        let peer = site.member(number).await;
+        let device = peer.device();
+        let records = site.records();
+        until_answered(async || records.assign(&device, &own, false, NOW).await).await;
+        site.assign("lab", &of_group).await;
+        // A function that knows the group without the package is told of it a minute later.
+        let later = NOW.plus(60 * u64::from(number + 1));
+        assert_eq!(site.check_in(0, &peer, later).await.tasks.len(), 2);
+        let take_back = async || {
+            until_answered(async || records.unassign(&device, &own).await).await;
+            site.unassign("lab", &of_group).await;
+            site.check_in(1, &peer, later).await;
+        };
+        tokio::join!(
+            take_back(),
+            site.report(0, &peer, own.id, "SUCCESS_0"),
+            site.report(1, &peer, of_group.id, "SUCCESS_0"),
+            site.report(1, &peer, own.id, "SUCCESS_0"),
+        );
+        let standing = until_answered(async || records.standing(&device).await).await;
+        assert_eq!(standing.tasks, [], "{device}");
+    }
+    site.expect_faults();
+    for package in [&own, &of_group] {
+        let truth = Tally {
+            assigned: u64::from(RACES),
+            succeeded: u64::from(RACES),
+            ..Tally::default()
+        };
+        assert_eq!(site.tally(package).await, truth, "{}", package.name);
+    }
+}
+
+async fn who_joins_while_the_group_is_assigned_a_package_is_told_of_it(service: Service) {
+    let site = Site::start(service, 92).await;
+    for number in 0..RACES {
+        let name = format!("package-{number}");
+        site.table.faults.set_rates(FaultRates::default());
+        let package = site.table.package(&name, 5).await;
+        site.at_its_worst();
+        let peer = site.newcomer(number).await;
+        let device = peer.device();
+        tokio::join!(
+            site.join(&device, "lab"),
+            site.assign("lab", &package),
+            site.check_in(0, &peer, NOW)
+        );
+        let later = NOW.plus(60 * u64::from(number + 1));
+        let told = site.check_in(0, &peer, later).await;
+        assert!(ids(&told).contains(&package.id), "{device}: {told:?}");
+    }
+    site.expect_faults();
+}
+
+async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
+    let site = Site::start(service, 93).await;
+    let package = site.table.package("vlc", 5).await;
+    site.assign("lab", &package).await;
+    site.at_its_worst();
+    let mut told_to = 0;
+    for number in 0..RACES {
+        let peer = site.member(number).await;
+        let device = peer.device();
+        let leave = async || {
+            let records = site.records();
+            until_answered(async || records.leave(&device, &group("lab")).await).await;
+        };
+        let (told, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
+        site.check_in(1, &peer, NOW).await;
+        told_to += u64::from(!told.tasks.is_empty());
+        let task = site.table.task(&device, package.id);
+        site.table.faults.set_rates(FaultRates::default());
+        let state = task.await.map(|task| task.state);
+        site.at_its_worst();
+        // The answer that told it may have been lost; the record of it is not.
+        let is_withdrawn = matches!(state, Some(TaskState::Withdrawn { .. }));
+        assert!(is_withdrawn || state.is_none(), "{device}: {state:?}");
+        assert!(is_withdrawn || told.tasks.is_empty(), "{device}: {told:?}");
+    }
+    site.expect_faults();
+    let tally = site.tally(&package).await;
+    assert_eq!((tally.assigned, tally.announced), (tally.withdrawn, 0));
+    assert!(tally.withdrawn >= told_to, "{tally:?}");
+}
+
+async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
+    let site = Site::start(service, 94).await;
+    let package = site.table.package("vlc", 5).await;
+    site.at_its_worst();
+    for number in 0..RACES {
+        let peer = site.member(number).await;
+        let device = peer.device();
+        let records = site.records();
+        until_answered(async || records.assign(&device, &package, false, NOW).await).await;
+        // Each minute, as a function may know the group without the package for as long.
+        let now = NOW.plus(120 * u64::from(number));
+        let unassign = until_answered(async || records.unassign(&device, &package).await);
+        tokio::join!(
+            unassign,
+            site.assign("lab", &package),
+            site.check_in(0, &peer, now),
+            site.check_in(1, &peer, now),
+        );
+        let told = site.check_in(0, &peer, now.plus(60)).await;
+        assert_eq!(ids(&told), [package.id], "{device}");
+        assert_eq!(told.cancel, [], "{device}");
+        site.unassign("lab", &package).await;
+    }
+    site.expect_faults();
+    let tally = site.tally(&package).await;
+    assert_eq!(tally.assigned, u64::from(RACES));
+    assert_eq!(tally.announced + tally.withdrawn, u64::from(RACES));
+}
+
+async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) {
+    let site = Site::start(service, 95).await;
+    let package = site.table.package("vlc", 5).await;
+    site.assign("lab", &package).await;
+    let mut peers = Vec::new();
+    for number in 0..RACES * 2 {
+        peers.push(site.member(number).await);
+    }
+    // Every other device was told, and has the package announced.
+    for peer in peers.iter().step_by(2) {
+        site.check_in(0, peer, NOW).await;
+    }
+    let change = async || {
+        for _ in 0..10 {
+            site.records().prefer(&group("lab"), None).await.unwrap();
+        }
+    };
+    let check_ins = peers
+        .iter()
+        .map(|peer| site.check_in(0, peer, NOW.plus(60)));
+    tokio::join!(change(), join_all(check_ins));
+    let told = join_all(
+        peers
+            .iter()
+            .map(|peer| site.check_in(0, peer, NOW.plus(120))),
+    )
+    .await;
+    for told in told {
+        assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    }
+    let tally = site.tally(&package).await;
+    let count = u64::from(RACES * 2);
+    assert_eq!((tally.assigned, tally.announced), (count, count));
+}
+
+async fn a_package_that_goes_to_another_group_of_the_device_is_not_cancelled(service: Service) {
+    let site = Site::start(service, 96).await;
+    let package = site.table.package("vlc", 5).await;
+    site.assign("lab", &package).await;
+    let (peer, of_site) = (site.member(1).await, site.newcomer(3).await);
+    site.join(&of_site.device(), "site").await;
+    assert_eq!(ids(&site.check_in(0, &peer, NOW).await), [package.id]);
+    // The function now believes what it knows of `site` for longer than of `lab`.
+    site.check_in(0, &of_site, NOW.plus(60)).await;
+    site.assign("site", &package).await;
+    site.unassign("lab", &package).await;
+    let told = site.check_in(0, &peer, NOW.plus(61)).await;
+    assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    let tally = site.tally(&package).await;
+    assert_eq!((tally.announced, tally.withdrawn), (1, 0));
+}
+
+async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Service) {
+    let site = Site::start(service, 97).await;
+    let (old, new) = (
+        site.table.package("old", 5).await,
+        site.table.package("new", 5).await,
+    );
+    site.assign("lab", &old).await;
+    let (first, second) = (site.member(2).await, site.member(1).await);
+    assert_eq!(ids(&site.check_in(0, &first, NOW).await), [old.id]);
+    let (records, lab) = (site.records(), group("lab"));
+    site.unassign("lab", &old).await;
+    for peer in [&first, &second] {
+        assert!(records.leave(&peer.device(), &lab).await.unwrap());
+    }
+    assert!(records.delete_group(&lab).await.unwrap());
+    records.create_group(&lab, NOW).await.unwrap();
+    site.assign("lab", &new).await;
+    for peer in [&first, &second] {
+        site.join(&peer.device(), "lab").await;
+    }
+    // The same function, which has not forgotten the group before.
+    assert_eq!(ids(&site.check_in(0, &second, NOW).await), [new.id]);
+    // What it was told of is on its way on a stock agent, and not wanted any more.
+    let told = ids(&site.check_in(0, &first, NOW.plus(60)).await);
+    assert_eq!(told, [old.id, new.id]);
+    let tally = site.tally(&old).await;
+    assert_eq!((tally.assigned, tally.withdrawn), (1, 1));
+}
+
+async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
+    for seed in 100..100 + u64::from(RACES) {
+        let table = Table::start_on(service.clone(), seed).await;
+        table.faults.set_rates(RATES);
+        let publish = async |priority| loop {
+            match table
+                .records
+                .reserve(&reservation("vlc", priority), NOW)
+                .await
+            {
+                Err(ReserveError::Records(error)) if error.is_retryable() => {}
+                answer => return answer,
+            }
+        };
+        // The content follows from the name, so both publish the same.
+        let (one, other) = tokio::join!(publish(5), publish(5));
+        let id = |reserved| match reserved {
+            Ok(Reserved::New(package) | Reserved::Resumed(package)) => package.id,
+            Err(error) => panic!("{error:?}"),
+        };
+        assert_eq!(id(one), id(other));
+        table.faults.set_rates(FaultRates::default());
+        assert_eq!(table.records.packages(2).await.unwrap().len(), 1);
+    }
+}
+
+packcast_tests::on_each_service! {
+    two_check_ins_with_news_of_two_groups_count_once
+    a_report_against_an_unassignment_counts_once
+    who_joins_while_the_group_is_assigned_a_package_is_told_of_it
+    who_leaves_during_a_check_in_was_told_or_is_not
+    what_is_unassigned_while_a_group_gets_it_stays
+    a_group_that_changes_all_the_time_takes_nothing_back
+    a_package_that_goes_to_another_group_of_the_device_is_not_cancelled
+    a_group_that_was_made_again_has_nothing_of_the_one_before
+    of_two_publishers_of_one_name_one_reserves_it
+}

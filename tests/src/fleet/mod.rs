@@ -1,0 +1,388 @@
+//! A fleet: thousands of devices of both kinds, an operator who changes their groups, and a
+//! service at its worst. In the end the records are compared with the truth.
+//!
+//! Devices check in and report over real connections, some of them twice and in any order, and
+//! come again when they are answered 503. The operator acts between two rounds of check-ins, so
+//! that the truth does not depend on who was faster.
+
+mod caller;
+mod compare;
+mod function;
+mod operator;
+mod plan;
+mod truth;
+mod work;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use packcast_protocol::{GroupName, Outcome};
+
+pub use self::compare::{GroupCount, PackageCount};
+use self::function::Edge;
+use self::operator::Names;
+use self::plan::{GROUPS, PRIORITIES, ROUNDS};
+use self::truth::{Done, Package, Told, Truth};
+use self::work::{CheckIn, Job, Place};
+use crate::fault::{FaultRates, Injected};
+use crate::peer::{Peer, Said, settings};
+use crate::table::{NOW, Table};
+
+/// How many connections the devices share.
+pub const CONNECTIONS: usize = 8;
+
+/// How far the clock goes on between two rounds: nothing that was remembered is believed then.
+const ROUND_S: u64 = 3_600;
+
+/// How a fleet is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub devices: u32,
+    /// The same seed is the same plan; who is faster is not planned.
+    pub seed: u64,
+    pub faults: FaultRates,
+}
+
+/// Is told the name of a phase, and how many of how many things are done in it.
+pub type Watch = Arc<dyn Fn(&str, usize, usize) + Send + Sync>;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub phases: Vec<Phase>,
+    pub packages: Vec<PackageCount>,
+    pub groups: Vec<GroupCount>,
+    pub injected: Injected,
+    /// How often each operation was asked of the table.
+    pub operations: BTreeMap<String, usize>,
+    /// Where the records are not the truth, in words; empty if all is well.
+    pub differences: Vec<String>,
+}
+
+/// What was done at a stretch.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    pub name: String,
+    /// Requests of devices, those included that were sent again.
+    pub requests: u64,
+    /// Requests that were answered with 503.
+    pub refused: u64,
+    /// Operations on the table.
+    pub operations: usize,
+    pub time: Duration,
+}
+
+/// Runs a fleet on an embedded engine.
+pub async fn run(options: Options, watch: Watch) -> Report {
+    let mut fleet = Fleet::start(options, watch).await;
+    fleet.enrol().await;
+    let mut said = Vec::new();
+    for number in 0..ROUNDS {
+        fleet.act(number).await;
+        let told = fleet.check_in(number, &said).await;
+        said = fleet.report(number, &told).await;
+        fleet.stray(number, &said).await;
+    }
+    fleet.compare().await
+}
+
+/// A device's results, in the order in which it says them.
+type Results = Vec<(usize, Vec<Said>)>;
+
+struct Fleet {
+    table: Table,
+    edge: Edge,
+    place: Arc<Place>,
+    truth: Truth,
+    random: Rng,
+    report: Report,
+    faults: FaultRates,
+}
+
+impl Fleet {
+    async fn start(options: Options, watch: Watch) -> Self {
+        let table = Table::start(options.seed).await;
+        let mut random = Rng::with_seed(options.seed);
+        let peers: Vec<Peer> = (0..options.devices)
+            .map(|number| match random.u8(0..4) {
+                0 => Peer::ours(number),
+                _ => Peer::stock(number),
+            })
+            .collect();
+        let stock: Vec<bool> = peers.iter().map(Peer::is_stock).collect();
+        let packages = PRIORITIES.map(|priority| Package {
+            priority,
+            is_active: true,
+        });
+        let truth = Truth::new(packages.into(), GROUPS.len(), &stock);
+        let names = names(&table, &peers).await;
+        let edge = Edge::start(&table.records, &settings(), NOW).await;
+        let place = Place {
+            address: edge.address,
+            clock: Arc::clone(&edge.clock),
+            records: table.records.clone(),
+            peers,
+            names,
+            watch,
+        };
+        let report = Report {
+            phases: Vec::new(),
+            packages: Vec::new(),
+            groups: Vec::new(),
+            injected: Injected::default(),
+            operations: BTreeMap::new(),
+            differences: Vec::new(),
+        };
+        Self {
+            table,
+            edge,
+            place: Arc::new(place),
+            truth,
+            random,
+            report,
+            faults: options.faults,
+        }
+    }
+
+    /// Does jobs in any order, over all connections at once.
+    async fn phase(&mut self, name: String, mut jobs: Vec<Job>) {
+        self.random.shuffle(&mut jobs);
+        let begun = Instant::now();
+        let done = work::all(&self.place, &name, jobs).await;
+        let operations = self.table.meter.take().operations;
+        self.report.phases.push(Phase {
+            name,
+            requests: done.requests,
+            refused: done.refused,
+            operations: operations.len(),
+            time: begun.elapsed(),
+        });
+        for operation in operations {
+            *self.report.operations.entry(operation).or_default() += 1;
+        }
+        self.report.differences.extend(done.differences);
+    }
+
+    /// Lets every device make its first contact, some of them twice at once.
+    async fn enrol(&mut self) {
+        self.table.faults.set_rates(self.faults);
+        let mut jobs = Vec::new();
+        for device in 0..self.truth.devices.len() {
+            self.truth.check_in(device);
+            let copies = copies(&mut self.random);
+            jobs.extend((0..copies).map(|_| Job::Enrol(device)));
+        }
+        self.phase("enrol".to_owned(), jobs).await;
+    }
+
+    async fn act(&mut self, number: usize) {
+        self.edge.clock.advance(ROUND_S);
+        let acts = plan::round(number, &self.truth, &mut self.random);
+        for (part, acts) in ["move", "groups", "devices"].into_iter().zip(acts) {
+            for act in &acts {
+                plan::follow(&mut self.truth, *act);
+            }
+            if !acts.is_empty() {
+                let jobs = acts.into_iter().map(Job::Act).collect();
+                self.phase(format!("{}: {part}", number + 1), jobs).await;
+            }
+        }
+    }
+
+    /// Lets every device check in, some of them twice at once; some of ours bring results that
+    /// they have reported before.
+    async fn check_in(&mut self, number: usize, before: &Results) -> Vec<Told> {
+        let before: BTreeMap<usize, &Vec<Said>> = before
+            .iter()
+            .map(|(device, said)| (*device, said))
+            .collect();
+        let mut jobs = Vec::new();
+        let mut all_told = Vec::new();
+        for device in 0..self.truth.devices.len() {
+            let told = self.truth.check_in(device);
+            let resent = before.get(&device).filter(|_| self.random.u8(0..5) == 0);
+            let job = CheckIn {
+                device,
+                resent: resent.map(|said| (*said).clone()).unwrap_or_default(),
+                expected: told.clone(),
+            };
+            let copies = copies(&mut self.random);
+            jobs.extend((0..copies).map(|_| Job::CheckIn(job.clone())));
+            all_told.push(told);
+        }
+        self.phase(format!("{}: check-ins", number + 1), jobs).await;
+        all_told
+    }
+
+    /// Lets most devices report on most of what they were told, some of it twice or thrice.
+    async fn report(&mut self, number: usize, told: &[Told]) -> Results {
+        let mut jobs: Vec<Job> = (0..PRIORITIES.len()).map(Job::Look).collect();
+        let mut results = Results::new();
+        for (device, told) in told.iter().enumerate() {
+            let said = self.draw_results(device, told);
+            for results in split(&said, &mut self.random) {
+                let copies = copies(&mut self.random);
+                jobs.extend((0..copies).map(|_| Job::Report(device, results.clone())));
+            }
+            if !said.is_empty() {
+                results.push((device, said));
+            }
+        }
+        self.phase(format!("{}: reports", number + 1), jobs).await;
+        results
+    }
+
+    fn draw_results(&mut self, device: usize, told: &Told) -> Vec<Said> {
+        let mut said = Vec::new();
+        for (package, attempt) in &told.tasks {
+            if self.random.u8(0..100) < 70 {
+                let drawn = if self.truth.devices[device].is_stock {
+                    self.random.choice(STOCK_RESULTS)
+                } else {
+                    self.random.choice(RESULTS)
+                };
+                said.extend(drawn.map(|result| (*package, *attempt, result)));
+            }
+        }
+        for (package, attempt) in &told.cancel {
+            let drawn = self.random.choice(CANCELLED_RESULTS);
+            said.extend(drawn.flatten().map(|result| (*package, *attempt, result)));
+        }
+        self.random.shuffle(&mut said);
+        said.into_iter()
+            .map(|(package, attempt, result)| self.say(device, package, attempt, result))
+            .collect()
+    }
+
+    fn say(
+        &mut self,
+        device: usize,
+        package: usize,
+        attempt: u32,
+        (code, outcome): (&'static str, Outcome),
+    ) -> Said {
+        let done = Done {
+            attempt,
+            code,
+            outcome,
+        };
+        self.truth.report(device, package, done);
+        Said {
+            package: self.place.names.packages[package].id,
+            attempt,
+            code,
+        }
+    }
+
+    /// Lets some devices contradict themselves, and report on what they were never told of.
+    async fn stray(&mut self, number: usize, said: &Results) {
+        let mut jobs = Vec::new();
+        for (device, said) in said {
+            let is_stray = self.random.u8(0..10) == 0;
+            for said in said.iter().filter(|_| is_stray) {
+                let other = Said {
+                    code: "ERR_CLEAN",
+                    ..said.clone()
+                };
+                jobs.push(Job::Report(*device, vec![other]));
+            }
+            if is_stray {
+                let package = self.random.usize(0..PRIORITIES.len());
+                let never = ("ERR_BAD_ID", Outcome::Failed);
+                let said = self.say(*device, package, 1, never);
+                jobs.push(Job::Report(*device, vec![said]));
+            }
+        }
+        self.phase(format!("{}: strays", number + 1), jobs).await;
+    }
+
+    async fn compare(mut self) -> Report {
+        self.report.injected = self.table.faults.injected();
+        self.table.faults.set_rates(FaultRates::default());
+        let truth = Arc::new(std::mem::replace(
+            &mut self.truth,
+            Truth::new(Vec::new(), 1, &[]),
+        ));
+        let devices = 0..truth.devices.len();
+        let jobs = devices.map(|device| Job::Compare(Arc::clone(&truth), device));
+        self.phase("compare".to_owned(), jobs.collect()).await;
+        let (records, names) = (&self.table.records, &self.place.names);
+        for package in 0..PRIORITIES.len() {
+            let (count, differences) = compare::package(records, names, &truth, package).await;
+            self.report.packages.push(count);
+            self.report.differences.extend(differences);
+        }
+        for group in 0..GROUPS.len() {
+            let (count, differences) = compare::group(records, names, &truth, group).await;
+            self.report.groups.push(count);
+            self.report.differences.extend(differences);
+        }
+        let scans = self.table.meter.scans();
+        if scans > 0 {
+            let scans = format!("{scans} operations were a Scan");
+            self.report.differences.push(scans);
+        }
+        self.report
+    }
+}
+
+const STOCK_RESULTS: [(&str, Outcome); 4] = [
+    ("SUCCESS", Outcome::Succeeded),
+    ("SUCCESS_0", Outcome::Succeeded),
+    ("SUCCESS_3", Outcome::Failed),
+    ("ERR_EXECUTE", Outcome::Failed),
+];
+
+const RESULTS: [(&str, Outcome); 3] = [
+    ("SUCCESS_0", Outcome::Succeeded),
+    ("SUCCESS_0", Outcome::Succeeded),
+    ("ERR_UNZIP", Outcome::Failed),
+];
+
+/// What our agents say of what they are to cancel; nothing yet, as well.
+const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
+    None,
+    Some(("SUCCESS_0", Outcome::Succeeded)),
+    Some(("CANCELLED", Outcome::Cancelled)),
+    Some(("CANCELLED", Outcome::Cancelled)),
+];
+
+/// Draws how often a device says the same.
+fn copies(random: &mut Rng) -> usize {
+    match random.u8(0..20) {
+        0 => 3,
+        1..4 => 2,
+        _ => 1,
+    }
+}
+
+/// Divides results over one request, or two.
+fn split(said: &[Said], random: &mut Rng) -> Vec<Vec<Said>> {
+    let (first, second) = said.split_at(random.usize(0..=said.len()));
+    let parts = [first, second].into_iter();
+    parts
+        .filter(|part| !part.is_empty())
+        .map(<[Said]>::to_vec)
+        .collect()
+}
+
+async fn names(table: &Table, peers: &[Peer]) -> Names {
+    let mut packages = Vec::new();
+    for (number, priority) in (0..).zip(PRIORITIES) {
+        let name = format!("package-{number}");
+        let package = table.package_at(&name, priority, NOW.plus(number)).await;
+        packages.push(package);
+    }
+    let groups = GROUPS.map(|name| name.parse().expect("a group's name"));
+    for group in groups.iter().filter(|group| !GroupName::is_all(group)) {
+        let created = table.records.create_group(group, NOW).await;
+        created.expect("a group can be made");
+    }
+    Names {
+        devices: peers.iter().map(Peer::device).collect(),
+        groups: groups.into(),
+        packages,
+    }
+}

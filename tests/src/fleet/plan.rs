@@ -1,0 +1,173 @@
+//! What an operator does to a fleet, drawn by lot.
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+
+use super::truth::Truth;
+
+/// The groups, in the order of their names, `all` last.
+pub(super) const GROUPS: [&str; 5] = ["lab", "site-1", "site-2", "site-3", "all"];
+const ALL: usize = GROUPS.len() - 1;
+
+/// The packages' priorities.
+pub(super) const PRIORITIES: [u8; 10] = [5, 5, 0, 10, 3, 5, 7, 0, 9, 1];
+
+/// How often the operator acts, each time followed by check-ins and reports.
+pub(super) const ROUNDS: usize = 4;
+
+/// One command of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Join(usize, usize),
+    Leave(usize, usize),
+    Assign {
+        group: usize,
+        package: usize,
+        force: bool,
+    },
+    Unassign {
+        group: usize,
+        package: usize,
+    },
+    AssignDevice(usize, usize),
+    UnassignDevice(usize, usize),
+    Activate(usize),
+    Deactivate(usize),
+}
+
+/// Draws what is done in a round: three lists one after the other, the acts of one at once.
+pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>; 3] {
+    let acts = match number {
+        0 => [
+            everybody_joins(truth, random),
+            first_packages(random),
+            vec![],
+        ],
+        1 => [
+            some_move(truth, random, 15, 10),
+            second_thoughts(truth, random),
+            some_devices(truth, random, Act::AssignDevice),
+        ],
+        2 => [
+            some_move(truth, random, 5, 5),
+            taken_back(truth),
+            some_devices(truth, random, Act::UnassignDevice),
+        ],
+        _ => [vec![], vec![], vec![]],
+    };
+    acts.map(|mut acts| {
+        random.shuffle(&mut acts);
+        acts
+    })
+}
+
+/// Notes an act down.
+pub(super) fn follow(truth: &mut Truth, act: Act) {
+    match act {
+        Act::Join(device, group) => truth.join(device, group),
+        Act::Leave(device, group) => truth.leave(device, group),
+        Act::Assign {
+            group,
+            package,
+            force,
+        } => truth.assign(group, package, force),
+        Act::Unassign { group, package } => truth.unassign(group, package),
+        Act::AssignDevice(device, package) => truth.assign_device(device, package),
+        Act::UnassignDevice(device, package) => truth.unassign_device(device, package),
+        Act::Activate(package) => truth.packages[package].is_active = true,
+        Act::Deactivate(package) => truth.packages[package].is_active = false,
+    }
+}
+
+fn percent(random: &mut Rng, percent: u32) -> bool {
+    random.u32(0..100) < percent
+}
+
+fn everybody_joins(truth: &Truth, random: &mut Rng) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for device in 0..truth.devices.len() {
+        let joined = (0..ALL).filter(|_| percent(random, 40));
+        acts.extend(joined.map(|group| Act::Join(device, group)));
+    }
+    acts
+}
+
+/// One package for all, and six for a group or two; one of them waits for its activation.
+fn first_packages(random: &mut Rng) -> Vec<Act> {
+    let mut acts = vec![assign(ALL, 0), Act::Deactivate(6)];
+    for package in 1..7 {
+        acts.extend(some_groups(random).map(|group| assign(group, package)));
+    }
+    acts
+}
+
+/// Three packages more, one of which is never activated; one for a second time, for those on
+/// which it failed; two that one group loses.
+fn second_thoughts(truth: &Truth, random: &mut Rng) -> Vec<Act> {
+    let mut acts = vec![Act::Activate(6), Act::Deactivate(9)];
+    for package in 7..10 {
+        acts.extend(some_groups(random).map(|group| assign(group, package)));
+    }
+    acts.extend(truth.having(3).into_iter().map(|group| assign(group, 3)));
+    for package in [1, 2] {
+        let group = truth.having(package)[0];
+        acts.push(Act::Unassign { group, package });
+    }
+    acts
+}
+
+/// Two packages that all groups lose, one that is forced upon those that have it already.
+fn taken_back(truth: &Truth) -> Vec<Act> {
+    let lost = [0, 4].into_iter().flat_map(|package| {
+        let groups = truth.having(package).into_iter();
+        groups.map(move |group| Act::Unassign { group, package })
+    });
+    let forced = truth.having(5).into_iter().map(|group| Act::Assign {
+        group,
+        package: 5,
+        force: true,
+    });
+    lost.chain(forced).collect()
+}
+
+fn assign(group: usize, package: usize) -> Act {
+    Act::Assign {
+        group,
+        package,
+        force: false,
+    }
+}
+
+/// Returns one group, or two.
+fn some_groups(random: &mut Rng) -> impl Iterator<Item = usize> {
+    let groups = BTreeSet::from([random.usize(0..ALL), random.usize(0..ALL)]);
+    groups.into_iter()
+}
+
+/// Some devices join a group more, and some leave one.
+fn some_move(truth: &Truth, random: &mut Rng, join: u32, leave: u32) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for device in 0..truth.devices.len() {
+        let joined: Vec<usize> = truth.joined(device).collect();
+        let group = random.usize(0..ALL);
+        if percent(random, join) && !joined.contains(&group) {
+            acts.push(Act::Join(device, group));
+        }
+        if percent(random, leave) {
+            acts.extend(joined.first().map(|group| Act::Leave(device, *group)));
+        }
+    }
+    acts
+}
+
+/// A package of its own for every tenth device or so.
+fn some_devices(truth: &Truth, random: &mut Rng, act: fn(usize, usize) -> Act) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for device in 0..truth.devices.len() {
+        if percent(random, 10) {
+            acts.push(act(device, random.usize(1..PRIORITIES.len())));
+        }
+    }
+    acts
+}

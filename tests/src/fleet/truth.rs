@@ -1,0 +1,315 @@
+//! What the records must say: a model that keeps everything in memory and shares no decision
+//! with the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::Outcome;
+use packcast_store::records::{DeviceState, Tally};
+
+/// Everything that was done, and what follows from it.
+///
+/// Packages, groups and devices are numbers. Groups are in the order of their names, the one
+/// that all devices are in last.
+#[derive(Debug)]
+pub(super) struct Truth {
+    pub(super) packages: Vec<Package>,
+    pub(super) groups: Vec<Group>,
+    pub(super) devices: Vec<Device>,
+    /// Counts what is done to groups.
+    events: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Package {
+    pub(super) priority: u8,
+    pub(super) is_active: bool,
+}
+
+/// What a group has been assigned.
+#[derive(Debug, Default)]
+pub(super) struct Group(BTreeMap<usize, Assignment>);
+
+#[derive(Clone, Copy, Debug)]
+struct Assignment {
+    event: u64,
+    force: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) is_stock: bool,
+    /// The groups it is in, each with the last event that it has heard of.
+    groups: BTreeMap<usize, u64>,
+    pub(super) deployments: BTreeMap<usize, Deployment>,
+}
+
+/// How far a package has come on a device.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deployment {
+    pub(super) open: Option<Open>,
+    pub(super) done: Option<Done>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) state: DeviceState,
+    pub(super) attempt: u32,
+    pub(super) is_direct: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) attempt: u32,
+    pub(super) code: &'static str,
+    pub(super) outcome: Outcome,
+}
+
+/// What a check-in must be answered: packages with their attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) tasks: Vec<(usize, u32)>,
+    pub(super) cancel: Vec<(usize, u32)>,
+}
+
+impl Truth {
+    pub(super) fn new(packages: Vec<Package>, groups: usize, stock: &[bool]) -> Self {
+        let all = groups - 1;
+        let device = |is_stock: &bool| Device {
+            is_stock: *is_stock,
+            groups: BTreeMap::from([(all, 0)]),
+            deployments: BTreeMap::new(),
+        };
+        Self {
+            packages,
+            groups: (0..groups).map(|_| Group::default()).collect(),
+            devices: stock.iter().map(device).collect(),
+            events: 0,
+        }
+    }
+
+    pub(super) fn join(&mut self, device: usize, group: usize) {
+        self.devices[device].groups.entry(group).or_insert(0);
+    }
+
+    pub(super) fn leave(&mut self, device: usize, group: usize) {
+        self.devices[device].groups.remove(&group);
+    }
+
+    /// Returns the groups that a device was put in.
+    pub(super) fn joined(&self, device: usize) -> impl Iterator<Item = usize> {
+        let all = self.groups.len() - 1;
+        let groups = self.devices[device].groups.keys().copied();
+        groups.filter(move |group| *group != all)
+    }
+
+    /// Returns the devices of a group.
+    pub(super) fn members(&self, group: usize) -> BTreeSet<usize> {
+        let devices = self.devices.iter().enumerate();
+        let members = devices.filter(|(_, device)| device.groups.contains_key(&group));
+        members.map(|(number, _)| number).collect()
+    }
+
+    /// Returns the groups that have a package.
+    pub(super) fn having(&self, package: usize) -> Vec<usize> {
+        let groups = self.groups.iter().enumerate();
+        let having = groups.filter(|(_, group)| group.0.contains_key(&package));
+        having.map(|(number, _)| number).collect()
+    }
+
+    pub(super) fn assign(&mut self, group: usize, package: usize, force: bool) {
+        self.events += 1;
+        let event = self.events;
+        self.groups[group]
+            .0
+            .insert(package, Assignment { event, force });
+    }
+
+    pub(super) fn unassign(&mut self, group: usize, package: usize) {
+        self.groups[group].0.remove(&package);
+    }
+
+    pub(super) fn assign_device(&mut self, device: usize, package: usize) {
+        self.devices[device].begin(package, false, true);
+    }
+
+    pub(super) fn unassign_device(&mut self, device: usize, package: usize) {
+        let device = &mut self.devices[device];
+        let is_wanted = device.is_wanted(&self.groups, package);
+        if let Some(deployment) = device.deployments.get_mut(&package) {
+            if is_wanted {
+                if let Some(open) = &mut deployment.open {
+                    open.is_direct = false;
+                }
+            } else {
+                deployment.take_back();
+            }
+        }
+    }
+
+    /// Follows a check-in, and returns what it is answered.
+    pub(super) fn check_in(&mut self, device: usize) -> Told {
+        let device = &mut self.devices[device];
+        device.lose_what_is_gone(&self.groups);
+        device.hear_of_news(&self.groups, self.events);
+        for (package, deployment) in &mut device.deployments {
+            if let Some(open) = &mut deployment.open
+                && open.state == DeviceState::Held
+                && self.packages[*package].is_active
+            {
+                open.state = DeviceState::Announced;
+            }
+        }
+        device.told(&self.packages)
+    }
+
+    /// Follows a report, of which a stock agent says no attempt.
+    pub(super) fn report(&mut self, device: usize, package: usize, said: Done) {
+        let device = &mut self.devices[device];
+        let is_stock = device.is_stock;
+        let Some(deployment) = device.deployments.get_mut(&package) else {
+            return;
+        };
+        let Some(open) = deployment.open else {
+            return;
+        };
+        if open.state != DeviceState::Held && (is_stock || open.attempt == said.attempt) {
+            let attempt = open.attempt;
+            deployment.open = None;
+            deployment.done = Some(Done { attempt, ..said });
+        }
+    }
+
+    /// Returns the devices that have, or had, a package, with their states.
+    pub(super) fn states(&self, package: usize) -> BTreeMap<usize, DeviceState> {
+        let devices = self.devices.iter().enumerate();
+        let states = devices.filter_map(|(number, device)| {
+            let state = device.deployments.get(&package)?.state()?;
+            Some((number, state))
+        });
+        states.collect()
+    }
+
+    pub(super) fn tally(&self, package: usize) -> Tally {
+        let mut tally = Tally::default();
+        for state in self.states(package).into_values() {
+            tally.assigned += 1;
+            match state {
+                DeviceState::Announced => tally.announced += 1,
+                DeviceState::Withdrawn => tally.withdrawn += 1,
+                DeviceState::Succeeded => tally.succeeded += 1,
+                DeviceState::Failed => tally.failed += 1,
+                DeviceState::Cancelled => tally.cancelled += 1,
+                DeviceState::Held | DeviceState::Unreached => {}
+            }
+        }
+        tally
+    }
+}
+
+impl Device {
+    fn is_wanted(&self, groups: &[Group], package: usize) -> bool {
+        let mut joined = self.groups.keys();
+        joined.any(|group| groups[*group].0.contains_key(&package))
+    }
+
+    fn lose_what_is_gone(&mut self, groups: &[Group]) {
+        let gone: Vec<usize> = self
+            .deployments
+            .keys()
+            .copied()
+            .filter(|package| !self.is_wanted(groups, *package))
+            .collect();
+        for package in gone {
+            let deployment = self.deployments.entry(package).or_default();
+            if deployment.open.is_some_and(|open| !open.is_direct) {
+                deployment.take_back();
+            }
+        }
+    }
+
+    fn hear_of_news(&mut self, groups: &[Group], events: u64) {
+        let mut begun = BTreeSet::new();
+        for (group, heard) in self.groups.clone() {
+            let mut news: Vec<_> = groups[group].0.iter().collect();
+            news.retain(|(_, assignment)| assignment.event > heard);
+            news.sort_by_key(|(_, assignment)| assignment.event);
+            for (package, assignment) in news {
+                if begun.insert(*package) {
+                    self.begin(*package, assignment.force, false);
+                }
+            }
+            self.groups.insert(group, events);
+        }
+    }
+
+    fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
+        let is_stock = self.is_stock;
+        let Deployment { open, done } = self.deployments.entry(package).or_default();
+        *open = match (*open, *done) {
+            // A stock agent was never told that it is not wanted any more.
+            (Some(open), _) if open.state == DeviceState::Withdrawn && is_stock => Some(Open {
+                state: DeviceState::Announced,
+                is_direct,
+                ..open
+            }),
+            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(Open {
+                state: DeviceState::Held,
+                attempt: open.attempt + 1,
+                is_direct,
+            }),
+            (Some(open), _) => Some(Open {
+                is_direct: open.is_direct || is_direct,
+                ..open
+            }),
+            (None, Some(done)) if done.outcome == Outcome::Succeeded && !force => None,
+            (None, done) => Some(Open {
+                state: DeviceState::Held,
+                attempt: done.map_or(0, |done| done.attempt) + 1,
+                is_direct,
+            }),
+        };
+    }
+
+    fn told(&self, packages: &[Package]) -> Told {
+        let mut open: Vec<(usize, Open)> = self
+            .deployments
+            .iter()
+            .filter_map(|(package, deployment)| Some((*package, deployment.open?)))
+            .collect();
+        open.sort_by_key(|(package, _)| (packages[*package].priority, *package));
+        let mut told = Told::default();
+        for (package, open) in open {
+            match open.state {
+                DeviceState::Announced => told.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn if self.is_stock => told.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn => told.cancel.push((package, open.attempt)),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+impl Deployment {
+    fn take_back(&mut self) {
+        self.open = self.open.and_then(|open| match open.state {
+            DeviceState::Held => None,
+            _ => Some(Open {
+                state: DeviceState::Withdrawn,
+                is_direct: false,
+                ..open
+            }),
+        });
+    }
+
+    /// Returns what the package's devices are counted by.
+    fn state(&self) -> Option<DeviceState> {
+        let outcome = |done: Done| match done.outcome {
+            Outcome::Succeeded => DeviceState::Succeeded,
+            Outcome::Failed => DeviceState::Failed,
+            Outcome::Cancelled => DeviceState::Cancelled,
+        };
+        let open = self.open.map(|open| open.state);
+        open.or_else(|| self.done.map(outcome))
+    }
+}

@@ -1,0 +1,172 @@
+//! What is done by several at once, in any order.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use packcast_protocol::PackageId;
+use packcast_store::Records;
+use tokio::task::JoinSet;
+
+use super::caller::Caller;
+use super::function::Clock;
+use super::operator::{Names, perform, until_answered};
+use super::plan::Act;
+use super::truth::{self, Truth};
+use super::{CONNECTIONS, Watch, compare};
+use crate::peer::{Peer, Said, Told};
+
+/// Where everything is done.
+pub(super) struct Place {
+    pub(super) address: SocketAddr,
+    pub(super) clock: Arc<Clock>,
+    pub(super) records: Records,
+    pub(super) peers: Vec<Peer>,
+    pub(super) names: Names,
+    pub(super) watch: Watch,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Enrol(usize),
+    Act(Act),
+    CheckIn(CheckIn),
+    Report(usize, Vec<Said>),
+    /// Lists a package's devices, which may be an old list.
+    Look(usize),
+    Compare(Arc<Truth>, usize),
+}
+
+/// A check-in, and what it must be answered.
+#[derive(Clone, Debug)]
+pub(super) struct CheckIn {
+    pub(super) device: usize,
+    pub(super) resent: Vec<Said>,
+    pub(super) expected: truth::Told,
+}
+
+/// What came of several jobs.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) requests: u64,
+    pub(super) refused: u64,
+    pub(super) differences: Vec<String>,
+}
+
+/// Does all jobs, as many at once as there are connections.
+pub(super) async fn all(place: &Arc<Place>, name: &str, jobs: Vec<Job>) -> Work {
+    let total = jobs.len();
+    let jobs = Arc::new(Mutex::new(jobs));
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut workers = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (place, jobs, done) = (Arc::clone(place), Arc::clone(&jobs), Arc::clone(&done));
+        let name = name.to_owned();
+        workers.spawn(async move {
+            let mut caller = Caller::connect(place.address).await;
+            let mut differences = Vec::new();
+            while let Some(job) = next(&jobs) {
+                differences.extend(perform_job(&place, &mut caller, job).await);
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                (place.watch)(&name, done, total);
+            }
+            Work {
+                requests: caller.requests,
+                refused: caller.refused,
+                differences,
+            }
+        });
+    }
+    let mut work = Work::default();
+    for worker in workers.join_all().await {
+        work.requests += worker.requests;
+        work.refused += worker.refused;
+        work.differences.extend(worker.differences);
+    }
+    work
+}
+
+fn next(jobs: &Mutex<Vec<Job>>) -> Option<Job> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+async fn perform_job(place: &Place, caller: &mut Caller, job: Job) -> Vec<String> {
+    let (records, names) = (&place.records, &place.names);
+    match job {
+        Job::Enrol(device) => {
+            let nothing = truth::Told::default();
+            let difference = check_in(place, caller, device, &[], &nothing).await;
+            if let Some(inventory) = place.peers[device].inventory() {
+                caller.ask(&inventory).await;
+            }
+            difference.into_iter().collect()
+        }
+        Job::Act(act) => {
+            perform(records, names, act, place.clock.now()).await;
+            Vec::new()
+        }
+        Job::CheckIn(job) => {
+            let CheckIn {
+                device,
+                resent,
+                expected,
+            } = job;
+            let difference = check_in(place, caller, device, &resent, &expected).await;
+            difference.into_iter().collect()
+        }
+        Job::Report(device, said) => report(place, caller, device, &said).await,
+        Job::Look(package) => {
+            let id = names.packages[package].id;
+            until_answered(|| records.devices_of(id)).await;
+            Vec::new()
+        }
+        Job::Compare(truth, device) => compare::device(records, names, &truth, device).await,
+    }
+}
+
+async fn check_in(
+    place: &Place,
+    caller: &mut Caller,
+    device: usize,
+    resent: &[Said],
+    expected: &truth::Told,
+) -> Option<String> {
+    let peer = &place.peers[device];
+    let request = peer.check_in(resent, place.clock.now());
+    let told = peer.told(&caller.ask(&request).await);
+    let expected = expected_of(&place.names, peer, expected);
+    let id = peer.device();
+    (told != expected).then(|| format!("{id} was told {told:?}, and is to be told {expected:?}"))
+}
+
+fn expected_of(names: &Names, peer: &Peer, told: &truth::Told) -> Told {
+    let id = |package: usize| names.packages[package].id;
+    let attempt = |attempt: u32| (!peer.is_stock()).then_some(attempt);
+    Told {
+        tasks: told
+            .tasks
+            .iter()
+            .map(|(package, n)| (id(*package), attempt(*n)))
+            .collect(),
+        cancel: told
+            .cancel
+            .iter()
+            .map(|(package, n)| (id(*package), *n))
+            .collect(),
+    }
+}
+
+async fn report(place: &Place, caller: &mut Caller, device: usize, said: &[Said]) -> Vec<String> {
+    let peer = &place.peers[device];
+    let mut differences = Vec::new();
+    for request in peer.reports(said, place.clock.now()) {
+        let reply = caller.ask(&request).await;
+        let sent: Vec<PackageId> = said.iter().map(|said| said.package).collect();
+        if let Some(accepted) = peer.accepted(&reply).filter(|accepted| *accepted != sent) {
+            let id = peer.device();
+            differences.push(format!("{id} sent {sent:?}, and {accepted:?} was accepted"));
+        }
+    }
+    differences
+}

@@ -1,0 +1,228 @@
+//! Devices of both kinds, played by their requests: they say what they are told to, and do nothing.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::header::USER_AGENT;
+use packcast_check_in::Settings;
+use packcast_protocol::api::{
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, REPORT_PATH, Report, ReportReply,
+    ReportRequest, Secret, Text,
+};
+use packcast_protocol::http_signature::DeviceKey;
+use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
+
+const PATH_TOKEN: &str = "path-token-one-1";
+const ENROLMENT_TOKEN: &str = "enrolment-token-1";
+const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
+
+/// A device that one function with [`settings`] lets in.
+#[derive(Debug)]
+pub struct Peer(Agent);
+
+#[derive(Debug)]
+enum Agent {
+    /// A stock agent, with its DEVICEID.
+    Stock(String),
+    /// Ours, with what it was given at enrolment.
+    Ours(Box<DeviceKey>, OnceLock<Secret>),
+}
+
+/// What a device is told by a check-in, in the order of the reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Packages with their attempts; stock agents are told none.
+    pub tasks: Vec<(PackageId, Option<u32>)>,
+    /// Attempts that our agents are to cancel.
+    pub cancel: Vec<(PackageId, u32)>,
+}
+
+/// A result that a device reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub package: PackageId,
+    /// Stock agents do not say it.
+    pub attempt: u32,
+    pub code: &'static str,
+}
+
+/// Returns the settings of a function that lets every [`Peer`] in.
+pub fn settings() -> Settings {
+    let digest = |token: &str| {
+        let token: Secret = token.parse().expect("a token");
+        token.digest()
+    };
+    Settings {
+        path_tokens: vec![digest(PATH_TOKEN)],
+        enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
+        pass_key: [9; 32],
+        check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
+        strict: false,
+        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
+    }
+}
+
+impl Peer {
+    /// Returns a device with a stock agent.
+    pub fn stock(number: u32) -> Self {
+        Self(Agent::Stock(format!("pc{number}-2026-03-04-05-06-07")))
+    }
+
+    /// Returns a device with an agent of ours, its key always the same.
+    pub fn ours(number: u32) -> Self {
+        let mut seed = [7; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
+        Self(Agent::Ours(Box::new(key), OnceLock::new()))
+    }
+
+    pub const fn is_stock(&self) -> bool {
+        matches!(self.0, Agent::Stock(_))
+    }
+
+    pub fn device(&self) -> DeviceId {
+        match &self.0 {
+            Agent::Stock(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
+            Agent::Ours(key, _) => DeviceId::Agent(key.id()),
+        }
+    }
+
+    /// Asks what to do. Our agent shows what [`Peer::told`] has seen last, its pass, and may
+    /// bring results.
+    pub fn check_in(&self, results: &[Said], now: UnixTime) -> Request<Bytes> {
+        match &self.0 {
+            Agent::Stock(name) => stock(&format!(
+                "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
+            )),
+            Agent::Ours(key, pass) => {
+                let enrolment = ENROLMENT_TOKEN.parse().ok();
+                let asking = CheckInRequest {
+                    enrolment: enrolment.filter(|_| pass.get().is_none()),
+                    pass: pass.get().cloned(),
+                    facts: facts(),
+                    results: results.iter().map(|said| report(said, now)).collect(),
+                };
+                signed(key, CHECK_IN_PATH, &asking, now)
+            }
+        }
+    }
+
+    /// The inventory of a stock agent, which must be asked for once.
+    pub fn inventory(&self) -> Option<Request<Bytes>> {
+        let Agent::Stock(name) = &self.0 else {
+            return None;
+        };
+        Some(stock(&format!(
+            "<REQUEST><CONTENT><HARDWARE><OSNAME>Debian</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
+        )))
+    }
+
+    /// Reports results: ours all at once, a stock agent one by one.
+    pub fn reports(&self, results: &[Said], now: UnixTime) -> Vec<Request<Bytes>> {
+        match &self.0 {
+            Agent::Stock(name) => results
+                .iter()
+                .map(|Said { package, code, .. }| {
+                    stock(&format!(
+                        "<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />"
+                    ))
+                })
+                .collect(),
+            Agent::Ours(key, pass) => {
+                let pass = pass.get().expect("it has checked in before").clone();
+                let results = results.iter().map(|said| report(said, now)).collect();
+                let sent = ReportRequest { pass, results };
+                vec![signed(key, REPORT_PATH, &sent, now)]
+            }
+        }
+    }
+
+    /// Reads the reply to a check-in.
+    pub fn told(&self, reply: &[u8]) -> Told {
+        match &self.0 {
+            Agent::Stock(_) => {
+                let (_, content) = envelope::open(reply).expect("a reply in zlib");
+                let text = String::from_utf8(content).expect("replies are UTF-8");
+                let tasks = announced(&text).map(|id| (id, None)).collect();
+                let cancel = Vec::new();
+                Told { tasks, cancel }
+            }
+            Agent::Ours(_, known) => {
+                let reply: CheckInReply = serde_json::from_slice(reply).expect("a reply in JSON");
+                if let Some(pass) = reply.pass {
+                    // Two enrolments at once are given the same pass.
+                    let _ = known.set(pass);
+                }
+                let tasks = reply.tasks.iter().map(|task| (task.id, Some(task.attempt)));
+                let cancel = reply.cancel.iter().map(|task| (task.id, task.attempt));
+                Told {
+                    tasks: tasks.collect(),
+                    cancel: cancel.collect(),
+                }
+            }
+        }
+    }
+
+    /// Reads the reply to reports: the packages that our agent need not report again.
+    pub fn accepted(&self, reply: &[u8]) -> Option<Vec<PackageId>> {
+        match &self.0 {
+            Agent::Stock(_) => None,
+            Agent::Ours(..) => {
+                let reply: ReportReply = serde_json::from_slice(reply).expect("a reply in JSON");
+                Some(reply.accepted)
+            }
+        }
+    }
+}
+
+fn stock(document: &str) -> Request<Bytes> {
+    Request::post(format!("/ocsinventory/{PATH_TOKEN}"))
+        .header(USER_AGENT, UNIX_AGENT)
+        .body(envelope::seal(Coding::Zlib, document.as_bytes()).into())
+        .expect("a request")
+}
+
+fn signed(
+    key: &DeviceKey,
+    path: &str,
+    content: &impl serde::Serialize,
+    now: UnixTime,
+) -> Request<Bytes> {
+    let body = serde_json::to_vec(content).expect("a request is JSON");
+    let mut request = Request::post(path);
+    for (name, value) in key.sign("POST", path, &body, now) {
+        request = request.header(name, value);
+    }
+    request.body(body.into()).expect("a request")
+}
+
+fn facts() -> Facts {
+    Facts {
+        host_name: Text::tail("web01"),
+        os: Text::tail("linux"),
+        arch: Text::tail("x86_64"),
+        agent: Text::tail("packcast-agent/0.1.0"),
+    }
+}
+
+fn report(said: &Said, now: UnixTime) -> Report {
+    Report {
+        id: said.package,
+        attempt: said.attempt,
+        code: said.code.parse().expect("a result code"),
+        detail: None,
+        output_tail: None,
+        finished: now,
+    }
+}
+
+/// Returns the ids of the announced packages, in their order.
+fn announced(reply: &str) -> impl Iterator<Item = PackageId> {
+    let packs = reply.lines().filter(|line| line.contains("TYPE=\"PACK\""));
+    packs.filter_map(|pack| {
+        let (_, rest) = pack.split_once(" ID=\"")?;
+        rest.split('"').next()?.parse().ok()
+    })
+}
