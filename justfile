@@ -17,6 +17,10 @@ test *ARGS="--workspace":
 stock-agent:
     cargo nextest run -p packcast-tests stock_agent
 
+# Runs 10,000 devices against a service at its worst, and compares the records with the truth; takes `--devices N` and `--seed N`.
+fleet *ARGS:
+    cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
+
 # Shows the whole loop on this machine; takes an archive of yours, too.
 demo *ARGS:
     cargo run --release -- demo {{ ARGS }}
