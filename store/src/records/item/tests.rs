@@ -46,6 +46,16 @@ fn open_task(state: TaskState) -> OpenTask {
     }
 }
 
+fn lab() -> GroupName {
+    "lab".parse().unwrap()
+}
+
+fn group_state() -> GroupState {
+    GroupState::new(lab(), 6, AT)
+        .assign(&package_record(), false, AT)
+        .unwrap()
+}
+
 fn finished_task() -> FinishedTask {
     FinishedTask {
         package: id(),
@@ -142,8 +152,13 @@ fn show(items: &[Item]) -> String {
 #[test]
 fn every_key_and_item() {
     let told = TaskState::Announced { announced_at: AT };
+    let revision = RevisionItem {
+        group: lab(),
+        revision: 7,
+        deleted: false,
+    };
     let items = [
-        device(&device_record()),
+        new_device(&device_record()),
         catalogued_device(&pc()),
         host("Web01", &pc()),
         task(&pc(), &open_task(TaskState::Held)),
@@ -155,12 +170,18 @@ fn every_key_and_item() {
         catalogued_name(&package_record()),
         location(&location_record()),
         Key::tally(id(), 7).attributes(),
+        group(&group_state()),
+        group_revision(&revision),
+        catalogued_group(&lab()),
+        group_with(id(), &lab()),
+        member(&lab(), &pc()),
     ];
     assert_snapshot!(show(&items), @r#"
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#DEVICE
       agent: "packcast-agent 0.1.0"
       device: "ocs:web01-2026-03-04-05-06-07"
       first_seen: 1795000000
+      groups: {}
       host_name: "web01"
       inventory_asked: 1795000000
       last_seen: 1795000000
@@ -172,6 +193,7 @@ fn every_key_and_item() {
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
       assigned_at: 1795000000
       attempt: 2
+      direct: true
       force: false
       ipk: "PACKAGE#1795327754#28"
       isk: "held#ocs:web01-2026-03-04-05-06-07"
@@ -181,6 +203,7 @@ fn every_key_and_item() {
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
       assigned_at: 1795000000
       attempt: 2
+      direct: true
       force: false
       ipk: "PACKAGE#1795327754#28"
       isk: "announced#ocs:web01-2026-03-04-05-06-07"
@@ -222,6 +245,21 @@ fn every_key_and_item() {
       location: "cdn.example.net/ocs"
       name: "main"
     TALLY#1795327754#07 | TALLY
+    GROUP#lab | STATE
+      assignments: [{assigned_at: 1795000000, force: false, package: "1795327754", priority: 5, seq: 7}]
+      created_at: 1795000000
+      group: "lab"
+      revision: 7
+    GROUP#lab | REVISION
+      deleted: false
+      group: "lab"
+      revision: 7
+    CATALOG | GROUP#lab
+      group: "lab"
+    PACKAGE#1795327754 | GROUP#lab
+      group: "lab"
+    GROUP#lab#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
+      device: "ocs:web01-2026-03-04-05-06-07"
     "#);
 }
 
