@@ -1,20 +1,17 @@
 //! The dialect of stock OCS agents.
 
-use std::num::{NonZeroU8, NonZeroU16};
-
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
 use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::{
-    Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
-    PeriodLength, PrologReply,
+    DOWNLOAD_REPLY, Deployment, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack, PrologReply,
 };
 use packcast_protocol::ocs::request::{self, Inventory, Query, RequestError};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, ResultCode, UnixTime};
 use packcast_rollout::order::{Instruction, Mode, Note, instruct, put_back};
-use packcast_rollout::pace::{CYCLE_PAUSE_S, FRAGMENT_PAUSE_S, period_length};
+use packcast_rollout::pace::{Announced, Pace};
 use packcast_rollout::{FinishedTask, Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
@@ -124,14 +121,15 @@ async fn prolog(
     }
     let (standing, instruction) = instructed(function, &device, standing, now).await?;
     let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
+    let pace = Pace::default();
     Ok(match instruction.mode {
         Mode::Work => {
             let told = tell(function, &device, standing, now).await?.tasks;
             let packs = told.iter().filter_map(pack).collect();
-            prolog_reply(&told, ask_inventory, Deployment::On(packs))
+            prolog_reply(&pace, &told, ask_inventory, Deployment::On(packs))
         }
-        Mode::Stop => prolog_reply(&[], ask_inventory, Deployment::Off),
-        Mode::Drop => prolog_reply(&[], ask_inventory, Deployment::Drop),
+        Mode::Stop => prolog_reply(&pace, &[], ask_inventory, Deployment::Off),
+        Mode::Drop => prolog_reply(&pace, &[], ask_inventory, Deployment::Drop),
     })
 }
 
@@ -154,29 +152,24 @@ async fn instructed(
     Ok((standing, instruction))
 }
 
-fn prolog_reply(told: &[Telling], ask_inventory: bool, deployment: Deployment) -> PrologReply {
-    const FRAGMENT_PAUSE: NonZeroU16 =
-        NonZeroU16::new(FRAGMENT_PAUSE_S).expect("a pause is not zero");
-    const CYCLE_PAUSE: NonZeroU16 = NonZeroU16::new(CYCLE_PAUSE_S).expect("a pause is not zero");
-    let period = period_length(
-        told.iter()
-            .map(|telling| (telling.task.priority, telling.published.fragments)),
-    );
+fn prolog_reply(
+    pace: &Pace,
+    told: &[Telling],
+    ask_inventory: bool,
+    deployment: Deployment,
+) -> PrologReply {
+    let announced: Vec<Announced> = told
+        .iter()
+        .map(|telling| (telling.task.priority, telling.published.fragments))
+        .collect();
     PrologReply {
-        prolog_freq_hours: NonZeroU8::MIN,
+        prolog_freq_hours: pace.prolog_freq_hours(),
         response: if ask_inventory {
             InventoryAsk::Send
         } else {
             InventoryAsk::Stop
         },
-        conf: Conf {
-            frag_latency_s: FRAGMENT_PAUSE,
-            cycle_latency_s: CYCLE_PAUSE,
-            period_latency_s: 1,
-            period_length: PeriodLength::try_from(period).unwrap_or(PeriodLength::MIN),
-            timeout_days: NonZeroU16::new(30).expect("30 is not zero"),
-            execution_timeout_min: NonZeroU16::new(120).expect("120 is not zero"),
-        },
+        conf: pace.conf(&announced),
         deployment,
     }
 }

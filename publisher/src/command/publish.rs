@@ -11,7 +11,7 @@ use packcast_protocol::device::AgentId;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, PackageName, PackageVersion, Priority};
 use packcast_rollout::PackageRecord;
-use packcast_rollout::pace;
+use packcast_rollout::pace::Pace;
 use packcast_store::records::{PublishError, ReserveError};
 use serde::Serialize;
 
@@ -379,6 +379,6 @@ fn tell(publication: &Publication) {
     }
     output::note(&format!(
         "a stock agent alone with it takes about {}, plus the download itself",
-        output::duration(pace::estimated_s(package.priority, fragments))
+        output::duration(Pace::default().alone_s(package.priority, fragments))
     ));
 }
