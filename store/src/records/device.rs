@@ -201,3 +201,57 @@ pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
         .filter_map(|id| PackageId::try_from(u32::from_be_bytes(*id)).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use packcast_rollout::contact::MAX_OS_BYTES;
+    use packcast_rollout::group::MAX_GROUPS;
+
+    use super::*;
+    use crate::records::item::{GROUPS, ROUND};
+
+    /// Counts the bytes of an attribute as the service does.
+    fn bytes(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            AttributeValue::M(map) => {
+                3 + map
+                    .iter()
+                    .map(|(name, value)| 1 + name.len() + bytes(value))
+                    .sum::<usize>()
+            }
+            other => panic!("a device has no {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_device_at_its_longest_is_read_with_one_unit() {
+        let at = UnixTime(9_999_999_999);
+        let record = DeviceRecord {
+            device: format!("ocs:{}-2026-03-04-05-06-07", "d".repeat(180))
+                .parse()
+                .unwrap(),
+            host_name: "h".repeat(255),
+            agent: "a".repeat(64),
+            os: "o".repeat(MAX_OS_BYTES),
+            first_seen: at,
+            last_seen: at,
+            inventory_asked: Some(at),
+            inventory_received: Some(at),
+        };
+        let longest = item::number(&u64::MAX);
+        let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));
+        let all = ("all".to_owned(), longest.clone());
+        let mut item = item::device(&record);
+        let groups = AttributeValue::M(groups.chain([all]).collect());
+        item.insert(GROUPS.to_owned(), groups);
+        item.insert(ROUND.to_owned(), longest);
+        let size: usize = item
+            .iter()
+            .map(|(name, value)| name.len() + bytes(value))
+            .sum();
+        assert!(size <= 4096, "{size} bytes");
+    }
+}
