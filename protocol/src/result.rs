@@ -1,5 +1,7 @@
 //! How a deployment went, in the words of the wire.
 
+mod meaning;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;

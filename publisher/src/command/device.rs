@@ -224,10 +224,12 @@ pub(crate) fn result(task: &FinishedTask) -> String {
         packcast_protocol::Outcome::Failed => "failed",
         packcast_protocol::Outcome::Cancelled => "cancelled",
     };
-    match (task.code.exit_code(), &task.detail) {
-        (Some(code), _) => format!("{outcome}: ran, exit code {code}"),
-        (None, Some(detail)) => format!("{outcome}: {} ({detail})", task.code),
-        (None, None) => format!("{outcome}: {}", task.code),
+    let code = &task.code;
+    match (code.meaning(), &task.detail) {
+        (Some(meaning), _) if code.exit_code().is_some() => format!("{outcome}: {meaning}"),
+        (_, Some(detail)) => format!("{outcome}: {code} ({detail})"),
+        (Some(meaning), None) => format!("{outcome}: {code}, {meaning}"),
+        (None, None) => format!("{outcome}: {code}"),
     }
 }
 

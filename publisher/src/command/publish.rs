@@ -341,17 +341,18 @@ fn failure(error: PublicationError) -> Failure {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
-    let platform = plan.terms.platform;
     let described = plan.action.clone();
     let warnings = match inspection {
         Some(inspection) => stock::warnings(
             &described.map_archive(|planned| (planned.archive.format(), &inspection.contents)),
-            platform,
+            &plan.terms,
+            now(),
         ),
         None => stock::warnings(
             &described
                 .map_archive(|_| unreachable!("an archive is inspected before it is planned")),
-            platform,
+            &plan.terms,
+            now(),
         ),
     };
     for warning in warnings {

@@ -1,6 +1,7 @@
 //! `packcast show`: all that is known of one package.
 
-use packcast_protocol::{Action, PackageRef};
+use packcast_protocol::windows::Afterwards;
+use packcast_protocol::{Action, PackageRef, WindowsTerms};
 use packcast_rollout::{PackageRecord, PackageState};
 
 use super::{find, named, state};
@@ -36,6 +37,25 @@ fn long_state(package: &PackageRecord) -> String {
         }
         PackageState::Draft | PackageState::Published(_) => state(package).to_owned(),
     }
+}
+
+/// Says what stock Windows agents do beside the action.
+fn on_windows(terms: &WindowsTerms) -> String {
+    let notice = terms.dialogue.notice.as_ref();
+    let says = [
+        notice.map(|notice| format!("shows {:?} before", notice.message.as_str())),
+        terms.schedule.map(|at| format!("waits until {at}")),
+        terms
+            .dialogue
+            .closing
+            .as_ref()
+            .map(|text| format!("shows {:?} after", text.as_str())),
+        terms.afterwards.map(|what| match what {
+            Afterwards::Reboot => "restarts".to_owned(),
+            Afterwards::Shutdown => "switches off".to_owned(),
+        }),
+    ];
+    says.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Describes a package for a person.
@@ -78,6 +98,7 @@ pub(crate) fn text(package: &PackageRecord) -> String {
             published.map_or_else(String::new, |published| published.fragments.to_string()),
         ),
         ("success codes", codes.join(", ")),
+        ("on Windows", on_windows(&package.windows)),
         (
             "manifest",
             published.map_or_else(String::new, |published| {

@@ -218,6 +218,8 @@ fn content(wish: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::windows::Afterwards;
+
     use super::*;
 
     fn execute(command: &str) -> Wish {
@@ -258,9 +260,17 @@ mod tests {
         urgent.priority = Priority::HIGHEST;
         let mut patient = execute("true");
         patient.terms.timeout_s += 1;
-        for other in [urgent, patient, execute("false")] {
+        let mut abrupt = execute("true");
+        abrupt.terms.windows.afterwards = Some(Afterwards::Reboot);
+        for other in [urgent, patient, abrupt, execute("false")] {
             assert_ne!(content(other), same);
         }
+    }
+
+    #[test]
+    fn terms_that_ask_nothing_of_windows_agents_leave_no_trace() {
+        let terms = serde_json::to_string(&execute("true").terms).unwrap();
+        assert!(!terms.contains("windows"), "{terms}");
     }
 
     #[test]

@@ -5,33 +5,43 @@
 //! fleet may have none of that kind.
 
 use packcast_protocol::manifest::Platform;
-use packcast_protocol::{Action, ArchiveFormat};
+use packcast_protocol::windows::Schedule;
+use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
 
+use super::plan::Terms;
 use super::source::Contents;
 
 /// A limit of some stock agents that a package runs into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
-    HyphenInProgram {
-        program: String,
-    },
+    HyphenInProgram { program: String },
     /// Unix agents copy to STORE's folder without quoting it (§5.3).
-    SpaceInFolder {
-        folder: String,
-    },
+    SpaceInFolder { folder: String },
+    /// Unix agents make a folder of that very name.
+    WindowsFolder { folder: String },
     /// Unix agents do not copy top-level files whose names start with a dot (§5.3).
     DotfilesAtTop,
     /// Unix agents extract a zip of one tiny file as nothing (§5.3).
     TinyZip,
     /// Unix agents need `unzip` for zip archives; Windows agents read nothing else (§5.3).
     ZipOnUnix,
+    /// Unix agents ignore what is only for Windows agents (§2.4, §4.1).
+    WindowsTerms,
+    /// Windows agents read zip archives only (§5.3).
     TarGzOnWindows,
     /// Windows agents have room for 254 characters of command and 259 of path (§4.1).
-    LongForWindows {
-        characters: usize,
-        room: usize,
-    },
+    LongForWindows { characters: usize, room: usize },
+    /// Windows agents hand the command to `cmd /c`, which reads one line (§5.2).
+    LinesOnWindows,
+    /// Windows agents turn slashes round and know no drive then (§5.3).
+    UnixFolder { folder: String },
+    /// Windows has no folders with such a character in their names.
+    CharacterInFolder { character: char },
+    /// Windows agents act at once when the schedule is over (§2.4).
+    PastSchedule { schedule: Schedule },
+    /// Windows agents drop a package that waits longer than their TIMEOUT (§2.4).
+    FarSchedule { schedule: Schedule },
 }
 
 impl std::fmt::Display for Warning {
@@ -44,6 +54,9 @@ impl std::fmt::Display for Warning {
             Self::SpaceInFolder { folder } => {
                 write!(f, "stock Unix agents fail on the space in the folder {folder:?}")
             }
+            Self::WindowsFolder { folder } => {
+                write!(f, "stock Unix agents do not know the folder {folder:?}: do not assign the package to them")
+            }
             Self::DotfilesAtTop => {
                 f.write_str("stock Unix agents leave out files at the archive's top whose names start with a dot")
             }
@@ -51,10 +64,28 @@ impl std::fmt::Display for Warning {
                 f.write_str("stock Unix agents extract nothing from a zip of a single file under 512 bytes: use .tar.gz")
             }
             Self::ZipOnUnix => f.write_str("stock Unix agents need unzip for a zip archive: use .tar.gz for them"),
+            Self::WindowsTerms => f.write_str("only stock Windows agents show texts, wait for a date or restart: the others act at once and say nothing"),
             Self::TarGzOnWindows => f.write_str("stock Windows agents read zip archives only: use .zip for them"),
             Self::LongForWindows { characters, room } => write!(
                 f,
-                "stock Windows agents have room for {room} characters, not {characters}: put the logic in a script inside the archive"
+                "stock Windows agents have room for {room} characters, with %VARIABLES% expanded, not {characters}: put the logic in a script inside the archive"
+            ),
+            Self::LinesOnWindows => {
+                f.write_str("stock Windows agents run the first line of a command only: put the lines in a script inside the archive")
+            }
+            Self::UnixFolder { folder } => write!(
+                f,
+                "stock Windows agents look for the folder {folder:?} on whatever drive they run from: name one, such as C:\\"
+            ),
+            Self::CharacterInFolder { character } => {
+                write!(f, "Windows has no folders with {character:?} in their names: choose another --path for stock Windows agents")
+            }
+            Self::PastSchedule { schedule } => {
+                write!(f, "{schedule} is over everywhere: stock Windows agents act as soon as they have the package")
+            }
+            Self::FarSchedule { schedule } => write!(
+                f,
+                "stock Windows agents drop a package that waits for more than {TIMEOUT_DAYS} days: do not assign it earlier than that before {schedule}"
             ),
         }
     }
@@ -64,56 +95,59 @@ const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
 const TINY: u64 = 512;
 
+/// How long a device keeps a package that it has not acted on, by the function's default.
+const TIMEOUT_DAYS: u64 = 30;
+
 impl Warning {
     /// Tells whether the limit is one of Windows agents; all others are of Unix agents.
     const fn is_of_windows(&self) -> bool {
-        matches!(self, Self::TarGzOnWindows | Self::LongForWindows { .. })
+        match self {
+            Self::TarGzOnWindows
+            | Self::LongForWindows { .. }
+            | Self::LinesOnWindows
+            | Self::UnixFolder { .. }
+            | Self::CharacterInFolder { .. }
+            | Self::PastSchedule { .. }
+            | Self::FarSchedule { .. } => true,
+            Self::HyphenInProgram { .. }
+            | Self::SpaceInFolder { .. }
+            | Self::WindowsFolder { .. }
+            | Self::DotfilesAtTop
+            | Self::TinyZip
+            | Self::ZipOnUnix
+            | Self::WindowsTerms => false,
+        }
     }
 }
 
-/// Returns what the stock agents of a platform may stumble over.
-pub fn warnings(action: &Action<(ArchiveFormat, &Contents)>, platform: Platform) -> Vec<Warning> {
-    let mut warnings = all_warnings(action);
-    warnings.retain(|warning| match platform {
-        Platform::Any => true,
+/// Returns what the stock agents of the package's platform may stumble over.
+pub fn warnings(
+    action: &Action<(ArchiveFormat, &Contents)>,
+    terms: &Terms,
+    now: UnixTime,
+) -> Vec<Warning> {
+    let mut warnings = of_action(action);
+    warnings.extend(of_windows_terms(&terms.windows, now));
+    warnings.retain(|warning| match terms.platform {
+        Platform::Any => *warning != Warning::WindowsTerms,
         Platform::Windows => warning.is_of_windows(),
         Platform::Linux | Platform::Macos => !warning.is_of_windows(),
     });
     warnings
 }
 
-fn all_warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let (text, room) = match action {
-        Action::Launch { command, .. } => {
-            let program = command.program().as_str();
-            if program.contains('-') {
-                warnings.push(Warning::HyphenInProgram {
-                    program: program.to_owned(),
-                });
-            }
-            (command.to_string(), WINDOWS_COMMAND)
-        }
-        Action::Execute { command, .. } => (command.to_string(), WINDOWS_COMMAND),
+fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
+    let mut warnings = match action {
+        Action::Launch { command, .. } => of_program(command.program().as_str())
+            .into_iter()
+            .chain(of_command(&command.to_string()))
+            .collect(),
+        Action::Execute { command, .. } => of_command(command.as_str()),
         Action::Store {
             folder,
             archive: (_, contents),
-        } => {
-            if folder.as_str().contains(' ') {
-                warnings.push(Warning::SpaceInFolder {
-                    folder: folder.to_string(),
-                });
-            }
-            if contents.top_dotfiles {
-                warnings.push(Warning::DotfilesAtTop);
-            }
-            (folder.to_string(), WINDOWS_PATH)
-        }
+        } => of_store(folder, contents),
     };
-    let characters = text.chars().count();
-    if characters > room {
-        warnings.push(Warning::LongForWindows { characters, room });
-    }
     match action.archive() {
         Some((ArchiveFormat::Zip, contents))
             if contents.files == 1 && contents.largest_file < TINY =>
@@ -123,6 +157,73 @@ fn all_warnings(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
         Some((ArchiveFormat::Zip, _)) => warnings.push(Warning::ZipOnUnix),
         Some((ArchiveFormat::TarGz, _)) => warnings.push(Warning::TarGzOnWindows),
         None => {}
+    }
+    warnings
+}
+
+fn of_program(program: &str) -> Option<Warning> {
+    let program = program.to_owned();
+    program
+        .contains('-')
+        .then_some(Warning::HyphenInProgram { program })
+}
+
+fn of_command(command: &str) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = too_long(command, WINDOWS_COMMAND).into_iter().collect();
+    if command.trim_end().contains(['\n', '\r']) {
+        warnings.push(Warning::LinesOnWindows);
+    }
+    warnings
+}
+
+fn of_store(folder: &Folder, contents: &Contents) -> Vec<Warning> {
+    let text = folder.as_str();
+    let mut warnings = Vec::new();
+    if text.contains(' ') {
+        let folder = text.to_owned();
+        warnings.push(Warning::SpaceInFolder { folder });
+    }
+    if contents.top_dotfiles {
+        warnings.push(Warning::DotfilesAtTop);
+    }
+    warnings.extend(of_other_system(text));
+    warnings.extend(too_long(text, WINDOWS_PATH));
+    warnings
+}
+
+/// A folder belongs to one kind of system, but for the agent's own, `INSTALL_PATH`.
+fn of_other_system(folder: &str) -> Option<Warning> {
+    const NOT_IN_WINDOWS_NAMES: [char; 7] = ['<', '>', ':', '"', '|', '?', '*'];
+    if folder.starts_with('/') {
+        let folder = folder.to_owned();
+        return Some(Warning::UnixFolder { folder });
+    }
+    // The colon of a drive is the second character.
+    let mut names = folder.chars().enumerate().filter(|(at, _)| *at != 1);
+    if let Some((_, character)) = names.find(|(_, c)| NOT_IN_WINDOWS_NAMES.contains(c)) {
+        return Some(Warning::CharacterInFolder { character });
+    }
+    let folder = folder.to_owned();
+    (!folder.starts_with("INSTALL_PATH")).then_some(Warning::WindowsFolder { folder })
+}
+
+/// Windows counts in units of UTF-16.
+fn too_long(text: &str, room: usize) -> Option<Warning> {
+    let characters = text.encode_utf16().count();
+    (characters > room).then_some(Warning::LongForWindows { characters, room })
+}
+
+fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if !terms.is_none() {
+        warnings.push(Warning::WindowsTerms);
+    }
+    if let Some(schedule) = terms.schedule {
+        if schedule.has_come_everywhere() < now {
+            warnings.push(Warning::PastSchedule { schedule });
+        } else if schedule.in_utc().since(now) > TIMEOUT_DAYS * 24 * 3600 {
+            warnings.push(Warning::FarSchedule { schedule });
+        }
     }
     warnings
 }
@@ -151,12 +252,9 @@ mod tests {
             archive: (ArchiveFormat::TarGz, &big),
             command: command.parse().unwrap(),
         };
+        assert_eq!(of_action(&launch("setup.sh -x")), [Warning::TarGzOnWindows]);
         assert_eq!(
-            all_warnings(&launch("setup.sh -x")),
-            [Warning::TarGzOnWindows]
-        );
-        assert_eq!(
-            all_warnings(&launch("my-setup.sh")),
+            of_action(&launch("my-setup.sh")),
             [
                 Warning::HyphenInProgram {
                     program: "my-setup.sh".to_owned()
@@ -169,14 +267,14 @@ mod tests {
             folder: folder.parse().unwrap(),
         };
         assert_eq!(
-            all_warnings(&store("/opt/x", (ArchiveFormat::Zip, &tiny))),
+            of_action(&store("INSTALL_PATH/x", (ArchiveFormat::Zip, &tiny))),
             [Warning::TinyZip]
         );
         assert_eq!(
-            all_warnings(&store("/opt/a b", (ArchiveFormat::Zip, &dots))),
+            of_action(&store("INSTALL_PATH/a b", (ArchiveFormat::Zip, &dots))),
             [
                 Warning::SpaceInFolder {
-                    folder: "/opt/a b".to_owned()
+                    folder: "INSTALL_PATH/a b".to_owned()
                 },
                 Warning::DotfilesAtTop,
                 Warning::ZipOnUnix
@@ -187,13 +285,29 @@ mod tests {
             command: "x".repeat(255).parse().unwrap(),
         };
         assert_eq!(
-            all_warnings(&execute),
+            of_action(&execute),
             [Warning::LongForWindows {
                 characters: 255,
                 room: 254
             }]
         );
     }
+
+    fn terms(platform: Platform, windows: WindowsTerms) -> Terms {
+        Terms {
+            platform,
+            success_codes: std::collections::BTreeSet::from([0]),
+            reboot_codes: std::collections::BTreeSet::new(),
+            timeout_s: 60,
+            validity_s: 60,
+            rerun_after_interruption: false,
+            going_back: false,
+            audience: packcast_protocol::manifest::Audience::Any,
+            windows,
+        }
+    }
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
 
     #[test]
     fn a_platform_leaves_out_the_limits_of_others() {
@@ -202,14 +316,81 @@ mod tests {
             archive: (ArchiveFormat::TarGz, &contents),
             command: "my-setup.sh".parse().unwrap(),
         };
-        assert_eq!(
-            warnings(&action, Platform::Windows),
-            [Warning::TarGzOnWindows]
-        );
+        let found = |platform| warnings(&action, &terms(platform, WindowsTerms::default()), NOW);
+        assert_eq!(found(Platform::Windows), [Warning::TarGzOnWindows]);
         assert!(matches!(
-            warnings(&action, Platform::Linux)[..],
+            found(Platform::Linux)[..],
             [Warning::HyphenInProgram { .. }]
         ));
-        assert_eq!(warnings(&action, Platform::Any).len(), 2);
+        assert_eq!(found(Platform::Any).len(), 2);
+    }
+
+    #[test]
+    fn a_command_is_one_short_line_on_windows() {
+        let found = |command: &str| {
+            of_action(&Action::Execute {
+                archive: None,
+                command: command.parse().unwrap(),
+            })
+        };
+        assert_eq!(found(&"ü".repeat(254)), []);
+        let long = Warning::LongForWindows {
+            characters: 256,
+            room: 254,
+        };
+        assert_eq!(found(&"🖥".repeat(128)), [long]);
+        assert_eq!(found("one\ntwo"), [Warning::LinesOnWindows]);
+        assert_eq!(found("one\n"), []);
+    }
+
+    #[test]
+    fn a_folder_is_of_one_system() {
+        let found = |folder: &str| of_other_system(folder);
+        let (unix, windows) = ("/opt/x".to_owned(), "C:\\Data".to_owned());
+        assert_eq!(found(&unix), Some(Warning::UnixFolder { folder: unix }));
+        assert_eq!(
+            found(&windows),
+            Some(Warning::WindowsFolder { folder: windows })
+        );
+        for character in ['*', ':', '?'] {
+            let folder = format!("C:\\a{character}b");
+            assert_eq!(
+                found(&folder),
+                Some(Warning::CharacterInFolder { character })
+            );
+        }
+        assert_eq!(found("INSTALL_PATH/files"), None);
+    }
+
+    #[test]
+    fn a_schedule_is_neither_past_nor_beyond_the_timeout() {
+        let action = Action::Execute {
+            archive: None,
+            command: "true".parse().unwrap(),
+        };
+        let found = |platform, schedule: Schedule| {
+            let windows = WindowsTerms {
+                schedule: Some(schedule),
+                ..WindowsTerms::default()
+            };
+            warnings(&action, &terms(platform, windows), NOW)
+        };
+        // It is 2026-11-18 11:06:40 in Greenwich.
+        let at = |text: &str| text.parse::<Schedule>().unwrap();
+        for good in ["2026/11/17 22:00", "2026/11/18 12:00", "2026/12/18 11:00"] {
+            assert_eq!(found(Platform::Windows, at(good)), [], "{good}");
+            assert_eq!(found(Platform::Linux, at(good)), [Warning::WindowsTerms]);
+            assert_eq!(found(Platform::Any, at(good)), [], "{good}");
+        }
+        let schedule = at("2026/11/17 20:00");
+        assert_eq!(
+            found(Platform::Any, schedule),
+            [Warning::PastSchedule { schedule }]
+        );
+        let schedule = at("2026/12/18 12:00");
+        assert_eq!(
+            found(Platform::Windows, schedule),
+            [Warning::FarSchedule { schedule }]
+        );
     }
 }
