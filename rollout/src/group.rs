@@ -6,6 +6,7 @@ use std::fmt;
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
 use serde::{Deserialize, Serialize};
 
+use crate::pace::{PaceChange, PaceOverride};
 use crate::record::PackageRecord;
 
 /// How many packages a group can have: what fits into one item of a table.
@@ -24,6 +25,9 @@ pub struct GroupState {
     pub assignments: Vec<GroupAssignment>,
     /// Where its devices fetch from first, if a package is active there.
     pub preferred: Option<LocationName>,
+    /// How fast its devices with stock agents work, where it differs from the target.
+    #[serde(default, skip_serializing_if = "PaceOverride::is_empty")]
+    pub pace: PaceOverride,
     pub created_at: UnixTime,
 }
 
@@ -51,12 +55,13 @@ pub struct TooManyAssignments {
 
 impl GroupState {
     /// Returns a group without assignments.
-    pub const fn new(group: GroupName, revision: u64, now: UnixTime) -> Self {
+    pub fn new(group: GroupName, revision: u64, now: UnixTime) -> Self {
         Self {
             group,
             revision,
             assignments: Vec::new(),
             preferred: None,
+            pace: PaceOverride::default(),
             created_at: now,
         }
     }
@@ -113,6 +118,15 @@ impl GroupState {
     pub fn prefer(&self, preferred: Option<LocationName>) -> Self {
         Self {
             preferred,
+            ..self.next()
+        }
+    }
+
+    /// Returns the group with another pace.
+    #[must_use]
+    pub fn pace(&self, change: &PaceChange) -> Self {
+        Self {
+            pace: self.pace.changed(change),
             ..self.next()
         }
     }

@@ -24,6 +24,7 @@ pub use explain::{Evidence, Explanation, Reason, explain};
 pub use fold::{Fold, Ignored, ReportedBy, fold};
 pub use group::{GroupState, Memberships, Round};
 pub use order::{Order, OrderKind, Orders};
+pub use pace::{Pace, PaceChange, PaceOverride};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,

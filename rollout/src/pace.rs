@@ -80,6 +80,15 @@ pub struct PaceOverride {
     pub strict: Option<bool>,
 }
 
+/// How a group's or a device's own settings are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaceChange {
+    /// What is none stays.
+    Set(PaceOverride),
+    /// Nothing else stays.
+    Replace(PaceOverride),
+}
+
 impl Default for Pace {
     /// Returns the fastest pace that is safe; a device gives up after 30 days.
     fn default() -> Self {
@@ -175,9 +184,12 @@ impl PaceOverride {
         *self == Self::default()
     }
 
-    /// Returns the settings with those in place of them that the other has.
     #[must_use]
-    pub fn with(&self, other: &Self) -> Self {
+    pub fn changed(&self, change: &PaceChange) -> Self {
+        let other = match change {
+            PaceChange::Set(other) => other,
+            PaceChange::Replace(other) => return *other,
+        };
         Self {
             fragment_pause_s: other.fragment_pause_s.or(self.fragment_pause_s),
             cycle_pause_s: other.cycle_pause_s.or(self.cycle_pause_s),

@@ -25,6 +25,7 @@ mod records_assign;
 mod records_cost;
 mod records_faults;
 mod records_orders;
+mod records_pace;
 mod records_report;
 mod resume;
 mod s3;

@@ -210,11 +210,11 @@ fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
 
 #[test]
 fn what_is_changed_again_keeps_the_rest() {
-    let once = PaceOverride::default().with(&over((10, 5), None));
-    assert_eq!(
-        once.with(&over((0, 6), Some(true))),
-        over((10, 6), Some(true))
-    );
+    let once = PaceOverride::default().changed(&PaceChange::Set(over((10, 5), None)));
+    let second = over((0, 6), Some(true));
+    let both = over((10, 6), Some(true));
+    assert_eq!(once.changed(&PaceChange::Set(second)), both);
+    assert_eq!(once.changed(&PaceChange::Replace(second)), second);
     assert!(PaceOverride::default().is_empty() && !once.is_empty());
 }
 

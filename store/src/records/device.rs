@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, Round};
+use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, PaceOverride, Round};
 
 use super::commit::{Backoff, Commit};
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
@@ -21,6 +21,8 @@ pub struct Standing {
     /// What a change holds for that the device's groups have a part in.
     pub round: Round,
     pub orders: Orders,
+    /// The device's own settings, whatever its groups have.
+    pub pace: PaceOverride,
     /// In the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// The read units that the question has cost.
@@ -41,6 +43,7 @@ impl Records {
             memberships: Memberships::default(),
             round: Round::FIRST,
             orders: Orders::default(),
+            pace: PaceOverride::default(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
@@ -51,6 +54,7 @@ impl Records {
                     (standing.memberships, standing.round) = (groups, round);
                     standing.device = Some(item::read(item)?);
                 }
+                Some(sk) if sk == key::PACE => standing.pace = item::read(item)?,
                 Some(sk) if sk.starts_with(key::ORDER) => order::add(&mut standing.orders, item)?,
                 Some(sk) if sk.starts_with(key::TASK) => standing.tasks.push(item::read(item)?),
                 _ => {}

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
 use packcast_rollout::group::TooManyAssignments;
-use packcast_rollout::{GroupState, PackageRecord};
+use packcast_rollout::{GroupState, PaceChange, PackageRecord};
 use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
@@ -204,6 +204,18 @@ impl Records {
         location: Option<&LocationName>,
     ) -> Result<GroupChanged, GroupError> {
         self.change_group(group, None, |state| Ok(state.prefer(location.cloned())))
+            .await
+    }
+
+    /// Changes how fast a group's devices work; the group of all devices comes into being by it.
+    pub async fn pace_group(
+        &self,
+        group: &GroupName,
+        change: &PaceChange,
+        now: UnixTime,
+    ) -> Result<GroupChanged, GroupError> {
+        self.group_or_all(group, now).await?;
+        self.change_group(group, None, |state| Ok(state.pace(change)))
             .await
     }
 

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, GroupState, LocationRecord, OpenTask, Order, PackageRecord,
-    TaskState,
+    DeviceRecord, FinishedTask, GroupState, LocationRecord, OpenTask, Order, PaceOverride,
+    PackageRecord, TaskState,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,10 @@ pub(super) fn location(record: &LocationRecord) -> Item {
 
 pub(super) fn order(device: &DeviceId, order: &Order) -> Item {
     item(&Key::order(device, order.order), order)
+}
+
+pub(super) fn pace(device: &DeviceId, pace: &PaceOverride) -> Item {
+    item(&Key::pace(device), pace)
 }
 
 /// The state of a task, as the records spell it.

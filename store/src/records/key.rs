@@ -24,6 +24,7 @@ pub(super) const MEMBER_SHARDS: u16 = 16;
 
 pub(super) const DEVICE: &str = "0#DEVICE";
 pub(super) const ORDER: &str = "0#ORDER#";
+pub(super) const PACE: &str = "0#PACE";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
@@ -64,6 +65,11 @@ impl Key {
             OrderKind::Cancel => "cancel",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
+    }
+
+    /// What a device has instead of its target's pace.
+    pub(super) fn pace(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), PACE)
     }
 
     pub(super) fn history(device: &DeviceId) -> Self {
@@ -143,7 +149,7 @@ impl Key {
 }
 
 impl Range {
-    /// What a check-in reads: the device, the orders for it, and its open tasks.
+    /// What a check-in reads: the device, the orders for it, its pace, and its open tasks.
     pub(super) fn standing(device: &DeviceId) -> Self {
         Self {
             pk: device_partition(device),

@@ -16,6 +16,7 @@ mod key;
 mod location;
 mod membership;
 mod order;
+mod pace;
 mod package;
 mod read;
 mod report;

@@ -5,8 +5,9 @@ use insta::assert_snapshot;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
+use packcast_rollout::pace::UpTo;
 use packcast_rollout::record::ArchiveRecord;
-use packcast_rollout::{PackageState, Published};
+use packcast_rollout::{PaceChange, PackageState, Published};
 
 use super::*;
 
@@ -54,6 +55,14 @@ fn group_state() -> GroupState {
     GroupState::new(lab(), 6, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
+}
+
+fn slow() -> PaceOverride {
+    PaceOverride {
+        cycle_pause_s: UpTo::new(5),
+        strict: Some(true),
+        ..PaceOverride::default()
+    }
 }
 
 fn finished_task() -> FinishedTask {
@@ -152,11 +161,6 @@ fn show(items: &[Item]) -> String {
 #[test]
 fn every_key_and_item() {
     let told = TaskState::Announced { announced_at: AT };
-    let revision = RevisionItem {
-        group: lab(),
-        revision: 7,
-        deleted: false,
-    };
     let items = [
         new_device(&device_record()),
         catalogued_device(&pc()),
@@ -165,16 +169,12 @@ fn every_key_and_item() {
         task(&pc(), &open_task(told)),
         finished(&pc(), &finished_task()),
         history(&pc(), vec![1, 2, 3, 4], AT),
+        pace(&pc(), &slow()),
         package(&package_record()),
         catalogued_package(&package_record()),
         catalogued_name(&package_record()),
         location(&location_record()),
         Key::tally(id(), 7).attributes(),
-        group(&group_state()),
-        group_revision(&revision),
-        catalogued_group(&lab()),
-        group_with(id(), &lab()),
-        member(&lab(), &pc()),
     ];
     assert_snapshot!(show(&items), @r#"
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#DEVICE
@@ -222,6 +222,9 @@ fn every_key_and_item() {
     DEVICE#ocs:web01-2026-03-04-05-06-07 | 5#HISTORY
       at: 1795000000
       ids: bytes [01, 02, 03, 04]
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#PACE
+      cycle_pause_s: 5
+      strict: true
     PACKAGE#1795327754 | PACKAGE
       action: {archive: {bytes: 12345678, format: "zip", fragment_size: 1048576, sha256: "1111111111111111111111111111111111111111111111111111111111111111"}, command: "setup.exe /S", type: "launch"}
       active: true
@@ -245,6 +248,24 @@ fn every_key_and_item() {
       location: "cdn.example.net/ocs"
       name: "main"
     TALLY#1795327754#07 | TALLY
+    "#);
+}
+
+#[test]
+fn every_key_and_item_of_a_group() {
+    let revision = RevisionItem {
+        group: lab(),
+        revision: 7,
+        deleted: false,
+    };
+    let items = [
+        group(&group_state()),
+        group_revision(&revision),
+        catalogued_group(&lab()),
+        group_with(id(), &lab()),
+        member(&lab(), &pc()),
+    ];
+    assert_snapshot!(show(&items), @r#"
     GROUP#lab | STATE
       assignments: [{assigned_at: 1795000000, force: false, package: "1795327754", priority: 5, seq: 7}]
       created_at: 1795000000
@@ -284,6 +305,10 @@ fn records_read_back_whatever_newer_writers_add() {
     check_read(package(&package_record()), &package_record());
     check_read(package(&draft), &draft);
     check_read(location(&location_record()), &location_record());
+    check_read(pace(&pc(), &slow()), &slow());
+    check_read(group(&group_state()), &group_state());
+    let slowed_down = group_state().pace(&PaceChange::Set(slow()));
+    check_read(group(&slowed_down), &slowed_down);
 }
 
 #[test]

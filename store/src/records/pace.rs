@@ -1,0 +1,53 @@
+//! A device's own pace: an item beside its record that a contact does not overwrite.
+
+use packcast_protocol::DeviceId;
+use packcast_rollout::{PaceChange, PaceOverride};
+
+use super::item::{self, PK, SK};
+use super::key::Key;
+use super::write::{self, Terms};
+use super::{Records, RecordsError};
+
+impl Records {
+    /// Changes how fast a device works, whatever its groups have.
+    ///
+    /// Two changes of different settings at once are both kept.
+    pub async fn pace_device(
+        &self,
+        device: &DeviceId,
+        change: &PaceChange,
+    ) -> Result<(), RecordsError> {
+        let write = match change {
+            PaceChange::Set(settings) => {
+                let (expression, terms) = setting(device, settings);
+                let Some(expression) = expression else {
+                    return Ok(());
+                };
+                write::update(self.table(), &Key::pace(device), &expression, None, &terms)
+            }
+            PaceChange::Replace(settings) if settings.is_empty() => {
+                write::remove(self.table(), &Key::pace(device))
+            }
+            PaceChange::Replace(settings) => {
+                write::replace(self.table(), item::pace(device, settings))
+            }
+        };
+        self.commit(vec![write]).await?;
+        Ok(())
+    }
+}
+
+/// Sets what is some; there is no expression for nothing at all.
+fn setting(device: &DeviceId, settings: &PaceOverride) -> (Option<String>, Terms) {
+    let mut sets = Vec::new();
+    let mut terms = Terms::default();
+    for (name, value) in item::pace(device, settings) {
+        if [PK, SK].contains(&name.as_str()) {
+            continue;
+        }
+        sets.push(format!("#{name} = :{name}"));
+        terms = terms.name(&name).value(&name, value);
+    }
+    let expression = (!sets.is_empty()).then(|| format!("SET {}", sets.join(", ")));
+    (expression, terms)
+}

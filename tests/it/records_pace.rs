@@ -1,0 +1,71 @@
+//! The pace of a device and of a group.
+
+use packcast_protocol::{DeviceId, GroupName, UnixTime};
+use packcast_rollout::pace::UpTo;
+use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_tests::service::Service;
+use packcast_tests::table::{NOW, Table};
+
+fn pauses(fragment: u16, cycle: u16) -> PaceOverride {
+    PaceOverride {
+        fragment_pause_s: UpTo::new(fragment),
+        cycle_pause_s: UpTo::new(cycle),
+        ..PaceOverride::default()
+    }
+}
+
+async fn of(table: &Table, device: &DeviceId) -> PaceOverride {
+    table.records.standing(device).await.unwrap().pace
+}
+
+async fn change(table: &Table, device: &DeviceId, change: PaceChange) {
+    let changed = table.records.pace_device(device, &change).await;
+    changed.unwrap();
+}
+
+async fn a_device_keeps_its_pace_whatever_its_contacts_say(service: Service) {
+    let nothing = PaceOverride::default();
+    let table = Table::start_on(service, 80).await;
+    let device = table.device(1).await;
+    change(&table, &device, PaceChange::Set(nothing)).await;
+    assert!(of(&table, &device).await.is_empty());
+
+    change(&table, &device, PaceChange::Set(pauses(2, 0))).await;
+    change(&table, &device, PaceChange::Set(pauses(0, 5))).await;
+    let record = table.records.standing(&device).await.unwrap().device;
+    let mut seen = record.clone().unwrap();
+    seen.last_seen = UnixTime(NOW.0 + 86_400);
+    let written = table.records.write_contact(&seen, record.as_ref()).await;
+    written.unwrap();
+    table.meter.take();
+    assert_eq!(of(&table, &device).await, pauses(2, 5));
+    let usage = table.meter.take();
+    assert_eq!(usage.operations, ["Query"]);
+    assert!(usage.read_units <= 1.0, "{usage:?}");
+
+    change(&table, &device, PaceChange::Replace(pauses(3, 0))).await;
+    assert_eq!(of(&table, &device).await, pauses(3, 0));
+    change(&table, &device, PaceChange::Replace(nothing)).await;
+    assert!(of(&table, &device).await.is_empty());
+}
+
+async fn a_groups_pace_is_a_revision_of_it(service: Service) {
+    let table = Table::start_on(service, 81).await;
+    let lab: GroupName = "lab".parse().unwrap();
+    let records = &table.records;
+    let set = PaceChange::Set(pauses(2, 5));
+    assert!(records.pace_group(&lab, &set, NOW).await.is_err());
+    let created = records.create_group(&lab, NOW).await.unwrap();
+    let changed = records.pace_group(&lab, &set, NOW).await.unwrap();
+    assert_eq!(changed.state.revision, created.revision + 1);
+    let read = records.group(&lab).await.unwrap().unwrap();
+    assert_eq!(read.pace, pauses(2, 5));
+
+    let all = records.pace_group(&GroupName::all(), &set, NOW).await;
+    assert_eq!(all.unwrap().state.pace, pauses(2, 5));
+}
+
+packcast_tests::on_each_service! {
+    a_device_keeps_its_pace_whatever_its_contacts_say
+    a_groups_pace_is_a_revision_of_it
+}
