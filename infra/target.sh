@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# What infra/deploy and infra/destroy know of a target: its stack, its place in packcast.toml.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+readonly config=${PACKCAST_CONFIG:-${XDG_CONFIG_HOME:-$HOME/.config}/packcast/packcast.toml}
+config_dir=$(dirname "$config")
+readonly config_dir
+
+say() {
+  printf '%s\n' "$*" >&2
+}
+
+fail() {
+  local code=$1
+  shift
+  say "$*"
+  exit "$code"
+}
+
+# step WHAT COMMAND…: runs it, and says how long it took.
+step() {
+  local what=$1 began=${EPOCHREALTIME/[.,]/} tenths
+  shift
+  "$@"
+  tenths=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
+  printf '%5d.%d s  %s\n' "$((tenths / 10))" "$((tenths % 10))" "$what" >&2
+}
+
+name='' stack='' secrets='' outputs=''
+region='' endpoint=''
+
+# take_name NAME USAGE: puts it, and what follows from it.
+take_name() {
+  [[ $1 =~ ^[a-z][a-z0-9-]{0,19}$ ]] ||
+    fail 2 "a NAME is 1 to 20 lower-case letters, digits and '-', a letter first; $2"
+  [[ $1 != local ]] || fail 2 "local is the target of 'packcast local'; $2"
+  name=$1
+  stack=packcast-$1
+  # shellcheck disable=SC2034 # those who source this use it
+  secrets=$config_dir/$1.secrets
+}
+
+# use_cloud: sets the AWS CLI up for the region, or for an engine.
+use_cloud() {
+  command -v aws >/dev/null || fail 1 "the AWS CLI is missing: see https://aws.amazon.com/cli"
+  if [[ -n $endpoint ]]; then
+    endpoint=${endpoint%/}
+    region=${region:-us-east-1}
+    export AWS_ENDPOINT_URL=$endpoint AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+    export NO_PROXY=127.0.0.1,localhost
+    unset AWS_PROFILE AWS_SESSION_TOKEN
+  fi
+  region=${region:-${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}}
+  [[ -n $region ]] || fail 2 "no region is set: give --region, or run 'aws configure'"
+  export AWS_REGION=$region AWS_DEFAULT_REGION=$region AWS_PAGER=''
+}
+
+# account: prints the account's number, which takes credentials that work.
+account() {
+  aws sts get-caller-identity --query Account --output text ||
+    fail 1 "AWS does not know who asks: run 'aws configure' or 'aws sso login'"
+}
+
+# stack_status: prints the stack's status, nothing if there is none.
+stack_status() {
+  local answer
+  if answer=$(aws cloudformation describe-stacks --stack-name "$stack" \
+    --query 'Stacks[0].StackStatus' --output text 2>&1); then
+    echo "$answer"
+  elif [[ $answer != *"does not exist"* ]]; then
+    fail 1 "$answer"
+  fi
+}
+
+# read_outputs: asks for the stack's outputs, which output NAME prints from then on.
+read_outputs() {
+  outputs=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+    --query 'Stacks[0].Outputs[].[OutputKey, OutputValue]')
+}
+
+output() {
+  awk -F '\t' -v key="$1" '$1 == key { print $2 }' <<<"$outputs"
+}
+
+# engine_has_cdn: whether what stands in for AWS serves distributions.
+engine_has_cdn() {
+  curl --silent --fail --output /dev/null "$endpoint/_ministack/health"
+}
+
+packcast() {
+  if [[ -n ${PACKCAST_PROGRAM:-} ]]; then
+    "$PACKCAST_PROGRAM" "$@"
+  elif type -P packcast >/dev/null; then
+    command packcast "$@"
+  else
+    (cd "$root" && cargo run --quiet --release -- "$@")
+  fi
+}
+
+# write_target KEY=VALUE…: puts the target's section into packcast.toml, or takes it out if
+# nothing is given. Keys of the administrator's own stay in a section that stays.
+write_target() {
+  mkdir -p "$config_dir"
+  python3 - "$config" "$name" "$@" <<'PYTHON'
+import json, os, re, sys
+path, name, *pairs = sys.argv[1:]
+values = dict(pair.split("=", 1) for pair in pairs)
+lines = open(path).read().splitlines() if os.path.exists(path) else []
+heading = f"[target.{name}]"
+section, before, after = [], [], []
+kept = before
+for line in lines:
+    if line.strip() == heading:
+        kept = section
+        continue
+    if kept is section and line.lstrip().startswith("["):
+        kept = after
+    kept.append(line)
+is_ours = lambda line: (m := re.match(r"\s*([a-z_0-9]+)\s*=", line)) and m[1] in values
+if values:
+    say = lambda value: value if value in ("true", "false") else json.dumps(value)
+    ours = [f"{key} = {say(value)}" for key, value in values.items() if value]
+    theirs = [line for line in section if line.strip() and not is_ours(line)]
+    blank = [""] if before and before[-1].strip() else []
+    before += blank + [heading, *ours, *theirs] + ([""] if after else [])
+with open(path + ".new", "w") as file:
+    file.write("".join(line + "\n" for line in before + after))
+os.replace(path + ".new", path)
+PYTHON
+}
+
+# target_value KEY: prints what packcast.toml has of the target, nothing if it has not.
+target_value() {
+  [[ ! -e $config ]] || sed -n "/^\[target\.$name\]/,/^\[/s/^ *$1 *= *\"\(.*\)\" *$/\1/p" "$config"
+}
