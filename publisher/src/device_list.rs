@@ -27,7 +27,7 @@ pub enum DeviceListError {
 
 /// Reads names of devices, one in a line; `-` is standard input.
 ///
-/// Empty lines and what follows a `#` are passed over.
+/// Empty lines and comments, which begin with a `#`, are passed over.
 pub fn read(path: &Path) -> Result<Vec<DeviceName>, Failure> {
     let (place, names) = if path == Path::new("-") {
         let place = "standard input".to_owned();
@@ -66,10 +66,10 @@ fn parse(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, DeviceListE
         let place = place.to_owned();
         return Err(DeviceListError::TooLarge { place });
     }
-    let lines = text.lines().enumerate().map(|(index, line)| {
-        let name = line.split('#').next().unwrap_or_default().trim();
-        (index + 1, name)
-    });
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, without_comment(line).trim()));
     lines
         .filter(|(_, name)| !name.is_empty())
         .map(|(line, name)| {
@@ -82,15 +82,29 @@ fn parse(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, DeviceListE
         .collect()
 }
 
+/// A comment begins a line or follows a space: a device's name can have a `#` in it.
+fn without_comment(line: &str) -> &str {
+    let begins = |(at, _): &(usize, &str)| {
+        line[..*at]
+            .chars()
+            .next_back()
+            .is_none_or(char::is_whitespace)
+    };
+    match line.match_indices('#').find(begins) {
+        Some((at, _)) => &line[..at],
+        None => line,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn lists_have_comments_and_empty_lines() {
-        let text = "# the lab\nweb01\n\n  web02  # by the door\r\nocs:pc-2026-03-04-05-06-07\n";
+        let text = "# the lab\nweb01\n\n  web#2  # by the door\r\nocs:pc-2026-03-04-05-06-07\n";
         let names = parse("list", text.as_bytes()).unwrap();
-        let expected = ["web01", "web02", "ocs:pc-2026-03-04-05-06-07"];
+        let expected = ["web01", "web#2", "ocs:pc-2026-03-04-05-06-07"];
         assert_eq!(names, expected.map(|name| name.parse().unwrap()));
     }
 

@@ -151,13 +151,20 @@ pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() && c != '\t' {
+            if (c.is_control() && c != '\t') || is_invisible(c) {
                 '\u{FFFD}'
             } else {
                 c
             }
         })
         .collect()
+}
+
+/// Tells whether a character has no shape of its own, or turns the direction of those after it.
+const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// Writes a time as people in every time zone read it, such as `2026-11-22 21:55:00 UTC`.
@@ -201,11 +208,14 @@ mod tests {
 
     #[test]
     fn what_a_device_says_cannot_command_the_terminal() {
-        let hostile = "pc\u{1b}]0;owned\u{7}".to_owned();
+        let hostile = "pc\u{1b}]0;owned\u{7}\u{202e}".to_owned();
         let table = table(["HOST"], [[hostile.clone()]]);
         let fields = fields([("host", hostile)]);
         for text in [table, fields] {
-            assert!(text.contains("pc\u{FFFD}]0;owned\u{FFFD}"), "{text:?}");
+            assert!(
+                text.contains("pc\u{FFFD}]0;owned\u{FFFD}\u{FFFD}"),
+                "{text:?}"
+            );
             assert!(!text.contains('\u{1b}'));
         }
     }

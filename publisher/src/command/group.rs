@@ -130,7 +130,7 @@ async fn prefer(
     }
     target
         .records
-        .prefer(group, location)
+        .prefer(group, location, now())
         .await
         .map_err(failure)?;
     output::note(&match location {

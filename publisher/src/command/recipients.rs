@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
+use packcast_store::records::GroupError;
 
+use super::group;
 use crate::device_list;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
@@ -44,13 +46,27 @@ impl Args {
             return Ok(Recipients::Groups(vec![GroupName::all()]));
         }
         if !self.group.is_empty() {
-            return Ok(Recipients::Groups(self.group.clone()));
+            return find_groups(target, &self.group)
+                .await
+                .map(Recipients::Groups);
         }
         let names = match &self.devices_from {
             Some(path) => device_list::read(path)?,
             None => self.device.clone(),
         };
         find_devices(target, &names).await.map(Recipients::Devices)
+    }
+}
+
+async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupName>, Failure> {
+    let states = target.records.group_states(names).await?;
+    let is_known = |name: &GroupName| states.iter().any(|state| state.group == *name);
+    match names.iter().find(|name| !name.is_all() && !is_known(name)) {
+        None => Ok(names.to_vec()),
+        Some(missing) => {
+            let group = missing.clone();
+            Err(group::failure(GroupError::NoGroup { group }))
+        }
     }
 }
 

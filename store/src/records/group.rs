@@ -202,7 +202,9 @@ impl Records {
         &self,
         group: &GroupName,
         location: Option<&LocationName>,
+        now: UnixTime,
     ) -> Result<GroupChanged, GroupError> {
+        self.group_or_all(group, now).await?;
         self.change_group(group, None, |state| Ok(state.prefer(location.cloned())))
             .await
     }
@@ -226,9 +228,14 @@ impl Records {
         change: impl Fn(&GroupState) -> Result<GroupState, GroupError>,
     ) -> Result<GroupChanged, GroupError> {
         for _ in 0..TRIES {
-            let Some(state) = self.group(group).await? else {
-                let group = group.clone();
-                return Err(GroupError::NoGroup { group });
+            let state = match self.group(group).await? {
+                Some(state) => state,
+                // It is there, and comes into being with its first package.
+                None if group.is_all() => GroupState::new(group.clone(), 0, UnixTime(0)),
+                None => {
+                    let group = group.clone();
+                    return Err(GroupError::NoGroup { group });
+                }
             };
             let next = change(&state)?;
             let mut writes = self.replacing(&state, &next);

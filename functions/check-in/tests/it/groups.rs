@@ -234,7 +234,7 @@ async fn a_site_fetches_from_its_preferred_location() {
         .await
         .unwrap();
     member(&world, 1).await;
-    records.prefer(&lab(), Some(&site.name)).await.unwrap();
+    records.prefer(&lab(), Some(&site.name), NOW).await.unwrap();
     assign(&world, &lab(), &package).await;
     let told = world.ocs(&prolog(1)).await;
     let place = attribute(packs(&told)[0], "PACK_LOC").unwrap();
