@@ -73,6 +73,24 @@ async fn a_group_of_many_costs_what_a_group_of_one_costs(service: Service) {
     }
 }
 
+async fn joining_costs_the_same_whatever_the_group_has(service: Service) {
+    let table = with_groups(service, 87, &["lab"]).await;
+    let (one, other) = (table.device(1).await, table.device(2).await);
+    let cost_of = async |device| {
+        table.meter.take();
+        join(&table, device, "lab").await;
+        table.meter.take()
+    };
+    let of_none = cost_of(&one).await;
+    for n in 0..30 {
+        let package = table.package(&format!("package-{n}"), 5).await;
+        let lab = group("lab");
+        let assigned = table.records.assign_group(&lab, &package, false, NOW).await;
+        assigned.unwrap();
+    }
+    assert_eq!(cost_of(&other).await, of_none);
+}
+
 async fn a_device_is_in_50_groups_and_no_more(service: Service) {
     let names: Vec<String> = (0..=MOST_GROUPS).map(|n| format!("group-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -295,6 +313,7 @@ async fn what_a_check_in_counts_on_a_command_cannot_take_back(service: Service) 
 
 packcast_tests::on_each_service! {
     a_group_of_many_costs_what_a_group_of_one_costs
+    joining_costs_the_same_whatever_the_group_has
     a_device_is_in_50_groups_and_no_more
     assignments_at_once_are_all_kept
     a_group_is_deleted_only_when_it_is_empty_and_counts_on

@@ -42,6 +42,8 @@ pub(super) const DELETED: &str = "deleted";
 /// A device's groups, each with the revision up to which it is reconciled.
 pub(super) const GROUPS: &str = "groups";
 pub(super) const REVISION: &str = "revision";
+/// Whether a group was deleted, beside its revision.
+pub(super) const IS_DELETED: &str = "deleted";
 /// How often a device's groups had a part in a change of its tasks.
 pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";

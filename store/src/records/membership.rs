@@ -2,7 +2,7 @@
 //!
 //! A membership is two items, the device's and the group's, written together or not at all.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::group::MAX_GROUPS;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::commit::Commit;
 use super::group::GroupError;
-use super::item::{self, CataloguedDevice, GROUPS, MEMBERS, REVISION, ROUND};
+use super::item::{self, CataloguedDevice, GROUPS, IS_DELETED, MEMBERS, ROUND};
 use super::key::{DEVICE_SHARDS, Key, MEMBER_SHARDS, Range, shard};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
@@ -306,12 +306,15 @@ impl Records {
         write::update(self.table(), &key, "ADD #members :change", None, &terms)
     }
 
+    /// Checks that a group exists, at its revision: a check costs what its item is long.
     fn existing_group(&self, group: &GroupName) -> TransactWriteItem {
-        let terms = Terms::default().name(REVISION);
+        let terms = Terms::default()
+            .name(IS_DELETED)
+            .value("deleted", AttributeValue::Bool(false));
         write::check(
             self.table(),
-            &Key::group_state(group),
-            "attribute_exists(#revision)",
+            &Key::group_revision(group),
+            "#deleted = :deleted",
             &terms,
         )
     }
