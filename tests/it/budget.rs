@@ -1,97 +1,36 @@
 //! What a check-in costs when there is nothing to do, whatever else is in the table.
 
-use bytes::Bytes;
-use http::Request;
-use packcast_check_in::{CheckIn, Settings};
-use packcast_protocol::api::{CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Secret, Text};
-use packcast_protocol::http_signature::DeviceKey;
-use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_check_in::CheckIn;
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::Recorded;
+use packcast_store::records::{Joined, Recorded};
+use packcast_tests::peer::{Peer, Told, settings};
 use packcast_tests::service::Service;
 use packcast_tests::table::{NOW, Table, result};
-
-const PATH_TOKEN: &str = "path-token-one-1";
-const ENROLMENT_TOKEN: &str = "enrolment-token-1";
-const STOCK_DEVICE: &str = "pc1-2026-03-04-05-06-07";
 
 /// Packages in the table.
 const PACKAGES: u32 = 10_000;
 /// Those of them that the device has finished.
 const FINISHED: u32 = 1_000;
+/// Groups of the device, the one that all are in besides.
+const GROUPS: usize = 50;
 
 fn function(table: &Table) -> CheckIn {
-    let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
-    let settings = Settings {
-        path_tokens: vec![digest(PATH_TOKEN)],
-        enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
-        pass_key: [9; 32],
-        check_in_interval_s: 900,
-        strict: false,
-        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
-    };
-    CheckIn::new(table.records.clone(), settings)
+    CheckIn::new(table.records.clone(), settings())
 }
 
-async fn ask(function: &CheckIn, request: Request<Bytes>) -> Bytes {
-    let response = function.handle(request, NOW).await;
+async fn check_in(function: &CheckIn, peer: &Peer) -> Told {
+    let response = function.handle(peer.check_in(&[], NOW), NOW).await;
     assert!(response.status().is_success(), "{response:?}");
-    response.into_body()
+    peer.told(response.body())
 }
 
-/// Says something as a stock agent does.
-async fn say(function: &CheckIn, query: &str, content: &str) -> Bytes {
-    let xml = format!(
-        "<REQUEST>{content}<DEVICEID>{STOCK_DEVICE}</DEVICEID><QUERY>{query}</QUERY></REQUEST>"
-    );
-    let body = envelope::seal(Coding::Zlib, xml.as_bytes());
-    let request = Request::post(format!("/ocsinventory/{PATH_TOKEN}"))
-        .header("user-agent", "OCS-NG_unified_unix_agent_v2.10.0")
-        .body(body.into());
-    ask(function, request.unwrap()).await
-}
-
-/// One of our agents.
-struct Agent {
-    key: DeviceKey,
-    pass: Option<Secret>,
-}
-
-impl Agent {
-    async fn enrol(function: &CheckIn) -> Self {
-        let key = DeviceKey::from_seed(&[1; 32]).unwrap();
-        let mut agent = Self { key, pass: None };
-        agent.pass = agent.check_in(function).await.pass;
-        assert!(agent.pass.is_some(), "enrolment gives a pass");
-        agent
-    }
-
-    fn device(&self) -> DeviceId {
-        DeviceId::Agent(self.key.id())
-    }
-
-    /// Checks in with its pass or, without one, with the enrolment token.
-    async fn check_in(&self, function: &CheckIn) -> CheckInReply {
-        let enrolment = ENROLMENT_TOKEN.parse().ok();
-        let asking = CheckInRequest {
-            enrolment: enrolment.filter(|_| self.pass.is_none()),
-            pass: self.pass.clone(),
-            facts: Facts {
-                host_name: Text::tail("web01"),
-                os: Text::tail("linux"),
-                arch: Text::tail("x86_64"),
-                agent: Text::tail("packcast-agent/0.1.0"),
-            },
-            results: Vec::new(),
-        };
-        let body = serde_json::to_vec(&asking).unwrap();
-        let mut request = Request::post(CHECK_IN_PATH);
-        for (name, value) in self.key.sign("POST", CHECK_IN_PATH, &body, NOW) {
-            request = request.header(name, value);
-        }
-        let reply = ask(function, request.body(body.into()).unwrap()).await;
-        serde_json::from_slice(&reply).unwrap()
+/// Makes a device known that says all it can of itself.
+async fn enrol(function: &CheckIn, peer: &Peer) {
+    check_in(function, peer).await;
+    if let Some(inventory) = peer.inventory() {
+        let response = function.handle(inventory, NOW).await;
+        assert!(response.status().is_success(), "{response:?}");
     }
 }
 
@@ -106,7 +45,7 @@ async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
 }
 
 /// Fills the table with packages, of which the devices have finished some.
-async fn fill(table: &Table, devices: &[DeviceId]) {
+async fn fill(table: &Table, devices: &[DeviceId]) -> PackageRecord {
     let package = table.package_to_copy().await;
     let id = |n| PackageId::try_from(1_500_000_000 + n).unwrap();
     table.copy(&package, (FINISHED..PACKAGES).map(id)).await;
@@ -121,12 +60,26 @@ async fn fill(table: &Table, devices: &[DeviceId]) {
         let finished = table.records.finished_tasks(device).await.unwrap();
         assert_eq!(finished.len(), FINISHED as usize);
     }
+    package
 }
 
-/// Expects what a function asks that keeps no group yet: it keeps them for a minute, whatever
-/// devices ask in it.
-fn expect_reads_of_groups(table: &Table) {
-    assert_eq!(table.meter.take().operations, ["Query", "BatchGetItem"]);
+/// Puts devices into as many groups as they can be in, the names as long as they can be, each
+/// with a package that the devices have.
+async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
+    let records = &table.records;
+    for n in 0..GROUPS {
+        let name = format!("{n:x>width$}", width = GroupName::MAX_CHARS);
+        let group: GroupName = name.parse().unwrap();
+        records.create_group(&group, NOW).await.unwrap();
+        let assigned = records.assign_group(&group, package, false, NOW).await;
+        assigned.unwrap();
+        for device in devices {
+            assert_eq!(records.join(device, &group).await.unwrap(), Joined::New);
+        }
+    }
+    let all = GroupName::all();
+    let assigned = records.assign_group(&all, package, false, NOW).await;
+    assigned.unwrap();
 }
 
 /// Expects one Query of at most one unit, and nothing else, since the last time.
@@ -141,23 +94,37 @@ fn expect_one_query(table: &Table) {
 
 async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let table = Table::start_on(service, 70).await;
-    let stock: DeviceId = format!("ocs:{STOCK_DEVICE}").parse().unwrap();
+    let peers = [Peer::stock(1), Peer::ours(2)].map(Peer::with_longest_names);
     let first = function(&table);
-    say(&first, "PROLOG", "").await;
-    say(&first, "INVENTORY", "<CONTENT></CONTENT>").await;
-    let agent = Agent::enrol(&first).await;
-    fill(&table, &[stock, agent.device()]).await;
-
+    for peer in &peers {
+        enrol(&first, peer).await;
+    }
+    let devices = [peers[0].device(), peers[1].device()];
+    let package = fill(&table, &devices).await;
+    join(&table, &devices, &package).await;
+    // Each is reconciled, by a function that keeps no group yet: it keeps them for a minute,
+    // whatever devices ask in it.
     let function = function(&table);
+    for peer in &peers {
+        check_in(&function, peer).await;
+    }
     table.meter.take();
-    say(&function, "PROLOG", "").await;
-    expect_reads_of_groups(&table);
-    for _ in 0..2 {
-        say(&function, "PROLOG", "").await;
+    for peer in peers.iter().chain(&peers) {
+        assert_eq!(check_in(&function, peer).await, Told::default());
         expect_one_query(&table);
-        let reply = agent.check_in(&function).await;
-        assert!(reply.tasks.is_empty());
-        expect_one_query(&table);
+    }
+    cold_functions_read_the_groups(&table, &peers).await;
+}
+
+/// Expects two reads more of a function that keeps no group: of their revisions, and of their
+/// states.
+async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
+    for peer in peers {
+        check_in(&function(table), peer).await;
+        let usage = table.meter.take();
+        let reads = ["Query", "BatchGetItem", "BatchGetItem"];
+        assert_eq!(usage.operations, reads);
+        assert!(usage.write_units < f64::EPSILON, "{usage:?}");
     }
 }
 

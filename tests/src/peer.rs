@@ -16,11 +16,24 @@ use packcast_protocol::{DeviceId, PackageId, UnixTime};
 
 const PATH_TOKEN: &str = "path-token-one-1";
 const ENROLMENT_TOKEN: &str = "enrolment-token-1";
+/// What follows the host name in a DEVICEID.
+const STAMP: &str = "-2026-03-04-05-06-07";
 const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-/// A device that one function with [`settings`] lets in.
+/// A device that a function with [`settings`] lets in.
 #[derive(Debug)]
-pub struct Peer(Agent);
+pub struct Peer {
+    agent: Agent,
+    names: Names,
+}
+
+/// What a device says of itself.
+#[derive(Debug)]
+struct Names {
+    host: String,
+    os: String,
+    agent: String,
+}
 
 #[derive(Debug)]
 enum Agent {
@@ -67,7 +80,15 @@ pub fn settings() -> Settings {
 impl Peer {
     /// Returns a device with a stock agent.
     pub fn stock(number: u32) -> Self {
-        Self(Agent::Stock(format!("pc{number}-2026-03-04-05-06-07")))
+        let host = format!("pc{number}");
+        Self {
+            agent: Agent::Stock(format!("{host}{STAMP}")),
+            names: Names {
+                host,
+                os: "Debian".to_owned(),
+                agent: UNIX_AGENT.to_owned(),
+            },
+        }
     }
 
     /// Returns a device with an agent of ours, its key always the same.
@@ -75,15 +96,40 @@ impl Peer {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
-        Self(Agent::Ours(Box::new(key), OnceLock::new()))
+        Self {
+            agent: Agent::Ours(Box::new(key), OnceLock::new()),
+            names: Names {
+                host: format!("pc{number}"),
+                os: "linux".to_owned(),
+                agent: "packcast-agent/0.1.0".to_owned(),
+            },
+        }
+    }
+
+    /// Gives a device that has not been in contact the longest names that are accepted.
+    #[must_use]
+    pub fn with_longest_names(self) -> Self {
+        let (agent, host, os) = match self.agent {
+            Agent::Stock(_) => {
+                let name = "d".repeat(200 - STAMP.len()) + STAMP;
+                (Agent::Stock(name), "h".repeat(255), "o".repeat(255))
+            }
+            ours @ Agent::Ours(..) => (ours, "h".repeat(253), "o".repeat(64)),
+        };
+        let names = Names {
+            host,
+            os,
+            agent: "a".repeat(64),
+        };
+        Self { agent, names }
     }
 
     pub const fn is_stock(&self) -> bool {
-        matches!(self.0, Agent::Stock(_))
+        matches!(self.agent, Agent::Stock(_))
     }
 
     pub fn device(&self) -> DeviceId {
-        match &self.0 {
+        match &self.agent {
             Agent::Stock(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
             Agent::Ours(key, _) => DeviceId::Agent(key.id()),
         }
@@ -92,8 +138,8 @@ impl Peer {
     /// Asks what to do. Our agent shows what [`Peer::told`] has seen last, its pass, and may
     /// bring results.
     pub fn check_in(&self, results: &[Said], now: UnixTime) -> Request<Bytes> {
-        match &self.0 {
-            Agent::Stock(name) => stock(&format!(
+        match &self.agent {
+            Agent::Stock(name) => self.posted(&format!(
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
             Agent::Ours(key, pass) => {
@@ -101,7 +147,7 @@ impl Peer {
                 let asking = CheckInRequest {
                     enrolment: enrolment.filter(|_| pass.get().is_none()),
                     pass: pass.get().cloned(),
-                    facts: facts(),
+                    facts: self.facts(),
                     results: results.iter().map(|said| report(said, now)).collect(),
                 };
                 signed(key, CHECK_IN_PATH, &asking, now)
@@ -111,21 +157,22 @@ impl Peer {
 
     /// The inventory of a stock agent, which must be asked for once.
     pub fn inventory(&self) -> Option<Request<Bytes>> {
-        let Agent::Stock(name) = &self.0 else {
+        let Agent::Stock(name) = &self.agent else {
             return None;
         };
-        Some(stock(&format!(
-            "<REQUEST><CONTENT><HARDWARE><OSNAME>Debian</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
+        let Names { host, os, .. } = &self.names;
+        Some(self.posted(&format!(
+            "<REQUEST><CONTENT><HARDWARE><NAME>{host}</NAME><OSNAME>{os}</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
         )))
     }
 
     /// Reports results: ours all at once, a stock agent one by one.
     pub fn reports(&self, results: &[Said], now: UnixTime) -> Vec<Request<Bytes>> {
-        match &self.0 {
+        match &self.agent {
             Agent::Stock(name) => results
                 .iter()
                 .map(|Said { package, code, .. }| {
-                    stock(&format!(
+                    self.posted(&format!(
                         "<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />"
                     ))
                 })
@@ -141,7 +188,7 @@ impl Peer {
 
     /// Reads the reply to a check-in.
     pub fn told(&self, reply: &[u8]) -> Told {
-        match &self.0 {
+        match &self.agent {
             Agent::Stock(_) => {
                 let (_, content) = envelope::open(reply).expect("a reply in zlib");
                 let text = String::from_utf8(content).expect("replies are UTF-8");
@@ -167,7 +214,7 @@ impl Peer {
 
     /// Reads the reply to reports: the packages that our agent need not report again.
     pub fn accepted(&self, reply: &[u8]) -> Option<Vec<PackageId>> {
-        match &self.0 {
+        match &self.agent {
             Agent::Stock(_) => None,
             Agent::Ours(..) => {
                 let reply: ReportReply = serde_json::from_slice(reply).expect("a reply in JSON");
@@ -175,13 +222,22 @@ impl Peer {
             }
         }
     }
-}
 
-fn stock(document: &str) -> Request<Bytes> {
-    Request::post(format!("/ocsinventory/{PATH_TOKEN}"))
-        .header(USER_AGENT, UNIX_AGENT)
-        .body(envelope::seal(Coding::Zlib, document.as_bytes()).into())
-        .expect("a request")
+    fn posted(&self, document: &str) -> Request<Bytes> {
+        Request::post(format!("/ocsinventory/{PATH_TOKEN}"))
+            .header(USER_AGENT, &self.names.agent)
+            .body(envelope::seal(Coding::Zlib, document.as_bytes()).into())
+            .expect("a request")
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            host_name: Text::tail(&self.names.host),
+            os: Text::tail(&self.names.os),
+            arch: Text::tail("x86_64"),
+            agent: Text::tail(&self.names.agent),
+        }
+    }
 }
 
 fn signed(
@@ -196,15 +252,6 @@ fn signed(
         request = request.header(name, value);
     }
     request.body(body.into()).expect("a request")
-}
-
-fn facts() -> Facts {
-    Facts {
-        host_name: Text::tail("web01"),
-        os: Text::tail("linux"),
-        arch: Text::tail("x86_64"),
-        agent: Text::tail("packcast-agent/0.1.0"),
-    }
 }
 
 fn report(said: &Said, now: UnixTime) -> Report {
