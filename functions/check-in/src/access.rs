@@ -1,6 +1,8 @@
 //! Who is let in, decided without a look at the records.
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use packcast_protocol::api::{CheckInRequest, Secret};
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::{AgentId, Sha256Digest};
@@ -9,16 +11,53 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::settings::Settings;
 
-/// Tells whether a path ends in a token of stock agents, as in `/ocsinventory/<token>`.
-pub(crate) fn admits_stock_agent(settings: &Settings, path: &str) -> bool {
-    path.rsplit_once('/')
-        .and_then(|(_, token)| token.parse::<Secret>().ok())
-        .is_some_and(|token| any_matches(&settings.path_tokens, &token))
+/// The header in which the CDN shows the function its secret.
+pub const ORIGIN_HEADER: &str = "x-packcast-origin";
+
+/// Tells whether a request came through the CDN, where there is one.
+///
+/// The function's own address is open to all, and a CDN that spreads the load and hides the
+/// address is of no use to those who can go around it.
+pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
+    settings.origin_secrets.is_empty()
+        || headers
+            .get(ORIGIN_HEADER)
+            .and_then(|secret| secret.to_str().ok()?.parse::<Secret>().ok())
+            .is_some_and(|secret| any_matches(&settings.origin_secrets, secret.digest()))
+}
+
+/// Tells whether a stock agent is let in by its path or by HTTP Basic; either is enough.
+pub(crate) fn admits_stock_agent(settings: &Settings, path: &str, headers: &HeaderMap) -> bool {
+    let by_path =
+        path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()));
+    let by_basic = basic_credential(headers)
+        .is_some_and(|credential| any_matches(&settings.basic_credentials, credential));
+    by_path || by_basic
+}
+
+/// Returns the token that a path may end in, as in `/ocsinventory/<token>`.
+fn path_token(path: &str) -> Option<Secret> {
+    let (_, token) = path.rsplit_once('/')?;
+    token.parse().ok()
+}
+
+/// Returns the digest of the `user:password` that a request shows (RFC 7617).
+///
+/// Nobody is asked for it: a Unix agent sends what is in its server address unasked (protocol
+/// reference §1.5), and an agent that waits for a 401 would show it to a CDN as well.
+fn basic_credential(headers: &HeaderMap) -> Option<Sha256Digest> {
+    const LONGEST: usize = 1024;
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, coded) = value.split_once(' ')?;
+    if value.len() > LONGEST || !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
+    let credential = BASE64.decode(coded.trim().as_bytes()).ok()?;
+    Some(Sha256Digest::of(&credential))
 }
 
 /// Compares with every digest, in a time that does not depend on which one matches.
-fn any_matches(digests: &[Sha256Digest], token: &Secret) -> bool {
-    let given = token.digest();
+fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
     let found = digests.iter().fold(Choice::from(0), |found, digest| {
         found | digest.as_bytes().ct_eq(given.as_bytes())
     });
@@ -48,7 +87,7 @@ pub(crate) fn admits_agent(
         return Some(Admission::Pass);
     }
     let enrolment = request.enrolment.as_ref()?;
-    any_matches(&settings.enrolment_tokens, enrolment).then_some(Admission::Enrolment)
+    any_matches(&settings.enrolment_tokens, enrolment.digest()).then_some(Admission::Enrolment)
 }
 
 /// Makes the pass of an agent: an authentication code over its id.
@@ -88,7 +127,9 @@ mod tests {
     fn settings() -> Settings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
         Settings {
+            origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
+            basic_credentials: vec![Sha256Digest::of(b"fleet:long-password-1")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: [9; 32],
             check_in_interval_s: 3600,
@@ -112,6 +153,60 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_around_the_cdn_is_not_let_in() {
+        let shows = |secret: &str| {
+            HeaderMap::from_iter([(ORIGIN_HEADER.parse().unwrap(), secret.parse().unwrap())])
+        };
+        let open = settings();
+        assert!(admits_origin(&open, &HeaderMap::new()));
+        let digest = |secret: &str| secret.parse::<Secret>().unwrap().digest();
+        let behind = Settings {
+            origin_secrets: vec![digest("origin-secret-new"), digest("origin-secret-old")],
+            ..open
+        };
+        for good in ["origin-secret-new", "origin-secret-old"] {
+            assert!(admits_origin(&behind, &shows(good)), "{good}");
+        }
+        for bad in ["", "origin-secret", "origin-secret-new,origin-secret-new"] {
+            assert!(!admits_origin(&behind, &shows(bad)), "{bad}");
+        }
+        assert!(!admits_origin(&behind, &HeaderMap::new()));
+    }
+
+    fn admits(settings: &Settings, path: &str, authorization: Option<&str>) -> bool {
+        let header = |value: &str| (AUTHORIZATION, value.parse().unwrap());
+        let headers = authorization.map(header).into_iter().collect();
+        admits_stock_agent(settings, path, &headers)
+    }
+
+    fn basic(scheme: &str, credential: &str) -> String {
+        format!("{scheme} {}", BASE64.encode(credential.as_bytes()))
+    }
+
+    #[test]
+    fn a_valid_basic_credential_is_let_in_on_any_path() {
+        let settings = settings();
+        let good = "fleet:long-password-1";
+        for scheme in ["Basic", "basic", "BASIC"] {
+            let shown = basic(scheme, good);
+            assert!(admits(&settings, "/ocsinventory", Some(&shown)), "{shown}");
+        }
+        for bad in [
+            basic("Basic", "fleet:long-password-2"),
+            basic("Basic", "fleet"),
+            basic("Basic", ""),
+            basic("Bearer", good),
+            "Basic".to_owned(),
+            format!("Basic {good}"),
+            basic("Basic", &"x".repeat(5000)),
+        ] {
+            assert!(!admits(&settings, "/ocsinventory", Some(&bad)), "{bad}");
+            let path = "/ocsinventory/path-token-one-1";
+            assert!(admits(&settings, path, Some(&bad)), "{bad}");
+        }
+    }
+
+    #[test]
     fn any_valid_path_token_is_let_in_and_no_other_path() {
         let settings = settings();
         for good in [
@@ -119,7 +214,7 @@ mod tests {
             "/path-token-two-2",
             "/a/b/path-token-two-2",
         ] {
-            assert!(admits_stock_agent(&settings, good), "{good}");
+            assert!(admits(&settings, good, None), "{good}");
         }
         for bad in [
             "/ocsinventory",
@@ -129,7 +224,7 @@ mod tests {
             "/path-token-one-1/",
             "/path-token-one-1x",
         ] {
-            assert!(!admits_stock_agent(&settings, bad), "{bad}");
+            assert!(!admits(&settings, bad, None), "{bad}");
         }
     }
 
@@ -137,12 +232,15 @@ mod tests {
     fn without_tokens_nobody_is_let_in() {
         let settings = Settings {
             path_tokens: Vec::new(),
+            basic_credentials: Vec::new(),
             enrolment_tokens: Vec::new(),
             ..settings()
         };
-        assert!(!admits_stock_agent(
+        let basic = basic("Basic", "fleet:long-password-1");
+        assert!(!admits(
             &settings,
-            "/ocsinventory/path-token-one-1"
+            "/ocsinventory/path-token-one-1",
+            Some(&basic)
         ));
         let agent = AgentId::of_public_key(&[1; 32]);
         assert_eq!(

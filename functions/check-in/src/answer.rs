@@ -18,6 +18,15 @@ pub(crate) fn not_found() -> Response<Bytes> {
     )
 }
 
+/// Answers who knows the function's own address and not the CDN's secret.
+pub(crate) fn forbidden() -> Response<Bytes> {
+    respond(
+        StatusCode::FORBIDDEN,
+        "text/plain",
+        Bytes::from_static(b"this address answers to its CDN only\n"),
+    )
+}
+
 pub(crate) fn json(body: &impl Serialize) -> Response<Bytes> {
     let body = serde_json::to_vec(body).expect("replies have string keys only");
     respond(StatusCode::OK, "application/json", body.into())

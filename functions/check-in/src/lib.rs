@@ -21,6 +21,7 @@ use packcast_protocol::UnixTime;
 use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
 use packcast_store::Records;
 
+pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::settings::{Settings, SettingsError};
@@ -46,17 +47,23 @@ impl CheckIn {
 
     /// Answers one request.
     ///
-    /// Our agents post JSON to two fixed paths; stock agents post to a path of their own
-    /// that ends in a token. Nothing else exists here, `GET …/deploy/label` included, which
-    /// a Windows agent asks for and must not find (protocol reference §0 rule 8).
+    /// Who does not come through the CDN, where there is one, is refused before its body is
+    /// looked at. Our agents post JSON to two fixed paths; stock agents post to a path of their
+    /// own that ends in a token, or show HTTP Basic. Nothing else exists here, `GET
+    /// …/deploy/label` included, which a Windows agent asks for and must not find (protocol
+    /// reference §0 rule 8).
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+        if !access::admits_origin(&self.settings, request.headers()) {
+            tracing::warn!("request without the origin secret");
+            return answer::forbidden();
+        }
         if request.method() != Method::POST {
             return answer::not_found();
         }
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
             REPORT_PATH => json::report(self, &request, now).await,
-            path if access::admits_stock_agent(&self.settings, path) => {
+            path if access::admits_stock_agent(&self.settings, path, request.headers()) => {
                 ocs::answer(self, &request, now).await
             }
             _ => answer::not_found(),

@@ -8,8 +8,14 @@ use crate::access::read_key;
 /// The settings of one target. Secrets are kept as digests where they are only compared.
 #[derive(Clone)]
 pub struct Settings {
+    /// Digests of the secrets that the CDN before the function shows, any of which is let in;
+    /// none where no CDN stands before it, and nothing is asked for.
+    pub origin_secrets: Vec<Sha256Digest>,
     /// Digests of the path tokens of stock agents (`/ocsinventory/<token>`), any of which is let in.
     pub path_tokens: Vec<Sha256Digest>,
+    /// Digests of the `user:password` of stock agents (`https://user:password@…`), any of which
+    /// is let in. A digest hides a long random password only.
+    pub basic_credentials: Vec<Sha256Digest>,
     /// Digests of the enrolment tokens of our agents, any of which is let in.
     pub enrolment_tokens: Vec<Sha256Digest>,
     /// The key that passes are made with: 32 random bytes.
@@ -37,6 +43,10 @@ pub enum SettingsError {
         variable: &'static str,
         source: DigestError,
     },
+    #[error(
+        "the environment variable {0} is empty: remove it if no CDN stands before the function"
+    )]
+    Empty(&'static str),
     #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
     Interval(&'static str),
     #[error("the environment variable {0} is not a whole number of seconds from 0 to 3600")]
@@ -51,16 +61,19 @@ impl Settings {
 
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
-    /// `PACKCAST_PASS_KEY`, `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
-    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`,
-    /// `PACKCAST_GROUP_CACHE_S`.
+    /// `PACKCAST_PASS_KEY`, `PACKCAST_ORIGIN_SECRETS` (digests; absent where no CDN stands
+    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_BASIC`,
+    /// `PACKCAST_ENROLMENT_TOKENS` (digests, may be absent: nobody is let in then),
+    /// `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`, `PACKCAST_GROUP_CACHE_S`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let key =
             variable("PACKCAST_PASS_KEY").ok_or(SettingsError::Missing("PACKCAST_PASS_KEY"))?;
         Ok(Self {
+            origin_secrets: origin_secrets(&variable, "PACKCAST_ORIGIN_SECRETS")?,
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
+            basic_credentials: digests(&variable, "PACKCAST_BASIC")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
             pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
             check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
@@ -68,6 +81,20 @@ impl Settings {
             group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
         })
     }
+}
+
+/// Reads the digests of one secret or, during a rotation, two.
+///
+/// A variable that is there and empty is a mistake that would let in everybody.
+fn origin_secrets(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<Vec<Sha256Digest>, SettingsError> {
+    let secrets = digests(&variable, name)?;
+    if secrets.is_empty() && variable(name).is_some() {
+        return Err(SettingsError::Empty(name));
+    }
+    Ok(secrets)
 }
 
 fn digests(
@@ -125,7 +152,9 @@ fn switch(
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
+            .field("origin_secrets", &self.origin_secrets.len())
             .field("path_tokens", &self.path_tokens.len())
+            .field("basic_credentials", &self.basic_credentials.len())
             .field("enrolment_tokens", &self.enrolment_tokens.len())
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("strict", &self.strict)
@@ -152,7 +181,9 @@ mod tests {
         let key = "0".repeat(64);
         let settings = read(&[("PACKCAST_PASS_KEY", &key)]).unwrap();
         assert!(
-            settings.path_tokens.is_empty()
+            settings.origin_secrets.is_empty()
+                && settings.path_tokens.is_empty()
+                && settings.basic_credentials.is_empty()
                 && settings.enrolment_tokens.is_empty()
                 && !settings.strict
         );
@@ -160,11 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_secret_that_is_empty_does_not_open_the_function() {
+        let key = "0".repeat(64);
+        let with = |secrets: &str| {
+            read(&[
+                ("PACKCAST_PASS_KEY", &key),
+                ("PACKCAST_ORIGIN_SECRETS", secrets),
+            ])
+        };
+        for empty in ["", " ", ","] {
+            assert!(matches!(with(empty), Err(SettingsError::Empty(_))));
+        }
+        let digest = "0".repeat(64);
+        let rotating = with(&format!("{digest},{digest}")).unwrap();
+        assert_eq!(rotating.origin_secrets.len(), 2);
+    }
+
+    #[test]
     fn a_bad_value_is_named_and_not_shown() {
         let key = "0".repeat(64);
         for (name, value) in [
             ("PACKCAST_PASS_KEY", "secret-secret"),
+            ("PACKCAST_ORIGIN_SECRETS", "secret-secret"),
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
+            ("PACKCAST_BASIC", "fleet:secret-secret"),
             ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             ("PACKCAST_STRICT", "perhaps"),
             ("PACKCAST_GROUP_CACHE_S", "3601"),

@@ -11,4 +11,6 @@ mod orders;
 mod prolog;
 mod results;
 mod together;
+mod transcripts;
+mod traps;
 mod world;

@@ -6,14 +6,16 @@ use http::request::Builder;
 use http::{Request, StatusCode};
 use packcast_check_in::{CheckIn, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord};
-use packcast_store::records::Reserved;
+use packcast_store::records::{Reservation, Reserved};
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 
 pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
 pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
+/// User and password of HTTP Basic.
+pub(crate) const BASIC: &str = "fleet:long-password-1";
 pub(crate) const ENROLMENT_TOKEN: &str = "enrolment-token-1";
 pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
@@ -36,7 +38,9 @@ pub(crate) fn settings() -> Settings {
         token.digest()
     };
     Settings {
+        origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
+        basic_credentials: vec![Sha256Digest::of(BASIC.as_bytes())],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: [9; 32],
         check_in_interval_s: 900,
@@ -58,11 +62,18 @@ impl World {
 
     /// Reserves, publishes and activates a package with exit codes of its own.
     pub(crate) async fn package_with_codes(&self, name: &str, codes: &[i32]) -> PackageRecord {
-        let mut reservation = reservation(name, 5);
-        reservation.success_codes = codes.iter().copied().collect();
+        self.publish(&Reservation {
+            success_codes: codes.iter().copied().collect(),
+            ..reservation(name, 5)
+        })
+        .await
+    }
+
+    /// Reserves, publishes and activates a package.
+    pub(crate) async fn publish(&self, reservation: &Reservation) -> PackageRecord {
         let records = &self.table.records;
         let (Reserved::New(package) | Reserved::Resumed(package)) = records
-            .reserve(&reservation, NOW)
+            .reserve(reservation, NOW)
             .await
             .expect("a package can be reserved");
         records
