@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_check_in::{CheckIn, Settings};
 use packcast_protocol::ObjectPath;
-use packcast_rollout::LocationRecord;
+use packcast_rollout::{LocationRecord, Pace};
 use packcast_store::{Records, RecordsConfig, RecordsError};
 
 use crate::authority::{Authority, AuthorityError};
@@ -101,7 +101,10 @@ impl Local {
         set_up(&records, port.address()).await?;
         let settings = Settings {
             check_in_interval_s: options.check_in_interval_s,
-            strict: options.strict,
+            pace: Pace {
+                strict: options.strict,
+                ..Pace::default()
+            },
             ..secrets.settings()
         };
         let served = EdgeOptions {

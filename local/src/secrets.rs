@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use packcast_check_in::Settings;
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
+use packcast_rollout::Pace;
 use serde::{Deserialize, Serialize};
 
 use crate::private;
@@ -62,7 +63,7 @@ impl Secrets {
             enrolment_tokens: vec![self.enrolment_token.digest()],
             pass_key: decode(&self.pass_key).expect("checked when it was read or made"),
             check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-            strict: false,
+            pace: Pace::default(),
             group_cache_s: 0,
         }
     }

@@ -13,6 +13,7 @@ use packcast_protocol::api::{
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::Pace;
 
 const PATH_TOKEN: &str = "path-token-one-1";
 const ENROLMENT_TOKEN: &str = "enrolment-token-1";
@@ -74,7 +75,7 @@ pub fn settings() -> Settings {
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: [9; 32],
         check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-        strict: false,
+        pace: Pace::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
     }
 }

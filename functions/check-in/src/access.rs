@@ -121,6 +121,7 @@ pub(crate) fn read_key(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::api::{Facts, Text};
+    use packcast_rollout::Pace;
 
     use super::*;
 
@@ -133,7 +134,7 @@ mod tests {
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: [9; 32],
             check_in_interval_s: 3600,
-            strict: false,
+            pace: Pace::default(),
             group_cache_s: 0,
         }
     }

@@ -121,16 +121,24 @@ async fn prolog(
     }
     let (standing, instruction) = instructed(function, &device, standing, now).await?;
     let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
-    let pace = Pace::default();
-    Ok(match instruction.mode {
+    let deployment = match instruction.mode {
         Mode::Work => {
-            let told = tell(function, &device, standing, now).await?.tasks;
-            let packs = told.iter().filter_map(pack).collect();
-            prolog_reply(&pace, &told, ask_inventory, Deployment::On(packs))
+            let told = tell(function, &device, standing, now).await?;
+            let packs = told.tasks.iter().filter_map(pack).collect();
+            let deployment = Deployment::On(packs);
+            return Ok(prolog_reply(
+                &told.pace,
+                &told.tasks,
+                ask_inventory,
+                deployment,
+            ));
         }
-        Mode::Stop => prolog_reply(&pace, &[], ask_inventory, Deployment::Off),
-        Mode::Drop => prolog_reply(&pace, &[], ask_inventory, Deployment::Drop),
-    })
+        Mode::Stop => Deployment::Off,
+        Mode::Drop => Deployment::Drop,
+    };
+    let reconciled = reconciled(function, &device, standing, now).await?;
+    let pace = reconciled.pace(function.settings.pace);
+    Ok(prolog_reply(&pace, &[], ask_inventory, deployment))
 }
 
 /// Decides what the reply says because of orders, and notes down that it does.

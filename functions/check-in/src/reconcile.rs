@@ -7,7 +7,7 @@ use packcast_rollout::assign::Situation;
 use packcast_rollout::reconcile::{
     Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
 };
-use packcast_rollout::{FinishedTask, GroupState, PackageRecord, Round};
+use packcast_rollout::{FinishedTask, GroupState, Pace, PackageRecord, Round};
 use packcast_store::RecordsError;
 use packcast_store::records::Standing;
 
@@ -21,6 +21,14 @@ const TRIES: usize = 4;
 pub(crate) struct Reconciled {
     pub(crate) standing: Standing,
     pub(crate) groups: Vec<GroupState>,
+}
+
+impl Reconciled {
+    /// Returns the pace that is in force for the device, where the target's is this one.
+    pub(crate) fn pace(&self, target: Pace) -> Pace {
+        let groups = self.groups.iter().map(|state| &state.pace);
+        target.in_force(groups, &self.standing.pace)
+    }
 }
 
 /// Reconciles a device with all its groups; nothing is written if nothing has changed.

@@ -2,6 +2,8 @@
 
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
+use packcast_rollout::Pace;
+use packcast_rollout::pace::{UpTo, UpToError};
 
 use crate::access::read_key;
 
@@ -22,8 +24,8 @@ pub struct Settings {
     pub pass_key: [u8; 32],
     /// How often our agents ask, in seconds.
     pub check_in_interval_s: u32,
-    /// Announces one priority level at a time.
-    pub strict: bool,
+    /// How fast stock agents work, unless a group or a device has its own pace.
+    pub pace: Pace,
     /// How long a function believes what it knows of a group, in seconds: how late a device
     /// may be told of a group's new package.
     pub group_cache_s: u64,
@@ -51,6 +53,12 @@ pub enum SettingsError {
     Interval(&'static str),
     #[error("the environment variable {0} is not a whole number of seconds from 0 to 3600")]
     Cache(&'static str),
+    #[error("the environment variable {variable} is not a whole number of {unit} from 1 to {most}")]
+    OutOfBounds {
+        variable: &'static str,
+        unit: &'static str,
+        most: u16,
+    },
     #[error("the environment variable {0} is neither true nor false")]
     Switch(&'static str),
 }
@@ -64,7 +72,10 @@ impl Settings {
     /// `PACKCAST_PASS_KEY`, `PACKCAST_ORIGIN_SECRETS` (digests; absent where no CDN stands
     /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_BASIC`,
     /// `PACKCAST_ENROLMENT_TOKENS` (digests, may be absent: nobody is let in then),
-    /// `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_STRICT`, `PACKCAST_GROUP_CACHE_S`.
+    /// `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_GROUP_CACHE_S`; of the pace
+    /// `PACKCAST_FRAGMENT_PAUSE_S`, `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`,
+    /// `PACKCAST_CONTACT_EVERY_H`, `PACKCAST_TIMEOUT_DAYS`, `PACKCAST_EXECUTION_TIMEOUT_MIN` and
+    /// `PACKCAST_STRICT`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -77,7 +88,7 @@ impl Settings {
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
             pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
             check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
-            strict: switch(&variable, "PACKCAST_STRICT")?,
+            pace: pace(&variable)?,
             group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
         })
     }
@@ -140,6 +151,52 @@ fn cache(
         .ok_or(SettingsError::Cache(name))
 }
 
+/// Reads what stock agents are paced with; each variable may be absent.
+fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pace, SettingsError> {
+    let default = Pace::default();
+    let pause = |name, default| up_to(&variable, name, "seconds", default);
+    Ok(Pace {
+        fragment_pause_s: pause("PACKCAST_FRAGMENT_PAUSE_S", default.fragment_pause_s)?,
+        cycle_pause_s: pause("PACKCAST_CYCLE_PAUSE_S", default.cycle_pause_s)?,
+        period_pause_s: pause("PACKCAST_PERIOD_PAUSE_S", default.period_pause_s)?,
+        contact_every_h: up_to(
+            &variable,
+            "PACKCAST_CONTACT_EVERY_H",
+            "hours",
+            default.contact_every_h,
+        )?,
+        timeout_days: up_to(
+            &variable,
+            "PACKCAST_TIMEOUT_DAYS",
+            "days",
+            default.timeout_days,
+        )?,
+        execution_timeout_min: up_to(
+            &variable,
+            "PACKCAST_EXECUTION_TIMEOUT_MIN",
+            "minutes",
+            default.execution_timeout_min,
+        )?,
+        strict: switch(&variable, "PACKCAST_STRICT")?,
+    })
+}
+
+fn up_to<const MOST: u16>(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    unit: &'static str,
+    default: UpTo<MOST>,
+) -> Result<UpTo<MOST>, SettingsError> {
+    variable(name).map_or(Ok(default), |text| {
+        text.parse()
+            .map_err(|UpToError { most }| SettingsError::OutOfBounds {
+                variable: name,
+                unit,
+                most,
+            })
+    })
+}
+
 fn switch(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,
@@ -157,7 +214,7 @@ impl std::fmt::Debug for Settings {
             .field("basic_credentials", &self.basic_credentials.len())
             .field("enrolment_tokens", &self.enrolment_tokens.len())
             .field("check_in_interval_s", &self.check_in_interval_s)
-            .field("strict", &self.strict)
+            .field("pace", &self.pace)
             .field("group_cache_s", &self.group_cache_s)
             .finish_non_exhaustive()
     }
@@ -185,7 +242,7 @@ mod tests {
                 && settings.path_tokens.is_empty()
                 && settings.basic_credentials.is_empty()
                 && settings.enrolment_tokens.is_empty()
-                && !settings.strict
+                && settings.pace == Pace::default()
         );
         assert!(matches!(read(&[]), Err(SettingsError::Missing(_))));
     }
@@ -216,6 +273,12 @@ mod tests {
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
             ("PACKCAST_BASIC", "fleet:secret-secret"),
             ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
+            ("PACKCAST_FRAGMENT_PAUSE_S", "0.5"),
+            ("PACKCAST_CYCLE_PAUSE_S", "3601"),
+            ("PACKCAST_PERIOD_PAUSE_S", "-1"),
+            ("PACKCAST_CONTACT_EVERY_H", "169"),
+            ("PACKCAST_TIMEOUT_DAYS", "3651"),
+            ("PACKCAST_EXECUTION_TIMEOUT_MIN", "10081"),
             ("PACKCAST_STRICT", "perhaps"),
             ("PACKCAST_GROUP_CACHE_S", "3601"),
         ] {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::reconcile::wanting;
 use packcast_rollout::{
-    Announcement, LocationRecord, NotAnnounced, OpenTask, PackageRecord, Published, Rules,
+    Announcement, LocationRecord, NotAnnounced, OpenTask, Pace, PackageRecord, Published, Rules,
     announce, locations,
 };
 use packcast_store::RecordsError;
@@ -18,8 +18,9 @@ use crate::reconcile::{Reconciled, reconciled};
 const TRIES: usize = 3;
 
 /// What one device is told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Told {
+    pub(crate) pace: Pace,
     /// In the order of priority.
     pub(crate) tasks: Vec<Telling>,
     pub(crate) withdrawn: Vec<OpenTask>,
@@ -45,29 +46,28 @@ pub(crate) async fn tell(
     mut standing: Standing,
     now: UnixTime,
 ) -> Result<Told, RecordsError> {
-    let rules = Rules {
-        strict: function.settings.strict,
-        stock: matches!(device, DeviceId::Ocs(_)),
-    };
-    for tried in 1.. {
+    let mut tries_left = TRIES;
+    loop {
+        tries_left -= 1;
         let device_now = reconciled(function, device, standing, now).await?;
+        let pace = device_now.pace(function.settings.pace);
+        let rules = Rules {
+            strict: pace.strict,
+            stock: matches!(device, DeviceId::Ocs(_)),
+        };
         let Standing { tasks, orders, .. } = &device_now.standing;
         let mut tasks = tasks.clone();
         tasks.retain(|task| !orders.have_dropped(task));
-        if tasks.is_empty() {
-            break;
-        }
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
         let packages = function.packages.of(&function.records, &ids, now).await?;
         let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
         let fresh: HashSet<PackageId> = fresh(&announcement).map(|task| task.package).collect();
         let on_record = commit(function, device, &device_now, &announcement, now).await?;
-        if on_record.len() == fresh.len() || tried == TRIES {
-            return Ok(told(&announcement, &on_record, &device_now));
+        if on_record.len() == fresh.len() || tries_left == 0 {
+            return Ok(told(pace, &announcement, &on_record, &device_now));
         }
         standing = function.records.standing(device).await?;
     }
-    Ok(Told::default())
 }
 
 fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
@@ -76,6 +76,7 @@ fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a Ope
 }
 
 fn told(
+    pace: Pace,
     announcement: &Announcement<'_>,
     on_record: &HashSet<PackageId>,
     device: &Reconciled,
@@ -97,7 +98,11 @@ fn told(
             locations: locations::in_order(&pick.package.locations, &device.groups),
         })
         .collect();
-    Told { tasks, withdrawn }
+    Told {
+        pace,
+        tasks,
+        withdrawn,
+    }
 }
 
 /// Records the announcements and returns the packages of those that are on record.

@@ -8,6 +8,7 @@ mod groups;
 mod hostile;
 mod inventory;
 mod orders;
+mod pace;
 mod prolog;
 mod results;
 mod together;

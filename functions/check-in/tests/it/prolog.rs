@@ -3,6 +3,7 @@
 use packcast_check_in::Settings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_rollout::Pace;
 use packcast_tests::table::NOW;
 
 use crate::world::{
@@ -154,7 +155,10 @@ async fn a_warm_function_tells_nobody_of_what_was_deactivated() {
 #[tokio::test]
 async fn strict_tells_one_priority_after_the_other() {
     let strict = Settings {
-        strict: true,
+        pace: Pace {
+            strict: true,
+            ..Pace::default()
+        },
         ..settings()
     };
     let world = World::start_with(strict).await;

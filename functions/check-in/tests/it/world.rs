@@ -8,7 +8,7 @@ use packcast_check_in::{CheckIn, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::assign::Assigned;
-use packcast_rollout::{OpenTask, PackageRecord};
+use packcast_rollout::{OpenTask, Pace, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 
@@ -44,7 +44,7 @@ pub(crate) fn settings() -> Settings {
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: [9; 32],
         check_in_interval_s: 900,
-        strict: false,
+        pace: Pace::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
     }
 }
