@@ -13,9 +13,12 @@ check:
 test *ARGS="--workspace":
     cargo nextest run {{ ARGS }}
 
-# Tells the stories of the stock OCS agent that Debian has.
+# Tells the stories of the stock OCS agent that Debian has, and how long each took beside the pauses that it was told to make.
 stock-agent:
-    cargo nextest run -p packcast-tests stock_agent
+    @rm -f target/stock-agent-times
+    CI=true PACKCAST_STOCK_TIMES={{ justfile_directory() }}/target/stock-agent-times \
+        cargo nextest run -p packcast-tests --test-threads 8 stock_
+    @sort -k 9 target/stock-agent-times
 
 # Runs 10,000 devices against a service at its worst, and compares the records with the truth; takes `--devices N` and `--seed N`.
 fleet *ARGS:

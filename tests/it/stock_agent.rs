@@ -1,12 +1,13 @@
 //! What a stock OCS agent makes of us, as Debian has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::FinishedTask;
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::stock::times::Times;
 use packcast_tests::stock::{Contact, StockAgent, installed};
 use packcast_tests::world::World;
 
@@ -20,6 +21,7 @@ struct Story {
     world: World,
     agent: StockAgent,
     first: Contact,
+    times: Times,
 }
 
 impl Story {
@@ -32,22 +34,55 @@ impl Story {
             world,
             agent,
             first,
+            times: Times::default(),
         })
+    }
+
+    /// Lets the agent deploy what it is told.
+    fn contact(&self) -> Contact {
+        let contact = self.agent.contact();
+        let told = contact.told();
+        if told.is_empty() {
+            return contact;
+        }
+        let packages = self.world.packages();
+        let told = packages
+            .iter()
+            .filter(|package| told.contains_key(&package.id));
+        self.times.add(&contact, told);
+        contact
     }
 
     /// Publishes a package `name@1` that launches a script, and assigns it.
     fn launch(&self, name: &str, script: &str) -> PackageId {
+        self.launch_with(name, script, &PROMPT)
+    }
+
+    fn launch_with(&self, name: &str, script: &str, rest: &[&str]) -> PackageId {
+        let source = self.script(name, script);
+        let action = ["--action", "launch", "--command", "run.sh", &source];
+        self.assigned(name, &[&action[..], rest].concat())
+    }
+
+    /// Writes an archive with a shell script `run.sh`, and returns its path.
+    fn script(&self, name: &str, script: &str) -> String {
         let script = format!("#!/bin/sh\n{script}\n");
         let archive = tar_gz(&[("run.sh", script.as_bytes())]);
-        let source = self.world.file(&format!("{name}.tar.gz"), &archive);
-        let action = ["--action", "launch", "--command", "run.sh", &source];
-        self.assigned(name, &[&action[..], &PROMPT].concat())
+        self.world.file(&format!("{name}.tar.gz"), &archive)
     }
 
     /// Publishes a package `name@1` that runs a shell command, and assigns it.
     fn execute(&self, name: &str, command: &str) -> PackageId {
+        let package = self.command(name, command);
+        self.assign(name);
+        package
+    }
+
+    /// Publishes a package `name@1` that runs a shell command.
+    fn command(&self, name: &str, command: &str) -> PackageId {
         let action = ["--action", "execute", "--command", command];
-        self.assigned(name, &[&action[..], &PROMPT].concat())
+        let arguments = [&action[..], &PROMPT].concat();
+        self.world.publish(name, &arguments).package.id
     }
 
     fn assigned(&self, name: &str, arguments: &[&str]) -> PackageId {
@@ -57,9 +92,18 @@ impl Story {
     }
 
     fn assign(&self, name: &str) -> String {
+        self.assign_with(name, &[])
+    }
+
+    fn assign_with(&self, name: &str, rest: &[&str]) -> String {
         let package = format!("{name}@1");
         let assign = ["assign", &package, "--device", self.agent.id()];
-        self.world.ok(&assign).stdout
+        self.world.ok(&[&assign[..], rest].concat()).stdout
+    }
+
+    fn join(&self, group: &str) {
+        let add = ["group", "add", group, "--device", self.agent.id()];
+        self.world.ok(&add);
     }
 
     fn result(&self, package: PackageId) -> FinishedTask {
@@ -90,7 +134,7 @@ fn a_first_contact_brings_an_inventory() {
     assert_ne!(device.os, "");
     assert!(device.inventory_received.is_some());
 
-    let second = story.agent.contact();
+    let second = story.contact();
     assert!(second.log.contains("<RESPONSE>STOP</RESPONSE>"));
 }
 
@@ -103,7 +147,7 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
         "fails",
         &format!("echo run >> {runs}; test -e {gate} || exit 3"),
     );
-    let told = story.agent.contact().told();
+    let told = story.contact().told();
     assert_eq!(told, BTreeMap::from([(succeeds, false), (fails, false)]));
     story.expect(succeeds, 1, "SUCCESS_0", Outcome::Succeeded);
     story.expect(fails, 1, "SUCCESS_3", Outcome::Failed);
@@ -116,7 +160,7 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
     fs::write(&gate, "").unwrap();
     assert!(story.assign("fails").contains("attempt 2"));
     let new = story.execute("new", "true");
-    let contact = story.agent.contact();
+    let contact = story.contact();
     assert_eq!(
         contact.told(),
         BTreeMap::from([(fails, true), (new, false)])
@@ -127,7 +171,135 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
 }
 
 #[test]
-fn fragments_are_stored_and_a_command_runs_and_nobody_minds_our_manifest() {
+fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
+    let Some(story) = Story::begin() else { return };
+    let fails = story.launch("fails", "exit 255");
+    let good = ["--success-code", "3"];
+    let succeeds = story.launch_with("good", "exit 3", &[&PROMPT[..], &good].concat());
+    story.contact();
+    story.expect(fails, 1, "SUCCESS_255", Outcome::Failed);
+    story.expect(succeeds, 1, "SUCCESS_3", Outcome::Succeeded);
+    assert_eq!(story.contact().told(), BTreeMap::new());
+}
+
+#[test]
+fn a_failed_command_is_over_until_it_is_assigned_again() {
+    let Some(story) = Story::begin() else { return };
+    let gate = story.world.path("gate");
+    let package = story.execute("gated", &format!("test -e {gate}"));
+    story.contact();
+    story.expect(package, 1, "ERR_EXECUTE", Outcome::Failed);
+    assert_eq!(story.agent.history(), []);
+    assert_eq!(story.contact().told(), BTreeMap::new());
+
+    fs::write(&gate, "").unwrap();
+    assert!(story.assign("gated").contains("attempt 2"));
+    story.contact();
+    story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
+    assert_eq!(story.agent.history(), [package]);
+}
+
+#[test]
+fn a_package_is_deployed_again_when_it_is_forced() {
+    let Some(story) = Story::begin() else { return };
+    let runs = story.world.path("runs");
+    let package = story.execute("twice", &format!("echo run >> {runs}"));
+    story.contact();
+    assert!(story.assign("twice").contains("--force deploys again"));
+    assert_eq!(story.contact().told(), BTreeMap::new());
+
+    assert!(
+        story
+            .assign_with("twice", &["--force"])
+            .contains("attempt 2")
+    );
+    let forced = story.contact();
+    assert_eq!(forced.told(), BTreeMap::from([(package, true)]));
+    story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
+    assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
+    assert_eq!(story.contact().told(), BTreeMap::new());
+}
+
+#[test]
+fn who_joins_a_group_late_gets_what_it_has() {
+    let Some(story) = Story::begin() else { return };
+    story.world.ok(&["group", "create", "lab"]);
+    let package = story.command("tool", "true");
+    story.world.ok(&["assign", "tool@1", "--group", "lab"]);
+    assert_eq!(story.contact().told(), BTreeMap::new());
+
+    story.join("lab");
+    let contact = story.contact();
+    assert_eq!(contact.told(), BTreeMap::from([(package, false)]));
+    story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
+    assert_eq!(story.contact().told(), BTreeMap::new());
+}
+
+/// What was begun is told until it is reported, or the agent asks nowhere for its fragments
+/// until it times out.
+#[test]
+fn what_is_withdrawn_from_a_group_holds_up_nothing() {
+    let Some(story) = Story::begin() else { return };
+    story.world.ok(&["group", "create", "lab"]);
+    story.join("lab");
+    let begun = {
+        let source = story.script("begun", "exit 0");
+        let action = ["--action", "launch", "--command", "run.sh", &source];
+        let arguments = [&action[..], &PROMPT].concat();
+        story.world.publish("begun", &arguments).package.id
+    };
+    story.world.ok(&["assign", "begun@1", "--group", "lab"]);
+    let interrupted = story.agent.begin();
+    interrupted.until("Beginning work");
+    assert_eq!(interrupted.kill().told().len(), 1);
+
+    story.command("untold", "true");
+    story.world.ok(&["assign", "untold@1", "--group", "lab"]);
+    for package in ["begun@1", "untold@1"] {
+        story.world.ok(&["unassign", package, "--group", "lab"]);
+    }
+    let next = story.command("next", "true");
+    story.world.ok(&["assign", "next@1", "--group", "lab"]);
+
+    let contact = story.contact();
+    let told: Vec<_> = contact.told().into_keys().collect();
+    assert_eq!(told, [begun, next]);
+    assert_eq!(contact.complaints(), [""; 0]);
+    story.expect(next, 1, "SUCCESS", Outcome::Succeeded);
+    story.expect(begun, 1, "SUCCESS_0", Outcome::Succeeded);
+    let standing = story.world.standing_of(story.agent.id());
+    assert_eq!((standing.open.len(), standing.finished.len()), (0, 2));
+}
+
+/// Another address makes the agent another device, as when the path token is rotated.
+#[test]
+fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
+    let Some(mut story) = Story::begin() else {
+        return;
+    };
+    let runs = story.world.path("runs");
+    let had = story.execute("had", &format!("echo run >> {runs}"));
+    story.contact();
+    let left = story.agent.id().to_owned();
+    let (moved, first) = story.agent.move_to("localhost");
+    story.agent = moved;
+    assert_ne!(story.agent.id(), left);
+    let listed = format!("<PACKAGE ID=\"{had}\" />");
+    assert!(first.log.contains(&listed), "{}", first.log);
+    assert!(story.assign("had").contains("in its history"));
+
+    let new = story.command("new", "true");
+    for package in ["had@1", "new@1"] {
+        story.world.ok(&["assign", package, "--all"]);
+    }
+    let contact = story.contact();
+    assert_eq!(contact.told(), BTreeMap::from([(new, false)]));
+    story.expect(new, 1, "SUCCESS", Outcome::Succeeded);
+    assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
+}
+
+#[test]
+fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
     let Some(story) = Story::begin() else { return };
     let (folder, marker) = (story.world.path("stored/here"), story.world.path("marker"));
     let content = noise(6, 5 << 19);
@@ -141,16 +313,40 @@ fn fragments_are_stored_and_a_command_runs_and_nobody_minds_our_manifest() {
     let info = ObjectKey::info(&stores.folder, &stores.locations[0], stores.id);
     let info = fs::read_to_string(story.world.object(&info)).unwrap();
     assert!(info.contains("PACKCAST_MANIFEST="), "{info}");
+    assert!(info.contains("PROTO=\"HTTPS\""), "{info}");
     story.assign("stores");
-    let executes = story.execute("executes", &format!("touch {marker}"));
+    let launches = story.launch("launches", &format!("echo launched >> {marker}"));
+    let source = story.script("unpacks", &format!("echo unpacked >> {marker}"));
+    let action = ["--action", "execute", "--command", "sh run.sh", &source];
+    let unpacks = story.assigned("unpacks", &[&action[..], &PROMPT].concat());
+    let executes = story.execute("executes", &format!("echo executed >> {marker}"));
 
-    let contact = story.agent.contact();
+    let contact = story.contact();
     assert_eq!(contact.complaints(), [""; 0]);
     story.expect(stores.id, 1, "SUCCESS", Outcome::Succeeded);
-    story.expect(executes, 1, "SUCCESS", Outcome::Succeeded);
+    story.expect(launches, 1, "SUCCESS_0", Outcome::Succeeded);
+    for package in [unpacks, executes] {
+        story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
+    }
     let file = fs::read(format!("{folder}/noise")).unwrap();
     assert!(file == content, "the file is another");
-    assert!(fs::exists(&marker).unwrap());
+    let marked = fs::read_to_string(&marker).unwrap();
+    let marked: BTreeSet<_> = marked.lines().collect();
+    assert_eq!(marked, ["executed", "launched", "unpacked"].into());
+    // The edge speaks nothing but HTTPS.
+    for number in 1..=3 {
+        let fragment = format!("/{0}/{0}-{number}", stores.id);
+        let mut requests = story.world.requests().into_iter();
+        assert!(requests.any(|request| request.path.ends_with(&fragment)));
+    }
+}
+
+#[test]
+fn a_package_of_one_fragment_is_deployed_at_the_usual_priority() {
+    let Some(story) = Story::begin() else { return };
+    let package = story.launch_with("usual", "exit 0", &["--activate"]);
+    story.contact();
+    story.expect(package, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
@@ -163,7 +359,7 @@ fn packages_run_in_order_of_priority_not_of_assignment() {
         let name = format!("p{priority}");
         story.assigned(&name, &[&action[..], &["--priority", priority]].concat());
     }
-    story.agent.contact();
+    story.contact();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
     let finished = story.world.standing_of(story.agent.id()).finished;
     let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();

@@ -8,16 +8,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use packcast_protocol::PackageId;
-use rustix::process::{Pid, Signal, kill_process_group};
+use packcast_rollout::pace::PauseS;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::process::{PATIENCE, Process, eventually, text};
 use crate::world::{World, clean};
 
+pub mod times;
+
 const PROGRAM: &str = "ocsinventory-agent";
+/// What the agent writes before it forks the process that deploys.
+const FORK: &str = "[download] Calling download_end_handler";
 /// The last words of the process that deploys.
 const END: &str = "[download] End of work";
+/// The list of the packages that it will not deploy again, in its state.
+const HISTORY: &str = "download/history";
 
 /// A stock agent that trusts one world.
 #[derive(Debug)]
@@ -32,10 +40,12 @@ pub struct StockAgent {
     environment: PathBuf,
 }
 
-/// What the agent wrote during one contact, until its last process ended.
+/// What the agent wrote during one contact.
 #[derive(Debug)]
 pub struct Contact {
     pub log: String,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Returns where the agent is, `None` where it is not installed; the reason to skip a story is
@@ -60,7 +70,7 @@ impl StockAgent {
     pub fn enrol(program: &Path, world: &World) -> (Self, Contact) {
         let state = world.state();
         let token = state.ocs_path_token.reveal();
-        let mut agent = Self {
+        let agent = Self {
             id: String::new(),
             program: program.to_owned(),
             server: format!("https://{}/ocsinventory/{token}", state.edge),
@@ -69,10 +79,30 @@ impl StockAgent {
             environment: world.place().to_owned(),
         };
         fs::create_dir(&agent.folder).expect("a world has one stock agent");
-        let contact = agent.contact();
+        agent.introduced()
+    }
+
+    /// Gives the agent another address of the same server, which makes it another device, and
+    /// takes over what its history has. Returns it after its first contact, and what it wrote.
+    pub fn move_to(self, host: &str) -> (Self, Contact) {
+        let history = self.state().join(HISTORY);
+        let (_, rest) = self.server.rsplit_once(':').expect("it has a port");
+        let moved = Self {
+            server: format!("https://{host}:{rest}"),
+            ..self
+        };
+        let place = moved.state().join(HISTORY);
+        let folder = place.parent().expect("it is in a folder");
+        fs::create_dir_all(folder).expect("the agent's folder is writable");
+        fs::copy(history, place).expect("an agent that had a contact has a history");
+        moved.introduced()
+    }
+
+    fn introduced(mut self) -> (Self, Contact) {
+        let contact = self.contact();
         let id = between(&contact.log, "<DEVICEID>", "</DEVICEID>");
-        agent.id = format!("ocs:{}", id.expect("it tells who it is"));
-        (agent, contact)
+        self.id = format!("ocs:{}", id.expect("it tells who it is"));
+        (self, contact)
     }
 
     /// Returns the device's id as commands take it.
@@ -80,12 +110,33 @@ impl StockAgent {
         &self.id
     }
 
-    /// Contacts the server once, and returns when the process that deploys has ended, too.
+    /// Contacts the server once, and returns when it is through with all that it was told.
+    ///
+    /// The process that deploys then only pauses until its period ends, and is killed.
     pub fn contact(&self) -> Contact {
-        let contact = self.begin().end();
-        let log = &contact.log;
-        assert!(log.contains(END), "the agent did not end its work: {log}");
-        contact
+        let contact = self.begin();
+        eventually("the agent ends its contact", || {
+            contact.family.is_orphaned().then_some(())
+        });
+        let log = contact.log.text();
+        assert!(log.contains(FORK), "the agent deploys nothing: {log}");
+        eventually("the agent is through with its packages", || {
+            self.is_through(&contact.log.text()).then_some(())
+        });
+        contact.kill()
+    }
+
+    /// Tells whether it has removed every package that it was told, which it does last.
+    fn is_through(&self, log: &str) -> bool {
+        let told = told(log);
+        let folder = self.state().join("download");
+        let is_gone = |package: &PackageId| !folder.join(package.to_string()).exists();
+        if told.is_empty() {
+            // What it drops, it removes before it reports it.
+            log.contains(END)
+        } else {
+            told.keys().all(is_gone)
+        }
     }
 
     /// Begins a contact, whose process that deploys may go on for long.
@@ -97,6 +148,7 @@ impl StockAgent {
         Ongoing {
             family,
             log: Log::of(output),
+            since: Instant::now(),
         }
     }
 
@@ -112,13 +164,17 @@ impl StockAgent {
 
     /// Returns the packages that it will not deploy again unless forced.
     pub fn history(&self) -> Vec<PackageId> {
-        let vardir = self.folder.join(self.server.replace('/', "_"));
-        let history = fs::read_to_string(vardir.join("download/history"));
+        let history = fs::read_to_string(self.state().join(HISTORY));
         let history = history.expect("an agent that had a contact has a history");
         history
             .lines()
             .map(|id| id.parse().expect("it lists package ids"))
             .collect()
+    }
+
+    /// Returns where it keeps its state, which follows from the server's address.
+    fn state(&self) -> PathBuf {
+        self.folder.join(self.server.replace('/', "_"))
     }
 }
 
@@ -127,6 +183,7 @@ impl StockAgent {
 pub struct Ongoing {
     family: Family,
     log: Log,
+    since: Instant,
 }
 
 impl Ongoing {
@@ -138,12 +195,22 @@ impl Ongoing {
     /// Returns when all its processes have ended, or have been killed for taking too long.
     pub fn end(self) -> Contact {
         let is_whole = self.log.ended.recv_timeout(PATIENCE);
+        let took = self.since.elapsed();
         drop(self.family);
         let is_whole = is_whole.or_else(|_| self.log.ended.recv());
         is_whole.expect("it is read").expect("a pipe can be read");
-        Contact {
-            log: self.log.text(),
-        }
+        let log = self.log.text();
+        Contact { log, took }
+    }
+
+    /// Kills its processes.
+    pub fn kill(self) -> Contact {
+        let took = self.since.elapsed();
+        drop(self.family);
+        let is_whole = self.log.ended.recv();
+        is_whole.expect("it is read").expect("a pipe can be read");
+        let log = self.log.text();
+        Contact { log, took }
     }
 }
 
@@ -151,14 +218,16 @@ impl Contact {
     /// Returns the packages it was told, and whether it must deploy each although its history
     /// has it.
     pub fn told(&self) -> BTreeMap<PackageId, bool> {
-        let packages = self.log.lines().filter(|l| l.contains("TYPE=\"PACK\""));
-        packages
-            .map(|line| {
-                let value = |name| between(line, name, "\"").expect("a package has it");
-                let id = value(" ID=\"").parse().expect("it is a package's id");
-                (id, value(" FORCE=\"") == "1")
-            })
-            .collect()
+        told(&self.log)
+    }
+
+    /// Returns a pause of the configuration that it was told.
+    pub fn told_pause(&self, name: &str) -> PauseS {
+        let mut lines = self.log.lines();
+        let line = lines.find(|line| line.contains("TYPE=\"CONF\""));
+        let pause = between(line.expect("it is told"), &format!(" {name}=\""), "\"");
+        let pause = pause.expect("a configuration has it");
+        pause.parse().expect("it is a pause")
     }
 
     /// Returns what the agent or its interpreter minded of the deployment: errors of its own
@@ -180,6 +249,17 @@ impl Contact {
     }
 }
 
+fn told(log: &str) -> BTreeMap<PackageId, bool> {
+    let packages = log.lines().filter(|l| l.contains("TYPE=\"PACK\""));
+    packages
+        .map(|line| {
+            let value = |name| between(line, name, "\"").expect("a package has it");
+            let id = value(" ID=\"").parse().expect("it is a package's id");
+            (id, value(" FORCE=\"") == "1")
+        })
+        .collect()
+}
+
 /// The agent and the processes it forks, which outlive it; all are killed when it is dropped.
 ///
 /// The first is not waited for before that, so that its id stays the group's.
@@ -197,6 +277,13 @@ impl Family {
             group,
             _first: first,
         }
+    }
+
+    /// Tells whether the first has ended.
+    fn is_orphaned(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = waitid(WaitId::Pid(self.group), look).expect("a child can be waited for");
+        ended.is_some()
     }
 }
 
