@@ -7,6 +7,8 @@ use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strat
 use packcast_agent::tls::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
+use packcast_rollout::Pace;
+use packcast_rollout::pace::PauseS;
 use packcast_store::{Directory, Objects, Records, RecordsConfig, S3, S3Config};
 use serde::Deserialize;
 
@@ -23,8 +25,8 @@ pub struct Target {
     pub objects: Objects,
     /// What all object paths begin with.
     pub prefix: ObjectPath,
-    /// Whether its check-in function announces one priority level at a time.
-    pub strict: bool,
+    /// How its check-in function was set up to pace stock agents.
+    pub pace: Pace,
     /// Trusted instead of the system's authorities when locations are probed.
     pub ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
@@ -59,6 +61,9 @@ struct TargetConfig {
     /// As the check-in function was set up.
     #[serde(default)]
     strict: bool,
+    fragment_pause_s: Option<PauseS>,
+    cycle_pause_s: Option<PauseS>,
+    period_pause_s: Option<PauseS>,
     ca_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
 }
@@ -71,6 +76,17 @@ enum ObjectsPlace {
 }
 
 impl TargetConfig {
+    fn pace(&self) -> Pace {
+        let default = Pace::default();
+        Pace {
+            fragment_pause_s: self.fragment_pause_s.unwrap_or(default.fragment_pause_s),
+            cycle_pause_s: self.cycle_pause_s.unwrap_or(default.cycle_pause_s),
+            period_pause_s: self.period_pause_s.unwrap_or(default.period_pause_s),
+            strict: self.strict,
+            ..default
+        }
+    }
+
     fn place(&self, name: &str) -> Result<ObjectsPlace, TargetError> {
         let name = name.to_owned();
         match (&self.directory, &self.bucket) {
@@ -174,6 +190,7 @@ impl Target {
                 "give [target.{name}] a bucket, or a directory for objects that are served from a disk"
             ))
         })?;
+        let pace = target.pace();
         Ok(Self {
             name: name.to_owned(),
             objects: objects.open().await,
@@ -185,7 +202,7 @@ impl Target {
             })
             .await,
             prefix: target.prefix,
-            strict: target.strict,
+            pace,
             ca_file: target.ca_file,
             key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
         })
@@ -227,7 +244,7 @@ impl Target {
             .await,
             objects: Objects::Directory(Directory::new(state.objects_dir)),
             prefix: state.prefix,
-            strict: false,
+            pace: Pace::default(),
             ca_file: Some(state.ca_file),
             key_file: local_key_file(state_dir),
         })

@@ -18,6 +18,7 @@ mod groups;
 mod groups_records;
 mod host_names;
 mod locations;
+mod pace;
 mod priorities;
 mod publish;
 mod records;

@@ -1,16 +1,17 @@
 //! `packcast device`: the devices, or one with its packages and results.
 
 pub(super) mod order;
+mod pace;
 
 use std::collections::BTreeMap;
 
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, PackageRecord, TaskState,
+    DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, PaceOverride, PackageRecord, TaskState,
 };
 use serde::Serialize;
 
-use super::named;
+use super::{named, pace as settings};
 use crate::Globals;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
@@ -24,7 +25,8 @@ Examples:
   packcast device
   packcast device web01
   packcast device ocs:web01-2026-03-04-05-06-07 --format json
-  packcast device web01 --cancel")]
+  packcast device web01 --cancel
+  packcast device web01 --fragment-pause 2s --cycle-pause 5s")]
 pub(crate) struct Args {
     /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
     /// it; all devices if absent
@@ -49,6 +51,11 @@ pub(crate) struct Args {
     /// agent needs no order: it cancels what was taken back at its next check-in.
     #[arg(long, requires = "device")]
     cancel: bool,
+    #[command(flatten, next_help_heading = "Pace of a stock agent")]
+    pace: settings::Settings,
+    /// Take back what the device has of its own, but for what is set with this command
+    #[arg(long, requires = "device", help_heading = "Pace of a stock agent")]
+    reset_pace: bool,
 }
 
 #[derive(Serialize)]
@@ -56,6 +63,10 @@ struct Shown {
     device: DeviceRecord,
     groups: Vec<GroupName>,
     orders: Orders,
+    /// What the device has of its own, which wins.
+    pace: PaceOverride,
+    /// The slowest of what its groups have.
+    pace_of_groups: PaceOverride,
     open: Vec<OpenTask>,
     finished: Vec<FinishedTask>,
     /// What the packages are called, those that were deleted included.
@@ -64,6 +75,11 @@ struct Shown {
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let pace = self.pace.change(self.reset_pace);
+        if pace.is_some() && (self.device.is_none() || self.order().is_some()) {
+            let why = "a pace is that of one device, and is set by itself";
+            return Err(Failure::usage(why));
+        }
         let target = globals.open().await?;
         let Some(name) = &self.device else {
             return print_first(globals, &target, self.limit).await;
@@ -72,6 +88,9 @@ impl Args {
         let shown = read(&target, &id).await?;
         if let Some(order) = self.order() {
             return order::give(globals, &target, &shown.device, order).await;
+        }
+        if let Some(change) = pace {
+            return pace::change(globals, &target, &id, &change).await;
         }
         output::result(globals.format, &shown, text);
         Ok(())
@@ -103,6 +122,8 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
             .hint("a device is known from its first check-in on; 'packcast device' lists them")
     })?;
     let finished = target.records.finished_tasks(id).await?;
+    let groups: Vec<GroupName> = standing.memberships.groups().collect();
+    let states = target.records.group_states(&groups).await?;
     let ids: Vec<PackageId> = standing
         .tasks
         .iter()
@@ -118,6 +139,8 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         device,
         groups: standing.memberships.joined().cloned().collect(),
         orders: standing.orders,
+        pace: standing.pace,
+        pace_of_groups: PaceOverride::slowest(states.iter().map(|state| &state.pace)),
         open: standing.tasks,
         finished,
         names,
@@ -162,6 +185,8 @@ fn text(shown: &Shown) -> String {
         ),
         ("groups", groups(&shown.groups)),
         ("ordered", order::pending(&shown.orders)),
+        ("pace", settings::words(&shown.pace)),
+        ("pace of its groups", settings::words(&shown.pace_of_groups)),
     ]);
     let name = |id: &PackageId| shown.names.get(id).cloned().unwrap_or_default();
     if !shown.open.is_empty() {
@@ -207,7 +232,7 @@ fn groups(groups: &[GroupName]) -> String {
 
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Held => "waiting for the device's next check-in".to_owned(),
+        TaskState::Held => "not told; 'packcast explain' says why".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }

@@ -4,7 +4,8 @@ mod words;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, UnixTime};
 use packcast_rollout::{
-    DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask, PackageRecord, explain,
+    DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask, Pace, PackageRecord,
+    explain,
 };
 use packcast_store::records::Standing;
 use serde::Serialize;
@@ -71,7 +72,7 @@ impl Args {
         let package = find(&target, &self.package).await?;
         let id = self.device.find(&target).await?;
         let read = read(&target, id, package).await?;
-        let explanation = explain(&read.evidence(target.strict), now());
+        let explanation = explain(&read.evidence(target.pace), now());
         let explained = explained(&read, &explanation);
         output::result(globals.format, &explained, text);
         Ok(())
@@ -104,7 +105,9 @@ async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Resu
 }
 
 impl Read {
-    fn evidence(&self, strict: bool) -> Evidence<'_> {
+    fn evidence(&self, target: Pace) -> Evidence<'_> {
+        let groups = self.groups.iter().map(|state| &state.pace);
+        let pace = target.in_force(groups, &self.standing.pace);
         Evidence {
             device: &self.device,
             is_known: self.standing.device.is_some(),
@@ -116,7 +119,7 @@ impl Read {
             others: &self.others,
             finished: self.finished.as_ref(),
             in_history: self.in_history,
-            strict,
+            strict: pace.strict,
         }
     }
 

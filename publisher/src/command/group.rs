@@ -1,6 +1,7 @@
 //! `packcast group`: devices that are assigned packages together.
 
 mod members;
+mod pace;
 mod show;
 
 use clap::Subcommand;
@@ -28,6 +29,7 @@ Examples:
   packcast group add lab --device web01 --device web02
   packcast group add lab --from lab.txt
   packcast group prefer lab --location site-berlin
+  packcast group pace lab --fragment-pause 2s --cycle-pause 5s
   packcast assign vlc@3.0.21 --group lab")]
 pub(crate) enum Args {
     /// Create a group
@@ -50,6 +52,17 @@ pub(crate) enum Args {
         #[arg(long, conflicts_with = "location")]
         none: bool,
     },
+    /// Set how fast a group's devices with stock agents work
+    ///
+    /// What is not set stays the target's. Of several groups of a device the slowest wins,
+    /// setting by setting, so that a group on a thin line stays slow; what a device has of its
+    /// own wins over its groups. The group 'all' counts as any other.
+    #[command(after_help = "\
+Examples:
+  packcast group pace thin-line --fragment-pause 2s --cycle-pause 5s
+  packcast group pace lab --strict
+  packcast group pace lab --reset")]
+    Pace(pace::Args),
     /// Delete a group that has neither devices nor packages
     Delete {
         group: GroupName,
@@ -71,6 +84,7 @@ impl Args {
             Self::Prefer {
                 group, location, ..
             } => prefer(&target, &group, location.as_ref()).await,
+            Self::Pace(args) => args.run(&target, globals.format).await,
             Self::Delete { group, force } => delete(&target, &group, force).await,
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod location;
 pub(crate) mod man;
+mod pace;
 pub(crate) mod publish;
 mod recipients;
 pub(crate) mod show;

@@ -165,7 +165,7 @@ impl Args {
         let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file))
             .map_err(keys::failure)?;
         let mut publication = publish_plan(&target, &plan, source.as_ref(), &key).await?;
-        tell(&publication);
+        tell(&publication, &target.pace);
         if self.activate {
             let locations = activate::choose(&target, &[]).await?;
             publication.package =
@@ -360,7 +360,7 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     }
 }
 
-fn tell(publication: &Publication) {
+fn tell(publication: &Publication, pace: &Pace) {
     let package = &publication.package;
     let fragments = package
         .published()
@@ -380,6 +380,6 @@ fn tell(publication: &Publication) {
     }
     output::note(&format!(
         "a stock agent alone with it takes about {}, plus the download itself",
-        output::duration(Pace::default().alone_s(package.priority, fragments))
+        output::duration(pace.alone_s(package.priority, fragments))
     ));
 }

@@ -5,6 +5,7 @@ use packcast_rollout::{GroupState, PackageRecord};
 use serde::Serialize;
 
 use super::known;
+use crate::command::pace;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::target::Target;
@@ -66,6 +67,7 @@ fn text(shown: &Shown) -> String {
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
         ),
+        ("pace", pace::words(&state.pace)),
     ]);
     if !state.assignments.is_empty() {
         let rows = state.assignments.iter().map(|assignment| {
