@@ -38,6 +38,8 @@ pub enum Warning {
     UnixFolder { folder: String },
     /// Windows has no folders with such a character in their names.
     CharacterInFolder { character: char },
+    /// Windows agents wait 120 minutes for a program, whatever they are told (§2.3, §5.3).
+    SlowOnWindows { minutes: u32 },
     /// Windows agents act at once when the schedule is over (§2.4).
     PastSchedule { schedule: Schedule },
     /// Windows agents drop a package that waits longer than their TIMEOUT (§2.4).
@@ -80,6 +82,10 @@ impl std::fmt::Display for Warning {
             Self::CharacterInFolder { character } => {
                 write!(f, "Windows has no folders with {character:?} in their names: choose another --path for stock Windows agents")
             }
+            Self::SlowOnWindows { minutes } => write!(
+                f,
+                "stock Windows agents report a program as failed after {WINDOWS_MINUTES} minutes, not {minutes}, and let it run"
+            ),
             Self::PastSchedule { schedule } => {
                 write!(f, "{schedule} is over everywhere: stock Windows agents act as soon as they have the package")
             }
@@ -93,6 +99,7 @@ impl std::fmt::Display for Warning {
 
 const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
+const WINDOWS_MINUTES: u32 = 120;
 const TINY: u64 = 512;
 
 /// How long a device keeps a package that it has not acted on, by the function's default.
@@ -107,6 +114,7 @@ impl Warning {
             | Self::LinesOnWindows
             | Self::UnixFolder { .. }
             | Self::CharacterInFolder { .. }
+            | Self::SlowOnWindows { .. }
             | Self::PastSchedule { .. }
             | Self::FarSchedule { .. } => true,
             Self::HyphenInProgram { .. }
@@ -127,6 +135,10 @@ pub fn warnings(
     now: UnixTime,
 ) -> Vec<Warning> {
     let mut warnings = of_action(action);
+    let minutes = terms.timeout_s.div_ceil(60);
+    if minutes > WINDOWS_MINUTES {
+        warnings.push(Warning::SlowOnWindows { minutes });
+    }
     warnings.extend(of_windows_terms(&terms.windows, now));
     warnings.retain(|warning| match terms.platform {
         Platform::Any => *warning != Warning::WindowsTerms,
@@ -341,6 +353,23 @@ mod tests {
         assert_eq!(found(&"🖥".repeat(128)), [long]);
         assert_eq!(found("one\ntwo"), [Warning::LinesOnWindows]);
         assert_eq!(found("one\n"), []);
+    }
+
+    #[test]
+    fn a_program_has_two_hours_on_windows() {
+        let action = Action::Execute {
+            archive: None,
+            command: "true".parse().unwrap(),
+        };
+        let found = |timeout_s| {
+            let terms = Terms {
+                timeout_s,
+                ..terms(Platform::Any, WindowsTerms::default())
+            };
+            warnings(&action, &terms, NOW)
+        };
+        assert_eq!(found(7200), []);
+        assert_eq!(found(8000), [Warning::SlowOnWindows { minutes: 134 }]);
     }
 
     #[test]
