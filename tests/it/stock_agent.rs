@@ -242,8 +242,11 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
     let Some(story) = Story::begin() else { return };
     story.world.ok(&["group", "create", "lab"]);
     story.join("lab");
+    // However late the agent is killed, it is not through.
+    let gate = story.world.path("gate");
     let begun = {
-        let source = story.script("begun", "exit 0");
+        let script = format!("until test -e {gate}; do sleep 0.1; done");
+        let source = story.script("begun", &script);
         let action = ["--action", "launch", "--command", "run.sh", &source];
         let arguments = [&action[..], &PROMPT].concat();
         story.world.publish("begun", &arguments).package.id
@@ -252,6 +255,7 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
     let interrupted = story.agent.begin();
     interrupted.until("Beginning work");
     assert_eq!(interrupted.kill().told().len(), 1);
+    fs::write(&gate, "").unwrap();
 
     story.command("untold", "true");
     story.world.ok(&["assign", "untold@1", "--group", "lab"]);
@@ -330,9 +334,9 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
     }
     let file = fs::read(format!("{folder}/noise")).unwrap();
     assert!(file == content, "the file is another");
-    let marked = fs::read_to_string(&marker).unwrap();
-    let marked: BTreeSet<_> = marked.lines().collect();
-    assert_eq!(marked, ["executed", "launched", "unpacked"].into());
+    let done = fs::read_to_string(&marker).unwrap();
+    let done: BTreeSet<_> = done.lines().collect();
+    assert_eq!(done, ["executed", "launched", "unpacked"].into());
     // The edge speaks nothing but HTTPS.
     for number in 1..=3 {
         let fragment = format!("/{0}/{0}-{number}", stores.id);
