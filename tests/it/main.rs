@@ -35,6 +35,7 @@ mod stock_agent;
 mod stock_orders;
 mod tampering;
 mod targets;
+mod template;
 mod windows_terms;
 
 /// The program that the stories are told of.

@@ -10,6 +10,7 @@ pub mod front;
 pub mod meter;
 pub mod ocs;
 pub mod peer;
+pub mod policy;
 pub mod process;
 pub mod relay;
 pub mod service;

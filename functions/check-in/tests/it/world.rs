@@ -10,6 +10,8 @@ use packcast_protocol::{DeviceId, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, Pace, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
+use packcast_store::{Records, RecordsConfig};
+use packcast_tests::policy::Policy;
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 
 pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
@@ -56,7 +58,15 @@ impl World {
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
         let table = Table::start(1).await;
-        let function = CheckIn::new(table.records.clone(), settings);
+        // All that the function does here, its role in the cloud has to allow.
+        let allowed = Policy::of_template().before(table.faults.http_client());
+        let records = Records::connect(RecordsConfig {
+            table: table.records.table().to_owned(),
+            endpoint: Some(table.endpoint.clone()),
+            http_client: Some(allowed),
+            ..RecordsConfig::default()
+        });
+        let function = CheckIn::new(records.await, settings);
         Self { table, function }
     }
 

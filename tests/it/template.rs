@@ -1,0 +1,180 @@
+//! What the template of the stack names, and the code does.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
+use packcast_check_in::{ORIGIN_HEADER, Settings};
+use packcast_protocol::ObjectPath;
+use packcast_rollout::Pace;
+use packcast_store::key::package_folder;
+use packcast_store::{Records, RecordsConfig};
+use packcast_tests::policy::TEMPLATE;
+use serde_json::Value;
+
+const DEPLOY: &str = include_str!("../../infra/deploy");
+const EDGE: &str = include_str!("../../infra/edge.py");
+const FUNCTION: &str = include_str!("../../functions/check-in/Cargo.toml");
+const FUNCTION_MAIN: &str = include_str!("../../functions/check-in/src/main.rs");
+
+/// Returns the lines between two, neither included.
+fn between(first: &str, last: &str) -> &'static str {
+    let (_, from) = TEMPLATE.split_once(first).unwrap();
+    from.split_once(last).unwrap().0
+}
+
+/// Returns the function's environment: the parameter or resource behind each name.
+fn environment() -> BTreeMap<&'static str, &'static str> {
+    between("        Variables:\n", "      Tags:")
+        .lines()
+        .map(|line| line.trim().split_once(": !Ref ").unwrap())
+        .collect()
+}
+
+/// Returns the default of a parameter, if it has one.
+fn default_of(parameter: &str) -> Option<&'static str> {
+    let (_, from) = TEMPLATE.split_once(&format!("\n  {parameter}:\n"))?;
+    let lines = from.lines().take_while(|line| line.starts_with("    "));
+    let default = lines.filter_map(|line| line.trim().strip_prefix("Default: "));
+    default.map(|value| value.trim_matches('"')).next()
+}
+
+/// Reads settings from the template's defaults, and returns the names that were asked for.
+fn settings_by_default() -> (Settings, BTreeSet<String>) {
+    let asked = RefCell::new(BTreeSet::new());
+    let environment = environment();
+    let settings = Settings::from_environment(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        let parameter = environment.get(name)?;
+        let digest = "0".repeat(64);
+        Some(default_of(parameter).map_or(digest, str::to_owned))
+    });
+    (settings.unwrap(), asked.into_inner())
+}
+
+#[test]
+fn the_function_has_every_setting_and_no_other() {
+    let (settings, mut asked) = settings_by_default();
+    assert_eq!(settings.pace, Pace::default());
+    assert_eq!(settings.check_in_interval_s, Settings::DEFAULT_INTERVAL_S);
+    assert_eq!(settings.origin_secrets.len(), 1);
+    assert!(settings.path_tokens.len() == 1 && settings.basic_credentials.is_empty());
+    // Its default is what the design promises.
+    asked.remove("PACKCAST_GROUP_CACHE_S");
+    assert!(FUNCTION_MAIN.contains("\"PACKCAST_TABLE\""));
+    asked.insert("PACKCAST_TABLE".to_owned());
+    let given = environment().into_keys().map(str::to_owned).collect();
+    assert_eq!(asked, given);
+}
+
+#[test]
+fn what_is_built_is_the_function() {
+    assert!(FUNCTION.contains("\nname = \"packcast-check-in\"\n"));
+    assert!(DEPLOY.contains("--package packcast-check-in"));
+    assert!(DEPLOY.contains("lambda/packcast-check-in/bootstrap"));
+    assert!(TEMPLATE.contains("Handler: bootstrap"));
+}
+
+#[test]
+fn the_cdn_shows_its_secret_where_the_function_looks() {
+    let header = format!("HeaderName: {ORIGIN_HEADER}, HeaderValue: !Ref OriginSecret ");
+    assert!(TEMPLATE.contains(&header));
+    assert!(EDGE.contains(&format!("ORIGIN_HEADER = \"{ORIGIN_HEADER}\"")));
+}
+
+#[test]
+fn objects_lie_where_the_cdn_looks() {
+    let prefix: ObjectPath = default_of("Prefix").unwrap().parse().unwrap();
+    let folder = package_folder(&prefix, [1; 16]).unwrap();
+    assert!(folder.to_string().starts_with(&format!("{prefix}/")));
+    assert!(TEMPLATE.contains("PathPattern: !Sub \"/${Prefix}/*\""));
+    assert!(TEMPLATE.contains("Resource: !Sub \"${Objects.Arn}/${Prefix}/*\""));
+}
+
+#[tokio::test]
+async fn the_table_is_the_one_that_engines_are_given() {
+    let table = table_of_code().await;
+    let keys = |schema: &Value, indent: &str| -> String {
+        let key = |key: &Value| {
+            let (name, kind) = (&key["AttributeName"], &key["KeyType"]);
+            format!("{indent}- {{ AttributeName: {name}, KeyType: {kind} }}\n").replace('"', "")
+        };
+        schema.as_array().unwrap().iter().map(key).collect()
+    };
+    let attributes: BTreeSet<String> = table["AttributeDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attribute| {
+            let (name, kind) = (&attribute["AttributeName"], &attribute["AttributeType"]);
+            format!("- {{ AttributeName: {name}, AttributeType: {kind} }}").replace('"', "")
+        })
+        .collect();
+    let definitions = between(
+        "      AttributeDefinitions:\n",
+        "      GlobalSecondaryIndexes:",
+    );
+    assert_eq!(
+        definitions
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .collect::<BTreeSet<_>>(),
+        attributes
+    );
+    assert_eq!(
+        between("      KeySchema:\n", "      AttributeDefinitions:"),
+        keys(&table["KeySchema"], "        ")
+    );
+    let [index] = &table["GlobalSecondaryIndexes"].as_array().unwrap()[..] else {
+        panic!("one index: {table}");
+    };
+    let expected = format!(
+        "        - IndexName: {}\n          KeySchema:\n{}          Projection: {{ ProjectionType: {} }}\n",
+        index["IndexName"].as_str().unwrap(),
+        keys(&index["KeySchema"], "            "),
+        index["Projection"]["ProjectionType"].as_str().unwrap(),
+    );
+    assert_eq!(
+        between(
+            "      GlobalSecondaryIndexes:\n",
+            "      PointInTimeRecoverySpecification:"
+        ),
+        expected
+    );
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    assert!(TEMPLATE.contains("BillingMode: PAY_PER_REQUEST"));
+}
+
+/// Returns what the code asks of an engine when it creates the table.
+async fn table_of_code() -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let engine = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            let length = stream.read(&mut part).unwrap();
+            request.extend_from_slice(&part[..length]);
+            let text = String::from_utf8_lossy(&request);
+            let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+            if let Some(table) = body.and_then(|body| serde_json::from_str(&body).ok()) {
+                // Refused, so that nobody asks again.
+                stream
+                    .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}")
+                    .unwrap();
+                return table;
+            }
+        }
+    });
+    let records = Records::connect(RecordsConfig {
+        table: "packcast".to_owned(),
+        endpoint: Some(endpoint),
+        ..RecordsConfig::default()
+    });
+    let refused = records.await.create_table().await;
+    assert!(refused.is_err());
+    engine.join().unwrap()
+}
