@@ -35,7 +35,7 @@ pub struct Evidence<'a> {
     pub finished: Option<&'a FinishedTask>,
     /// Whether a stock agent's own history lists the package.
     pub in_history: bool,
-    /// Whether the target announces one priority level at a time.
+    /// Whether the device is told one priority level at a time.
     pub strict: bool,
 }
 
@@ -91,7 +91,7 @@ pub enum Reason {
     NotInAudience,
     /// The package is meant for some devices only, and a stock agent cannot check for which.
     StockAgent,
-    /// A package of a higher priority comes first (strict targets only).
+    /// A package of a higher priority comes first (only where strict is in force).
     BehindPriority {
         behind: PackageId,
     },
@@ -99,6 +99,11 @@ pub enum Reason {
     Held,
     /// The device was told, and has not reported since.
     Announced {
+        announced_at: UnixTime,
+    },
+    /// The device was told, the package is not active any more, and the device has not said yet
+    /// that it cancels.
+    CalledOff {
         announced_at: UnixTime,
     },
     /// The device was told, it was taken back, and the device has not reported since.
@@ -258,6 +263,10 @@ fn of_open(
         },
         // A stock agent does not look at the manifest.
         TaskState::Announced { announced_at } => obstacle(evidence.package, announcement)
+            .map(|reason| match reason {
+                Reason::NotActive | Reason::NoLocation => Reason::CalledOff { announced_at },
+                other => other,
+            })
             .or_else(|| expired(evidence.package, now).filter(|_| !is_stock(evidence.device)))
             .unwrap_or(Reason::Announced { announced_at }),
     }
