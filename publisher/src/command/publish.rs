@@ -90,8 +90,6 @@ pub(crate) struct Args {
     /// Such a package cannot be assigned to stock agents, which check no audience.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
-    #[command(flatten)]
-    windows: WindowsArgs,
     /// Sign with this key file
     ///
     /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself.
@@ -100,6 +98,9 @@ pub(crate) struct Args {
     /// Activate the package at all locations when it is published
     #[arg(long)]
     activate: bool,
+    // The last, as its heading holds for all that follow.
+    #[command(flatten)]
+    windows: WindowsArgs,
 }
 
 /// `auto`, or a size.
