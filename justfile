@@ -24,6 +24,10 @@ stock-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
+# Measures check-ins of stock agents, beside the stock server where `tests/bench/stock-server install` has installed it; takes `--devices N`, `--seconds N`, `--smoke`.
+bench-check-in *ARGS:
+    cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
+
 # Shows the whole loop on this machine; takes an archive of yours, too.
 demo *ARGS:
     cargo run --release -- demo {{ ARGS }}

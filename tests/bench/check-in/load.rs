@@ -1,0 +1,99 @@
+//! The load: `wrk`, which replays what a stock agent was recorded to say at each contact.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use serde::Deserialize;
+
+/// The PROLOG of a stock Unix agent, and whose it is.
+const RECORDED: &str =
+    include_str!("../../../protocol/tests/golden/captures/03-prolog-three-packages.req.xml");
+const RECORDED_DEVICE: &str = "vm-2026-11-22-06-10-49";
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/check-in/prolog.lua");
+/// Longer than any first contact of all devices takes.
+const AT_MOST_S: u32 = 3600;
+/// How many first contacts there are at a time.
+const FIRST_CONTACTS: u32 = 8;
+
+/// The requests of all devices.
+#[derive(Debug)]
+pub(crate) struct Load {
+    bodies: PathBuf,
+}
+
+/// What one run found.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) requests: u32,
+    /// Of all replies, with their headers.
+    pub(crate) bytes: u32,
+    pub(crate) duration_us: u32,
+    pub(crate) p50_us: u32,
+    pub(crate) p99_us: u32,
+    /// Replies that were not 2xx.
+    refused: u64,
+    /// Connections and requests without a reply.
+    broken: u64,
+}
+
+impl Load {
+    /// Writes the requests of the devices `pc1` to `pc<count>` into a folder.
+    pub(crate) fn of(count: u32, folder: &Path) -> Self {
+        let mut all = Vec::new();
+        for number in 1..=count {
+            let device = format!("pc{number}-2026-03-04-05-06-07");
+            let body = compressed(&RECORDED.replace(RECORDED_DEVICE, &device));
+            let length = u16::try_from(body.len()).expect("a PROLOG is short");
+            all.extend(length.to_be_bytes());
+            all.extend(body);
+        }
+        let bodies = folder.join("bodies");
+        fs::write(&bodies, all).expect("the folder is writable");
+        Self { bodies }
+    }
+
+    /// Lets every device make its first contact.
+    pub(crate) fn enrol(&self, server: &str) {
+        self.wrk(server, "each", FIRST_CONTACTS, AT_MOST_S);
+    }
+
+    /// Lets devices at random make contact for some seconds.
+    pub(crate) fn run(&self, server: &str, connections: u32, seconds: u32) -> Found {
+        let output = self.wrk(server, "any", connections, seconds);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found: Option<Found> = text
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
+        let found = found.unwrap_or_else(|| panic!("wrk has no result: {text}"));
+        assert_eq!((found.refused, found.broken), (0, 0), "{server}: {found:?}");
+        assert_ne!(found.requests, 0, "{server} has answered nothing");
+        found
+    }
+
+    fn wrk(&self, server: &str, which: &str, connections: u32, seconds: u32) -> Output {
+        let output = Command::new("wrk")
+            .args(["--threads", "1", "--timeout", "30s", "--script", SCRIPT])
+            .arg(format!("--connections={connections}"))
+            .arg(format!("--duration={seconds}s"))
+            .args([server, "--", which])
+            .arg(&self.bodies)
+            .output()
+            .expect("wrk is installed: Debian's package is called wrk");
+        assert!(output.status.success(), "wrk at {server}: {output:?}");
+        output
+    }
+}
+
+fn compressed(text: &str) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder
+        .write_all(text.as_bytes())
+        .expect("memory takes bytes");
+    encoder.finish().expect("memory takes bytes")
+}

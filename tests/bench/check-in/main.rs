@@ -1,0 +1,99 @@
+//! Check-ins of ten thousand devices with ten packages each: Packcast, and beside it the stock
+//! OCS Inventory server where it is installed.
+//!
+//! The servers take turns, so that what else the machine does hits both. What is measured and
+//! what it shows is in `docs/benchmarks.md`.
+
+mod cpu;
+mod load;
+mod sample;
+mod server;
+
+use std::io::{self, Write as _};
+
+use clap::Parser;
+
+use crate::load::Load;
+use crate::sample::{Sample, table};
+use crate::server::Server;
+
+const CONNECTIONS: [u32; 3] = [1, 8, 32];
+
+/// Replay the contacts of stock agents, and print how fast they are answered
+#[derive(Parser)]
+#[command(bin_name = "just bench-check-in")]
+struct Args {
+    /// How many devices there are
+    #[arg(long, default_value_t = 10_000)]
+    devices: u32,
+    /// How long each of three runs takes
+    #[arg(long, default_value_t = 12)]
+    seconds: u32,
+    /// Only show that it works: 100 devices, one run of a second, Packcast alone
+    #[arg(long, conflicts_with_all = ["devices", "seconds"])]
+    smoke: bool,
+    /// Cargo says it to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much is measured.
+struct Plan {
+    devices: u32,
+    seconds: u32,
+    rounds: usize,
+    is_compared: bool,
+}
+
+impl From<Args> for Plan {
+    fn from(args: Args) -> Self {
+        if args.smoke {
+            return Self {
+                devices: 100,
+                seconds: 1,
+                rounds: 1,
+                is_compared: false,
+            };
+        }
+        Self {
+            devices: args.devices,
+            seconds: args.seconds,
+            rounds: 3,
+            is_compared: true,
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let plan = Plan::from(Args::parse());
+    let folder = tempfile::tempdir()?;
+    let load = Load::of(plan.devices, folder.path());
+    let mut servers = vec![Server::packcast(&load, plan.devices)];
+    if plan.is_compared {
+        servers.extend(Server::stock(&load, plan.devices, folder.path()));
+    }
+    let mut table = table();
+    for connections in CONNECTIONS {
+        let medians = medians(&servers, &load, &plan, connections);
+        for (server, median) in servers.iter().zip(&medians) {
+            table.add_row(median.row(connections, server.name));
+        }
+        if let [ours, other] = &medians[..] {
+            table.add_row(ours.ratios(connections, other));
+        }
+    }
+    writeln!(io::stdout(), "{table}")
+}
+
+fn medians(servers: &[Server], load: &Load, plan: &Plan, connections: u32) -> Vec<Sample> {
+    let mut samples = vec![Vec::new(); servers.len()];
+    for _ in 0..plan.rounds {
+        for (server, samples) in servers.iter().zip(&mut samples) {
+            samples.push(Sample::take(server, load, connections, plan.seconds));
+        }
+    }
+    samples
+        .iter()
+        .map(|samples| Sample::median(samples))
+        .collect()
+}
