@@ -42,6 +42,18 @@ pub struct Announcement<'a> {
     pub not_told: Vec<(&'a OpenTask, NotAnnounced)>,
 }
 
+impl<'a> Announcement<'a> {
+    /// Returns the tasks that the device was told of and is not any more: an agent of ours
+    /// cancels them, and says so. One whose assignment holds begins anew then, and is told of
+    /// once its package is active again.
+    pub fn called_off(&self) -> impl Iterator<Item = &'a OpenTask> {
+        self.not_told
+            .iter()
+            .filter(|(task, _)| task.state != TaskState::Held)
+            .map(|(task, _)| *task)
+    }
+}
+
 /// How a device is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
@@ -53,9 +65,9 @@ pub struct Rules {
 
 /// Decides what a device is told of its open tasks.
 ///
-/// A task that was announced stays in the list until its report, whatever became of its
-/// package; for stock agents even when it was withdrawn, as one that no longer sees it can
-/// neither finish nor drop it (protocol reference §8, items 2 and 3).
+/// For stock agents a task that was announced stays in the list until its report, even when it
+/// was withdrawn, as one that no longer sees it cannot finish it (protocol reference §8, items
+/// 2 and 3). An agent of ours is told to cancel what is withdrawn or no longer active.
 pub fn announce<'a>(
     tasks: &'a [OpenTask],
     package: impl Fn(PackageId) -> Option<&'a PackageRecord>,
@@ -103,10 +115,10 @@ fn pick<'a>(
         package,
         published,
     };
+    let is_active = package.active && !package.locations.is_empty();
     match task.state {
-        TaskState::Held if !package.active || package.locations.is_empty() => {
-            Err(NotAnnounced::NotActive)
-        }
+        TaskState::Held if !is_active => Err(NotAnnounced::NotActive),
+        TaskState::Announced { .. } if !is_active && !rules.stock => Err(NotAnnounced::NotActive),
         TaskState::Held if published.expires <= now => Err(NotAnnounced::Expired),
         TaskState::Held | TaskState::Announced { .. } | TaskState::Withdrawn { .. } => Ok(pick),
     }
@@ -227,12 +239,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_announced_stays_listed_until_its_report() {
+    fn what_was_announced_stays_listed_for_stock_agents_and_is_called_off_for_ours() {
         let mut announced = task(1, 5);
         announced.state = TaskState::Announced { announced_at: TOLD };
         let mut package = package(1);
         package.active = false;
         package.locations.clear();
-        assert_eq!(why(&announced, &package), None);
+        let tasks = [announced, task(2, 5)];
+        let said = |stock| {
+            let rules = Rules {
+                strict: false,
+                stock,
+            };
+            let said = announce(&tasks, |_| Some(&package), rules, NOW);
+            (said.told.len(), said.called_off().count())
+        };
+        assert_eq!(said(true), (1, 0));
+        assert_eq!(said(false), (0, 1));
     }
 }

@@ -50,7 +50,7 @@ pub struct Assigning {
 /// only with `force`. A next attempt is told with force: a stock agent keeps a program that
 /// ran and failed in its history, and would not run it again without.
 ///
-/// A task that was withdrawn is wanted again: see [`restored`].
+/// A task that was withdrawn goes on as the same attempt.
 pub fn assign(
     device: &DeviceId,
     package: &PackageRecord,
@@ -65,7 +65,7 @@ pub fn assign(
         return Err(Assigned::NotForDevice);
     }
     if let Some(open) = situation.open.as_ref().filter(|_| situation.is_known) {
-        return change_open(device, open, by, now);
+        return change_open(open, by, now);
     }
     let attempt = next_attempt(situation, by.force)?;
     let task = OpenTask {
@@ -81,14 +81,9 @@ pub fn assign(
     Ok(TaskChange::Open { task, before })
 }
 
-fn change_open(
-    device: &DeviceId,
-    open: &OpenTask,
-    by: Assigning,
-    now: UnixTime,
-) -> Result<TaskChange, Assigned> {
+fn change_open(open: &OpenTask, by: Assigning, now: UnixTime) -> Result<TaskChange, Assigned> {
     let to = match open.state {
-        TaskState::Withdrawn { announced_at } => restored(device, open, announced_at, by, now),
+        TaskState::Withdrawn { announced_at } => restored(open, announced_at, by, now),
         TaskState::Held | TaskState::Announced { .. } if by.direct && !open.direct => OpenTask {
             direct: true,
             ..open.clone()
@@ -104,22 +99,11 @@ fn change_open(
 
 /// Returns a withdrawn task that is wanted again.
 ///
-/// A stock agent was never told that it was withdrawn, so it goes on with it. Ours may have
-/// dropped it, and say so later: it is told of the next attempt.
-fn restored(
-    device: &DeviceId,
-    open: &OpenTask,
-    announced_at: UnixTime,
-    by: Assigning,
-    now: UnixTime,
-) -> OpenTask {
-    let (attempt, state) = match device {
-        DeviceId::Ocs(_) => (open.attempt, TaskState::Announced { announced_at }),
-        DeviceId::Agent(_) => (open.attempt.saturating_add(1), TaskState::Held),
-    };
+/// It is the same attempt still: the device was told of it, and may be at work on it. One that
+/// has dropped it says so, and begins the next (see [`crate::fold::renew`]).
+fn restored(open: &OpenTask, announced_at: UnixTime, by: Assigning, now: UnixTime) -> OpenTask {
     OpenTask {
-        attempt,
-        state,
+        state: TaskState::Announced { announced_at },
         force: open.force || by.force,
         direct: by.direct,
         assigned_at: now,
@@ -163,7 +147,9 @@ mod tests {
     fn opened(change: Result<TaskChange, Assigned>) -> Result<OpenTask, Assigned> {
         change.map(|change| match change {
             TaskChange::Open { task, .. } | TaskChange::Alter { to: task, .. } => task,
-            TaskChange::Drop { .. } => panic!("an assignment drops nothing"),
+            TaskChange::Drop { .. } | TaskChange::Renew { .. } => {
+                panic!("an assignment drops and renews nothing")
+            }
         })
     }
 
@@ -249,11 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_withdrawn_goes_on_or_is_tried_anew() {
-        let ours = DeviceId::Agent(AgentId::of_public_key(&[1; 32]));
-        let stock: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+    fn what_was_withdrawn_goes_on_as_the_same_attempt() {
         let announced_at = UnixTime(1_795_000_000);
-        let again = |device, state| {
+        let again = |state| {
             let open = OpenTask {
                 state,
                 ..crate::record::tests::task(1, 5)
@@ -262,16 +246,22 @@ mod tests {
                 open: Some(open),
                 ..situation(None, false)
             };
-            opened(assign(device, &package(1), &situation, DIRECT, UnixTime(9)))
-                .map(|task| (task.attempt, task.state, task.direct))
+            let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+            opened(assign(
+                &device,
+                &package(1),
+                &situation,
+                DIRECT,
+                UnixTime(9),
+            ))
+            .map(|task| (task.attempt, task.state, task.direct))
         };
-        let withdrawn = TaskState::Withdrawn { announced_at };
         let announced = TaskState::Announced { announced_at };
-        assert_eq!(again(&ours, withdrawn), Ok((2, TaskState::Held, true)));
-        assert_eq!(again(&stock, withdrawn), Ok((1, announced, true)));
+        let withdrawn = TaskState::Withdrawn { announced_at };
+        assert_eq!(again(withdrawn), Ok((1, announced, true)));
         let open = Err(Assigned::AlreadyOpen { attempt: 1 });
-        assert_eq!(again(&ours, announced), open);
-        assert_eq!(again(&stock, TaskState::Held), open);
+        assert_eq!(again(announced), open);
+        assert_eq!(again(TaskState::Held), open);
     }
 
     #[test]

@@ -13,6 +13,13 @@ pub enum TaskChange {
     },
     /// A task of the same package goes on in another way.
     Alter { from: OpenTask, to: OpenTask },
+    /// A device has dropped a task that is wanted again since: the next attempt begins.
+    Renew {
+        from: OpenTask,
+        to: OpenTask,
+        /// How the attempt before ended, which does not count any more.
+        before: FinishedTask,
+    },
     /// A task that no device was told of goes.
     Drop {
         task: OpenTask,
@@ -26,7 +33,7 @@ impl TaskChange {
     pub fn apply(&self, tasks: &mut Vec<OpenTask>) {
         match self {
             Self::Open { task, .. } => tasks.push(task.clone()),
-            Self::Alter { from, to } => {
+            Self::Alter { from, to } | Self::Renew { from, to, .. } => {
                 for task in tasks.iter_mut().filter(|task| *task == from) {
                     *task = to.clone();
                 }

@@ -101,6 +101,11 @@ pub enum Reason {
     Announced {
         announced_at: UnixTime,
     },
+    /// The device was told, the package is not active any more, and the device has not said yet
+    /// that it cancels.
+    CalledOff {
+        announced_at: UnixTime,
+    },
     /// The device was told, it was taken back, and the device has not reported since.
     Withdrawn {
         announced_at: UnixTime,
@@ -258,6 +263,10 @@ fn of_open(
         },
         // A stock agent does not look at the manifest.
         TaskState::Announced { announced_at } => obstacle(evidence.package, announcement)
+            .map(|reason| match reason {
+                Reason::NotActive | Reason::NoLocation => Reason::CalledOff { announced_at },
+                other => other,
+            })
             .or_else(|| expired(evidence.package, now).filter(|_| !is_stock(evidence.device)))
             .unwrap_or(Reason::Announced { announced_at }),
     }

@@ -10,7 +10,13 @@
 //!
 //! An OCS report carries no attempt (protocol reference §5.5), so it counts for what the
 //! device was last told. The first final result of an attempt stays.
+//!
+//! A result that says that the device has dropped the task, which was withdrawn and is wanted
+//! again, begins the next attempt: see [`renew`].
 
+use packcast_protocol::{Outcome, UnixTime};
+
+use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, TaskState};
 
 /// Whose words a report is in.
@@ -63,9 +69,27 @@ pub fn fold<'a>(
     }
 }
 
+/// Decides what becomes of a recorded result that says that the device has dropped its task.
+///
+/// A task that is withdrawn ends so. One that is announced again is to be had all the same, as
+/// another attempt: the device is done with this one.
+pub fn renew(open: &OpenTask, result: &FinishedTask, now: UnixTime) -> Option<TaskChange> {
+    let is_wanted = matches!(open.state, TaskState::Announced { .. });
+    (is_wanted && result.outcome == Outcome::Cancelled).then(|| TaskChange::Renew {
+        from: open.clone(),
+        to: OpenTask {
+            attempt: open.attempt.saturating_add(1),
+            state: TaskState::Held,
+            assigned_at: now,
+            ..open.clone()
+        },
+        before: result.clone(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::{Outcome, ResultCode, UnixTime};
+    use packcast_protocol::{ResultCode, UnixTime};
 
     use super::*;
     use crate::record::tests::{id, task};
@@ -90,6 +114,23 @@ mod tests {
             output_tail: None,
             finished_at: AT,
         }
+    }
+
+    #[test]
+    fn what_was_dropped_and_is_wanted_again_begins_anew() {
+        let told = open(TaskState::Announced { announced_at: AT });
+        let dropped = FinishedTask {
+            outcome: Outcome::Cancelled,
+            ..finished(2)
+        };
+        let Some(TaskChange::Renew { from, to, before }) = renew(&told, &dropped, AT) else {
+            panic!("it is wanted again");
+        };
+        assert_eq!((from, before), (told.clone(), dropped.clone()));
+        assert_eq!((to.attempt, to.state), (3, TaskState::Held));
+        let withdrawn = open(TaskState::Withdrawn { announced_at: AT });
+        assert_eq!(renew(&withdrawn, &dropped, AT), None);
+        assert_eq!(renew(&told, &finished(2), AT), None);
     }
 
     /// Holds every cell: `None` is recorded.

@@ -111,7 +111,7 @@ mod tests {
                 Some(TaskChange::Drop { .. }) => "drop",
                 Some(TaskChange::Alter { to, .. }) if to.state == state => "direct",
                 Some(TaskChange::Alter { .. }) => "withdraw",
-                Some(TaskChange::Open { .. }) => "open",
+                Some(TaskChange::Open { .. } | TaskChange::Renew { .. }) => "begin",
             };
             assert_eq!(changed, change, "{state:?} {direct} {by_group}");
         };

@@ -168,7 +168,7 @@ async fn answer_check_in(
     Ok(CheckInReply {
         pass: None,
         tasks: told.tasks.iter().map(task).collect(),
-        cancel: told.withdrawn.iter().map(cancel).collect(),
+        cancel: told.called_off.iter().map(cancel).collect(),
         accepted,
         next_check_in_s: function.settings.check_in_interval_s,
     })

@@ -39,7 +39,7 @@ impl CheckIn {
     pub fn new(records: Records, settings: Settings) -> Self {
         Self {
             records,
-            packages: Packages::default(),
+            packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
             settings,
         }

@@ -11,27 +11,44 @@ use packcast_store::{Records, RecordsError};
 /// again when it is announced, so a device is never told of one that was deactivated.
 const TRUSTED_S: u64 = 60;
 
-/// How many records are remembered; past that, all are forgotten.
-const ROOM: usize = 1000;
+/// How many records are remembered, of about a KiB each; past that, the oldest go.
+const ROOM: usize = 10_000;
 
-#[derive(Debug, Default)]
-pub(crate) struct Packages(Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>);
+#[derive(Debug)]
+pub(crate) struct Packages {
+    /// How long a package that is not active is believed not to be, in seconds.
+    inactive_s: u64,
+    known: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
+}
 
 impl Packages {
+    /// An activation is seen that much later.
+    pub(crate) fn new(inactive_s: u64) -> Self {
+        Self {
+            inactive_s,
+            known: Mutex::default(),
+        }
+    }
+
     /// Returns the records of these packages; those that do not exist are left out.
     ///
-    /// Only active packages are remembered, so that activation is seen at once.
+    /// What is not remembered is read together.
     pub(crate) async fn of(
         &self,
         records: &Records,
         ids: &[PackageId],
         now: UnixTime,
     ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for id in ids {
-            if let Some(package) = self.one(records, *id, now).await? {
-                found.insert(package.id, package);
-            }
+        let mut found = self.recall(ids, now);
+        let missing: Vec<PackageId> = ids
+            .iter()
+            .filter(|id| !found.contains_key(id))
+            .copied()
+            .collect();
+        if !missing.is_empty() {
+            let read = records.packages_of(&missing).await?;
+            self.remember(&read, now);
+            found.extend(read.into_iter().map(|package| (package.id, package)));
         }
         Ok(found)
     }
@@ -42,35 +59,41 @@ impl Packages {
         id: PackageId,
         now: UnixTime,
     ) -> Result<Option<PackageRecord>, RecordsError> {
-        if let Some(known) = self.recall(id, now) {
-            return Ok(Some(known));
-        }
-        let package = records.package(id).await?;
-        if let Some(package) = package.as_ref().filter(|package| package.active) {
-            self.remember(package.clone(), now);
-        }
-        Ok(package)
+        Ok(self.of(records, &[id], now).await?.remove(&id))
     }
 
     pub(crate) fn forget(&self, id: PackageId) {
         self.lock().remove(&id);
     }
 
-    fn recall(&self, id: PackageId, now: UnixTime) -> Option<PackageRecord> {
+    fn recall(&self, ids: &[PackageId], now: UnixTime) -> HashMap<PackageId, PackageRecord> {
         let known = self.lock();
-        let (read_at, package) = known.get(&id)?;
-        (now.since(*read_at) < TRUSTED_S).then(|| package.clone())
+        let believed = ids.iter().filter_map(|id| {
+            let (read_at, package) = known.get(id)?;
+            let trusted_s = if package.active {
+                TRUSTED_S
+            } else {
+                self.inactive_s
+            };
+            (now.since(*read_at) < trusted_s).then(|| (*id, package.clone()))
+        });
+        believed.collect()
     }
 
-    fn remember(&self, package: PackageRecord, now: UnixTime) {
+    fn remember(&self, packages: &[PackageRecord], now: UnixTime) {
         let mut known = self.lock();
-        if known.len() >= ROOM {
-            known.clear();
+        for package in packages {
+            known.insert(package.id, (now, package.clone()));
         }
-        known.insert(package.id, (now, package));
+        if known.len() > ROOM {
+            let mut times: Vec<UnixTime> = known.values().map(|(read_at, _)| *read_at).collect();
+            let (_, middle, _) = times.select_nth_unstable(ROOM / 2);
+            let middle = *middle;
+            known.retain(|_, (read_at, _)| *read_at > middle);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PackageId, (UnixTime, PackageRecord)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

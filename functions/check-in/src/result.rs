@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
+use packcast_rollout::fold::renew;
 use packcast_rollout::order::outcome;
 use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
 use packcast_store::RecordsError;
@@ -46,12 +47,16 @@ pub(crate) async fn record(
             }
             Fold::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                if function
-                    .records
-                    .record_result(device, open, &result)
-                    .await?
-                    == Recorded::Written
-                {
+                let recorded = match renew(open, &result, now) {
+                    Some(change) => function.records.put_back(device, &change).await?,
+                    None => {
+                        function
+                            .records
+                            .record_result(device, open, &result)
+                            .await?
+                    }
+                };
+                if recorded == Recorded::Written {
                     tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "result recorded");
                     return Ok(());
                 }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::reconcile::wanting;
 use packcast_rollout::{
-    Announcement, LocationRecord, NotAnnounced, OpenTask, Pace, PackageRecord, Published, Rules,
-    announce, locations,
+    Announcement, LocationRecord, OpenTask, Pace, PackageRecord, Published, Rules, announce,
+    locations,
 };
 use packcast_store::RecordsError;
 use packcast_store::records::{Announcing, Standing};
@@ -23,7 +23,7 @@ pub(crate) struct Told {
     pub(crate) pace: Pace,
     /// In the order of priority.
     pub(crate) tasks: Vec<Telling>,
-    pub(crate) withdrawn: Vec<OpenTask>,
+    pub(crate) called_off: Vec<OpenTask>,
 }
 
 /// A task whose announcement is on record.
@@ -81,12 +81,7 @@ fn told(
     on_record: &HashSet<PackageId>,
     device: &Reconciled,
 ) -> Told {
-    let withdrawn = announcement
-        .not_told
-        .iter()
-        .filter(|(_, why)| *why == NotAnnounced::Withdrawn)
-        .map(|(task, _)| (*task).clone())
-        .collect();
+    let called_off = announcement.called_off().cloned().collect();
     let tasks = announcement
         .told
         .iter()
@@ -101,7 +96,7 @@ fn told(
     Told {
         pace,
         tasks,
-        withdrawn,
+        called_off,
     }
 }
 

@@ -198,7 +198,10 @@ fn what_became_of_a_task_that_was_told() {
     let announced = Reason::Announced { announced_at: TOLD };
     check(&open(ANNOUNCED), &announced);
     let inactive = open(ANNOUNCED).with(|case| case.package.active = false);
-    check(&inactive, &announced);
+    let called_off = Reason::CalledOff { announced_at: TOLD };
+    check(&inactive, &called_off);
+    let stock_goes_on = inactive.with(|case| case.device = stock());
+    check(&stock_goes_on, &announced);
     check(
         &open(ANNOUNCED).expired(),
         &Reason::Expired { expired_at: TOLD },
@@ -265,7 +268,7 @@ fn what_a_group_has_again_is_the_next_attempt() {
     let withdrawn = by_group(1).with(|case| case.tasks = open(WITHDRAWN).tasks);
     let explanation = withdrawn.explain();
     assert!(matches!(explanation.reason, Reason::Unreached { .. }));
-    assert_eq!(explanation.attempt, Some(2));
+    assert_eq!(explanation.attempt, Some(1));
 }
 
 #[test]

@@ -138,7 +138,8 @@ fn package_of(change: &TaskChange) -> PackageId {
     match change {
         TaskChange::Open { task, .. }
         | TaskChange::Drop { task, .. }
-        | TaskChange::Alter { from: task, .. } => task.package,
+        | TaskChange::Alter { from: task, .. }
+        | TaskChange::Renew { from: task, .. } => task.package,
     }
 }
 

@@ -6,7 +6,7 @@ use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::{Assigned, Assigning, Situation, assign};
 use packcast_rollout::reconcile::wanting;
 use packcast_rollout::unassign::{Unassigned, unassign};
-use packcast_rollout::{FinishedTask, PackageRecord, TaskChange};
+use packcast_rollout::{FinishedTask, PackageRecord, TaskChange, TaskState};
 
 use super::commit::Commit;
 use super::device::packed_ids;
@@ -132,11 +132,16 @@ impl Records {
 /// Says what an assignment has changed.
 fn answer(change: &TaskChange) -> Assigned {
     match change {
-        TaskChange::Alter { from, to } if from.attempt == to.attempt => Assigned::AlreadyOpen {
-            attempt: to.attempt,
-        },
+        TaskChange::Alter { from, to }
+            if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>
+        {
+            Assigned::AlreadyOpen {
+                attempt: to.attempt,
+            }
+        }
         TaskChange::Open { task, .. }
         | TaskChange::Alter { to: task, .. }
+        | TaskChange::Renew { to: task, .. }
         | TaskChange::Drop { task, .. } => Assigned::New {
             attempt: task.attempt,
         },

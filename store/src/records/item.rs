@@ -167,6 +167,11 @@ pub(super) fn finished(device: &DeviceId, task: &FinishedTask) -> Item {
     item
 }
 
+/// A result that another attempt has followed: its device is not listed with it.
+pub(super) fn set_aside(device: &DeviceId, task: &FinishedTask) -> Item {
+    item(&Key::finished(device, task.package), task)
+}
+
 /// What a stock agent says it has: four bytes for each id, in their order.
 pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     let mut item = Key::history(device).attributes();

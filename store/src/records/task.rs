@@ -24,6 +24,7 @@ impl Records {
         match change {
             TaskChange::Open { task, before } => self.opening(device, task, before.as_ref()),
             TaskChange::Alter { from, to } => self.altering(device, from, to),
+            TaskChange::Renew { from, to, before } => self.renewing(device, from, to, before),
             TaskChange::Drop { task, before } => self.dropping(device, task, before.as_ref()),
         }
     }
@@ -62,6 +63,23 @@ impl Records {
             let changes: Vec<_> = leaves.into_iter().chain(enters).collect();
             writes.push(self.counting(device, from.package, &changes));
         }
+        writes
+    }
+
+    fn renewing(
+        &self,
+        device: &DeviceId,
+        from: &OpenTask,
+        to: &OpenTask,
+        before: &FinishedTask,
+    ) -> Vec<TransactWriteItem> {
+        let mut writes = self.altering(device, from, to);
+        writes.push(write::put(
+            self.table(),
+            item::set_aside(device, before),
+            "attribute_not_exists(pk) OR #attempt < :attempt",
+            &same_attempt(before),
+        ));
         writes
     }
 

@@ -174,7 +174,13 @@ impl Truth {
         };
         if open.state != DeviceState::Held && (is_stock || open.attempt == said.attempt) {
             let attempt = open.attempt;
-            deployment.open = None;
+            // What it has dropped and is to have all the same, it tries again.
+            let is_wanted = open.state == DeviceState::Announced;
+            deployment.open = (is_wanted && said.outcome == Outcome::Cancelled).then_some(Open {
+                state: DeviceState::Held,
+                attempt: attempt + 1,
+                ..open
+            });
             deployment.done = Some(Done { attempt, ..said });
         }
     }
@@ -243,19 +249,12 @@ impl Device {
     }
 
     fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
-        let is_stock = self.is_stock;
         let Deployment { open, done } = self.deployments.entry(package).or_default();
         *open = match (*open, *done) {
-            // A stock agent was never told that it is not wanted any more.
-            (Some(open), _) if open.state == DeviceState::Withdrawn && is_stock => Some(Open {
+            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(Open {
                 state: DeviceState::Announced,
                 is_direct,
                 ..open
-            }),
-            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(Open {
-                state: DeviceState::Held,
-                attempt: open.attempt + 1,
-                is_direct,
             }),
             (Some(open), _) => Some(Open {
                 is_direct: open.is_direct || is_direct,

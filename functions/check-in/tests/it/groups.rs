@@ -7,6 +7,7 @@ use packcast_store::records::Joined;
 use packcast_tests::table::{NOW, location};
 
 use crate::agents::Agent;
+use crate::results::report;
 use crate::world::{World, announced, attribute, device, download, packs, prolog, settings};
 
 fn lab() -> GroupName {
@@ -122,7 +123,12 @@ async fn once_deactivated_no_warm_function_tells_anybody() {
     assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
     let records = &world.table.records;
     records.activate(package.id, &[location()]).await.unwrap();
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    // What a function knows of an inactive package it believes for a minute.
+    let later = NOW.plus(60);
+    assert_eq!(
+        announced(&world.ocs_at(&prolog(1), later).await),
+        [package.id]
+    );
 }
 
 #[tokio::test]
@@ -137,7 +143,9 @@ async fn a_held_task_of_a_group_is_not_told_once_it_was_taken_back() {
     unassign(&world, &package).await;
     let records = &world.table.records;
     records.activate(package.id, &[location()]).await.unwrap();
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    for now in [NOW, NOW.plus(60)] {
+        assert_eq!(announced(&world.ocs_at(&prolog(1), now).await), []);
+    }
     assert_eq!(world.tasks(&pc).await, []);
 }
 
@@ -188,6 +196,83 @@ async fn our_agents_are_told_to_cancel() {
     assert_eq!(told.tasks.len(), 0);
     let cancelled: Vec<_> = told.cancel.iter().map(|c| (c.id, c.attempt)).collect();
     assert_eq!(cancelled, [(package.id, 1)]);
+}
+
+#[tokio::test]
+async fn what_is_deactivated_is_called_off_until_it_is_active_again() {
+    let mut world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&world, 1).await;
+    world.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
+    let records = world.table.records.clone();
+    records.deactivate(package.id).await.unwrap();
+    // Another function, as this one believes for a minute that the package is active.
+    world.function = CheckIn::new(records.clone(), settings());
+    let told = agent.check_in(&world).await;
+    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 1));
+    let dropped = vec![report(package.id, 1, "CANCELLED")];
+    let told = agent.check_in_with(&world, dropped).await;
+    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 0));
+    assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
+
+    records.activate(package.id, &[location()]).await.unwrap();
+    world.function = CheckIn::new(records.clone(), settings());
+    let told = agent.check_in(&world).await;
+    let attempts: Vec<u32> = told.tasks.iter().map(|task| task.attempt).collect();
+    assert_eq!(attempts, [2]);
+}
+
+#[tokio::test]
+async fn what_an_agent_was_told_is_never_forgotten() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let (device, records) = (agent.device(), &world.table.records);
+    world.assign(&device, &package, false).await;
+    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
+    records.unassign(&device, &package).await.unwrap();
+    world.assign(&device, &package, false).await;
+    records.unassign(&device, &package).await.unwrap();
+    let told = agent.check_in(&world).await;
+    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 1));
+    agent
+        .check_in_with(&world, vec![report(package.id, 1, "SUCCESS")])
+        .await;
+    assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS");
+}
+
+#[tokio::test]
+async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
+    let world = World::start().await;
+    let package = world.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&world, 1).await;
+    let (device, records) = (agent.device(), &world.table.records);
+    world.assign(&device, &package, false).await;
+    agent.check_in(&world).await;
+    records.unassign(&device, &package).await.unwrap();
+    assert_eq!(agent.check_in(&world).await.cancel.len(), 1);
+    world.assign(&device, &package, false).await;
+    let dropped = vec![report(package.id, 1, "CANCELLED")];
+    let told = agent.check_in_with(&world, dropped.clone()).await;
+    let attempts: Vec<u32> = told.tasks.iter().map(|task| task.attempt).collect();
+    assert_eq!((attempts, told.cancel.len()), (vec![2], 0));
+    // The repeat of a report whose answer was lost changes nothing.
+    agent.check_in_with(&world, dropped).await;
+    let tally = records.tally(package.id).await.unwrap();
+    assert_eq!(
+        (tally.assigned, tally.announced, tally.cancelled),
+        (1, 1, 0)
+    );
+
+    // Taken back before it is told, it leaves the attempt before as it was.
+    agent
+        .check_in_with(&world, vec![report(package.id, 2, "ERR_EXECUTE")])
+        .await;
+    world.assign(&device, &package, false).await;
+    records.unassign(&device, &package).await.unwrap();
+    let tally = records.tally(package.id).await.unwrap();
+    assert_eq!((tally.assigned, tally.failed, tally.waiting()), (1, 1, 0));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use packcast_tests::table::NOW;
 use crate::agents::{Agent, refused};
 use crate::world::World;
 
-fn report(id: PackageId, attempt: u32, code: &str) -> Report {
+pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
     Report {
         id,
         attempt,

@@ -100,6 +100,10 @@ impl Words<'_> {
                 "{host} was told of {package} {}, and has not reported since.",
                 output::time(*announced_at)
             ),
+            Reason::CalledOff { announced_at } => format!(
+                "{package} is not active any more since {host} was told {}: the device cancels at its next check-in, unless it has begun to act.",
+                output::time(*announced_at)
+            ),
             Reason::Withdrawn {
                 announced_at,
                 told_to_drop,
@@ -181,7 +185,9 @@ impl Words<'_> {
             Reason::Draft => {
                 "run the same 'packcast publish' again to complete it, and activate it".to_owned()
             }
-            Reason::NotActive => format!("'packcast activate {package}'"),
+            Reason::NotActive | Reason::CalledOff { .. } => format!(
+                "'packcast activate {package}' lets its devices be told"
+            ),
             Reason::NoLocation => format!(
                 "'packcast location list' shows the locations; then 'packcast activate {package}'"
             ),
