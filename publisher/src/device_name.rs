@@ -1,9 +1,11 @@
 //! A device as an operator names it: by its id, or by its host name where that is enough.
 
+use std::fmt;
 use std::str::FromStr;
 
 use packcast_protocol::DeviceId;
 use packcast_protocol::device::DeviceIdError;
+use packcast_store::RecordsError;
 
 use crate::failure::Failure;
 use crate::target::Target;
@@ -17,6 +19,24 @@ pub enum DeviceName {
     Id(DeviceId),
     /// As it was typed; case does not matter.
     Host(String),
+}
+
+/// Which devices have a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    None,
+    One(DeviceId),
+    /// Some of them, in the order of their ids.
+    Several(Vec<DeviceId>),
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Host(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Text that names no device.
@@ -43,24 +63,34 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
-    /// Finds the device, which need not be known if it was named by its id.
-    pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
+    /// Looks the device up, which need not be known if it was named by its id.
+    pub async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
         let host_name = match self {
-            Self::Id(id) => return Ok(id.clone()),
+            Self::Id(id) => return Ok(Found::One(id.clone())),
             Self::Host(name) => name,
         };
-        let found = target.records.devices_named(host_name).await?;
-        match found.as_slice() {
-            [device] => Ok(device.clone()),
-            [] => Err(
-                Failure::failed(format!("no device has the host name {host_name:?}")).hint(
-                    "a device is known from its first check-in on; 'packcast device' lists them",
-                ),
-            ),
-            several => {
-                Err(Failure::failed(ambiguous(host_name, several))
-                    .hint("name the device by its id"))
+        let mut found = target.records.devices_named(host_name).await?;
+        Ok(match (found.pop(), found.is_empty()) {
+            (Some(device), true) => Found::One(device),
+            (None, _) => Found::None,
+            (Some(last), false) => {
+                found.push(last);
+                Found::Several(found)
             }
+        })
+    }
+
+    /// Finds the one device of this name.
+    pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
+        match self.look_up(target).await? {
+            Found::One(device) => Ok(device),
+            Found::None => Err(Failure::failed(format!(
+                "no device has the host name {:?}",
+                self.to_string()
+            ))
+            .hint("a device is known from its first check-in on; 'packcast device' lists them")),
+            Found::Several(several) => Err(Failure::failed(ambiguous(&self.to_string(), &several))
+                .hint("name the device by its id")),
         }
     }
 }

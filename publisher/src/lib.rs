@@ -110,6 +110,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return report(&Failure::failed(error)),
     };
     match runtime.block_on(dispatch(cli.command, &cli.globals)) {
+        Ok(()) if output::is_lost() => report(&Failure::failed(
+            "the result could not be written: what was to be done is done",
+        )),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
     }

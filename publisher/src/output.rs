@@ -1,7 +1,8 @@
 //! What people and scripts read: tables and JSON on standard output, everything else on standard error.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -32,11 +33,31 @@ pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> 
     }
 }
 
-/// Writes lines of data. A reader that has gone away is no error.
+/// Whether a result was not written whole, to a full disk or the like.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes lines of data. A reader that has gone away is no error; for any other, see
+/// [`is_lost`].
 ///
 /// Colours reach terminals only, and not where `NO_COLOR` is set (<https://no-color.org>).
 pub fn data(text: &str) {
-    let _ = writeln!(anstream::stdout().lock(), "{}", text.trim_end());
+    let mut stdout = anstream::stdout().lock();
+    let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        IS_LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells whether a result could not be written, so that no script takes what is there for it.
+pub fn is_lost() -> bool {
+    IS_LOST.load(Ordering::Relaxed)
+}
+
+/// Prints a result that only scripts ask for: people are told in a note.
+pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
+    if format == Format::Json {
+        result(format, value, |_| String::new());
+    }
 }
 
 /// Writes lines for the person watching, with a coloured `error:`, `warning:` or `hint:` in

@@ -349,7 +349,10 @@ fn a_location_check_tells_the_good_from_the_dead() {
 fn a_location_without_a_package_answers_all_the_same() {
     let world = World::start(PROGRAM);
     let table = world.ok(&["location", "check"]).stdout;
-    assert!(table.contains("no package is active there"), "{table}");
+    assert!(
+        table.contains("none of the newest 100 packages is active there"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::recipients::AT_ONCE;
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::{Failure, Kind};
-use crate::output;
+use crate::output::{self, Format};
 use crate::target::Target;
 
 /// Manage groups of devices
@@ -76,14 +76,14 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         match self {
-            Self::Create { group } => create(&target, &group).await,
+            Self::Create { group } => create(&target, &group, globals.format).await,
             Self::Add(args) => args.add(&target, globals.format).await,
             Self::Remove(args) => args.remove(&target, globals.format).await,
             Self::List => list(&target, globals).await,
             Self::Show(args) => args.run(&target, globals.format).await,
             Self::Prefer {
                 group, location, ..
-            } => prefer(&target, &group, location.as_ref()).await,
+            } => prefer(&target, &group, location.as_ref(), globals.format).await,
             Self::Pace(args) => args.run(&target, globals.format).await,
             Self::Delete { group, force } => delete(&target, &group, force).await,
         }
@@ -121,13 +121,14 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
     })
 }
 
-async fn create(target: &Target, group: &GroupName) -> Result<(), Failure> {
+async fn create(target: &Target, group: &GroupName, format: Format) -> Result<(), Failure> {
     not_all(group)?;
-    target
+    let state = target
         .records
         .create_group(group, now())
         .await
         .map_err(failure)?;
+    output::for_scripts(format, &state);
     output::note(&format!(
         "group {group} is there; put devices into it with 'packcast group add {group}'"
     ));
@@ -138,15 +139,17 @@ async fn prefer(
     target: &Target,
     group: &GroupName,
     location: Option<&LocationName>,
+    format: Format,
 ) -> Result<(), Failure> {
     if let Some(name) = location {
         choose(target, std::slice::from_ref(name)).await?;
     }
-    target
+    let changed = target
         .records
         .prefer(group, location, now())
         .await
         .map_err(failure)?;
+    output::for_scripts(format, &changed.state);
     output::note(&match location {
         Some(name) => format!(
             "devices of group {group} fetch from {name} first, where their packages are active there"

@@ -1,8 +1,10 @@
 //! `packcast local`: the whole system on this machine.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use packcast_local::{Local, LocalOptions};
+use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 use crate::keys::SigningKey;
@@ -50,10 +52,23 @@ impl Args {
             ),
             ("tokens and state", state_dir.display().to_string()),
         ]));
+        start_log();
         output::note("running; stop with Ctrl-C");
         tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
         local.stop().await.map_err(Failure::failed)
     }
+}
+
+/// Says on standard error what the function refused and recorded; `RUST_LOG` chooses how much.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));
+    // There is one already if the system runs inside another program.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// Reads the key of a system on this machine, or makes it.

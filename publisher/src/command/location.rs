@@ -9,6 +9,7 @@ use packcast_rollout::LocationRecord;
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output;
+use crate::target::Target;
 
 /// Name the places that serve published packages: a CDN, a mirror on a site
 #[derive(Debug, Subcommand)]
@@ -60,10 +61,14 @@ impl Args {
                 print(globals, &[added]);
             }
             Self::Remove { name } => match target.records.remove_location(&name).await? {
-                Some(removed) => output::note(&format!(
-                    "removed location {} ({})",
-                    removed.name, removed.location
-                )),
+                Some(removed) => {
+                    output::for_scripts(globals.format, &removed);
+                    output::note(&format!(
+                        "removed location {} ({})",
+                        removed.name, removed.location
+                    ));
+                    name_preferring(&target, &removed.name).await?;
+                }
                 None => {
                     return Err(Failure::failed(format!("there is no location {name}"))
                         .hint("'packcast location list' shows what there is"));
@@ -74,6 +79,19 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Names the groups whose devices go on asking a location first.
+async fn name_preferring(target: &Target, name: &LocationName) -> Result<(), Failure> {
+    for group in target.records.groups().await? {
+        if group.preferred.as_ref() == Some(name) {
+            let group = group.group;
+            output::note(&format!(
+                "warning: group {group} prefers {name}; 'packcast group prefer {group} --none' ends that"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn print(globals: &Globals, locations: &[LocationRecord]) {

@@ -3,6 +3,7 @@
 //! Each device is one transaction. What was done before an interruption stays done, and the
 //! same command goes on from there.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,10 +12,10 @@ use packcast_protocol::{DeviceId, GroupName};
 use packcast_store::records::Joined;
 use serde::Serialize;
 
-use super::super::recipients::{AT_ONCE, find_devices};
+use super::super::recipients::AT_ONCE;
 use super::{failure, known, not_all};
 use crate::device_list;
-use crate::device_name::DeviceName;
+use crate::device_name::{DeviceName, Found};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Format};
 use crate::target::Target;
@@ -48,7 +49,10 @@ struct Outcome {
     changed: usize,
     /// They were in the group, or out of it, before.
     unchanged: usize,
-    unknown: Vec<DeviceId>,
+    /// No such device was ever in contact.
+    unknown: Vec<String>,
+    /// Several devices have that host name.
+    ambiguous: Vec<String>,
     in_too_many: Vec<DeviceId>,
 }
 
@@ -57,55 +61,82 @@ impl Outcome {
         match joined {
             Joined::New => self.changed += 1,
             Joined::AlreadyMember => self.unchanged += 1,
-            Joined::UnknownDevice => self.unknown.push(device),
+            Joined::UnknownDevice => self.unknown.push(device.to_string()),
             Joined::TooManyGroups => self.in_too_many.push(device),
         }
+    }
+
+    fn refused(&self) -> usize {
+        self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()
+    }
+
+    /// Ends with why some devices were refused, if some were.
+    fn end(&self, group: &GroupName) -> Result<(), Failure> {
+        if self.refused() == 0 {
+            return Ok(());
+        }
+        let in_too_many: Vec<String> = self.in_too_many.iter().map(ToString::to_string).collect();
+        let mut failure = Failure::failed(format!(
+            "{} devices were passed over for group {group}",
+            self.refused()
+        ));
+        for (names, why, hint) in [
+            (
+                &self.unknown,
+                "never checked in",
+                "a device is known from its first check-in on; run the command again then",
+            ),
+            (
+                &self.ambiguous,
+                "several devices have this host name",
+                "name those that share a host name by their ids",
+            ),
+            (
+                &in_too_many,
+                "in 50 groups, the most there can be",
+                "take devices out of a group with 'packcast group remove' first",
+            ),
+        ] {
+            if !names.is_empty() {
+                name_some(why, names);
+                failure = failure.hint(hint);
+            }
+        }
+        Err(failure)
     }
 }
 
 impl Args {
     pub(crate) async fn add(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let devices = self.devices(target).await?;
-        let bar = output::counting("adding", devices.len() as u64);
-        let work = add_all(target, &self.group, &devices, &bar);
+        let names = self.names(target).await?;
+        let bar = output::counting("adding", names.len() as u64);
+        let work = add_all(target, &self.group, &names, &bar);
         let outcome = until_interrupted(work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["ADDED", "IN IT BEFORE"]);
-        let refused = outcome.unknown.len() + outcome.in_too_many.len();
-        if refused == 0 {
-            return Ok(());
-        }
-        name_some("never checked in", &outcome.unknown);
-        name_some("in 50 groups, the most there can be", &outcome.in_too_many);
-        Err(Failure::failed(format!(
-            "{refused} of {} devices are not in group {}",
-            devices.len(),
-            self.group
-        ))
-        .hint("a device is known from its first check-in on; run the command again then"))
+        outcome.end(&self.group)
     }
 
     pub(crate) async fn remove(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let devices = self.devices(target).await?;
-        let bar = output::counting("removing", devices.len() as u64);
-        let work = remove_all(target, &self.group, devices, &bar);
+        let names = self.names(target).await?;
+        let bar = output::counting("removing", names.len() as u64);
+        let work = remove_named(target, &self.group, &names, &bar);
         let outcome = until_interrupted(work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["REMOVED", "NOT IN IT"]);
-        Ok(())
+        outcome.end(&self.group)
     }
 
-    async fn devices(&self, target: &Target) -> Result<Vec<DeviceId>, Failure> {
+    async fn names(&self, target: &Target) -> Result<Vec<DeviceName>, Failure> {
         not_all(&self.group)?;
         known(target, &self.group).await?;
-        let names = match &self.whom.from {
+        let mut names = match &self.whom.from {
             Some(path) => device_list::read(path)?,
             None => self.whom.device.clone(),
         };
-        let mut devices = find_devices(target, &names).await?;
-        devices.sort_unstable();
-        devices.dedup();
-        Ok(devices)
+        let mut seen = HashSet::with_capacity(names.len());
+        names.retain(|name| seen.insert(name.to_string()));
+        Ok(names)
     }
 }
 
@@ -113,35 +144,62 @@ impl Args {
 pub(super) async fn empty(target: &Target, group: &GroupName) -> Result<(), Failure> {
     let devices = target.records.members(group).await?;
     let bar = output::counting("removing", devices.len() as u64);
-    until_interrupted(remove_all(target, group, devices, &bar), &bar).await?;
+    let mut outcome = Outcome::default();
+    let work = remove_all(target, group, devices, &mut outcome, &bar);
+    until_interrupted(work, &bar).await?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Looks a batch of names up, and notes down those that are nobody's, or not one's only.
+async fn look_up(
+    target: &Target,
+    names: &[DeviceName],
+    outcome: &mut Outcome,
+    bar: &ProgressBar,
+) -> Result<Vec<DeviceId>, Failure> {
+    let found: Vec<Found> = stream::iter(names)
+        .map(|name| name.look_up(target))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut devices = Vec::with_capacity(names.len());
+    for (name, found) in names.iter().zip(found) {
+        match found {
+            Found::One(device) => devices.push(device),
+            Found::None => outcome.unknown.push(name.to_string()),
+            Found::Several(_) => outcome.ambiguous.push(name.to_string()),
+        }
+    }
+    bar.inc((names.len() - devices.len()) as u64);
+    Ok(devices)
 }
 
 /// Those that are in the group already cost a hundredth of a read each, and no write.
 async fn add_all(
     target: &Target,
     group: &GroupName,
-    devices: &[DeviceId],
+    names: &[DeviceName],
     bar: &ProgressBar,
 ) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
-    for batch in devices.chunks(BATCH) {
-        let known = target.records.memberships(batch).await?;
-        let mut joined = stream::iter(batch)
+    for batch in names.chunks(BATCH) {
+        let devices = look_up(target, batch, &mut outcome, bar).await?;
+        let known = target.records.memberships(&devices).await?;
+        let mut joined = stream::iter(devices)
             .map(|device| {
-                let memberships = known.iter().find(|(known, _)| known == device);
+                let memberships = known.iter().find(|(known, _)| *known == device);
                 let is_member = memberships.map(|(_, groups)| groups.includes(group));
                 async move {
                     let joined = match is_member {
                         None => Joined::UnknownDevice,
                         Some(true) => Joined::AlreadyMember,
                         Some(false) => {
-                            let joined = target.records.join(device, group).await;
+                            let joined = target.records.join(&device, group).await;
                             joined.map_err(failure)?
                         }
                     };
-                    Ok::<_, Failure>((device.clone(), joined))
+                    Ok::<_, Failure>((device, joined))
                 }
             })
             .buffer_unordered(AT_ONCE);
@@ -153,13 +211,27 @@ async fn add_all(
     Ok(outcome)
 }
 
+async fn remove_named(
+    target: &Target,
+    group: &GroupName,
+    names: &[DeviceName],
+    bar: &ProgressBar,
+) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    for batch in names.chunks(BATCH) {
+        let devices = look_up(target, batch, &mut outcome, bar).await?;
+        remove_all(target, group, devices, &mut outcome, bar).await?;
+    }
+    Ok(outcome)
+}
+
 async fn remove_all(
     target: &Target,
     group: &GroupName,
     devices: Vec<DeviceId>,
+    outcome: &mut Outcome,
     bar: &ProgressBar,
-) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::default();
+) -> Result<(), Failure> {
     let mut left = stream::iter(devices)
         .map(|device| async move { target.records.leave(&device, group).await })
         .buffer_unordered(AT_ONCE);
@@ -171,7 +243,7 @@ async fn remove_all(
         }
         bar.inc(1);
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// Stops at Ctrl-C and says how far it has come.
@@ -195,22 +267,18 @@ fn print(format: Format, outcome: &Outcome, [changed, unchanged]: [&str; 2]) {
     output::result(format, outcome, |outcome| {
         output::table(
             [changed, unchanged, "REFUSED"],
-            [[
-                outcome.changed,
-                outcome.unchanged,
-                outcome.unknown.len() + outcome.in_too_many.len(),
-            ]
-            .map(|count| count.to_string())],
+            [[outcome.changed, outcome.unchanged, outcome.refused()]
+                .map(|count| count.to_string())],
         )
     });
 }
 
-fn name_some(why: &str, devices: &[DeviceId]) {
-    for device in devices.iter().take(NAMED) {
-        output::note(&format!("{device}: {why}"));
+fn name_some(why: &str, names: &[String]) {
+    for name in names.iter().take(NAMED) {
+        output::note(&format!("{}: {why}", output::printable(name)));
     }
-    if devices.len() > NAMED {
-        let more = devices.len() - NAMED;
+    if names.len() > NAMED {
+        let more = names.len() - NAMED;
         output::note(&format!("and {more} more: {why}"));
     }
 }

@@ -129,6 +129,8 @@ fn result(checked: &Checked) -> String {
     match (&checked.problem, &checked.package) {
         (Some(problem), _) => format!("failed: {problem}"),
         (None, Some(package)) => format!("ok: serves {package}"),
-        (None, None) => "ok: answers, and no package is active there".to_owned(),
+        (None, None) => {
+            format!("ok: answers, and none of the newest {NEWEST} packages is active there")
+        }
     }
 }
