@@ -1,12 +1,12 @@
 //! `packcast assign`: devices are to have a package.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
-use super::recipients::{self, AT_ONCE, Recipients};
+use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
 use super::{find_kept, group};
 use crate::Globals;
 use crate::clock::now;
@@ -121,7 +121,7 @@ async fn to_devices(
     format: Format,
 ) -> Result<(), Failure> {
     let bar = output::counting("assigning", devices.len() as u64);
-    let assignments: Vec<Assignment> = stream::iter(devices)
+    let work = stream::iter(devices)
         .map(|device| {
             let bar = &bar;
             async move {
@@ -132,7 +132,8 @@ async fn to_devices(
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await?;
+        .map_err(Failure::from);
+    let assignments: Vec<Assignment> = until_interrupted(work, &bar).await?;
     bar.finish_and_clear();
     output::result(format, &assignments, |assignments| {
         output::table(

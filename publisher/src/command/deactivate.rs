@@ -9,8 +9,9 @@ use crate::failure::Failure;
 
 /// Tell no more devices of a package
 ///
-/// Once the command has returned, no device that was not told is told. Devices that were told
-/// go on, and report.
+/// Once the command has returned, no device that was not told is told. One of our agents that
+/// was told cancels at its next check-in, unless it has begun to act, and is told again once the
+/// package is active again. A stock agent that was told goes on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The package: its id, or name@version

@@ -1,6 +1,6 @@
 //! `packcast unassign`: devices are not to have a package any more.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::unassign::Unassigned;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::find;
 use super::group;
-use super::recipients::{self, AT_ONCE, Recipients};
+use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -100,7 +100,7 @@ async fn from_devices(
     format: Format,
 ) -> Result<(), Failure> {
     let bar = output::counting("taking back", devices.len() as u64);
-    let taken: Vec<TakenBack> = stream::iter(devices)
+    let work = stream::iter(devices)
         .map(|device| {
             let bar = &bar;
             async move {
@@ -111,7 +111,8 @@ async fn from_devices(
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await?;
+        .map_err(Failure::from);
+    let taken: Vec<TakenBack> = until_interrupted(work, &bar).await?;
     bar.finish_and_clear();
     output::result(format, &taken, |taken| {
         output::table(

@@ -12,11 +12,11 @@ use packcast_protocol::{DeviceId, GroupName};
 use packcast_store::records::Joined;
 use serde::Serialize;
 
-use super::super::recipients::AT_ONCE;
+use super::super::recipients::{AT_ONCE, until_interrupted};
 use super::{failure, known, not_all};
 use crate::device_list;
 use crate::device_name::{DeviceName, Found};
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::target::Target;
 
@@ -244,23 +244,6 @@ async fn remove_all(
         bar.inc(1);
     }
     Ok(())
-}
-
-/// Stops at Ctrl-C and says how far it has come.
-async fn until_interrupted<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-    bar: &ProgressBar,
-) -> Result<T, Failure> {
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => {
-            let (done, of) = (bar.position(), bar.length().unwrap_or_default());
-            bar.abandon();
-            let why = format!("interrupted after {done} of {of} devices");
-            Err(Failure::new(Kind::TryLater, why)
-                .hint("what was done stays done: run the same command again to go on"))
-        }
-    }
 }
 
 fn print(format: Format, outcome: &Outcome, [changed, unchanged]: [&str; 2]) {
