@@ -37,6 +37,7 @@ impl Records {
             .table_name(self.table())
             .set_key(Some(key.attributes()))
             .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(|error| self.failed(error))?;
@@ -131,6 +132,7 @@ impl Records {
                     .client
                     .batch_get_item()
                     .request_items(self.table(), wanted)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
                     .await
                     .map_err(|error| self.failed(error))?;

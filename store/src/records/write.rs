@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, Delete, Put, ReturnConsumedCapacity, ReturnValue,
+    TransactWriteItem, Update,
 };
 
 use super::item::Item;
@@ -143,6 +144,7 @@ impl Records {
                 .table_name(self.table())
                 .set_item(Some(item.clone()))
                 .return_values(ReturnValue::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
                 .map(|output| output.attributes)
@@ -170,6 +172,7 @@ impl Records {
                 .set_expression_attribute_names(terms.names())
                 .set_expression_attribute_values(terms.values())
                 .return_values(ReturnValue::AllNew)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await;
             match sent {
