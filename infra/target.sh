@@ -119,7 +119,8 @@ for line in lines:
     kept.append(line)
 is_ours = lambda line: (m := re.match(r"\s*([a-z_0-9]+)\s*=", line)) and m[1] in values
 if values:
-    say = lambda value: value if value in ("true", "false") else json.dumps(value)
+    is_plain = lambda value: value in ("true", "false") or value.isdigit()
+    say = lambda value: value if is_plain(value) else json.dumps(value)
     ours = [f"{key} = {say(value)}" for key, value in values.items() if value]
     theirs = [line for line in section if line.strip() and not is_ours(line)]
     blank = [""] if before and before[-1].strip() else []
