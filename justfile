@@ -28,6 +28,23 @@ fleet *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Counts what a fleet asks of the cloud in a month, and prices it; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--stock`.
+cost *ARGS:
+    cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
+
+# Starts the function as it is shipped and a hello-world on the same runtime, in turn, and compares them.
+cold-start:
+    cargo build --quiet --profile dist -p packcast-check-in -p packcast-cold-start
+    "${CARGO_TARGET_DIR:-target}/dist/packcast-cold-start"
+
+# Builds what is shipped for other machines, and runs it; takes `lambda`, `agent-arm64`, `agent-windows`.
+cross *ARGS:
+    infra/cross {{ ARGS }}
+
+# Tells the story of a deployment on engines of this machine (localstack, ministack), step by step.
+cloud *ENGINES:
+    ./tests/cloud {{ ENGINES }}
+
 # Shows the whole loop on this machine; takes an archive of yours, too.
 demo *ARGS:
     cargo run --release -- demo {{ ARGS }}
