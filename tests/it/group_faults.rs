@@ -329,7 +329,10 @@ async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) 
     }
     let change = async || {
         for _ in 0..10 {
-            site.records().prefer(&group("lab"), None, NOW).await.unwrap();
+            site.records()
+                .prefer(&group("lab"), None, NOW)
+                .await
+                .unwrap();
         }
     };
     let check_ins = peers
