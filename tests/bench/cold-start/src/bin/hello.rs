@@ -1,0 +1,11 @@
+//! The least that a function on the same runtime can be.
+
+use lambda_http::{Error, Request, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    run(service_fn(async |_: Request| {
+        Ok::<_, Error>("hello".to_owned())
+    }))
+    .await
+}

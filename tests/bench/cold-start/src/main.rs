@@ -1,0 +1,86 @@
+//! Starts the Lambda binary and a hello-world of the same runtime, in turn, and prints how long
+//! each takes from its start to its first question for work, with its memory then and its zip.
+//!
+//! Both are looked for beside this program: `just cold-start` builds all three.
+
+mod measure;
+mod runtime;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::measure::{Start, median, zipped_bytes};
+use crate::runtime::FakeRuntime;
+
+/// How often each is started.
+const STARTS: usize = 50;
+
+struct Function {
+    program: PathBuf,
+    starts: Vec<Start>,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let here = std::env::current_exe()?;
+    let beside = here.parent().expect("a program is in a folder");
+    let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
+        program: beside.join(name),
+        starts: Vec::with_capacity(STARTS),
+    });
+    let runtime = FakeRuntime::listen().await?;
+    for _ in 0..STARTS {
+        for function in &mut functions {
+            function
+                .starts
+                .push(runtime.start(&function.program).await?);
+        }
+    }
+    print(&mut io::stdout(), &functions)
+}
+
+fn print(out: &mut impl io::Write, functions: &[Function; 2]) -> io::Result<()> {
+    writeln!(out, "median of {STARTS} starts, in turn")?;
+    writeln!(
+        out,
+        "{:<20} {:>10} {:>12} {:>12} {:>9}",
+        "", "start, ms", "memory, MB", "binary, MB", "zip, MB"
+    )?;
+    for function in functions {
+        let (milliseconds, megabytes) = medians(function);
+        writeln!(
+            out,
+            "{:<20} {milliseconds:>10.2} {megabytes:>12.2} {:>12.2} {:>9.2}",
+            name(&function.program),
+            in_megabytes(function.program.metadata()?.len()),
+            in_megabytes(zipped_bytes(&function.program)?),
+        )?;
+    }
+    let [ours, hello] = functions.each_ref().map(medians);
+    writeln!(
+        out,
+        "{:<20} {:>10.2} {:>12.2}",
+        "ratio",
+        ours.0 / hello.0,
+        ours.1 / hello.1
+    )
+}
+
+/// Returns the median time in milliseconds and the median memory in megabytes.
+fn medians(function: &Function) -> (f64, f64) {
+    let times = function.starts.iter().map(|start| start.time);
+    let memory = function.starts.iter().map(|start| start.memory_bytes);
+    (
+        median(times).as_secs_f64() * 1000.0,
+        in_megabytes(median(memory)),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of programs")]
+fn in_megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn name(program: &Path) -> std::path::Display<'_> {
+    Path::new(program.file_name().expect("a program has a name")).display()
+}

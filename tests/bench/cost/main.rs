@@ -1,0 +1,187 @@
+//! What a month of a fleet costs in the cloud: counted on the real handler and the real records,
+//! multiplied by `prices.toml`.
+
+mod month;
+mod prices;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::ProgressBar;
+
+use crate::month::{Asked, Plan, Played};
+use crate::prices::{Bill, Line, Objects, Prices};
+
+/// Count what a fleet asks of the cloud in a month, and what that costs for 1,000 devices
+#[derive(Parser)]
+#[command(bin_name = "just cost")]
+struct Args {
+    /// How many devices are played; the bill is for 1,000
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    devices: u32,
+    /// How many days are played; the bill is for a month
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    days: u32,
+    /// How often each device checks in on a day
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    check_ins_per_day: u32,
+    /// How many packages all devices get in the month
+    #[arg(long, default_value_t = 4)]
+    packages: u32,
+    /// How many fragments each package has
+    #[arg(long, default_value_t = 20)]
+    fragments: u32,
+    /// How large a fragment is, in bytes
+    #[arg(long, default_value_t = 1 << 20)]
+    fragment_bytes: u32,
+    /// Play devices with the stock Unix agent
+    #[arg(long)]
+    stock: bool,
+    /// Cargo says it to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let plan = Plan {
+        devices: args.devices,
+        days: args.days,
+        check_ins_per_day: args.check_ins_per_day,
+        packages: args.packages,
+        stock: args.stock,
+    };
+    let played = watched(plan).await;
+    let asked = played.month(plan);
+    let objects = Objects {
+        packages: f64::from(args.packages),
+        fragments: f64::from(args.fragments),
+        fragment_bytes: f64::from(args.fragment_bytes),
+        // A stock agent fetches `info`, ours the manifest and its signature.
+        documents: if args.stock { 1.0 } else { 2.0 },
+    };
+    let prices = Prices::read();
+    let bill = prices.bill(&asked, played.processor_s(), objects);
+    print(&mut io::stdout(), &args, &played, &prices, &bill)
+}
+
+/// Plays the days, with a line on a terminal that says how far it is.
+async fn watched(plan: Plan) -> Played {
+    let bar = ProgressBar::new(month::count(plan));
+    let done = Arc::new(AtomicU64::new(0));
+    let month = tokio::spawn(month::play(plan, Arc::clone(&done)));
+    let shown = bar.clone();
+    let showing = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            ticks.tick().await;
+            shown.set_position(done.load(Ordering::Relaxed));
+        }
+    });
+    let played = month.await.expect("the days come to their end");
+    showing.abort();
+    bar.finish_and_clear();
+    played
+}
+
+fn print(
+    out: &mut impl io::Write,
+    args: &Args,
+    played: &Played,
+    prices: &Prices,
+    bill: &Bill,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "played: {} days of {} devices with {} agent, {} check-ins a day, {} packages",
+        args.days,
+        args.devices,
+        if args.stock { "the stock" } else { "our" },
+        args.check_ins_per_day,
+        args.packages,
+    )?;
+    print_counts(
+        out,
+        "a check-in when there is nothing to do",
+        &played.idle,
+        f64::from(played.idle_check_ins),
+    )?;
+    print_counts(
+        out,
+        "a package on a device",
+        &played.working,
+        played.working.deployments,
+    )?;
+    writeln!(
+        out,
+        "1,000 such devices for a month, {} fragments of {} bytes in each package, in US dollars:",
+        args.fragments, args.fragment_bytes,
+    )?;
+    writeln!(out, "{}", table(prices, bill))?;
+    writeln!(
+        out,
+        "the function is billed {:.0} ms for a request, {:.2} ms of processor time among them",
+        bill.billed_s * 1000.0,
+        played.processor_s() * 1000.0,
+    )
+}
+
+fn print_counts(out: &mut impl io::Write, what: &str, asked: &Asked, times: f64) -> io::Result<()> {
+    if times == 0.0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{what}: {:.2} requests, {:.2} operations on the table, {:.2} read units, {:.2} write units",
+        asked.requests / times,
+        asked.operations / times,
+        asked.read_units / times,
+        asked.write_units / times,
+    )
+}
+
+fn table(prices: &Prices, bill: &Bill) -> Table {
+    let mut table = Table::new();
+    let heads = ["", "quantity", ""].map(str::to_owned);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(heads.iter().chain(&prices.regions));
+    for line in &bill.lines {
+        table.add_row(row(line));
+    }
+    let (without, with) = bill.totals();
+    table.add_row(total("without egress", &without));
+    table.add_row(row(&bill.egress));
+    table.add_row(total("with egress", &with));
+    table.add_row(row(&bill.stack));
+    table
+}
+
+fn row(line: &Line) -> Vec<Cell> {
+    let mut cells = vec![
+        Cell::new(line.what),
+        right(format!("{:.0}", line.quantity)),
+        Cell::new(line.unit),
+    ];
+    cells.extend(dollars(&line.usd));
+    cells
+}
+
+fn total(what: &str, usd: &[f64]) -> Vec<Cell> {
+    let mut cells = vec![Cell::new(what), Cell::new(""), Cell::new("")];
+    cells.extend(dollars(usd));
+    cells
+}
+
+fn dollars(usd: &[f64]) -> impl Iterator<Item = Cell> {
+    usd.iter().map(|usd| right(format!("{usd:.4}")))
+}
+
+fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}

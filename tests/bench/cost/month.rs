@@ -1,0 +1,273 @@
+//! A month of a fleet, on the real handler and the real records.
+//!
+//! Played are some days of it. What devices ask when there is nothing to do is multiplied up to
+//! the month; what packages cause is counted as it is, as all of the month's are published in
+//! these days.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use packcast_check_in::CheckIn;
+use packcast_protocol::ocs::envelope;
+use packcast_protocol::{GroupName, UnixTime};
+use packcast_rollout::Published;
+use packcast_store::records::Reserved;
+use packcast_tests::peer::{Peer, Said, settings};
+use packcast_tests::table::{NOW, Table, location, published, reservation};
+use rustix::time::{ClockId, clock_gettime};
+
+const DAY_S: u64 = 86_400;
+/// The mean month: a year of 365.25 days has twelve.
+const MONTH_DAYS: f64 = 30.4375;
+
+/// What kind of month it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) devices: u32,
+    /// How many days are played.
+    pub(crate) days: u32,
+    pub(crate) check_ins_per_day: u32,
+    /// How many packages are published and assigned to all devices.
+    pub(crate) packages: u32,
+    /// Whether devices run the stock agent.
+    pub(crate) stock: bool,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    /// Requests that the function answered.
+    pub(crate) requests: f64,
+    /// Their bodies.
+    pub(crate) request_bytes: f64,
+    /// The bodies of the answers.
+    pub(crate) answer_bytes: f64,
+    /// Requests to the table.
+    pub(crate) operations: f64,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
+    /// Packages that devices were told of, and reported.
+    pub(crate) deployments: f64,
+}
+
+/// What was asked for in the days that were played.
+#[derive(Debug, Default)]
+pub(crate) struct Played {
+    /// By devices that were told of nothing.
+    pub(crate) idle: Asked,
+    /// How many check-ins that were.
+    pub(crate) idle_check_ins: u32,
+    /// By packages: their publication, the check-ins that told of them, the reports.
+    pub(crate) working: Asked,
+    /// Processor time of all that ran here: devices, handler and table.
+    pub(crate) processor: Duration,
+}
+
+impl Played {
+    /// Returns what 1,000 devices ask for in a month: as many idle check-ins as it has, and the
+    /// packages.
+    pub(crate) fn month(&self, plan: Plan) -> Asked {
+        let check_ins = 1000.0 * MONTH_DAYS * f64::from(plan.check_ins_per_day);
+        let idle = check_ins / f64::from(self.idle_check_ins);
+        let working = 1000.0 / f64::from(plan.devices);
+        let sum = |of: fn(&Asked) -> f64| of(&self.idle) * idle + of(&self.working) * working;
+        Asked {
+            requests: sum(|asked| asked.requests),
+            request_bytes: sum(|asked| asked.request_bytes),
+            answer_bytes: sum(|asked| asked.answer_bytes),
+            operations: sum(|asked| asked.operations),
+            read_units: sum(|asked| asked.read_units),
+            write_units: sum(|asked| asked.write_units),
+            deployments: sum(|asked| asked.deployments),
+        }
+    }
+
+    /// Returns the processor time of one request, in seconds.
+    pub(crate) fn processor_s(&self) -> f64 {
+        self.processor.as_secs_f64() / (self.idle.requests + self.working.requests)
+    }
+}
+
+impl std::ops::AddAssign for Asked {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.request_bytes += other.request_bytes;
+        self.answer_bytes += other.answer_bytes;
+        self.operations += other.operations;
+        self.read_units += other.read_units;
+        self.write_units += other.write_units;
+        self.deployments += other.deployments;
+    }
+}
+
+/// The fleet and all it speaks to.
+struct Cloud {
+    table: Table,
+    function: CheckIn,
+    group: GroupName,
+    /// What was asked for since it was last looked at.
+    asked: Asked,
+}
+
+/// Plays the days; `done` is told how many check-ins there were.
+pub(crate) async fn play(plan: Plan, done: Arc<AtomicU64>) -> Played {
+    let peer = if plan.stock { Peer::stock } else { Peer::ours };
+    let peers: Vec<Peer> = (0..plan.devices).map(peer).collect();
+    let mut cloud = Cloud::begin(&peers).await;
+    let mut played = Played::default();
+    let mut published = 0;
+    let before = processor_time();
+    for (device, at) in check_ins(plan) {
+        // Who was seen on the day before is written down as seen again.
+        let at = NOW.plus(DAY_S + at);
+        if published < plan.packages && at >= publication(plan, published) {
+            cloud.publish(published, at).await;
+            played.working += cloud.take();
+            published += 1;
+        }
+        let is_told = cloud.check_in(&peers[device], at).await;
+        if is_told {
+            played.working += cloud.take();
+        } else {
+            played.idle += cloud.take();
+            played.idle_check_ins += 1;
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    played.processor = processor_time().saturating_sub(before);
+    played
+}
+
+/// Returns who checks in when, in seconds, evenly spread.
+fn check_ins(plan: Plan) -> impl Iterator<Item = (usize, u64)> {
+    let devices = u64::from(plan.devices);
+    (0..count(plan)).map(move |n| {
+        let device = usize::try_from(n % devices).expect("a device has a place in memory");
+        (device, n * u64::from(plan.days) * DAY_S / count(plan))
+    })
+}
+
+/// Returns how many check-ins are played.
+pub(crate) fn count(plan: Plan) -> u64 {
+    u64::from(plan.devices) * u64::from(plan.days) * u64::from(plan.check_ins_per_day)
+}
+
+/// Returns when a package is published: all in the first half, so that all devices get it, and
+/// none at once, so that a day's first check-in, which is written down, is an idle one.
+fn publication(plan: Plan, number: u32) -> UnixTime {
+    let half = u64::from(plan.days) * DAY_S / 2;
+    let share = (2 * u64::from(number) + 1) * half / (2 * u64::from(plan.packages));
+    NOW.plus(DAY_S + share)
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("a process has used a positive time")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+const fn number(count: usize) -> f64 {
+    count as f64
+}
+
+impl Cloud {
+    /// Enrols the fleet into a group, which is not of the month.
+    async fn begin(peers: &[Peer]) -> Self {
+        let table = Table::start(1).await;
+        let function = CheckIn::new(table.records.clone(), settings());
+        let group: GroupName = "fleet".parse().expect("a group's name");
+        let created = table.records.create_group(&group, NOW).await;
+        created.expect("a new group can be made");
+        let mut cloud = Self {
+            table,
+            function,
+            group,
+            asked: Asked::default(),
+        };
+        for peer in peers {
+            let reply = cloud.answer(peer.check_in(&[], NOW), NOW).await;
+            peer.told(&reply);
+            if let Some(inventory) = peer.inventory() {
+                cloud.answer(inventory, NOW).await;
+            }
+            let device = peer.device();
+            let joined = cloud.table.records.join(&device, &cloud.group);
+            joined.await.expect("a device can join");
+        }
+        cloud.take();
+        cloud
+    }
+
+    async fn publish(&self, number: u32, at: UnixTime) {
+        let records = &self.table.records;
+        let reservation = reservation(&format!("package-{number}"), 5);
+        let reserved = records.reserve(&reservation, at).await;
+        let (Reserved::New(draft) | Reserved::Resumed(draft)) =
+            reserved.expect("a package can be reserved");
+        let published = Published {
+            expires: at.plus(365 * DAY_S),
+            ..published(draft.id)
+        };
+        let written = records.publish(draft.id, &published).await;
+        written.expect("a draft can be published");
+        let activated = records.activate(draft.id, &[location()]).await;
+        let package = activated.expect("a published package can be activated");
+        let assigned = records.assign_group(&self.group, &package, false, at).await;
+        assigned.expect("a package can be assigned");
+    }
+
+    /// Lets a device ask, do at once what it is told, and report it; tells whether it was told
+    /// of anything.
+    async fn check_in(&mut self, peer: &Peer, at: UnixTime) -> bool {
+        let reply = self.answer(peer.check_in(&[], at), at).await;
+        if let Some(inventory) = peer.inventory().filter(|_| asks_for_inventory(&reply)) {
+            self.answer(inventory, at).await;
+        }
+        let told = peer.told(&reply).tasks;
+        let said: Vec<Said> = told
+            .into_iter()
+            .map(|(package, attempt)| Said {
+                package,
+                attempt: attempt.unwrap_or(1),
+                code: "SUCCESS",
+            })
+            .collect();
+        if said.is_empty() {
+            return false;
+        }
+        for report in peer.reports(&said, at) {
+            self.answer(report, at).await;
+        }
+        self.asked.deployments += number(said.len());
+        true
+    }
+
+    async fn answer(&mut self, request: Request<Bytes>, at: UnixTime) -> Bytes {
+        self.asked.requests += 1.0;
+        self.asked.request_bytes += number(request.body().len());
+        let response = self.function.handle(request, at).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body();
+        self.asked.answer_bytes += number(body.len());
+        body
+    }
+
+    fn take(&mut self) -> Asked {
+        let usage = self.table.meter.take();
+        Asked {
+            operations: number(usage.operations.len()),
+            read_units: usage.read_units,
+            write_units: usage.write_units,
+            ..std::mem::take(&mut self.asked)
+        }
+    }
+}
+
+/// Whether a stock agent is to send an inventory.
+fn asks_for_inventory(reply: &[u8]) -> bool {
+    let (_, content) = envelope::open(reply).expect("a reply in zlib");
+    String::from_utf8_lossy(&content).contains("<RESPONSE>SEND</RESPONSE>")
+}

@@ -1,0 +1,241 @@
+//! What a month costs: quantities, and prices from a file.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::month::Asked;
+
+/// A price in each region.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Price {
+    usd: Vec<f64>,
+    per: f64,
+    /// For readers of the file.
+    #[serde(rename = "source")]
+    _source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prices {
+    pub(crate) regions: Vec<String>,
+    cdn_requests: Price,
+    cdn_function: Price,
+    cdn_to_origin: Price,
+    egress: Price,
+    function_requests: Price,
+    function_time: Price,
+    table_reads: Price,
+    table_writes: Price,
+    table_storage: Price,
+    table_recovery: Price,
+    bucket_writes: Price,
+    bucket_reads: Price,
+    bucket_storage: Price,
+    log: Price,
+    log_storage: Price,
+    alarms: Price,
+}
+
+/// What a month's packages are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Objects {
+    pub(crate) packages: f64,
+    pub(crate) fragments: f64,
+    pub(crate) fragment_bytes: f64,
+    /// Documents that a device fetches beside the fragments.
+    pub(crate) documents: f64,
+}
+
+/// What is known of the cloud and cannot be counted here.
+pub(crate) mod assumed {
+    /// The function's memory in gigabytes: `MemoryMegabytes` of the template.
+    pub(crate) const MEMORY_GB: f64 = 0.25;
+    /// Lambda gives a whole processor to 1,769 MB, and to less a share.
+    pub(crate) const PROCESSOR_SHARE: f64 = 256.0 / 1769.0;
+    /// One request to DynamoDB in the same region, in seconds: "single-digit milliseconds".
+    pub(crate) const TABLE_REQUEST_S: f64 = 0.005;
+    /// Lambda's lines START, END and REPORT of one request, each with the 26 bytes that are
+    /// counted beside its text.
+    pub(crate) const LOG_BYTES: f64 = 370.0;
+    /// The head of a request: OCS agents send less, ours carry a signature.
+    pub(crate) const HEAD_BYTES: f64 = 900.0;
+    /// The head of an answer.
+    pub(crate) const ANSWER_HEAD_BYTES: f64 = 400.0;
+    /// What the table keeps of a device: itself, its host name, its listing, a membership.
+    pub(crate) const DEVICE_BYTES: f64 = 2_500.0;
+    /// What it keeps of a result, with its entry of the index.
+    pub(crate) const RESULT_BYTES: f64 = 700.0;
+    /// Results and packages are kept for ever: counted are those of a year.
+    pub(crate) const MONTHS_KEPT: f64 = 12.0;
+    /// How many of the CDN's places fetch an object for themselves.
+    pub(crate) const CDN_PLACES: f64 = 13.0;
+    /// Manifest, signature and `info` of one location.
+    pub(crate) const DOCUMENTS: f64 = 3.0;
+    /// Alarms of the template.
+    pub(crate) const ALARMS: f64 = 4.0;
+}
+
+/// One line of a bill.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) what: &'static str,
+    pub(crate) quantity: f64,
+    pub(crate) unit: &'static str,
+    /// Dollars in each region.
+    pub(crate) usd: Vec<f64>,
+}
+
+/// A month's bill.
+#[derive(Debug)]
+pub(crate) struct Bill {
+    /// What grows with the fleet, but for what leaves the cloud.
+    pub(crate) lines: Vec<Line>,
+    pub(crate) egress: Line,
+    /// What a stack costs even without devices.
+    pub(crate) stack: Line,
+    /// How long the function is billed for one request, in seconds.
+    pub(crate) billed_s: f64,
+}
+
+impl Prices {
+    pub(crate) fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/prices.toml");
+        let text = std::fs::read_to_string(path).expect("the prices are in the source");
+        toml::from_str(&text).expect("they are as they are read here")
+    }
+
+    /// Bills what 1,000 devices ask for, each request with that much processor time.
+    pub(crate) fn bill(&self, asked: &Asked, processor_s: f64, objects: Objects) -> Bill {
+        let Asked {
+            requests,
+            deployments,
+            ..
+        } = *asked;
+        let fetched = deployments * (objects.fragments + objects.documents);
+        let fetched_bytes = deployments * objects.fragments * objects.fragment_bytes;
+        let billed_s = billed_s(asked, processor_s);
+        let request_bytes = asked.request_bytes + requests * assumed::HEAD_BYTES;
+        let answer_bytes = asked.answer_bytes + (requests + fetched) * assumed::ANSWER_HEAD_BYTES;
+        let table_bytes = 1000.0 * assumed::DEVICE_BYTES
+            + deployments * assumed::RESULT_BYTES * assumed::MONTHS_KEPT;
+        let stored = objects.packages * (objects.fragments + assumed::DOCUMENTS);
+        let stored_bytes = objects.packages * objects.fragments * objects.fragment_bytes;
+        let log_bytes = requests * assumed::LOG_BYTES;
+        let lines = vec![
+            line(
+                "CDN: check-ins and reports",
+                requests,
+                "requests",
+                &self.cdn_requests,
+            ),
+            line(
+                "CDN: bytes of requests",
+                request_bytes,
+                "bytes",
+                &self.cdn_to_origin,
+            ),
+            line("CDN: objects", fetched, "requests", &self.cdn_requests),
+            line(
+                "CDN: its function before objects",
+                fetched,
+                "requests",
+                &self.cdn_function,
+            ),
+            line(
+                "function: requests by its URL",
+                requests,
+                "requests",
+                &self.function_requests,
+            ),
+            line(
+                "function: time",
+                requests * billed_s * assumed::MEMORY_GB,
+                "GB seconds",
+                &self.function_time,
+            ),
+            line("table: reads", asked.read_units, "units", &self.table_reads),
+            line(
+                "table: writes",
+                asked.write_units,
+                "units",
+                &self.table_writes,
+            ),
+            line("table: storage", table_bytes, "bytes", &self.table_storage),
+            line(
+                "table: point-in-time recovery",
+                table_bytes,
+                "bytes",
+                &self.table_recovery,
+            ),
+            line("bucket: writes", stored, "requests", &self.bucket_writes),
+            line(
+                "bucket: reads",
+                stored * assumed::CDN_PLACES,
+                "requests",
+                &self.bucket_reads,
+            ),
+            line(
+                "bucket: storage",
+                stored_bytes * assumed::MONTHS_KEPT,
+                "bytes",
+                &self.bucket_storage,
+            ),
+            line("log", log_bytes, "bytes", &self.log),
+            line(
+                "log: kept for 30 days",
+                log_bytes,
+                "bytes",
+                &self.log_storage,
+            ),
+        ];
+        Bill {
+            lines,
+            egress: line(
+                "egress",
+                fetched_bytes + answer_bytes,
+                "bytes",
+                &self.egress,
+            ),
+            stack: line("alarms", assumed::ALARMS, "alarms", &self.alarms),
+            billed_s,
+        }
+    }
+}
+
+impl Bill {
+    /// Returns the dollars without egress and with it, in each region.
+    pub(crate) fn totals(&self) -> (Vec<f64>, Vec<f64>) {
+        let regions = 0..self.egress.usd.len();
+        let without: Vec<f64> = regions
+            .map(|region| self.lines.iter().map(|line| line.usd[region]).sum())
+            .collect();
+        let with = without
+            .iter()
+            .zip(&self.egress.usd)
+            .map(|(without, egress)| without + egress)
+            .collect();
+        (without, with)
+    }
+}
+
+fn line(what: &'static str, quantity: f64, unit: &'static str, price: &Price) -> Line {
+    let usd = price.usd.iter().map(|usd| quantity * usd / price.per);
+    Line {
+        what,
+        quantity,
+        unit,
+        usd: usd.collect(),
+    }
+}
+
+/// Returns how long a request is billed: the processor time that was measured here, devices and
+/// table included, as long as it takes with the function's share of a processor, and the waits
+/// for the table; to the next millisecond.
+fn billed_s(asked: &Asked, processor_s: f64) -> f64 {
+    let processor = processor_s / assumed::PROCESSOR_SHARE;
+    let waits = asked.operations / asked.requests * assumed::TABLE_REQUEST_S;
+    ((processor + waits) * 1000.0).ceil() / 1000.0
+}
