@@ -71,7 +71,7 @@ impl Site {
     }
 
     async fn newcomer(&self, number: u32) -> Peer {
-        let peer = if number % 2 == 0 {
+        let peer = if number.is_multiple_of(2) {
             Peer::stock(number)
         } else {
             Peer::ours(number)
