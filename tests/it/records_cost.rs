@@ -127,7 +127,16 @@ async fn the_engines_agree_on_what_is_asked_and_what_reading_costs() {
         return;
     };
     let (embedded, reference) = (life(Service::Embedded).await, life(reference).await);
-    assert_eq!(embedded, reference);
+    for (one, other) in embedded.iter().zip(&reference) {
+        assert_eq!((one.0, &one.1), (other.0, &other.1));
+        // AWS bills a batch for each item that it asks for, DynamoDB Local for those it finds.
+        if one.1.iter().any(|operation| operation == "BatchGetItem") {
+            assert!(one.2 > other.2, "{}: {} and {}", one.0, one.2, other.2);
+        } else {
+            assert!((one.2 - other.2).abs() < f64::EPSILON, "{}", one.0);
+        }
+    }
+    assert_eq!(embedded.len(), reference.len());
     let idle = ("standing, idle", vec!["Query".to_owned()], 1.0);
     assert!(reference.contains(&idle), "{reference:#?}");
 }
