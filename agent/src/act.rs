@@ -1,26 +1,26 @@
 //! Doing what a package is for: LAUNCH, EXECUTE or STORE.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Action, LaunchCommand, Manifest, ResultCode};
+use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
-use crate::archive::{Limits, Summary};
+use crate::archive::{Limits, Summary, Unfinished};
 use crate::failure::Failure;
 use crate::manifest::Accepted;
 use crate::platform;
 use crate::process::{self, Ended, Ending};
-use crate::stage::{Unpacked, Verified};
+use crate::stage::{Examined, Unpacked, Verified};
 
 /// Everything that could be done without touching the device is done.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
-    Store { archive: Verified, folder: PathBuf },
+    Store { archive: Examined, folder: PathBuf },
 }
 
 /// A program that is about to run.
@@ -52,18 +52,19 @@ pub(crate) struct Done {
     pub(crate) stored: Option<Summary>,
 }
 
-/// Unpacks what a program needs into `work`, an empty folder. Blocks.
+/// Unpacks what a program needs into `work`, an empty folder, or looks through what is to be
+/// stored. Blocks.
 pub(crate) fn prepare(
     manifest: &Accepted,
     action: Action<Verified>,
     work: PathBuf,
-    install_path: &std::path::Path,
+    install_path: &Path,
     limits: &Limits,
 ) -> Result<Prepared, Failure> {
     let unpack = |archive: &Verified| {
         archive
             .unpack(work.clone(), limits)
-            .map_err(|error| Failure::of_unpacking(&error, NamedCode::Build))
+            .map_err(|unfinished| Failure::of_unpacking(&unfinished.cause, NamedCode::Build))
     };
     match action {
         Action::Launch { archive, command } => {
@@ -88,23 +89,33 @@ pub(crate) fn prepare(
             )))
         }
         Action::Store { archive, folder } => {
-            let folder = platform::store_folder(&folder, install_path)
-                .map_err(|reason| Failure::new(NamedCode::Store, &reason))?;
+            let folder = store_folder(&folder, install_path)?;
+            let archive = archive
+                .examine(limits)
+                .map_err(|error| Failure::from(&error))?;
             Ok(Prepared::Store { archive, folder })
         }
     }
 }
 
+/// Returns the folder that STORE means on this device.
+pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, Failure> {
+    platform::store_folder(folder, install_path)
+        .map_err(|reason| Failure::new(NamedCode::Store, &reason))
+}
+
 fn check_program(unpacked: &Unpacked, command: &LaunchCommand) -> Result<(), Failure> {
-    let path = unpacked.folder().join(command.program().as_str());
+    let program = command.program().as_str();
+    let failure = |reason: &str| Failure::new(NamedCode::Execute, reason);
+    let path = unpacked.folder().join(program);
     if !path.is_file() {
-        let reason = format!(
-            "the archive has no file {:?} at its top",
-            command.program().as_str()
-        );
-        return Err(Failure::new(NamedCode::Execute, &reason));
+        let reason = format!("the archive has no file {program:?} at its top");
+        return Err(failure(&reason));
     }
-    platform::make_executable(&path).map_err(|error| Failure::of(NamedCode::Execute, &error))
+    platform::make_executable(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|()| platform::check_startable(&path))
+        .map_err(|reason| failure(&format!("{program:?} cannot be started: {reason}")))
 }
 
 impl Program {
@@ -180,16 +191,22 @@ impl ExitRules {
     }
 }
 
-/// Puts a verified archive's files into their folder. Blocks.
-pub(crate) fn store(archive: &Verified, folder: PathBuf, limits: &Limits) -> Result<Done, Failure> {
-    let unpacked = archive
-        .unpack(folder, limits)
-        .map_err(|error| Failure::of_unpacking(&error, NamedCode::Store))?;
+/// Puts an archive's files into their folder. Blocks.
+///
+/// A failure tells what was stored before it.
+pub(crate) fn store(archive: &Examined, folder: &Path, limits: &Limits) -> Result<Done, Failure> {
+    let summary = archive
+        .store(folder, limits)
+        .map_err(|Unfinished { cause, written }| {
+            let failure = Failure::of_unpacking(&cause, NamedCode::Store);
+            let detail = format!("{}; before that, {written}", failure.detail);
+            Failure::new(failure.code, &detail)
+        })?;
     Ok(Done {
         code: ResultCode::Success,
         detail: None,
         output_tail: None,
-        stored: Some(unpacked.summary()),
+        stored: Some(summary),
     })
 }
 

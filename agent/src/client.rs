@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 use crate::config::Server;
 use crate::{retry, state};
 
-/// The largest reply that is read, in bytes.
-const MAX_REPLY_BYTES: usize = 1 << 20;
+/// The largest reply that is read, in bytes: the assignments of more groups than a function
+/// can send at once.
+const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// How often a request is sent before the function counts as unreachable.
 const TRIES: u32 = 4;

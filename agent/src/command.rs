@@ -14,7 +14,7 @@ use crate::run::{AFTER_FAILURE_S, Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
 use crate::stop::Stop;
-use crate::{identity, output, retry};
+use crate::{identity, output, platform, retry};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
@@ -87,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<(), RunError> {
     match cli.command {
         Command::Run { once } => {
             output::start_log();
+            platform::share_what_is_made();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
             let ended = runtime.block_on(run_agent(config, observer(cli.global.format), once));
             runtime.shutdown_background();
@@ -123,7 +124,7 @@ fn observer(format: Format) -> Observer {
 }
 
 fn status(config: &Config, format: Format) -> Result<(), RunError> {
-    let status = Status::read(&StateDir::open(&config.state_dir)?)?;
+    let status = Status::read(&StateDir::open(&config.state_dir)?, config)?;
     match format {
         Format::Json => output::json(&status),
         Format::Text => output::text(&status.to_text()),

@@ -1,18 +1,23 @@
 //! The agent's configuration: one TOML file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use packcast_protocol::GroupName;
 use packcast_protocol::api::Secret;
+use packcast_protocol::assignments::MAX_GROUPS;
+use packcast_protocol::keys::MAX_KEYS;
 use packcast_protocol::signature::PublicKey;
 use reqwest::Url;
 use serde::Deserialize;
 
 use crate::archive::Limits;
 use crate::platform;
+use crate::rate::Rate;
 use crate::tls::Route;
 
 /// Where the file is when nobody says.
@@ -27,12 +32,21 @@ pub struct Config {
     pub server: Server,
     pub state_dir: PathBuf,
     pub enrolment_token_file: Option<PathBuf>,
-    /// The keys whose manifests are acted on, at least one.
+    /// The keys that are trusted before the publisher's first list of keys: at least one,
+    /// unless nothing that is signed is asked for.
     pub trusted_keys: Vec<PublicKey>,
+    /// The groups that the device is in whatever the publisher says, without `all`.
+    pub groups: BTreeSet<GroupName>,
+    /// Whether the signatures of packages are not asked for.
+    pub run_unsigned_packages: bool,
+    /// Whether the check-in function alone may say what is assigned.
+    pub trust_server_assignments: bool,
     /// A PEM file of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// How many fragments are fetched at a time: 1 to 16.
     pub parallel_downloads: NonZeroUsize,
+    /// What all downloads together may take; unbounded if there is none.
+    pub max_download_rate: Option<Rate>,
     pub limits: Limits,
 }
 
@@ -86,6 +100,12 @@ impl TryFrom<String> for Server {
     }
 }
 
+/// The option that takes packages without a signature.
+pub(crate) const UNSIGNED_PACKAGES: &str = "dangerously_run_unsigned_packages";
+
+/// The option that takes assignments without a signature.
+pub(crate) const SERVER_ASSIGNMENTS: &str = "dangerously_trust_server_assignments";
+
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -103,7 +123,7 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
-    #[error("enrolment token {} can be read by other users: chmod 600 it", path.display())]
+    #[error("enrolment token {} can be read by other users: keep them out, as `{}` does", path.display(), platform::KEEP_PRIVATE)]
     TokenOpen { path: PathBuf },
     #[error("enrolment token {} does not hold a token: 16 to 128 letters, digits, '-' and '_'", path.display())]
     TokenText { path: PathBuf },
@@ -115,10 +135,18 @@ struct Raw {
     server: Text<Server>,
     state_dir: PathBuf,
     enrolment_token_file: Option<PathBuf>,
+    #[serde(default)]
     trusted_keys: Vec<PublicKey>,
+    #[serde(default)]
+    groups: BTreeSet<GroupName>,
+    #[serde(default)]
+    dangerously_run_unsigned_packages: bool,
+    #[serde(default)]
+    dangerously_trust_server_assignments: bool,
     ca_file: Option<PathBuf>,
     #[serde(default = "default_parallel_downloads")]
     parallel_downloads: usize,
+    max_download_rate: Option<Text<Rate>>,
     #[serde(default = "default_unpacked_bytes")]
     max_unpacked_bytes: u64,
 }
@@ -159,12 +187,8 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, String> {
         let file: Raw = toml::from_str(text).map_err(|error| error.to_string())?;
-        if file.trusted_keys.is_empty() {
-            return Err(
-                "trusted_keys is empty: add the public key that `packcast keys show` prints"
-                    .to_owned(),
-            );
-        }
+        check_keys(&file)?;
+        check_groups(&file.groups)?;
         if !file.state_dir.is_absolute() {
             return Err("state_dir is not an absolute path".to_owned());
         }
@@ -176,13 +200,31 @@ impl Config {
             state_dir: file.state_dir,
             enrolment_token_file: file.enrolment_token_file,
             trusted_keys: file.trusted_keys,
+            groups: file.groups,
+            run_unsigned_packages: file.dangerously_run_unsigned_packages,
+            trust_server_assignments: file.dangerously_trust_server_assignments,
             ca_file: file.ca_file,
             parallel_downloads,
+            max_download_rate: file.max_download_rate.map(|rate| rate.0),
             limits: Limits {
                 unpacked_bytes: file.max_unpacked_bytes,
                 ..Limits::default()
             },
         })
+    }
+
+    /// Names the options in the log that take what nobody has signed.
+    pub(crate) fn warn_of_dangers(&self) {
+        if self.run_unsigned_packages {
+            tracing::warn!(
+                "{UNSIGNED_PACKAGES} is set: whoever can write to the server's bucket and table runs programs on this device"
+            );
+        }
+        if self.trust_server_assignments {
+            tracing::warn!(
+                "{SERVER_ASSIGNMENTS} is set: the server alone chooses which packages this device deploys"
+            );
+        }
     }
 
     /// Reads the enrolment token, if the configuration names a file for it.
@@ -194,7 +236,7 @@ impl Config {
             path: path.clone(),
             source,
         };
-        if platform::others_can_read(&fs::metadata(path).map_err(unread)?) {
+        if platform::others_can_read(path).map_err(unread)? {
             return Err(ConfigError::TokenOpen { path: path.clone() });
         }
         let text = read_bounded(path).map_err(unread)?;
@@ -203,6 +245,30 @@ impl Config {
             .map(Some)
             .map_err(|_| ConfigError::TokenText { path: path.clone() })
     }
+}
+
+fn check_keys(file: &Raw) -> Result<(), String> {
+    let nothing_is_signed =
+        file.dangerously_run_unsigned_packages && file.dangerously_trust_server_assignments;
+    if file.trusted_keys.is_empty() && !nothing_is_signed {
+        return Err(
+            "trusted_keys is empty: add the public key that `packcast keys show` prints".to_owned(),
+        );
+    }
+    if file.trusted_keys.len() > MAX_KEYS {
+        return Err(format!("trusted_keys has more than {MAX_KEYS} keys"));
+    }
+    Ok(())
+}
+
+fn check_groups(groups: &BTreeSet<GroupName>) -> Result<(), String> {
+    if groups.contains(&GroupName::all()) {
+        return Err("groups names all, which every device is in: leave it out".to_owned());
+    }
+    if groups.len() > MAX_GROUPS {
+        return Err(format!("groups has more than {MAX_GROUPS} names"));
+    }
+    Ok(())
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
@@ -236,6 +302,15 @@ mod tests {
             config.server.url("/v1/check-in").as_str(),
             "https://ocs.example:8443/v1/check-in"
         );
+    }
+
+    #[test]
+    fn no_key_is_needed_where_nothing_signed_is_asked_for() {
+        let config = Config::parse(&text(
+            "server = \"https://h\"\ndangerously_run_unsigned_packages = true\n\
+             dangerously_trust_server_assignments = true",
+        ));
+        assert!(config.unwrap().trusted_keys.is_empty());
     }
 
     #[test]
@@ -273,11 +348,16 @@ mod tests {
             "minisign public key",
         );
         check("server = \"https://h\"", "trusted_keys");
+        let unsigned = "server = \"https://h\"\ndangerously_run_unsigned_packages = true";
+        check(unsigned, "trusted_keys");
+        check(&format!("{good}groups = [\"all\"]"), "leave it out");
+        check(&format!("{good}groups = [\"A\"]"), "not a group's name");
         check(&format!("{good}typo = 1"), "typo");
         check(
             &format!("{good}parallel_downloads = 17"),
             "between 1 and 16",
         );
+        check(&format!("{good}max_download_rate = \"2\""), "write 2MiB/s");
         for server in [
             "http://h",
             "h",

@@ -1,38 +1,84 @@
 //! Files that are either the old ones or the new ones, whenever the power fails.
 
-use std::io::{self, Write as _};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::platform;
 
 /// Replaces a file in one step; only the agent's user can read it.
+///
+/// Only one may replace a file at a time: a crash leaves at most one `<file>.new`, which the
+/// next replacement removes.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    written(path, bytes)?.persist(path)?;
+    let mut left = name(path)?.to_owned();
+    left.push(".new");
+    match std::fs::remove_file(path.with_file_name(left)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut new = tempfile::Builder::new();
+    let new = new.prefix(name(path)?).suffix(".new").rand_bytes(0);
+    write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
     sync_parent(path)
-}
-
-/// Replaces a file by a value's JSON.
-pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    replace(path, &serde_json::to_vec(value)?)
 }
 
 /// Makes a file in one step; one that exists is left as it is, and is an error.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    written(path, bytes)?.persist_noclobber(path)?;
+    let mut prefix = name(path)?.to_owned();
+    prefix.push(".");
+    let mut new = tempfile::Builder::new();
+    let new = new.prefix(&prefix).suffix(".new");
+    write(new.tempfile_in(parent(path)?)?, bytes)?.persist_noclobber(path)?;
     sync_parent(path)
 }
 
-/// Renames a file that is complete and synchronised.
-pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)?;
-    sync_parent(to)
+/// Whether `path` is what a crash left of [`replace`] or [`create`] for a file `name` beside it.
+pub(crate) fn is_left_of(path: &Path, name: &str) -> bool {
+    let found = path.file_name().and_then(OsStr::to_str);
+    let rest = found.and_then(|found| found.strip_prefix(name)?.strip_suffix(".new"));
+    rest.is_some_and(|random| random.is_empty() || random.starts_with('.'))
 }
 
-fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(parent(path)?)?;
+/// Adds a line with its end to a file, which is made if it is missing. A last line without an
+/// end is ended first.
+pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(path)?;
+    let is_new = file.metadata()?.len() == 0;
+    let torn = !is_new && is_torn(&mut file)?;
+    let end: &[u8] = if torn { b"\n" } else { b"" };
+    file.write_all(&[end, line].concat())?;
+    file.sync_all()?;
+    if is_new { sync_parent(path) } else { Ok(()) }
+}
+
+/// Whether the last line has no end.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+/// Makes a folder, and those above it, that only the agent's user can enter; what exists stays
+/// as it is.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    folder(parent(path)?)?;
+    platform::private_folder(path)?;
+    sync_parent(path)
+}
+
+fn write(mut file: NamedTempFile, bytes: &[u8]) -> io::Result<NamedTempFile> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
@@ -45,4 +91,9 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent()
         .ok_or_else(|| io::Error::other("a file has a folder"))
+}
+
+fn name(path: &Path) -> io::Result<&OsStr> {
+    path.file_name()
+        .ok_or_else(|| io::Error::other("a file has a name"))
 }

@@ -17,6 +17,15 @@ pub enum Event {
         tasks: usize,
         next_check_in_s: u32,
     },
+    /// Other keys are trusted from now on.
+    KeysFollowed {
+        /// The number of the list that names them.
+        serial: u64,
+    },
+    /// Something signed in the reply does not count; what the device has stays.
+    DocumentRefused {
+        detail: String,
+    },
     ManifestVerified {
         id: PackageId,
         name: PackageName,
@@ -92,6 +101,10 @@ impl fmt::Display for Event {
                 tasks,
                 next_check_in_s,
             } => write!(f, "checked in, tasks: {tasks}, next in {next_check_in_s} s"),
+            Self::KeysFollowed { serial } => {
+                write!(f, "the keys of list {serial} are trusted from now on")
+            }
+            Self::DocumentRefused { detail } => f.write_str(detail),
             Self::ManifestVerified { id, name, version } => {
                 write!(f, "package {id}: manifest of {name} {version} verified")
             }

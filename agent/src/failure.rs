@@ -60,7 +60,9 @@ impl Failure {
         match error {
             UnpackError::Archive(error) => error.into(),
             UnpackError::NoSpace { .. } => Self::of(NamedCode::OutOfSpace, error),
-            UnpackError::Folder { .. } | UnpackError::Write { .. } => Self::of(place, error),
+            UnpackError::Folder { .. }
+            | UnpackError::InTheWay { .. }
+            | UnpackError::Write { .. } => Self::of(place, error),
         }
     }
 }

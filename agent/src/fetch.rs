@@ -1,21 +1,22 @@
 //! Fetching published objects: each from the first location that has it as it should be.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
-use reqwest::{Client, Response, StatusCode};
-use sha2::{Digest as _, Sha256};
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
 
+use crate::download::Downloads;
 use crate::locations::Preference;
 use crate::miss::{Miss, NotObtained, Verdict};
-use crate::{durable, retry};
+use crate::retry;
+use crate::save::{SaveError, save};
+use crate::space::{self, OutOfSpace};
 
-/// How often the locations are asked for a fragment that arrives wrong or not at all.
+/// How often the locations are asked for a file that a further try may bring.
 const TRIES: u32 = 3;
 
 /// Why a fragment did not arrive.
@@ -23,11 +24,13 @@ const TRIES: u32 = 3;
 pub(crate) enum FetchError {
     #[error(transparent)]
     NotObtained(#[from] NotObtained),
+    #[error(transparent)]
+    Space(#[from] OutOfSpace),
     #[error("{} cannot be written", path.display())]
     Disk {
         path: PathBuf,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -39,21 +42,39 @@ enum NotTaken<E> {
     Final(E),
 }
 
-impl<E> From<Miss> for NotTaken<E> {
-    fn from(miss: Miss) -> Self {
-        Self::Miss(miss)
+/// Why no location's answer was taken.
+enum NoneTaken<E> {
+    NotObtained(NotObtained),
+    Final(E),
+}
+
+impl From<NoneTaken<Self>> for FetchError {
+    fn from(error: NoneTaken<Self>) -> Self {
+        match error {
+            NoneTaken::NotObtained(missed) => missed.into(),
+            NoneTaken::Final(error) => error,
+        }
     }
 }
 
-fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> NotTaken<FetchError> {
+impl From<NoneTaken<Infallible>> for NotObtained {
+    fn from(error: NoneTaken<Infallible>) -> Self {
+        match error {
+            NoneTaken::NotObtained(missed) => missed,
+            NoneTaken::Final(never) => match never {},
+        }
+    }
+}
+
+fn disk(path: &Path, source: io::Error) -> NotTaken<FetchError> {
     let path = path.to_owned();
-    move |source| NotTaken::Final(FetchError::Disk { path, source })
+    NotTaken::Final(FetchError::Disk { path, source })
 }
 
 /// Where a package is, with what to fetch it, and how its locations have done so far.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
-    http: &'a Client,
+    downloads: &'a Downloads,
     id: PackageId,
     locations: &'a [Location],
     preference: RefCell<Preference>,
@@ -68,9 +89,9 @@ struct Wanted {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(http: &'a Client, id: PackageId, locations: &'a [Location]) -> Self {
+    pub(crate) fn new(downloads: &'a Downloads, id: PackageId, locations: &'a [Location]) -> Self {
         Self {
-            http,
+            downloads,
             id,
             locations,
             preference: RefCell::new(Preference::of(locations.len())),
@@ -80,11 +101,13 @@ impl<'a> Source<'a> {
     /// Fetches the fragments that `folder` does not have, some at a time, and tells `arrived`
     /// of each, those that were there first.
     ///
-    /// A file `<n>` is a verified fragment and is never fetched again.
+    /// A file `<n>` is a verified fragment and is never fetched again. Nothing is fetched if
+    /// there is no room for the fragments, or for what is to be in `unpacked`.
     pub(crate) async fn fragments(
         &self,
         archive: &Archive,
         folder: &Path,
+        unpacked: &Path,
         parallel: NonZeroUsize,
         arrived: impl Fn(FragmentNumber, u64, bool),
     ) -> Result<(), FetchError> {
@@ -100,6 +123,8 @@ impl<'a> Source<'a> {
                 });
             }
         }
+        let to_fetch = missing.iter().map(|wanted| wanted.bytes).sum();
+        space::check(folder, to_fetch, unpacked, archive.bytes())?;
         let arrived = &arrived;
         stream::iter(missing)
             .map(|wanted| async move {
@@ -112,25 +137,11 @@ impl<'a> Source<'a> {
             .await
     }
 
-    /// Fetches one fragment. It counts as wrong only if no location may have it later.
     async fn fragment(&self, wanted: Wanted, folder: &Path) -> Result<(), FetchError> {
         let name = format!("{}-{}", self.id, wanted.number);
-        let mut tried = 0;
-        loop {
-            let take = async |url: &str| self.fragment_from(url, wanted, folder).await;
-            let missed = match self.any_location(&name, take).await {
-                Err(FetchError::NotObtained(missed)) => missed,
-                ended => return ended,
-            };
-            tried += 1;
-            match missed.verdict() {
-                Verdict::Later if tried < TRIES => {
-                    tokio::time::sleep(retry::wait(tried - 1, retry::random())).await;
-                }
-                Verdict::Wrong if tried < TRIES => {}
-                _ => return Err(missed.into()),
-            }
-        }
+        let take = async |url: &str| self.fragment_from(url, wanted, folder).await;
+        let worth = |verdict| matches!(verdict, Verdict::Later | Verdict::Wrong);
+        Ok(self.insist(&name, worth, take).await?)
     }
 
     async fn fragment_from(
@@ -139,11 +150,16 @@ impl<'a> Source<'a> {
         wanted: Wanted,
         folder: &Path,
     ) -> Result<(), NotTaken<FetchError>> {
-        let response = self.get(url).await?;
+        let download = self.downloads.begin(url).await.map_err(NotTaken::Miss)?;
         let part = folder.join(format!("{}.part", wanted.number));
-        save(response, wanted, &part).await?;
+        let saved = save(download, (wanted.bytes, wanted.digest), &part).await;
+        saved.map_err(|error| match error {
+            SaveError::Miss(miss) => NotTaken::Miss(miss),
+            SaveError::Disk(source) => disk(&part, source),
+        })?;
         let done = folder.join(wanted.number.to_string());
-        durable::rename(&part, &done).map_err(disk(&done))
+        let renamed = tokio::fs::rename(&part, &done).await;
+        renamed.map_err(|source| disk(&done, source))
     }
 
     /// Fetches a small file, at most `limit` bytes, that is as `check` wants it.
@@ -154,30 +170,41 @@ impl<'a> Source<'a> {
         check: impl Fn(Vec<u8>) -> Result<T, Miss>,
     ) -> Result<T, NotObtained> {
         let take = async |url: &str| {
-            let bytes = self.document_from(url, limit).await?;
-            Ok(check(bytes)?)
+            let bytes = self.downloads.document(url, limit).await;
+            bytes.and_then(&check).map_err(NotTaken::Miss)
         };
-        self.any_location(name, take).await
+        let worth = |verdict| matches!(verdict, Verdict::Later);
+        Ok(self.insist::<_, Infallible>(name, worth, take).await?)
     }
 
-    async fn document_from(&self, url: &str, limit: usize) -> Result<Vec<u8>, Miss> {
-        let mut response = self.get(url).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
-            if bytes.len() + chunk.len() > limit {
-                return Err(Miss::Wrong(format!("it has more than {limit} bytes")));
+    /// Asks the locations again, after a while, if what was missed is `worth` it.
+    async fn insist<T, E>(
+        &self,
+        name: &str,
+        worth: impl Fn(Verdict) -> bool,
+        take: impl AsyncFn(&str) -> Result<T, NotTaken<E>>,
+    ) -> Result<T, NoneTaken<E>> {
+        let mut failed = 0;
+        loop {
+            let taken = self.any_location(name, &take).await;
+            match &taken {
+                Err(NoneTaken::NotObtained(missed)) if worth(missed.verdict()) => {}
+                _ => return taken,
             }
-            bytes.extend_from_slice(&chunk);
+            failed += 1;
+            if failed == TRIES {
+                return taken;
+            }
+            tokio::time::sleep(retry::wait(failed - 1, retry::random())).await;
         }
-        Ok(bytes)
     }
 
     /// Asks each location once, until one gives a file that `take` takes.
-    async fn any_location<T, E: From<NotObtained>>(
+    async fn any_location<T, E>(
         &self,
         name: &str,
         take: impl AsyncFn(&str) -> Result<T, NotTaken<E>>,
-    ) -> Result<T, E> {
+    ) -> Result<T, NoneTaken<E>> {
         let (turn, order) = self.preference.borrow_mut().begin();
         let mut misses = Vec::new();
         for index in order {
@@ -187,7 +214,7 @@ impl<'a> Source<'a> {
                     self.preference.borrow_mut().gave(index);
                     return Ok(taken);
                 }
-                Err(NotTaken::Final(error)) => return Err(error),
+                Err(NotTaken::Final(error)) => return Err(NoneTaken::Final(error)),
                 Err(NotTaken::Miss(miss)) => {
                     tracing::warn!(package = %self.id, file = name, %location, why = %miss, "a location did not give a file");
                     self.preference.borrow_mut().failed(index, turn);
@@ -195,7 +222,7 @@ impl<'a> Source<'a> {
                 }
             }
         }
-        Err(self.not_obtained(name, misses).into())
+        Err(NoneTaken::NotObtained(self.not_obtained(name, misses)))
     }
 
     /// Names the locations in the order in which they were announced.
@@ -206,48 +233,4 @@ impl<'a> Source<'a> {
             .map(|(index, miss)| (self.locations[index].clone(), miss));
         NotObtained::new(name.to_owned(), misses.collect())
     }
-
-    async fn get(&self, url: &str) -> Result<Response, Miss> {
-        let response = self.http.get(url).send().await.map_err(interrupted)?;
-        let status = response.status();
-        match status {
-            StatusCode::OK => Ok(response),
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
-                status: status.as_u16(),
-            }),
-            _ => Err(Miss::Unavailable(format!("status {status}"))),
-        }
-    }
-}
-
-fn interrupted(error: reqwest::Error) -> Miss {
-    Miss::Unavailable(crate::failure::with_causes(&error.without_url()))
-}
-
-/// Writes a fragment to `part`, hashed on the way, and synchronises it.
-async fn save(
-    mut response: Response,
-    wanted: Wanted,
-    part: &Path,
-) -> Result<(), NotTaken<FetchError>> {
-    let mut file = File::create(part).await.map_err(disk(part))?;
-    let mut hash = Sha256::new();
-    let mut bytes = 0;
-    while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
-        bytes += chunk.len() as u64;
-        if bytes > wanted.bytes {
-            let reason = format!("it has more than {} bytes", wanted.bytes);
-            return Err(Miss::Wrong(reason).into());
-        }
-        hash.update(&chunk);
-        file.write_all(&chunk).await.map_err(disk(part))?;
-    }
-    let digest = Sha256Digest::from_bytes(hash.finalize().into());
-    if digest != wanted.digest {
-        let reason = format!("{bytes} of {} bytes with SHA-256 {digest}", wanted.bytes);
-        return Err(Miss::Wrong(reason).into());
-    }
-    // Synchronising does not tell of a write that failed; flushing does.
-    file.flush().await.map_err(disk(part))?;
-    file.sync_all().await.map_err(disk(part))
 }

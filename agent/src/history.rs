@@ -1,18 +1,52 @@
 //! What this device has done: one line for each finished attempt.
 
-use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
-use packcast_protocol::{Outcome, PackageId, PackageName};
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 
+use crate::authority::Mandate;
 use crate::journal::Finished;
 use crate::state::StateError;
+use crate::{durable, sealed};
 
-/// The finished attempts whose reports were accepted.
+/// How many attempts that changed nothing are kept at the most, and how many of them once
+/// there are more. Attempts that may have changed the device are kept for ever: there are as
+/// many as a publisher signed and assigned.
+const MAX_HARMLESS: usize = 2000;
+const KEPT_HARMLESS: usize = 1000;
+
+/// The finished attempts whose reports were accepted, or made way for those of another attempt.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History(BTreeMap<(PackageId, u32), Finished>);
+pub(crate) struct History(BTreeMap<PackageId, Past>);
+
+/// The finished attempts at one package.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Past(BTreeMap<u32, Finished>);
+
+impl Past {
+    pub(crate) fn attempt(&self, attempt: u32) -> Option<&Finished> {
+        self.0.get(&attempt)
+    }
+
+    pub(crate) fn succeeded(&self) -> bool {
+        let mut finished = self.0.values();
+        finished.any(|finished| finished.outcome == Outcome::Succeeded)
+    }
+
+    /// Returns the assignments that were acted on.
+    pub(crate) fn acted_on(&self) -> BTreeSet<Mandate> {
+        let by = self.0.values().flat_map(|finished| &finished.by);
+        by.cloned().collect()
+    }
+
+    pub(crate) fn insert(&mut self, finished: Finished) {
+        self.0.insert(finished.report.attempt, finished);
+    }
+}
 
 impl History {
     pub(crate) fn load(path: &Path) -> Result<Self, StateError> {
@@ -26,31 +60,72 @@ impl History {
     /// Reads lines; those that do not read, such as a torn last one, are left out.
     fn parse(bytes: &[u8]) -> Self {
         let mut history = Self::default();
-        for line in bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            match serde_json::from_slice::<Finished>(line) {
+        for (line, n) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
+            match sealed::read::<Finished>(line) {
                 Ok(finished) => history.insert(finished),
-                Err(error) => tracing::warn!(%error, "a line of the history does not read"),
+                Err(error) => {
+                    tracing::error!(line = n, %error, "a line of the history is left out");
+                }
             }
         }
         history
     }
 
     pub(crate) fn insert(&mut self, finished: Finished) {
-        let key = (finished.report.id, finished.report.attempt);
-        self.0.insert(key, finished);
+        let package = self.0.entry(finished.report.id).or_default();
+        package.insert(finished);
     }
 
-    pub(crate) fn attempt(&self, id: PackageId, attempt: u32) -> Option<&Finished> {
-        self.0.get(&(id, attempt))
+    /// Adds a result, once; it is on disk when this returns. The program's output is not kept.
+    pub(crate) fn remember(&mut self, path: &Path, finished: &Finished) -> Result<(), StateError> {
+        let mut kept = finished.clone();
+        kept.report.output_tail = None;
+        let past = self.0.get(&kept.report.id);
+        if past.is_some_and(|past| past.attempt(kept.report.attempt).is_some()) {
+            return Ok(());
+        }
+        let line = sealed::line(&kept).map_err(io::Error::from);
+        line.and_then(|line| durable::append(path, &line))
+            .map_err(StateError::at(path))?;
+        self.insert(kept);
+        if self.forget_harmless(MAX_HARMLESS, KEPT_HARMLESS) {
+            self.rewrite(path).map_err(StateError::at(path))?;
+        }
+        Ok(())
     }
 
-    pub(crate) fn succeeded(&self, id: PackageId) -> bool {
-        self.0
-            .range((id, 0)..=(id, u32::MAX))
-            .any(|(_, finished)| finished.outcome == Outcome::Succeeded)
+    /// Forgets the oldest attempts that changed nothing down to `kept`, if there are more than
+    /// `max`, and returns whether it did.
+    fn forget_harmless(&mut self, max: usize, kept: usize) -> bool {
+        let harmless = self.iter().filter(|finished| is_harmless(finished));
+        let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless
+            .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
+            .collect();
+        if harmless.len() <= max {
+            return false;
+        }
+        harmless.sort_unstable();
+        let forgotten: BTreeSet<(PackageId, u32)> = harmless
+            .into_iter()
+            .skip(kept)
+            .map(|(_, id, attempt)| (id, attempt))
+            .collect();
+        self.0.retain(|id, past| {
+            past.0
+                .retain(|attempt, _| !forgotten.contains(&(*id, *attempt)));
+            !past.0.is_empty()
+        });
+        true
+    }
+
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let lines: Result<Vec<Vec<u8>>, _> = self.iter().map(sealed::line).collect();
+        durable::replace(path, &lines?.concat())
+    }
+
+    /// Returns the finished attempts at a package.
+    pub(crate) fn past(&self, id: PackageId) -> Past {
+        self.0.get(&id).cloned().unwrap_or_default()
     }
 
     /// Returns the package with the highest id of those of a name that succeeded.
@@ -64,86 +139,107 @@ impl History {
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Finished> {
-        self.0.values()
+        self.0.values().flat_map(|past| past.0.values())
     }
 }
 
-/// Adds a line; it is on disk when this returns. The program's output is not kept.
-pub(crate) fn append(path: &Path, finished: &Finished) -> Result<(), StateError> {
-    let mut kept = finished.clone();
-    kept.report.output_tail = None;
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(path)?;
-        let mut line = Vec::new();
-        if is_torn(&mut file)? {
-            line.push(b'\n');
-        }
-        serde_json::to_writer(&mut line, &kept)?;
-        line.push(b'\n');
-        file.write_all(&line)?;
-        file.sync_all()
-    };
-    write().map_err(StateError::at(path))
-}
-
-/// Whether the last line has no end.
-fn is_torn(file: &mut std::fs::File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
+/// Whether an attempt came to its result without a manifest, so that the device was not
+/// touched. One that was interrupted may have touched it.
+fn is_harmless(finished: &Finished) -> bool {
+    finished.package.is_none()
+        && finished.by.is_empty()
+        && finished.report.code != NamedCode::Interrupted.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::Report;
-    use packcast_protocol::{ResultCode, UnixTime};
-
     use super::*;
+    use crate::journal::Named;
 
-    fn finished(id: u32, attempt: u32, outcome: Outcome) -> Finished {
+    fn id(n: u32) -> PackageId {
+        PackageId::try_from(1_795_000_000 + n).unwrap()
+    }
+
+    fn finished(n: u32, attempt: u32, outcome: Outcome) -> Finished {
+        let now = UnixTime(attempt.into());
         Finished {
-            report: Report {
-                id: PackageId::try_from(id).unwrap(),
-                attempt,
-                code: ResultCode::Exited(0),
-                detail: None,
-                output_tail: None,
-                finished: UnixTime(1),
-            },
             outcome,
-            package: None,
+            ..Finished::concluded(id(n), attempt, NamedCode::Execute, "", now)
         }
     }
 
     #[test]
-    fn a_torn_last_line_loses_nothing_else() {
+    fn a_line_that_was_torn_or_changed_loses_nothing_else_and_tells_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("history.jsonl");
-        append(&path, &finished(1_795_000_000, 1, Outcome::Failed)).unwrap();
+        let path = dir.path().join("history");
+        let mut history = History::default();
+        for n in 0..2 {
+            let finished = finished(n, 1, Outcome::Failed);
+            history.remember(&path, &finished).unwrap();
+        }
         let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        for at in 0..end {
+            bytes[at] ^= 1;
+            let read = History::parse(&bytes);
+            let ids: Vec<PackageId> = read.iter().map(|finished| finished.report.id).collect();
+            assert_eq!(ids, [id(1)], "{at}");
+            bytes[at] ^= 1;
+        }
         bytes.extend_from_slice(b"{\"report\":{\"id\":\"17");
         std::fs::write(&path, bytes).unwrap();
-        append(&path, &finished(1_795_000_001, 1, Outcome::Succeeded)).unwrap();
+        let finished = finished(2, 1, Outcome::Succeeded);
+        history.remember(&path, &finished).unwrap();
         let history = History::load(&path).unwrap();
-        assert_eq!(history.iter().count(), 2);
-        assert!(!history.succeeded(PackageId::try_from(1_795_000_000).unwrap()));
-        assert!(history.succeeded(PackageId::try_from(1_795_000_001).unwrap()));
+        assert_eq!(history.iter().count(), 3);
+        assert!(!history.past(id(0)).succeeded());
+        assert!(history.past(id(2)).succeeded());
     }
 
     #[test]
     fn an_attempt_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
         let mut history = History::default();
         for _ in 0..2 {
-            history.insert(finished(1_795_000_000, 1, Outcome::Failed));
+            let finished = finished(0, 1, Outcome::Failed);
+            history.remember(&path, &finished).unwrap();
         }
-        assert_eq!(history.iter().count(), 1);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn only_what_changed_nothing_is_forgotten_the_oldest_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
+        let mut history = History::default();
+        for attempt in 1..=9 {
+            history.insert(finished(0, attempt, Outcome::Failed));
+        }
+        let acted = Finished {
+            package: Some(Named {
+                name: "vlc".parse().unwrap(),
+                version: "3.0".parse().unwrap(),
+            }),
+            ..finished(1, 1, Outcome::Succeeded)
+        };
+        history.insert(acted);
+        history.insert(Finished::concluded(
+            id(2),
+            1,
+            NamedCode::Interrupted,
+            "",
+            UnixTime(0),
+        ));
+        assert!(!history.forget_harmless(9, 3));
+        assert!(history.forget_harmless(8, 3));
+        history.rewrite(&path).unwrap();
+        let history = History::load(&path).unwrap();
+        let kept: Vec<(u32, u32)> = history
+            .iter()
+            .map(|Finished { report, .. }| (report.id.get() % 10, report.attempt))
+            .collect();
+        assert_eq!(kept, [(0, 7), (0, 8), (0, 9), (1, 1), (2, 1)]);
     }
 }

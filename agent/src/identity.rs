@@ -71,8 +71,7 @@ mod tests {
         let state = StateDir::open(&dir.path().join("state")).unwrap();
         let id = load_or_create(&state).unwrap().id();
         assert_eq!(load_or_create(&state).unwrap().id(), id);
-        let metadata = fs::metadata(state.identity()).unwrap();
-        assert!(!crate::platform::others_can_read(&metadata));
+        assert!(!crate::platform::others_can_read(&state.identity()).unwrap());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How far the work on a package has come, so that a crash neither loses nor repeats it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -9,8 +9,9 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
-use crate::state::{PackageDir, StateError};
+use crate::authority::Mandate;
+use crate::state::{PackageDir, StateDir, StateError};
+use crate::{durable, sealed};
 
 /// What is on disk for a package under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +20,7 @@ pub(crate) enum Journal {
     /// Nothing is being done to the device yet.
     Fetching(Fetching),
     /// Written before the device is changed.
-    Acting {
-        attempt: u32,
-        package: Named,
-        /// Whether it may be done again if it was interrupted.
-        may_repeat: bool,
-    },
+    Acting(Acting),
     /// Kept until the function has accepted the report.
     Finished(Finished),
 }
@@ -39,6 +35,18 @@ pub(crate) struct Fetching {
     /// Whether it was acted on before and interrupted, which may be done again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) interrupted: bool,
+}
+
+/// An attempt that the device may have been changed by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Acting {
+    pub(crate) attempt: u32,
+    pub(crate) package: Named,
+    /// Whether it may be done again if it was interrupted.
+    pub(crate) may_repeat: bool,
+    /// The assignments that it is acted on by; none if the function's word is enough here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) by: BTreeSet<Mandate>,
 }
 
 /// What a person calls a package.
@@ -56,6 +64,9 @@ pub(crate) struct Finished {
     /// Not known if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) package: Option<Named>,
+    /// The assignments that this attempt has used up, as it was acted on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) by: BTreeSet<Mandate>,
 }
 
 impl Finished {
@@ -80,6 +91,7 @@ impl Finished {
             },
             outcome,
             package: None,
+            by: BTreeSet::new(),
         }
     }
 }
@@ -99,42 +111,58 @@ pub(crate) fn read(dir: &PackageDir) -> Result<Option<Found>, StateError> {
     let path = dir.journal();
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(
-            serde_json::from_slice(&bytes).map_or(Found::Unreadable { path }, Found::Read),
+            sealed::read(&bytes).map_or(Found::Unreadable { path }, Found::Read),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::File { path, source }),
     }
 }
 
+/// Reads the journals of all packages that have one.
+pub(crate) fn read_all(state: &StateDir) -> Result<BTreeMap<PackageId, Found>, StateError> {
+    let mut journals = BTreeMap::new();
+    for id in state.packages()? {
+        if let Some(found) = read(&state.package(id))? {
+            journals.insert(id, found);
+        }
+    }
+    Ok(journals)
+}
+
 /// Writes a package's journal; it is on disk when this returns.
 pub(crate) fn write(dir: &PackageDir, journal: &Journal) -> Result<(), StateError> {
+    dir.create()?;
     let path = dir.journal();
-    durable::replace_json(&path, journal).map_err(StateError::at(&path))
-}
-
-/// Writes the result down, after the space of the package's contents is free: on a full disk
-/// there is room for it then. A crash in between leaves the journal as it was.
-pub(crate) fn finish(dir: &PackageDir, finished: &Finished) -> Result<(), StateError> {
-    dir.discard_contents()?;
-    write(dir, &Journal::Finished(finished.clone()))
-}
-
-/// Begins an attempt, or goes on with the one that is on disk.
-pub(crate) fn fetch(dir: &PackageDir, attempt: u32, now: UnixTime) -> Result<Fetching, StateError> {
-    let before = match read(dir)? {
-        Some(Found::Read(Journal::Fetching(before))) if before.attempt == attempt => Some(before),
-        _ => None,
-    };
-    let fetching = Fetching {
-        attempt,
-        since: before.and_then(|before| before.since).or(Some(now)),
-        interrupted: before.is_some_and(|before| before.interrupted),
-    };
-    write(dir, &Journal::Fetching(fetching))?;
-    Ok(fetching)
+    let line = sealed::line(journal).map_err(io::Error::from);
+    line.and_then(|line| durable::replace(&path, &line))
+        .map_err(StateError::at(&path))
 }
 
 impl Fetching {
+    /// Begins an attempt, or goes on with the one that is on disk.
+    pub(crate) fn begin(attempt: u32, found: Option<&Found>, now: UnixTime) -> Self {
+        let begun = match found {
+            Some(Found::Read(Journal::Fetching(before))) => Some(*before),
+            Some(Found::Read(Journal::Acting(before))) => Some(Self::interrupted(before.attempt)),
+            _ => None,
+        };
+        let begun = begun.filter(|begun| begun.attempt == attempt);
+        Self {
+            attempt,
+            since: begun.and_then(|begun| begun.since).or(Some(now)),
+            interrupted: begun.is_some_and(|begun| begun.interrupted),
+        }
+    }
+
+    /// Returns an attempt that is done again from the start.
+    pub(crate) const fn interrupted(attempt: u32) -> Self {
+        Self {
+            attempt,
+            since: None,
+            interrupted: true,
+        }
+    }
+
     /// Returns for how many seconds the attempt has been under way.
     pub(crate) fn waited(self, now: UnixTime) -> u64 {
         self.since.map_or(0, |since| now.since(since))
@@ -145,35 +173,10 @@ impl Journal {
     /// Returns which attempt the journal is of.
     pub(crate) const fn attempt(&self) -> u32 {
         match self {
-            Self::Fetching(Fetching { attempt, .. }) | Self::Acting { attempt, .. } => *attempt,
-            Self::Finished(finished) => finished.report.attempt,
-        }
-    }
-
-    /// Returns what follows from a journal that an agent left behind when it stopped.
-    ///
-    /// What may have been done is not done again, unless the package allows it.
-    pub(crate) fn recovered(self, id: PackageId, now: UnixTime) -> Self {
-        match self {
-            Self::Acting {
-                attempt,
-                may_repeat: true,
-                ..
-            } => Self::Fetching(Fetching {
-                attempt,
-                since: None,
-                interrupted: true,
-            }),
-            Self::Acting {
-                attempt, package, ..
-            } => {
-                let reason = "the agent stopped while it acted on the package, so what was done is not known";
-                Self::Finished(Finished {
-                    package: Some(package),
-                    ..Finished::concluded(id, attempt, NamedCode::Interrupted, reason, now)
-                })
+            Self::Fetching(Fetching { attempt, .. }) | Self::Acting(Acting { attempt, .. }) => {
+                *attempt
             }
-            other => other,
+            Self::Finished(finished) => finished.report.attempt,
         }
     }
 }
@@ -181,103 +184,81 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::StateDir;
 
-    const ID: &str = "1795000000";
-
-    fn acting(may_repeat: bool) -> Journal {
-        Journal::Acting {
-            attempt: 2,
+    fn acting(attempt: u32) -> Journal {
+        Journal::Acting(Acting {
+            attempt,
             package: Named {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             },
-            may_repeat,
-        }
-    }
-
-    #[test]
-    fn what_was_interrupted_is_not_done_again_unless_it_may() {
-        let recovered = |journal: Journal| journal.recovered(ID.parse().unwrap(), UnixTime(7));
-        let fetching = |attempt, since, interrupted| {
-            Journal::Fetching(Fetching {
-                attempt,
-                since,
-                interrupted,
-            })
-        };
-        assert_eq!(recovered(acting(true)), fetching(2, None, true));
-        let Journal::Finished(finished) = recovered(acting(false)) else {
-            panic!("not finished");
-        };
-        assert_eq!(finished.report.code, NamedCode::Interrupted.into());
-        assert_eq!(finished.report.attempt, 2);
-        let begun = fetching(1, Some(UnixTime(5)), false);
-        assert_eq!(recovered(begun.clone()), begun);
+            may_repeat: true,
+            by: [Mandate::of_all(1)].into(),
+        })
     }
 
     #[test]
     fn an_attempt_keeps_its_beginning_and_that_it_was_interrupted() {
-        let dir = tempfile::tempdir().unwrap();
-        let id = ID.parse().unwrap();
-        let package = StateDir::open(dir.path()).unwrap().package(id);
-        package.create().unwrap();
-        let check = |attempt, now, since, interrupted| {
-            let fetching = Fetching {
+        let check = |found: Option<Journal>, attempt, since, interrupted| {
+            let expected = Fetching {
                 attempt,
                 since: Some(UnixTime(since)),
                 interrupted,
             };
-            assert_eq!(fetch(&package, attempt, UnixTime(now)).unwrap(), fetching);
+            let begun = Fetching::begin(attempt, found.map(Found::Read).as_ref(), UnixTime(9));
+            assert_eq!(begun, expected);
         };
-        check(1, 5, 5, false);
-        check(1, 9, 5, false);
-        check(2, 9, 9, false);
-        // As an agent before these fields wrote it.
-        let old = r#"{"stage":"fetching","attempt":1}"#;
-        std::fs::write(package.journal(), old).unwrap();
-        check(1, 9, 9, false);
-        let interrupted = acting(true).recovered(id, UnixTime(7));
-        write(&package, &interrupted).unwrap();
-        check(2, 11, 11, true);
-        check(2, 12, 11, true);
+        let fetching = |attempt, since: Option<u64>, interrupted| {
+            Some(Journal::Fetching(Fetching {
+                attempt,
+                since: since.map(UnixTime),
+                interrupted,
+            }))
+        };
+        check(None, 1, 9, false);
+        check(fetching(1, Some(5), false), 1, 5, false);
+        check(fetching(1, Some(5), true), 2, 9, false);
+        check(fetching(1, None, true), 1, 9, true);
+        check(Some(acting(1)), 1, 9, true);
+        check(Some(acting(1)), 2, 9, false);
     }
 
     #[test]
-    fn contents_are_freed_before_the_result_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let id = ID.parse().unwrap();
-        let package = StateDir::open(dir.path()).unwrap().package(id);
-        package.create().unwrap();
-        std::fs::write(package.fragments().join("1"), "archive").unwrap();
-        // A folder in its place: the journal cannot be written.
-        std::fs::create_dir(package.journal()).unwrap();
-        let Journal::Finished(finished) = acting(false).recovered(id, UnixTime(7)) else {
-            panic!("not finished");
-        };
-        assert!(finish(&package, &finished).is_err());
-        assert!(!package.fragments().exists());
-    }
-
-    #[test]
-    fn a_torn_journal_is_told_from_none() {
+    fn a_torn_or_changed_journal_is_told_from_none() {
         let dir = tempfile::tempdir().unwrap();
         let package = StateDir::open(dir.path())
             .unwrap()
-            .package(ID.parse().unwrap());
-        package.create().unwrap();
+            .package("1795000000".parse().unwrap());
         assert_eq!(read(&package).unwrap(), None);
-        write(&package, &acting(false)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(acting(false))));
-        let whole = std::fs::read(package.journal()).unwrap();
-        for length in 0..whole.len() {
-            std::fs::write(package.journal(), &whole[..length]).unwrap();
-            let path = package.journal();
-            assert_eq!(
-                read(&package).unwrap(),
-                Some(Found::Unreadable { path }),
-                "{length}"
-            );
+        write(&package, &acting(1)).unwrap();
+        write(&package, &acting(2)).unwrap();
+        assert_eq!(read(&package).unwrap(), Some(Found::Read(acting(2))));
+        let path = package.journal();
+        let whole = std::fs::read(&path).unwrap();
+        let check = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let path = path.clone();
+            assert_eq!(read(&package).unwrap(), Some(Found::Unreadable { path }));
+        };
+        for at in 0..whole.len() {
+            check(&whole[..at]);
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            check(&flipped);
         }
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_write_does_not_hinder_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = StateDir::open(dir.path())
+            .unwrap()
+            .package("1795000000".parse().unwrap());
+        write(&package, &acting(1)).unwrap();
+        let left = package.journal().with_file_name("journal.new");
+        std::fs::write(&left, "torn").unwrap();
+        write(&package, &acting(2)).unwrap();
+        assert_eq!(read(&package).unwrap(), Some(Found::Read(acting(2))));
+        assert!(!left.exists());
     }
 }

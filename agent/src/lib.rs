@@ -1,15 +1,17 @@
 //! The agent on the device: asks what to deploy, downloads, verifies, acts and reports.
 //!
-//! [`command::run`] is the whole program. An archive goes through the types of `stage`, each
-//! made from the one before: nothing is run or stored that is not `Verified`.
+//! [`command::run`] is the whole program. What becomes of a package is decided by the pure
+//! function `deployment::step`. An archive goes through the types of `stage`, each made from the
+//! one before: nothing is run or stored that is not `Verified`.
 
 mod act;
 pub mod archive;
-mod cancel;
+mod authority;
 mod client;
 pub mod command;
 pub mod config;
-mod deploy;
+mod deployment;
+mod download;
 mod durable;
 pub mod event;
 mod failure;
@@ -17,6 +19,7 @@ mod fetch;
 mod fragments;
 mod history;
 mod identity;
+mod interruption;
 mod journal;
 mod locations;
 mod manifest;
@@ -25,11 +28,17 @@ mod output;
 mod plan;
 mod platform;
 mod process;
+mod rate;
+mod remove;
 mod retry;
 mod run;
+mod save;
+mod sealed;
+mod space;
 mod stage;
 mod state;
 mod status;
 mod stop;
 pub mod tls;
+mod trust;
 mod unaccepted;

@@ -10,7 +10,8 @@ const MAX_REASON_CHARS: usize = 200;
 /// Why one location did not give a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Miss {
-    #[error("it is not there (status {status})")]
+    /// Object stores say 403 of what is not there, too.
+    #[error("{} (status {status})", if *status == 403 { "it is not there, or not public" } else { "it is not there" })]
     Absent { status: u16 },
     #[error("{0}")]
     Wrong(String),

@@ -11,7 +11,7 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::platform::{self, Group};
+use crate::platform::{self, Tree};
 
 /// How long programs have to end after they were asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub(crate) struct Ended {
 /// Runs a command in `folder` with no input, for at most `limit`.
 ///
 /// What the command left running in the background goes on running, unless the limit was
-/// reached: then the whole process group is ended.
+/// reached: then all that it started is ended.
 pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
     command
@@ -49,16 +49,13 @@ pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) ->
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
-    let mut command = tokio::process::Command::from(command);
-    let mut child = command.spawn()?;
     // The command holds the writing ends, and the output ends when all of them are closed.
-    drop(command);
+    let mut tree = Tree::start(command)?;
     let output = Output::follow(reader);
-    let group = Group::of(&child);
-    let ending = if let Ok(status) = timeout(limit, child.wait()).await {
+    let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
         ending(status?)
     } else {
-        end(group, &mut child).await?;
+        tree.end(GRACE).await?;
         Ending::TimedOut
     };
     Ok(Ended {
@@ -72,22 +69,6 @@ fn ending(status: ExitStatus) -> Ending {
         (Some(code), _) => Ending::Exited(code),
         (None, signal) => Ending::Signal(signal.unwrap_or(0)),
     }
-}
-
-/// Ends a group: asked first, then killed.
-async fn end(group: Group, child: &mut tokio::process::Child) -> io::Result<()> {
-    group.terminate();
-    let gone = async {
-        let _ = child.wait().await;
-        while !group.is_gone() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if timeout(GRACE, gone).await.is_err() {
-        group.kill();
-        child.kill().await?;
-    }
-    Ok(())
 }
 
 /// What a program writes, of which the end is kept.

@@ -1,30 +1,30 @@
 //! One round: check in, do what is to be done in strict order, report.
 
+mod heard;
 mod meanwhile;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Facts, Report, Secret, Task, Text,
-};
-use packcast_protocol::{PackageId, Priority};
+use packcast_protocol::api::{Cancel, CheckInReply, CheckInRequest, Facts, Report, Task, Text};
+use packcast_protocol::{Location, PackageId, Priority};
 
 use self::meanwhile::Meanwhile;
-use crate::cancel;
 use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
-use crate::deploy::{Deployer, Ended};
+use crate::deployment::{self as machine, Deployment, State};
+use crate::download::Downloads;
 use crate::event::{Event, Observer};
-use crate::failure::with_causes;
-use crate::history::{self, History};
+use crate::fetch::Source;
+use crate::history::History;
 use crate::identity::{self, IdentityError};
 use crate::journal::{self, Finished, Found, Journal};
 use crate::plan::{Work, plan};
 use crate::state::{Lock, StateDir, StateError, now};
 use crate::stop::Stop;
 use crate::tls::{Clients, TlsError};
+use crate::trust::Trust;
 use crate::unaccepted;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.
@@ -62,8 +62,10 @@ pub(crate) struct Agent {
     config: Config,
     state: StateDir,
     _lock: Lock,
-    clients: Clients,
+    history: RefCell<History>,
+    downloads: Downloads,
     api: ApiClient,
+    trust: RefCell<Trust>,
     observer: Observer,
     stop: Stop,
 }
@@ -73,14 +75,22 @@ impl Agent {
         let state = StateDir::open(&config.state_dir)?;
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
+        state.remove_temporary()?;
+        state.remove_left_over();
+        let history = RefCell::new(History::load(&state.history())?);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
-        let api = ApiClient::new(clients.api.clone(), config.server.clone(), key);
+        let trust = Trust::load(&state, &config, key.id())?;
+        let api = ApiClient::new(clients.api, config.server.clone(), key);
+        let downloads = Downloads::new(clients.objects, config.max_download_rate);
+        config.warn_of_dangers();
         Ok(Self {
             config,
             state,
             _lock: lock,
-            clients,
+            history,
+            downloads,
             api,
+            trust: RefCell::new(trust),
             observer,
             stop,
         })
@@ -88,7 +98,7 @@ impl Agent {
 
     /// Does one round and returns after how many seconds the next is due.
     pub(crate) async fn round(&self) -> Result<u32, RunError> {
-        self.recover()?;
+        self.recover().await?;
         let Some(reply) = self.stop.unless(self.check_in()).await.transpose()? else {
             return Ok(0);
         };
@@ -97,10 +107,7 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
-        self.settle(&reply.accepted)?;
-        let history = History::load(&self.state.history())?;
-        let journals = self.journals()?;
-        let work = plan(reply.tasks, &reply.cancel, &history, &journals, now());
+        let work = plan(reply.tasks, &reply.cancel);
         self.work(work, &Meanwhile::due_in(next)).await?;
         Ok(next)
     }
@@ -109,38 +116,28 @@ impl Agent {
         &self.stop
     }
 
-    /// Draws the conclusion from what an agent that stopped in the middle has left.
-    fn recover(&self) -> Result<(), RunError> {
-        for (id, found) in self.journals()? {
-            match found {
-                Found::Read(Journal::Fetching(_)) => self.state.package(id).remove_parts()?,
-                Found::Read(journal) => {
-                    let recovered = journal.clone().recovered(id, now());
-                    if recovered != journal {
-                        tracing::warn!(package = %id, "the last run stopped while it acted on the package");
-                        journal::write(&self.state.package(id), &recovered)?;
-                    }
-                }
-                Found::Unreadable { path } => {
+    /// Brings every package to rest that an agent that stopped in the middle has left.
+    async fn recover(&self) -> Result<(), RunError> {
+        for id in self.state.packages()? {
+            match journal::read(&self.state.package(id))? {
+                None => self.state.package(id).remove_unused()?,
+                Some(Found::Unreadable { path }) => {
                     tracing::error!(package = %id, path = %path.display(), "the journal does not read: the package will not be acted on again");
+                }
+                Some(Found::Read(journal)) => {
+                    if matches!(journal, Journal::Acting(_)) {
+                        tracing::warn!(package = %id, "the last run stopped while it acted on the package");
+                    }
+                    self.happened(id, machine::Event::Restarted { id, now: now() })
+                        .await?;
                 }
             }
         }
         Ok(())
     }
 
-    fn journals(&self) -> Result<BTreeMap<PackageId, Found>, StateError> {
-        let mut journals = BTreeMap::new();
-        for id in self.state.packages()? {
-            if let Some(found) = journal::read(&self.state.package(id))? {
-                journals.insert(id, found);
-            }
-        }
-        Ok(journals)
-    }
-
     fn unaccepted(&self) -> Result<Vec<Report>, StateError> {
-        let journals = self.journals()?.into_values();
+        let journals = journal::read_all(&self.state)?.into_values();
         let reports = journals.filter_map(|found| match found {
             Found::Read(Journal::Finished(finished)) => Some(finished.report),
             _ => None,
@@ -151,23 +148,27 @@ impl Agent {
     /// Checks in with the results that wait; with less of them for a server that wants less.
     async fn check_in(&self) -> Result<CheckInReply, RunError> {
         let results = self.unaccepted()?;
-        match self.check_in_with(&results).await {
+        let reply = match self.check_in_with(&results).await {
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
                 tracing::warn!(%error, "the check-in goes without the programs' output");
-                self.check_in_with(&unaccepted::without_output(results))
-                    .await
+                self.check_in_with(&unaccepted::without_output(results.clone()))
+                    .await?
             }
-            reply => reply,
-        }
+            reply => reply?,
+        };
+        self.settle(&results, &reply.accepted).await?;
+        Ok(reply)
     }
 
     /// Checks in with the pass or, where there is none that counts, with the token.
     async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
+        let holds = self.trust.borrow().holds();
         let request = |enrolment, pass| CheckInRequest {
             enrolment,
             pass,
             facts: facts(),
             results: results.to_vec(),
+            holds: holds.clone(),
         };
         let pass = identity::load_pass(&self.state)?;
         let known = pass.is_some();
@@ -186,20 +187,20 @@ impl Agent {
             };
             reply = self.api.check_in(&request(Some(token), None)).await;
         }
-        let reply = reply?;
+        let mut reply = reply?;
         if let Some(pass) = &reply.pass {
             identity::store_pass(&self.state, pass)?;
         }
+        self.hear(&mut reply);
         Ok(reply)
     }
 
-    /// Moves accepted results into the history.
-    fn settle(&self, accepted: &[PackageId]) -> Result<(), StateError> {
-        for id in accepted {
-            let dir = self.state.package(*id);
-            if let Some(Found::Read(Journal::Finished(finished))) = journal::read(&dir)? {
-                self.remember(&finished)?;
-                dir.remove()?;
+    /// Moves the results that were sent and accepted into the history.
+    async fn settle(&self, sent: &[Report], accepted: &[PackageId]) -> Result<(), StateError> {
+        for Report { id, attempt, .. } in sent {
+            if accepted.contains(id) {
+                let accepted = machine::Event::ReportAccepted { attempt: *attempt };
+                self.happened(*id, accepted).await?;
             }
         }
         Ok(())
@@ -212,136 +213,102 @@ impl Agent {
             if self.stop.is_set() {
                 return Ok(());
             }
-            let finished = match work {
-                Work::Conclude(finished) => self.conclude(finished)?,
-                Work::Deploy(task) if waiting.is_some_and(|first| task.priority > first) => {
-                    continue;
-                }
-                Work::Deploy(task) => match self.deploy(&task, meanwhile).await? {
-                    Ended::Finished(finished) => finished,
-                    Ended::CalledOff => match self.call_off(&task)? {
-                        Some(finished) => self.conclude(finished)?,
-                        None => continue,
-                    },
-                    Ended::Deferred(detail) => {
+            let (cancel, state) = match work {
+                Work::CallOff(cancel) => (cancel, self.call_off(cancel).await?),
+                Work::Deploy(task) => {
+                    let held = waiting.is_some_and(|first| task.priority > first);
+                    let state = self.deploy(&task, held, meanwhile).await?;
+                    if let State::Waiting { reason, .. } = &state {
                         waiting = Some(task.priority);
-                        (self.observer)(Event::Deferred {
-                            id: task.id,
-                            detail,
-                        });
-                        continue;
+                        let (id, detail) = (task.id, reason.clone());
+                        (self.observer)(Event::Deferred { id, detail });
                     }
-                    Ended::Stopped => return Ok(()),
-                },
+                    (called_off(&task), state)
+                }
             };
-            (self.observer)(event(&finished));
-            self.report(finished).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns the result of an attempt that was called off while it was on its way.
-    fn call_off(&self, task: &Task) -> Result<Option<Finished>, StateError> {
-        let Task { id, attempt, .. } = *task;
-        let found = journal::read(&self.state.package(id))?;
-        let history = History::load(&self.state.history())?;
-        let called_off = Cancel { id, attempt };
-        Ok(cancel::cancel(called_off, &history, found.as_ref(), now()))
-    }
-
-    /// Keeps a result that was reached without acting as if it had been.
-    fn conclude(&self, finished: Finished) -> Result<Finished, StateError> {
-        let Report { id, attempt, .. } = finished.report;
-        self.retire(id, attempt)?;
-        let dir = self.state.package(id);
-        dir.create()?;
-        journal::finish(&dir, &finished)?;
-        Ok(finished)
-    }
-
-    /// Moves the result of another attempt into the history, before this one takes its place:
-    /// who tells of this one does not wait for the other any more.
-    fn retire(&self, id: PackageId, attempt: u32) -> Result<(), StateError> {
-        match journal::read(&self.state.package(id))? {
-            Some(Found::Read(Journal::Finished(other))) if other.report.attempt != attempt => {
-                self.remember(&other)
+            if let State::Resting(Some(Found::Read(Journal::Finished(finished)))) = state
+                && finished.report.attempt == cancel.attempt
+            {
+                (self.observer)(event(&finished));
+                self.happened(cancel.id, machine::Event::ReportDue).await?;
             }
-            _ => Ok(()),
-        }
-    }
-
-    /// Adds a result to the history, once.
-    fn remember(&self, finished: &Finished) -> Result<(), StateError> {
-        let path = self.state.history();
-        let Report { id, attempt, .. } = finished.report;
-        if History::load(&path)?.attempt(id, attempt).is_none() {
-            history::append(&path, finished)?;
         }
         Ok(())
     }
 
-    /// Deploys a package, and goes on checking in when that is due.
-    async fn deploy(&self, task: &Task, meanwhile: &Meanwhile) -> Result<Ended, StateError> {
+    async fn call_off(&self, cancel: Cancel) -> Result<State, StateError> {
+        let now = now();
+        let event = machine::Event::CalledOff {
+            cancel,
+            mandates: self.trust.borrow().authority().mandates(cancel.id, now),
+            past: self.history.borrow().past(cancel.id),
+            now,
+        };
+        self.happened(cancel.id, event).await
+    }
+
+    /// Deploys a package, unless it is `held`, and goes on checking in when that is due.
+    async fn deploy(
+        &self,
+        task: &Task,
+        held: bool,
+        meanwhile: &Meanwhile,
+    ) -> Result<State, StateError> {
         if meanwhile.is_due() {
             self.stop.unless(self.check_in_again(meanwhile)).await;
         }
         if meanwhile.calls_off(task) {
-            return Ok(Ended::CalledOff);
+            return self.call_off(called_off(task)).await;
         }
-        self.retire(task.id, task.attempt)?;
         let (ask, call_off) = Stop::new();
-        let deployer = Deployer {
-            config: &self.config,
-            state: &self.state,
-            http: &self.clients.objects,
-            agent: self.api.agent(),
-            history: &self.finished()?,
-            observer: &self.observer,
-            stop: &self.stop,
-            call_off: &call_off,
+        let told = machine::Event::Told {
+            task: task.clone(),
+            mandates: self.trust.borrow().authority().mandates(task.id, now()),
+            past: self.history.borrow().past(task.id),
+            held,
+            now: now(),
         };
+        let deployment = self.deployment(task.id, &task.locations, &call_off);
         let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &ask));
-        match select(pin!(deployer.deploy(task)), checking_in).await {
-            Either::Left((ended, _)) => ended,
+        match select(pin!(deployment.drive(told)), checking_in).await {
+            Either::Left((state, _)) => state,
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// Returns all that has finished, whether its result was accepted or not.
-    fn finished(&self) -> Result<History, StateError> {
-        let mut history = History::load(&self.state.history())?;
-        for found in self.journals()?.into_values() {
-            if let Found::Read(Journal::Finished(finished)) = found {
-                history.insert(finished);
-            }
-        }
-        Ok(history)
+    /// Tells the machine of a package what happened, none of which needs its locations.
+    async fn happened(&self, id: PackageId, event: machine::Event) -> Result<State, StateError> {
+        let (_nobody_asks, call_off) = Stop::new();
+        self.deployment(id, &[], &call_off).drive(event).await
     }
 
-    /// Reports a result; one that is not accepted now goes with the next check-in.
-    async fn report(&self, finished: Finished) -> Result<(), RunError> {
-        let id = finished.report.id;
-        let accepted = match identity::load_pass(&self.state)? {
-            Some(pass) => self.send(pass, finished.report).await,
-            None => Vec::new(),
-        };
-        self.settle(&accepted)?;
-        (self.observer)(Event::Reported {
+    fn deployment<'a>(
+        &'a self,
+        id: PackageId,
+        locations: &'a [Location],
+        call_off: &'a Stop,
+    ) -> Deployment<'a> {
+        Deployment {
             id,
-            accepted: accepted.contains(&id),
-        });
-        Ok(())
-    }
-
-    async fn send(&self, pass: Secret, report: Report) -> Vec<PackageId> {
-        match self.stop.unless(self.api.report(pass, vec![report])).await {
-            Some(Ok(reply)) => reply.accepted,
-            Some(Err(error)) => {
-                tracing::warn!(error = with_causes(&error), "a result was not accepted");
-                Vec::new()
-            }
-            None => Vec::new(),
+            dir: self.state.package(id),
+            source: Source::new(&self.downloads, id, locations),
+            config: &self.config,
+            trust: &self.trust,
+            state: &self.state,
+            history: &self.history,
+            api: &self.api,
+            observer: &self.observer,
+            stop: &self.stop,
+            call_off,
         }
+    }
+}
+
+/// Returns the calling off of a task's attempt.
+const fn called_off(task: &Task) -> Cancel {
+    Cancel {
+        id: task.id,
+        attempt: task.attempt,
     }
 }
 

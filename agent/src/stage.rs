@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{Limits, Summary, UnpackError, unpack};
+use crate::archive::{ArchiveError, Durability, Limits, Summary, Unfinished, examine, unpack};
 use crate::fetch::{FetchError, Source};
 use crate::fragments::Concatenation;
 use crate::manifest::Accepted;
@@ -26,6 +26,10 @@ pub(crate) struct Fetched {
 /// An archive that has, as a whole, the digest of its signed manifest.
 #[derive(Debug)]
 pub(crate) struct Verified(Fetched);
+
+/// A verified archive that was read to its end, and of which nothing is refused.
+#[derive(Debug)]
+pub(crate) struct Examined(Verified);
 
 /// A folder that holds what a verified archive held.
 #[derive(Debug)]
@@ -55,20 +59,30 @@ pub(crate) enum VerifyError {
     },
 }
 
+#[cfg(test)]
+impl Fetched {
+    /// Takes the fragments in a folder for those that were fetched.
+    pub(crate) const fn for_test(archive: Archive, folder: PathBuf) -> Self {
+        Self { archive, folder }
+    }
+}
+
 impl Fetched {
     /// Fetches what `folder` does not have yet of the manifest's archive; none if it has no
-    /// archive.
+    /// archive. `unpacked` is where the archive's content is going to be.
     pub(crate) async fn fetch(
         manifest: &Accepted,
         source: &Source<'_>,
         folder: &Path,
+        unpacked: &Path,
         parallel: NonZeroUsize,
         arrived: impl Fn(FragmentNumber, u64, bool),
     ) -> Result<Option<Self>, FetchError> {
         let Some(archive) = manifest.action.archive() else {
             return Ok(None);
         };
-        source.fragments(archive, folder, parallel, arrived).await?;
+        let fragments = source.fragments(archive, folder, unpacked, parallel, arrived);
+        fragments.await?;
         Ok(Some(Self {
             archive: archive.clone(),
             folder: folder.to_owned(),
@@ -134,10 +148,34 @@ impl Verified {
         self.0.archive.bytes()
     }
 
-    /// Unpacks the archive over what is in `folder`. Blocks.
-    pub(crate) fn unpack(&self, folder: PathBuf, limits: &Limits) -> Result<Unpacked, UnpackError> {
-        let summary = unpack(self.0.archive.format(), self.0.reader(), limits, &folder)?;
+    /// Reads the archive to its end, so that what is refused of it is known before any of it
+    /// is stored. Blocks.
+    pub(crate) fn examine(self, limits: &Limits) -> Result<Examined, ArchiveError> {
+        examine(self.0.archive.format(), self.0.reader(), limits)?;
+        Ok(Examined(self))
+    }
+
+    /// Unpacks the archive into an empty `folder` for as long as a program needs it. Blocks.
+    pub(crate) fn unpack(&self, folder: PathBuf, limits: &Limits) -> Result<Unpacked, Unfinished> {
+        let summary = self.put(&folder, limits, Durability::Temporary)?;
         Ok(Unpacked { folder, summary })
+    }
+
+    fn put(
+        &self,
+        folder: &Path,
+        limits: &Limits,
+        durability: Durability,
+    ) -> Result<Summary, Unfinished> {
+        let format = self.0.archive.format();
+        unpack(format, self.0.reader(), limits, folder, durability)
+    }
+}
+
+impl Examined {
+    /// Unpacks the archive over what is in `folder`, to stay there. Blocks.
+    pub(crate) fn store(&self, folder: &Path, limits: &Limits) -> Result<Summary, Unfinished> {
+        self.0.put(folder, limits, Durability::Lasting)
     }
 }
 

@@ -7,7 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use packcast_protocol::{PackageId, UnixTime};
 
-use crate::platform;
+use crate::{durable, platform, remove};
+
+const IDENTITY: &str = "identity";
+const PASS: &str = "pass";
+const HISTORY: &str = "history";
+const KEYS: &str = "keys.json";
 
 /// The agent's folder, which only its user can enter.
 #[derive(Clone, Debug)]
@@ -61,8 +66,7 @@ impl StateDir {
         };
         platform::private_folder(path).map_err(unopened)?;
         let state = Self(path.to_owned());
-        let metadata = fs::metadata(path).map_err(unopened)?;
-        if platform::others_can_read(&metadata) {
+        if platform::others_can_read(path).map_err(unopened)? {
             if !state.is_own().map_err(unopened)? {
                 return Err(StateError::Foreign { path: state.0 });
             }
@@ -97,15 +101,40 @@ impl StateDir {
     }
 
     pub(crate) fn identity(&self) -> PathBuf {
-        self.0.join("identity")
+        self.0.join(IDENTITY)
     }
 
     pub(crate) fn pass(&self) -> PathBuf {
-        self.0.join("pass")
+        self.0.join(PASS)
     }
 
     pub(crate) fn history(&self) -> PathBuf {
-        self.0.join("history.jsonl")
+        self.0.join(HISTORY)
+    }
+
+    /// Holds the lists of trusted keys that the device follows.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.0.join(KEYS)
+    }
+
+    /// Holds a file for each recipient whose signed assignments the device has.
+    pub(crate) fn assignments(&self) -> PathBuf {
+        self.0.join("assignments")
+    }
+
+    /// Removes what a crash left of the agent's files that were being made. Call it with the
+    /// lock held.
+    pub(crate) fn remove_temporary(&self) -> Result<(), StateError> {
+        let entries = fs::read_dir(&self.0).map_err(StateError::at(&self.0))?;
+        for entry in entries {
+            let path = entry.map_err(StateError::at(&self.0))?.path();
+            let of_file = |name| durable::is_left_of(&path, name);
+            if [IDENTITY, PASS, HISTORY, KEYS].into_iter().any(of_file) {
+                remove_file(&path)?;
+            }
+        }
+        let is_new = |path: &Path| path.extension().is_some_and(|kind| kind == "new");
+        remove_files(&self.assignments(), is_new)
     }
 
     pub(crate) fn package(&self, id: PackageId) -> PackageDir {
@@ -132,6 +161,14 @@ impl StateDir {
         Ok(ids)
     }
 
+    /// Removes what could not be removed before.
+    pub(crate) fn remove_left_over(&self) {
+        let packages = self.packages_path();
+        let each = self.packages().unwrap_or_default().into_iter();
+        each.for_each(|id| remove::left_over(&self.package(id).0));
+        remove::left_over(&packages);
+    }
+
     fn packages_path(&self) -> PathBuf {
         self.0.join("packages")
     }
@@ -143,17 +180,42 @@ pub(crate) struct PackageDir(PathBuf);
 
 impl PackageDir {
     pub(crate) fn create(&self) -> Result<(), StateError> {
-        let made = platform::private_folder(&self.0)
-            .and_then(|()| platform::private_folder(&self.fragments()));
-        made.map_err(StateError::at(&self.0))
+        durable::folder(&self.0).map_err(StateError::at(&self.0))
     }
 
+    /// Makes the folder of the fragments, and returns it.
+    pub(crate) fn create_fragments(&self) -> Result<PathBuf, StateError> {
+        let path = self.fragments();
+        platform::private_folder(&path).map_err(StateError::at(&path))?;
+        Ok(path)
+    }
+
+    /// Removes the folder if nothing was begun in it: all that a crash may have left is empty
+    /// folders, and all that [`PackageDir::remove`] may have left is that of a program.
+    pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
+        remove_file(&self.0.join("journal.new"))?;
+        let work = self.work();
+        remove::idle(&work).map_err(StateError::at(&work))?;
+        for path in [self.fragments(), self.0.clone()] {
+            match fs::remove_dir(&path) {
+                Err(error) if !is_absent_or_in_use(&error) => {
+                    return Err(StateError::at(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the journal, and with it all else but what a program that goes on running
+    /// holds open.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
-        remove_folder(&self.0).map_err(StateError::at(&self.0))
+        remove_file(&self.journal())?;
+        remove::idle(&self.0).map_err(StateError::at(&self.0))
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
-        self.0.join("journal.json")
+        self.0.join("journal")
     }
 
     /// Holds a file `<n>` for each verified fragment, and `<n>.part` for those under way.
@@ -161,51 +223,65 @@ impl PackageDir {
         self.0.join("fragments")
     }
 
+    fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
     /// Makes an empty folder for a package's program to run in.
     pub(crate) fn fresh_work_folder(&self) -> Result<PathBuf, StateError> {
-        let path = self.0.join("work");
-        remove_folder(&path)
+        let path = self.work();
+        remove::folder(&path)
             .and_then(|()| platform::private_folder(&path))
             .map_err(StateError::at(&path))?;
         Ok(path)
     }
 
-    /// Removes fragments that did not arrive to their end.
+    /// Removes what was left half done: fragments that did not arrive to their end, and the
+    /// folder of a program that did not run.
     pub(crate) fn remove_parts(&self) -> Result<(), StateError> {
-        let folder = self.fragments();
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => {
-                return Err(StateError::File {
-                    path: folder,
-                    source,
-                });
-            }
-        };
-        for entry in entries {
-            let path = entry.map_err(StateError::at(&folder))?.path();
-            if path.extension().is_some_and(|kind| kind == "part") {
-                fs::remove_file(&path).map_err(StateError::at(&path))?;
-            }
-        }
-        Ok(())
+        let work = self.work();
+        remove::folder(&work).map_err(StateError::at(&work))?;
+        let is_part = |path: &Path| path.extension().is_some_and(|kind| kind == "part");
+        remove_files(&self.fragments(), is_part)
     }
 
     /// Frees the space of the archive and of the unpacked files.
     pub(crate) fn discard_contents(&self) -> Result<(), StateError> {
-        for path in [self.fragments(), self.0.join("work")] {
-            remove_folder(&path).map_err(StateError::at(&path))?;
+        for path in [self.fragments(), self.work()] {
+            remove::idle(&path).map_err(StateError::at(&path))?;
         }
         Ok(())
     }
 }
 
-fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+/// Removes some of a folder's files; a folder that is not there has none.
+fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), StateError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StateError::at(folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(StateError::at(folder))?.path();
+        if which(&path) {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at(path)(error)),
         _ => Ok(()),
     }
+}
+
+fn is_absent_or_in_use(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+    )
 }
 
 /// Returns what the device's clock says.

@@ -2,21 +2,44 @@
 
 use std::fmt::Write as _;
 
-use packcast_protocol::{AgentId, DeviceId, Outcome, PackageId};
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::{AgentId, DeviceId, Outcome, PackageId, Recipient, UnixTime};
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::history::History;
 use crate::identity;
 use crate::journal::{self, Finished, Found, Journal};
 use crate::run::RunError;
-use crate::state::StateDir;
+use crate::state::{StateDir, now};
+use crate::trust::Trust;
 
 /// What `status` shows.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     device: DeviceId,
+    trusted: Keys,
+    assignments: Vec<Document>,
     packages: Vec<Package>,
     history: Vec<Finished>,
+}
+
+/// The keys that are trusted now.
+#[derive(Debug, Serialize)]
+struct Keys {
+    /// The number of the publisher's list that names them, 0 for those of the configuration.
+    list: u64,
+    keys: Vec<PublicKey>,
+}
+
+/// Signed assignments that the device has.
+#[derive(Debug, Serialize)]
+struct Document {
+    recipient: Recipient,
+    revision: u64,
+    packages: usize,
+    expires: UnixTime,
+    expired: bool,
 }
 
 /// A package under way, or one whose result was not accepted yet.
@@ -30,8 +53,9 @@ struct Package {
 }
 
 impl Status {
-    pub(crate) fn read(state: &StateDir) -> Result<Self, RunError> {
+    pub(crate) fn read(state: &StateDir, config: &Config) -> Result<Self, RunError> {
         let agent: AgentId = identity::load_or_create(state)?.id();
+        let trust = Trust::load(state, config, agent.clone())?;
         let mut packages = Vec::new();
         for id in state.packages()? {
             packages.extend(package(state, id)?);
@@ -39,6 +63,8 @@ impl Status {
         let history = History::load(&state.history())?;
         Ok(Self {
             device: DeviceId::Agent(agent),
+            trusted: keys(&trust),
+            assignments: documents(&trust, now()),
             packages,
             history: history.iter().cloned().collect(),
         })
@@ -47,6 +73,17 @@ impl Status {
     /// Writes the status for a person to read.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("device {}\n", self.device);
+        let Keys { list, keys } = &self.trusted;
+        let from = match list {
+            0 => "configuration".to_owned(),
+            list => format!("list {list}"),
+        };
+        for key in keys {
+            let _ = writeln!(text, "trusted key {key} ({from})");
+        }
+        for document in &self.assignments {
+            let _ = writeln!(text, "{}", document.line());
+        }
         for package in &self.packages {
             let Package {
                 id,
@@ -65,6 +102,45 @@ impl Status {
         }
         text
     }
+}
+
+impl Document {
+    fn line(&self) -> String {
+        let Self {
+            recipient,
+            revision,
+            packages,
+            expires,
+            expired,
+        } = self;
+        let expires = expires.day();
+        let until = if *expired {
+            format!("expired on {expires}: the publisher has to sign them again")
+        } else {
+            format!("signed until {expires}")
+        };
+        format!("assignments to {recipient}: revision {revision}, packages: {packages}, {until}")
+    }
+}
+
+fn keys(trust: &Trust) -> Keys {
+    let trusted = trust.keys();
+    Keys {
+        list: trusted.serial(),
+        keys: trusted.keys().to_vec(),
+    }
+}
+
+fn documents(trust: &Trust, now: UnixTime) -> Vec<Document> {
+    let documents = trust.documents();
+    let shown = documents.map(|document| Document {
+        recipient: document.recipient().clone(),
+        revision: document.held().revision,
+        packages: document.packages().len(),
+        expires: document.expires(),
+        expired: document.is_expired(now),
+    });
+    shown.collect()
 }
 
 fn line(finished: &Finished) -> String {

@@ -18,6 +18,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 const MAX_REDIRECTS: usize = 3;
 
+/// How much of a file may be on its way before it is read, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// Room for as many files as can be fetched at a time: none waits because of another's window.
+const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+
 /// Why no HTTPS client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -74,7 +80,11 @@ impl Clients {
         });
         Ok(Self {
             api: builder(config.clone()).redirect(Policy::none()).build()?,
-            objects: builder(config).redirect(https_only).build()?,
+            objects: builder(config)
+                .redirect(https_only)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .build()?,
         })
     }
 }
@@ -86,6 +96,8 @@ fn builder(config: ClientConfig, user_agent: &str) -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .user_agent(user_agent)
+        // An object's path is as good as a password: no other host is told of it.
+        .referer(false)
 }
 
 fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {

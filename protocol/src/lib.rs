@@ -5,12 +5,14 @@
 
 pub mod action;
 pub mod api;
+pub mod assignments;
 pub mod device;
 pub mod digest;
 pub mod fragment;
 pub mod group;
 pub mod http_signature;
 pub mod info;
+pub mod keys;
 pub mod location;
 pub mod manifest;
 pub mod ocs;
@@ -18,15 +20,18 @@ pub mod package;
 pub mod priority;
 pub mod result;
 pub mod signature;
+pub mod signed;
 mod text_form;
 pub mod time;
 pub mod windows;
 
 pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, ProgramName};
+pub use assignments::{Assignments, Recipient, SignedAssignments, VerifiedAssignments};
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};
 pub use fragment::{FragmentNumber, FragmentSize};
 pub use group::GroupName;
+pub use keys::{KeyList, SignedKeyList};
 pub use location::{Location, LocationName, ObjectPath};
 pub use manifest::{Archive, Manifest, VerifiedManifest};
 pub use package::{PackageId, PackageName, PackageRef, PackageVersion};

@@ -10,6 +10,7 @@ use crate::action::{Action, ArchiveFormat};
 use crate::device::{AgentId, DeviceId};
 use crate::digest::Sha256Digest;
 use crate::fragment::{FragmentNumber, FragmentSize, FragmentSizeError};
+use crate::group::GroupName;
 use crate::package::{PackageId, PackageName, PackageVersion};
 use crate::priority::Priority;
 use crate::signature::{PublicKey, SignatureError, verify};
@@ -51,7 +52,7 @@ pub struct Manifest {
     pub audience: Audience,
 }
 
-/// The number 1, the only manifest format so far.
+/// The number 1, the only format so far of every document that is signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct SchemaNumber;
@@ -64,7 +65,7 @@ impl TryFrom<u32> for SchemaNumber {
             Ok(Self)
         } else {
             Err(format!(
-                "manifest schema {number} is not known, only 1: update the agent"
+                "schema {number} is not known, only 1: update the agent"
             ))
         }
     }
@@ -97,29 +98,35 @@ pub enum Platform {
     Macos,
 }
 
-/// Which devices a package is meant for: any, or those named and no other.
+/// Which devices a package is meant for: any, or those named and no other, or those in one of
+/// the groups named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     #[default]
     Any,
     Devices(BTreeSet<AgentId>),
+    Groups(BTreeSet<GroupName>),
 }
 
 impl Audience {
-    pub fn includes(&self, agent: &AgentId) -> bool {
+    /// Tells whether a device is meant, given all groups that it is in besides `all`.
+    pub fn includes(&self, agent: &AgentId, groups: &BTreeSet<GroupName>) -> bool {
         match self {
             Self::Any => true,
             Self::Devices(devices) => devices.contains(agent),
+            Self::Groups(meant) => !meant.is_disjoint(groups),
         }
     }
 
-    /// Tells whether a device of either namespace is meant. A stock agent cannot check the
-    /// audience itself, so it is only meant where any device is.
+    /// Tells whether a device of either namespace may be meant, as far as its id says: a device
+    /// knows of groups in its own configuration, too. A stock agent cannot check the audience
+    /// itself, so it is only meant where any device is.
     pub fn includes_device(&self, device: &DeviceId) -> bool {
-        match device {
-            DeviceId::Agent(agent) => self.includes(agent),
-            DeviceId::Ocs(_) => *self == Self::Any,
+        match (self, device) {
+            (Self::Any, _) | (Self::Groups(_), DeviceId::Agent(_)) => true,
+            (Self::Devices(devices), DeviceId::Agent(agent)) => devices.contains(agent),
+            (_, DeviceId::Ocs(_)) => false,
         }
     }
 }
@@ -306,9 +313,26 @@ pub struct Announced {
     pub manifest: Sha256Digest,
 }
 
+impl Announced {
+    fn check(self, bytes: &[u8]) -> Result<(), ManifestError> {
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        let actual = Sha256Digest::of(bytes);
+        if actual == self.manifest {
+            return Ok(());
+        }
+        Err(ManifestError::NotAnnounced {
+            announced: self.manifest,
+            actual,
+        })
+    }
+}
+
 /// A manifest that was announced, is signed by a trusted key and has not expired.
 ///
-/// There is no other way to get one than [`VerifiedManifest::verify`].
+/// There is no other way to get one than [`VerifiedManifest::verify`], and
+/// [`VerifiedManifest::dangerously_unsigned`] for those who ask for no signature.
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest(Manifest);
 
@@ -322,17 +346,22 @@ impl VerifiedManifest {
         keys: &[PublicKey],
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
-        if bytes.len() > MAX_MANIFEST_BYTES {
-            return Err(ManifestError::TooLarge);
-        }
-        let actual = Sha256Digest::of(bytes);
-        if actual != announced.manifest {
-            return Err(ManifestError::NotAnnounced {
-                announced: announced.manifest,
-                actual,
-            });
-        }
+        announced.check(bytes)?;
         verify(bytes, signature, keys).map_err(ManifestError::Signature)?;
+        Self::read(bytes, announced, now)
+    }
+
+    /// Checks all but the signature: whoever chooses what is announced chooses what is run.
+    pub fn dangerously_unsigned(
+        bytes: &[u8],
+        announced: Announced,
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
+        announced.check(bytes)?;
+        Self::read(bytes, announced, now)
+    }
+
+    fn read(bytes: &[u8], announced: Announced, now: UnixTime) -> Result<Self, ManifestError> {
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if manifest.id != announced.id {
             return Err(ManifestError::OtherPackage {

@@ -88,6 +88,10 @@ named_codes! {
     Interrupted = "ERR_INTERRUPTED",
     /// The files could not be put into their folder.
     Store = "ERR_STORE",
+    /// No signed document assigns the package to the device, or each that does was acted on.
+    NotAssigned = "ERR_NOT_ASSIGNED",
+    /// The signed documents that assign the package to the device have expired.
+    AssignmentExpired = "ERR_ASSIGNMENT_EXPIRED",
     /// The attempt was called off before anything was done.
     Cancelled = "CANCELLED",
 }

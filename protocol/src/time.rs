@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +24,34 @@ impl UnixTime {
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// Returns the day in UTC as `2026-11-23`, for people; of a time that no calendar reaches
+    /// the number of seconds.
+    pub fn day(self) -> String {
+        let seconds = i64::try_from(self.0).ok();
+        let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        time.map_or_else(
+            || self.to_string(),
+            |time| time.strftime("%Y-%m-%d").to_string(),
+        )
+    }
 }
 
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_that_of_utc() {
+        assert_eq!(UnixTime(0).day(), "1970-01-01");
+        assert_eq!(UnixTime(1_795_391_999).day(), "2026-11-22");
+        assert_eq!(UnixTime(1_795_392_000).day(), "2026-11-23");
+        assert_eq!(UnixTime(u64::MAX).day(), "18446744073709551615");
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
 use serde::{Deserialize, Serialize};
 
+use crate::assignments::Seal;
 use crate::pace::{PaceChange, PaceOverride};
 use crate::record::PackageRecord;
 
@@ -29,6 +30,17 @@ pub struct GroupState {
     #[serde(default, skip_serializing_if = "PaceOverride::is_empty")]
     pub pace: PaceOverride,
     pub created_at: UnixTime,
+    /// The publisher's signature over this state; a change is to be signed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
+}
+
+/// Which state of a group it is: a state that is signed again keeps its revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub revision: u64,
+    /// When it was signed, if it was.
+    pub issued: Option<UnixTime>,
 }
 
 /// A package that every device of a group is to have.
@@ -63,6 +75,14 @@ impl GroupState {
             preferred: None,
             pace: PaceOverride::default(),
             created_at: now,
+            seal: None,
+        }
+    }
+
+    pub fn version(&self) -> Version {
+        Version {
+            revision: self.revision,
+            issued: self.seal.as_ref().map(|seal| seal.issued),
         }
     }
 
@@ -133,7 +153,8 @@ impl GroupState {
 
     fn next(&self) -> Self {
         Self {
-            revision: self.revision + 1,
+            revision: self.revision.saturating_add(1),
+            seal: None,
             ..self.clone()
         }
     }

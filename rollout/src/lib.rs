@@ -5,11 +5,13 @@
 
 pub mod announce;
 pub mod assign;
+pub mod assignments;
 pub mod change;
 pub mod contact;
 pub mod explain;
 pub mod fold;
 pub mod group;
+pub mod keys;
 pub mod locations;
 pub mod order;
 pub mod pace;

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// Where a service answers.
@@ -32,7 +35,7 @@ pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) ->
     };
     if place.endpoint.is_some_and(is_loopback) {
         loader
-            .credentials_provider(Credentials::new("local", "local", None, None, "loopback"))
+            .credentials_provider(of_loopback())
             .region(region.unwrap_or_else(|| Region::from_static(place.loopback_region)))
     } else if let Some(region) = region {
         loader.region(region)
@@ -41,9 +44,43 @@ pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) ->
     }
 }
 
+/// Returns the credentials that Lambda gives a function, and looks for no others.
+pub(crate) fn credentials_within_lambda(endpoint: Option<&str>) -> SharedCredentialsProvider {
+    if endpoint.is_some_and(is_loopback) {
+        SharedCredentialsProvider::new(of_loopback())
+    } else {
+        SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
+    }
+}
+
+/// Returns what an engine of this machine is shown, which checks none.
+fn of_loopback() -> Credentials {
+    Credentials::new("local", "local", None, None, "loopback")
+}
+
+/// Returns a client that trusts what the system does.
 fn https_client() -> SharedHttpClient {
+    client_that_trusts(TrustStore::default())
+}
+
+/// Returns a client that trusts Amazon's own authorities only, as all of AWS is certified by
+/// them, but for its partition in China.
+///
+/// To read all that a system trusts takes longer than all else that a function does to start.
+pub(crate) fn https_client_within_lambda(region: &str) -> SharedHttpClient {
+    let trusted = if region.starts_with("cn-") {
+        TrustStore::default()
+    } else {
+        TrustStore::empty().with_pem_certificate(include_str!("amazon-roots.pem"))
+    };
+    client_that_trusts(trusted)
+}
+
+fn client_that_trusts(trusted: TrustStore) -> SharedHttpClient {
+    let context = TlsContext::builder().with_trust_store(trusted).build();
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context.expect("a trust store is all that is set"))
         .build_https()
 }
 

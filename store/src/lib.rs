@@ -4,9 +4,11 @@
 
 mod aws;
 pub mod key;
+#[cfg(feature = "objects")]
 pub mod objects;
 pub mod records;
 
 pub use key::ObjectKey;
+#[cfg(feature = "objects")]
 pub use objects::{Directory, Objects, S3, S3Config};
 pub use records::{Records, RecordsConfig, RecordsError};

@@ -6,6 +6,7 @@ use packcast_rollout::PackageRecord;
 use packcast_store::records::{Joined, Recorded};
 use packcast_tests::peer::{Peer, Told, settings};
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table, result};
 
 /// Packages in the table.
@@ -37,7 +38,10 @@ async fn enrol(function: &CheckIn, peer: &Peer) {
 /// Writes down that a device has a package already, so that it has its copies, too.
 async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
     let records = &table.records;
-    records.assign(device, package, false, NOW).await.unwrap();
+    records
+        .assign(device, package, false, signing())
+        .await
+        .unwrap();
     let task = table.task(device, package.id).await.unwrap();
     let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");
     let recorded = records.record_result(device, &task, &success).await;
@@ -70,15 +74,20 @@ async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
     for n in 0..GROUPS {
         let name = format!("{n:x>width$}", width = GroupName::MAX_CHARS);
         let group: GroupName = name.parse().unwrap();
-        records.create_group(&group, NOW).await.unwrap();
-        let assigned = records.assign_group(&group, package, false, NOW).await;
+        records.create_group(&group, signing()).await.unwrap();
+        let assigned = records
+            .assign_group(&group, package, false, signing())
+            .await;
         assigned.unwrap();
         for device in devices {
-            assert_eq!(records.join(device, &group).await.unwrap(), Joined::New);
+            assert_eq!(
+                records.join(device, &group, signing()).await.unwrap(),
+                Joined::New
+            );
         }
     }
     let all = GroupName::all();
-    let assigned = records.assign_group(&all, package, false, NOW).await;
+    let assigned = records.assign_group(&all, package, false, signing()).await;
     assigned.unwrap();
 }
 

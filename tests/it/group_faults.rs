@@ -12,6 +12,7 @@ use packcast_store::{Records, RecordsError};
 use packcast_tests::fault::FaultRates;
 use packcast_tests::peer::{Peer, Said, Told, settings};
 use packcast_tests::service::Service;
+use packcast_tests::signing::{answered, signing};
 use packcast_tests::table::{NOW, Table, reservation};
 
 const RATES: FaultRates = FaultRates {
@@ -49,7 +50,7 @@ impl Site {
     async fn start(service: Service, seed: u64) -> Self {
         let table = Table::start_on(service, seed).await;
         for name in ["lab", "site"] {
-            let created = table.records.create_group(&group(name), NOW).await;
+            let created = table.records.create_group(&group(name), signing()).await;
             created.unwrap();
         }
         let function = || CheckIn::new(table.records.clone(), settings());
@@ -84,7 +85,10 @@ impl Site {
     }
 
     async fn join(&self, device: &DeviceId, name: &str) {
-        until_answered(async || by_group(self.records().join(device, &group(name)).await)).await;
+        until_answered(async || {
+            by_group(self.records().join(device, &group(name), signing()).await)
+        })
+        .await;
     }
 
     async fn assign(&self, name: &str, package: &PackageRecord) {
@@ -92,7 +96,7 @@ impl Site {
             let name = group(name);
             by_group(
                 self.records()
-                    .assign_group(&name, package, false, NOW)
+                    .assign_group(&name, package, false, signing())
                     .await,
             )
         })
@@ -102,7 +106,11 @@ impl Site {
     async fn unassign(&self, name: &str, package: &PackageRecord) {
         until_answered(async || {
             let name = group(name);
-            match self.records().unassign_group(&name, package.id).await {
+            match self
+                .records()
+                .unassign_group(&name, package.id, signing())
+                .await
+            {
                 // The answer to the first try was lost.
                 Err(GroupError::NotAssigned { .. }) => Ok(()),
                 answer => by_group(answer).map(|_| ()),
@@ -204,13 +212,15 @@ async fn a_report_against_an_unassignment_counts_once(service: Service) {
         let peer = site.member(number).await;
         let device = peer.device();
         let records = site.records();
-        until_answered(async || records.assign(&device, &own, false, NOW).await).await;
+        until_answered(async || answered(records.assign(&device, &own, false, signing()).await))
+            .await;
         site.assign("lab", &of_group).await;
         // A function that knows the group without the package is told of it a minute later.
         let later = NOW.plus(60 * u64::from(number + 1));
         assert_eq!(site.check_in(0, &peer, later).await.tasks.len(), 2);
         let take_back = async || {
-            until_answered(async || records.unassign(&device, &own).await).await;
+            until_answered(async || answered(records.unassign(&device, &own, signing()).await))
+                .await;
             site.unassign("lab", &of_group).await;
             site.check_in(1, &peer, later).await;
         };
@@ -266,7 +276,10 @@ async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
         let device = peer.device();
         let leave = async || {
             let records = site.records();
-            until_answered(async || records.leave(&device, &group("lab")).await).await;
+            until_answered(async || {
+                answered(records.leave(&device, &group("lab"), signing()).await)
+            })
+            .await;
         };
         let (told, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
         site.check_in(1, &peer, NOW).await;
@@ -294,10 +307,14 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
         let peer = site.member(number).await;
         let device = peer.device();
         let records = site.records();
-        until_answered(async || records.assign(&device, &package, false, NOW).await).await;
+        until_answered(async || {
+            answered(records.assign(&device, &package, false, signing()).await)
+        })
+        .await;
         // Each minute, as a function may know the group without the package for as long.
         let now = NOW.plus(120 * u64::from(number));
-        let unassign = until_answered(async || records.unassign(&device, &package).await);
+        let unassign =
+            until_answered(async || answered(records.unassign(&device, &package, signing()).await));
         tokio::join!(
             unassign,
             site.assign("lab", &package),
@@ -330,7 +347,7 @@ async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) 
     let change = async || {
         for _ in 0..10 {
             site.records()
-                .prefer(&group("lab"), None, NOW)
+                .prefer(&group("lab"), None, signing())
                 .await
                 .unwrap();
         }
@@ -382,10 +399,15 @@ async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Serv
     let (records, lab) = (site.records(), group("lab"));
     site.unassign("lab", &old).await;
     for peer in [&first, &second] {
-        assert!(records.leave(&peer.device(), &lab).await.unwrap());
+        assert!(
+            records
+                .leave(&peer.device(), &lab, signing())
+                .await
+                .unwrap()
+        );
     }
     assert!(records.delete_group(&lab).await.unwrap());
-    records.create_group(&lab, NOW).await.unwrap();
+    records.create_group(&lab, signing()).await.unwrap();
     site.assign("lab", &new).await;
     for peer in [&first, &second] {
         site.join(&peer.device(), "lab").await;

@@ -1,5 +1,6 @@
 //! A group from its first package to its last device.
 
+use packcast_protocol::Outcome;
 use packcast_tests::world::World;
 use serde_json::Value;
 
@@ -126,4 +127,31 @@ fn every_device_is_in_all_and_cannot_leave_it() {
             "{refused}"
         );
     }
+}
+
+#[test]
+fn who_is_assigned_a_package_for_another_group_is_warned_of() {
+    let world = World::start(PROGRAM);
+    let [inside, outside] = ["inside", "outside"].map(|name| world.device(name));
+    for group in ["lab", "office"] {
+        world.ok(&["group", "create", group]);
+    }
+    world.ok(&["group", "add", "lab", "--device", inside.id()]);
+    let refused = world.refused(2, &["publish", "--only-for-group", "all"]);
+    assert!(refused.contains("leave the option out"), "{refused}");
+    let execute = ["--action", "execute", "--command", "true", "--activate"];
+    world.publish(
+        "tool",
+        &[&execute[..], &["--only-for-group", "lab"]].concat(),
+    );
+    let warning = "warning: the package is meant for group lab";
+    let assign = |to: &[&str]| world.ok(&[&["assign", "tool@1"], to].concat()).stderr;
+    assert!(!assign(&["--group", "lab"]).contains(warning));
+    assert!(assign(&["--group", "office"]).contains(warning));
+    assert!(!assign(&["--device", inside.id()]).contains(warning));
+    assert!(assign(&["--device", outside.id()]).contains(warning));
+    inside.run();
+    outside.run();
+    assert_eq!(world.result(&inside).code.to_string(), "SUCCESS");
+    assert_eq!(world.result(&outside).outcome, Outcome::Failed);
 }

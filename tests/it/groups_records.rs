@@ -11,6 +11,7 @@ use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::records::{GroupError, Joined, Standing};
 use packcast_tests::meter::Usage;
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table, device};
 
 const MEMBERS: u32 = 10_000;
@@ -23,14 +24,14 @@ fn group(name: &str) -> GroupName {
 async fn with_groups(service: Service, seed: u64, names: &[&str]) -> Table {
     let table = Table::start_on(service, seed).await;
     for name in names {
-        let created = table.records.create_group(&group(name), NOW).await;
+        let created = table.records.create_group(&group(name), signing()).await;
         created.unwrap();
     }
     table
 }
 
 async fn join(table: &Table, device: &DeviceId, name: &str) {
-    let joined = table.records.join(device, &group(name)).await;
+    let joined = table.records.join(device, &group(name), signing()).await;
     assert_eq!(joined.unwrap(), Joined::New);
 }
 
@@ -38,9 +39,9 @@ async fn join(table: &Table, device: &DeviceId, name: &str) {
 async fn costs(table: &Table, group: &GroupName, package: &PackageRecord) -> [(Usage, f64); 2] {
     let records = &table.records;
     table.meter.take();
-    let assigned = records.assign_group(group, package, false, NOW).await;
+    let assigned = records.assign_group(group, package, false, signing()).await;
     let assigned = (table.meter.take(), assigned.unwrap().consumed_units);
-    let unassigned = records.unassign_group(group, package.id).await;
+    let unassigned = records.unassign_group(group, package.id, signing()).await;
     let unassigned = (table.meter.take(), unassigned.unwrap().consumed_units);
     [assigned, unassigned]
 }
@@ -85,7 +86,10 @@ async fn joining_costs_the_same_whatever_the_group_has(service: Service) {
     for n in 0..30 {
         let package = table.package(&format!("package-{n}"), 5).await;
         let lab = group("lab");
-        let assigned = table.records.assign_group(&lab, &package, false, NOW).await;
+        let assigned = table
+            .records
+            .assign_group(&lab, &package, false, signing())
+            .await;
         assigned.unwrap();
     }
     assert_eq!(cost_of(&other).await, of_none);
@@ -104,7 +108,7 @@ async fn a_device_is_in_50_groups_and_no_more(service: Service) {
     let joined = join_all(
         groups
             .iter()
-            .map(|group| table.records.join(&device, group)),
+            .map(|group| table.records.join(&device, group, signing())),
     )
     .await;
     let joined: Vec<Joined> = joined.into_iter().map(Result::unwrap).collect();
@@ -123,7 +127,7 @@ async fn assignments_at_once_are_all_kept(service: Service) {
     let lab = group("lab");
     let before = table.records.group(&lab).await.unwrap().unwrap().revision;
     let twice = packages.iter().chain(&packages);
-    let assigned = twice.map(|package| table.records.assign_group(&lab, package, false, NOW));
+    let assigned = twice.map(|package| table.records.assign_group(&lab, package, false, signing()));
     for assigned in join_all(assigned).await {
         assigned.unwrap();
     }
@@ -144,14 +148,17 @@ async fn a_group_is_deleted_only_when_it_is_empty_and_counts_on(service: Service
     let (records, lab) = (&table.records, group("lab"));
     let (package, device) = (table.package("vlc", 5).await, table.device(1).await);
     records
-        .assign_group(&lab, &package, false, NOW)
+        .assign_group(&lab, &package, false, signing())
         .await
         .unwrap();
     assert!(!records.delete_group(&lab).await.unwrap());
-    records.unassign_group(&lab, package.id).await.unwrap();
+    records
+        .unassign_group(&lab, package.id, signing())
+        .await
+        .unwrap();
     join(&table, &device, "lab").await;
     assert!(!records.delete_group(&lab).await.unwrap());
-    assert!(records.leave(&device, &lab).await.unwrap());
+    assert!(records.leave(&device, &lab, signing()).await.unwrap());
     let before = records.group(&lab).await.unwrap().unwrap().revision;
     assert!(records.delete_group(&lab).await.unwrap());
     assert!(matches!(
@@ -159,10 +166,10 @@ async fn a_group_is_deleted_only_when_it_is_empty_and_counts_on(service: Service
         Err(GroupError::NoGroup { .. })
     ));
     assert!(matches!(
-        records.join(&device, &lab).await,
+        records.join(&device, &lab, signing()).await,
         Err(GroupError::NoGroup { .. })
     ));
-    let again = records.create_group(&lab, NOW).await.unwrap();
+    let again = records.create_group(&lab, signing()).await.unwrap();
     assert!(again.revision > before, "{again:?}");
     join(&table, &device, "lab").await;
     assert_eq!(records.size(&lab).await.unwrap(), 1);
@@ -173,16 +180,18 @@ async fn who_joins_a_group_that_is_deleted_is_in_it_or_is_refused(service: Servi
     let (records, device) = (&table.records, table.device(1).await);
     for n in 0..20 {
         let name = group(&format!("group-{n}"));
-        records.create_group(&name, NOW).await.unwrap();
-        let (joined, deleted) =
-            tokio::join!(records.join(&device, &name), records.delete_group(&name));
+        records.create_group(&name, signing()).await.unwrap();
+        let (joined, deleted) = tokio::join!(
+            records.join(&device, &name, signing()),
+            records.delete_group(&name)
+        );
         let is_left = records.group(&name).await.unwrap().is_some();
         match joined {
             Ok(Joined::New) => assert!(!deleted.unwrap() && is_left, "{name}"),
             Err(GroupError::NoGroup { .. }) => assert!(deleted.unwrap() && !is_left, "{name}"),
             other => panic!("{name}: {other:?}"),
         }
-        records.leave(&device, &name).await.unwrap();
+        records.leave(&device, &name, signing()).await.unwrap();
     }
 }
 
@@ -215,17 +224,22 @@ impl Moving {
         };
         let records = &moving.table.records;
         let lab = group("lab");
-        let assigned = records.assign_group(&lab, &moving.package, false, NOW);
+        let assigned = records.assign_group(&lab, &moving.package, false, signing());
         assigned.await.unwrap();
         assert!(moving.reconcile(&records.groups().await.unwrap()).await);
         records
-            .unassign_group(&lab, moving.package.id)
+            .unassign_group(&lab, moving.package.id, signing())
             .await
             .unwrap();
         // No mark is left to be moved for the group that has lost it.
-        assert!(records.leave(&moving.device, &lab).await.unwrap());
+        assert!(
+            records
+                .leave(&moving.device, &lab, signing())
+                .await
+                .unwrap()
+        );
         let site = group("site");
-        let assigned = records.assign_group(&site, &moving.package, false, NOW);
+        let assigned = records.assign_group(&site, &moving.package, false, signing());
         assigned.await.unwrap();
         let standing = records.standing(&moving.device).await.unwrap();
         let now = records.groups().await.unwrap();
@@ -300,12 +314,14 @@ async fn what_a_check_in_counts_on_a_command_cannot_take_back(service: Service) 
     let newer = moving.steps(&moving.now);
     let records = &moving.table.records;
     // It is the device's own, and then its group's: the command ends the round.
-    let assigned = records.assign(&moving.device, &moving.package, false, NOW);
+    let assigned = records.assign(&moving.device, &moving.package, false, signing());
     assert!(matches!(
         assigned.await.unwrap(),
         Assigned::AlreadyOpen { .. }
     ));
-    let unassigned = records.unassign(&moving.device, &moving.package).await;
+    let unassigned = records
+        .unassign(&moving.device, &moving.package, signing())
+        .await;
     assert_eq!(unassigned.unwrap(), Unassigned::KeptByGroup(group("site")));
     assert!(!moving.write(&newer).await, "it was decided before");
     moving.expect_task().await;

@@ -5,6 +5,7 @@
 )]
 
 mod assigning;
+mod attacks;
 mod bad_input;
 mod budget;
 mod cancel;
@@ -17,7 +18,11 @@ mod group_faults;
 mod groups;
 mod groups_records;
 mod host_names;
+mod interrupted;
+mod keys;
+mod kill_matrix;
 mod locations;
+mod minisign;
 mod pace;
 mod priorities;
 mod publish;
@@ -28,6 +33,7 @@ mod records_faults;
 mod records_orders;
 mod records_pace;
 mod records_report;
+mod records_signed;
 mod resume;
 mod s3;
 mod status;

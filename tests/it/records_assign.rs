@@ -6,6 +6,7 @@ use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
 use packcast_tests::service::Service;
+use packcast_tests::signing::{signing, signing_at};
 use packcast_tests::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
@@ -13,7 +14,7 @@ const LATER: UnixTime = UnixTime(NOW.0 + 100);
 async fn an_assignment_makes_a_held_task_once(service: Service) {
     let table = Table::start_on(service, 20).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
-    let assign = || table.records.assign(&device, &package, false, NOW);
+    let assign = || table.records.assign(&device, &package, false, signing());
     assert_eq!(assign().await.unwrap(), Assigned::New { attempt: 1 });
     let open = Assigned::AlreadyOpen { attempt: 1 };
     assert_eq!(assign().await.unwrap(), open);
@@ -35,7 +36,7 @@ async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
     let table = Table::start_on(service, 21).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned =
-        join_all((0..8).map(|_| table.records.assign(&device, &package, false, NOW))).await;
+        join_all((0..8).map(|_| table.records.assign(&device, &package, false, signing()))).await;
     let new = |one: &&Result<Assigned, _>| matches!(one, Ok(Assigned::New { attempt: 1 }));
     assert_eq!(assigned.iter().filter(new).count(), 1, "{assigned:?}");
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 1);
@@ -45,7 +46,10 @@ async fn an_unknown_device_gets_no_task(service: Service) {
     let table = Table::start_on(service, 22).await;
     let package = table.package("vlc", 5).await;
     let nobody = device(9).device;
-    let assigned = table.records.assign(&nobody, &package, true, NOW).await;
+    let assigned = table
+        .records
+        .assign(&nobody, &package, true, signing())
+        .await;
     assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
     assert_eq!(table.task(&nobody, package.id).await, None);
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
@@ -59,7 +63,7 @@ async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
         .write_history(&device, &[package.id], NOW)
         .await;
     assert!(history.unwrap());
-    let assign = |force| table.records.assign(&device, &package, force, NOW);
+    let assign = |force| table.records.assign(&device, &package, force, signing());
     assert_eq!(assign(false).await.unwrap(), Assigned::InHistory);
     assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 1 });
     assert!(table.task(&device, package.id).await.unwrap().force);
@@ -68,7 +72,10 @@ async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
 /// Assigns, announces and reports one result; the device is in the result's state then.
 async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     let (device, package) = (table.device(number).await, table.package("vlc", 5).await);
-    let assigned = table.records.assign(&device, &package, false, NOW).await;
+    let assigned = table
+        .records
+        .assign(&device, &package, false, signing())
+        .await;
     assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
     let task = table.task(&device, package.id).await.unwrap();
     table
@@ -100,7 +107,10 @@ async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 1));
     assert_eq!(states().await.unwrap()[&device], DeviceState::Failed);
 
-    let assigned = table.records.assign(&device, &package, false, LATER).await;
+    let assigned = table
+        .records
+        .assign(&device, &package, false, signing_at(LATER))
+        .await;
     assert_eq!(assigned.unwrap(), Assigned::New { attempt: 2 });
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 0));
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
@@ -131,7 +141,11 @@ async fn a_success_is_assigned_again_only_with_force(service: Service) {
     let table = Table::start_on(service, 25).await;
     let package = finish(&table, 1, "SUCCESS").await;
     let device = device(1).device;
-    let assign = |force| table.records.assign(&device, &package, force, LATER);
+    let assign = |force| {
+        table
+            .records
+            .assign(&device, &package, force, signing_at(LATER))
+    };
     let done = table.records.finished(&device, package.id).await.unwrap();
     assert_eq!(
         assign(false).await.unwrap(),
@@ -150,7 +164,10 @@ async fn tasks_are_read_in_the_order_of_their_priority(service: Service) {
     let device = table.device(1).await;
     for (name, priority) in [("low", 10), ("high", 0), ("middle", 5)] {
         let package = table.package(name, priority).await;
-        let assigned = table.records.assign(&device, &package, false, NOW).await;
+        let assigned = table
+            .records
+            .assign(&device, &package, false, signing())
+            .await;
         assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
     }
     let tasks = table.records.standing(&device).await.unwrap().tasks;
@@ -166,7 +183,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
         let package = table.package(name, 5).await;
         table
             .records
-            .assign(&device, &package, false, NOW)
+            .assign(&device, &package, false, signing())
             .await
             .unwrap();
         tasks.push(table.task(&device, package.id).await.unwrap());
@@ -193,7 +210,7 @@ async fn who_was_told_stays_told_after_deactivation(service: Service) {
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     table
         .records
-        .assign(&device, &package, false, NOW)
+        .assign(&device, &package, false, signing())
         .await
         .unwrap();
     let held = table.task(&device, package.id).await.unwrap();
@@ -209,7 +226,7 @@ async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     table
         .records
-        .assign(&device, &package, false, NOW)
+        .assign(&device, &package, false, signing())
         .await
         .unwrap();
     let task = table.task(&device, package.id).await.unwrap();
@@ -230,7 +247,7 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
         let package = table.package_at(&format!("p{number}"), 5, at).await;
         table
             .records
-            .assign(&device, &package, false, NOW)
+            .assign(&device, &package, false, signing())
             .await
             .unwrap();
     }

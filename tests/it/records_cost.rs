@@ -4,12 +4,16 @@ use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_store::records::{Announcing, Recorded, Reserved};
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table, reservation, result};
 
 /// Writes down that a device has a package already, which ends its task at once.
 async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
     let records = &table.records;
-    records.assign(device, package, false, NOW).await.unwrap();
+    records
+        .assign(device, package, false, signing())
+        .await
+        .unwrap();
     let task = OpenTask {
         package: package.id,
         priority: package.priority,
@@ -62,7 +66,10 @@ async fn a_package_with_more_devices_than_a_page_is_listed_whole(service: Servic
     let package = table.package("vlc", 5).await;
     for number in 0..150 {
         let device = table.device(number).await;
-        let assigned = table.records.assign(&device, &package, false, NOW).await;
+        let assigned = table
+            .records
+            .assign(&device, &package, false, signing())
+            .await;
         assigned.unwrap();
     }
     assert_eq!(table.records.devices(200).await.unwrap().len(), 150);
@@ -102,7 +109,10 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     note("package");
     records.standing(&device).await.unwrap();
     note("standing, idle");
-    records.assign(&device, &package, false, NOW).await.unwrap();
+    records
+        .assign(&device, &package, false, signing())
+        .await
+        .unwrap();
     note("assign");
     let task = table.task(&device, package.id).await.unwrap();
     note("standing, assigned");
@@ -139,6 +149,42 @@ async fn the_engines_agree_on_what_is_asked_and_what_reading_costs() {
     assert_eq!(embedded.len(), reference.len());
     let idle = ("standing, idle", vec!["Query".to_owned()], 1.0);
     assert!(reference.contains(&idle), "{reference:#?}");
+}
+
+/// A signature is a third of a KiB in the item that it is in, and costs a request only where a
+/// device has a document of its own.
+#[tokio::test]
+async fn what_signing_costs() {
+    let table = Table::start(55).await;
+    let records = &table.records;
+    let (stock, ours) = (table.device(1).await, table.agent(2).await);
+    let package = table.package("vlc", 5).await;
+    let lab = "lab".parse().unwrap();
+    records.create_group(&lab, signing()).await.unwrap();
+    table.meter.take();
+    let cost = || {
+        let usage = table.meter.take();
+        (usage.operations, usage.read_units, usage.write_units)
+    };
+    let asked = |operations: &[&str]| operations.iter().map(ToString::to_string).collect();
+    let assigned = records.assign_group(&lab, &package, false, signing());
+    assigned.await.unwrap();
+    let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
+    assert_eq!(cost(), expected, "group");
+    records.join(&stock, &lab, signing()).await.unwrap();
+    let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
+    assert_eq!(cost(), expected, "join, stock");
+    records.join(&ours, &lab, signing()).await.unwrap();
+    let reads = ["GetItem", "GetItem", "TransactWriteItems"];
+    assert_eq!(cost(), (asked(&reads), 2.0, 10.0), "join, ours");
+    let assigned = records.assign(&stock, &package, false, signing());
+    assigned.await.unwrap();
+    let expected = (asked(&["BatchGetItem", "TransactWriteItems"]), 4.0, 11.0);
+    assert_eq!(cost(), expected, "assign, stock");
+    let assigned = records.assign(&ours, &package, false, signing());
+    assigned.await.unwrap();
+    let reads = ["GetItem", "Query", "GetItem", "TransactWriteItems"];
+    assert_eq!(cost(), (asked(&reads), 3.0, 13.0), "assign, ours");
 }
 
 packcast_tests::on_each_service! {

@@ -8,6 +8,7 @@ use packcast_store::records::{Announcing, DeviceState, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_tests::fault::FaultRates;
 use packcast_tests::service::Service;
+use packcast_tests::signing::{answered, signing};
 use packcast_tests::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
@@ -46,7 +47,8 @@ async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, c
 
 /// Assigns, announces twice and reports three times over, the repeats with other results.
 async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
-    until_answered(async || records.assign(device, package, false, NOW).await).await;
+    until_answered(async || answered(records.assign(device, package, false, signing()).await))
+        .await;
     let task = open(records, device).await.expect("it was assigned");
     for _ in 0..2 {
         let announced = until_answered(async || {
@@ -120,8 +122,10 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     table.faults.set_rates(once);
     let records = &table.records;
     // The answer to the first try may be lost, so that the next one finds the task.
-    let assigned =
-        until_answered(async || records.assign(&device, &package, false, NOW).await).await;
+    let assigned = until_answered(async || {
+        answered(records.assign(&device, &package, false, signing()).await)
+    })
+    .await;
     assert!(matches!(
         assigned,
         Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
@@ -149,7 +153,10 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
     let table = Table::start_on(service, 61).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let records = &table.records;
-    records.assign(&device, &package, false, NOW).await.unwrap();
+    records
+        .assign(&device, &package, false, signing())
+        .await
+        .unwrap();
     let states = || records.devices_of(package.id);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     table.faults.set_rates(FaultRates {
@@ -164,7 +171,7 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
     assert_eq!(told.told, [package.id]);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     assert!(table.faults.injected().index_lag > 0);
-    let again = records.assign(&device, &package, false, NOW).await;
+    let again = records.assign(&device, &package, false, signing()).await;
     assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
 }
 

@@ -6,6 +6,7 @@ use packcast_rollout::order::{Note, put_back};
 use packcast_rollout::{Order, OrderKind, Orders, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
@@ -77,7 +78,10 @@ async fn a_task_is_put_back_once(service: Service) {
     let device = table.device(1).await;
     let package = table.package("stuck", 5).await;
     let records = &table.records;
-    records.assign(&device, &package, false, NOW).await.unwrap();
+    records
+        .assign(&device, &package, false, signing())
+        .await
+        .unwrap();
     let change = announced_and_dropped(&table, &device).await;
     assert_eq!(records.tally(package.id).await.unwrap().announced, 1);
     for expected in [Recorded::Written, Recorded::Superseded] {

@@ -4,6 +4,7 @@ use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::{PaceChange, PaceOverride};
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table};
 
 fn pauses(fragment: u16, cycle: u16) -> PaceOverride {
@@ -54,14 +55,14 @@ async fn a_groups_pace_is_a_revision_of_it(service: Service) {
     let lab: GroupName = "lab".parse().unwrap();
     let records = &table.records;
     let set = PaceChange::Set(pauses(2, 5));
-    assert!(records.pace_group(&lab, &set, NOW).await.is_err());
-    let created = records.create_group(&lab, NOW).await.unwrap();
-    let changed = records.pace_group(&lab, &set, NOW).await.unwrap();
+    assert!(records.pace_group(&lab, &set, signing()).await.is_err());
+    let created = records.create_group(&lab, signing()).await.unwrap();
+    let changed = records.pace_group(&lab, &set, signing()).await.unwrap();
     assert_eq!(changed.state.revision, created.revision + 1);
     let read = records.group(&lab).await.unwrap().unwrap();
     assert_eq!(read.pace, pauses(2, 5));
 
-    let all = records.pace_group(&GroupName::all(), &set, NOW).await;
+    let all = records.pace_group(&GroupName::all(), &set, signing()).await;
     assert_eq!(all.unwrap().state.pace, pauses(2, 5));
 }
 

@@ -4,6 +4,7 @@ use packcast_protocol::DeviceId;
 use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
 use packcast_store::records::{Announcing, Recorded, Tally};
 use packcast_tests::service::Service;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table, result};
 
 /// How far a device is with a package, before the report.
@@ -37,7 +38,10 @@ async fn bring(table: &Table, number: u32, package: &PackageRecord, before: Befo
 async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step: &str) {
     let records = &table.records;
     if step == "assign" {
-        records.assign(device, package, false, NOW).await.unwrap();
+        records
+            .assign(device, package, false, signing())
+            .await
+            .unwrap();
         return;
     }
     let task = table.task(device, package.id).await.unwrap();

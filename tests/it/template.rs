@@ -16,6 +16,7 @@ use serde_json::Value;
 
 const DEPLOY: &str = include_str!("../../infra/deploy");
 const EDGE: &str = include_str!("../../infra/edge.py");
+const GUIDE: &str = include_str!("../../docs/operate.md");
 const FUNCTION: &str = include_str!("../../functions/check-in/Cargo.toml");
 const FUNCTION_MAIN: &str = include_str!("../../functions/check-in/src/main.rs");
 
@@ -29,7 +30,11 @@ fn between(first: &str, last: &str) -> &'static str {
 fn environment() -> BTreeMap<&'static str, &'static str> {
     between("        Variables:\n", "      Tags:")
         .lines()
-        .map(|line| line.trim().split_once(": !Ref ").unwrap())
+        .map(|line| {
+            let (name, value) = line.trim().split_once(": ").unwrap();
+            let (_, behind) = value.rsplit_once("!Ref ").unwrap();
+            (name, behind.trim_end_matches(']'))
+        })
         .collect()
 }
 
@@ -93,6 +98,54 @@ fn objects_lie_where_the_cdn_looks() {
     assert!(TEMPLATE.contains("Resource: !Sub \"${Objects.Arn}/${Prefix}/*\""));
 }
 
+/// Returns the names of the resources of a type.
+fn resources(kind: &str) -> Vec<&'static str> {
+    let lines: Vec<&str> = TEMPLATE.lines().collect();
+    let of_kind = lines
+        .windows(2)
+        .filter(|lines| lines[1].trim() == format!("Type: {kind}"));
+    of_kind
+        .map(|lines| lines[0].trim().trim_end_matches(':'))
+        .collect()
+}
+
+#[test]
+fn the_guide_says_what_to_do_at_each_alarm() {
+    let alarms = resources("AWS::CloudWatch::Alarm");
+    assert!(alarms.len() > 4);
+    for alarm in alarms {
+        assert!(GUIDE.contains(&format!("| `{alarm}` |")), "{alarm}");
+    }
+}
+
+#[test]
+fn alarms_watch_the_function_the_table_and_the_index() {
+    for alarm in resources("AWS::CloudWatch::Alarm") {
+        let watched = between(&format!("\n  {alarm}:\n"), "      TreatMissingData:");
+        let of_function = "      Namespace: AWS/Lambda\n";
+        let names = if watched.contains(of_function) {
+            "{ Name: FunctionName, Value: !Ref CheckIn }"
+        } else {
+            "{ Name: TableName, Value: !If [HasRestoredTable, !Ref RestoredTable, !Ref Table] }"
+        };
+        assert!(watched.contains(names), "{alarm}");
+    }
+}
+
+#[test]
+fn a_restored_table_is_in_the_place_of_the_stacks_own_everywhere() {
+    let count = |part| TEMPLATE.matches(part).count();
+    assert!(count("!Ref Table") > 1 && count("!GetAtt Table.Arn") > 1);
+    assert_eq!(
+        count("!Ref Table"),
+        count("!If [HasRestoredTable, !Ref RestoredTable, !Ref Table]")
+    );
+    assert_eq!(
+        count("!GetAtt Table.Arn"),
+        count("table/${RestoredTable}\"\n                  - !GetAtt Table.Arn")
+    );
+}
+
 #[tokio::test]
 async fn the_table_is_the_one_that_engines_are_given() {
     let table = table_of_code().await;
@@ -143,6 +196,8 @@ async fn the_table_is_the_one_that_engines_are_given() {
         ),
         expected
     );
+    let alarm = format!("GlobalSecondaryIndexName, Value: {} ", index["IndexName"]);
+    assert!(TEMPLATE.contains(&alarm.replace('"', "")));
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
     assert!(TEMPLATE.contains("BillingMode: PAY_PER_REQUEST"));
 }

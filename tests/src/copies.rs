@@ -1,15 +1,11 @@
 //! Thousands of records in seconds: copies of some that the system itself has written.
 
-use aws_smithy_http_client::Connector;
-use aws_smithy_runtime_api::client::http::HttpConnector as _;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
 use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
+use crate::engine::Engine;
 use crate::table::{NOW, Table};
-use crate::wire;
 
 /// The largest batch that the service takes.
 const BATCH: usize = 25;
@@ -48,9 +44,9 @@ impl Table {
     }
 
     async fn copy_named(&self, own: &str, others: impl Iterator<Item = String>) {
-        let service = Service::at(&self.endpoint);
+        let engine = Engine::at(&self.endpoint);
         let table = self.records.table();
-        let models: Vec<String> = service
+        let models: Vec<String> = engine
             .items(table)
             .await
             .iter()
@@ -68,7 +64,7 @@ impl Table {
             .collect();
         for batch in copies.chunks(BATCH) {
             let writes = json!({ "RequestItems": { table: batch } });
-            let written = service.ask("BatchWriteItem", &writes).await;
+            let written = engine.ask("BatchWriteItem", &writes).await;
             assert_eq!(
                 written["UnprocessedItems"],
                 json!({}),
@@ -85,61 +81,4 @@ fn names(key: &Value, id: &str) -> bool {
 fn put(item: &str) -> Value {
     let item: Value = serde_json::from_str(item).expect("digits for digits leave JSON as it is");
     json!({ "PutRequest": { "Item": item } })
-}
-
-/// An engine, asked in its own words.
-struct Service<'a> {
-    connector: Connector,
-    endpoint: &'a str,
-}
-
-impl<'a> Service<'a> {
-    fn at(endpoint: &'a str) -> Self {
-        let connector = Connector::builder().build_http();
-        Self {
-            connector,
-            endpoint,
-        }
-    }
-
-    /// Returns everything in a table.
-    async fn items(&self, table: &str) -> Vec<Value> {
-        let mut items = Vec::new();
-        let mut question = json!({ "TableName": table });
-        loop {
-            let mut page = self.ask("Scan", &question).await;
-            let found = page["Items"].as_array_mut();
-            items.append(found.expect("a Scan gives items"));
-            let last = page["LastEvaluatedKey"].take();
-            if last.is_null() {
-                return items;
-            }
-            question["ExclusiveStartKey"] = last;
-        }
-    }
-
-    async fn ask(&self, operation: &str, question: &Value) -> Value {
-        let mut request = HttpRequest::new(SdkBody::from(question.to_string()));
-        request.set_method("POST").expect("a method");
-        request.set_uri(self.endpoint).expect("an engine's address");
-        let target = format!("DynamoDB_20120810.{operation}");
-        let headers = request.headers_mut();
-        headers.insert("x-amz-target", target);
-        headers.insert("content-type", "application/x-amz-json-1.0");
-        // Engines look for a signature, and not at it.
-        headers.insert("x-amz-date", "20260101T000000Z");
-        headers.insert(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0",
-        );
-        let answer = self.connector.call(request).await.expect("the engine runs");
-        let (status, body) = wire::collected(answer).await.expect("it answers whole");
-        assert_eq!(
-            status,
-            200,
-            "{operation}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        wire::parsed(&body)
-    }
 }

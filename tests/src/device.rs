@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 
 use packcast::keys::read_public;
@@ -57,17 +58,12 @@ impl Device {
 
     /// Writes the configuration anew, with some lines more.
     pub fn configure(&self, world: &World, lines: &str) {
-        let state = world.state();
-        let key = read_public(&world.local_dir().join("packcast.key"));
-        let key = key.expect("packcast local has a key");
-        let config = format!(
-            "server = \"https://{}\"\nstate_dir = {:?}\nenrolment_token_file = {:?}\n\
-             trusted_keys = [\"{key}\"]\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
-            state.edge,
-            text(&self.folder.join("state")),
-            text(&state.enrolment_token_file),
-            text(&state.ca_file),
-        );
+        self.configure_for(world, world.state().edge, lines);
+    }
+
+    /// Does so with another server.
+    pub fn configure_for(&self, world: &World, server: SocketAddr, lines: &str) {
+        let config = configuration(world, server, &self.folder.join("state"), lines);
         fs::write(self.config(), config).expect("the device's folder is writable");
     }
 
@@ -80,6 +76,11 @@ impl Device {
     pub fn run(&self) -> Vec<Event> {
         let ran = Ran::of(&mut self.once()).expect_code(0);
         ran.stdout.lines().map(event).collect()
+    }
+
+    /// Does so, and returns how it ended.
+    pub fn attempt(&self) -> Ran {
+        Ran::of(&mut self.once())
     }
 
     /// Checks in once, and returns how many packages it is told to deploy; it tries to.
@@ -96,7 +97,7 @@ impl Device {
     /// Starts what [`Device::run`] does.
     pub fn start(&self) -> Running {
         let mut process = Process::start(self.once().stdout(Stdio::piped()));
-        let stdout = process.child().stdout.take().expect("it is piped");
+        let stdout = process.stdout().expect("it is piped");
         Running {
             process,
             lines: BufReader::new(stdout).lines(),
@@ -141,8 +142,17 @@ impl Device {
 impl Running {
     /// Waits for the next thing that happens.
     pub fn next_event(&mut self) -> Event {
-        let line = self.lines.next().expect("the agent is at work");
-        event(&line.expect("its output can be read"))
+        self.event().expect("the agent is at work")
+    }
+
+    /// Waits for the next thing that happens; nothing does once the agent has ended.
+    pub fn event(&mut self) -> Option<Event> {
+        let line = self.lines.next()?;
+        Some(event(&line.expect("its output can be read")))
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends it as a power cut would.
@@ -151,6 +161,27 @@ impl Running {
     }
 }
 
-fn event(line: &str) -> Event {
+/// Returns the configuration of an agent that trusts a world and keeps its state in a folder,
+/// with some lines more.
+pub(crate) fn configuration(
+    world: &World,
+    server: SocketAddr,
+    state_dir: &Path,
+    lines: &str,
+) -> String {
+    let state = world.state();
+    let key = read_public(&world.local_dir().join("packcast.key"));
+    let key = key.expect("packcast local has a key");
+    format!(
+        "server = \"https://{}\"\nstate_dir = {:?}\nenrolment_token_file = {:?}\n\
+         trusted_keys = [\"{key}\"]\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
+        server,
+        text(state_dir),
+        text(&state.enrolment_token_file),
+        text(&state.ca_file),
+    )
+}
+
+pub(crate) fn event(line: &str) -> Event {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }

@@ -1,19 +1,22 @@
 //! Devices of both kinds, played by their requests: they say what they are told to, and do nothing.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use hyper::Request;
 use hyper::header::USER_AGENT;
 use packcast_check_in::Settings;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, REPORT_PATH, Report, ReportReply,
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, REPORT_PATH, Report, ReportReply,
     ReportRequest, Secret, Text,
 };
+use packcast_protocol::assignments::Recipient;
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::Pace;
+
+use crate::signing::trusted;
 
 const PATH_TOKEN: &str = "path-token-one-1";
 const ENROLMENT_TOKEN: &str = "enrolment-token-1";
@@ -40,8 +43,8 @@ struct Names {
 enum Agent {
     /// A stock agent, with its DEVICEID.
     Stock(String),
-    /// Ours, with what it was given at enrolment.
-    Ours(Box<DeviceKey>, OnceLock<Secret>),
+    /// Ours, with what it was given at enrolment, and the documents that it was sent.
+    Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<Holds>),
 }
 
 /// What a device is told by a check-in, in the order of the reply.
@@ -100,7 +103,7 @@ impl Peer {
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
         Self {
-            agent: Agent::Ours(Box::new(key), OnceLock::new()),
+            agent: Agent::Ours(Box::new(key), OnceLock::new(), Mutex::default()),
             names: Names {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
@@ -134,7 +137,7 @@ impl Peer {
     pub fn device(&self) -> DeviceId {
         match &self.agent {
             Agent::Stock(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
-            Agent::Ours(key, _) => DeviceId::Agent(key.id()),
+            Agent::Ours(key, ..) => DeviceId::Agent(key.id()),
         }
     }
 
@@ -145,13 +148,14 @@ impl Peer {
             Agent::Stock(name) => self.posted(&format!(
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
-            Agent::Ours(key, pass) => {
+            Agent::Ours(key, pass, holds) => {
                 let enrolment = ENROLMENT_TOKEN.parse().ok();
                 let asking = CheckInRequest {
                     enrolment: enrolment.filter(|_| pass.get().is_none()),
                     pass: pass.get().cloned(),
                     facts: self.facts(),
                     results: results.iter().map(|said| report(said, now)).collect(),
+                    holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 };
                 signed(key, CHECK_IN_PATH, &asking, now)
             }
@@ -180,7 +184,7 @@ impl Peer {
                     ))
                 })
                 .collect(),
-            Agent::Ours(key, pass) => {
+            Agent::Ours(key, pass, _) => {
                 let pass = pass.get().expect("it has checked in before").clone();
                 let results = results.iter().map(|said| report(said, now)).collect();
                 let sent = ReportRequest { pass, results };
@@ -199,8 +203,10 @@ impl Peer {
                 let cancel = Vec::new();
                 Told { tasks, cancel }
             }
-            Agent::Ours(_, known) => {
+            Agent::Ours(_, known, holds) => {
                 let reply: CheckInReply = serde_json::from_slice(reply).expect("a reply in JSON");
+                let mut holds = holds.lock().unwrap_or_else(PoisonError::into_inner);
+                take_up(&mut holds, &reply);
                 if let Some(pass) = reply.pass {
                     // Two enrolments at once are given the same pass.
                     let _ = known.set(pass);
@@ -255,6 +261,25 @@ fn signed(
         request = request.header(name, value);
     }
     request.body(body.into()).expect("a request")
+}
+
+/// Notes down which documents came, as a device that keeps the latest of each.
+fn take_up(holds: &mut Holds, reply: &CheckInReply) {
+    for signed in &reply.keys {
+        let list = signed.verify(trusted()).expect("the operator signs");
+        holds.keys = holds.keys.max(list.serial());
+    }
+    for signed in &reply.assignments {
+        let assignments = signed.verify(trusted()).expect("the operator signs");
+        let held = assignments.held();
+        match assignments.recipient() {
+            Recipient::Device(_) => holds.device = holds.device.max(Some(held)),
+            Recipient::Group(group) => {
+                let known = holds.groups.entry(group.clone()).or_insert(held);
+                *known = held.max(*known);
+            }
+        }
+    }
 }
 
 fn report(said: &Said, now: UnixTime) -> Report {

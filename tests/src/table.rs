@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use packcast_local::engine::{Engine, EngineStorage};
 use packcast_protocol::{
-    Action, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
+    Action, AgentId, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
 };
 use packcast_rollout::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published,
@@ -67,6 +67,21 @@ impl Table {
     /// Writes down the first contact of a device.
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
+        self.records
+            .write_contact(&record, None)
+            .await
+            .expect("a device can be written");
+        record.device
+    }
+
+    /// Writes down the first contact of a device with our agent.
+    pub async fn agent(&self, number: u8) -> DeviceId {
+        let agent = AgentId::of_public_key(&[number; 32]);
+        let record = DeviceRecord {
+            device: DeviceId::Agent(agent),
+            agent: "packcast-agent/0.1.0".to_owned(),
+            ..device(number.into())
+        };
         self.records
             .write_contact(&record, None)
             .await

@@ -4,6 +4,7 @@
 //! publishing, the agent unpacks with it, so that neither accepts what the other refuses.
 
 mod metered;
+mod names;
 mod path;
 mod tar;
 mod tree;
@@ -14,9 +15,10 @@ use std::io::{self, Read, Seek, Write};
 
 use packcast_protocol::ArchiveFormat;
 
+pub use names::{NameCheck, NameError, System};
 pub use path::{EntryPath, EntryPathError, LinkTarget};
 pub use tree::TreeError;
-pub use unpack::{UnpackError, unpack};
+pub use unpack::{Durability, Unfinished, UnpackError, Written, examine, unpack};
 
 /// How much an archive may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,12 @@ pub enum EntryKind {
     },
 }
 
+impl EntryKind {
+    pub(super) const fn is_folder(&self) -> bool {
+        matches!(self, Self::Directory)
+    }
+}
+
 /// Why an archive is refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -97,10 +105,26 @@ pub enum ArchiveError {
         #[source]
         source: TreeError,
     },
+    #[error("entry {entry:?} of the archive cannot be stored on {system}")]
+    Name {
+        entry: String,
+        system: System,
+        #[source]
+        source: NameError,
+    },
     #[error(
         "entry {entry:?} of the archive is a {kind}: only files, folders and symbolic links inside the archive are unpacked"
     )]
     Kind { entry: String, kind: &'static str },
+    #[error(
+        "the archive reads differently from one program to the next: pack it anew with a usual one"
+    )]
+    Contradiction {
+        #[source]
+        source: io::Error,
+    },
+    #[error("the archive goes on after its end, where most programs stop: pack all of it into one")]
+    GoesOn,
     #[error("the archive has more than {limit} entries")]
     TooManyEntries { limit: u64 },
     #[error("the archive has more than {limit} bytes when unpacked, at entry {entry:?}")]
@@ -118,6 +142,9 @@ impl ArchiveError {
             self,
             Self::Path { .. }
                 | Self::Tree { .. }
+                | Self::Name { .. }
+                | Self::Contradiction { .. }
+                | Self::GoesOn
                 | Self::Kind { .. }
                 | Self::TooManyEntries { .. }
                 | Self::TooLarge { .. }
@@ -134,8 +161,11 @@ impl ArchiveError {
 ///
 /// Refused: absolute and climbing paths, drive letters, control characters, links that
 /// leave the archive's folder, paths that lead through a link, files given twice, hard
-/// links, devices, pipes, sockets, encrypted entries, whatever exceeds `limits`, and
-/// anything cut short or not matching its checksum.
+/// links, devices, pipes, sockets, sparse and encrypted entries, whatever exceeds `limits`,
+/// what programs read differently, such as two headers that disagree or something behind the
+/// end, and anything cut short or not matching its checksum.
+///
+/// Names that only some systems cannot hold are not refused: a [`NameCheck`] finds them.
 pub fn walk<R, E>(
     format: ArchiveFormat,
     reader: R,
@@ -156,16 +186,25 @@ where
 pub struct Content<'a> {
     entry: &'a str,
     reader: &'a mut dyn Read,
+    /// What the entry has held so far.
+    bytes: u64,
+    /// What it is to hold; not known of a link, whose target is read before.
+    expected: Option<u64>,
     /// What all entries so far have held.
     total: &'a mut u64,
     limit: u64,
 }
 
 impl Content<'_> {
-    /// Reads some bytes; none are left when it returns 0.
+    /// Reads some bytes; none are left when it returns 0, and then they were all that the
+    /// entry's header promises.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let read = loop {
             match self.reader.read(buffer) {
+                Ok(0) if !buffer.is_empty() => {
+                    self.check_length()?;
+                    break 0;
+                }
                 Ok(read) => break read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
@@ -176,6 +215,7 @@ impl Content<'_> {
                 }
             }
         };
+        self.bytes = self.bytes.saturating_add(read as u64);
         *self.total = self.total.saturating_add(read as u64);
         if *self.total > self.limit {
             return Err(ArchiveError::TooLarge {
@@ -201,6 +241,17 @@ impl Content<'_> {
                     bytes += read as u64;
                 }
             }
+        }
+    }
+
+    /// Checks that what was read to its end has the length that its header gives.
+    fn check_length(&self) -> Result<(), ArchiveError> {
+        match self.expected {
+            Some(expected) if expected != self.bytes => Err(ArchiveError::Damaged {
+                entry: shown(self.entry),
+                source: io::Error::other(format!("{} bytes instead of {expected}", self.bytes)),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -252,13 +303,20 @@ impl<'a> Progress<'a> {
         reader: &mut dyn Read,
         visit: &mut impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.tree.add(entry).map_err(|source| ArchiveError::Tree {
-            entry: shown(name),
-            source,
-        })?;
+        self.tree
+            .add(&entry.path, entry.kind.is_folder())
+            .map_err(|source| ArchiveError::Tree {
+                entry: shown(name),
+                source,
+            })?;
         let mut content = Content {
             entry: name,
             reader,
+            bytes: 0,
+            expected: match entry.kind {
+                EntryKind::File { bytes, .. } => Some(bytes),
+                _ => None,
+            },
             total: &mut self.summary.bytes,
             limit: self.limits.unpacked_bytes,
         };

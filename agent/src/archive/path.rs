@@ -12,6 +12,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// an entry few.
 const MAX_NAMES: usize = 64;
 
+/// The name that a file has until it is complete, in the folder it belongs to.
+pub(super) const PART: &str = ".packcast.part";
+
 /// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
 ///
 /// No name is empty, `.` or `..`, holds a control character, or climbs or names a drive when
@@ -38,6 +41,8 @@ pub enum EntryPathError {
     TooLong,
     #[error("the path is more than {MAX_NAMES} names deep")]
     TooDeep,
+    #[error("{PART} is the agent's own name, for what it is writing")]
+    Part,
     #[error("the link leads to {target:?}, outside the archive's folder")]
     Escapes { target: String },
     #[error("the link's target {target:?} has '..' after a name: write it without the detour")]
@@ -56,6 +61,9 @@ impl EntryPath {
         if names.len() > MAX_NAMES {
             return Err(EntryPathError::TooDeep);
         }
+        if names.iter().any(|name| name.eq_ignore_ascii_case(PART)) {
+            return Err(EntryPathError::Part);
+        }
         let path = names.join("/");
         Ok((!path.is_empty()).then_some(Self(path)))
     }
@@ -72,6 +80,14 @@ impl EntryPath {
     /// Returns the folders above, outermost first.
     pub(super) fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+    }
+
+    /// Returns another path to compare with, which may not be one that archives hold.
+    pub(super) fn map_chars<I: Iterator<Item = char>>(
+        &self,
+        change: impl FnMut(char) -> I,
+    ) -> Self {
+        Self(self.0.chars().flat_map(change).collect())
     }
 
     /// Returns the folder that the entry is in; none at the archive's top.
@@ -113,6 +129,10 @@ impl LinkTarget {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        names(&self.0).filter(|name| *name != "..")
     }
 }
 
@@ -175,6 +195,9 @@ mod tests {
         }
         for text in ["a\0b", "a\nb", "\u{1b}[31m"] {
             check(text, EntryPathError::Control);
+        }
+        for text in [".packcast.part", "a/.Packcast.PART", ".packcast.part/x"] {
+            check(text, EntryPathError::Part);
         }
         check(&"x".repeat(256), EntryPathError::TooLong);
         check(&"x/".repeat(2100), EntryPathError::TooLong);

@@ -16,6 +16,8 @@ use super::{
 /// are read into memory, and the padding at the archive's end.
 const MAX_BETWEEN_BYTES: u64 = 1 << 20;
 
+const SPARSE: &str = "sparse file";
+
 pub(super) fn walk<R: Read, E: From<ArchiveError>>(
     reader: R,
     limits: &Limits,
@@ -30,15 +32,64 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
         let mut file = entry.map_err(unreadable)?;
         progress.count()?;
         let name = name(&file)?;
+        check_extensions(&mut file, &name)?;
         if let Some(entry) = describe(&file, &name)? {
             allowance.lift();
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
         allowance.limit(MAX_BETWEEN_BYTES);
     }
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(unreadable)?;
+    check_end(archive.into_inner())?;
     Ok(progress.summary)
+}
+
+/// Reads what follows the last entry, which is padding. Also, only the end of the stream has
+/// its checksum.
+fn check_end(mut rest: impl Read) -> Result<(), ArchiveError> {
+    let mut buffer = [0; 4 << 10];
+    loop {
+        match rest.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) if buffer[..read].iter().all(|byte| *byte == 0) => {}
+            Ok(_) => return Err(ArchiveError::GoesOn),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+}
+
+/// Looks through an entry's extended header, of which the reader knows only what is common.
+///
+/// Of a key given twice, some programs take the first and others the last.
+fn check_extensions<R: Read>(file: &mut tar::Entry<'_, R>, name: &str) -> Result<(), ArchiveError> {
+    let Some(extensions) = file.pax_extensions().map_err(unreadable)? else {
+        return Ok(());
+    };
+    let (mut paths, mut targets, mut sizes) = (0, 0, 0);
+    // What is no text, such as an attribute, may look like a record that is none.
+    for extension in extensions.flatten() {
+        match extension.key_bytes() {
+            b"path" => paths += 1,
+            b"linkpath" => targets += 1,
+            b"size" => sizes += 1,
+            key if key.starts_with(b"GNU.sparse.") => {
+                return Err(ArchiveError::Kind {
+                    entry: shown(name),
+                    kind: SPARSE,
+                });
+            }
+            _ => {}
+        }
+    }
+    let of_all = file.header().entry_type() == EntryType::XGlobalHeader;
+    let most = i32::from(!of_all);
+    if [paths, targets, sizes].iter().any(|count| *count > most) {
+        let reason = "an extended header gives a path or a size more than once, or to all entries";
+        return Err(ArchiveError::Contradiction {
+            source: io::Error::other(reason),
+        });
+    }
+    Ok(())
 }
 
 fn unreadable(source: io::Error) -> ArchiveError {
@@ -102,10 +153,10 @@ fn target<R: Read>(
 
 const fn unwanted(kind: EntryType) -> &'static str {
     match kind {
-        EntryType::Link => "hard link",
+        EntryType::Link => "hard link (tar has --hard-dereference to pack the file instead)",
         EntryType::Char | EntryType::Block => "device",
         EntryType::Fifo => "named pipe",
-        EntryType::GNUSparse => "sparse file",
+        EntryType::GNUSparse => SPARSE,
         _ => "entry of an unknown kind",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, EntryKind};
+use super::EntryPath;
 
 /// Why an entry does not go with those before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +42,8 @@ enum Node {
 
 impl Tree {
     /// Adds an entry, and the folders above it that have no entry of their own.
-    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), TreeError> {
-        for folder in entry.path.ancestors() {
+    pub(super) fn add(&mut self, path: &EntryPath, is_folder: bool) -> Result<(), TreeError> {
+        for folder in path.ancestors() {
             match self.nodes.get(folder) {
                 Some(Node::Folder) => {}
                 Some(Node::Leaf) => {
@@ -56,11 +56,8 @@ impl Tree {
                 }
             }
         }
-        let node = match entry.kind {
-            EntryKind::Directory => Node::Folder,
-            EntryKind::File { .. } | EntryKind::Symlink { .. } => Node::Leaf,
-        };
-        match self.insert(entry.path.as_str(), node)? {
+        let node = if is_folder { Node::Folder } else { Node::Leaf };
+        match self.insert(path.as_str(), node)? {
             None => Ok(()),
             Some(Node::Folder) if node == Node::Folder => Ok(()),
             Some(_) => Err(TreeError::Twice),
@@ -77,7 +74,6 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::EntryPath;
 
     #[test]
     fn folders_count_towards_the_bytes() {
@@ -87,8 +83,7 @@ mod tests {
         };
         let mut add = |path: &str| {
             let path = EntryPath::parse(path).unwrap().unwrap();
-            let kind = EntryKind::Directory;
-            tree.add(&Entry { path, kind })
+            tree.add(&path, true)
         };
         // "a", "a/b", "a/b/c": 9 bytes.
         assert_eq!(add("a/b/c"), Ok(()));

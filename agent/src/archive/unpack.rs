@@ -1,5 +1,7 @@
 //! Putting an archive's files into a folder.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -7,12 +9,20 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use packcast_protocol::ArchiveFormat;
 
-use super::{ArchiveError, Entry, EntryKind, EntryPath, Limits, Summary, walk};
+use super::names::{NameCheck, System};
+use super::path::PART;
+use super::{ArchiveError, Content, Entry, EntryKind, EntryPath, Limits, Summary, shown, walk};
 use crate::failure::is_full;
 use crate::platform;
 
-/// The name that a file has until it is complete, in the folder it belongs to.
-const PART: &str = ".packcast.part";
+/// Whether files have to be there after a power failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// They are unpacked again then.
+    Temporary,
+    /// A file is on disk before it has its name, and all of them are when unpacking returns.
+    Lasting,
+}
 
 /// Why an archive was not unpacked, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +37,11 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+    #[error("{} cannot be written: {obstacle} is in its place, remove or rename that", path.display())]
+    InTheWay {
+        path: PathBuf,
+        obstacle: &'static str,
+    },
     #[error("{} cannot be written", path.display())]
     Write {
         path: PathBuf,
@@ -35,33 +50,114 @@ pub enum UnpackError {
     },
 }
 
+/// The files and links that were put in their places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub count: u64,
+    /// The first and the last of them, shortened.
+    pub ends: Option<(String, String)>,
+}
+
+/// An archive that was not unpacked to its end.
+#[derive(Debug)]
+pub struct Unfinished {
+    pub cause: UnpackError,
+    /// What is in its place nevertheless.
+    pub written: Written,
+}
+
+impl Written {
+    fn note(&mut self, path: &EntryPath) {
+        let path = shown(path.as_str());
+        self.count += 1;
+        let first = self.ends.take().map(|(first, _)| first);
+        self.ends = Some((first.unwrap_or_else(|| path.clone()), path));
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.ends, self.count) {
+            (None, _) => f.write_str("nothing was stored"),
+            (Some((only, _)), 1) => write!(f, "1 file was stored: {only:?}"),
+            (Some((first, last)), count) => {
+                write!(f, "{count} files were stored, from {first:?} to {last:?}")
+            }
+        }
+    }
+}
+
 /// Unpacks an archive into `folder`, which is made if it is missing, over what is there.
 ///
-/// A file is replaced in one step, so that a reader sees the old or the new one. Nothing
-/// outside `folder` is written, whatever links are in it already. Files that are not in the
-/// archive stay. Modes are 755 for executables and 644 for other files.
+/// A file is replaced in one step, so that a reader sees the old or the new one, even after a
+/// power failure if it is lasting. Nothing outside `folder` is written, whatever links are in
+/// it already: they are replaced, never followed out of it. Files that are not in the archive
+/// stay. Modes are 755 for executables and 644 for other files; times are not carried over.
 ///
 /// # Errors
-/// What was written before an error stays.
+/// What was put in its place before an error stays there. Nothing else does.
 pub fn unpack<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,
     limits: &Limits,
     folder: &Path,
-) -> Result<Summary, UnpackError> {
-    let opened = std::fs::create_dir_all(folder)
-        .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
-    let dir = opened.map_err(|source| fail(folder, None, source))?;
-    walk(format, reader, limits, |entry, content| {
-        put(&dir, entry, content).map_err(|error| match error {
-            PutError::Archive(error) => UnpackError::Archive(error),
-            PutError::Io(source) => fail(folder, Some(&entry.path), source),
+    durability: Durability,
+) -> Result<Summary, Unfinished> {
+    let mut unpacker = Unpacker::open(folder, durability).map_err(|cause| Unfinished {
+        cause,
+        written: Written::default(),
+    })?;
+    let walked = walk(format, reader, limits, |entry, content| {
+        unpacker.put(entry, content)
+    });
+    walked
+        .and_then(|summary| unpacker.sync().map(|()| summary))
+        .map_err(|cause| Unfinished {
+            cause,
+            written: unpacker.written,
         })
+}
+
+/// Reads an archive to its end as [`unpack`] would here, and writes nothing.
+pub fn examine<R: Read + Seek>(
+    format: ArchiveFormat,
+    reader: R,
+    limits: &Limits,
+) -> Result<Summary, ArchiveError> {
+    let mut names = System::here().map(NameCheck::new);
+    walk(format, reader, limits, |entry, _| {
+        check_names(&mut names, entry)
     })
 }
 
+fn check_names(names: &mut Option<NameCheck>, entry: &Entry) -> Result<(), ArchiveError> {
+    let Some(names) = names else {
+        return Ok(());
+    };
+    let system = names.system();
+    names.add(entry).map_err(|source| ArchiveError::Name {
+        entry: shown(entry.path.as_str()),
+        system,
+        source,
+    })
+}
+
+struct Unpacker<'a> {
+    dir: Dir,
+    folder: &'a Path,
+    names: Option<NameCheck>,
+    durability: Durability,
+    written: Written,
+    /// The folders inside that have other names in them now.
+    changed: BTreeSet<String>,
+    /// The folders above that have.
+    above: Vec<&'a Path>,
+}
+
+/// Why an entry was not put in its place.
 enum PutError {
     Archive(ArchiveError),
+    InTheWay(&'static str),
     Io(io::Error),
 }
 
@@ -77,58 +173,152 @@ impl From<io::Error> for PutError {
     }
 }
 
-fn fail(folder: &Path, entry: Option<&EntryPath>, source: io::Error) -> UnpackError {
-    let path = entry.map_or_else(|| folder.to_owned(), |entry| folder.join(entry.as_str()));
-    if is_full(&source) {
-        UnpackError::NoSpace { path }
-    } else if entry.is_none() {
-        UnpackError::Folder { path, source }
-    } else {
-        UnpackError::Write { path, source }
+impl<'a> Unpacker<'a> {
+    fn open(folder: &'a Path, durability: Durability) -> Result<Self, UnpackError> {
+        let missing = folder.ancestors().take_while(|folder| !folder.exists());
+        let above = missing.filter_map(Path::parent).collect();
+        let opened = std::fs::create_dir_all(folder)
+            .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
+        let dir = opened.map_err(|source| {
+            let path = folder.to_owned();
+            if is_full(&source) {
+                UnpackError::NoSpace { path }
+            } else {
+                UnpackError::Folder { path, source }
+            }
+        })?;
+        Ok(Self {
+            dir,
+            folder,
+            names: System::here().map(NameCheck::new),
+            durability,
+            written: Written::default(),
+            changed: BTreeSet::new(),
+            above,
+        })
     }
-}
 
-fn put(dir: &Dir, entry: &Entry, content: &mut super::Content<'_>) -> Result<(), PutError> {
-    platform::check_names(&entry.path)?;
-    if let Some(parent) = entry.path.parent() {
-        dir.create_dir_all(parent)?;
-    }
-    let path = entry.path.as_str();
-    let part = entry
-        .path
-        .parent()
-        .map_or_else(|| PART.to_owned(), |parent| format!("{parent}/{PART}"));
-    match &entry.kind {
-        EntryKind::Directory => dir.create_dir_all(path)?,
-        EntryKind::File { executable, .. } => {
-            remove_left_over(dir, &part)?;
-            let options = OpenOptions::new().write(true).create_new(true).clone();
-            let mut file = dir.open_with(&part, &options)?;
-            content.copy_to::<PutError>(&mut file)?;
-            platform::set_mode(&file, *executable)?;
-            drop(file);
-            replace(dir, &part, path)?;
+    fn put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), UnpackError> {
+        let path = || self.folder.join(entry.path.as_str());
+        match self.try_put(entry, content) {
+            Ok(()) => Ok(()),
+            Err(PutError::Archive(error)) => Err(UnpackError::Archive(error)),
+            Err(PutError::InTheWay(obstacle)) => Err(UnpackError::InTheWay {
+                path: path(),
+                obstacle,
+            }),
+            Err(PutError::Io(source)) if is_full(&source) => {
+                Err(UnpackError::NoSpace { path: path() })
+            }
+            Err(PutError::Io(source)) => Err(UnpackError::Write {
+                path: path(),
+                source,
+            }),
         }
-        EntryKind::Symlink { target } => {
-            remove_left_over(dir, &part)?;
-            platform::symlink(dir, target.as_str(), &part)?;
-            replace(dir, &part, path)?;
+    }
+
+    fn try_put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+        check_names(&mut self.names, entry)?;
+        for folder in entry.path.ancestors() {
+            self.make_folder(folder)?;
+        }
+        let path = entry.path.as_str();
+        if entry.kind.is_folder() {
+            return self.make_folder(path);
+        }
+        if self.dir.symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+            return Err(PutError::InTheWay("a folder"));
+        }
+        self.replace(entry, content)?;
+        self.written.note(&entry.path);
+        if !self.changed.contains(parent(&entry.path)) {
+            self.changed.insert(parent(&entry.path).to_owned());
+        }
+        Ok(())
+    }
+
+    fn make_folder(&mut self, path: &str) -> Result<(), PutError> {
+        let Err(error) = self.dir.create_dir(path) else {
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+            self.changed.insert(above.to_owned());
+            return Ok(());
+        };
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error.into());
+        }
+        // A link to a folder inside is as good as one.
+        if self.dir.metadata(path).is_ok_and(|it| it.is_dir()) {
+            return Ok(());
+        }
+        let link = self.dir.symlink_metadata(path)?.is_symlink();
+        Err(PutError::InTheWay(if link {
+            "a link that leads to no folder inside"
+        } else {
+            "a file"
+        }))
+    }
+
+    /// Writes a file or a link beside its place, then renames it.
+    fn replace(&self, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+        let path = entry.path.as_str();
+        let part = match parent(&entry.path) {
+            "" => PART.to_owned(),
+            parent => format!("{parent}/{PART}"),
+        };
+        self.remove_left_over(&part)?;
+        self.write(&part, entry, content)
+            .and_then(|()| {
+                platform::make_replaceable(&self.dir, path)?;
+                Ok(self.dir.rename(&part, &self.dir, path)?)
+            })
+            .inspect_err(|_| {
+                // The first error is the one to tell.
+                let _ = self.dir.remove_file(&part);
+            })
+    }
+
+    fn write(&self, part: &str, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+        match &entry.kind {
+            EntryKind::Symlink { target } => {
+                Ok(platform::symlink(&self.dir, target.as_str(), part)?)
+            }
+            EntryKind::File { executable, .. } => {
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true);
+                let mut file = self.dir.open_with(part, &options)?;
+                content.copy_to::<PutError>(&mut file)?;
+                platform::set_mode(&file, *executable)?;
+                if self.durability == Durability::Lasting {
+                    file.sync_all()?;
+                }
+                Ok(())
+            }
+            EntryKind::Directory => Ok(()),
         }
     }
-    Ok(())
-}
 
-fn replace(dir: &Dir, part: &str, path: &str) -> io::Result<()> {
-    platform::make_replaceable(dir, path)?;
-    dir.rename(part, dir, path).inspect_err(|_| {
-        // The rename's error is the one to tell.
-        let _ = dir.remove_file(part);
-    })
-}
-
-fn remove_left_over(dir: &Dir, part: &str) -> io::Result<()> {
-    match dir.remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    /// Removes what a run that was cut off has left.
+    fn remove_left_over(&self, part: &str) -> io::Result<()> {
+        match self.dir.remove_file(part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
+
+    /// Makes new names last through a power failure.
+    fn sync(&self) -> Result<(), UnpackError> {
+        if self.durability == Durability::Temporary {
+            return Ok(());
+        }
+        let inside = self.changed.iter().map(|folder| self.folder.join(folder));
+        let above = self.above.iter().map(|folder| (*folder).to_owned());
+        for path in inside.chain(above) {
+            platform::sync_folder(&path).map_err(|source| UnpackError::Write { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+fn parent(path: &EntryPath) -> &str {
+    path.parent().unwrap_or_default()
 }

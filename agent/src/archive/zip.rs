@@ -3,9 +3,9 @@
 use std::io::{self, Read, Seek};
 
 use packcast_protocol::ArchiveFormat;
-use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::metered::Metered;
 use super::{
@@ -41,6 +41,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
             source: TreeError::Twice,
         }));
     }
+    archive.validate_header_consistency().map_err(unclear)?;
     let mut progress = Progress::new(limits);
     for index in 0..archive.len() {
         progress.count()?;
@@ -64,6 +65,17 @@ fn unreadable(error: ZipError) -> ArchiveError {
     ArchiveError::Unreadable {
         format: ArchiveFormat::Zip,
         source: error.into(),
+    }
+}
+
+/// Some programs read the directory at the end, others the headers before each entry: what
+/// they disagree on would pass one and harm the other.
+fn unclear(error: ZipError) -> ArchiveError {
+    match error {
+        ZipError::Io(source) => unreadable(source.into()),
+        other => ArchiveError::Contradiction {
+            source: other.into(),
+        },
     }
 }
 
@@ -102,6 +114,12 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
     let Some(path) = EntryPath::parse(&name_read).map_err(refused)? else {
         return Ok(None);
     };
+    if !matches!(
+        file.compression(),
+        CompressionMethod::Stored | CompressionMethod::Deflated
+    ) {
+        return Err(ArchiveError::Unsupported { entry: shown(name) });
+    }
     let mode = file.unix_mode().unwrap_or(0);
     let kind = match mode & KIND {
         0o120_000 => EntryKind::Symlink {

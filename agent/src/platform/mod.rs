@@ -1,5 +1,7 @@
 //! Everything that differs between operating systems.
 
+#[cfg(any(windows, test))]
+mod sddl;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

@@ -1,20 +1,27 @@
 //! Linux and macOS.
 
+mod tree;
+
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::fs::Mode;
 
-use crate::archive::EntryPath;
+pub(crate) use self::tree::Tree;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
+
+/// What makes a file private.
+pub(crate) const KEEP_PRIVATE: &str = "chmod 600 FILE";
 
 /// Makes a folder that only the agent's user can enter; one that exists stays as it is.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -30,8 +37,13 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Whether users other than the owner can read the file, or do anything with the folder.
-pub(crate) fn others_can_read(metadata: &Metadata) -> bool {
-    metadata.mode() & 0o077 != 0
+pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
+    Ok(std::fs::metadata(path)?.mode() & 0o077 != 0)
+}
+
+/// Whether a file cannot be removed because a program has it open, which keeps none here.
+pub(crate) const fn is_in_use(_error: &io::Error) -> bool {
+    false
 }
 
 /// Makes the renames and removals in a folder last through a power failure.
@@ -39,10 +51,84 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Any name that an archive may hold is a name here.
-#[expect(clippy::unnecessary_wraps, reason = "other systems refuse names")]
-pub(crate) const fn check_names(_path: &EntryPath) -> io::Result<()> {
-    Ok(())
+/// Whether two files are on the same volume.
+pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
+    Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
+}
+
+/// Tells why a program cannot be started, as far as that can be known before: the shell that
+/// starts it would only leave an exit code like the program's own.
+pub(crate) fn check_startable(path: &Path) -> Result<(), String> {
+    if is_noexec(path) {
+        return Err(
+            "its file system runs no programs (noexec): choose another state_dir".to_owned(),
+        );
+    }
+    let mut head = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_SHEBANG_BYTES).read_to_end(&mut head));
+    read.map_err(|error| error.to_string())?;
+    match interpreter(&head) {
+        Some(interpreter) if !interpreter.exists() => {
+            // What is wrong may be a blank at its end.
+            let name = interpreter.to_string_lossy();
+            Err(format!(
+                "its first line names {name:?}, which this device does not have"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How much of a first line Linux looks at.
+const MAX_SHEBANG_BYTES: u64 = 256;
+
+/// Returns the program that a script's first line names.
+fn interpreter(head: &[u8]) -> Option<PathBuf> {
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let words = line.split(|byte| matches!(byte, b' ' | b'\t'));
+    let path = words.into_iter().find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(path)))
+}
+
+#[cfg(target_os = "linux")]
+fn is_noexec(path: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+
+    rustix::fs::statvfs(path).is_ok_and(|it| it.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn is_noexec(_path: &Path) -> bool {
+    false
+}
+
+/// Whether something is mounted in a folder: what lies below is not the folder's own.
+pub(crate) fn holds_mounts(folder: &Path) -> bool {
+    // Only Linux has the file. Its mount points are the fifth words, with blanks in octal.
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else {
+        return false;
+    };
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
+    points.any(|point| point.starts_with(&folder))
+}
+
+/// Lets the owner remove what is in a folder.
+pub(crate) fn make_removable(folder: &Path) -> io::Result<()> {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// Lets other users read what the agent makes without saying who may; it says so for
+/// whatever is its own. Programs of packages have this mask, too.
+pub(crate) fn share_what_is_made() {
+    rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
 pub(crate) fn set_mode(file: &cap_std::fs::File, executable: bool) -> io::Result<()> {
@@ -83,7 +169,6 @@ pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathB
 pub(crate) fn shell(line: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(line);
-    command.process_group(0);
     command
 }
 
@@ -112,39 +197,6 @@ pub(crate) fn environment() -> BTreeMap<String, std::ffi::OsString> {
     .into()
 }
 
-/// A started program and all it starts that stays in its process group.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group(Option<Pid>);
-
-impl Group {
-    pub(crate) fn of(child: &tokio::process::Child) -> Self {
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(pid.and_then(Pid::from_raw))
-    }
-
-    /// Asks the programs to end.
-    pub(crate) fn terminate(self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// Ends the programs.
-    pub(crate) fn kill(self) {
-        self.signal(Signal::KILL);
-    }
-
-    pub(crate) fn is_gone(self) -> bool {
-        self.0
-            .is_none_or(|group| test_kill_process_group(group).is_err())
-    }
-
-    fn signal(self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // A group that is gone already is what was wanted.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
 /// Returns the number of the signal that ended a program.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     status.signal()
@@ -153,4 +205,29 @@ pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_is_what_the_first_line_names() {
+        let check = |head: &str, expected: Option<&str>| {
+            assert_eq!(interpreter(head.as_bytes()), expected.map(PathBuf::from));
+        };
+        check("#!/bin/sh\nexit 0", Some("/bin/sh"));
+        check("#! \t/usr/bin/env python3", Some("/usr/bin/env"));
+        check("#!/bin/sh\r\n", Some("/bin/sh\r"));
+        check("#!", None);
+        check("exit 0", None);
+        check("\u{7f}ELF", None);
+    }
+
+    #[test]
+    fn mounts_are_found_below_their_folders() {
+        assert_eq!(holds_mounts(Path::new("/")), cfg!(target_os = "linux"));
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!holds_mounts(dir.path()));
+    }
 }

@@ -1,8 +1,10 @@
 //! Windows.
 
+mod access;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::io;
 use std::os::windows::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,8 @@ use std::process::{Command, ExitStatus};
 use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 
-use crate::archive::EntryPath;
+pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::tree::Tree;
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 
@@ -20,15 +23,13 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Access is inherited from the folder above.
-#[expect(clippy::unnecessary_wraps, reason = "other systems have to act")]
-pub(crate) const fn make_private(_path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// Access is inherited from the folder and is not looked at.
-pub(crate) const fn others_can_read(_metadata: &Metadata) -> bool {
-    false
+/// Whether a file cannot be removed because a program runs from it or has it open.
+pub(crate) fn is_in_use(error: &io::Error) -> bool {
+    const ACCESS_DENIED: i32 = 5;
+    const SHARING_VIOLATION: i32 = 32;
+    const DIRECTORY_NOT_EMPTY: i32 = 145;
+    let code = error.raw_os_error();
+    code.is_some_and(|code| [ACCESS_DENIED, SHARING_VIOLATION, DIRECTORY_NOT_EMPTY].contains(&code))
 }
 
 /// Folders cannot be synchronised here.
@@ -36,32 +37,39 @@ pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses names that mean something else here: streams, devices, separators.
-pub(crate) fn check_names(path: &EntryPath) -> io::Result<()> {
-    let reserved = |name: &str| {
-        let stem = name.split('.').next().unwrap_or(name).trim_end();
-        let device = ["CON", "PRN", "AUX", "NUL"]
-            .iter()
-            .any(|device| stem.eq_ignore_ascii_case(device));
-        let port = stem.len() == 4
-            && stem.get(..3).is_some_and(|kind| {
-                kind.eq_ignore_ascii_case("COM") || kind.eq_ignore_ascii_case("LPT")
-            });
-        device || port
-    };
-    let bad = |name: &str| {
-        name.contains(['<', '>', ':', '"', '\\', '|', '?', '*'])
-            || name.ends_with(['.', ' '])
-            || reserved(name)
-    };
-    if path.names().any(bad) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidFilename,
-            "Windows has no such name",
-        ));
+/// Whether two files are on the same drive; folders that a drive is mounted in are not seen.
+pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (one.canonicalize()?, other.canonicalize()?);
+    Ok(one.components().next() == other.components().next())
+}
+
+/// What cannot be started, the command prompt tells.
+#[expect(clippy::unnecessary_wraps, reason = "other systems know it before")]
+pub(crate) const fn check_startable(_path: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// What is mounted in a folder is removed as a link is.
+pub(crate) const fn holds_mounts(_folder: &Path) -> bool {
+    false
+}
+
+/// Takes the read-only attribute away, which keeps what has it from being removed.
+pub(crate) fn make_removable(path: &Path) -> io::Result<()> {
+    let mut permissions = std::fs::symlink_metadata(path)?.permissions();
+    if permissions.readonly() {
+        #[expect(
+            clippy::permissions_set_readonly_false,
+            reason = "here it is an attribute, and says nothing about who may write"
+        )]
+        permissions.set_readonly(false);
+        std::fs::set_permissions(path, permissions)?;
     }
     Ok(())
 }
+
+/// Access is inherited from the folder above.
+pub(crate) const fn share_what_is_made() {}
 
 pub(crate) const fn set_mode(_file: &cap_std::fs::File, _executable: bool) -> io::Result<()> {
     Ok(())
@@ -164,25 +172,6 @@ pub(crate) fn environment() -> BTreeMap<String, OsString> {
     kept.into_iter()
         .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)))
         .collect()
-}
-
-/// A started program. What it starts itself is not ended with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group;
-
-impl Group {
-    pub(crate) const fn of(_child: &tokio::process::Child) -> Self {
-        Self
-    }
-
-    /// There is no asking here: the program is ended by its handle.
-    pub(crate) const fn terminate(self) {}
-
-    pub(crate) const fn kill(self) {}
-
-    pub(crate) const fn is_gone(self) -> bool {
-        true
-    }
 }
 
 /// Programs end with exit codes only.

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use packcast_protocol::api::{Cancel, CheckInReply, Task};
+use packcast_protocol::api::{Cancel, Task};
 use tokio::time::Instant;
 
-use super::{AFTER_FAILURE_S, Agent, RunError, next_check_in_s};
+use super::{AFTER_FAILURE_S, Agent, next_check_in_s};
 use crate::failure::with_causes;
 use crate::plan::is_called_off;
 use crate::stop::Ask;
@@ -62,7 +62,7 @@ impl Agent {
 
     /// Checks in once more. What fails is tried again later: the work goes on.
     pub(super) async fn check_in_again(&self, meanwhile: &Meanwhile) {
-        let pause = match self.check_in_and_settle().await {
+        let pause = match self.check_in().await {
             Ok(reply) => {
                 let pause = next_check_in_s(&reply);
                 meanwhile.cancel.replace(reply.cancel);
@@ -75,11 +75,5 @@ impl Agent {
             }
         };
         meanwhile.due.set(after(pause));
-    }
-
-    async fn check_in_and_settle(&self) -> Result<CheckInReply, RunError> {
-        let reply = self.check_in().await?;
-        self.settle(&reply.accepted)?;
-        Ok(reply)
     }
 }

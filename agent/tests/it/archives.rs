@@ -44,7 +44,8 @@ impl Tar {
     ) -> Self {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        let header_name = &mut header.as_old_mut().name;
+        header_name[..name.len()].copy_from_slice(name.as_bytes());
         header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_mode(mode);
         header.set_size(content.len() as u64);
@@ -55,9 +56,29 @@ impl Tar {
         self
     }
 
-    pub(crate) fn gz(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(&[0; 1024]);
-        gzip(&self.0)
+    /// Adds an extended header with a record for what comes next.
+    pub(crate) fn extended(self, kind: EntryType, key: &str, value: &str) -> Self {
+        // The length counts its own digits.
+        let rest = format!(" {key}={value}\n");
+        let fits = |length: &usize| length.to_string().len() + rest.len() == *length;
+        let length = (rest.len()..rest.len() + 20).find(fits).unwrap();
+        let record = format!("{length}{rest}");
+        self.entry(kind, "pax", "", 0o644, record.as_bytes())
+    }
+
+    /// Adds whatever it is.
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Returns the archive with the two empty blocks at its end, not compressed.
+    pub(crate) fn plain(self) -> Vec<u8> {
+        self.raw(&[0; 1024]).0
+    }
+
+    pub(crate) fn gz(self) -> Vec<u8> {
+        gzip(&self.plain())
     }
 }
 
@@ -89,19 +110,98 @@ pub(crate) fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Replaces a name in both places of a `.zip`; the lengths must be equal.
-pub(crate) fn renamed(mut zip: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = zip
-        .windows(from.len())
-        .enumerate()
-        .filter(|(_, window)| *window == from.as_bytes())
-        .map(|(at, _)| at)
-        .collect();
-    assert_eq!(places.len(), 2, "{from:?} has to be in the archive");
-    for at in places {
-        zip[at..at + to.len()].copy_from_slice(to.as_bytes());
+/// An entry of a `.zip`, each field of which can lie. Its data are stored as they are.
+#[derive(Clone)]
+pub(crate) struct ZipEntry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) local_name: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) flags: u16,
+    pub(crate) method: u16,
+    pub(crate) data: Vec<u8>,
+    pub(crate) crc: u32,
+    pub(crate) bytes: u32,
+    pub(crate) packed: u32,
+    /// What follows the data.
+    pub(crate) after: Vec<u8>,
+    /// Whether the directory at the end has it.
+    pub(crate) listed: bool,
+    /// Where the directory says that it begins, if not where it does.
+    pub(crate) begins: Option<u32>,
+}
+
+impl ZipEntry {
+    pub(crate) fn new(name: &str, data: &[u8]) -> Self {
+        let mut crc = flate2::Crc::new();
+        crc.update(data);
+        let bytes = u32::try_from(data.len()).unwrap();
+        Self {
+            name: name.into(),
+            local_name: name.into(),
+            mode: 0o100_644,
+            flags: 0,
+            method: 0,
+            data: data.to_owned(),
+            crc: crc.sum(),
+            bytes,
+            packed: bytes,
+            after: Vec::new(),
+            listed: true,
+            begins: None,
+        }
     }
+
+    /// Returns an entry after which its sizes come, as one that is written to a pipe has.
+    pub(crate) fn piped(name: &str, data: &[u8]) -> Self {
+        let mut entry = Self::new(name, data);
+        entry.flags = 8;
+        entry.after = b"PK\x07\x08".to_vec();
+        for field in [entry.crc, entry.packed, entry.bytes] {
+            entry.after.extend(field.to_le_bytes());
+        }
+        entry
+    }
+
+    /// Writes what local and central headers have in common, from the flags on.
+    fn common(&self, sizes: bool, name: &[u8], to: &mut Vec<u8>) {
+        to.extend(self.flags.to_le_bytes());
+        to.extend(self.method.to_le_bytes());
+        to.extend([0, 0, 0x21, 0]);
+        for field in [self.crc, self.packed, self.bytes] {
+            to.extend(if sizes { field } else { 0 }.to_le_bytes());
+        }
+        to.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+        to.extend([0, 0]);
+    }
+}
+
+/// Writes a `.zip`, checking nothing.
+pub(crate) fn raw_zip(entries: &[ZipEntry]) -> Vec<u8> {
+    let (mut zip, mut directory, mut count) = (Vec::new(), Vec::new(), 0_u16);
+    for entry in entries {
+        let begins = u32::try_from(zip.len()).unwrap();
+        zip.extend(b"PK\x03\x04\x14\0");
+        entry.common(entry.flags & 8 == 0, &entry.local_name, &mut zip);
+        zip.extend(&entry.local_name);
+        zip.extend(&entry.data);
+        zip.extend(&entry.after);
+        if entry.listed {
+            count += 1;
+            directory.extend(b"PK\x01\x02\x14\x03\x14\0");
+            entry.common(true, &entry.name, &mut directory);
+            directory.extend([0; 6]);
+            directory.extend((entry.mode << 16).to_le_bytes());
+            directory.extend(entry.begins.unwrap_or(begins).to_le_bytes());
+            directory.extend(&entry.name);
+        }
+    }
+    let begins = u32::try_from(zip.len()).unwrap();
+    let bytes = u32::try_from(directory.len()).unwrap();
+    zip.extend(directory);
+    zip.extend(b"PK\x05\x06\0\0\0\0");
+    zip.extend([count.to_le_bytes(), count.to_le_bytes()].concat());
+    zip.extend([bytes.to_le_bytes(), begins.to_le_bytes()].concat());
+    zip.extend([0, 0]);
     zip
 }
 

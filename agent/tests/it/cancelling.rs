@@ -123,12 +123,10 @@ fn what_was_interrupted_is_not_cancelled() {
     for may_repeat in [true, false] {
         let lab = Lab::new();
         let id = PackageId::try_from(1_795_000_001).unwrap();
-        let package = lab.state().join(format!("packages/{id}"));
         let journal = format!(
             r#"{{"stage":"acting","attempt":1,"package":{{"name":"lab","version":"1.0"}},"may_repeat":{may_repeat}}}"#
         );
-        std::fs::create_dir_all(&package).unwrap();
-        std::fs::write(package.join("journal.json"), journal).unwrap();
+        lab.write_journal(id, &journal);
         call_off(&lab, id, 1);
         assert_eq!(lab.run().code, 0);
         let reports = std::mem::take(&mut lab.world().reports);

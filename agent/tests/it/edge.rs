@@ -8,20 +8,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{LOCATION, SET_COOKIE};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply, ReportRequest,
-    Secret, Task,
+    Cancel, CheckInReply, CheckInRequest, Holds, Problem, ProblemKind, Report, ReportReply,
+    ReportRequest, Secret, Task,
 };
 use packcast_protocol::http_signature::{SignedRequest, verify};
-use packcast_protocol::{Location, PackageId, UnixTime};
+use packcast_protocol::{KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::publisher::Publisher;
 
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
@@ -35,6 +39,13 @@ pub(crate) struct World {
     /// The answers for a path, in turn; the last one stays.
     objects: HashMap<String, VecDeque<(u16, Vec<u8>)>>,
     pub(crate) tasks: Vec<Task>,
+    /// Signs what the tasks say.
+    pub(crate) publisher: Option<Publisher>,
+    /// What is sent instead, if the cloud account is somebody else's.
+    pub(crate) forged: Option<Vec<SignedAssignments>>,
+    pub(crate) keys: Vec<SignedKeyList>,
+    /// What the device said that it has, at each check-in.
+    pub(crate) held: Vec<Holds>,
     pub(crate) cancel: Vec<Cancel>,
     /// Paths of the objects asked for, in order.
     pub(crate) gets: Vec<String>,
@@ -51,6 +62,19 @@ pub(crate) struct World {
     pub(crate) checked_in: Option<Sender<()>>,
     /// The largest body that is taken, in bytes.
     pub(crate) body_limit: Option<usize>,
+    /// Where all is said to be instead: an address.
+    pub(crate) moved_to: Option<SocketAddr>,
+    pub(crate) connections: usize,
+    /// How each request for an object was made.
+    pub(crate) made: Vec<Made>,
+    under_way: usize,
+    pub(crate) most_under_way: usize,
+}
+
+/// What a request says besides its path.
+pub(crate) struct Made {
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
 }
 
 /// A running edge, and its world.
@@ -130,6 +154,7 @@ async fn serve(key: &CertifiedKey<rcgen::KeyPair>, world: Arc<Mutex<World>>) -> 
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
+            world.lock().unwrap().connections += 1;
             let (acceptor, world) = (acceptor.clone(), Arc::clone(&world));
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else {
@@ -152,6 +177,15 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let path = parts.uri.path().to_owned();
+    if let Some(address) = world.lock().unwrap().moved_to {
+        return Ok(moved(&format!("https://{address}{path}")));
+    }
+    if path.starts_with("/objects/") {
+        world.lock().unwrap().begin(&parts);
+        // So that those that are asked side by side are seen side by side.
+        tokio::task::yield_now().await;
+        world.lock().unwrap().under_way -= 1;
+    }
     let header = |name: &str| {
         parts
             .headers
@@ -176,7 +210,25 @@ async fn answer(
     Ok(response)
 }
 
+fn moved(url: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, url.parse().unwrap());
+    headers.insert(SET_COOKIE, "who=device; Secure".parse().unwrap());
+    response
+}
+
 impl World {
+    fn begin(&mut self, request: &Parts) {
+        self.under_way += 1;
+        self.most_under_way = self.most_under_way.max(self.under_way);
+        self.made.push(Made {
+            version: request.version,
+            headers: request.headers.clone(),
+        });
+    }
+
     fn answer(&mut self, path: &str, signed: SignedRequest<'_>) -> (u16, Vec<u8>) {
         if path.starts_with("/objects/") {
             self.gets.push(path.to_owned());
@@ -222,17 +274,31 @@ impl World {
         }
         self.enrolments += usize::from(enrols);
         let accepted = self.accept(request.results);
+        let following = |list: &&SignedKeyList| serial(list) > request.holds.keys;
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),
             accepted,
+            keys: self.keys.iter().filter(following).cloned().collect(),
+            assignments: self.assignments(),
             next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };
+        self.held.push(request.holds);
         if let Some(checked_in) = &self.checked_in {
             let _ = checked_in.send(());
         }
         (200, serde_json::to_vec(&reply).unwrap())
+    }
+
+    fn assignments(&mut self) -> Vec<SignedAssignments> {
+        let honest = self
+            .publisher
+            .as_mut()
+            .map(|publisher| publisher.assignments(&self.tasks));
+        self.forged
+            .clone()
+            .unwrap_or_else(|| Vec::from_iter(honest))
     }
 
     fn report(&mut self, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {
@@ -259,6 +325,11 @@ impl World {
 pub(crate) fn unix_now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap().as_secs()
+}
+
+fn serial(list: &SignedKeyList) -> u64 {
+    let list: KeyList = serde_json::from_str(list.document()).unwrap();
+    list.serial()
 }
 
 fn refused(status: u16, kind: ProblemKind, now: UnixTime) -> (u16, Vec<u8>) {

@@ -1,177 +1,538 @@
 //! What archives may not do.
+#![cfg(unix)]
 
-use packcast_agent::archive::{ArchiveError, EntryKind, Limits};
+use std::error::Error;
+
+use packcast_agent::archive::{ArchiveError, EntryKind, Limits, UnpackError};
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
 use tar::EntryType;
 
-use crate::archives::{Tar, gzip, look, renamed, zip};
+use crate::archives::{Tar, ZipEntry, gzip, look, raw_zip, zip};
+use crate::surroundings::Surroundings;
 
-/// Expects a refusal that names `entry`.
-fn check(format: ArchiveFormat, bytes: &[u8], entry: &str, harmful: bool) {
-    let error = look(format, bytes, &Limits::default()).unwrap_err();
-    assert!(
-        error.to_string().contains(entry),
-        "{error} has to name {entry:?}"
-    );
-    assert_eq!(error.is_unsafe(), harmful, "{error:?}");
+/// An archive, and what comes of it: the end of the refusal, or nothing if it is unpacked.
+struct Attack {
+    name: String,
+    format: ArchiveFormat,
+    bytes: Vec<u8>,
+    refusal: &'static str,
+}
+
+const LIMITS: Limits = Limits {
+    entries: 200,
+    unpacked_bytes: 1 << 20,
+};
+
+/// Unpacks each, and expects what it says and nothing touched outside.
+fn check(attacks: impl IntoIterator<Item = Attack>) {
+    for attack in attacks {
+        let Attack {
+            name,
+            format,
+            bytes,
+            refusal,
+        } = attack;
+        let result = Surroundings::new().unpack(format, &bytes, &LIMITS);
+        let told = result.map_or_else(|unfinished| told(&unfinished.cause), |_| String::new());
+        if refusal.is_empty() {
+            assert_eq!(told, "", "{format}: {name}");
+        } else {
+            assert!(told.contains(refusal), "{format}: {name}: {told:?}");
+        }
+    }
+}
+
+/// Returns an error and its causes.
+fn told(error: &UnpackError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn tar(name: &str, archive: Tar, refusal: &'static str) -> Attack {
+    Attack {
+        name: name.to_owned(),
+        format: TarGz,
+        bytes: archive.gz(),
+        refusal,
+    }
+}
+
+fn zipped(name: &str, entries: &[ZipEntry], refusal: &'static str) -> Attack {
+    Attack {
+        name: name.to_owned(),
+        format: Zip,
+        bytes: raw_zip(entries),
+        refusal,
+    }
+}
+
+fn file(name: &str) -> ZipEntry {
+    ZipEntry::new(name, b"x")
+}
+
+fn link(name: &str, target: &str) -> ZipEntry {
+    let mut entry = ZipEntry::new(name, target.as_bytes());
+    entry.mode = 0o120_777;
+    entry
+}
+
+/// Changes an entry.
+fn with(mut entry: ZipEntry, change: impl FnOnce(&mut ZipEntry)) -> ZipEntry {
+    change(&mut entry);
+    entry
 }
 
 #[test]
 fn paths_that_leave_the_folder_are_refused() {
-    for name in [
-        "../x",
-        "/etc/x",
-        "a/../../x",
-        "C:\\x",
-        "C:/x",
-        "..\\x",
-        "a\\..\\..\\x",
-        "a\u{1}b",
-    ] {
-        let good = Tar::new().file("good", b"").file(name, b"x").gz();
-        let shown = format!("{name:?}");
-        check(TarGz, &good, &shown, true);
-        let plain = "p".repeat(name.len());
-        let archive = renamed(
-            zip(&[("good", 0o644, b""), (&plain, 0o644, b"x")]),
-            &plain,
-            name,
-        );
-        check(Zip, &archive, &shown, true);
-    }
+    let paths = [
+        ("../x", "climbs"),
+        ("..", "climbs"),
+        ("a/../../x", "climbs"),
+        ("a/..", "climbs"),
+        ("..\\x", "climbs"),
+        ("a\\..\\..\\x", "climbs"),
+        ("/etc/x", "absolute"),
+        ("//host/share/x", "absolute"),
+        ("\\x", "absolute"),
+        ("\\\\host\\share\\x", "absolute"),
+        ("\\\\?\\C:\\x", "absolute"),
+        ("C:\\x", "drive"),
+        ("C:/x", "drive"),
+        ("c:x", "drive"),
+        ("a/C:/x", "drive"),
+        ("a\u{1}b", "control character"),
+        ("a\nb", "control character"),
+        (".packcast.part", "the agent's own name"),
+        ("d/.PACKCAST.part/x", "the agent's own name"),
+    ];
+    check(paths.into_iter().flat_map(|(path, refusal)| {
+        let entries = [file("good"), file(path)];
+        [
+            tar(path, Tar::new().file("good", b"").file(path, b"x"), refusal),
+            zipped(path, &entries, refusal),
+        ]
+    }));
+}
+
+#[test]
+fn names_are_text_of_bounded_length() {
+    let long = |entry: Tar| entry.file("x", b"");
+    let gnu = |name: &[u8]| {
+        long(Tar::new().entry(EntryType::GNULongName, "././@LongLink", "", 0o644, name))
+    };
+    let pax = |name: &str| long(Tar::new().extended(EntryType::XHeader, "path", name));
+    let deep = "d/".repeat(65) + "x";
+    let invalid = with(file("x"), |entry| {
+        entry.name = b"a\xff".to_vec();
+        entry.local_name = entry.name.clone();
+    });
+    check([
+        tar("a long name", gnu(&[b'n'; 256]), "longer than"),
+        tar("a long path", gnu(&b"n/".repeat(2100)), "longer than"),
+        tar(
+            "a name of 64 MiB",
+            gnu(&vec![b'n'; 64 << 20]),
+            "too many headers",
+        ),
+        tar("a pax path", pax("../x"), "climbs"),
+        tar(
+            "a pax path of 4 MiB",
+            pax(&"n".repeat(4 << 20)),
+            "too many headers",
+        ),
+        tar("NUL", pax("a\0b"), "control character"),
+        tar("not UTF-8", gnu(b"a\xff"), "not UTF-8"),
+        tar("deep", pax(&deep), "names deep"),
+        zipped("a long name", &[file(&"n".repeat(256))], "longer than"),
+        zipped("a long path", &[file(&"n/".repeat(2100))], "longer than"),
+        zipped("NUL", &[file("a\0b")], "control character"),
+        zipped("not UTF-8", &[invalid], ""),
+        zipped("deep", &[file(&deep)], "names deep"),
+    ]);
 }
 
 #[test]
 fn links_that_leave_the_folder_are_refused() {
-    for target in ["/etc/passwd", "..", "../x", "a/../../x", "..\\x", "C:\\x"] {
-        check(
-            TarGz,
-            &Tar::new().link("link", target).gz(),
-            "\"link\"",
-            true,
-        );
-        let archive = zip(&[("link", 0o120_777, target.as_bytes())]);
-        check(Zip, &archive, "\"link\"", true);
-    }
+    let targets = [
+        ("/etc/passwd", "absolute"),
+        ("..", "outside"),
+        ("../outside", "outside"),
+        ("a/../../x", "detour"),
+        ("..\\x", "outside"),
+        ("C:\\x", "drive"),
+        ("\\\\host\\share", "absolute"),
+    ];
+    check(targets.into_iter().flat_map(|(target, refusal)| {
+        [
+            tar(target, Tar::new().link("link", target), refusal),
+            zipped(target, &[link("link", target)], refusal),
+        ]
+    }));
+    let up = Tar::new().link("a/b/up", "../..").link("out", "a/b/up/..");
+    let chain = [link("a/b/up", "../.."), link("out", "a/b/up/..")];
+    check([
+        tar("a chain", up, "detour"),
+        zipped("a chain", &chain, "detour"),
+        tar("a pax target", pax_link("../outside"), "outside"),
+        zipped("no target", &[link("link", "")], "empty"),
+        zipped(
+            "a long target",
+            &[link("link", &"n".repeat(5000))],
+            "longer than",
+        ),
+    ]);
 }
 
-#[test]
-fn links_that_leave_through_another_link_are_refused() {
-    let archive = Tar::new()
-        .link("a/b/up", "../..")
-        .link("out", "a/b/up/..")
-        .gz();
-    check(TarGz, &archive, "\"out\"", true);
+fn pax_link(target: &str) -> Tar {
+    let header = Tar::new().extended(EntryType::XHeader, "linkpath", target);
+    header.link("link", "inside")
 }
 
 #[test]
 fn nothing_is_written_through_a_link() {
-    let inside = Tar::new().link("l", "d").file("l/x", b"x").gz();
-    check(TarGz, &inside, "\"l/x\"", true);
-    let archive = zip(&[("l", 0o120_777, b"d"), ("l/x", 0o644, b"x")]);
-    check(Zip, &archive, "\"l/x\"", true);
-    // The same with the link after what leads through it.
-    let later = Tar::new().file("l/x", b"x").link("l", "d").gz();
-    check(TarGz, &later, "\"l\"", true);
+    let through = "leads through";
+    let twice = "has it twice";
+    check([
+        tar(
+            "a link, then through it",
+            Tar::new().link("l", "d").file("l/x", b"x"),
+            through,
+        ),
+        tar(
+            "the link comes later",
+            Tar::new().file("l/x", b"x").link("l", "d"),
+            twice,
+        ),
+        tar(
+            "a file in place of a link",
+            Tar::new().link("l", "d").file("l", b"x"),
+            twice,
+        ),
+        tar(
+            "through two",
+            Tar::new().link("a", "b").link("b", ".").file("a/x", b"x"),
+            through,
+        ),
+        zipped(
+            "a link, then through it",
+            &[link("l", "d"), file("l/x")],
+            through,
+        ),
+        zipped(
+            "the link comes later",
+            &[file("l/x"), link("l", "d")],
+            twice,
+        ),
+        zipped(
+            "a file in place of a link",
+            &[link("l", "d"), file("./l")],
+            twice,
+        ),
+    ]);
 }
 
 #[test]
 fn a_file_can_be_there_once() {
-    let twice = Tar::new().file("x", b"1").file("./x", b"2").gz();
-    check(TarGz, &twice, "\"./x\"", true);
-    let folder_too = Tar::new().file("x/y", b"1").file("x", b"2").gz();
-    check(TarGz, &folder_too, "\"x\"", true);
-    let archive = renamed(zip(&[("aa", 0o644, b"1"), ("bb", 0o644, b"2")]), "bb", "aa");
-    assert!(look(Zip, &archive, &Limits::default()).is_err());
-    let folder_twice = Tar::new()
-        .of_kind(EntryType::Directory, "d/")
-        .of_kind(EntryType::Directory, "d/")
-        .file("d/x", b"");
-    assert!(look(TarGz, &folder_twice.gz(), &Limits::default()).is_ok());
+    let twice = "has it twice";
+    let folder = || Tar::new().of_kind(EntryType::Directory, "d/");
+    check([
+        tar(
+            "a file twice",
+            Tar::new().file("x", b"1").file("x", b"2"),
+            twice,
+        ),
+        tar(
+            "spelled otherwise",
+            Tar::new().file("x", b"1").file("./x", b"2"),
+            twice,
+        ),
+        tar(
+            "a folder, then a file",
+            Tar::new().file("x/y", b"1").file("x", b"2"),
+            twice,
+        ),
+        tar(
+            "a file, then a folder",
+            Tar::new().file("x", b"1").file("x/y", b"2"),
+            "leads through",
+        ),
+        tar(
+            "a folder twice",
+            folder()
+                .of_kind(EntryType::Directory, "d/")
+                .file("d/x", b""),
+            "",
+        ),
+        tar("a folder as a file", folder().file("d", b""), twice),
+        zipped("a file twice", &[file("x"), file("x")], twice),
+        zipped("spelled otherwise", &[file("x"), file("./x")], twice),
+        zipped("with a backslash", &[file("d/x"), file("d\\x")], twice),
+        zipped("a folder, then a file", &[file("x/y"), file("x")], twice),
+        zipped(
+            "a file, then a folder",
+            &[file("x"), file("x/y")],
+            "leads through",
+        ),
+    ]);
 }
 
 #[test]
 fn only_files_folders_and_links_are_unpacked() {
-    let kinds = [
-        EntryType::Link,
-        EntryType::Char,
-        EntryType::Block,
-        EntryType::Fifo,
-        EntryType::GNUSparse,
-        EntryType::new(b'Z'),
+    let tars = [
+        (EntryType::Link, "hard link"),
+        (EntryType::Char, "device"),
+        (EntryType::Block, "device"),
+        (EntryType::Fifo, "named pipe"),
+        (EntryType::new(b'Z'), "unknown kind"),
+        (EntryType::GNUSparse, "not a number"),
     ];
-    for kind in kinds {
-        let archive = Tar::new().of_kind(kind, "odd").gz();
-        let error = look(TarGz, &archive, &Limits::default()).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ArchiveError::Kind { .. } | ArchiveError::Unreadable { .. }
-            ),
-            "{error:?}"
-        );
-    }
+    let zips = [0o010_644, 0o020_644, 0o060_644, 0o140_644];
+    check(tars.map(|(kind, refusal)| tar(refusal, Tar::new().of_kind(kind, "odd"), refusal)));
+    check(zips.map(|mode| {
+        let entry = with(file("odd"), |entry| entry.mode = mode);
+        zipped(&format!("{mode:o}"), &[entry], "device, pipe or socket")
+    }));
+    let sparse = Tar::new().extended(EntryType::XHeader, "GNU.sparse.major", "1");
+    check([tar("pax", sparse.file("x", b"x"), "sparse")]);
 }
 
 #[test]
-fn bombs_stop_at_the_limit() {
-    let limits = Limits {
-        entries: 10,
-        unpacked_bytes: 1 << 20,
-    };
-    let megabytes = vec![0; 8 << 20];
-    let check = |format, bytes: &[u8]| {
-        let error = look(format, bytes, &limits).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ArchiveError::TooLarge {
-                    limit: 1_048_576,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
-    };
-    check(TarGz, &Tar::new().file("bomb", &megabytes).gz());
-    check(Zip, &zip(&[("bomb", 0o644, &megabytes)]));
-    // Many small files count together.
+fn what_unpacks_to_too_much_is_refused() {
+    let large = vec![0; 2 << 20];
     let half = vec![0; 600 << 10];
-    check(TarGz, &Tar::new().file("a", &half).file("b", &half).gz());
-}
-
-#[test]
-fn long_names_are_bounded_too() {
-    let name = vec![b'n'; 64 << 20];
-    let archive = Tar::new()
-        .entry(EntryType::GNULongName, "././@LongLink", "", 0o644, &name)
-        .file("x", b"")
-        .gz();
-    assert!(look(TarGz, &archive, &Limits::default()).is_err());
-}
-
-#[test]
-fn entries_are_counted() {
-    let limits = Limits {
-        entries: 3,
-        ..Limits::default()
+    let bytes = "more than 1048576 bytes";
+    let many = (0..=LIMITS.entries).map(|n| n.to_string());
+    let tars = many
+        .clone()
+        .fold(Tar::new(), |tar, name| tar.file(&name, b""));
+    let folders = many
+        .clone()
+        .fold(Tar::new(), |tar, _| tar.of_kind(EntryType::Directory, "d/"));
+    let zips: Vec<ZipEntry> = many.map(|name| ZipEntry::new(&name, b"")).collect();
+    let deflated = |name: &str, entries: &[(&str, u32, &[u8])]| Attack {
+        name: name.to_owned(),
+        format: Zip,
+        bytes: zip(entries),
+        refusal: bytes,
     };
-    let archive = |count: usize| {
-        (0..count)
-            .fold(Tar::new(), |tar, n| tar.file(&n.to_string(), b""))
-            .gz()
-    };
-    assert_eq!(look(TarGz, &archive(3), &limits).unwrap().1.entries, 3);
-    let error = look(TarGz, &archive(4), &limits).unwrap_err();
-    assert!(matches!(error, ArchiveError::TooManyEntries { limit: 3 }));
+    check([
+        tar("a bomb", Tar::new().file("bomb", &large), bytes),
+        tar(
+            "two that are too much",
+            Tar::new().file("a", &half).file("b", &half),
+            bytes,
+        ),
+        tar(
+            "content of a folder",
+            Tar::new().entry(EntryType::Directory, "d", "", 0o755, &large),
+            bytes,
+        ),
+        tar("many entries", tars, "more than 200 entries"),
+        tar("the same folder often", folders, "more than 200 entries"),
+        tar(
+            "padding",
+            Tar::new().file("x", b"x").raw(&vec![0; 4 << 20]),
+            "padding",
+        ),
+        deflated("a bomb", &[("bomb", 0o644, &large)]),
+        deflated(
+            "two that are too much",
+            &[("a", 0o644, &half), ("b", 0o644, &half)],
+        ),
+        zipped("many entries", &zips, "more than 200 entries"),
+    ]);
 }
 
 #[test]
-fn deep_paths_are_refused() {
-    let deep = "a/".repeat(40) + "x";
-    assert!(look(Zip, &zip(&[(&deep, 0o644, b"")]), &Limits::default()).is_ok());
-    let deep = "a/".repeat(2000) + "x";
-    check(Zip, &zip(&[(&deep, 0o644, b"")]), "a/a/a/", true);
+fn a_tar_that_programs_read_differently_is_refused() {
+    let twice = |key: &str| {
+        let record = format!("8 {key}\n").repeat(2);
+        Tar::new().entry(EntryType::XHeader, "pax", "", 0o644, record.as_bytes())
+    };
+    let second = Tar::new().file("y", b"y").plain();
+    let joined = |between: &[u8]| Tar::new().file("x", b"x").raw(between).raw(&second);
+    let of_all = |key: &str, value: &str| Tar::new().extended(EntryType::XGlobalHeader, key, value);
+    check([
+        tar(
+            "two paths",
+            twice("path=").file("x", b"x"),
+            "more than once",
+        ),
+        tar(
+            "a path for all",
+            of_all("path", "y").file("x", b"x"),
+            "to all entries",
+        ),
+        tar(
+            "a comment for all",
+            of_all("comment", "y").file("x", b"x"),
+            "",
+        ),
+        tar(
+            "a second archive",
+            joined(&[0; 1024]),
+            "goes on after its end",
+        ),
+        tar(
+            "one empty block",
+            joined(&[0; 512]),
+            "goes on after its end",
+        ),
+        tar(
+            "garbage",
+            Tar::new().file("x", b"x").raw(&[0; 1024]).raw(b"garbage"),
+            "goes on",
+        ),
+    ]);
+    let (first, rest) = second.split_at(512);
+    let plain = |bytes: Vec<u8>, name: &str, refusal| Attack {
+        name: name.to_owned(),
+        format: TarGz,
+        bytes,
+        refusal,
+    };
+    let both = |a: &[u8], b: &[u8]| [gzip(a), gzip(b)].concat();
+    let mut trailing = gzip(&second);
+    trailing.extend(b"garbage");
+    check([
+        plain(both(first, rest), "one archive in two members", ""),
+        plain(
+            both(&second, &second),
+            "two archives in two members",
+            "goes on after its end",
+        ),
+        plain(trailing, "garbage after the last member", "does not read"),
+    ]);
+}
+
+#[test]
+fn a_tar_that_lies_about_sizes_is_refused() {
+    let size = |text: &str| {
+        let mut plain = Tar::new().file("x", b"x").plain();
+        plain[124..136].copy_from_slice(text.as_bytes());
+        checked(&mut plain);
+        plain
+    };
+    let numeric = {
+        let mut plain = size("000000000000");
+        plain[124..136].fill(0xff);
+        checked(&mut plain);
+        plain
+    };
+    let attack = |name: &str, plain: &[u8], refusal| Attack {
+        name: name.to_owned(),
+        format: TarGz,
+        bytes: gzip(plain),
+        refusal,
+    };
+    let pax = Tar::new().extended(EntryType::XHeader, "size", "18446744073709551615");
+    let longer = Tar::new().extended(EntryType::XHeader, "size", "5000");
+    check([
+        attack("8 GiB", &size("77777777777\0"), "cut short"),
+        attack("negative", &numeric, "does not read"),
+        attack("no number", &size("abcdefghijk\0"), "does not read"),
+        tar("all that there is", pax.file("x", b"x"), "does not read"),
+        tar("more than there is", longer.file("x", b"x"), "cut short"),
+    ]);
+}
+
+/// Corrects the checksum of the header at the start.
+fn checked(plain: &mut [u8]) {
+    plain[148..156].fill(b' ');
+    let sum: u32 = plain[..512].iter().map(|byte| u32::from(*byte)).sum();
+    plain[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn a_zip_that_programs_read_differently_is_refused() {
+    let differently = "reads differently";
+    let other = |change: fn(&mut ZipEntry)| [file("good"), with(file("x"), change)];
+    check([
+        zipped(
+            "another name before",
+            &other(|it| it.local_name = b"y".to_vec()),
+            differently,
+        ),
+        zipped(
+            "climbing before",
+            &other(|it| it.local_name = b"../x".to_vec()),
+            differently,
+        ),
+        zipped(
+            "climbing at the end",
+            &other(|it| it.name = b"../x".to_vec()),
+            differently,
+        ),
+        zipped("overlapping", &other(|it| it.begins = Some(0)), differently),
+        zipped("not listed", &other(|it| it.listed = false), differently),
+        zipped(
+            "begins nowhere",
+            &other(|it| it.begins = Some(1)),
+            differently,
+        ),
+        zipped(
+            "beyond the end",
+            &other(|it| it.begins = Some(1 << 30)),
+            differently,
+        ),
+        zipped("piped", &[ZipEntry::piped("x", b"x"), file("y")], ""),
+    ]);
+}
+
+#[test]
+fn a_zip_that_lies_about_its_content_is_refused() {
+    let one = |change: fn(&mut ZipEntry)| [with(file("x"), change)];
+    check([
+        zipped("checksum", &one(|it| it.crc ^= 1), "cannot be read"),
+        zipped(
+            "less than it says",
+            &one(|it| it.bytes = 2),
+            "cannot be read",
+        ),
+        zipped(
+            "more than it says",
+            &one(|it| it.bytes = 0),
+            "cannot be read",
+        ),
+        zipped("encrypted", &one(|it| it.flags = 1), "encrypted"),
+        zipped(
+            "strongly encrypted",
+            &one(|it| it.flags = 0x41),
+            "encrypted",
+        ),
+        zipped(
+            "another compression",
+            &one(|it| it.method = 12),
+            "compressed in a way",
+        ),
+        zipped("not compressed", &one(|it| it.method = 8), "cannot be read"),
+    ]);
+    let mut disks = raw_zip(&[file("x")]);
+    let end = disks.len() - 22;
+    disks[end + 4] = 1;
+    let mut count = raw_zip(&[file("x")]);
+    count[end + 10] = 9;
+    let mut shifted = raw_zip(&[file("x")]);
+    shifted[end + 16] ^= 0xff;
+    for (name, bytes) in [
+        ("two disks", disks),
+        ("nine entries", count),
+        ("shifted", shifted),
+    ] {
+        let format = Zip;
+        let (name, refusal) = (name.to_owned(), "does not read");
+        check([Attack {
+            name,
+            format,
+            bytes,
+            refusal,
+        }]);
+    }
 }
 
 #[test]
@@ -222,19 +583,6 @@ fn a_tar_that_ends_within_a_file_is_refused() {
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&whole[..]), &mut plain).unwrap();
     let cut = gzip(&plain[..2000]);
     assert!(look(TarGz, &cut, &Limits::default()).is_err());
-}
-
-#[test]
-fn a_wrong_checksum_is_refused() {
-    let content = b"content that is stored as it is, or nearly so: 0123456789";
-    let mut archive = zip(&[("a", 0o644, content)]);
-    let crc = archive.windows(4).position(|w| w == b"PK\x01\x02").unwrap() + 16;
-    archive[crc] ^= 1;
-    check(Zip, &archive, "\"a\"", false);
-    let mut archive = Tar::new().file("a", content).gz();
-    let crc = archive.len() - 8;
-    archive[crc] ^= 1;
-    assert!(look(TarGz, &archive, &Limits::default()).is_err());
 }
 
 #[test]

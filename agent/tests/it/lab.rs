@@ -17,6 +17,11 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 use crate::edge::{Edge, TOKEN, World, unix_now};
+use crate::proxy::Proxy;
+use crate::publisher::{Publisher, Signer};
+
+/// A name that no resolver knows (RFC 2606).
+const HIDDEN_NAME: &str = "packcast.invalid";
 
 /// A device with the agent's program, and everything it talks to.
 pub(crate) struct Lab {
@@ -24,7 +29,7 @@ pub(crate) struct Lab {
     key: CertifiedKey<rcgen::KeyPair>,
     /// The check-in function, and the first location of every package.
     pub(crate) edge: Edge,
-    signer: minisign::KeyPair,
+    pub(crate) signer: Signer,
     dir: tempfile::TempDir,
 }
 
@@ -78,6 +83,8 @@ impl Package {
     }
 }
 
+const RUN: [&str; 4] = ["run", "--once", "--format", "json"];
+
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) events: Vec<Event>,
@@ -91,28 +98,69 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
         let edge = runtime.block_on(Edge::start(&key));
+        let signer = Signer::new();
+        edge.world().publisher = Some(Publisher::new(signer.clone()));
         let lab = Self {
             runtime,
             key,
             edge,
-            signer: minisign::KeyPair::generate_unencrypted_keypair().unwrap(),
+            signer,
             dir,
         };
-        lab.configure();
+        lab.configure("");
         private_folder(&lab.state());
         lab
     }
 
-    fn configure(&self) {
+    /// Writes the agent's configuration, with some lines more.
+    pub(crate) fn configure(&self, lines: &str) {
+        self.configure_for(&self.edge.address.to_string(), lines);
+    }
+
+    fn configure_for(&self, server: &str, lines: &str) {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let mut text = String::new();
-        let _ = writeln!(text, "server = \"https://{}\"", self.edge.address);
+        let _ = writeln!(text, "server = \"https://{server}\"");
         let _ = writeln!(text, "state_dir = {:?}", path("state"));
         let _ = writeln!(text, "ca_file = {:?}", path("ca.pem"));
         let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
-        let _ = writeln!(text, "trusted_keys = [\"{}\"]", self.signer.pk.to_base64());
+        let _ = writeln!(text, "trusted_keys = [\"{}\"]", self.signer.public());
+        text.push_str(lines);
         std::fs::write(path("agent.toml"), text).unwrap();
         private(&self.dir.path().join("token"), TOKEN);
+    }
+
+    /// Signs with another key from now on; the configuration still names the first.
+    pub(crate) fn become_publisher(&mut self, signer: Signer) {
+        if let Some(publisher) = &mut self.world().publisher {
+            publisher.signer = signer.clone();
+        }
+        self.signer = signer;
+    }
+
+    /// Makes the edge known to the agent by a name that only a proxy can resolve, and starts
+    /// the proxy.
+    pub(crate) fn behind_a_proxy(&self) -> Proxy {
+        let server = format!("{HIDDEN_NAME}:{}", self.edge.address.port());
+        self.configure_for(&server, "");
+        for task in &mut self.world().tasks {
+            task.locations = vec![format!("{server}/objects").parse().unwrap()];
+        }
+        self.runtime.block_on(Proxy::start(self.edge.address))
+    }
+
+    /// Makes the only location of all tasks a name that has no address.
+    pub(crate) fn hide_locations(&self) {
+        for task in &mut self.world().tasks {
+            task.locations = vec![format!("{HIDDEN_NAME}/objects").parse().unwrap()];
+        }
+    }
+
+    /// Starts an edge that the agent trusts and is not told of.
+    pub(crate) fn other(&self) -> Edge {
+        let other = self.runtime.block_on(Edge::start(&self.key));
+        other.copy(&self.edge);
+        other
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -132,6 +180,13 @@ impl Lab {
     /// Starts another location like [`Lab::second`], with a certificate that nobody trusts.
     pub(crate) fn untrusted_second(&self) -> Edge {
         self.copy_at_the_end(&certificate())
+    }
+
+    /// Makes another location the only one.
+    pub(crate) fn only(&self, location: &Location) {
+        for task in &mut self.world().tasks {
+            task.locations = vec![location.clone()];
+        }
     }
 
     fn copy_at_the_end(&self, key: &CertifiedKey<rcgen::KeyPair>) -> Edge {
@@ -170,12 +225,12 @@ impl Lab {
         let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
         let manifest = package.manifest(id, action);
         let bytes = manifest.to_bytes().unwrap();
-        let signature = minisign::sign(None, &self.signer.sk, &bytes[..], None, None).unwrap();
+        let signature = self.signer.signature(&bytes);
         let digest = Sha256Digest::of(&bytes);
         self.edge.put(&format!("{id}/manifest.json"), &[&bytes]);
         self.edge.put(
             &format!("{id}/manifest.json.minisig"),
-            &[signature.into_string().as_bytes()],
+            &[signature.as_bytes()],
         );
         let archive = package.archive.unwrap_or_default();
         for (index, fragment) in archive.chunks(1024).enumerate() {
@@ -193,13 +248,32 @@ impl Lab {
         id
     }
 
+    fn journal_path(&self, id: PackageId) -> PathBuf {
+        self.state().join(format!("packages/{id}/journal"))
+    }
+
+    /// Writes a package's journal as the agent does.
+    pub(crate) fn write_journal(&self, id: PackageId, json: &str) {
+        let path = self.journal_path(id);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let line = format!("{} {json}\n", Sha256Digest::of(json.as_bytes()));
+        std::fs::write(path, line).unwrap();
+    }
+
+    /// Cuts a package's journal short.
+    pub(crate) fn tear_journal(&self, id: PackageId) {
+        let path = self.journal_path(id);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    }
+
     /// Makes the attempt that is being fetched as old as this.
     pub(crate) fn begun_days_ago(&self, id: PackageId, days: u64) {
-        let path = self.state().join(format!("packages/{id}/journal.json"));
-        let journal = std::fs::read(&path).unwrap();
-        let mut journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+        let line = std::fs::read_to_string(self.journal_path(id)).unwrap();
+        let (_, json) = line.split_once(' ').unwrap();
+        let mut journal: serde_json::Value = serde_json::from_str(json).unwrap();
         journal["since"] = (unix_now() - days * 86_400).into();
-        std::fs::write(&path, journal.to_string()).unwrap();
+        self.write_journal(id, &journal.to_string());
     }
 
     pub(crate) fn agent(&self, arguments: &[&str]) -> Output {
@@ -218,15 +292,46 @@ impl Lab {
     }
 
     pub(crate) fn run(&self) -> Run {
-        let output = self.agent(&["run", "--once", "--format", "json"]);
-        let lines = String::from_utf8(output.stdout).unwrap();
+        self.run_with(&[])
+    }
+
+    /// Runs the agent once, with these variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)]) -> Run {
+        let mut command = self.command(&RUN);
+        Self::ended(&command.envs(variables.iter().copied()).output().unwrap())
+    }
+
+    /// Runs the agent once as a shell's `"$@"`, where it can mount and nobody else sees it;
+    /// none where users may not.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_where_it_can_mount(&self, script: &str) -> Option<Run> {
+        let unshare = |command: &mut Command| {
+            command.args(["--map-root-user", "--mount", "sh", "-e", "-c"]);
+        };
+        let mut probe = Command::new("unshare");
+        unshare(&mut probe);
+        let may = probe.arg("mount -t tmpfs none /mnt").output();
+        if !may.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let agent = self.command(&RUN);
+        let mut command = Command::new("unshare");
+        unshare(&mut command);
+        command.args([script, "sh"]).arg(agent.get_program());
+        command.args(agent.get_args());
+        command.env("NO_PROXY", "127.0.0.1").env_remove("RUST_LOG");
+        Some(Self::ended(&command.output().unwrap()))
+    }
+
+    fn ended(output: &Output) -> Run {
+        let lines = String::from_utf8(output.stdout.clone()).unwrap();
         Run {
             code: output.status.code().unwrap(),
             events: lines
                 .lines()
                 .map(|line| serde_json::from_str(line).unwrap())
                 .collect(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
         }
     }
 
@@ -241,7 +346,8 @@ impl Lab {
 }
 
 fn certificate() -> CertifiedKey<rcgen::KeyPair> {
-    rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
+    let names = ["127.0.0.1", HIDDEN_NAME].map(ToOwned::to_owned);
+    rcgen::generate_simple_self_signed(names).unwrap()
 }
 
 #[cfg(unix)]

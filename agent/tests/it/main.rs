@@ -4,12 +4,20 @@
     reason = "a test that cannot be set up has to fail"
 )]
 
+mod acting;
 mod archives;
 mod cancelling;
 mod edge;
 mod hostile;
 mod lab;
 mod locations;
+mod minisign;
+mod mutations;
+mod network;
 mod packages;
+mod proxy;
+mod publisher;
 mod stories;
+mod surroundings;
+mod trust;
 mod unpacking;

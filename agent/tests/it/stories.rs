@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{Action, AgentId, Priority, UnixTime};
+use packcast_protocol::{Action, AgentId, PackageId, Priority, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
@@ -286,10 +286,10 @@ fn a_full_disk_is_reported_and_freed() {
 #[test]
 fn what_did_not_arrive_to_its_end_is_removed() {
     let lab = Lab::new();
-    let package = lab.state().join("packages/1795000001");
+    let id = PackageId::try_from(1_795_000_001).unwrap();
+    let package = lab.state().join(format!("packages/{id}"));
+    lab.write_journal(id, r#"{"stage":"fetching","attempt":1}"#);
     std::fs::create_dir_all(package.join("fragments")).unwrap();
-    let journal = r#"{"stage":"fetching","attempt":1}"#;
-    std::fs::write(package.join("journal.json"), journal).unwrap();
     for name in ["1", "2.part"] {
         std::fs::write(package.join("fragments").join(name), "x").unwrap();
     }
@@ -420,10 +420,8 @@ fn a_result_that_is_too_large_goes_without_its_output() {
 fn what_was_interrupted_is_reported_and_not_run_again() {
     let lab = Lab::new();
     let id = lab.assign(execute("true"), package(1, None));
-    let package = lab.state().join(format!("packages/{id}"));
-    std::fs::create_dir_all(&package).unwrap();
     let journal = r#"{"stage":"acting","attempt":1,"package":{"name":"lab","version":"1.0"},"may_repeat":false}"#;
-    std::fs::write(package.join("journal.json"), journal).unwrap();
+    lab.write_journal(id, journal);
     let reports = || {
         assert_eq!(lab.run().code, 0);
         std::mem::take(&mut lab.world().reports)
@@ -435,8 +433,8 @@ fn what_was_interrupted_is_reported_and_not_run_again() {
     );
     // Cut short, it tells nothing: what was done is not known.
     lab.world().tasks[0].attempt = 2;
-    std::fs::create_dir_all(&package).unwrap();
-    std::fs::write(package.join("journal.json"), &journal[..30]).unwrap();
+    lab.write_journal(id, journal);
+    lab.tear_journal(id);
     let codes: Vec<String> = reports()
         .iter()
         .map(|report| report.code.to_string())

@@ -6,13 +6,18 @@ use std::io::Cursor;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use packcast_agent::archive::{Limits, Summary, UnpackError, unpack};
+use packcast_agent::archive::{Durability, Limits, Summary, Unfinished, UnpackError, unpack};
 use packcast_protocol::ArchiveFormat::TarGz;
 
-use crate::archives::Tar;
+use crate::archives::{Tar, gzip};
 
 fn put(archive: Tar, folder: &Path) -> Result<Summary, UnpackError> {
-    unpack(TarGz, Cursor::new(archive.gz()), &Limits::default(), folder)
+    store(archive, folder).map_err(|unfinished| unfinished.cause)
+}
+
+fn store(archive: Tar, folder: &Path) -> Result<Summary, Unfinished> {
+    let (bytes, limits) = (Cursor::new(archive.gz()), Limits::default());
+    unpack(TarGz, bytes, &limits, folder, Durability::Lasting)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -67,15 +72,75 @@ fn a_link_that_was_there_leads_nothing_outside() {
 }
 
 #[test]
-fn a_folder_in_the_way_is_an_error_that_names_it() {
+fn what_is_in_the_way_is_named() {
+    let check = |make: fn(&Path), file: &str, obstacle: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        make(&dir.path().join("x"));
+        let error = put(Tar::new().file(file, b"x"), dir.path()).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(obstacle) && told.contains("/x"), "{told}");
+        assert!(!dir.path().join(".packcast.part").exists());
+    };
+    check(|x| fs::create_dir(x).unwrap(), "x", "a folder");
+    check(|x| fs::write(x, "").unwrap(), "x/y", "a file");
+    check(|x| symlink("/tmp", x).unwrap(), "x/y", "a link");
+    check(|x| symlink("..", x).unwrap(), "x/y", "a link");
+    check(|x| symlink("nowhere", x).unwrap(), "x/y", "a link");
+}
+
+#[test]
+fn what_was_stored_before_an_error_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("x")).unwrap();
-    let error = put(Tar::new().file("x", b"x"), dir.path()).unwrap_err();
-    assert!(
-        matches!(&error, UnpackError::Write { path, .. } if path.ends_with("x")),
-        "{error:?}"
+    fs::create_dir_all(dir.path().join("d/c")).unwrap();
+    let archive = || {
+        let folder = Tar::new().of_kind(tar::EntryType::Directory, "e/");
+        folder
+            .file("a", b"a")
+            .file("b", b"b")
+            .file("d/c", b"c")
+            .file("e/f", b"f")
+    };
+    let unfinished = store(archive(), dir.path()).unwrap_err();
+    assert_eq!(
+        unfinished.written.to_string(),
+        "2 files were stored, from \"a\" to \"b\""
     );
-    assert!(!dir.path().join(".packcast.part").exists());
+    assert_eq!(fs::read(dir.path().join("b")).unwrap(), b"b");
+    assert!(!dir.path().join("e/f").exists());
+    fs::remove_dir(dir.path().join("d/c")).unwrap();
+    store(archive(), dir.path()).unwrap();
+    assert_eq!(fs::read(dir.path().join("e/f")).unwrap(), b"f");
+}
+
+#[test]
+fn other_names_of_a_file_keep_its_content() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(outside.path().join("x"), "kept").unwrap();
+    fs::hard_link(outside.path().join("x"), dir.path().join("x")).unwrap();
+    put(Tar::new().file("x", b"new"), dir.path()).unwrap();
+    assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"new");
+    assert_eq!(fs::read(outside.path().join("x")).unwrap(), b"kept");
+}
+
+#[test]
+fn links_inside_are_followed_to_folders_inside() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("releases")).unwrap();
+    symlink("releases", dir.path().join("current")).unwrap();
+    put(Tar::new().file("current/x", b"x"), dir.path()).unwrap();
+    assert_eq!(fs::read(dir.path().join("releases/x")).unwrap(), b"x");
+}
+
+#[test]
+fn nothing_is_left_of_a_file_that_did_not_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x"), "old").unwrap();
+    let mut bytes = Tar::new().file("x", &vec![7; 100_000]).plain();
+    bytes.truncate(60_000);
+    let (bytes, limits) = (Cursor::new(gzip(&bytes)), Limits::default());
+    unpack(TarGz, bytes, &limits, dir.path(), Durability::Lasting).unwrap_err();
+    assert!(fs::read(dir.path().join("x")).unwrap() == b"old");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]

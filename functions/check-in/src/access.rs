@@ -120,7 +120,7 @@ pub(crate) fn read_key(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{Facts, Text};
+    use packcast_protocol::api::{Facts, Holds, Text};
     use packcast_rollout::Pace;
 
     use super::*;
@@ -150,6 +150,7 @@ mod tests {
                 agent: Text::tail("t"),
             },
             results: Vec::new(),
+            holds: Holds::default(),
         }
     }
 

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{GroupName, UnixTime};
+use packcast_rollout::group::Version;
 use packcast_rollout::{GroupState, Memberships};
+use packcast_store::records::{NumberedKeyList, Versions};
 use packcast_store::{Records, RecordsError};
 
 /// How many groups are remembered; past that, all are forgotten.
@@ -15,6 +18,8 @@ pub(crate) struct Groups {
     /// How long a state is believed, in seconds.
     trusted_s: u64,
     known: Mutex<HashMap<GroupName, Known>>,
+    /// Read with the group that every device is in.
+    key_lists: Mutex<Vec<NumberedKeyList>>,
 }
 
 /// A group as it was read; none if it did not exist.
@@ -34,7 +39,17 @@ impl Groups {
         Self {
             trusted_s,
             known: Mutex::default(),
+            key_lists: Mutex::default(),
         }
+    }
+
+    /// Returns the lists of keys after this one, as they were when the group that every device
+    /// is in was last read.
+    pub(crate) fn key_lists_after(&self, serial: u64) -> Vec<SignedKeyList> {
+        let known = self.key_lists.lock();
+        let lists = known.unwrap_or_else(PoisonError::into_inner);
+        let later = lists.iter().filter(|list| list.serial > serial);
+        later.map(|list| list.signed.clone()).collect()
     }
 
     /// Returns the states of a device's groups, none older than the device's marks.
@@ -101,9 +116,16 @@ impl Groups {
         records: &Records,
         groups: &[GroupName],
     ) -> Result<HashMap<GroupName, GroupState>, RecordsError> {
-        let revisions = records.group_revisions(groups).await?;
-        let mut states = self.unchanged(&revisions);
-        let changed: Vec<GroupName> = revisions
+        let Versions {
+            groups: versions,
+            key_lists,
+        } = records.versions(groups).await?;
+        if let Some(lists) = key_lists {
+            let known = self.key_lists.lock();
+            *known.unwrap_or_else(PoisonError::into_inner) = lists;
+        }
+        let mut states = self.unchanged(&versions);
+        let changed: Vec<GroupName> = versions
             .into_keys()
             .filter(|group| !states.contains_key(group))
             .collect();
@@ -132,11 +154,11 @@ impl Groups {
     }
 
     /// Returns what is remembered of the groups that have not changed since.
-    fn unchanged(&self, revisions: &HashMap<GroupName, u64>) -> HashMap<GroupName, GroupState> {
+    fn unchanged(&self, versions: &HashMap<GroupName, Version>) -> HashMap<GroupName, GroupState> {
         let known = self.lock();
-        let unchanged = revisions.iter().filter_map(|(group, revision)| {
+        let unchanged = versions.iter().filter_map(|(group, version)| {
             let state = known.get(group)?.state.as_ref()?;
-            (state.revision == *revision).then(|| (group.clone(), state.clone()))
+            (state.version() == *version).then(|| (group.clone(), state.clone()))
         });
         unchanged.collect()
     }

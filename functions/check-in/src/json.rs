@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::access::{Admission, admits_agent, is_pass, pass};
 use crate::tasks::{Telling, tell};
-use crate::{CheckIn, answer, result};
+use crate::{CheckIn, answer, documents, result};
 
 /// Why a request is refused before the records are looked at.
 #[derive(Debug, thiserror::Error)]
@@ -165,11 +165,14 @@ async fn answer_check_in(
             .await?;
     }
     let told = tell(function, device, standing, now).await?;
+    let assignments = documents::assignments(function, device, &told.by, &asked.holds).await?;
     Ok(CheckInReply {
         pass: None,
         tasks: told.tasks.iter().map(task).collect(),
         cancel: told.called_off.iter().map(cancel).collect(),
         accepted,
+        keys: function.groups.key_lists_after(asked.holds.keys),
+        assignments,
         next_check_in_s: function.settings.check_in_interval_s,
     })
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod documents;
 mod groups;
 mod json;
 mod ocs;

@@ -9,9 +9,10 @@ use http_body_util::BodyExt as _;
 use lambda_http::{Body, Error, Response, run, service_fn};
 use packcast_check_in::{CheckIn, Settings};
 use packcast_protocol::UnixTime;
-use packcast_store::{Records, RecordsConfig};
+use packcast_store::Records;
 
-#[tokio::main]
+// One request at a time: further threads would only take time to start.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing_subscriber::fmt()
         .with_ansi(false)
@@ -19,19 +20,22 @@ async fn main() -> Result<(), Error> {
         .without_time()
         .init();
     let settings = Settings::from_environment(|name| std::env::var(name).ok())?;
-    let records = Records::connect(RecordsConfig {
-        table: std::env::var("PACKCAST_TABLE")
-            .map_err(|_| "the environment variable PACKCAST_TABLE is not set")?,
-        region: None,
-        endpoint: std::env::var("PACKCAST_TABLE_ENDPOINT").ok(),
-        http_client: None,
-    })
-    .await;
+    // The second is set by engines that stand in for AWS.
+    let endpoint = variable("PACKCAST_TABLE_ENDPOINT").or_else(|_| variable("AWS_ENDPOINT_URL"));
+    let records = Records::connect_within_lambda(
+        &variable("PACKCAST_TABLE")?,
+        variable("AWS_REGION")?,
+        endpoint.as_deref().ok(),
+    );
     let function = Arc::new(CheckIn::new(records, settings));
     run(service_fn(move |request| {
         answer(Arc::clone(&function), request)
     }))
     .await
+}
+
+fn variable(name: &'static str) -> Result<String, String> {
+    std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
 }
 
 async fn answer(

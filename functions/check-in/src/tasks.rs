@@ -24,6 +24,8 @@ pub(crate) struct Told {
     /// In the order of priority.
     pub(crate) tasks: Vec<Telling>,
     pub(crate) called_off: Vec<OpenTask>,
+    /// What it was decided from.
+    pub(crate) by: Reconciled,
 }
 
 /// A task whose announcement is on record.
@@ -64,7 +66,7 @@ pub(crate) async fn tell(
         let fresh: HashSet<PackageId> = fresh(&announcement).map(|task| task.package).collect();
         let on_record = commit(function, device, &device_now, &announcement, now).await?;
         if on_record.len() == fresh.len() || tries_left == 0 {
-            return Ok(told(pace, &announcement, &on_record, &device_now));
+            return Ok(told(pace, &announcement, &on_record, device_now));
         }
         standing = function.records.standing(device).await?;
     }
@@ -79,7 +81,7 @@ fn told(
     pace: Pace,
     announcement: &Announcement<'_>,
     on_record: &HashSet<PackageId>,
-    device: &Reconciled,
+    by: Reconciled,
 ) -> Told {
     let called_off = announcement.called_off().cloned().collect();
     let tasks = announcement
@@ -90,13 +92,14 @@ fn told(
             task: pick.task.clone(),
             package: pick.package.clone(),
             published: *pick.published,
-            locations: locations::in_order(&pick.package.locations, &device.groups),
+            locations: locations::in_order(&pick.package.locations, &by.groups),
         })
         .collect();
     Told {
         pace,
         tasks,
         called_off,
+        by,
     }
 }
 

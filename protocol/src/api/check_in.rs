@@ -1,10 +1,15 @@
 //! The check-in: a device says who it is and what it did, and is told what to do.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Report, Secret, Text};
+use crate::assignments::{Held, MAX_GROUPS, SignedAssignments};
 use crate::digest::Sha256Digest;
+use crate::group::GroupName;
+use crate::keys::SignedKeyList;
 use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
@@ -23,6 +28,31 @@ pub struct CheckInRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
+    /// The signed documents that need not be sent again.
+    #[serde(default, skip_serializing_if = "Holds::is_nothing")]
+    pub holds: Holds,
+}
+
+/// Which state of each signed document a device has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Holds {
+    /// The number of the last list of keys that it follows, 0 before the first.
+    #[serde(default)]
+    pub keys: u64,
+    /// Its own assignments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Held>,
+    /// Those of its groups, of at most 64.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = MAX_GROUPS))]
+    pub groups: BTreeMap<GroupName, Held>,
+}
+
+impl Holds {
+    /// Tells whether the device has none, as before its first contact.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a device says of itself, for people to recognise it by.
@@ -50,6 +80,12 @@ pub struct CheckInReply {
     /// The results of the request that need not be sent again.
     #[serde(default)]
     pub accepted: Vec<PackageId>,
+    /// The lists of keys that follow the one that the device has, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<SignedKeyList>,
+    /// The assignments of the device and its groups that are later than those it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<SignedAssignments>,
     /// After how many seconds the device should ask again.
     pub next_check_in_s: u32,
 }

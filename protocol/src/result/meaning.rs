@@ -57,6 +57,8 @@ impl NamedCode {
             Self::Signal => "the program was ended by a signal",
             Self::Interrupted => "the agent was stopped while the program ran",
             Self::Store => "the files could not be put into their folder",
+            Self::NotAssigned => "no assignment that the publisher signed names the package",
+            Self::AssignmentExpired => "the publisher's signature of the assignment has expired",
             Self::Cancelled => return None,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, Report, ReportReply,
+    Cancel, CheckInReply, CheckInRequest, Facts, Holds, Problem, ProblemKind, Report, ReportReply,
     ReportRequest, Secret, Task, Text,
 };
 use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::golden;
+use crate::{golden, trust};
 
 /// Holds that the example reads as `value`, and that `value` is written as the example.
-fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+pub(crate) fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
     let text = golden::text(&format!("api/{name}.json"));
     let read: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(read, *value, "{name}");
@@ -75,6 +75,7 @@ fn a_check_in_is_written_as_in_the_example() {
         pass: None,
         facts: facts(),
         results: Vec::new(),
+        holds: Holds::default(),
     };
     check("check-in-request-first", &first);
 
@@ -87,6 +88,7 @@ fn a_check_in_is_written_as_in_the_example() {
         pass: Some(pass()),
         facts: facts(),
         results: vec![ran, failed],
+        holds: trust::holds(),
     };
     check("check-in-request", &later);
 }
@@ -121,6 +123,8 @@ fn a_reply_is_written_as_in_the_example() {
             attempt: 1,
         }],
         accepted: vec![id(1_795_327_753)],
+        keys: trust::reply().keys,
+        assignments: trust::reply().assignments,
         next_check_in_s: 3600,
     };
     check("check-in-reply", &reply);
@@ -216,6 +220,7 @@ fn an_execute_manifest_is_written_as_in_the_example() {
     let execute = Manifest {
         platform: Platform::Windows,
         timeout_s: 600,
+        audience: Audience::Groups(BTreeSet::from(["tills".parse().expect("a name")])),
         ..manifest(1_795_327_755, "restart-spooler", "1", action)
     };
     check("manifest-execute", &execute);
@@ -240,6 +245,10 @@ fn a_store_manifest_is_written_as_in_the_example() {
 /// Adds a field that no reader knows to every object of a document.
 fn from_the_future(value: &mut Value) {
     match value {
+        // The map of groups: its keys are names, not fields.
+        Value::Object(groups) if groups.contains_key("tills") => {
+            groups.values_mut().for_each(from_the_future);
+        }
         Value::Object(fields) => {
             fields.values_mut().for_each(from_the_future);
             fields.insert("field_to_come".to_owned(), json!({ "x": [1, null] }));
@@ -340,9 +349,11 @@ fn a_manifest_with_anything_unknown_is_refused() {
 #[test]
 fn every_example_is_read_by_a_test() {
     let tested = [
+        "assignments",
         "check-in-reply",
         "check-in-request",
         "check-in-request-first",
+        "keys",
         "manifest-execute",
         "manifest-launch",
         "manifest-store",

@@ -12,3 +12,4 @@ mod info;
 mod replies;
 mod requests;
 mod schemas;
+mod trust;

@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::Manifest;
 use packcast_protocol::api::{CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest};
+use packcast_protocol::{Assignments, KeyList, Manifest};
 use schemars::{Schema, SchemaGenerator};
 
-fn generated() -> [(&'static str, Schema); 6] {
+fn generated() -> [(&'static str, Schema); 8] {
     let generator = SchemaGenerator::default;
     [
         (
@@ -30,6 +30,11 @@ fn generated() -> [(&'static str, Schema); 6] {
         ),
         ("problem", generator().into_root_schema_for::<Problem>()),
         ("manifest", generator().into_root_schema_for::<Manifest>()),
+        (
+            "assignments",
+            generator().into_root_schema_for::<Assignments>(),
+        ),
+        ("keys", generator().into_root_schema_for::<KeyList>()),
     ]
 }
 

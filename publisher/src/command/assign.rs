@@ -1,5 +1,7 @@
 //! `packcast assign`: devices are to have a package.
 
+mod audience;
+
 use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
@@ -7,9 +9,9 @@ use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
 use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
+use super::signer::{KeyArg, Signer};
 use super::{find_kept, group};
 use crate::Globals;
-use crate::clock::now;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::target::Target;
@@ -34,6 +36,8 @@ pub(crate) struct Args {
     /// Deploy again where the package is
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 /// What came of the assignment to one device.
@@ -62,12 +66,25 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find_kept(&target, &self.package).await?;
+        let mut signer = self.key.signer(&target);
         let assigned = match self.recipients.find(&target).await? {
             Recipients::Devices(devices) => {
-                to_devices(&target, &package, &devices, self.force, globals.format).await
+                signer.unlock_for(&devices)?;
+                audience::warn_of_devices(&target, &package, &devices).await?;
+                let by = By {
+                    signer: &signer,
+                    force: self.force,
+                };
+                to_devices(&target, &package, &devices, by, globals.format).await
             }
             Recipients::Groups(groups) => {
-                to_groups(&target, &package, &groups, self.force, globals.format).await
+                signer.unlock()?;
+                audience::warn_of_groups(&package, &groups);
+                let by = By {
+                    signer: &signer,
+                    force: self.force,
+                };
+                to_groups(&target, &package, &groups, by, globals.format).await
             }
         };
         if !package.active {
@@ -77,18 +94,25 @@ impl Args {
     }
 }
 
+/// How it is assigned.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    signer: &'a Signer,
+    force: bool,
+}
+
 async fn to_groups(
     target: &Target,
     package: &PackageRecord,
     groups: &[GroupName],
-    force: bool,
+    by: By<'_>,
     format: Format,
 ) -> Result<(), Failure> {
     let mut assigned = Vec::with_capacity(groups.len());
     for name in groups {
         let changed = target
             .records
-            .assign_group(name, package, force, now())
+            .assign_group(name, package, by.force, by.signer.signing())
             .await
             .map_err(group::failure)?;
         assigned.push(GroupAssigned {
@@ -117,7 +141,7 @@ async fn to_devices(
     target: &Target,
     package: &PackageRecord,
     devices: &[DeviceId],
-    force: bool,
+    by: By<'_>,
     format: Format,
 ) -> Result<(), Failure> {
     let bar = output::counting("assigning", devices.len() as u64);
@@ -125,7 +149,9 @@ async fn to_devices(
         .map(|device| {
             let bar = &bar;
             async move {
-                let assigned = target.records.assign(device, package, force, now()).await;
+                let signing = by.signer.signing();
+                let assigned = target.records.assign(device, package, by.force, signing);
+                let assigned = assigned.await;
                 bar.inc(1);
                 assigned.map(|what| describe(device.clone(), &what))
             }

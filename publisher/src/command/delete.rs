@@ -8,6 +8,7 @@ use packcast_store::records::{DeviceState, GroupError};
 use serde::Serialize;
 
 use super::recipients::AT_ONCE;
+use super::signer::{KeyArg, Signer};
 use super::{deactivate, find, group, named};
 use crate::Globals;
 use crate::clock::now;
@@ -32,6 +33,8 @@ pub(crate) struct Args {
     /// Take it back from all groups and from all devices that have not finished it first
     #[arg(long)]
     unassign: bool,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 /// What was removed.
@@ -55,7 +58,8 @@ impl Args {
         let target = globals.open().await?;
         let package = find(&target, &self.package).await?;
         if self.unassign {
-            take_back(&target, &package).await?;
+            let mut signer = self.key.signer(&target);
+            take_back(&target, &package, &mut signer).await?;
         }
         if !package.is_deleted() {
             self.refuse_assigned(&target, &package).await?;
@@ -127,23 +131,32 @@ impl Assigned {
 }
 
 /// Takes the package back from its groups, and then from every device with an open task.
-async fn take_back(target: &Target, package: &PackageRecord) -> Result<(), Failure> {
-    for name in target.records.groups_with(package.id).await? {
-        match target.records.unassign_group(&name, package.id).await {
+async fn take_back(
+    target: &Target,
+    package: &PackageRecord,
+    signer: &mut Signer,
+) -> Result<(), Failure> {
+    let records = &target.records;
+    for name in records.groups_with(package.id).await? {
+        signer.unlock()?;
+        let signing = signer.signing();
+        match records.unassign_group(&name, package.id, signing).await {
             // Another has taken it back meanwhile.
             Ok(_) | Err(GroupError::NotAssigned { .. } | GroupError::NoGroup { .. }) => {}
             Err(error) => return Err(group::failure(error)),
         }
     }
-    let states = target.records.devices_of(package.id).await?;
+    let states = records.devices_of(package.id).await?;
     let open: Vec<DeviceId> = states
         .into_iter()
         .filter(|(_, state)| matches!(state, DeviceState::Held | DeviceState::Announced))
         .map(|(device, _)| device)
         .collect();
+    signer.unlock_for(&open)?;
+    let signer = &*signer;
     let bar = output::counting("taking back", open.len() as u64);
     stream::iter(&open)
-        .map(|device| target.records.unassign(device, package))
+        .map(|device| records.unassign(device, package, signer.signing()))
         .buffer_unordered(AT_ONCE)
         .try_for_each(|_| {
             bar.inc(1);

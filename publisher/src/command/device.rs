@@ -5,13 +5,14 @@ mod pace;
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_protocol::assignments::{Assignments, SignedAssignments};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceRecord, FinishedTask, OpenTask, OrderKind, Orders, PaceOverride, PackageRecord, TaskState,
 };
 use serde::Serialize;
 
-use super::{named, pace as settings};
+use super::{named, pace as settings, signer};
 use crate::Globals;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
@@ -67,6 +68,8 @@ struct Shown {
     pace: PaceOverride,
     /// The slowest of what its groups have.
     pace_of_groups: PaceOverride,
+    /// Until when its own packages and its groups are good, as they were signed.
+    expires: Option<UnixTime>,
     open: Vec<OpenTask>,
     finished: Vec<FinishedTask>,
     /// What the packages are called, those that were deleted included.
@@ -122,6 +125,7 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
             .hint("a device is known from its first check-in on; 'packcast device' lists them")
     })?;
     let finished = target.records.finished_tasks(id).await?;
+    let own = target.records.own_assignments(id).await?;
     let groups: Vec<GroupName> = standing.memberships.groups().collect();
     let states = target.records.group_states(&groups).await?;
     let ids: Vec<PackageId> = standing
@@ -141,10 +145,26 @@ async fn read(target: &Target, id: &DeviceId) -> Result<Shown, Failure> {
         orders: standing.orders,
         pace: standing.pace,
         pace_of_groups: PaceOverride::slowest(states.iter().map(|state| &state.pace)),
+        expires: own.as_ref().and_then(expires),
         open: standing.tasks,
         finished,
         names,
     })
+}
+
+/// Reads until when assignments are good, whoever has signed them.
+fn expires(signed: &SignedAssignments) -> Option<UnixTime> {
+    let assignments: Option<Assignments> = serde_json::from_str(signed.document()).ok();
+    assignments.map(|assignments| assignments.expires())
+}
+
+/// Says until when what a device has of its own is good; nothing if it has nothing.
+fn good_until(shown: &Shown) -> String {
+    let has_some = !shown.groups.is_empty() || shown.open.iter().any(|task| task.direct);
+    match &shown.device.device {
+        DeviceId::Agent(_) if has_some => signer::good_until("the device", shown.expires),
+        DeviceId::Agent(_) | DeviceId::Ocs(_) => String::new(),
+    }
 }
 
 /// Names a package, also one that is gone: its results stay.
@@ -184,6 +204,7 @@ fn text(shown: &Shown) -> String {
             format!("{} (written at most daily)", output::time(device.last_seen)),
         ),
         ("groups", groups(&shown.groups)),
+        ("good until", good_until(shown)),
         ("ordered", order::pending(&shown.orders)),
         ("pace", settings::words(&shown.pace)),
         ("pace of its groups", settings::words(&shown.pace_of_groups)),

@@ -6,12 +6,13 @@ mod show;
 
 use clap::Subcommand;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{GroupName, LocationName};
+use packcast_protocol::{GroupName, LocationName, UnixTime};
 use packcast_rollout::GroupState;
 use packcast_store::records::GroupError;
 
 use super::activate::choose;
 use super::recipients::AT_ONCE;
+use super::signer::{self, KeyArg, Signer};
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::{Failure, Kind};
@@ -33,7 +34,11 @@ Examples:
   packcast assign vlc@3.0.21 --group lab")]
 pub(crate) enum Args {
     /// Create a group
-    Create { group: GroupName },
+    Create {
+        group: GroupName,
+        #[command(flatten)]
+        key: KeyArg,
+    },
     /// Put devices into a group; each gets what the group has at its next check-in
     Add(members::Args),
     /// Take devices out of a group; each loses what only the group had for it
@@ -51,6 +56,8 @@ pub(crate) enum Args {
         /// Prefer none any more
         #[arg(long, conflicts_with = "location")]
         none: bool,
+        #[command(flatten)]
+        key: KeyArg,
     },
     /// Set how fast a group's devices with stock agents work
     ///
@@ -69,6 +76,8 @@ Examples:
         /// Take its packages back and its devices out first
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        key: KeyArg,
     },
 }
 
@@ -76,16 +85,28 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         match self {
-            Self::Create { group } => create(&target, &group, globals.format).await,
+            Self::Create { group, key } => {
+                let signer = key.unlocked(&target)?;
+                create(&target, &group, &signer, globals.format).await
+            }
             Self::Add(args) => args.add(&target, globals.format).await,
             Self::Remove(args) => args.remove(&target, globals.format).await,
             Self::List => list(&target, globals).await,
             Self::Show(args) => args.run(&target, globals.format).await,
             Self::Prefer {
-                group, location, ..
-            } => prefer(&target, &group, location.as_ref(), globals.format).await,
+                group,
+                location,
+                key,
+                ..
+            } => {
+                let signer = key.unlocked(&target)?;
+                prefer(&target, &group, location.as_ref(), &signer, globals.format).await
+            }
             Self::Pace(args) => args.run(&target, globals.format).await,
-            Self::Delete { group, force } => delete(&target, &group, force).await,
+            Self::Delete { group, force, key } => {
+                let signer = force.then(|| key.unlocked(&target)).transpose()?;
+                delete(&target, &group, signer.as_ref()).await
+            }
         }
     }
 }
@@ -94,6 +115,7 @@ impl Args {
 pub(crate) fn failure(error: GroupError) -> Failure {
     match error {
         GroupError::Records(error) => error.into(),
+        GroupError::Signing(error) => signer::failure(error),
         GroupError::NoGroup { .. } => {
             Failure::failed(error).hint("'packcast group list' shows what there is")
         }
@@ -121,11 +143,16 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
     })
 }
 
-async fn create(target: &Target, group: &GroupName, format: Format) -> Result<(), Failure> {
+async fn create(
+    target: &Target,
+    group: &GroupName,
+    signer: &Signer,
+    format: Format,
+) -> Result<(), Failure> {
     not_all(group)?;
     let state = target
         .records
-        .create_group(group, now())
+        .create_group(group, signer.signing())
         .await
         .map_err(failure)?;
     output::for_scripts(format, &state);
@@ -139,6 +166,7 @@ async fn prefer(
     target: &Target,
     group: &GroupName,
     location: Option<&LocationName>,
+    signer: &Signer,
     format: Format,
 ) -> Result<(), Failure> {
     if let Some(name) = location {
@@ -146,7 +174,7 @@ async fn prefer(
     }
     let changed = target
         .records
-        .prefer(group, location, now())
+        .prefer(group, location, signer.signing())
         .await
         .map_err(failure)?;
     output::for_scripts(format, &changed.state);
@@ -166,6 +194,19 @@ struct Listed {
     devices: u64,
     packages: usize,
     preferred: Option<LocationName>,
+    /// Until when its packages are good, as they were signed.
+    expires: Option<UnixTime>,
+    #[serde(skip)]
+    good_until: String,
+}
+
+/// Says until when a group's packages are good; nothing if it has none.
+fn good_until(state: &GroupState) -> String {
+    if state.assignments.is_empty() {
+        return String::new();
+    }
+    let expires = state.seal.as_ref().map(|seal| seal.expires);
+    signer::good_until(&format!("group {}", state.group), expires)
 }
 
 async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
@@ -178,6 +219,8 @@ async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
             Ok::<_, Failure>(Listed {
                 devices: target.records.size(&state.group).await?,
                 packages: state.assignments.len(),
+                good_until: good_until(&state),
+                expires: state.seal.map(|seal| seal.expires),
                 group: state.group,
                 preferred: state.preferred,
             })
@@ -187,7 +230,7 @@ async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
         .await?;
     output::result(globals.format, &groups, |groups| {
         output::table(
-            ["GROUP", "DEVICES", "PACKAGES", "PREFERRED"],
+            ["GROUP", "DEVICES", "PACKAGES", "PREFERRED", "GOOD UNTIL"],
             groups.iter().map(|at| {
                 [
                     at.group.to_string(),
@@ -196,6 +239,7 @@ async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
                     at.preferred
                         .as_ref()
                         .map_or_else(String::new, ToString::to_string),
+                    at.good_until.clone(),
                 ]
             }),
         )
@@ -203,19 +247,24 @@ async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn delete(target: &Target, group: &GroupName, force: bool) -> Result<(), Failure> {
+/// With a signer it takes back and out first.
+async fn delete(
+    target: &Target,
+    group: &GroupName,
+    signer: Option<&Signer>,
+) -> Result<(), Failure> {
     not_all(group)?;
     let state = known(target, group).await?;
-    if force {
+    if let Some(signer) = signer {
         // Its packages first: from here on nobody is told of anything for this group.
         for assignment in &state.assignments {
             target
                 .records
-                .unassign_group(group, assignment.package)
+                .unassign_group(group, assignment.package, signer.signing())
                 .await
                 .map_err(failure)?;
         }
-        members::empty(target, group).await?;
+        members::empty(target, group, signer).await?;
     }
     if target.records.delete_group(group).await.map_err(failure)? {
         return Ok(());

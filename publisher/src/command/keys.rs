@@ -1,4 +1,10 @@
-//! `packcast keys`: the key that packages are signed with.
+//! `packcast keys`: the key that packages and assignments are signed with, and those that agents
+//! trust.
+
+mod list;
+mod lists;
+mod revoke;
+mod rotate;
 
 use std::path::PathBuf;
 
@@ -11,12 +17,14 @@ use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, read_public
 use crate::output;
 use crate::target::{LOCAL, Places, Target};
 
-/// Make or show the key that packages are signed with
+/// Manage the key that packages and assignments are signed with
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   packcast keys generate
-  packcast keys show --target production")]
+  packcast keys show --target production
+  packcast keys rotate
+  packcast keys revoke PUBLIC_KEY")]
 pub(crate) enum Args {
     /// Make a new signing key, and print its public half for the agents' configuration
     ///
@@ -36,6 +44,17 @@ pub(crate) enum Args {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// Let a new key sign from now on, and sign all assignments with it
+    ///
+    /// Agents follow at their next check-in. The key before stays trusted, for the packages that
+    /// it has signed, until it is revoked. If this was interrupted, give it again.
+    Rotate(rotate::Args),
+    /// Let agents trust a key no more
+    ///
+    /// They refuse what it has signed from their next check-in on.
+    Revoke(revoke::Args),
+    /// List the keys that agents trust
+    List,
 }
 
 #[derive(Serialize)]
@@ -46,7 +65,7 @@ struct Shown {
 }
 
 impl Args {
-    pub(crate) fn run(self, globals: &Globals) -> Result<(), Failure> {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Generate { key, unencrypted } => {
                 let file = new_file(key, globals)?;
@@ -63,6 +82,9 @@ impl Args {
                 let public = read_public(&file).map_err(failure)?;
                 show(globals, file, &public.to_string());
             }
+            Self::Rotate(args) => args.run(globals).await?,
+            Self::Revoke(args) => args.run(globals).await?,
+            Self::List => list::run(globals).await?,
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ mod pace;
 pub(crate) mod publish;
 mod recipients;
 pub(crate) mod show;
+pub(crate) mod sign;
+mod signer;
 pub(crate) mod status;
 pub(crate) mod unassign;
 pub(crate) mod verify;

@@ -9,13 +9,14 @@ use std::str::FromStr;
 use packcast_agent::archive::Limits;
 use packcast_protocol::device::AgentId;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{FragmentSize, PackageName, PackageVersion, Priority};
+use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pace::Pace;
 use packcast_store::records::{PublishError, ReserveError};
 use serde::Serialize;
 
 use self::windows::WindowsArgs;
+use super::signer::KeyArg;
 use super::{activate, keys, show};
 use crate::Globals;
 use crate::clock::now;
@@ -90,11 +91,14 @@ pub(crate) struct Args {
     /// Such a package cannot be assigned to stock agents, which check no audience.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
-    /// Sign with this key file
+    /// Only agents in this group may act on the package (repeatable)
     ///
-    /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    /// An agent is in the groups that it was put into with 'packcast group add', and in those
+    /// that its own configuration names.
+    #[arg(long, value_name = "GROUP", conflicts_with = "only_for", value_parser = audience_group)]
+    only_for_group: Vec<GroupName>,
+    #[command(flatten)]
+    key: KeyArg,
     /// Activate the package at all locations when it is published
     #[arg(long)]
     activate: bool,
@@ -139,6 +143,15 @@ impl From<PlatformChoice> for Platform {
     }
 }
 
+/// Reads a group that a package can be meant for.
+fn audience_group(text: &str) -> Result<GroupName, String> {
+    let group: GroupName = text.parse().map_err(|error| format!("{error}"))?;
+    if group.is_all() {
+        return Err("every device is in 'all': leave the option out".to_owned());
+    }
+    Ok(group)
+}
+
 #[derive(Serialize)]
 struct Published<'a> {
     package: &'a PackageRecord,
@@ -163,8 +176,7 @@ impl Args {
         let plan = self.plan(inspection.as_ref())?;
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
-        let key = SigningKey::load(self.key.as_deref().unwrap_or(&target.key_file))
-            .map_err(keys::failure)?;
+        let key = SigningKey::load(self.key.file(&target)).map_err(keys::failure)?;
         let mut publication = publish_plan(&target, &plan, source.as_ref(), &key).await?;
         tell(&publication, &target.pace);
         if self.activate {
@@ -215,15 +227,21 @@ impl Args {
                 validity_s: self.expires_in * 24 * 3600,
                 rerun_after_interruption: self.rerun_after_interruption,
                 going_back: self.going_back,
-                audience: if self.only_for.is_empty() {
-                    Audience::Any
-                } else {
-                    Audience::Devices(self.only_for.iter().cloned().collect())
-                },
+                audience: self.audience(),
                 windows: self.windows.terms(),
             },
         };
         wish.plan(archive).map_err(Failure::usage)
+    }
+
+    fn audience(&self) -> Audience {
+        if !self.only_for.is_empty() {
+            Audience::Devices(self.only_for.iter().cloned().collect())
+        } else if !self.only_for_group.is_empty() {
+            Audience::Groups(self.only_for_group.iter().cloned().collect())
+        } else {
+            Audience::Any
+        }
     }
 
     /// Asks a person at a terminal; a script is told by [`Args::plan`] what it left out.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::find;
 use super::group;
 use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
+use super::signer::{KeyArg, Signer};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     package: PackageRef,
     #[command(flatten)]
     recipients: recipients::Args,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 /// What came of it for one device.
@@ -55,12 +58,15 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find(&target, &self.package).await?;
+        let mut signer = self.key.signer(&target);
         match self.recipients.find(&target).await? {
             Recipients::Devices(devices) => {
-                from_devices(&target, &package, &devices, globals.format).await
+                signer.unlock_for(&devices)?;
+                from_devices(&target, &package, &devices, &signer, globals.format).await
             }
             Recipients::Groups(groups) => {
-                from_groups(&target, &package, &groups, globals.format).await
+                signer.unlock()?;
+                from_groups(&target, &package, &groups, &signer, globals.format).await
             }
         }
     }
@@ -70,11 +76,13 @@ async fn from_groups(
     target: &Target,
     package: &PackageRecord,
     groups: &[GroupName],
+    signer: &Signer,
     format: Format,
 ) -> Result<(), Failure> {
     let mut taken = Vec::with_capacity(groups.len());
     for name in groups {
-        let changed = target.records.unassign_group(name, package.id).await;
+        let (records, signing) = (&target.records, signer.signing());
+        let changed = records.unassign_group(name, package.id, signing).await;
         taken.push(TakenFromGroup {
             group: name.clone(),
             result: "taken-back",
@@ -97,6 +105,7 @@ async fn from_devices(
     target: &Target,
     package: &PackageRecord,
     devices: &[DeviceId],
+    signer: &Signer,
     format: Format,
 ) -> Result<(), Failure> {
     let bar = output::counting("taking back", devices.len() as u64);
@@ -104,7 +113,8 @@ async fn from_devices(
         .map(|device| {
             let bar = &bar;
             async move {
-                let unassigned = target.records.unassign(device, package).await;
+                let (records, signing) = (&target.records, signer.signing());
+                let unassigned = records.unassign(device, package, signing).await;
                 bar.inc(1);
                 unassigned.map(|what| describe(device.clone(), &what))
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use packcast_agent::archive::{NameError, System};
 use packcast_protocol::action::ActionTextError;
 use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};
@@ -13,7 +14,7 @@ use packcast_protocol::{
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
 
-use super::source::{Contents, Inspection, PlannedArchive};
+use super::source::{Contents, Inspection, PlannedArchive, Unfit};
 
 /// LAUNCH, EXECUTE or STORE, before its parameters are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -82,6 +83,15 @@ pub enum PlanError {
     FolderOfOther { action: &'static str },
     #[error("launch cannot find {program:?} at the archive's top, which has {found}")]
     NoSuchProgram { program: String, found: String },
+    #[error(
+        "entry {entry:?} of the archive cannot be stored on {system}: name it otherwise, or choose another --platform"
+    )]
+    Unfit {
+        entry: String,
+        system: System,
+        #[source]
+        reason: NameError,
+    },
     #[error(transparent)]
     Text(#[from] ActionTextError),
     #[error(
@@ -94,6 +104,9 @@ impl Wish {
     /// Checks the wish against the archive it is for.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
+        if let Some(inspection) = archive {
+            fits_platform(self.terms.platform, &inspection.contents)?;
+        }
         fits_info(self.priority, &action, &self.terms.windows.dialogue)?;
         let content = content(&self, &action);
         Ok(Plan {
@@ -173,6 +186,31 @@ fn fits_info(
     Ok(())
 }
 
+/// Refuses what the package's one system cannot hold. Of a package for any system, devices that
+/// can hold it may be many.
+fn fits_platform(platform: Platform, contents: &Contents) -> Result<(), PlanError> {
+    if platform == Platform::Any {
+        return Ok(());
+    }
+    let systems = System::of(platform);
+    let found = contents
+        .unfit
+        .iter()
+        .find(|it| systems.contains(&it.system));
+    match found.cloned() {
+        None => Ok(()),
+        Some(Unfit {
+            system,
+            entry,
+            reason,
+        }) => Err(PlanError::Unfit {
+            entry,
+            system,
+            reason,
+        }),
+    }
+}
+
 fn has_program(
     command: &packcast_protocol::LaunchCommand,
     contents: &Contents,
@@ -221,6 +259,30 @@ mod tests {
     use packcast_protocol::windows::Afterwards;
 
     use super::*;
+
+    #[test]
+    fn what_the_packages_system_cannot_hold_is_refused() {
+        let name = || "aux".to_owned();
+        let contents = Contents {
+            unfit: vec![Unfit {
+                system: System::Windows,
+                entry: name(),
+                reason: NameError::Reserved { name: name() },
+            }],
+            ..Contents::default()
+        };
+        let check = |platform, fits: bool| {
+            assert_eq!(
+                fits_platform(platform, &contents).is_ok(),
+                fits,
+                "{platform:?}"
+            );
+        };
+        check(Platform::Windows, false);
+        check(Platform::Any, true);
+        check(Platform::Linux, true);
+        check(Platform::Macos, true);
+    }
 
     fn execute(command: &str) -> Wish {
         Wish {

@@ -8,10 +8,12 @@ use std::sync::mpsc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::Md5;
-use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
+use packcast_agent::archive::{
+    ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
+};
 use packcast_protocol::fragment::{self, FragmentSizeError};
 use packcast_protocol::info::InfoArchive;
-use packcast_protocol::manifest::ArchiveError as DescribeError;
+use packcast_protocol::manifest::{ArchiveError as DescribeError, Platform};
 use packcast_protocol::{Archive, ArchiveFormat, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
 use sha2::{Digest as _, Sha256};
@@ -148,8 +150,11 @@ impl Source {
             source,
         })?;
         let mut contents = Contents::default();
+        let systems = System::of(Platform::Any).iter().copied();
+        let mut checks: Vec<NameCheck> = systems.map(NameCheck::new).collect();
         let visit = |entry: &Entry, _: &mut Content<'_>| {
             contents.note(entry);
+            checks.retain_mut(|check| contents.fits(check, entry));
             Ok(())
         };
         walk(
@@ -272,9 +277,32 @@ pub struct Contents {
     pub largest_file: u64,
     /// Whether anything at the top has a name that starts with a dot.
     pub top_dotfiles: bool,
+    /// The first entry for each system that cannot hold all of them.
+    pub unfit: Vec<Unfit>,
+}
+
+/// An entry that a system cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    pub system: System,
+    pub entry: String,
+    pub reason: NameError,
 }
 
 impl Contents {
+    /// Notes an entry that a system cannot hold; whether it can.
+    fn fits(&mut self, check: &mut NameCheck, entry: &Entry) -> bool {
+        let Err(reason) = check.add(entry) else {
+            return true;
+        };
+        self.unfit.push(Unfit {
+            system: check.system(),
+            entry: entry.path.as_str().to_owned(),
+            reason,
+        });
+        false
+    }
+
     fn note(&mut self, entry: &Entry) {
         let top = !entry.path.as_str().contains('/');
         self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
@@ -417,6 +445,28 @@ mod tests {
             (contents.top_files, contents.files),
             (vec!["run.sh".to_owned()], 2)
         );
+    }
+
+    #[test]
+    fn what_other_systems_cannot_hold_is_found() {
+        let unfit = |names: &[&str]| -> Vec<(System, String)> {
+            let folder = folder();
+            for name in names {
+                std::fs::write(folder.path().join(name), "x").unwrap();
+            }
+            let source = Source::open(folder.path()).unwrap();
+            let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+            let unfit = inspection.contents.unfit.into_iter();
+            unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
+        };
+        assert_eq!(unfit(&["x"]), []);
+        if System::here().is_none() {
+            let windows = |name: &str| (System::Windows, name.to_owned());
+            assert_eq!(unfit(&["aux.txt", "log:x"]), [windows("aux.txt")]);
+            let run = || "run.sh".to_owned();
+            let both = [(System::Windows, run()), (System::Macos, run())];
+            assert_eq!(unfit(&["Run.SH"]), both);
+        }
     }
 
     #[test]

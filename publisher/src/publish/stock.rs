@@ -4,6 +4,7 @@
 //! over 16 KiB, cannot be planned at all. What depends on the agent is a warning here, as a
 //! fleet may have none of that kind.
 
+use packcast_agent::archive::System;
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::windows::Schedule;
 use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
@@ -26,6 +27,8 @@ pub enum Warning {
     TinyZip,
     /// Unix agents need `unzip` for zip archives; Windows agents read nothing else (§5.3).
     ZipOnUnix,
+    /// No agent on the system can unpack the archive.
+    UnfitName { system: System, entry: String },
     /// Unix agents ignore what is only for Windows agents (§2.4, §4.1).
     WindowsTerms,
     /// Windows agents read zip archives only (§5.3).
@@ -66,6 +69,9 @@ impl std::fmt::Display for Warning {
                 f.write_str("stock Unix agents extract nothing from a zip of a single file under 512 bytes: use .tar.gz")
             }
             Self::ZipOnUnix => f.write_str("stock Unix agents need unzip for a zip archive: use .tar.gz for them"),
+            Self::UnfitName { system, entry } => {
+                write!(f, "{system} cannot hold the archive's entry {entry:?}: name it otherwise, or choose another --platform")
+            }
             Self::WindowsTerms => f.write_str("only stock Windows agents show texts, wait for a date or restart: the others act at once and say nothing"),
             Self::TarGzOnWindows => f.write_str("stock Windows agents read zip archives only: use .zip for them"),
             Self::LongForWindows { characters, room } => write!(
@@ -109,6 +115,7 @@ impl Warning {
     /// Tells whether the limit is one of Windows agents; all others are of Unix agents.
     const fn is_of_windows(&self) -> bool {
         match self {
+            Self::UnfitName { system, .. } => matches!(system, System::Windows),
             Self::TarGzOnWindows
             | Self::LongForWindows { .. }
             | Self::LinesOnWindows
@@ -140,6 +147,14 @@ pub fn warnings(
         warnings.push(Warning::SlowOnWindows { minutes });
     }
     warnings.extend(of_windows_terms(&terms.windows, now));
+    if terms.platform == Platform::Any {
+        warnings.extend(
+            action
+                .archive()
+                .into_iter()
+                .flat_map(|(_, it)| of_names(it)),
+        );
+    }
     warnings.retain(|warning| match terms.platform {
         Platform::Any => *warning != Warning::WindowsTerms,
         Platform::Windows => warning.is_of_windows(),
@@ -171,6 +186,13 @@ fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
         None => {}
     }
     warnings
+}
+
+fn of_names(contents: &Contents) -> impl Iterator<Item = Warning> {
+    contents.unfit.iter().map(|unfit| Warning::UnfitName {
+        system: unfit.system,
+        entry: unfit.entry.clone(),
+    })
 }
 
 fn of_program(program: &str) -> Option<Warning> {
@@ -249,7 +271,7 @@ mod tests {
             files,
             largest_file,
             top_dotfiles,
-            top_files: Vec::new(),
+            ..Contents::default()
         }
     }
 

@@ -2,51 +2,83 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::assignments::Held;
+use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::assign::{Assigned, Assigning, Situation, assign};
+use packcast_rollout::assignments::Change;
 use packcast_rollout::reconcile::wanting;
 use packcast_rollout::unassign::{Unassigned, unassign};
-use packcast_rollout::{FinishedTask, PackageRecord, TaskChange, TaskState};
+use packcast_rollout::{FinishedTask, OpenTask, PackageRecord, TaskChange, TaskState};
 
 use super::commit::Commit;
 use super::device::packed_ids;
 use super::item;
 use super::key::Key;
 use super::membership::Joining;
-use super::write::{self, PRESENT, Terms};
+use super::own::AssignError;
+use super::signing::Signing;
 use super::{Records, RecordsError};
 
 /// How often an assignment is decided anew when something changed meanwhile.
 const TRIES: usize = 8;
 
+/// What is known of a device and a package.
+#[derive(Debug, Default)]
+struct Known {
+    situation: Situation,
+    /// All open tasks of a device with our agent.
+    tasks: Vec<OpenTask>,
+    /// Which state of its own assignments is signed.
+    signed: Option<Held>,
+}
+
 impl Records {
     /// Gives a device a task to deploy a package, if [`assign`] decides so.
+    ///
+    /// A device with our agent gets it signed; only to what the publisher has signed something
+    /// is added.
     pub async fn assign(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
         force: bool,
-        now: UnixTime,
-    ) -> Result<Assigned, RecordsError> {
+        signing: Signing<'_>,
+    ) -> Result<Assigned, AssignError> {
         let by = Assigning {
             direct: true,
             force,
         };
-        for _ in 0..TRIES {
-            let situation = self.situation(device, package).await?;
-            let change = match assign(device, package, &situation, by, now) {
+        for tries_left in (0..TRIES).rev() {
+            let own = self.own(device, signing).await?;
+            let Known {
+                situation,
+                tasks,
+                signed,
+            } = self.known(device, package).await?;
+            let change = match assign(device, package, &situation, by, signing.now) {
                 Ok(change) => change,
                 Err(answer) => return Ok(answer),
             };
+            let is_behind = own.is_behind(signed);
+            if is_behind && tries_left > 0 {
+                continue;
+            }
+            own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
+            let what = Change::Assign {
+                package: package.id,
+                force,
+                tasks: &tasks,
+            };
+            let next = self.next_own(&own, what, signing)?;
             let mut writes = self.changing(device, &change);
-            let (key, none) = (Key::device(device), Terms::default());
-            writes.push(write::check(self.table(), &key, PRESENT, &none));
+            writes.push(self.known_device(device, next.as_ref()));
             writes.push(self.not_deleted(package.id));
+            writes.extend(next.map(|next| next.write));
             if self.commit(writes).await? == Commit::Done {
                 return Ok(answer(&change));
             }
         }
-        Err(self.contended())
+        Err(self.contended().into())
     }
 
     /// Takes back the assignment of a package to a device itself, as [`unassign`] decides.
@@ -57,28 +89,48 @@ impl Records {
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Unassigned, RecordsError> {
-        for _ in 0..TRIES {
-            let situation = self.situation(device, package).await?;
+        signing: Signing<'_>,
+    ) -> Result<Unassigned, AssignError> {
+        for tries_left in (0..TRIES).rev() {
+            let own = self.own(device, signing).await?;
+            let Known { situation, .. } = self.known(device, package).await?;
             // The groups after the round: what they get later is news to the device.
-            let Joining { groups, round } = self.joining(device).await?.unwrap_or_default();
+            let Joining {
+                groups,
+                round,
+                signed,
+            } = self.joining(device).await?.unwrap_or_default();
+            let is_behind = own.is_behind(signed);
+            if is_behind && tries_left > 0 {
+                continue;
+            }
+            own.signed_unless(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
             let states = self.group_states(&names).await?;
             let wanted = wanting(&groups, &states, package.id);
             let group = wanted.map(|state| &state.group);
             let (open, before) = (situation.open.as_ref(), situation.finished.as_ref());
             let (what, change) = unassign(open, before, group);
-            let Some(change) = change else {
-                return Ok(what);
+            // What is signed may name it still when the records do not.
+            let what_is_signed = Change::Unassign {
+                package: package.id,
             };
-            let mut writes = self.changing(device, &change);
-            writes.push(self.ending_round(device, round, &[]));
+            let next = self.next_own(&own, what_is_signed, signing)?;
+            if change.is_none() && next.is_none() {
+                return Ok(what);
+            }
+            let changes = change.iter();
+            let mut writes: Vec<_> = changes
+                .flat_map(|change| self.changing(device, change))
+                .collect();
+            writes.push(self.ending_round(device, round, &[], next.as_ref()));
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
+            writes.extend(next.map(|next| next.write));
             if self.commit(writes).await? == Commit::Done {
                 return Ok(what);
             }
         }
-        Err(self.contended())
+        Err(self.contended().into())
     }
 
     /// Returns the results of these packages that a device has, whatever became of them since.
@@ -99,7 +151,41 @@ impl Records {
         Ok(finished)
     }
 
-    async fn situation(
+    async fn known(
+        &self,
+        device: &DeviceId,
+        package: &PackageRecord,
+    ) -> Result<Known, RecordsError> {
+        match device {
+            DeviceId::Agent(_) => self.known_of_agent(device, package).await,
+            DeviceId::Ocs(_) => Ok(Known {
+                situation: self.situation_of_stock_agent(device, package).await?,
+                ..Known::default()
+            }),
+        }
+    }
+
+    async fn known_of_agent(
+        &self,
+        device: &DeviceId,
+        package: &PackageRecord,
+    ) -> Result<Known, RecordsError> {
+        let standing = self.standing(device).await?;
+        let mut tasks = standing.tasks.iter();
+        let situation = Situation {
+            is_known: standing.device.is_some(),
+            open: tasks.find(|task| task.package == package.id).cloned(),
+            finished: self.finished(device, package.id).await?,
+            in_history: false,
+        };
+        Ok(Known {
+            situation,
+            tasks: standing.tasks,
+            signed: standing.signed,
+        })
+    }
+
+    async fn situation_of_stock_agent(
         &self,
         device: &DeviceId,
         package: &PackageRecord,

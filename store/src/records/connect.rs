@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region, SharedHttpClient};
+use aws_sdk_dynamodb::{Client, Config};
 
 use super::Records;
 use crate::aws::{self, Place};
@@ -47,12 +47,32 @@ impl Records {
             .retry_config(retries())
             .timeout_config(timeouts());
         let records = Self::new(Client::new(&loader.load().await), &config.table);
-        match config.endpoint {
+        records.known_by(config.endpoint.as_deref())
+    }
+
+    /// Sets up a client for a function: region and credentials are in Lambda's environment.
+    ///
+    /// Neither profiles nor other sources of credentials are looked at, nor what the system
+    /// trusts, so a function is smaller and starts faster than with [`connect`](Self::connect).
+    pub fn connect_within_lambda(table: &str, region: String, endpoint: Option<&str>) -> Self {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(aws::https_client_within_lambda(&region))
+            .region(Region::new(region))
+            .credentials_provider(aws::credentials_within_lambda(endpoint))
+            .retry_config(retries())
+            .timeout_config(timeouts());
+        let config = endpoint.into_iter().fold(config, Builder::endpoint_url);
+        Self::new(Client::from_conf(config.build()), table).known_by(endpoint)
+    }
+
+    fn known_by(self, endpoint: Option<&str>) -> Self {
+        match endpoint {
             Some(address) => Self {
                 endpoint: address.into(),
-                ..records
+                ..self
             },
-            None => records,
+            None => self,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Devices: what a check-in reads, and what it notes down.
 
 use futures_util::future::try_join_all;
+use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, PaceOverride, Round};
 
 use super::commit::{Backoff, Commit};
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::membership::{Joining, joining};
+use super::membership::joining;
 use super::order;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -18,6 +19,8 @@ pub struct Standing {
     /// None for a device that was never in contact.
     pub device: Option<DeviceRecord>,
     pub memberships: Memberships,
+    /// Which state of the device's own assignments is signed; none if none is.
+    pub signed: Option<Held>,
     /// What a change holds for that the device's groups have a part in.
     pub round: Round,
     pub orders: Orders,
@@ -41,6 +44,7 @@ impl Records {
         let mut standing = Standing {
             device: None,
             memberships: Memberships::default(),
+            signed: None,
             round: Round::FIRST,
             orders: Orders::default(),
             pace: PaceOverride::default(),
@@ -50,8 +54,9 @@ impl Records {
         for item in found.items {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
-                    let Joining { groups, round } = joining(item.clone())?;
-                    (standing.memberships, standing.round) = (groups, round);
+                    let joining = joining(item.clone())?;
+                    (standing.memberships, standing.round) = (joining.groups, joining.round);
+                    standing.signed = joining.signed;
                     standing.device = Some(item::read(item)?);
                 }
                 Some(sk) if sk == key::PACE => standing.pace = item::read(item)?,
@@ -213,7 +218,7 @@ mod tests {
     use packcast_rollout::group::MAX_GROUPS;
 
     use super::*;
-    use crate::records::item::{GROUPS, ROUND};
+    use crate::records::item::{GROUPS, ROUND, SIGNED};
 
     /// Counts the bytes of an attribute as the service does.
     fn bytes(value: &AttributeValue) -> usize {
@@ -251,7 +256,10 @@ mod tests {
         let mut item = item::device(&record);
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
-        item.insert(ROUND.to_owned(), longest);
+        item.insert(ROUND.to_owned(), longest.clone());
+        // An agent's id is shorter than the one above by far more than this.
+        let held = ["revision", "issued"].map(|name| (name.to_owned(), longest.clone()));
+        item.insert(SIGNED.to_owned(), AttributeValue::M(held.into()));
         let size: usize = item
             .iter()
             .map(|(name, value)| name.len() + bytes(value))

@@ -6,14 +6,19 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::assignments::Recipient;
 use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
-use packcast_rollout::group::TooManyAssignments;
+use packcast_rollout::assignments::Term;
+use packcast_rollout::group::{TooManyAssignments, Version};
 use packcast_rollout::{GroupState, PaceChange, PackageRecord};
 use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
-use super::item::{self, CataloguedGroup, DELETED, REVISION, STATE};
+use super::item::{self, CataloguedGroup, DELETED, ISSUED, LISTS, REVISION, STATE};
 use super::key::{Key, Range};
+use super::keys::{KeyListsItem, NumberedKeyList};
+use super::own::AssignError;
+use super::signing::{Signing, SigningError};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -25,8 +30,20 @@ const TRIES: usize = 16;
 pub(super) struct RevisionItem {
     pub(super) group: GroupName,
     pub(super) revision: u64,
+    /// When the state of this revision was signed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issued: Option<UnixTime>,
     #[serde(default)]
     pub(super) deleted: bool,
+}
+
+/// What is newest of groups, and of the keys that all devices trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Those of the groups that exist.
+    pub groups: HashMap<GroupName, Version>,
+    /// None if they were not asked for.
+    pub key_lists: Option<Vec<NumberedKeyList>>,
 }
 
 /// What came of a change of a group.
@@ -54,6 +71,8 @@ pub enum GroupError {
     #[error(transparent)]
     TooMany(#[from] TooManyAssignments),
     #[error(transparent)]
+    Signing(#[from] SigningError),
+    #[error(transparent)]
     Records(#[from] RecordsError),
 }
 
@@ -62,19 +81,20 @@ impl Records {
     pub async fn create_group(
         &self,
         group: &GroupName,
-        now: UnixTime,
+        signing: Signing<'_>,
     ) -> Result<GroupState, GroupError> {
         let revision: Option<RevisionItem> = self.get(&Key::group_revision(group)).await?;
         if revision.as_ref().is_some_and(|known| !known.deleted) {
             let group = group.clone();
             return Err(GroupError::Exists { group });
         }
-        let before = revision.map(|known| known.revision);
-        let next = before.unwrap_or_default() + 1;
-        let state = GroupState::new(group.clone(), next, now);
+        let before = revision.as_ref().map(RevisionItem::version);
+        let next = before.map_or(0, |before| before.revision).saturating_add(1);
+        let state = GroupState::new(group.clone(), next, signing.now);
+        let state = signing.sealed(state, Term::from(signing.now))?;
         let writes = vec![
             write::create(self.table(), item::group(&state)),
-            self.moving(group, before, next, false),
+            self.moving(group, before, state.version(), false),
             write::create(self.table(), item::catalogued_group(group)),
         ];
         match self.commit(writes).await? {
@@ -113,20 +133,29 @@ impl Records {
         Ok(states)
     }
 
-    /// Returns the revisions of these groups that exist.
-    pub async fn group_revisions(
-        &self,
-        groups: &[GroupName],
-    ) -> Result<HashMap<GroupName, u64>, RecordsError> {
-        let keys: Vec<Key> = groups.iter().map(Key::group_revision).collect();
-        let mut revisions = HashMap::with_capacity(groups.len());
+    /// Returns the versions of these groups that exist. With the group that every device is
+    /// in come the lists of keys, which are every device's, too.
+    pub async fn versions(&self, groups: &[GroupName]) -> Result<Versions, RecordsError> {
+        let mut keys: Vec<Key> = groups.iter().map(Key::group_revision).collect();
+        let with_keys = groups.iter().any(GroupName::is_all);
+        keys.extend(with_keys.then(Key::keys));
+        let mut versions = Versions {
+            groups: HashMap::with_capacity(groups.len()),
+            key_lists: with_keys.then(Vec::new),
+        };
         for found in self.batch(&keys).await? {
+            if found.contains_key(LISTS) {
+                let found: KeyListsItem = item::read(found)?;
+                versions.key_lists = Some(found.lists);
+                continue;
+            }
             let found: RevisionItem = item::read(found)?;
+            let version = found.version();
             if !found.deleted {
-                revisions.insert(found.group, found.revision);
+                versions.groups.insert(found.group, version);
             }
         }
-        Ok(revisions)
+        Ok(versions)
     }
 
     /// Returns the groups that have a package, in the order of their names.
@@ -137,20 +166,28 @@ impl Records {
 
     /// Assigns a package to a group: the same few writes whatever the group's size. The group
     /// of all devices comes into being with its first package.
+    ///
+    /// Only to what the publisher has signed something is added.
     pub async fn assign_group(
         &self,
         group: &GroupName,
         package: &PackageRecord,
         force: bool,
-        now: UnixTime,
+        signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         let not_deleted = self.not_deleted(package.id);
+        let now = signing.now;
         for _ in 0..TRIES {
-            let Some(state) = self.group_or_all(group, now).await? else {
+            let Some(state) = self.group_or_all(group, signing).await? else {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
+            if !signing.is_ours(&state) {
+                let recipient = Recipient::Group(group.clone());
+                return Err(SigningError::NotOurs { recipient }.into());
+            }
             let next = state.assign(package, force, now)?;
+            let next = signing.sealed(next, Term::from(now))?;
             let mut writes = self.replacing(&state, &next);
             let entry = item::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
@@ -180,6 +217,7 @@ impl Records {
         &self,
         group: &GroupName,
         package: PackageId,
+        signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         let entry = write::delete(
             self.table(),
@@ -191,7 +229,7 @@ impl Records {
             group: group.clone(),
             package,
         };
-        self.change_group(group, Some(entry), |state| {
+        self.change_group(group, signing, Some(entry), |state| {
             state.unassign(package).ok_or_else(not_assigned)
         })
         .await
@@ -202,11 +240,11 @@ impl Records {
         &self,
         group: &GroupName,
         location: Option<&LocationName>,
-        now: UnixTime,
+        signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
-        self.group_or_all(group, now).await?;
-        self.change_group(group, None, |state| Ok(state.prefer(location.cloned())))
-            .await
+        self.group_or_all(group, signing).await?;
+        let change = |state: &GroupState| Ok(state.prefer(location.cloned()));
+        self.change_group(group, signing, None, change).await
     }
 
     /// Changes how fast a group's devices work; the group of all devices comes into being by it.
@@ -214,16 +252,19 @@ impl Records {
         &self,
         group: &GroupName,
         change: &PaceChange,
-        now: UnixTime,
+        signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
-        self.group_or_all(group, now).await?;
-        self.change_group(group, None, |state| Ok(state.pace(change)))
-            .await
+        self.group_or_all(group, signing).await?;
+        let change = |state: &GroupState| Ok(state.pace(change));
+        self.change_group(group, signing, None, change).await
     }
 
+    /// Changes a group by something that gives its devices no package. A state that the
+    /// publisher has not signed stays without a signature.
     async fn change_group(
         &self,
         group: &GroupName,
+        signing: Signing<'_>,
         beside: Option<TransactWriteItem>,
         change: impl Fn(&GroupState) -> Result<GroupState, GroupError>,
     ) -> Result<GroupChanged, GroupError> {
@@ -237,7 +278,10 @@ impl Records {
                     return Err(GroupError::NoGroup { group });
                 }
             };
-            let next = change(&state)?;
+            let mut next = change(&state)?;
+            if signing.is_ours(&state) || next.assignments.is_empty() {
+                next = signing.sealed(next, Term::from(signing.now))?;
+            }
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
@@ -254,16 +298,20 @@ impl Records {
     /// Removes a group that has neither members nor packages; its revision stays. False if it
     /// has changed, or got a member, meanwhile.
     pub(super) async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
+        let next = Version {
+            revision: state.revision.saturating_add(1),
+            issued: None,
+        };
         let revision = item::number(&state.revision);
-        let unchanged = Terms::default().name(REVISION).value("revision", revision);
+        let at_revision = Terms::default().name(REVISION).value("revision", revision);
         let mut writes = vec![
             write::delete(
                 self.table(),
                 &Key::group_state(&state.group),
                 "#revision = :revision",
-                &unchanged,
+                &at_revision,
             ),
-            self.moving(&state.group, Some(state.revision), state.revision + 1, true),
+            self.moving(&state.group, Some(state.version()), next, true),
             write::delete(
                 self.table(),
                 &Key::catalogued_group(&state.group),
@@ -278,13 +326,13 @@ impl Records {
     async fn group_or_all(
         &self,
         group: &GroupName,
-        now: UnixTime,
+        signing: Signing<'_>,
     ) -> Result<Option<GroupState>, GroupError> {
         let state = self.group(group).await?;
         if state.is_some() || !group.is_all() {
             return Ok(state);
         }
-        match self.create_group(group, now).await {
+        match self.create_group(group, signing).await {
             Ok(state) => Ok(Some(state)),
             Err(GroupError::Exists { .. }) => Ok(self.group(group).await?),
             Err(error) => Err(error),
@@ -292,7 +340,11 @@ impl Records {
     }
 
     /// The writes that put a group's next state in the place of the one it was decided from.
-    fn replacing(&self, state: &GroupState, next: &GroupState) -> Vec<TransactWriteItem> {
+    pub(super) fn replacing(
+        &self,
+        state: &GroupState,
+        next: &GroupState,
+    ) -> Vec<TransactWriteItem> {
         let revision = item::number(&state.revision);
         let unchanged = Terms::default().name(REVISION).value("revision", revision);
         vec![
@@ -302,30 +354,29 @@ impl Records {
                 "#revision = :revision",
                 &unchanged,
             ),
-            self.moving(&state.group, Some(state.revision), next.revision, false),
+            self.moving(&state.group, Some(state.version()), next.version(), false),
         ]
     }
 
-    /// The write that moves a group's revision.
+    /// The write that moves a group's revision, or the time at which it was signed.
     fn moving(
         &self,
         group: &GroupName,
-        from: Option<u64>,
-        to: u64,
+        from: Option<Version>,
+        to: Version,
         deleted: bool,
     ) -> TransactWriteItem {
         let item = item::group_revision(&RevisionItem {
             group: group.clone(),
-            revision: to,
+            revision: to.revision,
+            issued: to.issued,
             deleted,
         });
         match from {
             None => write::create(self.table(), item),
             Some(from) => {
-                let terms = Terms::default()
-                    .name(REVISION)
-                    .value("revision", item::number(&from));
-                write::put(self.table(), item, "#revision = :revision", &terms)
+                let (unchanged, terms) = at_version(from);
+                write::put(self.table(), item, unchanged, &terms)
             }
         }
     }
@@ -360,5 +411,41 @@ impl Records {
             "#revision = :revision",
             &terms,
         )
+    }
+}
+
+impl RevisionItem {
+    fn version(&self) -> Version {
+        Version {
+            revision: self.revision,
+            issued: self.issued,
+        }
+    }
+}
+
+/// Holds for a group that is as it was read.
+fn at_version(version: Version) -> (&'static str, Terms) {
+    let terms = Terms::default()
+        .name(REVISION)
+        .name(ISSUED)
+        .value("revision", item::number(&version.revision));
+    match version.issued {
+        None => (
+            "#revision = :revision AND attribute_not_exists(#issued)",
+            terms,
+        ),
+        Some(issued) => (
+            "#revision = :revision AND #issued = :issued",
+            terms.value("issued", item::number(&issued)),
+        ),
+    }
+}
+
+impl From<AssignError> for GroupError {
+    fn from(error: AssignError) -> Self {
+        match error {
+            AssignError::Signing(error) => Self::Signing(error),
+            AssignError::Records(error) => Self::Records(error),
+        }
     }
 }

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::RecordsError;
 use super::group::RevisionItem;
 use super::key::{INDEX_SHARDS, Key, index_partition, index_sort, shard};
+use super::keys::KeyListsItem;
+use super::own::OwnItem;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -42,11 +44,18 @@ pub(super) const DELETED: &str = "deleted";
 /// A device's groups, each with the revision up to which it is reconciled.
 pub(super) const GROUPS: &str = "groups";
 pub(super) const REVISION: &str = "revision";
+/// The number of the last list of keys.
+pub(super) const SERIAL: &str = "serial";
+pub(super) const LISTS: &str = "lists";
+/// When the assignments of a revision were signed.
+pub(super) const ISSUED: &str = "issued";
 /// Whether a group was deleted, beside its revision.
 pub(super) const IS_DELETED: &str = "deleted";
 /// How often a device's groups had a part in a change of its tasks.
 pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";
+/// Which state of a device's own assignments was signed last.
+pub(super) const SIGNED: &str = "signed";
 
 /// The attributes of an order.
 pub(super) const ASKED_AT: &str = "asked_at";
@@ -134,6 +143,10 @@ pub(super) fn catalogued_group(group: &GroupName) -> Item {
     item(&Key::catalogued_group(group), &value)
 }
 
+pub(super) fn key_lists(lists: &KeyListsItem) -> Item {
+    item(&Key::keys(), lists)
+}
+
 pub(super) fn group_with(package: PackageId, group: &GroupName) -> Item {
     let value = CataloguedGroup {
         group: group.clone(),
@@ -178,6 +191,10 @@ pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     item.insert(IDS.to_owned(), AttributeValue::B(Blob::new(ids)));
     item.insert(AT.to_owned(), number(&at));
     item
+}
+
+pub(super) fn own(device: &DeviceId, own: &OwnItem) -> Item {
+    item(&Key::own(device), own)
 }
 
 pub(super) fn package(record: &PackageRecord) -> Item {

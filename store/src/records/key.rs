@@ -27,8 +27,10 @@ pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
+const OWN: &str = "6#ASSIGNED";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
+const KEYS: &str = "KEYS";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +78,11 @@ impl Key {
         Self::new(device_partition(device), HISTORY)
     }
 
+    /// What a device is assigned itself, signed.
+    pub(super) fn own(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), OWN)
+    }
+
     pub(super) fn finished(device: &DeviceId, package: PackageId) -> Self {
         Self::new(device_partition(device), format!("{DONE}{package}"))
     }
@@ -98,6 +105,11 @@ impl Key {
 
     pub(super) fn location(name: &LocationName) -> Self {
         Self::new(CATALOG.to_owned(), format!("LOCATION#{name}"))
+    }
+
+    /// The lists of trusted keys.
+    pub(super) fn keys() -> Self {
+        Self::new(KEYS.to_owned(), KEYS)
     }
 
     pub(super) fn group_state(group: &GroupName) -> Self {

@@ -4,7 +4,9 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use futures_util::future::try_join_all;
+use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, GroupName};
+use packcast_rollout::assignments::Change;
 use packcast_rollout::group::MAX_GROUPS;
 use packcast_rollout::reconcile::{Mark, Step};
 use packcast_rollout::{Memberships, Round};
@@ -12,8 +14,10 @@ use serde::Deserialize;
 
 use super::commit::Commit;
 use super::group::GroupError;
-use super::item::{self, CataloguedDevice, GROUPS, IS_DELETED, MEMBERS, ROUND};
+use super::item::{self, CataloguedDevice, GROUPS, IS_DELETED, MEMBERS, ROUND, SIGNED};
 use super::key::{DEVICE_SHARDS, Key, MEMBER_SHARDS, Range, shard};
+use super::own::{AssignError, NextOwn};
+use super::signing::Signing;
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -37,6 +41,8 @@ pub enum Joined {
 pub(super) struct Joining {
     pub(super) groups: Memberships,
     pub(super) round: Round,
+    /// Which state of the device's own assignments was signed last.
+    pub(super) signed: Option<Held>,
 }
 
 /// How many members one shard of a group has.
@@ -75,9 +81,15 @@ impl Records {
     }
 
     /// Puts a device into a group; it gets what the group has at its next check-in.
-    pub async fn join(&self, device: &DeviceId, group: &GroupName) -> Result<Joined, GroupError> {
-        for _ in 0..TRIES {
-            let Some(Joining { groups, .. }) = self.joining(device).await? else {
+    pub async fn join(
+        &self,
+        device: &DeviceId,
+        group: &GroupName,
+        signing: Signing<'_>,
+    ) -> Result<Joined, GroupError> {
+        for tries_left in (0..TRIES).rev() {
+            let own = self.own(device, signing).await?;
+            let Some(Joining { groups, signed, .. }) = self.joining(device).await? else {
                 return Ok(Joined::UnknownDevice);
             };
             if groups.includes(group) {
@@ -86,24 +98,19 @@ impl Records {
             if groups.joined().count() >= MAX_GROUPS {
                 return Ok(Joined::TooManyGroups);
             }
-            let room = MAX_GROUPS + usize::from(groups.has_mark_of_all());
-            let terms = Terms::default()
-                .name(GROUPS)
-                .named("group", group.as_str())
-                .value("mark", item::number(&0))
-                .value("room", item::number(&room));
-            let writes = vec![
-                write::update(
-                    self.table(),
-                    &Key::device(device),
-                    "SET #groups.#group = :mark",
-                    Some("attribute_not_exists(#groups.#group) AND size(#groups) < :room"),
-                    &terms,
-                ),
+            let is_behind = own.is_behind(signed);
+            if is_behind && tries_left > 0 {
+                continue;
+            }
+            own.signed_unless(is_behind || groups.joined().next().is_some())?;
+            let next = self.next_own(&own, Change::Join(group), signing)?;
+            let mut writes = vec![
+                self.joining_group(device, &groups, group, next.as_ref()),
                 write::create(self.table(), item::member(group, device)),
                 self.counting_members(group, device, 1),
-                self.existing_group(group),
             ];
+            writes.extend(next.map(|next| next.write));
+            writes.push(self.existing_group(group));
             match self.commit(writes).await? {
                 Commit::Done => return Ok(Joined::New),
                 Commit::Refused(failed) if failed.last() == Some(&true) => {
@@ -116,28 +123,83 @@ impl Records {
         Err(self.contended().into())
     }
 
+    fn joining_group(
+        &self,
+        device: &DeviceId,
+        groups: &Memberships,
+        group: &GroupName,
+        next: Option<&NextOwn>,
+    ) -> TransactWriteItem {
+        let room = MAX_GROUPS + usize::from(groups.has_mark_of_all());
+        let terms = Terms::default()
+            .name(GROUPS)
+            .named("group", group.as_str())
+            .value("mark", item::number(&0))
+            .value("room", item::number(&room));
+        let (sets, terms) = signed(next, "SET #groups.#group = :mark".to_owned(), ", ", terms);
+        write::update(
+            self.table(),
+            &Key::device(device),
+            &sets,
+            Some("attribute_not_exists(#groups.#group) AND size(#groups) < :room"),
+            &terms,
+        )
+    }
+
     /// Takes a device out of a group, and tells whether it was in it.
     ///
     /// Once it has returned, the device is told of nothing for this group any more.
-    pub async fn leave(&self, device: &DeviceId, group: &GroupName) -> Result<bool, RecordsError> {
+    pub async fn leave(
+        &self,
+        device: &DeviceId,
+        group: &GroupName,
+        signing: Signing<'_>,
+    ) -> Result<bool, AssignError> {
+        for tries_left in (0..TRIES).rev() {
+            let own = self.own(device, signing).await?;
+            let joining = self.joining(device).await?.unwrap_or_default();
+            if group.is_all() || !joining.groups.includes(group) {
+                return Ok(false);
+            }
+            let is_behind = own.is_behind(joining.signed);
+            if is_behind && tries_left > 0 {
+                continue;
+            }
+            own.signed_unless(is_behind)?;
+            let next = self.next_own(&own, Change::Leave(group), signing)?;
+            let mut writes = vec![
+                self.leaving_group(device, group, next.as_ref()),
+                write::delete(
+                    self.table(),
+                    &Key::member(group, device),
+                    PRESENT,
+                    &Terms::default(),
+                ),
+                self.counting_members(group, device, -1),
+            ];
+            writes.extend(next.map(|next| next.write));
+            if self.commit(writes).await? == Commit::Done {
+                return Ok(true);
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    fn leaving_group(
+        &self,
+        device: &DeviceId,
+        group: &GroupName,
+        next: Option<&NextOwn>,
+    ) -> TransactWriteItem {
         let terms = Terms::default().name(GROUPS).named("group", group.as_str());
-        let writes = vec![
-            write::update(
-                self.table(),
-                &Key::device(device),
-                "REMOVE #groups.#group",
-                Some("attribute_exists(#groups.#group)"),
-                &terms,
-            ),
-            write::delete(
-                self.table(),
-                &Key::member(group, device),
-                PRESENT,
-                &Terms::default(),
-            ),
-            self.counting_members(group, device, -1),
-        ];
-        Ok(self.commit(writes).await? == Commit::Done)
+        let (expression, terms) = signed(next, "REMOVE #groups.#group".to_owned(), " SET ", terms);
+        write::update(
+            self.table(),
+            &Key::device(device),
+            &expression,
+            Some("attribute_exists(#groups.#group)"),
+            &terms,
+        )
     }
 
     /// Returns how many members a group has; for the group of all, how many devices there are.
@@ -227,19 +289,20 @@ impl Records {
             .iter()
             .flat_map(|change| self.changing(device, change))
             .collect();
-        writes.push(self.ending_round(device, round, &step.marks));
+        writes.push(self.ending_round(device, round, &step.marks, None));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Ends a device's round, and moves marks with it.
+    /// Ends a device's round, and moves marks with it, or notes down what was signed.
     pub(super) fn ending_round(
         &self,
         device: &DeviceId,
         round: Round,
         marks: &[Mark],
+        next: Option<&NextOwn>,
     ) -> TransactWriteItem {
-        let next = item::number(&round.next());
-        let mut terms = Terms::default().name(ROUND).value("next", next);
+        let after = item::number(&round.next());
+        let mut terms = Terms::default().name(ROUND).value("next", after);
         let mut sets = vec!["#round = :next".to_owned()];
         let mut conditions = vec![PRESENT.to_owned()];
         if round == Round::FIRST {
@@ -264,13 +327,29 @@ impl Records {
                 conditions.push(format!("#groups.#g{n} = :{from}"));
             }
         }
+        let expression = format!("SET {}", sets.join(", "));
+        let (expression, terms) = signed(next, expression, ", ", terms);
         write::update(
             self.table(),
             &Key::device(device),
-            &format!("SET {}", sets.join(", ")),
+            &expression,
             Some(&conditions.join(" AND ")),
             &terms,
         )
+    }
+
+    /// Notes down beside a known device what was signed, if something was.
+    pub(super) fn known_device(
+        &self,
+        device: &DeviceId,
+        next: Option<&NextOwn>,
+    ) -> TransactWriteItem {
+        let key = Key::device(device);
+        if next.is_none() {
+            return write::check(self.table(), &key, PRESENT, &Terms::default());
+        }
+        let (expression, terms) = signed(next, "SET".to_owned(), " ", Terms::default());
+        write::update(self.table(), &key, &expression, Some(PRESENT), &terms)
     }
 
     /// A check that a device is in these groups.
@@ -317,5 +396,23 @@ impl Records {
             "#deleted = :deleted",
             &terms,
         )
+    }
+}
+
+/// Adds to the update of a device which state of its own assignments was signed.
+fn signed(
+    next: Option<&NextOwn>,
+    expression: String,
+    separator: &str,
+    terms: Terms,
+) -> (String, Terms) {
+    match next {
+        None => (expression, terms),
+        Some(next) => (
+            format!("{expression}{separator}#signed = :signed"),
+            terms
+                .name(SIGNED)
+                .value("signed", item::attribute(&next.held)),
+        ),
     }
 }

@@ -16,6 +16,7 @@ use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
 use packcast_store::records::Reserved;
 use packcast_tests::peer::{Peer, Said, settings};
+use packcast_tests::signing::{signing, signing_at};
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -179,7 +180,7 @@ impl Cloud {
         let table = Table::start(1).await;
         let function = CheckIn::new(table.records.clone(), settings());
         let group: GroupName = "fleet".parse().expect("a group's name");
-        let created = table.records.create_group(&group, NOW).await;
+        let created = table.records.create_group(&group, signing()).await;
         created.expect("a new group can be made");
         let mut cloud = Self {
             table,
@@ -194,7 +195,7 @@ impl Cloud {
                 cloud.answer(inventory, NOW).await;
             }
             let device = peer.device();
-            let joined = cloud.table.records.join(&device, &cloud.group);
+            let joined = cloud.table.records.join(&device, &cloud.group, signing());
             joined.await.expect("a device can join");
         }
         cloud.take();
@@ -215,7 +216,9 @@ impl Cloud {
         written.expect("a draft can be published");
         let activated = records.activate(draft.id, &[location()]).await;
         let package = activated.expect("a published package can be activated");
-        let assigned = records.assign_group(&self.group, &package, false, at).await;
+        let assigned = records
+            .assign_group(&self.group, &package, false, signing_at(at))
+            .await;
         assigned.expect("a package can be assigned");
     }
 

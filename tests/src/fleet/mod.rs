@@ -28,6 +28,7 @@ use self::truth::{Done, Package, Told, Truth};
 use self::work::{CheckIn, Job, Place};
 use crate::fault::{FaultRates, Injected};
 use crate::peer::{Peer, Said, settings};
+use crate::signing::signing;
 use crate::table::{NOW, Table};
 
 /// How many connections the devices share.
@@ -377,7 +378,7 @@ async fn names(table: &Table, peers: &[Peer]) -> Names {
     }
     let groups = GROUPS.map(|name| name.parse().expect("a group's name"));
     for group in groups.iter().filter(|group| !GroupName::is_all(group)) {
-        let created = table.records.create_group(group, NOW).await;
+        let created = table.records.create_group(group, signing()).await;
         created.expect("a group can be made");
     }
     Names {

@@ -6,6 +6,7 @@ use packcast_store::records::{ActivateError, GroupError, Joined};
 use packcast_store::{Records, RecordsError};
 
 use super::plan::Act;
+use crate::signing::{answered, signing, signing_at};
 use crate::table::location;
 
 /// How often a command is given; what the service cannot do that often is a fault of its own.
@@ -50,13 +51,13 @@ async fn once(
     match act {
         Act::Join(device, group) => {
             let (device, group) = (&names.devices[device], &names.groups[group]);
-            let joined = group_answer(records.join(device, group).await)?;
+            let joined = group_answer(records.join(device, group, signing()).await)?;
             let is_member = matches!(joined, Some(Joined::New | Joined::AlreadyMember));
             assert!(is_member, "{device} and {group}: {joined:?}");
         }
         Act::Leave(device, group) => {
             let (device, group) = (&names.devices[device], &names.groups[group]);
-            records.leave(device, group).await?;
+            answered(records.leave(device, group, signing()).await)?;
         }
         Act::Assign {
             group,
@@ -64,19 +65,24 @@ async fn once(
             force,
         } => {
             let (group, package) = (&names.groups[group], &names.packages[package]);
-            group_answer(records.assign_group(group, package, force, now).await)?;
+            group_answer(
+                records
+                    .assign_group(group, package, force, signing_at(now))
+                    .await,
+            )?;
         }
         Act::Unassign { group, package } => {
             let (group, package) = (&names.groups[group], names.packages[package].id);
-            group_answer(records.unassign_group(group, package).await)?;
+            group_answer(records.unassign_group(group, package, signing()).await)?;
         }
         Act::AssignDevice(device, package) => {
             let (device, package) = (&names.devices[device], &names.packages[package]);
-            records.assign(device, package, false, now).await?;
+            let signing = signing_at(now);
+            answered(records.assign(device, package, false, signing).await)?;
         }
         Act::UnassignDevice(device, package) => {
             let (device, package) = (&names.devices[device], &names.packages[package]);
-            records.unassign(device, package).await?;
+            answered(records.unassign(device, package, signing()).await)?;
         }
         Act::Activate(package) => {
             let package = names.packages[package].id;

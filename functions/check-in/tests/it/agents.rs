@@ -5,10 +5,12 @@ use http::Request;
 use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Problem, ProblemKind, REPORT_PATH, Report,
-    Secret, Text,
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, Problem, ProblemKind, REPORT_PATH,
+    Report, Secret, Text,
 };
+use packcast_protocol::assignments::Recipient;
 use packcast_protocol::http_signature::DeviceKey;
+use packcast_tests::signing::trusted;
 use packcast_tests::table::NOW;
 use serde::Serialize;
 
@@ -18,12 +20,18 @@ use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};
 pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
+    /// The documents that it keeps.
+    pub(crate) holds: Holds,
 }
 
 impl Agent {
     pub(crate) fn new(number: u8) -> Self {
         let key = DeviceKey::from_seed(&[number; 32]).expect("any bytes are a seed");
-        Self { key, pass: None }
+        Self {
+            key,
+            pass: None,
+            holds: Holds::default(),
+        }
     }
 
     /// Makes one that is known and has its pass.
@@ -50,6 +58,25 @@ impl Agent {
                 agent: Text::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
+            holds: self.holds.clone(),
+        }
+    }
+
+    /// Keeps the documents that came.
+    pub(crate) fn take_up(&mut self, reply: &CheckInReply) {
+        for signed in &reply.keys {
+            let list = signed.verify(trusted()).expect("the operator has signed");
+            self.holds.keys = list.serial();
+        }
+        for signed in &reply.assignments {
+            let assignments = signed.verify(trusted()).expect("the operator has signed");
+            let held = assignments.held();
+            match assignments.recipient() {
+                Recipient::Device(_) => self.holds.device = Some(held),
+                Recipient::Group(group) => {
+                    self.holds.groups.insert(group.clone(), held);
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a check-in costs when there is nothing to do.
 
+use packcast_tests::signing::signing_at;
 use packcast_tests::table::{Table, result};
 
 use crate::agents::Agent;
@@ -22,8 +23,10 @@ async fn an_idle_stock_agent_costs_one_query() {
 #[tokio::test]
 async fn an_idle_agent_of_ours_costs_one_query() {
     let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let mut agent = Agent::enrolled(&world, 1).await;
     finish_some(&world.table, &agent.device(), 5).await;
+    let reply = agent.check_in(&world).await;
+    agent.take_up(&reply);
     world.table.meter.take();
     for _ in 0..2 {
         agent.check_in(&world).await;
@@ -49,7 +52,7 @@ async fn finish_some(table: &Table, device: &packcast_protocol::DeviceId, number
     for n in 0..number {
         let package = table.package(&format!("old{n}"), 5).await;
         let records = &table.records;
-        let assigned = records.assign(device, &package, false, package.created_at);
+        let assigned = records.assign(device, &package, false, signing_at(package.created_at));
         assigned.await.expect("a package can be assigned");
         let task = table.task(device, package.id).await.expect("a task");
         let result = result(&task, "SUCCESS");

@@ -4,6 +4,7 @@ use packcast_check_in::CheckIn;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::Joined;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, location};
 
 use crate::agents::Agent;
@@ -16,7 +17,7 @@ fn lab() -> GroupName {
 
 async fn world_with_lab() -> World {
     let world = World::start().await;
-    let created = world.table.records.create_group(&lab(), NOW).await;
+    let created = world.table.records.create_group(&lab(), signing()).await;
     created.expect("a group can be made");
     world
 }
@@ -28,7 +29,7 @@ async fn member(world: &World, number: u32) -> DeviceId {
 }
 
 async fn join(world: &World, device: &DeviceId) {
-    let joined = world.table.records.join(device, &lab()).await;
+    let joined = world.table.records.join(device, &lab(), signing()).await;
     assert_eq!(joined.expect("a device can join"), Joined::New);
 }
 
@@ -36,13 +37,17 @@ async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
     let assigned = world
         .table
         .records
-        .assign_group(group, package, false, NOW)
+        .assign_group(group, package, false, signing())
         .await;
     assigned.expect("a group can be assigned a package");
 }
 
 async fn unassign(world: &World, package: &PackageRecord) {
-    let unassigned = world.table.records.unassign_group(&lab(), package.id).await;
+    let unassigned = world
+        .table
+        .records
+        .unassign_group(&lab(), package.id, signing())
+        .await;
     unassigned.expect("a group can be unassigned a package");
 }
 
@@ -155,9 +160,23 @@ async fn who_left_the_group_is_not_told() {
     let package = world.table.package("vlc", 5).await;
     let pc = member(&world, 1).await;
     assign(&world, &lab(), &package).await;
-    assert!(world.table.records.leave(&pc, &lab()).await.unwrap());
+    assert!(
+        world
+            .table
+            .records
+            .leave(&pc, &lab(), signing())
+            .await
+            .unwrap()
+    );
     assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assert!(!world.table.records.leave(&pc, &lab()).await.unwrap());
+    assert!(
+        !world
+            .table
+            .records
+            .leave(&pc, &lab(), signing())
+            .await
+            .unwrap()
+    );
 }
 
 #[tokio::test]
@@ -191,7 +210,10 @@ async fn our_agents_are_told_to_cancel() {
     world.assign(&agent.device(), &package, false).await;
     assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
     let records = &world.table.records;
-    records.unassign(&agent.device(), &package).await.unwrap();
+    records
+        .unassign(&agent.device(), &package, signing())
+        .await
+        .unwrap();
     let told = agent.check_in(&world).await;
     assert_eq!(told.tasks.len(), 0);
     let cancelled: Vec<_> = told.cancel.iter().map(|c| (c.id, c.attempt)).collect();
@@ -231,9 +253,15 @@ async fn what_an_agent_was_told_is_never_forgotten() {
     let (device, records) = (agent.device(), &world.table.records);
     world.assign(&device, &package, false).await;
     assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
-    records.unassign(&device, &package).await.unwrap();
+    records
+        .unassign(&device, &package, signing())
+        .await
+        .unwrap();
     world.assign(&device, &package, false).await;
-    records.unassign(&device, &package).await.unwrap();
+    records
+        .unassign(&device, &package, signing())
+        .await
+        .unwrap();
     let told = agent.check_in(&world).await;
     assert_eq!((told.tasks.len(), told.cancel.len()), (0, 1));
     agent
@@ -250,7 +278,10 @@ async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
     let (device, records) = (agent.device(), &world.table.records);
     world.assign(&device, &package, false).await;
     agent.check_in(&world).await;
-    records.unassign(&device, &package).await.unwrap();
+    records
+        .unassign(&device, &package, signing())
+        .await
+        .unwrap();
     assert_eq!(agent.check_in(&world).await.cancel.len(), 1);
     world.assign(&device, &package, false).await;
     let dropped = vec![report(package.id, 1, "CANCELLED")];
@@ -270,7 +301,10 @@ async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
         .check_in_with(&world, vec![report(package.id, 2, "ERR_EXECUTE")])
         .await;
     world.assign(&device, &package, false).await;
-    records.unassign(&device, &package).await.unwrap();
+    records
+        .unassign(&device, &package, signing())
+        .await
+        .unwrap();
     let tally = records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.failed, tally.waiting()), (1, 1, 0));
 }
@@ -319,7 +353,10 @@ async fn a_site_fetches_from_its_preferred_location() {
         .await
         .unwrap();
     member(&world, 1).await;
-    records.prefer(&lab(), Some(&site.name), NOW).await.unwrap();
+    records
+        .prefer(&lab(), Some(&site.name), signing())
+        .await
+        .unwrap();
     assign(&world, &lab(), &package).await;
     let told = world.ocs(&prolog(1)).await;
     let place = attribute(packs(&told)[0], "PACK_LOC").unwrap();

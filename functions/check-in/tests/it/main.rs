@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod cost;
+mod documents;
 mod download;
 mod groups;
 mod hostile;

@@ -3,6 +3,7 @@
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::order::PATIENCE_S;
 use packcast_rollout::{OrderKind, Orders, PackageRecord, TaskState};
+use packcast_tests::signing::signing;
 use packcast_tests::table::NOW;
 
 use crate::world::{World, announced, attribute, download, inventory, prolog};
@@ -28,7 +29,7 @@ async fn orders(world: &World, device: &DeviceId) -> Orders {
 
 async fn withdraw(world: &World, device: &DeviceId, package: &PackageRecord) {
     let records = &world.table.records;
-    let unassigned = records.unassign(device, package).await;
+    let unassigned = records.unassign(device, package, signing()).await;
     unassigned.expect("a package can be taken back");
     let task = world
         .table

@@ -5,6 +5,7 @@ use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::{OrderKind, Pace, PaceChange, PaceOverride, PackageRecord, Published};
 use packcast_store::records::Reserved;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, location, published, reservation};
 
 use crate::world::{World, announced, attribute, device, download, prolog, settings};
@@ -104,11 +105,11 @@ async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> Pac
 async fn group(world: &World, name: &str, change: &PaceChange) {
     let group: GroupName = name.parse().expect("a group's name");
     let records = &world.table.records;
-    let created = records.create_group(&group, NOW).await;
+    let created = records.create_group(&group, signing()).await;
     created.expect("a group can be made");
-    let joined = records.join(&device(1), &group).await;
+    let joined = records.join(&device(1), &group, signing()).await;
     joined.expect("a device can join");
-    let paced = records.pace_group(&group, change, NOW).await;
+    let paced = records.pace_group(&group, change, signing()).await;
     paced.expect("a group can be paced");
 }
 
@@ -194,7 +195,10 @@ async fn all_devices_are_slowed_down_at_once() {
     world.settled_device(1).await;
     let records = &world.table.records;
     let all = GroupName::all();
-    records.pace_group(&all, &pauses(5, 5), NOW).await.unwrap();
+    records
+        .pace_group(&all, &pauses(5, 5), signing())
+        .await
+        .unwrap();
     let later = NOW.plus(Settings::DEFAULT_GROUP_CACHE_S);
     let reply = world.ocs_at(&prolog(1), later).await;
     assert_eq!(says(&reply), with_pauses(5, 5));

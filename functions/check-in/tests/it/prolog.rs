@@ -4,6 +4,7 @@ use packcast_check_in::Settings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pace;
+use packcast_tests::signing::signing;
 use packcast_tests::table::NOW;
 
 use crate::world::{
@@ -114,7 +115,7 @@ async fn every_conf_value_is_sent_with_and_without_packages() {
         world
             .table
             .records
-            .assign(&device, &package, false, NOW)
+            .assign(&device, &package, false, signing())
             .await
             .unwrap();
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use packcast_rollout::assign::Assigned;
+use packcast_tests::signing::signing;
 use packcast_tests::table::NOW;
 
 use crate::world::{World, announced, download, inventory, prolog, zlib};
@@ -211,11 +212,14 @@ async fn what_the_history_has_is_not_listed_when_it_is_assigned_later() {
     let had = world.table.package("had", 5).await;
     world.ocs(&inventory(1, &[had.id])).await;
     let records = &world.table.records;
-    let assigned = records.assign(&device, &had, false, NOW).await.unwrap();
+    let assigned = records
+        .assign(&device, &had, false, signing())
+        .await
+        .unwrap();
     assert_eq!(assigned, Assigned::InHistory);
     let all = packcast_protocol::GroupName::all();
     records
-        .assign_group(&all, &had, false, NOW)
+        .assign_group(&all, &had, false, signing())
         .await
         .expect("all can be given a package");
     let new = world.table.package("new", 5).await;

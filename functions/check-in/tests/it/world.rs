@@ -12,6 +12,7 @@ use packcast_rollout::{OpenTask, Pace, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
 use packcast_tests::policy::Policy;
+use packcast_tests::signing::signing;
 use packcast_tests::table::{NOW, Table, location, published, reservation};
 
 pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
@@ -100,7 +101,7 @@ impl World {
         let assigned = self
             .table
             .records
-            .assign(device, package, force, NOW)
+            .assign(device, package, force, signing())
             .await
             .expect("a package can be assigned");
         assert!(matches!(assigned, Assigned::New { .. }), "{assigned:?}");

@@ -122,6 +122,10 @@ fn show(event: &Event, steps: &mut Steps) {
         Event::CheckedIn { tasks, .. } => {
             steps.done("checked in", &format!("{tasks} package to deploy"));
         }
+        Event::KeysFollowed { serial } => {
+            steps.done("followed", &format!("list {serial} of the trusted keys"));
+        }
+        Event::DocumentRefused { detail } => steps.done("refused", detail),
         Event::ManifestVerified { name, version, .. } => {
             steps.done(
                 "trusted",

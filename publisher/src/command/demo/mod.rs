@@ -6,6 +6,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use packcast_agent::archive::Limits;
 use packcast_local::{Local, LocalOptions};
@@ -17,8 +18,8 @@ use packcast_rollout::{FinishedTask, PackageRecord};
 use self::device::Device;
 use self::steps::Steps;
 use super::publish::publish_plan;
+use super::signer::Signer;
 use super::{activate, device as device_command, local};
-use crate::clock::now;
 use crate::failure::Failure;
 use crate::output;
 use crate::publish::plan::{ActionName, Plan, Terms, Wish};
@@ -80,7 +81,7 @@ impl Args {
         steps: &mut Steps,
     ) -> Result<FinishedTask, Failure> {
         let target = Target::local(state_dir).await?;
-        let key = local::signing_key(state_dir)?;
+        let key = Arc::new(local::signing_key(state_dir)?);
         let (source, plan) = self.prepare(place).await?;
         steps.done("built", &describe(&source, &plan));
 
@@ -113,7 +114,7 @@ impl Args {
             "enrolled",
             &format!("device {id}, by an agent process of its own"),
         );
-        assign(&target, &package, &id).await?;
+        assign(&target, &package, &id, &Signer::with(key, &[])).await?;
         steps.done(
             "assigned",
             &format!("{}@{} to that device", package.name, package.version),
@@ -199,8 +200,14 @@ fn describe(source: &Source, plan: &Plan) -> String {
     )
 }
 
-async fn assign(target: &Target, package: &PackageRecord, id: &DeviceId) -> Result<(), Failure> {
-    match target.records.assign(id, package, false, now()).await? {
+async fn assign(
+    target: &Target,
+    package: &PackageRecord,
+    id: &DeviceId,
+    signer: &Signer,
+) -> Result<(), Failure> {
+    let (records, signing) = (&target.records, signer.signing());
+    match records.assign(id, package, false, signing).await? {
         Assigned::New { .. } => Ok(()),
         other => Err(Failure::failed(format!(
             "the package could not be assigned: {other:?}"

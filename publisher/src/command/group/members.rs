@@ -13,6 +13,7 @@ use packcast_store::records::Joined;
 use serde::Serialize;
 
 use super::super::recipients::{AT_ONCE, until_interrupted};
+use super::super::signer::{KeyArg, Signer};
 use super::{failure, known, not_all};
 use crate::device_list;
 use crate::device_name::{DeviceName, Found};
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     group: GroupName,
     #[command(flatten)]
     whom: Whom,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,7 +113,7 @@ impl Args {
     pub(crate) async fn add(self, target: &Target, format: Format) -> Result<(), Failure> {
         let names = self.names(target).await?;
         let bar = output::counting("adding", names.len() as u64);
-        let work = add_all(target, &self.group, &names, &bar);
+        let work = add_all(target, &self.group, &names, self.key.signer(target), &bar);
         let outcome = until_interrupted(work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["ADDED", "IN IT BEFORE"]);
@@ -120,7 +123,8 @@ impl Args {
     pub(crate) async fn remove(self, target: &Target, format: Format) -> Result<(), Failure> {
         let names = self.names(target).await?;
         let bar = output::counting("removing", names.len() as u64);
-        let work = remove_named(target, &self.group, &names, &bar);
+        let signer = self.key.signer(target);
+        let work = remove_named(target, &self.group, &names, signer, &bar);
         let outcome = until_interrupted(work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["REMOVED", "NOT IN IT"]);
@@ -141,11 +145,15 @@ impl Args {
 }
 
 /// Takes every device out of a group.
-pub(super) async fn empty(target: &Target, group: &GroupName) -> Result<(), Failure> {
+pub(super) async fn empty(
+    target: &Target,
+    group: &GroupName,
+    signer: &Signer,
+) -> Result<(), Failure> {
     let devices = target.records.members(group).await?;
     let bar = output::counting("removing", devices.len() as u64);
     let mut outcome = Outcome::default();
-    let work = remove_all(target, group, devices, &mut outcome, &bar);
+    let work = remove_all(target, group, devices, signer, &mut outcome, &bar);
     until_interrupted(work, &bar).await?;
     bar.finish_and_clear();
     Ok(())
@@ -180,12 +188,15 @@ async fn add_all(
     target: &Target,
     group: &GroupName,
     names: &[DeviceName],
+    mut signer: Signer,
     bar: &ProgressBar,
 ) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
     for batch in names.chunks(BATCH) {
         let devices = look_up(target, batch, &mut outcome, bar).await?;
         let known = target.records.memberships(&devices).await?;
+        signer.unlock_for(&devices)?;
+        let signer = &signer;
         let mut joined = stream::iter(devices)
             .map(|device| {
                 let memberships = known.iter().find(|(known, _)| *known == device);
@@ -195,7 +206,8 @@ async fn add_all(
                         None => Joined::UnknownDevice,
                         Some(true) => Joined::AlreadyMember,
                         Some(false) => {
-                            let joined = target.records.join(&device, group).await;
+                            let (records, signing) = (&target.records, signer.signing());
+                            let joined = records.join(&device, group, signing).await;
                             joined.map_err(failure)?
                         }
                     };
@@ -215,12 +227,14 @@ async fn remove_named(
     target: &Target,
     group: &GroupName,
     names: &[DeviceName],
+    mut signer: Signer,
     bar: &ProgressBar,
 ) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
     for batch in names.chunks(BATCH) {
         let devices = look_up(target, batch, &mut outcome, bar).await?;
-        remove_all(target, group, devices, &mut outcome, bar).await?;
+        signer.unlock_for(&devices)?;
+        remove_all(target, group, devices, &signer, &mut outcome, bar).await?;
     }
     Ok(outcome)
 }
@@ -229,11 +243,15 @@ async fn remove_all(
     target: &Target,
     group: &GroupName,
     devices: Vec<DeviceId>,
+    signer: &Signer,
     outcome: &mut Outcome,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let mut left = stream::iter(devices)
-        .map(|device| async move { target.records.leave(&device, group).await })
+        .map(|device| async move {
+            let (records, signing) = (&target.records, signer.signing());
+            records.leave(&device, group, signing).await
+        })
         .buffer_unordered(AT_ONCE);
     while let Some(was_member) = left.try_next().await? {
         if was_member {

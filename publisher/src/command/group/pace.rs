@@ -5,8 +5,8 @@ use packcast_rollout::PaceOverride;
 use serde::Serialize;
 
 use super::failure;
-use crate::clock::now;
 use crate::command::pace;
+use crate::command::signer::KeyArg;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::target::Target;
@@ -19,6 +19,8 @@ pub(crate) struct Args {
     /// Take back what the group has of its own, but for what is set with this command
     #[arg(long)]
     reset: bool,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 #[derive(Serialize)]
@@ -34,7 +36,11 @@ impl Args {
             let hint = format!("'packcast group show {group}' shows what is set");
             return Err(Failure::usage("there is nothing to change").hint(hint));
         };
-        let changed = target.records.pace_group(group, &change, now()).await;
+        let signer = self.key.unlocked(target)?;
+        let changed = target
+            .records
+            .pace_group(group, &change, signer.signing())
+            .await;
         let pace = changed.map_err(failure)?.state.pace;
         output::result(format, &Paced { group, pace }, |_| text(group, &pace));
         Ok(())

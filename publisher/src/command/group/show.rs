@@ -60,6 +60,7 @@ fn text(shown: &Shown) -> String {
         ("group", state.group.to_string()),
         ("devices", shown.size.to_string()),
         ("revision", state.revision.to_string()),
+        ("good until", super::good_until(state)),
         (
             "preferred",
             state

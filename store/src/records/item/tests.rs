@@ -2,14 +2,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use insta::assert_snapshot;
+use packcast_protocol::assignments::{Held, SignedAssignments};
+use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
+use packcast_rollout::assignments::Term;
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::{PaceChange, PackageState, Published};
 
 use super::*;
+use crate::records::keys::NumberedKeyList;
 
 const AT: UnixTime = UnixTime(1_795_000_000);
 
@@ -55,6 +59,7 @@ fn group_state() -> GroupState {
     GroupState::new(lab(), 6, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
+        .sealed(Term::from(AT), "signed".to_owned())
 }
 
 fn slow() -> PaceOverride {
@@ -62,6 +67,17 @@ fn slow() -> PaceOverride {
         cycle_pause_s: UpTo::new(5),
         strict: Some(true),
         ..PaceOverride::default()
+    }
+}
+
+fn own_item() -> OwnItem {
+    let signed = SignedAssignments::new("{}".to_owned(), "signed".to_owned());
+    OwnItem {
+        held: Held {
+            revision: 3,
+            issued: AT,
+        },
+        signed: signed.unwrap(),
     }
 }
 
@@ -256,6 +272,7 @@ fn every_key_and_item_of_a_group() {
     let revision = RevisionItem {
         group: lab(),
         revision: 7,
+        issued: Some(AT),
         deleted: false,
     };
     let items = [
@@ -271,9 +288,11 @@ fn every_key_and_item_of_a_group() {
       created_at: 1795000000
       group: "lab"
       revision: 7
+      seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
       deleted: false
       group: "lab"
+      issued: 1795000000
       revision: 7
     CATALOG | GROUP#lab
       group: "lab"
@@ -281,6 +300,30 @@ fn every_key_and_item_of_a_group() {
       group: "lab"
     GROUP#lab#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
       device: "ocs:web01-2026-03-04-05-06-07"
+    "#);
+}
+
+#[test]
+fn every_key_and_item_of_what_is_signed() {
+    let items = [
+        own(&pc(), &own_item()),
+        key_lists(&KeyListsItem {
+            serial: 1,
+            lists: vec![NumberedKeyList {
+                serial: 1,
+                signed: SignedKeyList::new("{}".to_owned(), "signed".to_owned()).unwrap(),
+            }],
+        }),
+    ];
+    assert_snapshot!(show(&items), @r#"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 6#ASSIGNED
+      document: "{}"
+      issued: 1795000000
+      revision: 3
+      signature: "signed"
+    KEYS | KEYS
+      lists: [{document: "{}", serial: 1, signature: "signed"}]
+      serial: 1
     "#);
 }
 
@@ -307,6 +350,9 @@ fn records_read_back_whatever_newer_writers_add() {
     check_read(location(&location_record()), &location_record());
     check_read(pace(&pc(), &slow()), &slow());
     check_read(group(&group_state()), &group_state());
+    let read_back: OwnItem = read(own(&pc(), &own_item())).unwrap();
+    assert_eq!(read_back.held, own_item().held);
+    assert_eq!(read_back.signed, own_item().signed);
     let slowed_down = group_state().pace(&PaceChange::Set(slow()));
     check_read(group(&slowed_down), &slowed_down);
 }

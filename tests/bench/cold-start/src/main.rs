@@ -1,13 +1,14 @@
 //! Starts the Lambda binary and a hello-world of the same runtime, in turn, and prints how long
 //! each takes from its start to its first question for work, with its memory then and its zip.
 //!
-//! Both are looked for beside this program: `just cold-start` builds all three.
+//! Both are looked for where `cargo lambda build` puts them, this program among them: `just
+//! cold-start` builds all three.
 
 mod measure;
 mod runtime;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::measure::{Start, median, zipped_bytes};
 use crate::runtime::FakeRuntime;
@@ -16,6 +17,7 @@ use crate::runtime::FakeRuntime;
 const STARTS: usize = 50;
 
 struct Function {
+    name: &'static str,
     program: PathBuf,
     starts: Vec<Start>,
 }
@@ -23,9 +25,10 @@ struct Function {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let here = std::env::current_exe()?;
-    let beside = here.parent().expect("a program is in a folder");
+    let functions = here.ancestors().nth(2).expect("a folder has one for each");
     let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
-        program: beside.join(name),
+        name,
+        program: functions.join(name).join("bootstrap"),
         starts: Vec::with_capacity(STARTS),
     });
     let runtime = FakeRuntime::listen().await?;
@@ -51,7 +54,7 @@ fn print(out: &mut impl io::Write, functions: &[Function; 2]) -> io::Result<()> 
         writeln!(
             out,
             "{:<20} {milliseconds:>10.2} {megabytes:>12.2} {:>12.2} {:>9.2}",
-            name(&function.program),
+            function.name,
             in_megabytes(function.program.metadata()?.len()),
             in_megabytes(zipped_bytes(&function.program)?),
         )?;
@@ -79,8 +82,4 @@ fn medians(function: &Function) -> (f64, f64) {
 #[expect(clippy::cast_precision_loss, reason = "sizes of programs")]
 fn in_megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-fn name(program: &Path) -> std::path::Display<'_> {
-    Path::new(program.file_name().expect("a program has a name")).display()
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::measure::{Start, memory_bytes};
@@ -34,7 +34,7 @@ impl FakeRuntime {
         };
         let before = Instant::now();
         let mut function = self.command(program).spawn().map_err(named)?;
-        let asked = tokio::select! {
+        let (asked, _connection) = tokio::select! {
             asked = self.question() => asked?,
             status = function.wait() => {
                 return Err(named(io::Error::other(format!("ended with {}", status?))));
@@ -48,11 +48,13 @@ impl FakeRuntime {
         Ok(Start { time, memory_bytes })
     }
 
-    async fn question(&self) -> io::Result<String> {
+    /// Returns the first line of a question, and the connection: a function ends with it.
+    async fn question(&self) -> io::Result<(String, BufReader<TcpStream>)> {
         let (connection, _) = self.listener.accept().await?;
+        let mut connection = BufReader::new(connection);
         let mut line = String::new();
-        BufReader::new(connection).read_line(&mut line).await?;
-        Ok(line)
+        connection.read_line(&mut line).await?;
+        Ok((line, connection))
     }
 
     /// The environment that Lambda sets, and what the function is deployed with.

@@ -1,0 +1,219 @@
+//! Names that some systems do not have, or take for others.
+
+use std::fmt;
+
+use packcast_protocol::manifest::Platform;
+
+use super::path::{EntryPath, LinkTarget};
+use super::tree::{Tree, TreeError};
+use super::{Entry, EntryKind};
+
+/// A system that cannot hold everything that an archive can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    Windows,
+    Macos,
+}
+
+impl System {
+    /// Returns the system that this program runs on; none if it holds any archive.
+    pub const fn here() -> Option<Self> {
+        if cfg!(windows) {
+            Some(Self::Windows)
+        } else if cfg!(target_os = "macos") {
+            Some(Self::Macos)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the systems among those that packages for `platform` are for.
+    pub const fn of(platform: Platform) -> &'static [Self] {
+        match platform {
+            Platform::Any => &[Self::Windows, Self::Macos],
+            Platform::Windows => &[Self::Windows],
+            Platform::Macos => &[Self::Macos],
+            Platform::Linux => &[],
+        }
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Windows => "Windows",
+            Self::Macos => "macOS",
+        })
+    }
+}
+
+/// Why a system cannot hold an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("{name:?} means something else there: a device, a stream, or a name without its end")]
+    Reserved { name: String },
+    #[error("there, upper and lower case are the same, and so this is an entry before it")]
+    Alike(#[source] TreeError),
+}
+
+/// Follows the entries of an archive to find those that a system cannot hold.
+#[derive(Debug)]
+pub struct NameCheck {
+    system: System,
+    /// The paths, as they are compared there.
+    tree: Tree,
+}
+
+impl NameCheck {
+    pub fn new(system: System) -> Self {
+        Self {
+            system,
+            tree: Tree::default(),
+        }
+    }
+
+    pub const fn system(&self) -> System {
+        self.system
+    }
+
+    /// Checks an entry by itself, and against those before it.
+    pub fn add(&mut self, entry: &Entry) -> Result<(), NameError> {
+        if self.system == System::Windows {
+            let of_link = match &entry.kind {
+                EntryKind::Symlink { target } => Some(target),
+                _ => None,
+            };
+            let names = entry.path.names();
+            let mut names = names.chain(of_link.into_iter().flat_map(LinkTarget::names));
+            if let Some(name) = names.find(|name| !is_windows_name(name)) {
+                let name = name.to_owned();
+                return Err(NameError::Reserved { name });
+            }
+        }
+        let path = folded(&entry.path);
+        self.tree
+            .add(&path, entry.kind.is_folder())
+            .map_err(NameError::Alike)
+    }
+}
+
+/// Returns what all paths have in common that differ in case only.
+///
+/// It is a little more than what the systems themselves take for the same, which differs
+/// from one to the next.
+fn folded(path: &EntryPath) -> EntryPath {
+    path.map_chars(|c| c.to_uppercase().flat_map(char::to_lowercase))
+}
+
+/// Whether Windows has files of that name, and by that name.
+///
+/// Source: "Naming Files, Paths, and Namespaces" of Microsoft.
+fn is_windows_name(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end();
+    let is = |reserved: &str| stem.eq_ignore_ascii_case(reserved);
+    let device = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    !(name.contains(['<', '>', ':', '"', '\\', '|', '?', '*'])
+        || name.ends_with(['.', ' '])
+        || device.into_iter().any(is)
+        || is_port(stem))
+}
+
+/// Whether it is `COM` or `LPT` with a digit, which may be a superscript.
+fn is_port(stem: &str) -> bool {
+    let Some((kind, number)) = stem.split_at_checked(3) else {
+        return false;
+    };
+    let mut digits = number.chars();
+    let digit = digits
+        .next()
+        .is_some_and(|c| c.is_ascii_digit() || matches!(c, '¹' | '²' | '³'));
+    let port = kind.eq_ignore_ascii_case("COM") || kind.eq_ignore_ascii_case("LPT");
+    port && digit && digits.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_windows_reads_otherwise_are_known() {
+        for name in [
+            "CON",
+            "con.txt",
+            "Nul",
+            "NUL.tar.gz",
+            "nul .txt",
+            "aux",
+            "prn",
+            "COM1",
+            "com0.x",
+            "LPT9",
+            "COM¹",
+            "CONIN$",
+            "a:b",
+            "x.",
+            "x ",
+            "a\\b",
+            "a?",
+            "a*",
+            "<",
+            ">",
+            "|",
+            "\"",
+        ] {
+            assert!(!is_windows_name(name), "{name:?}");
+        }
+        for name in [
+            "console",
+            "COM",
+            "COM10",
+            "comb",
+            "command.com",
+            "LPTX",
+            "nully",
+            ".nul",
+            "x.nul",
+            ".hidden",
+            "a b",
+            "ü",
+            "…",
+        ] {
+            assert!(is_windows_name(name), "{name:?}");
+        }
+    }
+
+    fn add(check: &mut NameCheck, path: &str, kind: EntryKind) -> Result<(), NameError> {
+        let path = EntryPath::parse(path).unwrap().unwrap();
+        check.add(&Entry { path, kind })
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_the_same() {
+        let file = || EntryKind::File {
+            executable: false,
+            bytes: 0,
+        };
+        for system in [System::Windows, System::Macos] {
+            let mut check = NameCheck::new(system);
+            assert_eq!(add(&mut check, "Data/Éa", file()), Ok(()));
+            assert_eq!(add(&mut check, "data/b", file()), Ok(()), "folders merge");
+            for again in ["DATA/éA", "data", "DATA/B/c"] {
+                let error = add(&mut check, again, file()).unwrap_err();
+                assert!(matches!(error, NameError::Alike(_)), "{again}: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_to_devices_are_known() {
+        let path = EntryPath::parse("l").unwrap().unwrap();
+        let target = LinkTarget::parse(&path, "d/nul").unwrap();
+        let entry = Entry {
+            path,
+            kind: EntryKind::Symlink { target },
+        };
+        assert_eq!(NameCheck::new(System::Macos).add(&entry), Ok(()));
+        let error = NameCheck::new(System::Windows).add(&entry).unwrap_err();
+        assert!(matches!(error, NameError::Reserved { .. }), "{error:?}");
+    }
+}

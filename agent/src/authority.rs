@@ -1,0 +1,453 @@
+//! Whether the publisher wants a package on this device: a decision over signed documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{
+    AgentId, Assignments, GroupName, PackageId, Recipient, UnixTime, VerifiedAssignments,
+};
+use serde::{Deserialize, Serialize};
+
+/// One assignment of a package, which a device acts on once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Mandate {
+    pub(crate) recipient: Recipient,
+    /// The recipient's revision that brought it.
+    pub(crate) seq: u64,
+}
+
+#[cfg(test)]
+impl Mandate {
+    pub(crate) fn of_all(seq: u64) -> Self {
+        Self {
+            recipient: Recipient::Group(GroupName::all()),
+            seq,
+        }
+    }
+}
+
+/// What is signed about a package for this device: which assignments name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mandates {
+    /// Those that count, and whether they are to be done although the device has the package.
+    current: BTreeMap<Mandate, bool>,
+    /// Those that do not count any more, and until when they did.
+    expired: BTreeMap<Mandate, Expired>,
+    /// Whom the package could have been assigned to.
+    groups: BTreeSet<GroupName>,
+    /// Whether the function's word is enough.
+    server_is_trusted: bool,
+}
+
+/// Which document has expired: the one that names a package, or the one that puts the device
+/// in the group it names it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Expired {
+    recipient: Recipient,
+    expires: UnixTime,
+}
+
+/// That a package is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Authorised {
+    /// All that name the package now: acting on it uses them up. None if it is wanted by the
+    /// word of the function alone.
+    pub(crate) by: BTreeSet<Mandate>,
+    /// Whether the publisher wants it although the device may have it.
+    pub(crate) force: bool,
+}
+
+/// Why a package that the function told of is not wanted, as far as the publisher has signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unauthorised {
+    #[error(
+        "no signed assignment to {} names the package: assign it again with the key that the device trusts",
+        recipients(groups)
+    )]
+    NotNamed { groups: BTreeSet<GroupName> },
+    #[error("every signed assignment of the package was acted on before: assign it again")]
+    Acted,
+    #[error(
+        "the signature of the assignments to {recipient} expired on {}: sign them again with 'packcast sign', then assign the package again",
+        expires.day()
+    )]
+    Expired {
+        recipient: Recipient,
+        expires: UnixTime,
+    },
+}
+
+/// The documents that count for a device: of each recipient one, the latest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Authority<'a> {
+    pub(crate) device: &'a AgentId,
+    /// The groups that the device's own configuration names.
+    pub(crate) configured: &'a BTreeSet<GroupName>,
+    pub(crate) documents: &'a BTreeMap<Recipient, VerifiedAssignments>,
+    /// Whether what the function tells is done without a document, too.
+    pub(crate) server_is_trusted: bool,
+}
+
+impl Authority<'_> {
+    /// Returns the groups that the device is in now, without `all`: an expired document puts
+    /// it in none.
+    pub(crate) fn groups(&self, now: UnixTime) -> BTreeSet<GroupName> {
+        let own = self.own().filter(|own| !own.is_expired(now));
+        self.joined(own)
+    }
+
+    /// Returns the groups whose documents concern the device, with `all`, expired or not.
+    pub(crate) fn concerned(&self) -> BTreeSet<GroupName> {
+        let mut groups = self.joined(self.own());
+        groups.insert(GroupName::all());
+        groups
+    }
+
+    /// Collects what names a package: the device's own document, and those of its groups.
+    ///
+    /// One counts if neither it nor what puts the device in the group has expired.
+    pub(crate) fn mandates(&self, package: PackageId, now: UnixTime) -> Mandates {
+        let groups = self.concerned();
+        let mut mandates = Mandates {
+            server_is_trusted: self.server_is_trusted,
+            ..Mandates::default()
+        };
+        for document in self.documents.values().map(|document| &**document) {
+            let concerns = match document.recipient() {
+                Recipient::Device(device) => device == self.device,
+                Recipient::Group(group) => groups.contains(group),
+            };
+            if let Some(assigned) = document.assigned(package).filter(|_| concerns) {
+                let mandate = Mandate {
+                    recipient: document.recipient().clone(),
+                    seq: assigned.seq,
+                };
+                match self.expired(document, now) {
+                    Some(expired) => drop(mandates.expired.insert(mandate, expired)),
+                    None => drop(mandates.current.insert(mandate, assigned.force)),
+                }
+            }
+        }
+        mandates.groups = groups;
+        mandates
+    }
+
+    fn own(&self) -> Option<&Assignments> {
+        let device = Recipient::Device(self.device.clone());
+        self.documents.get(&device).map(|own| &**own)
+    }
+
+    fn joined(&self, own: Option<&Assignments>) -> BTreeSet<GroupName> {
+        let of_own = own.into_iter().flat_map(Assignments::groups);
+        of_own.chain(self.configured).cloned().collect()
+    }
+
+    fn expired(&self, document: &Assignments, now: UnixTime) -> Option<Expired> {
+        let is_member = match document.recipient() {
+            Recipient::Device(_) => true,
+            Recipient::Group(group) => group.is_all() || self.groups(now).contains(group),
+        };
+        let expired = if document.is_expired(now) {
+            Some(document)
+        } else {
+            self.own().filter(|_| !is_member)
+        };
+        expired.map(|document| Expired {
+            recipient: document.recipient().clone(),
+            expires: document.expires(),
+        })
+    }
+}
+
+impl Mandates {
+    /// Decides whether to act on the package, given what was acted on for it before.
+    pub(crate) fn authorise(&self, acted: &BTreeSet<Mandate>) -> Result<Authorised, Unauthorised> {
+        let mut unused = self
+            .current
+            .iter()
+            .filter(|(mandate, _)| !acted.contains(mandate))
+            .peekable();
+        if unused.peek().is_some() {
+            return Ok(Authorised {
+                by: self.all(),
+                force: unused.any(|(_, force)| *force),
+            });
+        }
+        if self.server_is_trusted {
+            return Ok(Authorised {
+                by: BTreeSet::new(),
+                force: true,
+            });
+        }
+        if !self.current.is_empty() {
+            return Err(Unauthorised::Acted);
+        }
+        Err(match self.expired.values().next().cloned() {
+            Some(Expired { recipient, expires }) => Unauthorised::Expired { recipient, expires },
+            None => Unauthorised::NotNamed {
+                groups: self.groups.clone(),
+            },
+        })
+    }
+
+    /// Says that the group that all are in has the package.
+    #[cfg(test)]
+    pub(crate) fn of_all(seq: u64, force: bool) -> Self {
+        Self {
+            current: BTreeMap::from([(Mandate::of_all(seq), force)]),
+            ..Self::default()
+        }
+    }
+
+    /// Says that the function's word is enough.
+    #[cfg(test)]
+    pub(crate) fn of_server() -> Self {
+        Self {
+            server_is_trusted: true,
+            ..Self::default()
+        }
+    }
+
+    /// Returns all that name the package, counting or not: one that has expired may be signed
+    /// again.
+    pub(crate) fn all(&self) -> BTreeSet<Mandate> {
+        let all = self.current.keys().chain(self.expired.keys());
+        all.cloned().collect()
+    }
+}
+
+impl Unauthorised {
+    pub(crate) const fn code(&self) -> NamedCode {
+        match self {
+            Self::NotNamed { .. } | Self::Acted => NamedCode::NotAssigned,
+            Self::Expired { .. } => NamedCode::AssignmentExpired,
+        }
+    }
+}
+
+fn recipients(groups: &BTreeSet<GroupName>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<&str> = groups.iter().take(SHOWN).map(GroupName::as_str).collect();
+    let more = match groups.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("this device or to group {}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::publisher::{Said, device, group, key, package, to_device, to_group};
+
+    const NOW: UnixTime = UnixTime(500);
+
+    /// Whether device 1, which is in group `own` by its configuration, acts on package 1.
+    #[derive(Default)]
+    struct Case<'a> {
+        documents: Vec<Said<'a>>,
+        acted: &'a [(&'a str, u64)],
+        server_is_trusted: bool,
+        expected: &'a str,
+    }
+
+    fn recipient(name: &str) -> Recipient {
+        match name {
+            "device" => Recipient::Device(device(1)),
+            name => Recipient::Group(group(name)),
+        }
+    }
+
+    fn shown(mandate: &Mandate) -> String {
+        let name = match &mandate.recipient {
+            Recipient::Device(_) => "device",
+            Recipient::Group(group) => group.as_str(),
+        };
+        format!("{name} {}", mandate.seq)
+    }
+
+    fn decide(case: Case<'_>) -> String {
+        let documents = case.documents.into_iter().map(|said| {
+            let verified = said.signed(0).verify(&[key(0)]).unwrap();
+            (verified.recipient().clone(), verified)
+        });
+        let authority = Authority {
+            device: &device(1),
+            configured: &[group("own")].into(),
+            documents: &documents.collect(),
+            server_is_trusted: case.server_is_trusted,
+        };
+        let acted = case.acted.iter().map(|(name, seq)| Mandate {
+            recipient: recipient(name),
+            seq: *seq,
+        });
+        let mandates = authority.mandates(package(1), NOW);
+        match mandates.authorise(&acted.collect()) {
+            Ok(Authorised { by, force }) => {
+                let by: Vec<String> = by.iter().map(shown).collect();
+                by.join(", ") + if force { ", force" } else { "" }
+            }
+            Err(error) => error.code().as_str().to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_the_publisher_wants_is_done_and_nothing_else() {
+        const NOT_ASSIGNED: &str = "ERR_NOT_ASSIGNED";
+        const EXPIRED: &str = "ERR_ASSIGNMENT_EXPIRED";
+        const PLAIN: &[(u32, u64, bool)] = &[(1, 7, false)];
+        const FORCED: &[(u32, u64, bool)] = &[(1, 8, true)];
+        const OTHER: &[(u32, u64, bool)] = &[(2, 7, true)];
+        let to = |name, packages| Said {
+            packages,
+            ..to_group(name)
+        };
+        let own = |packages, groups| Said {
+            groups,
+            packages,
+            ..to_device(1)
+        };
+        let old = |said| Said {
+            expires: 500,
+            ..said
+        };
+        let case = |documents, acted, expected| Case {
+            documents,
+            acted,
+            server_is_trusted: false,
+            expected,
+        };
+        let cases = [
+            // Who is meant.
+            case(vec![], &[][..], NOT_ASSIGNED),
+            case(vec![own(OTHER, &[])], &[], NOT_ASSIGNED),
+            case(vec![own(PLAIN, &[])], &[], "device 7"),
+            case(vec![to("all", PLAIN)], &[], "all 7"),
+            case(vec![to("own", PLAIN)], &[], "own 7"),
+            case(vec![to("lab", PLAIN)], &[], NOT_ASSIGNED),
+            case(vec![to("lab", PLAIN), own(&[], &["lab"])], &[], "lab 7"),
+            case(
+                vec![to("lab", PLAIN), own(&[], &["site"])],
+                &[],
+                NOT_ASSIGNED,
+            ),
+            case(
+                vec![Said {
+                    packages: PLAIN,
+                    ..to_device(2)
+                }],
+                &[],
+                NOT_ASSIGNED,
+            ),
+            // Until when.
+            case(vec![old(own(PLAIN, &[]))], &[], EXPIRED),
+            case(vec![old(to("all", PLAIN))], &[], EXPIRED),
+            case(
+                vec![to("lab", PLAIN), old(own(&[], &["lab"]))],
+                &[],
+                EXPIRED,
+            ),
+            case(
+                vec![old(to("lab", PLAIN)), own(&[], &["lab"])],
+                &[],
+                EXPIRED,
+            ),
+            case(vec![old(to("lab", PLAIN))], &[], NOT_ASSIGNED),
+            case(vec![old(own(OTHER, &[]))], &[], NOT_ASSIGNED),
+            // Once.
+            case(vec![own(PLAIN, &[])], &[("device", 7)], NOT_ASSIGNED),
+            case(vec![own(PLAIN, &[])], &[("device", 6)], "device 7"),
+            case(vec![own(PLAIN, &[])], &[("all", 7)], "device 7"),
+            case(
+                vec![own(PLAIN, &[]), to("all", PLAIN)],
+                &[("all", 7)],
+                "all 7, device 7",
+            ),
+            case(
+                vec![own(PLAIN, &[]), to("all", PLAIN)],
+                &[("all", 7), ("device", 7)],
+                NOT_ASSIGNED,
+            ),
+            // One that is renewed later must have been used up with the others.
+            case(
+                vec![own(PLAIN, &[]), old(to("all", PLAIN))],
+                &[],
+                "all 7, device 7",
+            ),
+            case(
+                vec![own(PLAIN, &[]), old(to("all", PLAIN))],
+                &[("device", 7)],
+                NOT_ASSIGNED,
+            ),
+            // By force.
+            case(vec![own(FORCED, &[])], &[], "device 8, force"),
+            case(
+                vec![own(FORCED, &[]), to("all", PLAIN)],
+                &[("device", 8)],
+                "all 7, device 8",
+            ),
+            case(
+                vec![own(PLAIN, &[]), old(to("all", FORCED))],
+                &[],
+                "all 8, device 7",
+            ),
+        ];
+        for (n, case) in cases.into_iter().enumerate() {
+            let expected = case.expected;
+            assert_eq!(decide(case), expected, "case {n}");
+        }
+    }
+
+    #[test]
+    fn an_expired_document_puts_the_device_in_no_group() {
+        let groups = |expires| {
+            let said = Said {
+                groups: &["lab"],
+                expires,
+                ..to_device(1)
+            };
+            let own = said.signed(0).verify(&[key(0)]).unwrap();
+            let authority = Authority {
+                device: &device(1),
+                configured: &[group("own")].into(),
+                documents: &[(own.recipient().clone(), own)].into(),
+                server_is_trusted: false,
+            };
+            authority.groups(NOW)
+        };
+        assert_eq!(groups(501), [group("lab"), group("own")].into());
+        assert_eq!(groups(500), [group("own")].into());
+    }
+
+    #[test]
+    fn a_refusal_names_whom_the_package_could_have_been_assigned_to() {
+        let names = (0..30).map(|n| group(&format!("g{n:02}"))).collect();
+        let refused = Unauthorised::NotNamed { groups: names };
+        assert_eq!(
+            refused.to_string(),
+            "no signed assignment to this device or to group g00, g01, g02, g03, g04, g05, g06, \
+             g07 and 22 more names the package: assign it again with the key that the device trusts"
+        );
+    }
+
+    #[test]
+    fn a_trusted_server_needs_no_document_and_uses_none_up_that_was_acted_on() {
+        let packages = &[(1, 7, false)];
+        let own = || Said {
+            packages,
+            ..to_device(1)
+        };
+        let check = |documents, acted, expected| {
+            let case = Case {
+                documents,
+                acted,
+                server_is_trusted: true,
+                expected,
+            };
+            assert_eq!(decide(case), expected);
+        };
+        check(vec![], &[], ", force");
+        check(vec![own()], &[], "device 7");
+        check(vec![own()], &[("device", 7)], ", force");
+    }
+}

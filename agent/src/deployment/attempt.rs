@@ -1,0 +1,215 @@
+//! One attempt at a package, from its beginning to its result.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{Outcome, ResultCode, UnixTime};
+
+use super::decide;
+use super::halt::Halt;
+use super::step::{Effect, Event, Next, State, conclude, rest};
+use crate::act::{Done, Prepared};
+use crate::authority::{Mandate, Mandates};
+use crate::failure::Failure;
+use crate::history::Past;
+use crate::journal::{Acting, Fetching, Finished, Found, Journal, Named};
+use crate::manifest::Accepted;
+use crate::stage::Verified;
+
+/// How long an attempt waits for locations that do not answer: as long as stock agents wait.
+/// For so long it holds up all that has a lower priority.
+const MAX_WAIT_S: u64 = 30 * 86_400;
+
+/// What the attempt is made from, and what it remembers on its way.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    task: Task,
+    /// The assignments that acting on it uses up.
+    by: BTreeSet<Mandate>,
+    fetching: Fetching,
+    /// Whether fragments that went wrong on disk were fetched again.
+    mended: bool,
+}
+
+/// What an attempt waits for.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Beginning,
+    Accepting,
+    Fetching(Arc<Accepted>),
+    Verifying(Arc<Accepted>),
+    Preparing(Arc<Accepted>),
+    /// Until the journal says so, nothing is acted on.
+    Committing(Arc<Accepted>, Box<Prepared>),
+    Acting(Arc<Accepted>),
+}
+
+impl Stage {
+    fn manifest(&self) -> Option<&Accepted> {
+        match self {
+            Self::Beginning | Self::Accepting => None,
+            Self::Fetching(manifest)
+            | Self::Verifying(manifest)
+            | Self::Preparing(manifest)
+            | Self::Committing(manifest, _)
+            | Self::Acting(manifest) => Some(manifest),
+        }
+    }
+}
+
+impl Attempt {
+    pub(super) const fn new(task: Task, by: BTreeSet<Mandate>, fetching: Fetching) -> Self {
+        Self {
+            task,
+            by,
+            fetching,
+            mended: false,
+        }
+    }
+
+    pub(super) const fn number(&self) -> u32 {
+        self.task.attempt
+    }
+
+    /// Begins, or goes on if the journal says already that it was begun.
+    pub(super) fn begin(self, found: Option<&Found>) -> Next {
+        let journal = Journal::Fetching(self.fetching);
+        match found {
+            Some(Found::Read(before)) if *before == journal => self.accept(),
+            _ => self.then(Stage::Beginning, Effect::Write(journal)),
+        }
+    }
+
+    /// Decides what follows while the attempt waits in `stage`.
+    pub(super) fn step(mut self, stage: Stage, event: Event) -> Next {
+        match (stage, event) {
+            (Stage::Beginning, Event::Written) => self.accept(),
+            (Stage::Accepting, Event::Manifest(manifest)) => self.fetch(manifest),
+            (Stage::Fetching(manifest), Event::Fetched(Some(fetched))) => {
+                self.then(Stage::Verifying(manifest), Effect::Verify(fetched))
+            }
+            (Stage::Fetching(manifest), Event::Fetched(None)) => self.prepare(manifest, None),
+            (Stage::Verifying(manifest), Event::Verified(verified)) => {
+                self.prepare(manifest, Some(verified))
+            }
+            (Stage::Preparing(manifest), Event::Prepared(prepared)) => {
+                self.commit(manifest, prepared)
+            }
+            (Stage::Committing(manifest, prepared), Event::Written) => {
+                self.then(Stage::Acting(manifest), Effect::Act(prepared))
+            }
+            (stage @ Stage::Acting(_), Event::Done { done, now }) => self.finish(done, &stage, now),
+            (stage, Event::Halted { why, now }) => match (stage, why) {
+                (stage, Halt::Failed(failure)) => self.finish(failure.into(), &stage, now),
+                // A disk that goes on like that has to wait for the next check-in.
+                (Stage::Verifying(manifest), Halt::Damaged(_)) if !self.mended => {
+                    self.mended = true;
+                    self.fetch(manifest)
+                }
+                (stage, Halt::Later(reason) | Halt::Damaged(reason)) => {
+                    self.wait(&stage, reason, now)
+                }
+            },
+            (stage @ Stage::Acting(_), _) => (State::Attempting(self, stage), None),
+            (_, Event::Stopped) => rest(Journal::Fetching(self.fetching)),
+            (_, Event::BrokenOff { now }) => self.break_off(now),
+            (stage, _) => (State::Attempting(self, stage), None),
+        }
+    }
+
+    fn then(self, stage: Stage, effect: Effect) -> Next {
+        (State::Attempting(self, stage), Some(effect))
+    }
+
+    fn accept(self) -> Next {
+        let fetch = Effect::FetchManifest(self.task.clone());
+        self.then(Stage::Accepting, fetch)
+    }
+
+    fn fetch(self, manifest: Arc<Accepted>) -> Next {
+        let fetch = Effect::FetchFragments(Arc::clone(&manifest));
+        self.then(Stage::Fetching(manifest), fetch)
+    }
+
+    fn prepare(self, manifest: Arc<Accepted>, verified: Option<Verified>) -> Next {
+        let prepare = Effect::Prepare(Arc::clone(&manifest), verified);
+        self.then(Stage::Preparing(manifest), prepare)
+    }
+
+    fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> Next {
+        let acting = Acting {
+            attempt: self.task.attempt,
+            package: named(&manifest),
+            // Files that are stored again are the same files.
+            may_repeat: manifest.rerun_after_interruption
+                || matches!(*prepared, Prepared::Store { .. }),
+            by: self.by.clone(),
+        };
+        let write = Effect::Write(Journal::Acting(acting));
+        self.then(Stage::Committing(manifest, prepared), write)
+    }
+
+    fn wait(self, stage: &Stage, reason: String, now: UnixTime) -> Next {
+        if self.fetching.waited(now) < MAX_WAIT_S {
+            let fetching = self.fetching;
+            return (State::Waiting { fetching, reason }, None);
+        }
+        let detail = format!("given up after {} days: {reason}", MAX_WAIT_S / 86_400);
+        let failure = Failure::new(NamedCode::Timeout, &detail);
+        self.finish(failure.into(), stage, now)
+    }
+
+    fn break_off(self, now: UnixTime) -> Next {
+        let Task { id, attempt, .. } = self.task;
+        let journal = Journal::Fetching(self.fetching);
+        let found = Found::Read(journal.clone());
+        let cancel = Cancel { id, attempt };
+        let (mandates, past) = (Mandates::default(), Past::default());
+        match decide::called_off(cancel, &mandates, &past, Some(&found), now) {
+            Some(finished) => conclude(finished),
+            None => rest(journal),
+        }
+    }
+
+    fn finish(self, done: Done, stage: &Stage, now: UnixTime) -> Next {
+        let manifest = stage.manifest();
+        let acted = matches!(stage, Stage::Acting(_));
+        let outcome = manifest.map_or(Outcome::Failed, |manifest| {
+            done.code.outcome(&manifest.success_codes)
+        });
+        let report = Report {
+            id: self.task.id,
+            attempt: self.task.attempt,
+            code: done.code,
+            detail: done.detail,
+            output_tail: done.output_tail,
+            finished: now,
+        };
+        conclude(Finished {
+            report,
+            outcome,
+            package: manifest.map(named),
+            by: if acted { self.by } else { BTreeSet::new() },
+        })
+    }
+}
+
+fn named(manifest: &Accepted) -> Named {
+    Named {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+    }
+}
+
+impl From<Failure> for Done {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: ResultCode::from(failure.code),
+            detail: Some(failure.detail),
+            output_tail: None,
+            stored: None,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Files on their way from a location: what all downloads share, and how long one may take.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use tokio::time::{Instant, timeout};
+
+use crate::interruption::Interruption;
+use crate::miss::Miss;
+use crate::rate::{Rate, Throttle};
+
+/// How long a whole document may take.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How long a location may be slower than [`LOWEST_RATE`] in all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a location has to give of a fragment, in bytes per second on average.
+///
+/// Less than the slowest lines have, so that only those who hold a device up are left.
+const LOWEST_RATE: u64 = 512;
+
+/// The connections that all downloads share, and the rate that they keep to.
+#[derive(Debug)]
+pub(crate) struct Downloads {
+    http: Client,
+    throttle: Throttle,
+}
+
+/// A file that has begun to arrive.
+#[derive(Debug)]
+pub(crate) struct Download<'a> {
+    response: Response,
+    throttle: &'a Throttle,
+    arrived: u64,
+    /// How long the location was waited for; the rate's own waits do not count.
+    waited: Duration,
+}
+
+impl Downloads {
+    pub(crate) fn new(http: Client, rate: Option<Rate>) -> Self {
+        Self {
+            http,
+            throttle: Throttle::new(rate),
+        }
+    }
+
+    /// Begins to fetch a file of any size.
+    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, Miss> {
+        let response = answer(self.http.get(url)).await?;
+        Ok(Download::of(response, &self.throttle))
+    }
+
+    /// Fetches a file of at most `limit` bytes.
+    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, Miss> {
+        let mut response = answer(self.http.get(url).timeout(DOCUMENT_TIMEOUT)).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(Miss::Wrong(format!("it has more than {limit} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        self.throttle.pay(bytes.len()).await;
+        Ok(bytes)
+    }
+}
+
+async fn answer(request: RequestBuilder) -> Result<Response, Miss> {
+    let response = request.send().await.map_err(interrupted)?;
+    let status = response.status();
+    match status {
+        StatusCode::OK => Ok(response),
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
+            status: status.as_u16(),
+        }),
+        _ => Err(Miss::Unavailable(format!("status {status}"))),
+    }
+}
+
+fn interrupted(error: reqwest::Error) -> Miss {
+    Miss::Unavailable(Interruption::of(&error.without_url()).to_string())
+}
+
+impl<'a> Download<'a> {
+    const fn of(response: Response, throttle: &'a Throttle) -> Self {
+        Self {
+            response,
+            throttle,
+            arrived: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Waits for what comes next; nothing does at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Miss> {
+        let patience = patience(self.arrived).saturating_sub(self.waited);
+        let asked = Instant::now();
+        let chunk = timeout(patience, self.response.chunk()).await;
+        self.waited += asked.elapsed();
+        let chunk = chunk.map_err(|_| self.too_slow())?.map_err(interrupted)?;
+        if let Some(chunk) = &chunk {
+            self.arrived += chunk.len() as u64;
+            self.throttle.pay(chunk.len()).await;
+        }
+        Ok(chunk)
+    }
+
+    fn too_slow(&self) -> Miss {
+        let (arrived, seconds) = (self.arrived, self.waited.as_secs());
+        Miss::Unavailable(format!(
+            "too slow: {arrived} bytes in {seconds} s, at least {LOWEST_RATE} bytes/s are wanted"
+        ))
+    }
+}
+
+/// Returns how long to wait for a location in all, if this much has arrived from it.
+const fn patience(arrived: u64) -> Duration {
+    PATIENCE.saturating_add(Duration::from_secs(arrived / LOWEST_RATE))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use reqwest::Body;
+
+    use super::*;
+
+    /// Downloads chunks of this size that come this far apart, and returns how many came.
+    async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<Miss>) {
+        let chunks = stream::iter(0..200).then(move |_| async move {
+            tokio::time::sleep(every).await;
+            Ok::<_, std::io::Error>(vec![0; bytes])
+        });
+        let body = Body::wrap_stream(Box::pin(chunks));
+        let rate = rate.map(|rate| rate.to_owned().try_into().unwrap());
+        let throttle = Throttle::new(rate);
+        let mut download = Download::of(http::Response::new(body).into(), &throttle);
+        let mut count = 0;
+        loop {
+            match download.chunk().await {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => return (count, None),
+                Err(miss) => return (count, Some(miss)),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_trickles_is_left() {
+        let (count, miss) = trickle(1, Duration::from_secs(20), None).await;
+        let reason = miss.unwrap().to_string();
+        assert_eq!(count, 1);
+        assert!(reason.starts_with("too slow: 1 bytes in 30 s"), "{reason}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_but_gives_is_waited_for() {
+        let ended = trickle(11_000, Duration::from_secs(20), None).await;
+        assert_eq!(ended, (200, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_rate_holds_up_is_no_fault_of_the_location() {
+        let ended = trickle(2048, Duration::from_millis(1), Some("1KiB/s")).await;
+        assert_eq!(ended, (200, None));
+    }
+}

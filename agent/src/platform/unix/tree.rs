@@ -1,0 +1,64 @@
+//! A program and all it starts: a process group.
+
+use std::io;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+/// A started program and all it starts that stays in its process group.
+///
+/// A daemon that makes itself a session of its own (`setsid`) has left the group.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    program: Child,
+    group: Option<Pid>,
+}
+
+impl Tree {
+    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+        use std::os::unix::process::CommandExt as _;
+        command.process_group(0);
+        let program = tokio::process::Command::from(command).spawn()?;
+        let id = program.id().and_then(|id| i32::try_from(id).ok());
+        Ok(Self {
+            program,
+            group: id.and_then(Pid::from_raw),
+        })
+    }
+
+    /// Waits for the program, not for what it left running.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.program.wait().await
+    }
+
+    /// Ends all of it: asks first, and kills what is there after `grace`.
+    pub(crate) async fn end(&mut self, grace: Duration) -> io::Result<()> {
+        self.signal(Signal::TERM);
+        if timeout(grace, self.gone()).await.is_err() {
+            self.signal(Signal::KILL);
+            self.program.kill().await?;
+        }
+        Ok(())
+    }
+
+    async fn gone(&mut self) {
+        // A program that cannot be waited for is killed with its group.
+        let _ = self.program.wait().await;
+        while self
+            .group
+            .is_some_and(|group| test_kill_process_group(group).is_ok())
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // A group that is gone already is what was wanted.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}

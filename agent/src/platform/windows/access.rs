@@ -1,0 +1,76 @@
+//! Who may open a file.
+
+use std::io;
+use std::path::Path;
+
+use windows_permissions::constants::{SeObjectType, SecurityInformation};
+use windows_permissions::utilities::current_process_sid;
+use windows_permissions::wrappers::{
+    ConvertSecurityDescriptorToStringSecurityDescriptor as to_text, GetNamedSecurityInfo,
+    SetNamedSecurityInfo,
+};
+use windows_permissions::{LocalBox, SecurityDescriptor};
+
+use crate::platform::sddl;
+
+/// What makes a file private.
+pub(crate) const KEEP_PRIVATE: &str =
+    "icacls FILE /inheritance:r /grant:r *S-1-5-18:F *S-1-5-32-544:F";
+
+/// Keeps other users out of a folder that exists, and refuses one that they have had a part in.
+///
+/// # Errors
+/// The folder, or something in it, belongs to another user.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    let private: LocalBox<SecurityDescriptor> = sddl::PRIVATE.parse()?;
+    SetNamedSecurityInfo(
+        folder,
+        SeObjectType::SE_FILE_OBJECT,
+        SecurityInformation::Dacl | SecurityInformation::ProtectedDacl,
+        None,
+        None,
+        private.dacl(),
+        None,
+    )?;
+    let user = user()?;
+    // From here on nobody adds anything.
+    expect_own(folder, &user)?;
+    for entry in std::fs::read_dir(folder)? {
+        expect_own(&entry?.path(), &user)?;
+    }
+    Ok(())
+}
+
+/// Whether users besides the system, administrators and the agent's own have any access, or
+/// can give it to themselves as the owner.
+pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
+    let parts = SecurityInformation::Owner | SecurityInformation::Dacl;
+    Ok(!sddl::is_private(&describe(path, parts)?, &user()?))
+}
+
+fn expect_own(path: &Path, user: &str) -> io::Result<()> {
+    let text = describe(path, SecurityInformation::Owner)?;
+    let owner = text.strip_prefix("O:").unwrap_or_default();
+    if sddl::is_trusted(owner, user) {
+        return Ok(());
+    }
+    let reason = format!("{} belongs to another user, {owner}", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+}
+
+fn describe(path: &Path, parts: SecurityInformation) -> io::Result<String> {
+    let descriptor = GetNamedSecurityInfo(path, SeObjectType::SE_FILE_OBJECT, parts)?;
+    text(&descriptor, parts)
+}
+
+/// Returns the user that the agent runs as, in the words that descriptors have for it.
+fn user() -> io::Result<String> {
+    let own: LocalBox<SecurityDescriptor> = format!("O:{}", current_process_sid()?).parse()?;
+    let text = text(&own, SecurityInformation::Owner)?;
+    Ok(text.trim_start_matches("O:").to_owned())
+}
+
+fn text(descriptor: &SecurityDescriptor, parts: SecurityInformation) -> io::Result<String> {
+    let text = to_text(descriptor, parts)?;
+    Ok(text.to_string_lossy().into_owned())
+}

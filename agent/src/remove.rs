@@ -1,0 +1,159 @@
+//! Removing what programs of packages have left: also what is read-only, or in use.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::platform;
+
+/// What the names of folders begin with that were set aside.
+const LEFT: &str = ".left-";
+
+/// Removes a folder and all in it; a missing one is fine.
+///
+/// What cannot be removed is set aside: the name is free in any case, and [`left_over`] tries
+/// again. That is so for a folder in which a program has left something mounted, too: what it
+/// mounted is not to be removed.
+///
+/// # Errors
+/// The folder has its name still.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    let error = match try_folder(path) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    set_aside(path).map_err(|_| error)?;
+    tracing::warn!(folder = %path.display(), "cannot be removed yet");
+    Ok(())
+}
+
+/// Does what [`folder`] does, but leaves where they are files that a program holds open, of a
+/// folder that cannot be set aside for that: on Windows.
+pub(crate) fn idle(path: &Path) -> io::Result<()> {
+    match folder(path) {
+        Err(error) if platform::is_in_use(&error) => {
+            tracing::warn!(folder = %path.display(), %error, "in use, and cannot be removed yet");
+            Ok(())
+        }
+        removed => removed,
+    }
+}
+
+/// Removes what was set aside in `folder`, as far as it can be.
+pub(crate) fn left_over(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(LEFT.as_bytes())
+        {
+            // There is another start.
+            let _ = try_folder(&entry.path());
+        }
+    }
+}
+
+fn try_folder(path: &Path) -> io::Result<()> {
+    if platform::holds_mounts(path) {
+        return Err(io::Error::other("something is mounted in it"));
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_removable(path)?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
+    }
+}
+
+/// Gives the agent's user the right to remove whatever is in a folder. Links are not followed.
+fn make_removable(path: &Path) -> io::Result<()> {
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        platform::make_removable(&folder)?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if cfg!(windows) && entry.file_type()?.is_file() {
+                platform::make_removable(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_aside(path: &Path) -> io::Result<()> {
+    let mut name = OsString::from(LEFT);
+    name.push(path.file_name().unwrap_or_default());
+    let free = (0_u32..).map(|n| {
+        let mut name = name.clone();
+        name.push(format!("-{n}"));
+        path.with_file_name(name)
+    });
+    let mut free = free.filter(|path| path.symlink_metadata().is_err());
+    fs::rename(
+        path,
+        free.next().unwrap_or_else(|| path.with_file_name(name)),
+    )
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_only_is_removed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        set_mode(outside.path(), 0o555);
+        let work = dir.path().join("work");
+        fs::create_dir_all(work.join("a/b")).unwrap();
+        fs::write(work.join("a/b/file"), "x").unwrap();
+        symlink(outside.path(), work.join("link")).unwrap();
+        for (path, mode) in [("a/b/file", 0o444), ("a/b", 0o000), ("a", 0o555)] {
+            set_mode(&work.join(path), mode);
+        }
+        // The rights of the test's user may not need it.
+        make_removable(&work).unwrap();
+        assert_eq!(
+            (mode(&work.join("a")), mode(&work.join("a/b"))),
+            (0o700, 0o700)
+        );
+        set_mode(&work.join("a"), 0o555);
+        folder(&work).unwrap();
+        assert!(!work.exists());
+        assert_eq!(mode(outside.path()), 0o555);
+        folder(&work).unwrap();
+    }
+
+    #[test]
+    fn what_was_set_aside_is_removed_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        for _ in 0..2 {
+            fs::create_dir_all(work.join("a")).unwrap();
+            set_aside(&work).unwrap();
+            assert!(!work.exists());
+        }
+        fs::write(dir.path().join("other"), "x").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        left_over(dir.path());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,108 @@
+//! Writing a fragment to disk while it arrives.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use packcast_protocol::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
+
+use crate::download::Download;
+use crate::miss::Miss;
+
+/// How much is handed to the disk at a time, at least.
+///
+/// What arrives comes in pieces of 16 KiB; a change of threads for each would cost more than
+/// digest and write.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Why a fragment was not saved.
+#[derive(Debug)]
+pub(crate) enum SaveError {
+    Miss(Miss),
+    Disk(io::Error),
+}
+
+/// A file as far as it is written.
+struct Output {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// Writes a fragment to `part` and checks its digest, the next of it arriving meanwhile.
+///
+/// It is not synchronised: a fragment is as safe from a crash of the agent as it will ever be.
+/// After a power failure, what was written within the last seconds may be gone. The digest of
+/// the whole finds that, and what is wrong is fetched again.
+pub(crate) async fn save(
+    mut download: Download<'_>,
+    expected: (u64, Sha256Digest),
+    part: &Path,
+) -> Result<(), SaveError> {
+    let path = part.to_owned();
+    let mut writing = tokio::task::spawn_blocking(move || Output::create(&path));
+    let mut left = expected.0;
+    loop {
+        let batch = batch(&mut download, &mut left).await;
+        // Nothing may write to the file any more when another location gets its turn.
+        let output = written(writing).await.map_err(SaveError::Disk)?;
+        let batch = batch.map_err(SaveError::Miss)?;
+        if batch.is_empty() {
+            return output.check(expected).map_err(SaveError::Miss);
+        }
+        writing = tokio::task::spawn_blocking(move || output.add(&batch));
+    }
+}
+
+/// Waits for the next batch, which is empty only at the end.
+async fn batch(download: &mut Download<'_>, left: &mut u64) -> Result<Vec<Bytes>, Miss> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < BATCH_BYTES {
+        let Some(chunk) = download.chunk().await? else {
+            break;
+        };
+        *left = left
+            .checked_sub(chunk.len() as u64)
+            .ok_or_else(|| Miss::Wrong("it has more bytes than the manifest says".to_owned()))?;
+        bytes += chunk.len();
+        batch.push(chunk);
+    }
+    Ok(batch)
+}
+
+async fn written(writing: JoinHandle<io::Result<Output>>) -> io::Result<Output> {
+    writing.await.map_err(io::Error::other)?
+}
+
+impl Output {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::create(path)?,
+            hash: Sha256::new(),
+            bytes: 0,
+        })
+    }
+
+    fn add(mut self, batch: &[Bytes]) -> io::Result<Self> {
+        for chunk in batch {
+            self.hash.update(chunk);
+            self.file.write_all(chunk)?;
+            self.bytes += chunk.len() as u64;
+        }
+        Ok(self)
+    }
+
+    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), Miss> {
+        let actual = Sha256Digest::from_bytes(self.hash.finalize().into());
+        if actual == digest {
+            return Ok(());
+        }
+        let arrived = self.bytes;
+        Err(Miss::Wrong(format!(
+            "{arrived} of {bytes} bytes with SHA-256 {actual}"
+        )))
+    }
+}

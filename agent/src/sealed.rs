@@ -1,0 +1,56 @@
+//! Lines that show whether they are as they were written.
+
+use packcast_protocol::Sha256Digest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a line is not taken for what it says.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error("the line was cut short or changed after it was written")]
+    Changed,
+    #[error("the line is of another version of the agent")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes a value as one line: the SHA-256 of its JSON in hexadecimal, a space, the JSON.
+pub(crate) fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let json = serde_json::to_vec(value)?;
+    let mut line = Sha256Digest::of(&json).to_string().into_bytes();
+    line.push(b' ');
+    line.extend(json);
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads a value from a line with its end.
+pub(crate) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, LineError> {
+    let json = content(line).ok_or(LineError::Changed)?;
+    Ok(serde_json::from_slice(json)?)
+}
+
+fn content(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_suffix(b"\n")?;
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let (digest, json) = (&line[..space], &line[space + 1..]);
+    (digest == Sha256Digest::of(json).to_string().as_bytes()).then_some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_or_changed_anywhere_does_not_read() {
+        let whole = line(&("vlc", 7)).unwrap();
+        assert_eq!(read::<(String, u32)>(&whole).unwrap().1, 7);
+        for at in 0..whole.len() {
+            assert!(read::<(String, u32)>(&whole[..at]).is_err(), "{at}");
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(read::<(String, u32)>(&flipped).is_err(), "{at} {bit}");
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A person who signs what the world's tasks say, and an attacker who sends something else.
+
+use std::sync::Arc;
+
+use minisign::KeyPair;
+use packcast_protocol::api::Task;
+use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::{
+    Assignments, GroupName, KeyList, Recipient, SignedAssignments, SignedKeyList, UnixTime,
+};
+
+use crate::edge::unix_now;
+
+/// When nothing that the lab signs has expired yet.
+pub(crate) const LATE: UnixTime = UnixTime(4_102_444_800);
+
+/// A key, which may be that of several publishers.
+#[derive(Clone)]
+pub(crate) struct Signer(Arc<KeyPair>);
+
+impl Signer {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(KeyPair::generate_unencrypted_keypair().unwrap()))
+    }
+
+    pub(crate) fn public(&self) -> PublicKey {
+        self.0.pk.to_base64().parse().unwrap()
+    }
+
+    /// The secret key as a file of minisign holds it, without a passphrase.
+    pub(crate) fn secret_file(&self) -> String {
+        self.0.sk.to_box(None).unwrap().to_string()
+    }
+
+    pub(crate) fn signature(&self, document: &[u8]) -> String {
+        let signature = minisign::sign(None, &self.0.sk, document, None, None);
+        signature.unwrap().into_string()
+    }
+
+    pub(crate) fn sign<D: Document>(&self, document: &D) -> Signed<D> {
+        let document = document.to_document();
+        let signature = self.signature(document.as_bytes());
+        Signed::new(document, signature).unwrap()
+    }
+
+    /// Signs that these keys are trusted from now on.
+    pub(crate) fn list(&self, serial: u64, keys: &[&Self]) -> SignedKeyList {
+        let keys = keys.iter().map(|key| key.public()).collect();
+        self.sign(&KeyList::new(serial, keys, UnixTime(unix_now())).unwrap())
+    }
+}
+
+/// What a signed document says.
+#[derive(Clone)]
+pub(crate) struct Said {
+    pub(crate) to: Recipient,
+    pub(crate) revision: u64,
+    pub(crate) groups: Vec<GroupName>,
+    pub(crate) packages: Vec<Assigned>,
+    pub(crate) expires: UnixTime,
+}
+
+impl Said {
+    pub(crate) fn document(&self) -> Assignments {
+        let state = Held {
+            revision: self.revision,
+            issued: UnixTime(self.revision),
+        };
+        let groups = self.groups.iter().cloned().collect();
+        let (to, packages) = (self.to.clone(), self.packages.clone());
+        Assignments::new(to, state, groups, packages, self.expires).unwrap()
+    }
+
+    pub(crate) fn signed(&self, signer: &Signer) -> SignedAssignments {
+        signer.sign(&self.document())
+    }
+}
+
+/// Says that all devices have what the tasks say: each attempt is an assignment of its own.
+pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
+    let mut packages: Vec<Assigned> = tasks.iter().map(assigned).collect();
+    packages.sort_by_key(|assigned| assigned.package);
+    packages.dedup_by_key(|assigned| assigned.package);
+    Said {
+        to: Recipient::Group(GroupName::all()),
+        revision,
+        groups: Vec::new(),
+        packages,
+        expires: LATE,
+    }
+}
+
+fn assigned(task: &Task) -> Assigned {
+    Assigned {
+        package: task.id,
+        seq: task.attempt.into(),
+        force: task.force,
+    }
+}
+
+/// Signs the assignments to all devices anew whenever the tasks change.
+pub(crate) struct Publisher {
+    pub(crate) signer: Signer,
+    latest: Said,
+}
+
+impl Publisher {
+    pub(crate) fn new(signer: Signer) -> Self {
+        let latest = honest(1, &[]);
+        Self { signer, latest }
+    }
+
+    pub(crate) fn assignments(&mut self, tasks: &[Task]) -> SignedAssignments {
+        let next = honest(self.latest.revision + 1, tasks);
+        if next.packages != self.latest.packages {
+            self.latest = next;
+        }
+        self.latest.signed(&self.signer)
+    }
+}

@@ -1,0 +1,396 @@
+//! What a publisher has assigned to a group or a device, signed: who owns the cloud account
+//! can keep it from a device, but cannot add to it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::device::AgentId;
+use crate::group::GroupName;
+use crate::manifest::SchemaNumber;
+use crate::package::PackageId;
+use crate::signed::{Document, Signed, Verified};
+use crate::time::UnixTime;
+
+/// How many packages a group or a device can be assigned in one document.
+pub const MAX_ASSIGNED: usize = 1_000;
+
+/// How many groups a device's document can name.
+pub const MAX_GROUPS: usize = 64;
+
+/// All that one recipient is assigned, as one document.
+///
+/// A device's names the groups that the publisher put it in, too. A field that this version
+/// does not know makes the document unreadable: a newer publisher's restriction must not be
+/// skipped by an older agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct Assignments {
+    recipient: Recipient,
+    revision: u64,
+    groups: BTreeSet<GroupName>,
+    packages: Vec<Assigned>,
+    issued: UnixTime,
+    expires: UnixTime,
+}
+
+/// Assignments with the publisher's signature, as they are stored and sent.
+pub type SignedAssignments = Signed<Assignments>;
+
+/// Assignments that a trusted key has signed; they may have expired.
+pub type VerifiedAssignments = Verified<Assignments>;
+
+/// Whom assignments are for. The group `all` is every device.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipient {
+    Group(GroupName),
+    Device(AgentId),
+}
+
+/// One package that a recipient is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assigned {
+    pub package: PackageId,
+    /// The recipient's revision that brought it. A device acts on it once.
+    pub seq: u64,
+    /// Whether to deploy although the device has the package.
+    pub force: bool,
+}
+
+/// Which state of a recipient's assignments it is. The later is the greater one.
+///
+/// A renewal keeps the revision and is issued later.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Held {
+    pub revision: u64,
+    pub issued: UnixTime,
+}
+
+/// Assignments that contradict themselves, or are too many.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AssignmentsError {
+    #[error(
+        "{recipient} would have {count} packages, at most {MAX_ASSIGNED} are allowed: unassign some"
+    )]
+    TooManyPackages { recipient: Recipient, count: usize },
+    #[error("{recipient} would be in {count} groups, at most {MAX_GROUPS} are allowed")]
+    TooManyGroups { recipient: Recipient, count: usize },
+    #[error("{recipient} has package {package} twice")]
+    Twice {
+        recipient: Recipient,
+        package: PackageId,
+    },
+    #[error("{recipient} is a group, and cannot be in groups")]
+    GroupInGroups { recipient: Recipient },
+    #[error("{recipient} is in the group all, which is not to be said")]
+    NamesAll { recipient: Recipient },
+}
+
+/// The form on the wire.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "Assignments", deny_unknown_fields)]
+struct Raw {
+    /// The number of this format; a reader refuses any other.
+    schema: SchemaNumber,
+    kind: Kind,
+    recipient: Recipient,
+    /// Grows with every change.
+    revision: u64,
+    /// Of a device: the groups it is in, without `all`. Of a group: none.
+    #[schemars(length(max = MAX_GROUPS))]
+    groups: BTreeSet<GroupName>,
+    /// In the order of their ids, each once.
+    #[schemars(length(max = MAX_ASSIGNED))]
+    packages: Vec<Assigned>,
+    issued: UnixTime,
+    /// From when on no agent acts on it any more.
+    expires: UnixTime,
+}
+
+/// What tells these documents from all others that are signed.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Kind {
+    Assignments,
+}
+
+impl Assignments {
+    /// States what a recipient has; the packages may come in any order.
+    pub fn new(
+        recipient: Recipient,
+        state: Held,
+        groups: BTreeSet<GroupName>,
+        mut packages: Vec<Assigned>,
+        expires: UnixTime,
+    ) -> Result<Self, AssignmentsError> {
+        if packages.len() > MAX_ASSIGNED {
+            let count = packages.len();
+            return Err(AssignmentsError::TooManyPackages { recipient, count });
+        }
+        if groups.len() > MAX_GROUPS {
+            let count = groups.len();
+            return Err(AssignmentsError::TooManyGroups { recipient, count });
+        }
+        if groups.contains(&GroupName::all()) {
+            return Err(AssignmentsError::NamesAll { recipient });
+        }
+        if matches!(recipient, Recipient::Group(_)) && !groups.is_empty() {
+            return Err(AssignmentsError::GroupInGroups { recipient });
+        }
+        packages.sort_unstable_by_key(|assigned| assigned.package);
+        let mut pairs = packages.windows(2);
+        if let Some(twice) = pairs.find(|pair| pair[0].package == pair[1].package) {
+            let package = twice[0].package;
+            return Err(AssignmentsError::Twice { recipient, package });
+        }
+        let Held { revision, issued } = state;
+        Ok(Self {
+            recipient,
+            revision,
+            groups,
+            packages,
+            issued,
+            expires,
+        })
+    }
+
+    pub const fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    /// Returns which state of the recipient this is.
+    pub const fn held(&self) -> Held {
+        Held {
+            revision: self.revision,
+            issued: self.issued,
+        }
+    }
+
+    /// Returns the groups of a device, without `all`.
+    pub const fn groups(&self) -> &BTreeSet<GroupName> {
+        &self.groups
+    }
+
+    /// Returns the packages in the order of their ids.
+    pub fn packages(&self) -> &[Assigned] {
+        &self.packages
+    }
+
+    /// Returns what is said of a package.
+    pub fn assigned(&self, package: PackageId) -> Option<Assigned> {
+        let index = self
+            .packages
+            .binary_search_by_key(&package, |assigned| assigned.package);
+        index.ok().map(|index| self.packages[index])
+    }
+
+    pub const fn expires(&self) -> UnixTime {
+        self.expires
+    }
+
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        self.expires <= now
+    }
+}
+
+impl Document for Assignments {
+    const NAME: &'static str = "assignments";
+}
+
+impl TryFrom<Raw> for Assignments {
+    type Error = AssignmentsError;
+
+    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
+        let Raw {
+            schema: SchemaNumber,
+            kind: Kind::Assignments,
+            recipient,
+            revision,
+            groups,
+            packages,
+            issued,
+            expires,
+        } = raw;
+        let state = Held { revision, issued };
+        Self::new(recipient, state, groups, packages, expires)
+    }
+}
+
+impl From<Assignments> for Raw {
+    fn from(assignments: Assignments) -> Self {
+        let Assignments {
+            recipient,
+            revision,
+            groups,
+            packages,
+            issued,
+            expires,
+        } = assignments;
+        Self {
+            schema: SchemaNumber,
+            kind: Kind::Assignments,
+            recipient,
+            revision,
+            groups,
+            packages,
+            issued,
+            expires,
+        }
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(group) => write!(f, "group {group}"),
+            Self::Device(agent) => write!(f, "device key:{agent}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATE: Held = Held {
+        revision: 7,
+        issued: UnixTime(1_795_000_000),
+    };
+
+    fn group(name: &str) -> GroupName {
+        name.parse().unwrap()
+    }
+
+    fn device() -> Recipient {
+        Recipient::Device(AgentId::of_public_key(&[7; 32]))
+    }
+
+    fn assigned(n: u32) -> Assigned {
+        Assigned {
+            package: PackageId::try_from(1_795_000_000 + n).unwrap(),
+            seq: u64::from(n),
+            force: n.is_multiple_of(2),
+        }
+    }
+
+    fn made(
+        recipient: Recipient,
+        groups: &[&str],
+        packages: impl IntoIterator<Item = u32>,
+    ) -> Result<Assignments, AssignmentsError> {
+        let groups = groups.iter().map(|name| group(name)).collect();
+        let packages = packages.into_iter().map(assigned).collect();
+        let expires = STATE.issued.plus(1000);
+        Assignments::new(recipient, STATE, groups, packages, expires)
+    }
+
+    #[test]
+    fn assignments_that_contradict_themselves_are_refused() {
+        let lab = || Recipient::Group(group("lab"));
+        let check = |made: Result<Assignments, AssignmentsError>, expected: &str| {
+            assert_eq!(made.unwrap_err().to_string(), expected);
+        };
+        check(
+            made(lab(), &[], [3, 1, 3]),
+            "group lab has package 1795000003 twice",
+        );
+        check(
+            made(lab(), &["site"], []),
+            "group lab is a group, and cannot be in groups",
+        );
+        check(
+            made(lab(), &[], 0..1001),
+            "group lab would have 1001 packages, at most 1000 are allowed: unassign some",
+        );
+        let all = made(device(), &["all"], []).unwrap_err();
+        assert!(matches!(all, AssignmentsError::NamesAll { .. }));
+        let names: Vec<String> = (0..=MAX_GROUPS).map(|n| format!("g{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let many = made(device(), &names, []).unwrap_err();
+        assert!(matches!(many, AssignmentsError::TooManyGroups { .. }));
+        assert!(made(device(), &names[1..], 0..1000).is_ok());
+    }
+
+    #[test]
+    fn the_largest_assignments_can_be_sent() {
+        let groups: Vec<String> = (0..MAX_GROUPS).map(|n| format!("{n:048}")).collect();
+        let most = Assigned {
+            seq: u64::MAX,
+            force: false,
+            ..assigned(0)
+        };
+        let packages = (0..1000).map(|n| Assigned {
+            package: assigned(n).package,
+            ..most
+        });
+        let groups = groups.iter().map(|name| group(name)).collect();
+        let last = UnixTime(u64::MAX);
+        let state = Held {
+            revision: u64::MAX,
+            issued: last,
+        };
+        let made = Assignments::new(device(), state, groups, packages.collect(), last).unwrap();
+        let document = made.to_document();
+        assert!(Signed::<Assignments>::new(document, String::new()).is_ok());
+    }
+
+    #[test]
+    fn a_renewal_is_later_and_so_is_a_change() {
+        let renewed = Held {
+            issued: STATE.issued.plus(1),
+            ..STATE
+        };
+        let changed = Held {
+            revision: STATE.revision + 1,
+            issued: UnixTime(0),
+        };
+        assert!(STATE < renewed && renewed < changed);
+    }
+
+    #[test]
+    fn nothing_unknown_is_read() {
+        let document = made(device(), &["lab"], [1]).unwrap().to_document();
+        for (from, to) in [
+            ("\"schema\":1", "\"schema\":2"),
+            ("\"schema\":1", "\"schema\":1,\"only_on_tuesdays\":true"),
+            ("\"kind\":\"assignments\"", "\"kind\":\"keys\""),
+            ("\"kind\":\"assignments\",", ""),
+            ("\"force\":", "\"not_before\":1,\"force\":"),
+            ("\"device\":", "\"devices\":"),
+            ("\"groups\":[\"lab\"]", "\"groups\":[\"all\"]"),
+        ] {
+            assert!(document.contains(from), "{from} in {document}");
+            let newer = document.replacen(from, to, 1);
+            assert!(serde_json::from_str::<Assignments>(&newer).is_err(), "{to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_follows_from_what_it_says(ids in proptest::collection::btree_set(0_u32..5000, 0..20), seed: u64) {
+            let one = made(device(), &["b", "a"], ids.iter().copied()).unwrap();
+            let mut shuffled: Vec<u32> = ids.into_iter().collect();
+            shuffled.sort_by_key(|id| u64::from(*id).wrapping_mul(seed | 1));
+            let other = made(device(), &["a", "b"], shuffled).unwrap();
+            let document = one.to_document();
+            prop_assert_eq!(&other.to_document(), &document);
+            prop_assert_eq!(serde_json::from_str::<Assignments>(&document).unwrap(), one);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,200}") {
+            let _ = serde_json::from_str::<Assignments>(&text);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Which keys are trusted, as it changes: lists, each signed by a key of those before it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::SchemaNumber;
+use crate::signature::PublicKey;
+use crate::signed::{Document, Signed, SignedError};
+use crate::time::UnixTime;
+
+/// How many keys can be trusted at a time.
+pub const MAX_KEYS: usize = 8;
+
+/// How many lists a target can have published: what a device that was away follows at once.
+pub const MAX_LISTS: usize = 32;
+
+/// All keys that are trusted from now on. A key that a later list leaves out is revoked.
+///
+/// A field that this version does not know makes it unreadable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct KeyList {
+    serial: u64,
+    keys: Vec<PublicKey>,
+    issued: UnixTime,
+}
+
+/// A list with the signature of a key that was trusted before it.
+pub type SignedKeyList = Signed<KeyList>;
+
+/// A list of keys that nobody can follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyListError {
+    #[error("a list of keys has 1 to {MAX_KEYS} keys, not {count}")]
+    Count { count: usize },
+    #[error("the list has key {key} twice")]
+    Twice { key: PublicKey },
+    #[error("lists of keys count from 1")]
+    Serial,
+}
+
+/// The form on the wire.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "KeyList", deny_unknown_fields)]
+struct Raw {
+    /// The number of this format; a reader refuses any other.
+    schema: SchemaNumber,
+    kind: Kind,
+    /// Counts the lists of a target, from 1.
+    #[schemars(range(min = 1))]
+    serial: u64,
+    /// The first is the one that signs from now on.
+    #[schemars(length(min = 1, max = MAX_KEYS))]
+    keys: Vec<PublicKey>,
+    issued: UnixTime,
+}
+
+/// What tells these documents from all others that are signed.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Kind {
+    Keys,
+}
+
+impl KeyList {
+    /// States which keys are trusted; the first is the one that signs from now on.
+    pub fn new(serial: u64, keys: Vec<PublicKey>, issued: UnixTime) -> Result<Self, KeyListError> {
+        if serial == 0 {
+            return Err(KeyListError::Serial);
+        }
+        if !(1..=MAX_KEYS).contains(&keys.len()) {
+            return Err(KeyListError::Count { count: keys.len() });
+        }
+        for (index, key) in keys.iter().enumerate() {
+            if keys[..index].contains(key) {
+                return Err(KeyListError::Twice { key: key.clone() });
+            }
+        }
+        Ok(Self {
+            serial,
+            keys,
+            issued,
+        })
+    }
+
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    pub const fn issued(&self) -> UnixTime {
+        self.issued
+    }
+}
+
+impl Document for KeyList {
+    const NAME: &'static str = "list of keys";
+}
+
+impl TryFrom<Raw> for KeyList {
+    type Error = KeyListError;
+
+    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
+        let Raw {
+            schema: SchemaNumber,
+            kind: Kind::Keys,
+            serial,
+            keys,
+            issued,
+        } = raw;
+        Self::new(serial, keys, issued)
+    }
+}
+
+impl From<KeyList> for Raw {
+    fn from(list: KeyList) -> Self {
+        let KeyList {
+            serial,
+            keys,
+            issued,
+        } = list;
+        Self {
+            schema: SchemaNumber,
+            kind: Kind::Keys,
+            serial,
+            keys,
+            issued,
+        }
+    }
+}
+
+/// The keys that are trusted now, and how it came to that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    keys: Vec<PublicKey>,
+    serial: u64,
+    followed: Vec<SignedKeyList>,
+}
+
+/// Why a list of keys is not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error(transparent)]
+    Refused(#[from] SignedError),
+    #[error("list {given} of the trusted keys is not later than list {followed}")]
+    Stale { given: u64, followed: u64 },
+    #[error("{MAX_LISTS} lists of keys were followed: put the trusted keys into the configuration")]
+    TooMany,
+}
+
+impl Trusted {
+    /// Begins with the keys that a configuration names.
+    pub fn configured(keys: Vec<PublicKey>) -> Self {
+        Self {
+            keys,
+            serial: 0,
+            followed: Vec::new(),
+        }
+    }
+
+    /// Follows a later list that a key trusted now has signed.
+    ///
+    /// Each list is complete: one that a device never saw is not missed by it.
+    pub fn follow(&mut self, list: &SignedKeyList) -> Result<(), FollowError> {
+        let verified = list.verify(&self.keys)?;
+        let (given, followed) = (verified.serial(), self.serial);
+        if given <= followed {
+            return Err(FollowError::Stale { given, followed });
+        }
+        if self.followed.len() >= MAX_LISTS {
+            return Err(FollowError::TooMany);
+        }
+        self.keys = verified.keys().to_vec();
+        self.serial = given;
+        self.followed.push(list.clone());
+        Ok(())
+    }
+
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    /// Returns the number of the last list that was followed, 0 before the first.
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Returns the lists that were followed, in order.
+    pub fn followed(&self) -> &[SignedKeyList] {
+        &self.followed
+    }
+}
+
+/// Follows what can be followed of a chain, from the configured keys on.
+///
+/// Lists that come before a configured key was made are passed over: a configuration that
+/// names a later key needs none of them.
+pub fn trusted(configured: Vec<PublicKey>, chain: &[SignedKeyList]) -> Trusted {
+    let mut trusted = Trusted::configured(configured);
+    for list in chain.iter().take(MAX_LISTS) {
+        let _ = trusted.follow(list);
+    }
+    trusted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use minisign::KeyPair;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::assignments::{Assignments, Held, Recipient};
+    use crate::signature::SignatureError;
+
+    static PAIRS: LazyLock<Vec<KeyPair>> = LazyLock::new(|| {
+        (0..5)
+            .map(|_| KeyPair::generate_unencrypted_keypair().unwrap())
+            .collect()
+    });
+
+    fn key(n: usize) -> PublicKey {
+        PAIRS[n].pk.to_base64().parse().unwrap()
+    }
+
+    fn keys(numbers: &[usize]) -> Vec<PublicKey> {
+        numbers.iter().map(|n| key(*n)).collect()
+    }
+
+    fn sign(signer: usize, document: &str) -> String {
+        minisign::sign(None, &PAIRS[signer].sk, document.as_bytes(), None, None)
+            .unwrap()
+            .into_string()
+    }
+
+    fn list(serial: u64, named: &[usize], signer: usize) -> SignedKeyList {
+        let list = KeyList::new(serial, keys(named), UnixTime(1_795_000_000)).unwrap();
+        let document = list.to_document();
+        let signature = sign(signer, &document);
+        Signed::new(document, signature).unwrap()
+    }
+
+    /// Checks which list is the last that is followed, and whom a device trusts then.
+    fn check(configured: &[usize], chain: &[SignedKeyList], serial: u64, expected: &[usize]) {
+        let trusted = trusted(keys(configured), chain);
+        assert_eq!(trusted.serial(), serial);
+        assert_eq!(trusted.keys(), keys(expected));
+    }
+
+    #[test]
+    fn a_device_that_was_away_follows_two_rotations() {
+        let chain = [list(1, &[1, 0], 0), list(2, &[2, 1, 0], 1)];
+        check(&[0], &chain[..1], 1, &[1, 0]);
+        check(&[0], &chain, 2, &[2, 1, 0]);
+        check(&[0], &[], 0, &[0]);
+    }
+
+    #[test]
+    fn a_revoked_key_makes_no_more_lists() {
+        let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[0], 0)];
+        check(&[0], &chain, 2, &[1]);
+    }
+
+    #[test]
+    fn a_configuration_with_a_later_key_needs_no_earlier_lists() {
+        let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[2, 1], 1)];
+        check(&[1], &chain, 3, &[2, 1]);
+        check(&[2], &chain, 0, &[2]);
+    }
+
+    #[test]
+    fn nobody_goes_back_to_an_earlier_list() {
+        let mut trusted = trusted(keys(&[0]), &[list(2, &[0], 0)]);
+        for serial in [1, 2] {
+            let error = trusted.follow(&list(serial, &[1], 0)).unwrap_err();
+            assert!(matches!(error, FollowError::Stale { .. }), "{error}");
+        }
+        assert_eq!(trusted.keys(), keys(&[0]));
+    }
+
+    #[test]
+    fn a_chain_ends_where_a_configuration_is_asked_for() {
+        let chain = |count| -> Vec<SignedKeyList> {
+            (1..=count).map(|serial| list(serial, &[0], 0)).collect()
+        };
+        let mut trusted = trusted(keys(&[0]), &chain(32));
+        assert_eq!(trusted.serial(), 32);
+        let error = trusted.follow(&list(33, &[1], 0)).unwrap_err();
+        assert!(matches!(error, FollowError::TooMany));
+    }
+
+    #[test]
+    fn lists_that_nobody_can_follow_are_not_made() {
+        let made = |serial, named: &[usize]| KeyList::new(serial, keys(named), UnixTime(1));
+        assert_eq!(made(1, &[]), Err(KeyListError::Count { count: 0 }));
+        assert_eq!(made(1, &[0; 9]), Err(KeyListError::Count { count: 9 }));
+        assert_eq!(made(1, &[0, 0]), Err(KeyListError::Twice { key: key(0) }));
+        assert_eq!(made(0, &[0]), Err(KeyListError::Serial));
+        let document = made(1, &[0]).unwrap().to_document();
+        for (from, to) in [
+            ("\"serial\":1", "\"serial\":0"),
+            ("\"schema\":1", "\"schema\":1,\"until\":9"),
+            ("\"kind\":\"keys\"", "\"kind\":\"assignments\""),
+        ] {
+            assert!(document.contains(from), "{from} in {document}");
+            let other = document.replacen(from, to, 1);
+            assert!(serde_json::from_str::<KeyList>(&other).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_for_one_document_of_one_kind() {
+        let state = Held {
+            revision: 1,
+            issued: UnixTime(1),
+        };
+        let lab = Recipient::Group("lab".parse().unwrap());
+        let assignments = Assignments::new(lab, state, [].into(), Vec::new(), UnixTime(9)).unwrap();
+        let list = KeyList::new(1, keys(&[0]), UnixTime(1)).unwrap();
+        let documents = [assignments.to_document(), list.to_document()];
+        let signatures = [sign(0, &documents[0]), sign(0, &documents[1])];
+        let trusted = keys(&[0]);
+        for (document, signature) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let (text, sign) = (documents[document].clone(), signatures[signature].clone());
+            let as_assignments = Signed::<Assignments>::new(text.clone(), sign.clone()).unwrap();
+            let as_keys = SignedKeyList::new(text, sign).unwrap();
+            let (assignments, keys) = (as_assignments.verify(&trusted), as_keys.verify(&trusted));
+            let moved = document != signature;
+            for (error, own) in [
+                (assignments.map(drop).err(), document == 0),
+                (keys.map(drop).err(), document == 1),
+            ] {
+                match error {
+                    None => assert!(own && !moved),
+                    Some(SignedError::Signature { source, .. }) => {
+                        assert!(moved);
+                        assert_eq!(source, SignatureError::Mismatch);
+                    }
+                    Some(SignedError::Json { .. }) => assert!(!own && !moved),
+                }
+            }
+        }
+    }
+
+    fn any_list() -> impl Strategy<Value = SignedKeyList> {
+        let named = proptest::sample::subsequence(vec![0, 1, 2, 3, 4], 1..=5);
+        (1_u64..6, named, 0_usize..5)
+            .prop_map(|(serial, named, signer)| list(serial, &named, signer))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Also of lists in any order, by anybody.
+        #[test]
+        fn each_list_that_is_followed_was_signed_by_a_key_of_the_one_before(chain in proptest::collection::vec(any_list(), 0..8)) {
+            let trusted = trusted(keys(&[0]), &chain);
+            let mut before = (0, keys(&[0]));
+            for list in trusted.followed() {
+                let verified = list.verify(&before.1).unwrap();
+                prop_assert!(verified.serial() > before.0);
+                before = (verified.serial(), verified.keys().to_vec());
+            }
+            prop_assert_eq!((trusted.serial(), trusted.keys()), (before.0, &before.1[..]));
+        }
+
+        #[test]
+        fn it_does_not_matter_how_many_lists_come_at_once(chain in proptest::collection::vec(any_list(), 0..8), cut in 0_usize..8) {
+            let (first, then) = chain.split_at(cut.min(chain.len()));
+            let kept = trusted(keys(&[0]), first);
+            let mut later = trusted(keys(&[0]), kept.followed());
+            prop_assert_eq!(&later, &kept);
+            for list in then {
+                let _ = later.follow(list);
+            }
+            prop_assert_eq!(later, trusted(keys(&[0]), &chain));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The signed documents of a reply: reviewed examples, signed by the standard tool.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Holds};
+use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::keys::trusted;
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::{AgentId, Assignments, KeyList, Recipient, UnixTime};
+
+use crate::api::check;
+use crate::golden;
+
+/// The key that the examples were published with first, and the one that followed it.
+const KEYS: [&str; 2] = [
+    "RWRgpas3S+hO8WpbZn8CoscOwdKc3IPe5mjoxgKwaZySQ5FRL1Y/5voS",
+    "RWQV1EJ0UAa65dZSvPhIYcH1RaXM/OSVyaYy+qj/taq/2eXAE7hYaJWj",
+];
+
+fn key(index: usize) -> PublicKey {
+    KEYS[index].parse().expect("this is a public key")
+}
+
+fn device() -> AgentId {
+    let id = "j4ixrcyrvssmgqxcmzwyzdzhqm".parse();
+    id.expect("this is an agent's id")
+}
+
+fn held(revision: u64, issued: u64) -> Held {
+    let issued = UnixTime(issued);
+    Held { revision, issued }
+}
+
+fn assigned(package: &str, seq: u64, force: bool) -> Assigned {
+    let package = package.parse().expect("this is a package id");
+    Assigned {
+        package,
+        seq,
+        force,
+    }
+}
+
+fn of_device() -> Assignments {
+    let groups = ["branch-7", "tills"].map(|name| name.parse().expect("this is a group's name"));
+    let made = Assignments::new(
+        Recipient::Device(device()),
+        held(3, 1_795_330_000),
+        BTreeSet::from(groups),
+        vec![assigned("1795327754", 2, true)],
+        UnixTime(1_810_882_000),
+    );
+    made.expect("the assignments agree")
+}
+
+fn of_group() -> Assignments {
+    let tills = "tills".parse().expect("this is a group's name");
+    let made = Assignments::new(
+        Recipient::Group(tills),
+        held(12, 1_795_330_060),
+        BTreeSet::new(),
+        vec![
+            assigned("1795327754", 9, false),
+            assigned("1795327756", 12, false),
+        ],
+        UnixTime(1_810_882_060),
+    );
+    made.expect("the assignments agree")
+}
+
+fn key_list() -> KeyList {
+    let list = KeyList::new(1, vec![key(1), key(0)], UnixTime(1_795_329_000));
+    list.expect("the list has two keys")
+}
+
+pub(crate) fn reply() -> CheckInReply {
+    let text = golden::text("api/check-in-reply.json");
+    serde_json::from_str(&text).expect("the example is read")
+}
+
+pub(crate) fn holds() -> Holds {
+    Holds {
+        keys: 1,
+        device: Some(of_device().held()),
+        groups: BTreeMap::from([(
+            "tills".parse().expect("this is a group's name"),
+            of_group().held(),
+        )]),
+    }
+}
+
+#[test]
+fn the_documents_are_written_as_in_the_examples() {
+    check("assignments", &of_device());
+    check("keys", &key_list());
+}
+
+#[test]
+fn the_documents_of_the_reply_are_the_text_that_is_signed() {
+    let reply = reply();
+    let documents = [&of_device(), &of_group()].map(Document::to_document);
+    let sent: Vec<&str> = reply.assignments.iter().map(Signed::document).collect();
+    assert_eq!(sent, documents);
+    assert_eq!(reply.keys[0].document(), key_list().to_document());
+}
+
+#[test]
+fn a_device_that_has_the_first_key_verifies_all_of_the_reply() {
+    let reply = reply();
+    let trusted = trusted(vec![key(0)], &reply.keys);
+    assert_eq!(trusted.serial(), 1);
+    for (signed, expected) in reply.assignments.iter().zip([of_device(), of_group()]) {
+        let verified = signed.verify(trusted.keys()).expect("a trusted key signed");
+        assert_eq!(*verified, expected);
+    }
+    let first = [key(0)];
+    assert!(reply.assignments[0].verify(&first).is_err());
+}
+
+#[test]
+fn an_old_writer_holds_nothing() {
+    let mut older: serde_json::Value =
+        serde_json::from_str(&golden::text("api/check-in-request.json"))
+            .expect("the example is JSON");
+    older
+        .as_object_mut()
+        .and_then(|fields| fields.remove("holds"));
+    let read: CheckInRequest = serde_json::from_value(older).expect("the rest is enough");
+    assert!(read.holds.is_nothing());
+}

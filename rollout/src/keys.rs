@@ -1,0 +1,195 @@
+//! How the keys that agents trust change: the lists that a publisher signs next.
+//!
+//! The key that signs now has signed the newest list, always. So who knows only this key, such
+//! as a device that was set up later, can tell whether the list is the publisher's.
+
+use packcast_protocol::UnixTime;
+use packcast_protocol::keys::{KeyList, KeyListError, MAX_LISTS, SignedKeyList, Trusted, trusted};
+use packcast_protocol::signature::PublicKey;
+
+/// The published lists, as the key that signs now knows them.
+#[derive(Clone, Debug)]
+pub struct KeyLists {
+    own: PublicKey,
+    trusted: Trusted,
+    count: usize,
+}
+
+/// Why there is no next list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyChangeError {
+    #[error("the newest list of keys on record is not signed by your key")]
+    NotOurs,
+    #[error("{MAX_LISTS} lists of keys at most are published, and there are {count}")]
+    TooMany { count: usize },
+    #[error("key {key} signs now")]
+    Signing { key: PublicKey },
+    #[error("key {key} is not among those that agents trust")]
+    NotTrusted { key: PublicKey },
+    #[error(transparent)]
+    List(#[from] KeyListError),
+}
+
+impl KeyLists {
+    /// Reads the lists that were published, `newest` being the number of the last.
+    pub fn read(
+        own: &PublicKey,
+        lists: &[SignedKeyList],
+        newest: u64,
+    ) -> Result<Self, KeyChangeError> {
+        let trusted = trusted(vec![own.clone()], lists);
+        if trusted.serial() != newest {
+            return Err(KeyChangeError::NotOurs);
+        }
+        Ok(Self {
+            own: own.clone(),
+            trusted,
+            count: lists.len(),
+        })
+    }
+
+    /// Returns the keys that agents trust; before the first list, those of their configuration
+    /// beside the one that signs.
+    pub fn keys(&self) -> &[PublicKey] {
+        self.trusted.keys()
+    }
+
+    /// Returns the number of the newest list, 0 before the first.
+    pub const fn serial(&self) -> u64 {
+        self.trusted.serial()
+    }
+
+    /// Returns the lists that let a new key sign: one for the key that signs now to sign, and
+    /// one for the new key.
+    pub fn rotate(&self, new: &PublicKey, now: UnixTime) -> Result<[KeyList; 2], KeyChangeError> {
+        self.room_for(2)?;
+        let keys = || std::iter::once(new).chain(self.keys()).cloned().collect();
+        let serial = self.serial().saturating_add(1);
+        Ok([
+            KeyList::new(serial, keys(), now)?,
+            KeyList::new(serial.saturating_add(1), keys(), now)?,
+        ])
+    }
+
+    /// Returns the list without a key. Before the first list, agents may trust keys that only
+    /// their configuration names.
+    pub fn revoke(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
+        let key = key.clone();
+        if key == self.own {
+            return Err(KeyChangeError::Signing { key });
+        }
+        if self.serial() > 0 && !self.keys().contains(&key) {
+            return Err(KeyChangeError::NotTrusted { key });
+        }
+        self.room_for(1)?;
+        let kept = self.keys().iter().filter(|kept| **kept != key);
+        let serial = self.serial().saturating_add(1);
+        Ok(KeyList::new(serial, kept.cloned().collect(), now)?)
+    }
+
+    fn room_for(&self, more: usize) -> Result<(), KeyChangeError> {
+        if self.count + more <= MAX_LISTS {
+            return Ok(());
+        }
+        let count = self.count;
+        Err(KeyChangeError::TooMany { count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use minisign::KeyPair;
+    use packcast_protocol::signed::{Document as _, Signed};
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
+
+    struct Key(KeyPair, PublicKey);
+
+    impl Key {
+        fn new() -> Self {
+            let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+            let public = pair.pk.to_base64().parse().unwrap();
+            Self(pair, public)
+        }
+
+        fn sign(&self, list: &KeyList) -> SignedKeyList {
+            let document = list.to_document();
+            let signature =
+                minisign::sign(None, &self.0.sk, Cursor::new(&document), None, None).unwrap();
+            Signed::new(document, signature.into_string()).unwrap()
+        }
+    }
+
+    fn rotated(old: &Key, new: &Key, chain: &mut Vec<SignedKeyList>) {
+        let newest = chain.len() as u64;
+        let lists = KeyLists::read(&old.1, chain, newest).unwrap();
+        let [by_old, by_new] = lists.rotate(&new.1, NOW).unwrap();
+        chain.extend([old.sign(&by_old), new.sign(&by_new)]);
+    }
+
+    #[test]
+    fn who_knows_any_of_the_keys_follows_to_the_same() {
+        let [one, two, three] = [Key::new(), Key::new(), Key::new()];
+        let mut chain = Vec::new();
+        rotated(&one, &two, &mut chain);
+        rotated(&two, &three, &mut chain);
+        for key in [&one, &two, &three] {
+            let trusted = trusted(vec![key.1.clone()], &chain);
+            assert_eq!(trusted.serial(), 4);
+            let all = [&three.1, &two.1, &one.1].map(Clone::clone);
+            assert_eq!(trusted.keys(), all);
+        }
+        let lists = KeyLists::read(&three.1, &chain, 4).unwrap();
+        let left = lists.revoke(&one.1, NOW).unwrap();
+        assert_eq!((left.serial(), left.keys().len()), (5, 2));
+        let signs = KeyChangeError::Signing {
+            key: three.1.clone(),
+        };
+        assert_eq!(lists.revoke(&three.1, NOW), Err(signs));
+        let other = Key::new();
+        let not_trusted = KeyChangeError::NotTrusted {
+            key: other.1.clone(),
+        };
+        assert_eq!(lists.revoke(&other.1, NOW), Err(not_trusted));
+    }
+
+    #[test]
+    fn before_the_first_list_any_other_key_can_be_revoked() {
+        let [own, other] = [Key::new(), Key::new()];
+        let lists = KeyLists::read(&own.1, &[], 0).unwrap();
+        let left = lists.revoke(&other.1, NOW).unwrap();
+        assert_eq!((left.serial(), left.keys()), (1, &[own.1][..]));
+    }
+
+    #[test]
+    fn a_list_that_another_has_put_there_is_not_followed() {
+        let [own, other] = [Key::new(), Key::new()];
+        let planted = KeyList::new(1, vec![other.1.clone(), own.1.clone()], NOW).unwrap();
+        let chain = [other.sign(&planted)];
+        let read = KeyLists::read(&own.1, &chain, 1);
+        assert_eq!(read.unwrap_err(), KeyChangeError::NotOurs);
+    }
+
+    #[test]
+    fn lists_come_to_an_end() {
+        let mut keys = vec![Key::new()];
+        let mut chain = Vec::new();
+        for _ in 0..MAX_LISTS / 2 {
+            let (old, new) = (keys.pop().unwrap(), Key::new());
+            let newest = chain.len() as u64;
+            let lists = KeyLists::read(&old.1, &chain, newest).unwrap();
+            let [by_old, by_new] = lists.rotate(&new.1, NOW).unwrap();
+            let only =
+                |list: &KeyList| KeyList::new(list.serial(), vec![new.1.clone()], NOW).unwrap();
+            chain.extend([old.sign(&only(&by_old)), new.sign(&only(&by_new))]);
+            keys.push(new);
+        }
+        let lists = KeyLists::read(&keys[0].1, &chain, MAX_LISTS as u64).unwrap();
+        let refused = lists.rotate(&Key::new().1, NOW).unwrap_err();
+        assert_eq!(refused, KeyChangeError::TooMany { count: MAX_LISTS });
+    }
+}

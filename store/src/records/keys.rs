@@ -1,0 +1,55 @@
+//! The lists of keys that a target's agents follow, one after the other: one item.
+
+use packcast_protocol::keys::SignedKeyList;
+use serde::{Deserialize, Serialize};
+
+use super::commit::Commit;
+use super::item::{self, SERIAL};
+use super::key::Key;
+use super::write::{self, ABSENT, Terms};
+use super::{Records, RecordsError};
+
+/// A list with its number, which is known before its signature is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberedKeyList {
+    pub serial: u64,
+    #[serde(flatten)]
+    pub signed: SignedKeyList,
+}
+
+/// All lists of a target, in order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct KeyListsItem {
+    /// The number of the last list.
+    pub(super) serial: u64,
+    pub(super) lists: Vec<NumberedKeyList>,
+}
+
+impl Records {
+    /// Returns the lists of keys that were published, in order.
+    pub async fn key_lists(&self) -> Result<Vec<NumberedKeyList>, RecordsError> {
+        let lists: Option<KeyListsItem> = self.get(&Key::keys()).await?;
+        Ok(lists.unwrap_or_default().lists)
+    }
+
+    /// Adds lists to those that they were made from; false if there are others meanwhile.
+    pub async fn add_key_lists(
+        &self,
+        before: &[NumberedKeyList],
+        added: &[NumberedKeyList],
+    ) -> Result<bool, RecordsError> {
+        let serial = added.last().map_or(0, |newest| newest.serial);
+        let lists = before.iter().chain(added).cloned().collect();
+        let item = item::key_lists(&KeyListsItem { serial, lists });
+        let write = match before.last() {
+            None => write::put(self.table(), item, ABSENT, &Terms::default()),
+            Some(newest) => {
+                let terms = Terms::default()
+                    .name(SERIAL)
+                    .value("serial", item::number(&newest.serial));
+                write::put(self.table(), item, "#serial = :serial", &terms)
+            }
+        };
+        Ok(self.commit(vec![write]).await? == Commit::Done)
+    }
+}

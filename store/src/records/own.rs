@@ -1,0 +1,148 @@
+//! What our agents' devices are assigned themselves, signed: an item beside the device's record,
+//! which says which state of it there is.
+//!
+//! It is outside of what a check-in reads, as a device that holds it does not ask for it.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::assignments::{Assignments, Held, Recipient, SignedAssignments};
+use packcast_protocol::{AgentId, DeviceId};
+use packcast_rollout::assignments::{self, Change};
+use serde::{Deserialize, Serialize};
+
+use super::item::{self, ISSUED, REVISION};
+use super::key::Key;
+use super::signing::{Signing, SigningError};
+use super::write::{self, ABSENT, Terms};
+use super::{Records, RecordsError};
+
+/// Signed assignments, and which state of the device they are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OwnItem {
+    #[serde(flatten)]
+    pub(super) held: Held,
+    #[serde(flatten)]
+    pub(super) signed: SignedAssignments,
+}
+
+/// Why a device's own assignments were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AssignError {
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+/// A device's own assignments as they were read, which the next are made from.
+#[derive(Debug)]
+pub(super) enum Own<'a> {
+    /// A stock agent checks none, and has none.
+    Stock,
+    Agent {
+        agent: &'a AgentId,
+        before: Option<Assignments>,
+    },
+}
+
+/// The next assignments of a device.
+#[derive(Debug)]
+pub(super) struct NextOwn {
+    /// To be written with the device's record.
+    pub(super) held: Held,
+    pub(super) write: TransactWriteItem,
+}
+
+impl Records {
+    /// Returns what a device is assigned itself, as it was signed.
+    pub async fn own_assignments(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Option<SignedAssignments>, RecordsError> {
+        let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
+        Ok(own.map(|own| own.signed))
+    }
+
+    /// Reads what a device is assigned itself; it has to be the publisher's.
+    ///
+    /// To be read before what else the change is decided from: what is read later may be
+    /// newer, and then the change does not hold.
+    pub(super) async fn own<'a>(
+        &self,
+        device: &'a DeviceId,
+        signing: Signing<'_>,
+    ) -> Result<Own<'a>, AssignError> {
+        let DeviceId::Agent(agent) = device else {
+            return Ok(Own::Stock);
+        };
+        let recipient = Recipient::Device(agent.clone());
+        let signed = self.own_assignments(device).await?;
+        let before = signed.map(|signed| signing.ours(&signed, &recipient));
+        let before = before.transpose()?;
+        Ok(Own::Agent { agent, before })
+    }
+
+    /// Signs what a change leads to, and returns how it is written; none if nothing changes.
+    pub(super) fn next_own(
+        &self,
+        own: &Own<'_>,
+        change: Change<'_>,
+        signing: Signing<'_>,
+    ) -> Result<Option<NextOwn>, SigningError> {
+        let Own::Agent { agent, before } = own else {
+            return Ok(None);
+        };
+        let next = assignments::change(agent, before.as_ref(), change, signing.now)?;
+        let held = before.as_ref().map(Assignments::held);
+        next.map(|next| self.writing_own(agent, held, &next, signing))
+            .transpose()
+    }
+
+    /// Signs a device's assignments, and returns how they take the place of those before.
+    pub(super) fn writing_own(
+        &self,
+        agent: &AgentId,
+        before: Option<Held>,
+        next: &Assignments,
+        signing: Signing<'_>,
+    ) -> Result<NextOwn, SigningError> {
+        let held = next.held();
+        let signed = signing.signed(next)?;
+        let device = DeviceId::Agent(agent.clone());
+        let item = item::own(&device, &OwnItem { held, signed });
+        let write = match before {
+            None => write::put(self.table(), item, ABSENT, &Terms::default()),
+            Some(before) => {
+                let terms = Terms::default()
+                    .name(REVISION)
+                    .name(ISSUED)
+                    .value("revision", item::number(&before.revision))
+                    .value("issued", item::number(&before.issued));
+                let unchanged = "#revision = :revision AND #issued = :issued";
+                write::put(self.table(), item, unchanged, &terms)
+            }
+        };
+        Ok(NextOwn { held, write })
+    }
+}
+
+impl Own<'_> {
+    /// Tells whether assignments were signed that were not there when these were read: the
+    /// first ones of a device, which another change has just brought.
+    pub(super) const fn is_behind(&self, signed: Option<Held>) -> bool {
+        matches!(self, Self::Agent { before: None, .. }) && signed.is_some()
+    }
+
+    /// Refuses to sign for a device that the records say more of than the publisher has signed.
+    pub(super) fn signed_unless(&self, is_unsigned: bool) -> Result<(), SigningError> {
+        match self {
+            Self::Agent {
+                agent,
+                before: None,
+            } if is_unsigned => {
+                let recipient = Recipient::Device((*agent).clone());
+                Err(SigningError::NotOurs { recipient })
+            }
+            Self::Stock | Self::Agent { .. } => Ok(()),
+        }
+    }
+}

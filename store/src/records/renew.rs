@@ -1,0 +1,176 @@
+//! Signing again what a group or a device has: before it expires, or with another key.
+
+use packcast_protocol::assignments::{Assignments, Held, Recipient};
+use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
+use packcast_rollout::assignments::{Term, as_recorded, is_due, renewed};
+use packcast_rollout::{GroupState, Memberships, OpenTask};
+
+use super::commit::Commit;
+use super::group::GroupError;
+use super::key::Key;
+use super::own::{AssignError, NextOwn, OwnItem};
+use super::signing::{Signing, SigningError};
+use super::{Records, RecordsError};
+
+/// How often a renewal is decided anew when something changed meanwhile.
+const TRIES: usize = 8;
+
+/// What is signed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// What expires soon, or is not signed by the key that signs now.
+    Due,
+    /// All that one of the publisher's keys has signed.
+    All,
+    /// What is on record, whoever put it there: for a publisher who has looked at it.
+    AsRecorded,
+}
+
+/// What came of signing again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// It was signed, and is good until then.
+    Signed { expires: UnixTime },
+    /// It was good already, until then.
+    Good { expires: UnixTime },
+    /// There is nothing to sign.
+    Nothing,
+}
+
+/// What the records say of a device's own assignments.
+struct Recorded {
+    latest: Option<Held>,
+    memberships: Memberships,
+    tasks: Vec<OpenTask>,
+}
+
+impl Records {
+    /// Signs what a group has once more; its revision stays.
+    pub async fn renew_group(
+        &self,
+        group: &GroupName,
+        renewal: Renewal,
+        signing: Signing<'_>,
+    ) -> Result<Renewed, GroupError> {
+        for _ in 0..TRIES {
+            let Some(state) = self.group(group).await? else {
+                let group = group.clone();
+                return Err(GroupError::NoGroup { group });
+            };
+            if renewal != Renewal::AsRecorded && !signing.is_ours(&state) {
+                let recipient = Recipient::Group(group.clone());
+                return Err(SigningError::NotOurs { recipient }.into());
+            }
+            if let Some(expires) = good_group(&state, renewal, signing) {
+                return Ok(Renewed::Good { expires });
+            }
+            let issued = state.held().map(|held| held.issued);
+            let term = issued.map_or_else(
+                || Term::from(signing.now),
+                |issued| Term::renewing(issued, signing.now),
+            );
+            let next = signing.sealed(state.clone(), term)?;
+            if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
+                let expires = term.expires;
+                return Ok(Renewed::Signed { expires });
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    /// Signs what a device with our agent is assigned itself once more.
+    pub async fn renew_device(
+        &self,
+        agent: &AgentId,
+        renewal: Renewal,
+        signing: Signing<'_>,
+    ) -> Result<Renewed, AssignError> {
+        let device = DeviceId::Agent(agent.clone());
+        let recipient = Recipient::Device(agent.clone());
+        for tries_left in (0..TRIES).rev() {
+            let own: Option<OwnItem> = self.get(&Key::own(&device)).await?;
+            let found = own
+                .as_ref()
+                .map(|own| signing.ours(&own.signed, &recipient));
+            let next = match found {
+                Some(Ok(before)) => {
+                    let is_ours = own
+                        .as_ref()
+                        .is_some_and(|own| signing.is_latest(&own.signed));
+                    let expires = before.expires();
+                    if renewal == Renewal::Due && is_ours && !is_due(expires, signing.now) {
+                        return Ok(Renewed::Good { expires });
+                    }
+                    renewed(&before, signing.now).map_err(SigningError::from)?
+                }
+                not_ours => {
+                    let is_damaged = not_ours.is_some();
+                    let recorded = self.recorded(&device, own.as_ref()).await?;
+                    if !is_damaged && recorded.is_empty() {
+                        return Ok(Renewed::Nothing);
+                    }
+                    if renewal != Renewal::AsRecorded {
+                        // The first ones may have been signed after these were looked for.
+                        if !is_damaged && recorded.latest.is_some() && tries_left > 0 {
+                            continue;
+                        }
+                        return Err(SigningError::NotOurs { recipient }.into());
+                    }
+                    recorded.state(agent, signing.now)?
+                }
+            };
+            let before = own.map(|own| own.held);
+            let next_own = self.writing_own(agent, before, &next, signing)?;
+            if self.commit_own(&device, next_own).await? {
+                let expires = next.expires();
+                return Ok(Renewed::Signed { expires });
+            }
+        }
+        Err(self.contended().into())
+    }
+
+    async fn recorded(
+        &self,
+        device: &DeviceId,
+        own: Option<&OwnItem>,
+    ) -> Result<Recorded, RecordsError> {
+        let standing = self.standing(device).await?;
+        Ok(Recorded {
+            latest: standing.signed.max(own.map(|own| own.held)),
+            memberships: standing.memberships,
+            tasks: standing.tasks,
+        })
+    }
+
+    async fn commit_own(&self, device: &DeviceId, next: NextOwn) -> Result<bool, RecordsError> {
+        let writes = vec![self.known_device(device, Some(&next)), next.write];
+        Ok(self.commit(writes).await? == Commit::Done)
+    }
+}
+
+impl Recorded {
+    fn is_empty(&self) -> bool {
+        self.latest.is_none()
+            && self.memberships.joined().next().is_none()
+            && !self.tasks.iter().any(|task| task.direct)
+    }
+
+    fn state(&self, agent: &AgentId, now: UnixTime) -> Result<Assignments, SigningError> {
+        let Self {
+            latest,
+            memberships,
+            tasks,
+        } = self;
+        Ok(as_recorded(agent, *latest, memberships, tasks, now)?)
+    }
+}
+
+/// Returns until when a group's state is good; none if it is to be signed.
+fn good_group(state: &GroupState, renewal: Renewal, signing: Signing<'_>) -> Option<UnixTime> {
+    let expires = state.seal.as_ref()?.expires;
+    let is_ours = state
+        .signed()
+        .is_some_and(|signed| signing.is_latest(&signed));
+    let is_good = renewal == Renewal::Due && is_ours && !is_due(expires, signing.now);
+    is_good.then_some(expires)
+}

@@ -1,0 +1,110 @@
+//! A large package, and the agent that downloads it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use packcast_agent::event::Event;
+use packcast_protocol::PackageId;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::device::Running;
+use packcast_tests::world::World;
+
+/// A published package whose program does nothing.
+#[derive(Debug)]
+pub(crate) struct Download<'a> {
+    world: &'a World,
+    package: PackageId,
+    bytes: u64,
+}
+
+/// What one download of the agent took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    /// From the manifest to the last fragment, each of them verified.
+    pub(crate) fragments: Duration,
+    /// From the manifest until the archive as a whole was verified, too.
+    pub(crate) archive: Duration,
+    /// The most memory that the process ever had in use.
+    pub(crate) peak_kib: u64,
+}
+
+impl<'a> Download<'a> {
+    /// Publishes an archive of about this size in fragments of 1 MiB.
+    pub(crate) fn publish(world: &'a World, mib: u32) -> Self {
+        let noise = noise(1, (mib as usize) << 20);
+        let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("noise", &noise)]);
+        let bytes = archive.len() as u64;
+        let source = world.file("large.tar.gz", &archive);
+        let launch = ["--action", "launch", "--command", "run.sh"];
+        let rest = ["--fragment-size", "1MiB", "--activate", &source];
+        let package = world.publish("large", &[launch, rest].concat()).package.id;
+        fs::remove_file(source).expect("it was just written");
+        Self {
+            world,
+            package,
+            bytes,
+        }
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Lets a device of its own deploy the package.
+    pub(crate) fn run(&self, round: usize) -> Took {
+        let device = self.world.device(&format!("large-{round}"));
+        self.world.assign("large@1", &device);
+        let mut agent = device.start();
+        let mut manifest = None;
+        let (mut fragments, mut archive) = (Duration::ZERO, Duration::ZERO);
+        let mut peak_kib = 0;
+        while let Some(event) = agent.event() {
+            match event {
+                Event::ManifestVerified { .. } => manifest = Some(Instant::now()),
+                Event::FragmentVerified { .. } => fragments = since(manifest),
+                Event::ArchiveVerified { .. } => archive = since(manifest),
+                Event::Finished { ref code, .. } => assert_eq!(code.to_string(), "SUCCESS_0"),
+                _ => continue,
+            }
+            peak_kib = peak(&agent).unwrap_or(peak_kib);
+        }
+        assert!(!archive.is_zero(), "the agent has not deployed the package");
+        Took {
+            fragments,
+            archive,
+            peak_kib,
+        }
+    }
+
+    /// Returns the addresses of the fragments, as an agent asked for them.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let edge = self.world.state().edge;
+        let requests = self.world.requests().into_iter();
+        let fragment = format!("/{}-", self.package);
+        let mut paths: Vec<String> = requests
+            .map(|request| request.path)
+            .filter(|path| path.contains(&fragment))
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let urls = paths
+            .into_iter()
+            .map(|path| format!("https://{edge}{path}"));
+        urls.collect()
+    }
+}
+
+fn since(started: Option<Instant>) -> Duration {
+    started
+        .expect("fragments come after the manifest")
+        .elapsed()
+}
+
+/// Reads the peak of a process's memory; none if it has ended.
+fn peak(agent: &Running) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.process_id())).ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok()
+}

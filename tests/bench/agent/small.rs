@@ -1,0 +1,49 @@
+//! How long a small package takes, from the agent's start to the accepted report.
+
+use std::time::{Duration, Instant};
+
+use packcast_agent::event::Event;
+use packcast_tests::archives::tar_gz;
+use packcast_tests::device::Device;
+use packcast_tests::world::World;
+
+use crate::sample::median;
+
+/// Deploys this many packages on one device, one by one.
+pub(crate) fn times(world: &World, count: usize) -> Vec<Duration> {
+    let device = world.device("small");
+    let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("data", &[7; 10_000])]);
+    let source = world.file("small.tar.gz", &archive);
+    let deploy = |number| {
+        let name = format!("small{number}");
+        let launch = ["--action", "launch", "--command", "run.sh"];
+        world.publish(&name, &[&launch[..], &["--activate", &source]].concat());
+        world.assign(&format!("{name}@1"), &device);
+        contact_to_reported(&device)
+    };
+    (0..count).map(deploy).collect()
+}
+
+fn contact_to_reported(device: &Device) -> Duration {
+    let started = Instant::now();
+    let mut agent = device.start();
+    let mut reported = None;
+    while let Some(event) = agent.event() {
+        if let Event::Reported { accepted: true, .. } = event {
+            reported = Some(started.elapsed());
+        }
+    }
+    reported.expect("the result is accepted")
+}
+
+pub(crate) fn told(times: &[Duration]) -> String {
+    let count = times.len();
+    let seconds = times.iter().map(Duration::as_secs_f64);
+    let (least, most) = (times.iter().min(), times.iter().max());
+    format!(
+        "small package, from the agent's start to the accepted report: {:.3} s ({count} times, {:.3?} to {:.3?})",
+        median(seconds),
+        least.copied().unwrap_or_default(),
+        most.copied().unwrap_or_default(),
+    )
+}

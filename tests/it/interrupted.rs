@@ -1,0 +1,83 @@
+//! The agent is killed while a package's program runs.
+
+use std::fs;
+
+use packcast_agent::event::Event;
+use packcast_protocol::Outcome;
+use packcast_tests::archives::tar_gz;
+use packcast_tests::device::Device;
+use packcast_tests::process::eventually;
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+/// A package whose program writes a line, and waits to be let go.
+struct Story {
+    world: World,
+    device: Device,
+    runs: String,
+}
+
+impl Story {
+    fn begin(action: &str, terms: &[&str]) -> Self {
+        let world = World::start(PROGRAM);
+        let (runs, go) = (world.path("runs"), world.path("go"));
+        let line = format!("echo run >> {runs}; until [ -e {go} ]; do sleep 0.01; done");
+        let script = format!("#!/bin/sh\n{line}\n");
+        let source = world.file("tool.tar.gz", &tar_gz(&[("run.sh", script.as_bytes())]));
+        let command = if action == "launch" { "run.sh" } else { &line };
+        let action = ["--action", action, "--command", command, "--activate"];
+        world.publish("tool", &[&action, terms, &[&source]].concat());
+        let device = world.device("pc");
+        world.assign("tool@1", &device);
+        Self {
+            world,
+            device,
+            runs,
+        }
+    }
+
+    /// Kills the agent while the program runs, lets the program go, and starts the agent again.
+    fn interrupt(&self) {
+        let mut agent = self.device.start();
+        while !matches!(agent.next_event(), Event::Started { .. }) {}
+        eventually("the program runs", || (self.runs() > 0).then_some(()));
+        agent.kill();
+        self.world.file("go", b"");
+        self.device.run();
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(&self.runs).map_or(0, |runs| runs.lines().count())
+    }
+
+    /// Expects a result, and that the device has nothing more to do.
+    fn expect(&self, runs: usize, outcome: Outcome, code: &str) {
+        let result = self.world.result(&self.device);
+        assert_eq!(
+            (result.outcome, &result.code.to_string()[..]),
+            (outcome, code)
+        );
+        assert_eq!(result.attempt, 1);
+        assert_eq!(self.runs(), runs);
+        assert_eq!(self.device.told(), 0);
+    }
+}
+
+#[test]
+fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
+    for action in ["execute", "launch"] {
+        let story = Story::begin(action, &[]);
+        story.interrupt();
+        story.expect(1, Outcome::Failed, "ERR_INTERRUPTED");
+    }
+}
+
+#[test]
+fn a_program_that_may_be_run_again_is() {
+    for (action, code) in [("execute", "SUCCESS"), ("launch", "SUCCESS_0")] {
+        let story = Story::begin(action, &["--rerun-after-interruption"]);
+        story.interrupt();
+        story.expect(2, Outcome::Succeeded, code);
+    }
+}

@@ -1,0 +1,232 @@
+//! Keys change: a new one signs, an old one is revoked, and assignments are signed again.
+
+use packcast_protocol::GroupName;
+use packcast_protocol::assignments::SignedAssignments;
+use packcast_protocol::keys::{SignedKeyList, trusted};
+use packcast_protocol::signature::PublicKey;
+use packcast_rollout::GroupState;
+use packcast_store::{Records, RecordsConfig};
+use packcast_tests::world::World;
+use serde::Deserialize;
+
+use crate::PROGRAM;
+
+/// What `keys` tells a script of the key that signs.
+#[derive(Deserialize)]
+struct Shown {
+    public_key: PublicKey,
+    secret_key_file: std::path::PathBuf,
+}
+
+/// What `keys list` tells a script of a key.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Listed {
+    public_key: PublicKey,
+    signs: bool,
+}
+
+/// What `keys revoke` tells a script.
+#[derive(Deserialize)]
+struct Revoked {
+    refused: Vec<String>,
+}
+
+/// What `sign` tells a script.
+#[derive(Deserialize)]
+struct Signed {
+    signed: usize,
+    good: usize,
+}
+
+fn public_key(world: &World) -> PublicKey {
+    let shown: Shown = world.json(&["keys", "show"]);
+    shown.public_key
+}
+
+async fn records(world: &World) -> Records {
+    let state = world.state();
+    Records::connect(RecordsConfig {
+        table: state.table.clone(),
+        endpoint: Some(state.endpoint.clone()),
+        ..RecordsConfig::default()
+    })
+    .await
+}
+
+/// Asks the records of the world.
+fn ask<T>(world: &World, question: impl AsyncFnOnce(Records) -> T) -> T {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { question(records(world).await).await })
+}
+
+fn signed_group(world: &World, name: &str) -> SignedAssignments {
+    let group: GroupName = name.parse().unwrap();
+    let state: Option<GroupState> = ask(world, async |records: Records| {
+        records.group(&group).await.unwrap()
+    });
+    state.unwrap().signed().unwrap()
+}
+
+fn signed_device(world: &World, device: &str) -> SignedAssignments {
+    let device = device.parse().unwrap();
+    let signed = ask(world, async |records: Records| {
+        records.own_assignments(&device).await.unwrap()
+    });
+    signed.unwrap()
+}
+
+fn chain(world: &World) -> Vec<SignedKeyList> {
+    let lists = ask(world, async |records: Records| {
+        records.key_lists().await.unwrap()
+    });
+    lists.into_iter().map(|list| list.signed).collect()
+}
+
+/// Rotates the key of a world, which is not encrypted.
+fn rotate(world: &World) -> PublicKey {
+    let shown: Shown = world.json(&["keys", "rotate", "--unencrypted"]);
+    let expected = world.local_dir().join("packcast.key");
+    assert_eq!(shown.secret_key_file, expected);
+    assert_eq!(shown.public_key, public_key(world));
+    shown.public_key
+}
+
+/// Starts a world with a group of one device that has a package, and a package of its own.
+fn world_with_lab() -> (World, String) {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    world.ok(&["group", "create", "lab"]);
+    world.ok(&["group", "add", "lab", "--device", device.id()]);
+    world.execute("news", "true");
+    world.execute("own", "true");
+    world.ok(&["assign", "news@1", "--group", "lab"]);
+    world.assign("own@1", &device);
+    let id = device.id().to_owned();
+    (world, id)
+}
+
+#[test]
+fn a_new_key_signs_all_and_whoever_knows_an_old_one_follows() {
+    let (world, device) = world_with_lab();
+    let first = public_key(&world);
+    let second = rotate(&world);
+    assert_ne!(first, second);
+    for signed in [signed_group(&world, "lab"), signed_device(&world, &device)] {
+        assert!(signed.verify(std::slice::from_ref(&second)).is_ok());
+    }
+    let followed = trusted(vec![first.clone()], &chain(&world));
+    assert_eq!(followed.keys(), [second.clone(), first.clone()]);
+    let listed: Vec<Listed> = world.json(&["keys", "list"]);
+    let expected = [(second.clone(), true), (first, false)];
+    let expected = expected.map(|(public_key, signs)| Listed { public_key, signs });
+    assert_eq!(listed, expected);
+    // What comes then is signed by it.
+    world.ok(&["unassign", "news@1", "--group", "lab"]);
+    let signed = signed_group(&world, "lab");
+    assert!(signed.verify(&[second]).unwrap().packages().is_empty());
+}
+
+#[test]
+fn a_rotation_that_was_interrupted_goes_on_with_the_key_it_had_made() {
+    let (world, _) = world_with_lab();
+    let file = world.local_dir().join("packcast.key");
+    let next = world.local_dir().join("packcast-next.key");
+    let first = public_key(&world);
+    let generate = ["keys", "generate", "--unencrypted", "--key"];
+    let made: Shown = world.json(&[&generate[..], &[next.to_str().unwrap()]].concat());
+    let old = std::fs::read(&file).unwrap();
+    assert_eq!(rotate(&world), made.public_key);
+    assert!(!next.exists());
+    // As after an interruption before the files changed hands.
+    std::fs::rename(&file, &next).unwrap();
+    std::fs::rename(file.with_extension("pub"), next.with_extension("pub")).unwrap();
+    std::fs::write(&file, old).unwrap();
+    private(&file);
+    std::fs::write(file.with_extension("pub"), format!("old\n{first}\n")).unwrap();
+    assert_eq!(rotate(&world), made.public_key);
+    assert_eq!(chain(&world).len(), 2);
+}
+
+fn private(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_revoked_key_is_trusted_by_none_and_its_packages_are_named() {
+    let (world, _) = world_with_lab();
+    let first = public_key(&world);
+    let refused = world.refused(3, &["keys", "revoke", &first.to_string()]);
+    assert!(refused.contains("keys rotate"), "{refused}");
+    let second = rotate(&world);
+    world.execute("later", "true");
+    let revoked: Revoked = world.json(&["keys", "revoke", &first.to_string()]);
+    let mut names = revoked.refused;
+    names.sort();
+    assert_eq!(names, ["news@1", "own@1"]);
+    for known in [first.clone(), second.clone()] {
+        let followed = trusted(vec![known], &chain(&world));
+        assert_eq!(followed.keys(), std::slice::from_ref(&second));
+    }
+    let again = world.refused(3, &["keys", "revoke", &first.to_string()]);
+    assert!(again.contains("keys list"), "{again}");
+}
+
+#[test]
+fn a_device_that_slept_through_two_rotations_follows() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    rotate(&world);
+    rotate(&world);
+    world.execute("later", "true");
+    world.assign("later@1", &device);
+    device.run();
+    assert_eq!(world.result(&device).code.to_string(), "SUCCESS");
+    // One that is set up now is given the new key only.
+    world.execute("all", "true");
+    world.ok(&["assign", "all@1", "--all"]);
+    let late = world.device("late");
+    late.run();
+    assert_eq!(world.result(&late).code.to_string(), "SUCCESS");
+}
+
+#[test]
+fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
+    let (world, device) = world_with_lab();
+    let file = world.file("other.key", b"");
+    std::fs::remove_file(&file).unwrap();
+    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+    let refused = world.refused(3, &["assign", "own@1", "--group", "lab", "--key", &file]);
+    assert!(refused.contains("'packcast sign --group lab'"), "{refused}");
+    let other = ["sign", "--key", &file];
+    let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
+    let signed: Signed = world.json(&named);
+    assert_eq!((signed.signed, signed.good), (2, 0));
+    let key = std::slice::from_ref(&made.public_key);
+    let of_group = signed_group(&world, "lab").verify(key).unwrap();
+    assert_eq!(of_group.packages().len(), 1);
+    let of_device = signed_device(&world, &device).verify(key).unwrap();
+    assert_eq!(
+        (of_device.packages().len(), of_device.groups().len()),
+        (1, 1)
+    );
+    let signed: Signed = world.json(&other);
+    assert_eq!((signed.signed, signed.good), (0, 2));
+    let signed: Signed = world.json(&[&other[..], &["--everything"]].concat());
+    assert_eq!((signed.signed, signed.good), (2, 0));
+}
+
+#[test]
+fn it_is_shown_until_when_assignments_are_good() {
+    let (world, device) = world_with_lab();
+    for arguments in [
+        &["group", "list"][..],
+        &["group", "show", "lab"],
+        &["device", &device],
+    ] {
+        let shown = world.ok(arguments);
+        let text = shown.stdout.to_lowercase();
+        assert!(text.contains("good until"), "{shown:#?}");
+        assert!(!text.contains("not signed"), "{shown:#?}");
+    }
+}

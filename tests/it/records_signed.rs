@@ -1,0 +1,340 @@
+//! What publishers have signed, in the table: it goes with what is told, and nobody without the
+//! key adds to it.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use packcast_protocol::assignments::{Held, Recipient, SignedAssignments, VerifiedAssignments};
+use packcast_protocol::keys::SignedKeyList;
+use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_rollout::GroupState;
+use packcast_rollout::assign::Assigned;
+use packcast_rollout::unassign::Unassigned;
+use packcast_store::records::{
+    AssignError, GroupError, Joined, NumberedKeyList, Renewal, Renewed, Signing, SigningError,
+};
+use packcast_tests::service::Service;
+use packcast_tests::signing::{another_signing, signing, signing_at, trusted};
+use packcast_tests::table::{NOW, Table};
+
+fn lab() -> GroupName {
+    "lab".parse().unwrap()
+}
+
+async fn with_lab(service: Service, seed: u64) -> Table {
+    let table = Table::start_on(service, seed).await;
+    table.records.create_group(&lab(), signing()).await.unwrap();
+    table
+}
+
+fn verified(signed: &SignedAssignments) -> VerifiedAssignments {
+    signed.verify(trusted()).unwrap()
+}
+
+/// Returns the packages that a group's state has signed, with their revisions.
+fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
+    let assignments = verified(&state.signed().unwrap());
+    assert_eq!(assignments.recipient(), &Recipient::Group(lab()));
+    assert_eq!(assignments.held().revision, state.revision);
+    let packages = assignments.packages().iter();
+    packages.map(|one| (one.package, one.seq)).collect()
+}
+
+/// Returns the groups and packages that a device's own assignments have.
+async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
+    let signed = table.records.own_assignments(device).await.unwrap();
+    let assignments = verified(&signed.unwrap());
+    let standing = table.records.standing(device).await.unwrap();
+    assert_eq!(standing.signed, Some(assignments.held()));
+    let DeviceId::Agent(agent) = device else {
+        panic!("{device} has none")
+    };
+    assert_eq!(assignments.recipient(), &Recipient::Device(agent.clone()));
+    let groups = assignments.groups().iter().map(ToString::to_string);
+    let packages = assignments.packages().iter();
+    let packages = packages.map(|one| (one.package, one.seq));
+    (groups.collect(), packages.collect())
+}
+
+async fn each_change_of_a_group_is_signed(service: Service) {
+    let table = with_lab(service, 100).await;
+    let (records, lab) = (&table.records, &lab());
+    let package = table.package("vlc", 5).await;
+    let created = records.group(lab).await.unwrap().unwrap();
+    assert_eq!(signed_packages(&created), []);
+    let assigned = records.assign_group(lab, &package, false, signing()).await;
+    assert_eq!(signed_packages(&assigned.unwrap().state), [(package.id, 2)]);
+    let preferred = records.prefer(lab, None, signing()).await.unwrap();
+    assert_eq!(signed_packages(&preferred.state), [(package.id, 2)]);
+    let unassigned = records.unassign_group(lab, package.id, signing()).await;
+    assert_eq!(signed_packages(&unassigned.unwrap().state), []);
+    let state = records.group(lab).await.unwrap().unwrap();
+    let versions = records.versions(std::slice::from_ref(lab)).await.unwrap();
+    assert_eq!(versions.groups[lab], state.version());
+    assert_eq!(state.version().issued, Some(NOW));
+}
+
+async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
+    let table = with_lab(service, 101).await;
+    let (records, lab) = (&table.records, &lab());
+    let device = table.agent(1).await;
+    let [vlc, news] = [
+        table.package("vlc", 5).await,
+        table.package("news", 5).await,
+    ];
+    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+
+    let joined = records.join(&device, lab, signing()).await.unwrap();
+    assert_eq!(joined, Joined::New);
+    assert_eq!(own(&table, &device).await, (vec!["lab".to_owned()], vec![]));
+    for (package, expected) in [
+        (&vlc, vec![(vlc.id, 2)]),
+        (&news, vec![(vlc.id, 2), (news.id, 3)]),
+    ] {
+        let assigned = records.assign(&device, package, false, signing()).await;
+        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(own(&table, &device).await.1, expected);
+    }
+    let unassigned = records.unassign(&device, &vlc, signing()).await.unwrap();
+    assert_eq!(unassigned, Unassigned::Dropped);
+    assert!(records.leave(&device, lab, signing()).await.unwrap());
+    assert_eq!(own(&table, &device).await, (vec![], vec![(news.id, 3)]));
+}
+
+async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
+    let table = with_lab(service, 102).await;
+    let site: GroupName = "site".parse().unwrap();
+    let records = &table.records;
+    records.create_group(&site, signing()).await.unwrap();
+    let packages = [
+        table.package("vlc", 5).await,
+        table.package("news", 5).await,
+    ];
+    // The first of each is the one that all others meet.
+    for number in 0..8 {
+        let device = &table.agent(number).await;
+        let assigned = packages.iter().map(async |package| {
+            let assigned = records.assign(device, package, false, signing()).await;
+            assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        });
+        let joined = [lab(), site.clone()].map(async |group| {
+            let joined = records.join(device, &group, signing()).await;
+            assert_eq!(joined.unwrap(), Joined::New);
+        });
+        futures_util::join!(join_all(assigned), join_all(joined));
+        let (groups, signed) = own(&table, device).await;
+        assert_eq!(groups, ["lab", "site"]);
+        let signed: BTreeSet<PackageId> = signed.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(signed, packages.iter().map(|package| package.id).collect());
+    }
+}
+
+async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
+    let table = with_lab(service, 103).await;
+    let (records, lab) = (&table.records, &lab());
+    let [planted, wanted] = [
+        table.package("vlc", 5).await,
+        table.package("news", 5).await,
+    ];
+    let other = another_signing();
+    records
+        .assign_group(lab, &planted, false, other)
+        .await
+        .unwrap();
+
+    let refused = records.assign_group(lab, &wanted, false, signing()).await;
+    let not_ours = SigningError::NotOurs {
+        recipient: Recipient::Group(lab.clone()),
+    };
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.to_string(), not_ours.to_string());
+    // What takes nothing in goes on, and is signed again once nothing is left.
+    let preferred = records.prefer(lab, None, signing()).await.unwrap();
+    assert_eq!(preferred.state.seal, None);
+    let unassigned = records.unassign_group(lab, planted.id, signing()).await;
+    assert_eq!(signed_packages(&unassigned.unwrap().state), []);
+    records
+        .assign_group(lab, &wanted, false, signing())
+        .await
+        .unwrap();
+}
+
+async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
+    let table = with_lab(service, 104).await;
+    let (records, lab) = (&table.records, &lab());
+    let device = &table.agent(1).await;
+    let [planted, wanted] = [
+        table.package("vlc", 5).await,
+        table.package("news", 5).await,
+    ];
+    let other = another_signing();
+    records
+        .assign(device, &planted, false, other)
+        .await
+        .unwrap();
+    let refusals = [
+        records
+            .assign(device, &wanted, false, signing())
+            .await
+            .err(),
+        records.unassign(device, &planted, signing()).await.err(),
+        records.leave(device, lab, signing()).await.err(),
+    ];
+    for refused in refusals {
+        let not_ours = AssignError::Signing(SigningError::NotOurs {
+            recipient: verified_recipient(device),
+        });
+        assert_eq!(refused.unwrap().to_string(), not_ours.to_string());
+    }
+    let refused = records.join(device, lab, signing()).await;
+    assert!(
+        matches!(refused, Err(GroupError::Signing(_))),
+        "{refused:?}"
+    );
+}
+
+fn verified_recipient(device: &DeviceId) -> Recipient {
+    match device {
+        DeviceId::Agent(agent) => Recipient::Device(agent.clone()),
+        DeviceId::Ocs(_) => panic!("{device} is no recipient"),
+    }
+}
+
+async fn stock_devices_need_no_key(service: Service) {
+    let table = with_lab(service, 105).await;
+    let (records, lab) = (&table.records, &lab());
+    let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let without = Signing::without_key(NOW);
+    records.join(&device, lab, without).await.unwrap();
+    records
+        .assign(&device, &package, false, without)
+        .await
+        .unwrap();
+    records.unassign(&device, &package, without).await.unwrap();
+    assert!(records.leave(&device, lab, without).await.unwrap());
+    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(
+        records.standing(&device).await.unwrap().signed,
+        None::<Held>
+    );
+}
+
+async fn without_a_key_our_agents_get_nothing(service: Service) {
+    let table = with_lab(service, 106).await;
+    let (records, lab) = (&table.records, &lab());
+    let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
+    let without = Signing::without_key(NOW);
+    let refused = records.assign(&device, &package, false, without).await;
+    assert!(matches!(
+        refused,
+        Err(AssignError::Signing(SigningError::Sign(_)))
+    ));
+    let refused = records.assign_group(lab, &package, false, without).await;
+    assert!(matches!(
+        refused,
+        Err(GroupError::Signing(SigningError::Sign(_)))
+    ));
+    assert_eq!(table.task(&device, package.id).await, None);
+}
+
+async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
+    let table = with_lab(service, 107).await;
+    let (records, lab) = (&table.records, &lab());
+    let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
+    records
+        .assign_group(lab, &package, false, signing())
+        .await
+        .unwrap();
+    records.join(&device, lab, signing()).await.unwrap();
+    let Recipient::Device(agent) = verified_recipient(&device) else {
+        panic!("a device is one")
+    };
+    let renew = async |days: u64| {
+        let signing = signing_at(NOW.plus(days * 24 * 3600));
+        let group = records.renew_group(lab, Renewal::Due, signing).await;
+        let device = records.renew_device(&agent, Renewal::Due, signing).await;
+        [group.unwrap(), device.unwrap()]
+    };
+    let expires = NOW.plus(180 * 24 * 3600);
+    assert_eq!(renew(89).await, [Renewed::Good { expires }; 2]);
+    let before = records.group(lab).await.unwrap().unwrap();
+    let expires = NOW.plus(271 * 24 * 3600);
+    assert_eq!(renew(91).await, [Renewed::Signed { expires }; 2]);
+    let after = records.group(lab).await.unwrap().unwrap();
+    assert_eq!(signed_packages(&after), signed_packages(&before));
+    assert!(after.held() > before.held() && after.revision == before.revision);
+    assert_eq!(own(&table, &device).await.0, ["lab"]);
+}
+
+async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
+    let table = with_lab(service, 108).await;
+    let (records, lab) = (&table.records, &lab());
+    let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
+    let other = another_signing();
+    records.join(&device, lab, other).await.unwrap();
+    records
+        .assign(&device, &package, false, other)
+        .await
+        .unwrap();
+    let Recipient::Device(agent) = verified_recipient(&device) else {
+        panic!("a device is one")
+    };
+    let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
+    for renewal in [Renewal::Due, Renewal::All] {
+        let refused = renew(renewal).await;
+        assert!(
+            matches!(
+                refused,
+                Err(AssignError::Signing(SigningError::NotOurs { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    let signed = renew(Renewal::AsRecorded).await.unwrap();
+    assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
+    let expected = (vec!["lab".to_owned()], vec![(package.id, 3)]);
+    assert_eq!(own(&table, &device).await, expected);
+}
+
+async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
+    let table = Table::start_on(service, 109).await;
+    let records = &table.records;
+    let list = |serial| NumberedKeyList {
+        serial,
+        signed: SignedKeyList::new(format!("list {serial}"), String::new()).unwrap(),
+    };
+    let [one, two, three] = [list(1), list(2), list(3)];
+    let pair = [one.clone(), two.clone()];
+    assert!(records.add_key_lists(&[], &pair).await.unwrap());
+    assert!(
+        !records
+            .add_key_lists(&[], std::slice::from_ref(&one))
+            .await
+            .unwrap()
+    );
+    assert!(
+        records
+            .add_key_lists(&pair, std::slice::from_ref(&three))
+            .await
+            .unwrap()
+    );
+    let all = vec![one, two, three];
+    assert_eq!(records.key_lists().await.unwrap(), all);
+    let versions = records.versions(&[lab(), GroupName::all()]).await.unwrap();
+    assert_eq!((versions.groups.len(), versions.key_lists), (0, Some(all)));
+    let versions = records.versions(&[lab()]).await.unwrap();
+    assert_eq!(versions.key_lists, None);
+}
+
+packcast_tests::on_each_service! {
+    what_ends_soon_is_signed_again_and_is_later
+    who_looked_signs_what_is_on_record_of_another
+    of_two_next_lists_of_keys_one_is_published
+    each_change_of_a_group_is_signed
+    each_change_of_a_device_with_our_agent_is_signed
+    changes_of_one_device_at_once_are_all_signed
+    what_another_has_put_into_a_group_is_not_signed
+    what_another_has_assigned_to_a_device_is_not_signed
+    stock_devices_need_no_key
+    without_a_key_our_agents_get_nothing
+}

@@ -1,0 +1,195 @@
+//! A careless publisher: what is wrong is signed by a key that the device trusts.
+//!
+//! `packcast publish` refuses most of this, so the publisher's key signs it here by itself.
+
+use std::io::{Cursor, Write as _};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{AgentId, UnixTime};
+use tar::{EntryType, Header};
+use zip::write::SimpleFileOptions;
+
+use super::stage::{STOLEN, Stage, Tried};
+
+/// An entry: kind, name, target, mode, content.
+type Entry<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+
+fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for (kind, name, target, mode, content) in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_mode(*mode);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        let padding = content.len().next_multiple_of(512) - content.len();
+        for part in [header.as_bytes(), *content, &[0; 512][..padding]] {
+            encoder.write_all(part).expect("memory takes it");
+        }
+    }
+    encoder.write_all(&[0; 1024]).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+fn file<'a>(name: &'a str, content: &'a [u8]) -> Entry<'a> {
+    (EntryType::Regular, name, "", 0o755, content)
+}
+
+/// Lets the device have a package with this archive.
+fn unpacked(stage: &Stage, format: ArchiveFormat, archive: &[u8]) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.key(), Some((format, archive)), |_| {});
+    stage.attempt()
+}
+
+/// Adds hostile entries to a program that would leave a line.
+fn with(stage: &Stage, entries: &[Entry<'_>]) -> Tried {
+    let script = stage.script("tool");
+    let all = [&[file("run.sh", script.as_bytes())], entries].concat();
+    unpacked(stage, TarGz, &tar(&all))
+}
+
+pub fn manifest_expired(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.key(), None, |manifest| {
+        manifest.expires = UnixTime(1_700_000_000);
+    });
+    stage.attempt()
+}
+
+pub fn manifest_for_another_device(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.key(), None, |manifest| {
+        manifest.audience = Audience::Devices([AgentId::of_public_key(&[7; 32])].into());
+    });
+    stage.attempt()
+}
+
+pub fn manifest_for_a_group_of_others(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.key(), None, |manifest| {
+        let tills = "tills".parse().expect("a group's name");
+        manifest.audience = Audience::Groups([tills].into());
+    });
+    stage.attempt()
+}
+
+pub fn manifest_for_another_platform(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.key(), None, |manifest| {
+        manifest.platform = if cfg!(windows) {
+            Platform::Linux
+        } else {
+            Platform::Windows
+        };
+    });
+    stage.attempt()
+}
+
+pub fn climbing_archive(stage: &Stage) -> Tried {
+    let climbing = format!("../../../../../../outside/{STOLEN}");
+    with(stage, &[file(&climbing, b"x")])
+}
+
+pub fn climbing_zip(stage: &Stage) -> Tried {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let script = stage.script("tool");
+    let options = SimpleFileOptions::default().unix_permissions(0o755);
+    for (name, content) in [
+        ("run.sh", script.as_str()),
+        (&format!("../../../{STOLEN}"), "x"),
+    ] {
+        writer.start_file(name, options).expect("memory takes it");
+        writer
+            .write_all(content.as_bytes())
+            .expect("memory takes it");
+    }
+    let archive = writer.finish().expect("memory takes it").into_inner();
+    unpacked(stage, Zip, &archive)
+}
+
+pub fn absolute_archive(stage: &Stage) -> Tried {
+    let path = stage.world.path(&format!("outside/{STOLEN}"));
+    with(stage, &[file(&path, b"x")])
+}
+
+pub fn link_out_of_the_archive(stage: &Stage) -> Tried {
+    let outside = stage.world.path("outside");
+    let link = (
+        EntryType::Symlink,
+        "link",
+        outside.as_str(),
+        0o777,
+        &b""[..],
+    );
+    with(stage, &[link])
+}
+
+pub fn file_through_a_link(stage: &Stage) -> Tried {
+    let outside = stage.world.path("outside");
+    let link = (
+        EntryType::Symlink,
+        "link",
+        outside.as_str(),
+        0o777,
+        &b""[..],
+    );
+    with(stage, &[link, file(&format!("link/{STOLEN}"), b"x")])
+}
+
+pub fn file_through_a_link_within(stage: &Stage) -> Tried {
+    let link = (EntryType::Symlink, "link", "folder", 0o777, &b""[..]);
+    with(stage, &[link, file(&format!("link/{STOLEN}"), b"x")])
+}
+
+pub fn hard_link_to_a_file_outside(stage: &Stage) -> Tried {
+    let canary = stage.world.path("outside/canary");
+    let link = (EntryType::Link, STOLEN, canary.as_str(), 0o644, &b""[..]);
+    with(stage, &[link])
+}
+
+pub fn device_node(stage: &Stage) -> Tried {
+    with(stage, &[(EntryType::Char, STOLEN, "", 0o644, b"")])
+}
+
+/// More than the device unpacks, of nothing but zeros.
+pub fn bomb(stage: &Stage) -> Tried {
+    let server = stage.function.address();
+    stage
+        .device
+        .configure_for(&stage.world, server, "max_unpacked_bytes = 1048576\n");
+    with(stage, &[file("zeros", &vec![0; 64 << 20])])
+}
+
+/// What an archive may bring, but the bit may not come with it.
+pub fn setuid_program(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let program = (
+        EntryType::Regular,
+        "run.sh",
+        "",
+        0o6755,
+        &b"#!/bin/sh\ntest ! -u run.sh -a ! -g run.sh\n"[..],
+    );
+    let archive = Some((TarGz, &tar(&[program])[..]));
+    stage.publish_again(&package, &stage.key(), archive, |_| {});
+    stage.attempt()
+}
+
+pub fn windows_drive(stage: &Stage) -> Tried {
+    with(stage, &[file(&format!("C:\\{STOLEN}"), b"x")])
+}
+
+pub fn windows_backslashes(stage: &Stage) -> Tried {
+    with(stage, &[file(&format!("..\\..\\{STOLEN}"), b"x")])
+}
+
+pub fn two_files_of_one_name(stage: &Stage) -> Tried {
+    with(stage, &[file("run.sh", b"#!/bin/sh\n")])
+}

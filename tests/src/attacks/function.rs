@@ -1,0 +1,231 @@
+//! The function in an attacker's hands: it answers in the place of the genuine one.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, client, server};
+use hyper_util::rt::TokioIo;
+use packcast_local::{Authority, ServerIdentity};
+use packcast_protocol::UnixTime;
+use packcast_protocol::api::CHECK_IN_PATH;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::world::World;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Box<dyn FnMut(&Asked) -> Option<Response<Bytes>> + Send>;
+type Edit = Box<dyn FnMut(&mut Value) + Send>;
+
+/// A server with a certificate of the world's authority, which passes on to the world's edge
+/// what it does not answer itself.
+#[derive(Debug)]
+pub struct OwnedFunction {
+    _runtime: Runtime,
+    address: SocketAddr,
+    mind: Arc<Mutex<Mind>>,
+}
+
+/// A request as the attacker sees it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+struct Mind {
+    answer: Answer,
+    edit: Edit,
+    heard: Vec<Asked>,
+}
+
+impl fmt::Debug for Mind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.heard).finish()
+    }
+}
+
+/// The edge behind, and whom it is known by.
+#[derive(Clone)]
+struct Behind {
+    edge: SocketAddr,
+    tls: TlsConnector,
+}
+
+impl OwnedFunction {
+    /// Listens before a world's edge, and changes nothing yet.
+    pub fn before(world: &World) -> Self {
+        let runtime = Runtime::new().expect("a runtime can be made");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("loopback has a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let mind = Arc::new(Mutex::new(Mind {
+            answer: Box::new(|_| None),
+            edit: Box::new(|_| {}),
+            heard: Vec::new(),
+        }));
+        let behind = Behind {
+            edge: world.state().edge,
+            tls: connector(&world.state().ca_file),
+        };
+        let acceptor = acceptor(identity(world));
+        runtime.spawn(serve(listener, acceptor, behind, Arc::clone(&mind)));
+        Self {
+            _runtime: runtime,
+            address,
+            mind,
+        }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes each reply to a check-in like this from now on, before the device has it.
+    pub fn edit(&self, edit: impl FnMut(&mut Value) + Send + 'static) {
+        lock(&self.mind).edit = Box::new(edit);
+    }
+
+    /// Answers like this from now on; what it has no answer for is passed on.
+    pub fn answer(&self, answer: impl FnMut(&Asked) -> Option<Response<Bytes>> + Send + 'static) {
+        lock(&self.mind).answer = Box::new(answer);
+    }
+
+    /// Returns every request so far.
+    pub fn heard(&self) -> Vec<Asked> {
+        lock(&self.mind).heard.clone()
+    }
+}
+
+/// Returns an answer.
+pub fn said(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status.try_into().expect("a status of HTTP");
+    response
+}
+
+/// Returns a redirect that keeps the method.
+pub fn redirect(to: &str) -> Response<Bytes> {
+    let mut response = said(307, "");
+    let to = to.parse().expect("an address is a header's value");
+    response.headers_mut().insert("location", to);
+    response
+}
+
+fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
+    mind.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn identity(world: &World) -> ServerIdentity {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = UnixTime(now.expect("the clock is past 1970").as_secs());
+    let authority = Authority::load_or_create(&world.local_dir(), now);
+    let authority = authority.expect("packcast local has an authority");
+    let identity = authority.issue_server_identity(now);
+    identity.expect("who owns the function has its name")
+}
+
+fn acceptor(identity: ServerIdentity) -> TlsAcceptor {
+    let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| {
+            config
+                .with_no_client_auth()
+                .with_single_cert(vec![identity.certificate], identity.key)
+        })
+        .expect("a new certificate can be used");
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+fn connector(ca_file: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca_file).expect("the world has an authority") {
+        let certificate = certificate.expect("the authority's file is whole");
+        roots.add(certificate).expect("the authority is usable");
+    }
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(tls))
+}
+
+async fn serve(listener: TcpListener, tls: TlsAcceptor, behind: Behind, mind: Arc<Mutex<Mind>>) {
+    // Whatever goes wrong with a connection ends that connection.
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, behind, mind) = (tls.clone(), behind.clone(), Arc::clone(&mind));
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else {
+                return;
+            };
+            let service = service_fn(move |request| {
+                let (behind, mind) = (behind.clone(), Arc::clone(&mind));
+                async move {
+                    let answered = answer(request, &behind, &mind).await;
+                    let response = answered.unwrap_or_else(|_| said(502, ""));
+                    Ok::<_, Infallible>(response.map(Full::<Bytes>::from))
+                }
+            });
+            let _ = server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    behind: &Behind,
+    mind: &Mutex<Mind>,
+) -> Result<Response<Bytes>, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let asked = Asked {
+        path: parts.uri.to_string(),
+        headers: parts.headers.clone(),
+        body: body.clone(),
+    };
+    let own = {
+        let mut mind = lock(mind);
+        mind.heard.push(asked.clone());
+        (mind.answer)(&asked)
+    };
+    if let Some(own) = own {
+        return Ok(own);
+    }
+    let honest = pass(Request::from_parts(parts, Full::from(body)), behind).await?;
+    if asked.path == CHECK_IN_PATH && honest.status() == 200 {
+        let mut reply = serde_json::from_slice(honest.body())?;
+        (lock(mind).edit)(&mut reply);
+        return Ok(said(200, reply.to_string()));
+    }
+    Ok(honest)
+}
+
+async fn pass(request: Request<Full<Bytes>>, behind: &Behind) -> Result<Response<Bytes>, Failure> {
+    let stream = TcpStream::connect(behind.edge).await?;
+    let name = ServerName::from(behind.edge.ip());
+    let stream = behind.tls.connect(name, stream).await?;
+    let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Response::from_parts(parts, body))
+}

@@ -1,0 +1,128 @@
+//! What attackers try who own objects, table and function, but no signing key.
+
+pub mod careless;
+pub mod function;
+pub mod objects;
+pub mod owned;
+pub mod reply;
+pub mod stage;
+pub mod table;
+
+use self::stage::{Stage, Tried};
+
+/// Something that must not succeed.
+#[derive(Clone, Copy, Debug)]
+pub struct Attack {
+    pub name: &'static str,
+    /// What the agent answers, or a part of it.
+    pub answer: &'static str,
+    pub act: fn(&Stage) -> Tried,
+}
+
+/// Hands every attack to a macro: where it is, its name and what the agent answers.
+#[macro_export]
+macro_rules! every_attack {
+    ($with:ident) => {
+        $with! {
+            objects manifest_changed_by_a_byte "ERR_BAD_MANIFEST",
+            objects manifest_changed_and_announced "ERR_BAD_SIGNATURE",
+            objects manifest_of_an_earlier_publication "ERR_BAD_MANIFEST",
+            objects manifest_and_signature_of_another_package "ERR_BAD_MANIFEST",
+            objects manifest_signed_by_another_key "ERR_BAD_SIGNATURE",
+            objects fragment_changed "ERR_BAD_DIGEST",
+            objects fragment_truncated "ERR_BAD_DIGEST",
+            objects fragment_of_another_place_in_the_package "ERR_BAD_DIGEST",
+            objects fragment_of_another_package "ERR_BAD_DIGEST",
+            objects signature_changed "ERR_BAD_SIGNATURE",
+            objects signature_of_another_package "ERR_BAD_SIGNATURE",
+            objects legacy_signature "ERR_BAD_SIGNATURE",
+            objects assignments_as_manifest "ERR_BAD_MANIFEST",
+            objects lower_id_where_a_higher_one_was_set_up "ERR_GOING_BACK",
+            objects lower_id_that_was_meant_to_go_back_once_more "SUCCESS_ALREADY_SETUP",
+            careless manifest_expired "ERR_EXPIRED",
+            careless manifest_for_another_device "ERR_WRONG_AUDIENCE",
+            careless manifest_for_a_group_of_others "ERR_WRONG_AUDIENCE",
+            careless manifest_for_another_platform "ERR_WRONG_PLATFORM",
+            careless climbing_archive "ERR_UNSAFE_ARCHIVE",
+            careless climbing_zip "ERR_UNSAFE_ARCHIVE",
+            careless absolute_archive "ERR_UNSAFE_ARCHIVE",
+            careless link_out_of_the_archive "ERR_UNSAFE_ARCHIVE",
+            careless file_through_a_link "ERR_UNSAFE_ARCHIVE",
+            careless file_through_a_link_within "ERR_UNSAFE_ARCHIVE",
+            careless hard_link_to_a_file_outside "ERR_UNSAFE_ARCHIVE",
+            careless device_node "ERR_UNSAFE_ARCHIVE",
+            careless bomb "ERR_UNSAFE_ARCHIVE",
+            careless setuid_program "SUCCESS_0",
+            careless windows_drive "ERR_UNSAFE_ARCHIVE",
+            careless windows_backslashes "ERR_UNSAFE_ARCHIVE",
+            careless two_files_of_one_name "ERR_UNSAFE_ARCHIVE",
+            reply task_in_no_document "ERR_NOT_ASSIGNED",
+            reply document_edited "ERR_NOT_ASSIGNED",
+            reply document_signed_by_another_key "ERR_NOT_ASSIGNED",
+            reply document_of_another_device "ERR_NOT_ASSIGNED",
+            reply document_of_a_group_that_the_device_is_not_in "ERR_NOT_ASSIGNED",
+            reply document_expired "ERR_ASSIGNMENT_EXPIRED",
+            reply document_of_an_older_revision "ERR_NOT_ASSIGNED",
+            reply manifest_as_document "ERR_NOT_ASSIGNED",
+            reply task_told_twice "SUCCESS_0",
+            reply attempt_raised "SUCCESS_ALREADY_SETUP",
+            reply force_where_the_document_has_none "SUCCESS_ALREADY_SETUP",
+            reply locations_of_another_host "ERR_BAD_MANIFEST",
+            reply location_of_plain_http "no reply of the check-in function",
+            reply location_of_a_file "no reply of the check-in function",
+            reply location_that_climbs "no reply of the check-in function",
+            reply objects_redirected_to_plain_http "a redirect leaves HTTPS",
+            reply objects_redirected_to_another_host "ERR_BAD_MANIFEST",
+            reply check_in_redirected_to_another_host "no reply of the check-in function",
+            reply reply_of_64_mib "no reply of the check-in function",
+            reply reply_100_000_levels_deep "no reply of the check-in function",
+            reply reply_that_is_no_json "no reply of the check-in function",
+            reply next_check_in_in_a_hundred_years "next in 604800 s",
+            reply key_list_signed_by_its_own_key "ERR_NOT_ASSIGNED",
+            reply key_list_after_a_gap "ERR_NOT_ASSIGNED",
+            reply key_list_of_an_older_serial "ERR_NOT_ASSIGNED",
+            reply package_of_a_revoked_key "ERR_BAD_SIGNATURE",
+            reply assignments_of_a_revoked_key "ERR_NOT_ASSIGNED",
+            table package_with_another_digest "ERR_BAD_MANIFEST",
+            table package_at_another_location "waits",
+            table membership_added_by_hand "ERR_NOT_ASSIGNED",
+            table assignment_added_by_hand "ERR_NOT_ASSIGNED",
+            table device_record_spoilt "",
+            table tally_of_garbage "",
+        }
+    };
+}
+
+macro_rules! list {
+    ($($owned:ident $name:ident $answer:literal,)+) => {
+        /// Every attack, in the order in which they are told of.
+        pub const ALL: &[Attack] = &[$(Attack {
+            name: stringify!($name),
+            answer: $answer,
+            act: $owned::$name,
+        }),+];
+    };
+}
+
+every_attack!(list);
+
+impl Attack {
+    /// Tries it on a system of its own.
+    pub fn attempt(&self, program: &str) -> Tried {
+        (self.act)(&Stage::new(program))
+    }
+
+    /// Tells whether the attacker got nothing, and the agent said what it has to.
+    pub fn is_refused(&self, tried: &Tried) -> bool {
+        tried.is_harmless() && tried.says(self.answer)
+    }
+
+    /// Tries it, and expects that it is refused.
+    ///
+    /// # Panics
+    /// It succeeded.
+    pub fn expect_refused(&self, program: &str) {
+        let tried = self.attempt(program);
+        assert!(self.is_refused(&tried), "{}: {tried:#?}", self.name);
+    }
+}

@@ -1,0 +1,210 @@
+//! The bucket in an attacker's hands: what is published is changed.
+
+use std::fs;
+use std::path::Path;
+
+use ring::signature::Ed25519KeyPair;
+
+use super::stage::{Stage, Tried, manifest, store};
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).expect("it is published");
+    bytes[at] ^= 1;
+    store(path, &bytes);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let bytes = fs::read(from).expect("it is published");
+    store(to, &bytes);
+}
+
+pub fn manifest_changed_by_a_byte(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    flip(&stage.manifest_file(&package), 30);
+    stage.attempt()
+}
+
+pub fn manifest_changed_and_announced(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let document = fs::read_to_string(stage.manifest_file(&package)).expect("it is text");
+    let changed = document.replace("\"timeout_s\"", "\"timeout_s\" ");
+    let signature = fs::read_to_string(stage.signature_file(&package)).expect("it is text");
+    stage.announce(&package, changed.as_bytes(), &signature);
+    stage.attempt()
+}
+
+pub fn fragment_changed(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    flip(&stage.fragment_file(&package, 1), 7);
+    stage.attempt()
+}
+
+pub fn fragment_truncated(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let path = stage.fragment_file(&package, 0);
+    let bytes = fs::read(&path).expect("it is published");
+    store(&path, &bytes[..bytes.len() / 2]);
+    stage.attempt()
+}
+
+pub fn fragment_of_another_place_in_the_package(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let (first, second) = (
+        stage.fragment_file(&package, 0),
+        stage.fragment_file(&package, 1),
+    );
+    copy(&first, &second);
+    stage.attempt()
+}
+
+pub fn fragment_of_another_package(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let other = stage.package("other", &[]);
+    copy(
+        &stage.fragment_file(&other, 0),
+        &stage.fragment_file(&package, 0),
+    );
+    stage.attempt()
+}
+
+pub fn signature_changed(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let path = stage.signature_file(&package);
+    let text = fs::read_to_string(&path).expect("it is text");
+    flip(&path, text.find('\n').expect("it has lines") + 51);
+    stage.attempt()
+}
+
+pub fn signature_of_another_package(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let other = stage.package("other", &[]);
+    copy(
+        &stage.signature_file(&other),
+        &stage.signature_file(&package),
+    );
+    stage.attempt()
+}
+
+pub fn manifest_and_signature_of_another_package(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let other = stage.package("other", &[]);
+    let document = fs::read(stage.manifest_file(&other)).expect("it is published");
+    let signature = fs::read_to_string(stage.signature_file(&other)).expect("it is text");
+    stage.announce(&package, &document, &signature);
+    stage.attempt()
+}
+
+pub fn manifest_signed_by_another_key(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.attackers_key(), None, |_| {});
+    stage.attempt()
+}
+
+/// What minisign signed before it hashed first: of the publisher's own key, and of the document.
+pub fn legacy_signature(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let document = fs::read(stage.manifest_file(&package)).expect("it is published");
+    let signature = legacy(stage, &document);
+    stage.announce(&package, &document, &signature);
+    stage.attempt()
+}
+
+fn legacy(stage: &Stage, document: &[u8]) -> String {
+    /// Where the seed begins in a key file of minisign: after algorithms, scrypt's terms and
+    /// the key's number.
+    const SEED: usize = 2 + 2 + 2 + 32 + 8 + 8 + 8;
+    let file = stage.world.local_dir().join("packcast.key");
+    let text = fs::read_to_string(file).expect("packcast local has a key");
+    let boxed = minisign::SecretKeyBox::from_string(&text).expect("it is minisign's");
+    let secret = boxed.into_unencrypted_secret_key();
+    let bytes = secret.expect("it has no passphrase").to_bytes();
+    let number = &bytes[SEED - 8..SEED];
+    let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[SEED..SEED + 32]).expect("a seed");
+    let signature = pair.sign(document);
+    let comment = "legacy";
+    let global = pair.sign(&[signature.as_ref(), comment.as_bytes()].concat());
+    let line = [b"Ed", number, signature.as_ref()].concat();
+    format!(
+        "untrusted comment: legacy\n{}\ntrusted comment: {comment}\n{}\n",
+        base64(&line),
+        base64(global.as_ref())
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for place in 0..4 {
+            let digit = (bits >> (18 - 6 * place)) & 63;
+            let shown = place <= chunk.len();
+            text.push(if shown {
+                char::from(DIGITS[digit as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+/// A package that the publisher has replaced since, of which the device was not told before.
+pub fn lower_id_where_a_higher_one_was_set_up(stage: &Stage) -> Tried {
+    let older = stage.assigned("tool");
+    stage
+        .function
+        .edit(|reply| super::stage::tasks(reply).clear());
+    stage.device.run();
+    let source = stage.world.file("newer.tar.gz", &stage.archive("newer"));
+    let action = ["--action", "launch", "--command", "run.sh", "--activate"];
+    let named = ["publish", "--name", "tool", "--version", "2", &source];
+    stage.world.ok(&[&named[..], &action].concat());
+    stage.world.assign("tool@2", &stage.device);
+    let id = older.id;
+    stage.function.edit(move |reply| {
+        super::stage::tasks(reply).retain(|task| task["id"] != serde_json::json!(id));
+    });
+    stage.device.run();
+    assert_eq!(stage.runs("newer"), 1, "the newer one is set up");
+    stage.function.edit(|_| {});
+    stage.attempt()
+}
+
+pub fn lower_id_that_was_meant_to_go_back_once_more(stage: &Stage) -> Tried {
+    let package = stage.package("tool", &["--going-back"]);
+    stage.world.assign("tool@1", &stage.device);
+    stage.device.run();
+    assert_eq!(stage.runs("tool"), 1, "once is meant");
+    let mut task = stage.task(&package);
+    task["attempt"] = 2.into();
+    task["force"] = true.into();
+    stage
+        .function
+        .edit(move |reply| super::stage::tasks(reply).push(task.clone()));
+    stage.attempt()
+}
+
+/// Puts the signed assignments where the manifest is.
+pub fn assignments_as_manifest(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let documents = super::reply::documents(stage);
+    let document = documents[0]["document"].as_str().expect("it is text");
+    let signature = documents[0]["signature"].as_str().expect("it is text");
+    stage.announce(&package, document.as_bytes(), signature);
+    stage.attempt()
+}
+
+/// Takes a package from the manifest that its publisher had signed before.
+pub fn manifest_of_an_earlier_publication(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    let announced = fs::read(stage.manifest_file(&package)).expect("it is published");
+    let mut earlier = manifest(&stage.manifest_file(&package));
+    earlier.timeout_s += 1;
+    let earlier = earlier.to_bytes().expect("a manifest can be written");
+    assert_ne!(announced, earlier);
+    store(&stage.manifest_file(&package), &earlier);
+    stage.attempt()
+}

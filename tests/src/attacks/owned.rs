@@ -1,0 +1,148 @@
+//! Objects, table and function in one attacker's hands: what remains possible.
+
+use serde_json::{Value, json};
+
+use super::stage::{Stage, tasks};
+
+/// Something that no signature prevents, and how to do it.
+#[derive(Clone, Copy, Debug)]
+pub struct Power {
+    pub name: &'static str,
+    /// Tells whether it was done.
+    pub act: fn(&Stage) -> bool,
+    /// Whether it is known to be possible.
+    pub remains: bool,
+}
+
+/// What the owner of everything but a key tries.
+pub const POWERS: &[Power] = &[
+    power("delay what is assigned", withhold),
+    power(
+        "keep from a device that an assignment was taken back",
+        withhold_the_withdrawal,
+    ),
+    power("cancel what has not begun", cancel),
+    power("re-order what is assigned", reorder),
+    power("learn what devices say of themselves, and results", learn),
+    power("forge statistics", forge_statistics),
+    impossible(
+        "run what the publisher signed, but did not assign",
+        run_unassigned,
+    ),
+    impossible("run something of one's own", run_own),
+    impossible("run a second time what was assigned once", run_again),
+];
+
+const fn power(name: &'static str, act: fn(&Stage) -> bool) -> Power {
+    Power {
+        name,
+        act,
+        remains: true,
+    }
+}
+
+const fn impossible(name: &'static str, act: fn(&Stage) -> bool) -> Power {
+    Power {
+        name,
+        act,
+        remains: false,
+    }
+}
+
+fn withhold(stage: &Stage) -> bool {
+    stage.assigned("tool");
+    stage.function.edit(|reply| tasks(reply).clear());
+    stage.device.run();
+    let withheld = stage.runs("tool") == 0;
+    stage.function.edit(|_| {});
+    stage.device.run();
+    withheld && stage.runs("tool") == 1
+}
+
+fn withhold_the_withdrawal(stage: &Stage) -> bool {
+    let package = stage.assigned("tool");
+    let task = stage.task(&package);
+    let documents = super::reply::documents(stage);
+    let device = stage.device.id();
+    stage.world.ok(&["unassign", "tool@1", "--device", device]);
+    stage.function.edit(move |reply| {
+        reply["tasks"] = json!([task]);
+        reply["cancel"] = json!([]);
+        reply["assignments"] = json!(documents);
+    });
+    stage.device.run();
+    stage.runs("tool") == 1
+}
+
+fn cancel(stage: &Stage) -> bool {
+    stage.assigned("tool");
+    stage.function.edit(|reply| {
+        let all: Vec<Value> = tasks(reply)
+            .drain(..)
+            .map(|task| json!({ "id": task["id"], "attempt": task["attempt"] }))
+            .collect();
+        reply["cancel"] = json!(all);
+    });
+    let tried = stage.attempt();
+    tried.says("CANCELLED") && tried.ran == 0
+}
+
+fn reorder(stage: &Stage) -> bool {
+    let first = stage.package("first", &["--priority", "1"]).id;
+    stage.package("second", &["--priority", "9"]);
+    for package in ["first@1", "second@1"] {
+        stage.world.assign(package, &stage.device);
+    }
+    stage.function.edit(move |reply| {
+        for task in tasks(reply) {
+            let priority = if task["id"] == json!(first) { 9 } else { 1 };
+            task["priority"] = priority.into();
+        }
+        tasks(reply).sort_by_key(|task| task["priority"].as_u64());
+    });
+    let started = stage
+        .device
+        .run()
+        .into_iter()
+        .filter_map(|event| match event {
+            packcast_agent::event::Event::Started { id } => Some(id),
+            _ => None,
+        });
+    let started: Vec<_> = started.collect();
+    started.len() == 2 && started[1] == first
+}
+
+fn learn(stage: &Stage) -> bool {
+    stage.assigned("tool");
+    stage.device.run();
+    let heard = stage.function.heard();
+    let told = |word: &str| {
+        let mut bodies = heard
+            .iter()
+            .map(|asked| String::from_utf8_lossy(&asked.body));
+        bodies.any(|body| body.contains(word))
+    };
+    told("host_name") && told("SUCCESS_0")
+}
+
+fn forge_statistics(stage: &Stage) -> bool {
+    stage.assigned("tool");
+    stage.edit_table(|item| {
+        if item.get("assigned").is_some() && item.get("pk").is_some() {
+            item["succeeded"] = json!({ "N": "1000" });
+        }
+    });
+    stage.world.progress("tool@1").succeeded >= 1000
+}
+
+fn run_unassigned(stage: &Stage) -> bool {
+    super::reply::task_in_no_document(stage).ran > 0
+}
+
+fn run_own(stage: &Stage) -> bool {
+    super::objects::manifest_signed_by_another_key(stage).ran > 0
+}
+
+fn run_again(stage: &Stage) -> bool {
+    super::reply::force_where_the_document_has_none(stage).ran > 0
+}

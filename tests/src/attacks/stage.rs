@@ -1,0 +1,346 @@
+//! Where an attack happens: a running system, a device of it, and what it may not touch.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use packcast::keys::SigningKey;
+use packcast_agent::event::Event;
+use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::{
+    Archive, ArchiveFormat, FragmentNumber, FragmentSize, Location, Manifest, Sha256Digest,
+};
+use packcast_rollout::PackageRecord;
+use packcast_store::ObjectKey;
+use packcast_store::key::pack_location;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::function::OwnedFunction;
+use crate::archives::tar_gz;
+use crate::device::Device;
+use crate::engine::Engine;
+use crate::world::World;
+
+/// What the entries of hostile archives are called, wherever they are to land.
+pub const STOLEN: &str = "stolen";
+
+/// A world whose objects, table and function the attacker has, but no key of it.
+#[derive(Debug)]
+pub struct Stage {
+    pub function: OwnedFunction,
+    pub device: Device,
+    pub world: World,
+}
+
+/// What came of an attack.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// What the agent said, in order.
+    pub answered: Vec<String>,
+    /// How many programs ran beyond those that may.
+    pub ran: usize,
+    /// What was written where nothing may be.
+    pub written: Vec<PathBuf>,
+    /// What others were told that only the function may know.
+    pub leaked: Vec<String>,
+}
+
+impl Tried {
+    /// Tells whether the attacker has got anything.
+    pub fn is_harmless(&self) -> bool {
+        self.ran == 0 && self.written.is_empty() && self.leaked.is_empty()
+    }
+
+    pub fn says(&self, answer: &str) -> bool {
+        self.answered.iter().any(|said| said.contains(answer))
+    }
+
+    /// Does not count programs that the publisher wants to run.
+    #[must_use]
+    pub fn allowing(mut self, runs: usize) -> Self {
+        self.ran = self.ran.saturating_sub(runs);
+        self
+    }
+}
+
+impl Stage {
+    /// Starts a world with one device, which has checked in.
+    pub fn new(program: &str) -> Self {
+        let world = World::start(program);
+        for folder in ["ran", "outside"] {
+            fs::create_dir(world.place().join(folder)).expect("the place takes folders");
+        }
+        fs::write(world.place().join("outside/canary"), "sings").expect("a new folder is writable");
+        let device = world.device("pc");
+        let function = OwnedFunction::before(&world);
+        device.configure_for(&world, function.address(), "");
+        Self {
+            function,
+            device,
+            world,
+        }
+    }
+
+    /// Publishes and activates a package of two fragments whose program leaves a line.
+    pub fn package(&self, name: &str, options: &[&str]) -> PackageRecord {
+        let source = self
+            .world
+            .file(&format!("{name}.tar.gz"), &self.archive(name));
+        let action = ["--action", "launch", "--command", "run.sh", "--activate"];
+        let rest = ["--fragment-size", "1KiB", &source];
+        self.world
+            .publish(name, &[&action, options, &rest].concat())
+            .package
+    }
+
+    /// Publishes a package, activates it and assigns it to the device.
+    pub fn assigned(&self, name: &str) -> PackageRecord {
+        let package = self.package(name, &[]);
+        self.world.assign(&format!("{name}@1"), &self.device);
+        package
+    }
+
+    /// Returns an archive whose program leaves a line, and which is a little over a fragment.
+    pub fn archive(&self, name: &str) -> Vec<u8> {
+        let script = self.script(name);
+        tar_gz(&[("run.sh", script.as_bytes()), (name, &[0; 200])])
+    }
+
+    pub fn script(&self, name: &str) -> String {
+        let line = self.world.place().join("ran").join(name);
+        format!("#!/bin/sh\necho x >> '{}'\n", line.display())
+    }
+
+    /// Returns how often the program of a package ran.
+    pub fn runs(&self, name: &str) -> usize {
+        let lines = fs::read_to_string(self.world.place().join("ran").join(name));
+        lines.map_or(0, |lines| lines.lines().count())
+    }
+
+    pub fn manifest_file(&self, package: &PackageRecord) -> PathBuf {
+        self.world
+            .object(&ObjectKey::manifest(&package.folder, package.id))
+    }
+
+    pub fn signature_file(&self, package: &PackageRecord) -> PathBuf {
+        self.world
+            .object(&ObjectKey::signature(&package.folder, package.id))
+    }
+
+    pub fn fragment_file(&self, package: &PackageRecord, index: u32) -> PathBuf {
+        let number = FragmentNumber::from_index(index);
+        let key = ObjectKey::fragment(&package.folder, package.id, number);
+        self.world.object(&key)
+    }
+
+    /// Returns the publisher's key, for what a careless publisher would sign.
+    pub fn key(&self) -> SigningKey {
+        let file = self.world.local_dir().join("packcast.key");
+        SigningKey::read(&file).expect("packcast local has a key")
+    }
+
+    /// Returns a key that the attacker has made.
+    pub fn attackers_key(&self) -> SigningKey {
+        let file = self.world.place().join("attacker.key");
+        SigningKey::generate(&file, None).expect("anybody can make a key")
+    }
+
+    /// Replaces the manifest of a package by one that is signed again, and its archive; the
+    /// function announces it.
+    pub fn publish_again(
+        &self,
+        package: &PackageRecord,
+        key: &SigningKey,
+        archive: Option<(ArchiveFormat, &[u8])>,
+        change: impl FnOnce(&mut Manifest),
+    ) {
+        let file = self.manifest_file(package);
+        let mut manifest = manifest(&file);
+        if let Some((format, bytes)) = archive {
+            manifest.action = manifest
+                .action
+                .map_archive(|_| self.cut(package, format, bytes));
+        }
+        change(&mut manifest);
+        let document = manifest.to_bytes().expect("a manifest can be written");
+        let signature = key.sign(&document, "").expect("a key signs");
+        self.announce(package, &document, &signature);
+    }
+
+    /// Stores a manifest and a signature of it, and lets the function announce it.
+    pub fn announce(&self, package: &PackageRecord, document: &[u8], signature: &str) {
+        store(&self.manifest_file(package), document);
+        store(&self.signature_file(package), signature.as_bytes());
+        let (id, digest) = (package.id, Sha256Digest::of(document));
+        self.function.edit(move |reply| {
+            for task in tasks(reply)
+                .iter_mut()
+                .filter(|task| task["id"] == json!(id))
+            {
+                task["manifest_sha256"] = json!(digest);
+            }
+        });
+    }
+
+    fn cut(&self, package: &PackageRecord, format: ArchiveFormat, bytes: &[u8]) -> Archive {
+        const FRAGMENT: u32 = 1 << 20;
+        let size = FragmentSize::try_from(u64::from(FRAGMENT)).expect("a usual size");
+        let mut digests = Vec::new();
+        for (index, fragment) in (0..).zip(bytes.chunks(FRAGMENT as usize)) {
+            store(&self.fragment_file(package, index), fragment);
+            digests.push(Sha256Digest::of(fragment));
+        }
+        let length = bytes.len() as u64;
+        Archive::new(format, length, Sha256Digest::of(bytes), size, digests)
+            .expect("one digest of each fragment")
+    }
+
+    /// Signs a document as the publisher would.
+    pub fn signed<D: Document>(key: &SigningKey, document: &D) -> Value {
+        let document = document.to_document();
+        let signature = key.sign(document.as_bytes(), "").expect("a key signs");
+        let signed = Signed::<D>::new(document, signature).expect("it is small");
+        serde_json::to_value(signed).expect("it is JSON")
+    }
+
+    /// Returns what the function would tell of a package.
+    pub fn task(&self, package: &PackageRecord) -> Value {
+        let edge = self.world.state().edge.to_string();
+        let edge: Location = edge.parse().expect("an address is a location");
+        let manifest = fs::read(self.manifest_file(package)).expect("it is published");
+        json!({
+            "id": package.id,
+            "attempt": 1,
+            "priority": 5,
+            "locations": [pack_location(&edge, &package.folder)],
+            "manifest_sha256": Sha256Digest::of(&manifest),
+        })
+    }
+
+    /// Changes each item of the table that has to be changed.
+    pub fn edit_table(&self, mut edit: impl FnMut(&mut Value)) -> usize {
+        let state = self.world.state();
+        let runtime = Runtime::new().expect("a runtime can be made");
+        runtime.block_on(async {
+            let engine = Engine::at(&state.endpoint);
+            let mut changed = 0;
+            for before in engine.items(&state.table).await {
+                let mut item = before.clone();
+                edit(&mut item);
+                if item != before {
+                    let put = json!({ "TableName": state.table, "Item": item });
+                    engine.ask("PutItem", &put).await;
+                    changed += 1;
+                }
+            }
+            changed
+        })
+    }
+
+    /// Lets the agent run once, and looks what it did.
+    pub fn attempt(&self) -> Tried {
+        let before = (self.total_runs(), self.around());
+        let ran = self.device.attempt();
+        let mut answered: Vec<String> = ran.stdout.lines().filter_map(answer).collect();
+        if ran.code != Some(0) {
+            let why = ran.stderr.lines().last().unwrap_or("no word");
+            answered.push(format!("ended with {:?}: {why}", ran.code));
+        }
+        let after = self.around();
+        let mut written: Vec<PathBuf> = before
+            .1
+            .keys()
+            .chain(after.keys())
+            .filter(|path| before.1.get(*path) != after.get(*path))
+            .cloned()
+            .collect();
+        written.dedup();
+        written.extend(self.stolen());
+        Tried {
+            answered,
+            ran: self.total_runs() - before.0,
+            written,
+            leaked: Vec::new(),
+        }
+    }
+
+    fn total_runs(&self) -> usize {
+        files(&self.world.place().join("ran"))
+            .map(|path| fs::read(path).map_or(0, |lines| lines.len() / 2))
+            .sum()
+    }
+
+    /// Returns everything around the agent's state and what the service keeps, with a digest.
+    fn around(&self) -> BTreeMap<PathBuf, Sha256Digest> {
+        let place = self.world.place();
+        let own = [
+            self.world.local_dir(),
+            place.join("pc/state"),
+            place.join("ran"),
+            place.join("local.log"),
+        ];
+        files(place)
+            .filter(|path| !own.iter().any(|own| path.starts_with(own)))
+            .map(|path| {
+                let content = fs::read(&path).unwrap_or_default();
+                (path, Sha256Digest::of(&content))
+            })
+            .collect()
+    }
+
+    /// Returns what hostile archives would have left, even within the agent's own state.
+    fn stolen(&self) -> impl Iterator<Item = PathBuf> {
+        let named = |path: &PathBuf| path.file_name().is_some_and(|name| name == STOLEN);
+        files(self.world.place()).filter(named)
+    }
+}
+
+/// Returns the tasks of a reply.
+pub fn tasks(reply: &mut Value) -> &mut Vec<Value> {
+    reply["tasks"].as_array_mut().expect("a reply has tasks")
+}
+
+/// Puts a file in the place of what is there.
+pub fn store(path: &Path, content: &[u8]) {
+    fs::write(path, content).expect("who owns the bucket can write");
+}
+
+/// Reads a manifest as it is published.
+pub fn manifest(path: &Path) -> Manifest {
+    let document = fs::read(path).expect("it is published");
+    serde_json::from_slice(&document).expect("the publisher writes manifests")
+}
+
+/// Returns every file below a folder, links as files.
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What is gone meanwhile is not there.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.into_iter()
+}
+
+fn answer(line: &str) -> Option<String> {
+    match serde_json::from_str(line).ok()? {
+        Event::Finished { code, detail, .. } => {
+            Some(format!("{code}: {}", detail.unwrap_or_default()))
+        }
+        Event::DocumentRefused { detail } => Some(format!("refused: {detail}")),
+        Event::Deferred { detail, .. } => Some(format!("waits: {detail}")),
+        Event::CheckedIn {
+            tasks: 0,
+            next_check_in_s,
+        } => Some(format!("told nothing, next in {next_check_in_s} s")),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! The records' engine, asked past everything that the system does.
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+
+use crate::wire;
+
+/// An engine, asked in its own words.
+pub(crate) struct Engine<'a> {
+    connector: Connector,
+    endpoint: &'a str,
+}
+
+impl<'a> Engine<'a> {
+    pub(crate) fn at(endpoint: &'a str) -> Self {
+        let connector = Connector::builder().build_http();
+        Self {
+            connector,
+            endpoint,
+        }
+    }
+
+    /// Returns everything in a table.
+    pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut question = json!({ "TableName": table });
+        loop {
+            let mut page = self.ask("Scan", &question).await;
+            let found = page["Items"].as_array_mut();
+            items.append(found.expect("a Scan gives items"));
+            let last = page["LastEvaluatedKey"].take();
+            if last.is_null() {
+                return items;
+            }
+            question["ExclusiveStartKey"] = last;
+        }
+    }
+
+    pub(crate) async fn ask(&self, operation: &str, question: &Value) -> Value {
+        let mut request = HttpRequest::new(SdkBody::from(question.to_string()));
+        request.set_method("POST").expect("a method");
+        request.set_uri(self.endpoint).expect("an engine's address");
+        let target = format!("DynamoDB_20120810.{operation}");
+        let headers = request.headers_mut();
+        headers.insert("x-amz-target", target);
+        headers.insert("content-type", "application/x-amz-json-1.0");
+        // Engines look for a signature, and not at it.
+        headers.insert("x-amz-date", "20260101T000000Z");
+        headers.insert(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0",
+        );
+        let answer = self.connector.call(request).await.expect("the engine runs");
+        let (status, body) = wire::collected(answer).await.expect("it answers whole");
+        assert_eq!(
+            status,
+            200,
+            "{operation}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        wire::parsed(&body)
+    }
+}

@@ -1,0 +1,262 @@
+//! What the system calls of a process do to files, to the network, and by starting programs.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::libc;
+use nix::unistd::Pid;
+
+/// The kinds of effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Makes or empties a file.
+    Create,
+    Write,
+    Sync,
+    Resize,
+    SetMode,
+    Rename,
+    /// Makes a hard or symbolic link.
+    Link,
+    Remove,
+    MakeFolder,
+    Connect,
+    Send,
+    /// Takes bytes that have arrived.
+    Receive,
+    /// Starts a program.
+    Spawn,
+}
+
+impl Kind {
+    pub const ALL: [Self; 13] = [
+        Self::Create,
+        Self::Write,
+        Self::Sync,
+        Self::Resize,
+        Self::SetMode,
+        Self::Rename,
+        Self::Link,
+        Self::Remove,
+        Self::MakeFolder,
+        Self::Connect,
+        Self::Send,
+        Self::Receive,
+        Self::Spawn,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Resize => "resize",
+            Self::SetMode => "set-mode",
+            Self::Rename => "rename",
+            Self::Link => "link",
+            Self::Remove => "remove",
+            Self::MakeFolder => "make-folder",
+            Self::Connect => "connect",
+            Self::Send => "send",
+            Self::Receive => "receive",
+            Self::Spawn => "spawn",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        named.ok_or_else(|| format!("{text:?} is no kind of effect"))
+    }
+}
+
+/// What an effect changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    /// A file or folder; of two, the one that there is afterwards.
+    Path(PathBuf),
+    /// The connection with this descriptor.
+    Connection(i32),
+    Program,
+}
+
+/// A system call that has an effect, as it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) kind: Kind,
+    pub(super) object: Object,
+    /// How many bytes it writes, if half of them can be left out.
+    pub(super) bytes: Option<u64>,
+}
+
+impl Call {
+    const fn new(kind: Kind, object: Object) -> Self {
+        Self {
+            kind,
+            object,
+            bytes: None,
+        }
+    }
+}
+
+/// A system call that a thread has begun: its number, and its arguments.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) thread: Pid,
+    pub(super) number: i64,
+    pub(super) arguments: [u64; 6],
+}
+
+impl Begun {
+    /// Returns what the call does, `None` if nothing that lasts.
+    ///
+    /// A descriptor that is neither a file's nor one of `connections` leads to the process
+    /// itself, or to whoever started it.
+    pub(super) fn effect(&self, connections: impl Fn(i32) -> bool) -> Option<Call> {
+        let at = |kind, index| Some(Call::new(kind, Object::Path(self.path(index)?)));
+        let path_at = |kind, index| Some(Call::new(kind, Object::Path(self.path_at(index)?)));
+        let file = |kind| Some(Call::new(kind, Object::Path(self.file(0)?)));
+        let connection = |kind| {
+            let descriptor = self.descriptor(0);
+            let object = Object::Connection(descriptor);
+            connections(descriptor).then(|| Call::new(kind, object))
+        };
+        let whole = |call: Call| Call {
+            bytes: Some(self.arguments[2]),
+            ..call
+        };
+        match self.number {
+            libc::SYS_open if makes(self.arguments[1]) => at(Kind::Create, 0),
+            libc::SYS_openat if makes(self.arguments[2]) => path_at(Kind::Create, 0),
+            libc::SYS_openat2 if makes(self.number_at(self.arguments[2])) => {
+                path_at(Kind::Create, 0)
+            }
+            libc::SYS_creat => at(Kind::Create, 0),
+            libc::SYS_write | libc::SYS_pwrite64 => connection(Kind::Send)
+                .or_else(|| file(Kind::Write))
+                .map(whole),
+            libc::SYS_writev | libc::SYS_pwritev | libc::SYS_pwritev2 => {
+                connection(Kind::Send).or_else(|| file(Kind::Write))
+            }
+            libc::SYS_sendfile => connection(Kind::Send).or_else(|| file(Kind::Write)),
+            libc::SYS_copy_file_range => Some(Call::new(Kind::Write, Object::Path(self.file(2)?))),
+            libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync_file_range => file(Kind::Sync),
+            libc::SYS_ftruncate | libc::SYS_fallocate => file(Kind::Resize),
+            libc::SYS_truncate => at(Kind::Resize, 0),
+            libc::SYS_fchmod => file(Kind::SetMode),
+            libc::SYS_chmod => at(Kind::SetMode, 0),
+            libc::SYS_fchmodat => path_at(Kind::SetMode, 0),
+            libc::SYS_rename => at(Kind::Rename, 1),
+            libc::SYS_renameat | libc::SYS_renameat2 => path_at(Kind::Rename, 2),
+            libc::SYS_link | libc::SYS_symlink => at(Kind::Link, 1),
+            libc::SYS_linkat => path_at(Kind::Link, 2),
+            libc::SYS_symlinkat => path_at(Kind::Link, 1),
+            libc::SYS_unlink | libc::SYS_rmdir => at(Kind::Remove, 0),
+            libc::SYS_unlinkat => path_at(Kind::Remove, 0),
+            libc::SYS_mkdir => at(Kind::MakeFolder, 0),
+            libc::SYS_mkdirat => path_at(Kind::MakeFolder, 0),
+            libc::SYS_connect if self.is_internet(self.arguments[1]) => {
+                let object = Object::Connection(self.descriptor(0));
+                Some(Call::new(Kind::Connect, object))
+            }
+            libc::SYS_sendto => connection(Kind::Send).map(whole),
+            libc::SYS_sendmsg | libc::SYS_sendmmsg => connection(Kind::Send),
+            libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => {
+                connection(Kind::Receive)
+            }
+            libc::SYS_fork | libc::SYS_vfork => Some(Call::new(Kind::Spawn, Object::Program)),
+            libc::SYS_clone => spawns(self.arguments[0]),
+            libc::SYS_clone3 => spawns(self.number_at(self.arguments[0])),
+            _ => None,
+        }
+    }
+
+    /// Returns an argument that is a descriptor.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the kernel reads the lower half of the register"
+    )]
+    pub(super) const fn descriptor(&self, index: usize) -> i32 {
+        (self.arguments[index] as u32).cast_signed()
+    }
+
+    /// Returns a path that is one argument.
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        let folder = fs::read_link(format!("/proc/{}/cwd", self.thread)).ok()?;
+        Some(folder.join(self.text(self.arguments[index])?))
+    }
+
+    /// Returns a path that is two arguments: a folder's descriptor, and a path in it.
+    fn path_at(&self, index: usize) -> Option<PathBuf> {
+        if self.descriptor(index) == libc::AT_FDCWD {
+            return self.path(index + 1);
+        }
+        let folder = self.opened(index)?;
+        Some(folder.join(self.text(self.arguments[index + 1])?))
+    }
+
+    /// Returns the path of an open file of the file system.
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        let path = self.opened(index)?;
+        (path.is_absolute() && !path.starts_with("/dev") && !path.starts_with("/proc"))
+            .then_some(path)
+    }
+
+    fn opened(&self, index: usize) -> Option<PathBuf> {
+        let descriptor = self.descriptor(index);
+        fs::read_link(format!("/proc/{}/fd/{descriptor}", self.thread)).ok()
+    }
+
+    fn is_internet(&self, address: u64) -> bool {
+        let mut family = [0; 2];
+        self.read(address, &mut family) == family.len()
+            && [libc::AF_INET, libc::AF_INET6].contains(&u16::from_ne_bytes(family).into())
+    }
+
+    /// Returns a number of 64 bits in the process's memory, 0 where there is none.
+    fn number_at(&self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes);
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn text(&self, address: u64) -> Option<PathBuf> {
+        let mut bytes = [0; libc::PATH_MAX as usize];
+        let read = self.read(address, &mut bytes);
+        let end = bytes[..read].iter().position(|byte| *byte == 0)?;
+        Some(Path::new(OsStr::from_bytes(&bytes[..end])).to_owned())
+    }
+
+    /// Reads the process's memory as far as it goes.
+    fn read(&self, address: u64, bytes: &mut [u8]) -> usize {
+        let memory = File::open(format!("/proc/{}/mem", self.thread));
+        memory
+            .and_then(|memory| memory.read_at(bytes, address))
+            .unwrap_or(0)
+    }
+}
+
+/// Whether a file that is opened with these flags is made or emptied.
+const fn makes(flags: u64) -> bool {
+    flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0
+}
+
+/// A new thread is no effect.
+fn spawns(flags: u64) -> Option<Call> {
+    let thread = flags & libc::CLONE_THREAD as u64 != 0;
+    (!thread).then(|| Call::new(Kind::Spawn, Object::Program))
+}

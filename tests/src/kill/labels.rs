@@ -1,0 +1,77 @@
+//! Names for what effects change, the same for every device and in every run.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use packcast_protocol::PackageId;
+
+use super::effect::Object;
+
+/// The file whose temporary ones have a random part in their names, and how they end.
+const MADE_ONCE: (&str, &str) = ("identity", ".new");
+
+/// Names the objects of one device.
+#[derive(Debug)]
+pub(super) struct Labels<'a> {
+    /// Holds all that is the device's own.
+    folder: PathBuf,
+    packages: &'a BTreeMap<PackageId, &'static str>,
+}
+
+impl<'a> Labels<'a> {
+    pub(super) fn new(folder: &Path, packages: &'a BTreeMap<PackageId, &'static str>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            packages,
+        }
+    }
+
+    pub(super) fn name(&self, object: &Object) -> String {
+        match object {
+            Object::Path(path) => self.path(path),
+            Object::Connection(number) => format!("connection-{number}"),
+            Object::Program => "program".to_owned(),
+        }
+    }
+
+    /// Names a path: within the device's folder, with packages by name, and temporary files
+    /// without what is random.
+    pub(super) fn path(&self, path: &Path) -> String {
+        let within = path.strip_prefix(&self.folder).unwrap_or(path);
+        let names = within.components().map(|name| self.component(name));
+        names.collect::<Vec<_>>().join("/")
+    }
+
+    fn component(&self, component: Component<'_>) -> String {
+        let name = component.as_os_str().to_string_lossy();
+        let (made, temporary) = MADE_ONCE;
+        let package = name.parse().ok().and_then(|id| self.packages.get(&id));
+        match package {
+            Some(package) => (*package).to_owned(),
+            None if name.starts_with(made) && name.ends_with(temporary) => {
+                format!("{made}{temporary}")
+            }
+            None => name.into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_depend_on_the_device_or_the_run() {
+        let packages = BTreeMap::from([("1795000000".parse().unwrap(), "tool")]);
+        let labels = Labels::new(Path::new("/d/7"), &packages);
+        let check = |path: &str, expected: &str| assert_eq!(labels.path(path.as_ref()), expected);
+        check(
+            "/d/7/state/packages/1795000000/journal.json",
+            "state/packages/tool/journal.json",
+        );
+        check("/d/7/state/identity.Ab12cd.new", "state/identity.new");
+        check("/d/7/state/pass.new", "state/pass.new");
+        check("/d/7/state/1795000001", "state/1795000001");
+        check("/etc/x", "//etc/x");
+    }
+}

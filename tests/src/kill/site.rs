@@ -1,0 +1,167 @@
+//! A system of its own, whose group of all devices has three packages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use packcast_protocol::PackageId;
+
+use super::subject::Subject;
+use super::verdict::{Expected, Fragment};
+use crate::archives::{noise, tar_gz};
+use crate::world::{Progress, Request, World};
+
+/// What the devices are to do, in this order.
+pub(super) const PACKAGES: [Expected; 3] = [
+    Expected {
+        name: "files",
+        code: "SUCCESS",
+        runs: false,
+    },
+    Expected {
+        name: "command",
+        code: "SUCCESS",
+        runs: true,
+    },
+    Expected {
+        name: "tool",
+        code: "SUCCESS_0",
+        runs: true,
+    },
+];
+
+/// Both archives have four fragments.
+const FRAGMENT_SIZE: &str = "16KiB";
+const NOISE_BYTES: usize = 50_000;
+
+/// A shell's command that adds a line to a file in the device's home for each run.
+const RUNS: &str = r#"echo "$PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
+
+/// Its devices are one after the other, so that what the edge logs meanwhile is of one of them.
+#[derive(Debug)]
+pub(super) struct Site {
+    world: World,
+    log: BufReader<File>,
+    packages: BTreeMap<PackageId, &'static str>,
+    /// What STORE puts into its folder.
+    files: Vec<(&'static str, Vec<u8>)>,
+    devices: usize,
+}
+
+impl Site {
+    pub(super) fn start(program: &str) -> Self {
+        let world = World::start(program);
+        let files = vec![
+            ("noise", noise(1, NOISE_BYTES)),
+            ("folder/read me", b"in a folder".to_vec()),
+        ];
+        let packages = publish(&world, &files);
+        for package in packages.values() {
+            world.ok(&["assign", &format!("{package}@1"), "--all"]);
+        }
+        let log = File::open(&world.state().edge_log).expect("the edge has a log");
+        Self {
+            world,
+            log: BufReader::new(log),
+            packages,
+            files,
+            devices: 0,
+        }
+    }
+
+    /// Returns a device that has never run its agent.
+    pub(super) fn device(&mut self) -> Subject {
+        self.devices += 1;
+        // What was asked for until now was for others.
+        self.fetched();
+        Subject::new(&self.world, &format!("device-{}", self.devices))
+    }
+
+    pub(super) const fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) const fn packages(&self) -> &BTreeMap<PackageId, &'static str> {
+        &self.packages
+    }
+
+    /// Returns how many devices there were.
+    pub(super) const fn devices(&self) -> usize {
+        self.devices
+    }
+
+    /// Returns what the records count of each package.
+    pub(super) fn progress(&self) -> Vec<(&'static str, Progress)> {
+        let of = |name: &&'static str| (*name, self.world.progress(&format!("{name}@1")));
+        self.packages.values().map(of).collect()
+    }
+
+    /// Returns how often each fragment was asked for since this was last called.
+    pub(super) fn fetched(&mut self) -> BTreeMap<Fragment, usize> {
+        let mut fetched = BTreeMap::new();
+        let mut line = String::new();
+        while self.log.read_line(&mut line).expect("the log is text") > 0 {
+            let request = serde_json::from_str(&line).expect("a line of the log is JSON");
+            if let Some(fragment) = self.fragment(&request) {
+                *fetched.entry(fragment).or_default() += 1;
+            }
+            line.clear();
+        }
+        fetched
+    }
+
+    fn fragment(&self, request: &Request) -> Option<Fragment> {
+        let (_, name) = request.path.rsplit_once('/')?;
+        let (package, number) = name.split_once('-')?;
+        let package = self.packages.get(&package.parse().ok()?)?;
+        (request.method == "GET").then_some(())?;
+        Some(((*package).to_owned(), number.parse().ok()?))
+    }
+
+    /// Whether a folder has the files that were to be stored there.
+    pub(super) fn is_stored(&self, folder: &Path) -> bool {
+        let mut files = self.files.iter();
+        files.all(|(path, content)| fs::read(folder.join(path)).is_ok_and(|it| it == *content))
+    }
+}
+
+fn publish(world: &World, files: &[(&str, Vec<u8>)]) -> BTreeMap<PackageId, &'static str> {
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, it)| (*path, &it[..])).collect();
+    let script = format!("#!/bin/sh\n{RUNS}\n");
+    let tool = [("run.sh", script.as_bytes()), ("noise", files[0].1)];
+    let (files, tool) = (
+        world.file("files.tar.gz", &tar_gz(&files)),
+        world.file("tool.tar.gz", &tar_gz(&tool)),
+    );
+    let store = ["--action", "store", "--path", "INSTALL_PATH/stored"];
+    let execute = ["--action", "execute", "--command", RUNS];
+    let launch = ["--action", "launch", "--command", "run.sh"];
+    let actions: [Vec<&str>; 3] = [
+        [&store[..], &["--fragment-size", FRAGMENT_SIZE, &files]].concat(),
+        execute.to_vec(),
+        [&launch[..], &["--fragment-size", FRAGMENT_SIZE, &tool]].concat(),
+    ];
+    let mut packages = BTreeMap::new();
+    for ((package, action), priority) in PACKAGES.iter().zip(actions).zip(["1", "2", "3"]) {
+        let rest = ["--priority", priority, "--activate"];
+        let published = world.publish(package.name, &[&action[..], &rest].concat());
+        packages.insert(published.package.id, package.name);
+    }
+    packages
+}
+
+/// Returns the paths of all that is in a folder, at any depth.
+pub(super) fn tree(folder: &Path) -> BTreeSet<std::path::PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    found
+}

@@ -1,0 +1,198 @@
+//! A device whose agent is killed once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use packcast_agent::event::Event;
+use packcast_protocol::PackageId;
+
+use super::effect::Kind;
+use super::labels::Labels;
+use super::point::{Moment, Point};
+use super::site::{Site, tree};
+use super::tracer::{Effect, LAUNCHER, Next, Stop, trace};
+use super::verdict::{Evidence, Fragment};
+use crate::device::{configuration, event};
+use crate::process::{Ran, text};
+use crate::world::{World, clean};
+
+/// After as many rounds a device has nothing more to do.
+const MOST_ROUNDS: usize = 6;
+
+/// What a device keeps is in a folder of its own, and so is its home, which its packages'
+/// programs write to.
+#[derive(Debug)]
+pub(super) struct Subject {
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+/// What was seen of an agent while it ran, killed or not.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// Whether it was killed where it was to be.
+    pub(super) killed: bool,
+    pub(super) effects: Vec<Effect>,
+    /// The fragments that were on disk under their final names at some time.
+    verified: BTreeSet<Fragment>,
+}
+
+impl Subject {
+    pub(super) fn new(world: &World, name: &str) -> Self {
+        let subject = Self {
+            folder: world.place().join(name),
+            program: world.command(&[]).get_program().into(),
+        };
+        fs::create_dir_all(subject.home()).expect("each device has a name of its own");
+        let config = configuration(world, world.state().edge, &subject.state(), "");
+        fs::write(subject.config(), config).expect("the device's folder is writable");
+        subject
+    }
+
+    /// Runs the agent until it is killed, or to the end of its round.
+    pub(super) fn watch(&self, site: &Site, point: Option<&Point>) -> Watched {
+        let labels = Labels::new(&self.folder, site.packages());
+        let mut watched = Watched {
+            killed: false,
+            effects: Vec::new(),
+            verified: BTreeSet::new(),
+        };
+        let [shell, launcher @ ..] = LAUNCHER;
+        let mut command = self.agent(shell);
+        command.args(launcher).arg(&self.program);
+        self.arguments(&mut command, &["run", "--once"]);
+        let ended = trace(&mut command, &labels, |effect, stop| {
+            watched.see(effect, stop, point)
+        });
+        let ended = ended.expect("an agent can be traced, as its own parent may");
+        let expected = if watched.killed { None } else { Some(0) };
+        assert_eq!(ended.code, expected, "{}", ended.output);
+        let left = tree(&self.state());
+        let left = left.iter().map(|path| labels.path(path));
+        watched.verified.extend(left.filter_map(|it| fragment(&it)));
+        watched
+    }
+
+    /// Lets the agent do what is left to do, and tells what became of the device.
+    pub(super) fn settle(self, site: &mut Site, watched: Watched) -> Evidence {
+        let failed = self.rounds().err();
+        let id = Ran::of(&mut self.command(&["id"])).expect_code(0).stdout;
+        let standing = site.world().standing_of(device(&id).trim());
+        let name = |id: &PackageId| site.packages()[id].to_owned();
+        let results = standing.finished.into_iter();
+        let results = results.map(|task| (name(&task.package), task.attempt, task.code));
+        let labels = Labels::new(&self.folder, site.packages());
+        let left = tree(&self.state());
+        Evidence {
+            runs: self.runs(),
+            results: results.collect(),
+            open: standing.open.len(),
+            verified: watched.verified,
+            failed,
+            stored: site.is_stored(&self.state().join("stored")),
+            left: left.iter().map(|path| labels.path(path)).collect(),
+            fetched: site.fetched(),
+        }
+    }
+
+    /// Checks in until there is nothing to do.
+    fn rounds(&self) -> Result<(), String> {
+        for _ in 0..MOST_ROUNDS {
+            let ran = Ran::of(&mut self.command(&["run", "--once"]));
+            if ran.code != Some(0) {
+                return Err(format!("exit code {:?}: {}", ran.code, ran.stderr));
+            }
+            let mut events = ran.stdout.lines().map(event);
+            if events.any(|event| matches!(event, Event::CheckedIn { tasks: 0, .. })) {
+                return Ok(());
+            }
+        }
+        Err(format!("it still had tasks after {MOST_ROUNDS} rounds"))
+    }
+
+    /// Returns how often each package's program has run.
+    fn runs(&self) -> BTreeMap<String, usize> {
+        let lines = fs::read_to_string(self.home().join("runs")).unwrap_or_default();
+        let mut runs = BTreeMap::new();
+        for package in lines.lines() {
+            *runs.entry(package.to_owned()).or_default() += 1;
+        }
+        runs
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.agent(text(&self.program));
+        self.arguments(&mut command, arguments);
+        command
+    }
+
+    fn agent(&self, program: &str) -> Command {
+        let mut command = clean(Path::new(program), &self.folder);
+        command.env("HOME", self.home());
+        command
+    }
+
+    fn arguments(&self, command: &mut Command, arguments: &[&str]) {
+        command
+            .args(["agent", "--format", "json", "--config"])
+            .arg(self.config())
+            .args(arguments);
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("agent.toml")
+    }
+}
+
+impl Watched {
+    fn see(&mut self, effect: &Effect, stop: Stop, point: Option<&Point>) -> Next {
+        if stop == Stop::After(0) && effect.kind == Kind::Rename {
+            self.verified.extend(fragment(&effect.object));
+        }
+        let begins = stop == Stop::Before || effect.kind == Kind::Receive;
+        if begins {
+            self.effects.push(effect.clone());
+        }
+        let next = point.map_or(Next::Go, |point| at(point, effect, stop));
+        self.killed |= next == Next::Die;
+        next
+    }
+}
+
+fn at(point: &Point, effect: &Effect, stop: Stop) -> Next {
+    let wanted = (point.kind, &point.object, point.ordinal);
+    if (effect.kind, &effect.object, effect.ordinal) != wanted {
+        return Next::Go;
+    }
+    match (point.moment, stop) {
+        (Moment::Torn, Stop::Before) => Next::Tear,
+        (Moment::Before, Stop::Before) | (Moment::Torn | Moment::After, Stop::After(_)) => {
+            Next::Die
+        }
+        _ => Next::Go,
+    }
+}
+
+/// Reads the label of a verified fragment's file.
+fn fragment(label: &str) -> Option<Fragment> {
+    let (package, number) = label
+        .strip_prefix("state/packages/")?
+        .split_once("/fragments/")?;
+    Some((package.to_owned(), number.parse().ok()?))
+}
+
+/// Reads what the agent's `id` says as JSON.
+fn device(json: &str) -> String {
+    let said: serde_json::Value = serde_json::from_str(json).expect("the id comes as JSON");
+    said["device"].as_str().expect("and is text").to_owned()
+}

@@ -1,0 +1,327 @@
+//! Stops a process at each of its effects, by ptrace.
+//!
+//! The process runs as it is: nothing in it knows of the tracer. Programs that it starts are
+//! not stopped.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::effect::{Begun, Kind, Object};
+use super::labels::Labels;
+
+/// Stops itself before it becomes the program that its arguments say.
+///
+/// What the program starts inherits descriptor 9, so that its output is open for as long as
+/// any of it runs.
+const STOPPED: &str = r#"exec 9>&1; kill -STOP $$; exec "$@""#;
+
+/// The shell that [`trace`] starts, before the program and its arguments.
+pub(super) const LAUNCHER: [&str; 4] = ["/bin/sh", "-c", STOPPED, "sh"];
+
+/// An effect that a process has, which means the same in every run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) kind: Kind,
+    pub(super) object: String,
+    /// Counts the effects of this kind on this object, from 1.
+    pub(super) ordinal: u32,
+    /// Whether half of it can be done.
+    pub(super) halves: bool,
+}
+
+/// Where a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Before,
+    /// The call has returned this: an error if it is negative.
+    After(i64),
+}
+
+/// What a stopped process does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Go,
+    /// Goes on, and writes half of its bytes.
+    Tear,
+    /// Dies, as by SIGKILL; what it has not done yet stays undone.
+    Die,
+}
+
+/// What a traced process left.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// `None` if it was killed.
+    pub(super) code: Option<i32>,
+    pub(super) output: String,
+}
+
+/// Runs a command that begins with [`LAUNCHER`], and asks `watch` at each effect of it. Returns
+/// when all that it has started has ended, too.
+pub(super) fn trace(
+    command: &mut Command,
+    labels: &Labels<'_>,
+    mut watch: impl FnMut(&Effect, Stop) -> Next,
+) -> std::io::Result<Ended> {
+    let mut child = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let process = i32::try_from(child.id()).expect("a process's id is positive");
+    let code = Tracer::attach(Pid::from_raw(process), labels)?.run(&mut watch)?;
+    let mut output = String::new();
+    let mut pipe = child.stdout.take().expect("it is piped");
+    pipe.read_to_string(&mut output)?;
+    Ok(Ended { code, output })
+}
+
+struct Tracer<'a> {
+    process: Pid,
+    labels: &'a Labels<'a>,
+    /// Whether the launcher has become the program.
+    began: bool,
+    /// How many effects there were of each kind on each object.
+    counts: HashMap<(Kind, String), u32>,
+    /// What is under way, by thread.
+    effects: HashMap<Pid, Effect>,
+    /// The connections by descriptor, with a number of their own.
+    connections: HashMap<i32, i32>,
+    connected: i32,
+}
+
+impl<'a> Tracer<'a> {
+    /// Takes hold of a launcher that stops itself.
+    fn attach(process: Pid, labels: &'a Labels<'a>) -> nix::Result<Self> {
+        let stopped = waitpid(process, Some(WaitPidFlag::WUNTRACED))?;
+        assert_eq!(stopped, WaitStatus::Stopped(process, Signal::SIGSTOP));
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(process, options)?;
+        kill(process, Signal::SIGCONT)?;
+        Ok(Self {
+            process,
+            labels,
+            began: false,
+            counts: HashMap::new(),
+            effects: HashMap::new(),
+            connections: HashMap::new(),
+            connected: 0,
+        })
+    }
+
+    /// Returns the exit code, `None` if the process was killed.
+    fn run(mut self, watch: &mut impl FnMut(&Effect, Stop) -> Next) -> nix::Result<Option<i32>> {
+        // The threads, and nothing else that this test has started.
+        let threads = Pid::from_raw(-self.process.as_raw());
+        loop {
+            match waitpid(threads, Some(WaitPidFlag::__WALL))? {
+                WaitStatus::Exited(thread, code) if thread == self.process => {
+                    return Ok(Some(code));
+                }
+                WaitStatus::Signaled(thread, ..) if thread == self.process => return Ok(None),
+                WaitStatus::PtraceSyscall(thread) => {
+                    unless_gone(self.at_call(thread, watch))?;
+                }
+                WaitStatus::PtraceEvent(thread, _, event) => {
+                    self.began |= event == libc::PTRACE_EVENT_EXEC;
+                    unless_gone(ptrace::syscall(thread, None))?;
+                }
+                WaitStatus::Stopped(thread, signal) => {
+                    unless_gone(ptrace::syscall(thread, signal))?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn at_call(
+        &mut self,
+        thread: Pid,
+        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+    ) -> nix::Result<()> {
+        let next = if !self.began {
+            Next::Go
+        } else if ptrace::syscall_info(thread)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+            self.before(thread, watch)?
+        } else {
+            self.after(thread, watch)?
+        };
+        match next {
+            Next::Go => {}
+            Next::Tear => tear(thread)?,
+            Next::Die => return kill(self.process, Signal::SIGKILL),
+        }
+        ptrace::syscall(thread, None)
+    }
+
+    fn before(
+        &mut self,
+        thread: Pid,
+        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+    ) -> nix::Result<Next> {
+        let begun = begun(thread)?;
+        if begun.number == libc::SYS_close {
+            self.connections.remove(&begun.descriptor(0));
+        }
+        let known = |descriptor| self.connections.contains_key(&descriptor);
+        let Some(mut call) = begun.effect(known) else {
+            return Ok(Next::Go);
+        };
+        if let Object::Connection(descriptor) = &mut call.object {
+            if call.kind == Kind::Connect {
+                self.connected += 1;
+                self.connections.insert(*descriptor, self.connected);
+            }
+            *descriptor = self.connections[descriptor];
+        }
+        let mut effect = Effect {
+            kind: call.kind,
+            object: self.labels.name(&call.object),
+            ordinal: 0,
+            halves: call.bytes.is_some_and(|bytes| bytes > 1),
+        };
+        let next = if effect.kind == Kind::Receive {
+            // It counts if something has arrived.
+            Next::Go
+        } else {
+            self.count(&mut effect);
+            watch(&effect, Stop::Before)
+        };
+        self.effects.insert(thread, effect);
+        Ok(next)
+    }
+
+    fn after(
+        &mut self,
+        thread: Pid,
+        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+    ) -> nix::Result<Next> {
+        let Some(mut effect) = self.effects.remove(&thread) else {
+            return Ok(Next::Go);
+        };
+        let returned = ptrace::getregs(thread)?.rax.cast_signed();
+        if effect.kind == Kind::Receive {
+            if returned <= 0 {
+                return Ok(Next::Go);
+            }
+            self.count(&mut effect);
+        }
+        Ok(watch(&effect, Stop::After(returned)))
+    }
+
+    fn count(&mut self, effect: &mut Effect) {
+        let key = (effect.kind, effect.object.clone());
+        let count = self.counts.entry(key).or_default();
+        *count += 1;
+        effect.ordinal = *count;
+    }
+}
+
+fn begun(thread: Pid) -> nix::Result<Begun> {
+    let registers = ptrace::getregs(thread)?;
+    Ok(Begun {
+        thread,
+        number: registers.orig_rax.cast_signed(),
+        arguments: [
+            registers.rdi,
+            registers.rsi,
+            registers.rdx,
+            registers.r10,
+            registers.r8,
+            registers.r9,
+        ],
+    })
+}
+
+/// Halves the length that a call is about to write.
+fn tear(thread: Pid) -> nix::Result<()> {
+    let mut registers = ptrace::getregs(thread)?;
+    registers.rdx /= 2;
+    ptrace::setregs(thread, registers)
+}
+
+/// A thread that was killed meanwhile cannot be told anything.
+fn unless_gone(told: nix::Result<()>) -> nix::Result<()> {
+    match told {
+        Err(Errno::ESRCH) => Ok(()),
+        told => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+
+    /// Runs a shell that writes eight bytes into a file, and dies as `watch` says.
+    fn check(watch: impl Fn(&Effect, Stop) -> Next, expected: Option<&str>, code: Option<i32>) {
+        let place = tempfile::tempdir().unwrap();
+        let script = "printf whole-ly > file; /bin/true; exit 5";
+        let [shell, launcher @ ..] = LAUNCHER;
+        let mut command = Command::new(shell);
+        command
+            .args(launcher)
+            .args(["/bin/sh", "-c", script])
+            .current_dir(place.path());
+        let packages = BTreeMap::new();
+        let labels = Labels::new(place.path(), &packages);
+        let ended = trace(&mut command, &labels, |effect, stop| {
+            if effect.object == "file" {
+                watch(effect, stop)
+            } else {
+                Next::Go
+            }
+        });
+        assert_eq!(ended.unwrap().code, code);
+        let left = fs::read_to_string(place.path().join("file")).ok();
+        assert_eq!(left.as_deref(), expected);
+    }
+
+    fn die_if(die: bool) -> Next {
+        if die { Next::Die } else { Next::Go }
+    }
+
+    #[test]
+    fn a_process_that_dies_before_an_effect_has_not_had_it() {
+        let before =
+            |kind| move |effect: &Effect, stop| die_if(effect.kind == kind && stop == Stop::Before);
+        check(before(Kind::Create), None, None);
+        check(before(Kind::Write), Some(""), None);
+        check(before(Kind::Rename), Some("whole-ly"), Some(5));
+    }
+
+    #[test]
+    fn a_process_that_dies_after_an_effect_has_had_it() {
+        let after = |kind| {
+            move |effect: &Effect, stop| {
+                die_if(effect.kind == kind && matches!(stop, Stop::After(_)))
+            }
+        };
+        check(after(Kind::Create), Some(""), None);
+        check(after(Kind::Write), Some("whole-ly"), None);
+    }
+
+    #[test]
+    fn a_torn_write_leaves_half() {
+        let torn = |effect: &Effect, stop| match (effect.kind, stop) {
+            (Kind::Write, Stop::Before) => Next::Tear,
+            (Kind::Write, Stop::After(_)) => Next::Die,
+            _ => Next::Go,
+        };
+        check(torn, Some("whol"), None);
+    }
+}

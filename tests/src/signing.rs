@@ -1,0 +1,74 @@
+//! The key that every test signs with.
+
+use std::io::Cursor;
+use std::sync::LazyLock;
+
+use minisign::KeyPair;
+use packcast_protocol::UnixTime;
+use packcast_protocol::signature::PublicKey;
+use packcast_store::RecordsError;
+use packcast_store::records::{AssignError, SignError, Signing};
+
+use crate::table::NOW;
+
+static KEY: LazyLock<TestKey> = LazyLock::new(TestKey::generate);
+/// Of somebody who is not the operator.
+static OTHER: LazyLock<TestKey> = LazyLock::new(TestKey::generate);
+
+struct TestKey {
+    pair: KeyPair,
+    public: [PublicKey; 1],
+}
+
+impl TestKey {
+    fn generate() -> Self {
+        let pair = KeyPair::generate_unencrypted_keypair().expect("a key can be made");
+        let public = [pair.pk.to_base64().parse().expect("a public key")];
+        Self { pair, public }
+    }
+
+    fn sign(&self, document: &str) -> Result<String, SignError> {
+        minisign::sign(None, &self.pair.sk, Cursor::new(document), None, None)
+            .map(minisign::SignatureBox::into_string)
+            .map_err(SignError::new)
+    }
+}
+
+/// Signs what is written at [`NOW`].
+pub fn signing() -> Signing<'static> {
+    signing_at(NOW)
+}
+
+/// Signs what is written at a time of one's own.
+pub fn signing_at(now: UnixTime) -> Signing<'static> {
+    Signing {
+        now,
+        keys: &KEY.public,
+        sign: &|document| KEY.sign(document),
+    }
+}
+
+/// Signs with a key that nobody trusts.
+pub fn another_signing() -> Signing<'static> {
+    Signing {
+        now: NOW,
+        keys: &OTHER.public,
+        sign: &|document| OTHER.sign(document),
+    }
+}
+
+/// Returns the public half of the key.
+pub fn trusted() -> &'static [PublicKey] {
+    &KEY.public
+}
+
+/// Returns what the records answered: there is always a key.
+///
+/// # Panics
+/// What was on record is not signed by it.
+pub fn answered<T>(answer: Result<T, AssignError>) -> Result<T, RecordsError> {
+    answer.map_err(|error| match error {
+        AssignError::Records(error) => error,
+        AssignError::Signing(error) => panic!("{error:?}"),
+    })
+}

@@ -1,0 +1,311 @@
+//! What is told of the agent, a step at a time. Each returns what it saw, in a few words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use packcast_agent::event::Event;
+use packcast_protocol::{Outcome, PackageId};
+use packcast_rollout::FinishedTask;
+use packcast_tests::archives::{noise, zip};
+use packcast_tests::world::{Publication, World};
+
+use crate::machine::Machine;
+use crate::processes::Endless;
+
+const MIB: usize = 1 << 20;
+
+pub(crate) type StoryStep = fn(&Story) -> String;
+
+/// One machine and those who deploy to it.
+pub(crate) struct Story {
+    pub(crate) world: World,
+    pub(crate) machine: Machine,
+}
+
+impl Story {
+    pub(crate) fn check_in(&self) -> String {
+        let events = self.machine.run();
+        assert!(
+            matches!(events[..], [Event::CheckedIn { tasks: 0, .. }]),
+            "{events:?}"
+        );
+        let device = self.world.standing_of(self.machine.id()).device;
+        assert_eq!(device.os, "windows x86_64");
+        assert_ne!(device.host_name, "");
+        format!("{} on {}, {}", device.agent, device.os, device.host_name)
+    }
+
+    pub(crate) fn private_state(&self) -> String {
+        // Wine has no list that takes nothing over from above, and no folder without a group.
+        let mode = fs::metadata(self.machine.path("state"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o707, 0o700);
+
+        let token = self.machine.path("token");
+        fs::write(&token, "0123456789abcdef").unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+        let configuration = self.machine.configuration(&self.world, &token);
+        let fresh = configuration.replace(r"\state'", r"\another state'");
+        let refused = self.machine.run_with(&fresh).expect_code(2);
+        assert!(refused.stderr.contains("icacls FILE"), "{refused:?}");
+        "no access for others; a token that they can read is refused".to_owned()
+    }
+
+    pub(crate) fn fragments(&self) -> String {
+        let content = noise(1, 8 * MIB);
+        let folder = self.machine.name("fetched");
+        let action = ["--action", "store", "--path", &folder];
+        let package = self.publish("fetched", &[("noise.bin", &content)], &action);
+        let before = self.world.requests().len();
+        let events = self.deploy("fetched");
+
+        let count = package.package.published().unwrap().fragments;
+        assert!(count >= 8, "{count} fragments");
+        assert_eq!(verified(&events, false).len(), count as usize);
+        assert_eq!(
+            self.gets(package.package.id, before),
+            (1..=count).map(|n| (n, 1)).collect()
+        );
+        self.expect("fetched", "SUCCESS", Outcome::Succeeded);
+        assert!(fs::read(self.machine.path("fetched/noise.bin")).unwrap() == content);
+        format!("{count} verified, each fetched once")
+    }
+
+    pub(crate) fn launch(&self) -> String {
+        let script = "@echo off\r\n\
+            echo [%1][%~2][%3][%PACKCAST_PACKAGE_NAME%]\r\n\
+            if not exist \"data\\beside it.txt\" exit /b 1\r\n\
+            exit /b 7\r\n";
+        let files: [(&str, &[u8]); 2] = [
+            ("setup.cmd", script.as_bytes()),
+            ("data/beside it.txt", b""),
+        ];
+        let launch = ["--action", "launch", "--success-code", "7"];
+        let command = "--command=setup.cmd one \"two words\" /three";
+        self.publish("launched", &files, &[&launch[..], &[command]].concat());
+        self.deploy("launched");
+        let result = self.expect("launched", "SUCCESS_7", Outcome::Succeeded);
+        let output = result.output_tail.unwrap();
+        assert_eq!(output.trim_end(), "[one][two words][/three][launched]");
+        format!("SUCCESS_7, {}", output.trim_end())
+    }
+
+    pub(crate) fn execute(&self) -> String {
+        let made = self.machine.name("made by execute.txt");
+        let command = format!("echo %PACKCAST_PACKAGE_VERSION%>\"{made}\"& exit 5");
+        self.world.json::<Publication>(&[
+            "publish",
+            "--name=executed",
+            "--version=1",
+            "--action=execute",
+            "--platform=windows",
+            "--activate",
+            "--command",
+            &command,
+        ]);
+        self.deploy("executed");
+        let result = self.expect("executed", "EXIT_CODE_5", Outcome::Failed);
+        let made = fs::read_to_string(self.machine.path("made by execute.txt")).unwrap();
+        assert_eq!(made.trim_end(), "1");
+        result.code.to_string()
+    }
+
+    pub(crate) fn execute_of_archive(&self) -> String {
+        let files: [(&str, &[u8]); 1] = [("tools/greet.cmd", b"@echo hello %1\r\n")];
+        let action = ["--action", "execute", "--command", r"tools\greet.cmd there"];
+        self.publish("greeted", &files, &action);
+        self.deploy("greeted");
+        let result = self.expect("greeted", "SUCCESS", Outcome::Succeeded);
+        let output = result.output_tail.unwrap();
+        assert_eq!(output.trim_end(), "hello there");
+        format!("SUCCESS, {}", output.trim_end())
+    }
+
+    /// Twice: what is there already, one file of it read-only, is replaced.
+    pub(crate) fn store(&self) -> String {
+        let folder = self.machine.path("Stored here");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("kept.txt"), "of another").unwrap();
+        let files = ["read me.txt", ".dotfile", "sub folder/sheet 1.txt"];
+        for name in ["stored", "stored-again"] {
+            let content: Vec<_> = files.iter().map(|file| (*file, name.as_bytes())).collect();
+            let into = self.machine.name("Stored here");
+            self.publish(name, &content, &["--action", "store", "--path", &into]);
+            self.deploy(name);
+            self.expect(name, "SUCCESS", Outcome::Succeeded);
+            for file in files {
+                assert_eq!(
+                    fs::read_to_string(folder.join(file)).unwrap(),
+                    name,
+                    "{file}"
+                );
+            }
+            let read_only = fs::Permissions::from_mode(0o444);
+            fs::set_permissions(folder.join(files[0]), read_only).unwrap();
+        }
+        assert_eq!(
+            fs::read_to_string(folder.join("kept.txt")).unwrap(),
+            "of another"
+        );
+        format!("{} files, twice, over a read-only one", files.len())
+    }
+
+    pub(crate) fn time_limit(&self) -> String {
+        let endless = Endless::new();
+        let ping = endless.command();
+        // A child, a child's child whose parent has ended, and the program itself.
+        let script = format!(
+            "@echo off\r\nstart /b {ping} >nul\r\n\
+             cmd /c start /b cmd /c {ping} ^>nul\r\n{ping} >nul\r\n"
+        );
+        let files: [(&str, &[u8]); 1] = [("tree.cmd", script.as_bytes())];
+        let action = [
+            "--action",
+            "launch",
+            "--command",
+            "tree.cmd",
+            "--timeout",
+            "10",
+        ];
+        self.publish("endless", &files, &action);
+        self.assign("endless");
+        let mut agent = self.machine.start();
+        while !matches!(agent.next_event(), Event::Started { .. }) {}
+        endless.expect(4);
+        agent.rest();
+        endless.expect(0);
+        self.expect("endless", "ERR_EXECUTE_TIMEOUT", Outcome::Failed);
+        "ERR_EXECUTE_TIMEOUT; of 4 programs none lives".to_owned()
+    }
+
+    pub(crate) fn background(&self) -> String {
+        let endless = Endless::new();
+        let script = format!("@start /b {} >nul\r\n", endless.command());
+        let files: [(&str, &[u8]); 1] = [("leave.cmd", script.as_bytes())];
+        let action = ["--action", "launch", "--command", "leave.cmd"];
+        let package = self.publish("left", &files, &action).package.id;
+        self.deploy("left");
+        self.expect("left", "SUCCESS_0", Outcome::Succeeded);
+        endless.expect(1);
+        drop(endless);
+        self.machine.run();
+        let folder = self.machine.path(&format!("state/packages/{package}"));
+        assert!(!folder.exists(), "nothing stays of the package");
+        "SUCCESS_0 at once, and it ran on".to_owned()
+    }
+
+    pub(crate) fn killed(&self) -> String {
+        let content = noise(2, 40 * MIB);
+        let folder = self.machine.name("resumed");
+        let action = ["--action", "store", "--path", &folder];
+        let package = self
+            .publish("resumed", &[("noise.bin", &content)], &action)
+            .package;
+        self.assign("resumed");
+        let published = self.world.requests().len();
+        let mut agent = self.machine.start();
+        for _ in 0..10 {
+            while !matches!(agent.next_event(), Event::FragmentVerified { .. }) {}
+        }
+        agent.kill();
+        let before = self.machine.fragments(package.id);
+        let count = package.published().unwrap().fragments;
+        assert!(before.len() < count as usize, "killed in the middle");
+        let events = self.machine.run();
+
+        assert_eq!(verified(&events, true), before);
+        let gets = self.gets(package.id, published);
+        assert_eq!(gets.len(), count as usize);
+        let again: Vec<_> = gets
+            .iter()
+            .filter(|(n, times)| before.contains(n) && **times > 1)
+            .collect();
+        assert!(again.is_empty(), "fetched again: {again:?}");
+        self.expect("resumed", "SUCCESS", Outcome::Succeeded);
+        assert!(fs::read(self.machine.path("resumed/noise.bin")).unwrap() == content);
+        format!(
+            "{} of {count} were there, none of them fetched again",
+            before.len()
+        )
+    }
+
+    /// Publishes and activates a package `name@1` for Windows, in fragments of a MiB.
+    fn publish(&self, name: &str, files: &[(&str, &[u8])], action: &[&str]) -> Publication {
+        let source = self.world.file(&format!("{name}.zip"), &zip(files));
+        let rest = [
+            "--platform=windows",
+            "--fragment-size=1MiB",
+            "--activate",
+            &source,
+        ];
+        self.world.publish(name, &[action, &rest].concat())
+    }
+
+    fn assign(&self, name: &str) {
+        let package = format!("{name}@1");
+        self.world
+            .ok(&["assign", &package, "--device", self.machine.id()]);
+    }
+
+    fn deploy(&self, name: &str) -> Vec<Event> {
+        self.assign(name);
+        self.machine.run()
+    }
+
+    /// Returns the result that the records have of a package, which is the one expected.
+    fn expect(&self, name: &str, code: &str, outcome: Outcome) -> FinishedTask {
+        let id = self
+            .world
+            .json::<Vec<packcast_rollout::PackageRecord>>(&["list"]);
+        let id = id
+            .iter()
+            .find(|package| package.name.to_string() == name)
+            .unwrap()
+            .id;
+        let standing = self.world.standing_of(self.machine.id());
+        assert!(standing.open.is_empty(), "{standing:?}");
+        let result = standing
+            .finished
+            .into_iter()
+            .find(|task| task.package == id)
+            .unwrap();
+        assert_eq!(
+            (result.code.to_string().as_str(), result.outcome),
+            (code, outcome),
+            "{result:?}"
+        );
+        let progress = self.world.progress(&format!("{name}@1"));
+        let succeeded = u64::from(outcome == Outcome::Succeeded);
+        assert_eq!(
+            (progress.succeeded, progress.failed),
+            (succeeded, 1 - succeeded)
+        );
+        result
+    }
+
+    /// Returns how often each fragment of a package was asked for since `before` requests.
+    fn gets(&self, package: PackageId, before: usize) -> BTreeMap<u32, usize> {
+        let mut gets = BTreeMap::new();
+        let start = format!("{package}-");
+        for request in &self.world.requests()[before..] {
+            let name = request.path.rsplit('/').next().unwrap_or_default();
+            let number = name.strip_prefix(&start).and_then(|n| n.parse().ok());
+            if let Some(number) = number.filter(|_| request.method == "GET") {
+                *gets.entry(number).or_default() += 1;
+            }
+        }
+        gets
+    }
+}
+
+/// Returns the fragments that were there already, or were not.
+fn verified(events: &[Event], wanted: bool) -> BTreeSet<u32> {
+    let number = |event: &Event| match event {
+        Event::FragmentVerified { n, already, .. } if *already == wanted => Some(*n),
+        _ => None,
+    };
+    events.iter().filter_map(number).collect()
+}
