@@ -24,9 +24,21 @@ stock-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
+# Kills the agent at each of its effects on files and the network, starts it again, and looks what became of the device; takes `--at POINT`, `--one-in N`, `--threads N`.
+kill-matrix *ARGS:
+    cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
+
 # Measures check-ins of stock agents, beside the stock server where `tests/bench/stock-server install` has installed it; takes `--devices N`, `--seconds N`, `--smoke`.
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
+
+# Lets the agent download 1 GiB beside curl, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
+bench-agent *ARGS:
+    cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
+
+# Tries what an attacker would, without a signing key: on objects, table, function, and all of them at once.
+attacks *ARGS:
+    cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}
 
 # Counts what a fleet asks of the cloud in a month, and prices it; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--stock`.
 cost *ARGS:
@@ -34,12 +46,17 @@ cost *ARGS:
 
 # Starts the function as it is shipped and a hello-world on the same runtime, in turn, and compares them.
 cold-start:
-    cargo build --quiet --profile dist -p packcast-check-in -p packcast-cold-start
-    "${CARGO_TARGET_DIR:-target}/dist/packcast-cold-start"
+    infra/cargo-lambda lambda build --release --compiler cargo --skip-target-check --quiet \
+        --package packcast-check-in --package packcast-cold-start
+    "${CARGO_TARGET_DIR:-target}/lambda/packcast-cold-start/bootstrap"
 
 # Builds what is shipped for other machines, and runs it; takes `lambda`, `agent-arm64`, `agent-windows`.
 cross *ARGS:
     infra/cross {{ ARGS }}
+
+# Builds the agent for Windows, and has it deploy packages under Wine, a line for each kind.
+windows:
+    infra/cross agent-windows
 
 # Tells the story of a deployment on engines of this machine (localstack, ministack), step by step.
 cloud *ENGINES:

@@ -41,9 +41,22 @@ take_name() {
   secrets=$config_dir/$1.secrets
 }
 
+# take_place: puts region and endpoint, as given or as the target has them. A target never moves.
+take_place() {
+  local known
+  known=$(target_value region)
+  if [[ -n $known && -n $region && $known != "$region" ]]; then
+    fail 2 "target $name is in $known: leave out --region, or take another NAME"
+  fi
+  region=${region:-$known}
+  endpoint=${endpoint:-$(target_value endpoint)}
+}
+
 # use_cloud: sets the AWS CLI up for the region, or for an engine.
 use_cloud() {
   command -v aws >/dev/null || fail 1 "the AWS CLI is missing: see https://aws.amazon.com/cli"
+  # What is throttled or unavailable for a while is asked again, with growing, random pauses.
+  export AWS_RETRY_MODE=${AWS_RETRY_MODE:-standard} AWS_MAX_ATTEMPTS=${AWS_MAX_ATTEMPTS:-6}
   if [[ -n $endpoint ]]; then
     endpoint=${endpoint%/}
     region=${region:-us-east-1}
@@ -58,8 +71,23 @@ use_cloud() {
 
 # account: prints the account's number, which takes credentials that work.
 account() {
-  aws sts get-caller-identity --query Account --output text ||
-    fail 1 "AWS does not know who asks: run 'aws configure' or 'aws sso login'"
+  local answer
+  if answer=$(aws sts get-caller-identity --query Account --output text 2>&1); then
+    echo "$answer"
+    return
+  fi
+  say "$answer"
+  case $answer in
+    *"Could not connect"* | *"onnect timeout"* | *"nvalid endpoint"* | *"supported format"*)
+      fail 1 "nothing answers as ${endpoint:-AWS in $region}: check the region's name and the connection"
+      ;;
+    *InvalidClientTokenId*)
+      fail 1 "AWS does not know these credentials in $region: check the profile, and whether the" \
+        "account has the region enabled"
+      ;;
+    *) fail 1 "AWS does not know who asks: choose a profile with AWS_PROFILE, or run" \
+      "'aws configure' or 'aws sso login'" ;;
+  esac
 }
 
 # stack_status: prints the stack's status, nothing if there is none.
