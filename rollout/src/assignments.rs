@@ -30,6 +30,14 @@ pub fn is_due(expires: UnixTime, now: UnixTime) -> bool {
     expires.since(now) < RENEWED_BEFORE_S
 }
 
+/// Returns the revision that a change leads to, after `before` (0 if there was none).
+///
+/// It is at least the time in seconds: when a table is restored to an earlier day, what changes
+/// then is later than all that devices have heard of the days that are lost.
+pub fn next_revision(before: u64, now: UnixTime) -> u64 {
+    before.saturating_add(1).max(now.0)
+}
+
 /// From when and until when assignments are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
@@ -149,7 +157,8 @@ pub fn change(
 ) -> Result<Option<Assignments>, AssignmentsError> {
     let mut groups = before.map_or_else(BTreeSet::new, |before| before.groups().clone());
     let mut packages = before.map_or_else(Vec::new, |before| before.packages().to_vec());
-    let revision = next_revision(before.map(Assignments::held));
+    let latest = before.map_or(0, |before| before.held().revision);
+    let revision = next_revision(latest, now);
     let is_changed = match change {
         Change::Assign {
             package,
@@ -203,7 +212,7 @@ pub fn as_recorded(
     tasks: &[OpenTask],
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
-    let revision = next_revision(latest);
+    let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
     let own = |task: &&OpenTask| task.direct && !matches!(task.state, TaskState::Withdrawn { .. });
     let packages = tasks.iter().filter(own).map(|task| Assigned {
         package: task.package,
@@ -218,10 +227,6 @@ pub fn as_recorded(
         packages.collect(),
         Term::from(now),
     )
-}
-
-fn next_revision(before: Option<Held>) -> u64 {
-    before.map_or(0, |before| before.revision).saturating_add(1)
 }
 
 fn state(
@@ -268,19 +273,19 @@ mod tests {
 
     fn seqs(assignments: &Assignments) -> Vec<(PackageId, u64)> {
         let packages = assignments.packages().iter();
-        packages.map(|one| (one.package, one.seq)).collect()
+        packages.map(|one| (one.package, one.seq - NOW.0)).collect()
     }
 
     #[test]
     fn a_group_document_says_what_the_state_has() {
-        let state = GroupState::new(group("lab"), 6, NOW);
+        let state = GroupState::new(group("lab"), NOW.0, NOW);
         let state = state.assign(&package(2), true, NOW).unwrap();
         assert_eq!((state.signed(), state.held()), (None, None));
         let term = Term::from(NOW);
         let document = state.document(term).unwrap();
         let expected = Assigned {
             package: id(2),
-            seq: 7,
+            seq: NOW.0 + 1,
             force: true,
         };
         assert_eq!(document.packages(), [expected]);
@@ -288,35 +293,51 @@ mod tests {
         let signed = sealed.signed().unwrap();
         assert_eq!(signed.document(), document.to_document());
         assert_eq!(sealed.held(), Some(document.held()));
-        assert_eq!(sealed.unassign(id(2)).unwrap().seal, None);
+        assert_eq!(sealed.unassign(id(2), NOW).unwrap().seal, None);
     }
 
     #[test]
     fn each_change_of_a_device_is_a_revision() {
         let lab = group("lab");
         let one = changed(None, Change::Join(&lab)).unwrap();
-        assert_eq!((one.held().revision, one.groups().len()), (1, 1));
+        assert_eq!((one.held().revision, one.groups().len()), (NOW.0, 1));
         assert_eq!(changed(Some(&one), Change::Join(&lab)), None);
         let two = changed(Some(&one), assign(7, &[])).unwrap();
-        assert_eq!(seqs(&two), [(id(7), 2)]);
+        assert_eq!(seqs(&two), [(id(7), 1)]);
         assert!(two.groups().contains(&lab));
         let three = changed(Some(&two), assign(7, &[task(7, 5)])).unwrap();
-        assert_eq!(seqs(&three), [(id(7), 3)]);
+        assert_eq!(seqs(&three), [(id(7), 2)]);
         let four = changed(Some(&three), Change::Leave(&lab)).unwrap();
         assert!(four.groups().is_empty());
         let five = changed(Some(&four), Change::Unassign { package: id(7) }).unwrap();
-        assert_eq!((five.held().revision, seqs(&five)), (5, vec![]));
+        assert_eq!((five.held().revision, seqs(&five)), (NOW.0 + 4, vec![]));
         let again = Change::Unassign { package: id(7) };
         assert_eq!(changed(Some(&five), again), None);
+    }
+
+    #[test]
+    fn what_changes_in_a_restored_table_is_later_than_what_was_lost_with_it() {
+        let kept = changed(None, assign(1, &[])).unwrap();
+        let lost = changed(Some(&kept), assign(2, &[])).unwrap();
+        let restored = NOW.plus(60);
+        let site = group("site");
+        let after = change(&device(), Some(&kept), Change::Join(&site), restored);
+        assert!(after.unwrap().unwrap().held() > lost.held());
+
+        let kept = GroupState::new(site, 0, NOW);
+        let lost = kept.assign(&package(1), false, NOW).unwrap();
+        let after = kept.assign(&package(1), false, restored).unwrap();
+        assert!(after.assignments[0].seq > lost.assignments[0].seq);
+        assert!(after.revision > lost.revision);
     }
 
     #[test]
     fn what_is_done_with_is_left_out_and_what_the_records_add_is_not_taken_over() {
         let one = changed(None, assign(1, &[])).unwrap();
         let two = changed(Some(&one), assign(2, &[task(1, 5)])).unwrap();
-        assert_eq!(seqs(&two), [(id(1), 1), (id(2), 2)]);
+        assert_eq!(seqs(&two), [(id(1), 0), (id(2), 1)]);
         let three = changed(Some(&two), assign(3, &[task(2, 5), task(9, 5)])).unwrap();
-        assert_eq!(seqs(&three), [(id(2), 2), (id(3), 3)]);
+        assert_eq!(seqs(&three), [(id(2), 1), (id(3), 2)]);
     }
 
     #[test]
@@ -340,7 +361,7 @@ mod tests {
         let tasks = [task(1, 5), of_a_group, taken_back];
         let memberships = Memberships::from_iter([(group("lab"), 3), (GroupName::all(), 9)]);
         let latest = Held {
-            revision: 4,
+            revision: NOW.0 + 4,
             issued: NOW,
         };
         let made = as_recorded(&device(), Some(latest), &memberships, &tasks, NOW).unwrap();

@@ -6,7 +6,7 @@ use std::fmt;
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::assignments::Seal;
+use crate::assignments::{Seal, next_revision};
 use crate::pace::{PaceChange, PaceOverride};
 use crate::record::PackageRecord;
 
@@ -106,7 +106,7 @@ impl GroupState {
         force: bool,
         now: UnixTime,
     ) -> Result<Self, TooManyAssignments> {
-        let mut next = self.next();
+        let mut next = self.next(now);
         let assignment = GroupAssignment {
             package: package.id,
             priority: package.priority,
@@ -126,34 +126,34 @@ impl GroupState {
     }
 
     /// Returns the group without the package; none if it does not have it.
-    pub fn unassign(&self, package: PackageId) -> Option<Self> {
+    pub fn unassign(&self, package: PackageId, now: UnixTime) -> Option<Self> {
         let index = self.position(package).ok()?;
-        let mut next = self.next();
+        let mut next = self.next(now);
         next.assignments.remove(index);
         Some(next)
     }
 
     /// Returns the group with another preferred location, or with none.
     #[must_use]
-    pub fn prefer(&self, preferred: Option<LocationName>) -> Self {
+    pub fn prefer(&self, preferred: Option<LocationName>, now: UnixTime) -> Self {
         Self {
             preferred,
-            ..self.next()
+            ..self.next(now)
         }
     }
 
     /// Returns the group with another pace.
     #[must_use]
-    pub fn pace(&self, change: &PaceChange) -> Self {
+    pub fn pace(&self, change: &PaceChange, now: UnixTime) -> Self {
         Self {
             pace: self.pace.changed(change),
-            ..self.next()
+            ..self.next(now)
         }
     }
 
-    fn next(&self) -> Self {
+    fn next(&self, now: UnixTime) -> Self {
         Self {
-            revision: self.revision.saturating_add(1),
+            revision: next_revision(self.revision, now),
             seal: None,
             ..self.clone()
         }
@@ -228,28 +228,31 @@ pub(crate) mod tests {
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
+    /// A clock that says less than the revisions do.
+    const EARLY: UnixTime = UnixTime(1);
+
     pub(crate) fn group(name: &str) -> GroupName {
         name.parse().unwrap()
     }
 
     #[test]
     fn every_change_is_a_revision() {
-        let empty = GroupState::new(group("lab"), 7, NOW);
-        let two = empty.assign(&package(2), false, NOW).unwrap();
-        let both = two.assign(&package(1), true, NOW).unwrap();
+        let empty = GroupState::new(group("lab"), 7, EARLY);
+        let two = empty.assign(&package(2), false, EARLY).unwrap();
+        let both = two.assign(&package(1), true, EARLY).unwrap();
         assert_eq!((two.revision, both.revision), (8, 9));
         let seqs = both.assignments.iter().map(|a| (a.package, a.seq));
         assert_eq!(seqs.collect::<Vec<_>>(), [(id(1), 9), (id(2), 8)]);
-        let left = both.unassign(id(1)).unwrap();
+        let left = both.unassign(id(1), EARLY).unwrap();
         assert_eq!((left.revision, left.assignments.len()), (10, 1));
-        assert_eq!(left.unassign(id(1)), None);
+        assert_eq!(left.unassign(id(1), EARLY), None);
     }
 
     #[test]
     fn assigning_again_is_a_new_assignment() {
-        let state = GroupState::new(group("lab"), 0, NOW);
-        let once = state.assign(&package(1), false, NOW).unwrap();
-        let twice = once.assign(&package(1), false, NOW).unwrap();
+        let state = GroupState::new(group("lab"), 0, EARLY);
+        let once = state.assign(&package(1), false, EARLY).unwrap();
+        let twice = once.assign(&package(1), false, EARLY).unwrap();
         assert_eq!(twice.assignments.len(), 1);
         assert_eq!(twice.assignments[0].seq, 2);
     }

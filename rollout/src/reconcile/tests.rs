@@ -41,7 +41,7 @@ impl World {
     }
 
     fn unassign(&mut self, index: usize, n: u32) {
-        if let Some(state) = self.states[index].unassign(id(n)) {
+        if let Some(state) = self.states[index].unassign(id(n), NOW) {
             self.states[index] = state;
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::assignments::Recipient;
 use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
-use packcast_rollout::assignments::Term;
+use packcast_rollout::assignments::{Term, next_revision};
 use packcast_rollout::group::{TooManyAssignments, Version};
 use packcast_rollout::{GroupState, PaceChange, PackageRecord};
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,8 @@ impl Records {
             return Err(GroupError::Exists { group });
         }
         let before = revision.as_ref().map(RevisionItem::version);
-        let next = before.map_or(0, |before| before.revision).saturating_add(1);
+        let latest = before.map_or(0, |before| before.revision);
+        let next = next_revision(latest, signing.now);
         let state = GroupState::new(group.clone(), next, signing.now);
         let state = signing.sealed(state, Term::from(signing.now))?;
         let writes = vec![
@@ -230,7 +231,9 @@ impl Records {
             package,
         };
         self.change_group(group, signing, Some(entry), |state| {
-            state.unassign(package).ok_or_else(not_assigned)
+            state
+                .unassign(package, signing.now)
+                .ok_or_else(not_assigned)
         })
         .await
     }
@@ -243,7 +246,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         self.group_or_all(group, signing).await?;
-        let change = |state: &GroupState| Ok(state.prefer(location.cloned()));
+        let change = |state: &GroupState| Ok(state.prefer(location.cloned(), signing.now));
         self.change_group(group, signing, None, change).await
     }
 
@@ -255,7 +258,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         self.group_or_all(group, signing).await?;
-        let change = |state: &GroupState| Ok(state.pace(change));
+        let change = |state: &GroupState| Ok(state.pace(change, signing.now));
         self.change_group(group, signing, None, change).await
     }
 

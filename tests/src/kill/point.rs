@@ -9,7 +9,7 @@ use super::effect::Kind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     pub kind: Kind,
-    /// What the effect changes, as [`super::labels`] names it.
+    /// What the effect changes, as `kill::labels` names it.
     pub object: String,
     /// Counts the effects of this kind on this object, from 1.
     pub ordinal: u32,

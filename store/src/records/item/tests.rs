@@ -353,7 +353,7 @@ fn records_read_back_whatever_newer_writers_add() {
     let read_back: OwnItem = read(own(&pc(), &own_item())).unwrap();
     assert_eq!(read_back.held, own_item().held);
     assert_eq!(read_back.signed, own_item().signed);
-    let slowed_down = group_state().pace(&PaceChange::Set(slow()));
+    let slowed_down = group_state().pace(&PaceChange::Set(slow()), AT);
     check_read(group(&slowed_down), &slowed_down);
 }
 
