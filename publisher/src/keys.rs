@@ -3,6 +3,7 @@
 use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 
+use data_encoding::BASE64;
 use minisign::{KeyPair, PublicKey as MinisignPublicKey, SecretKey, SecretKeyBox};
 use packcast_protocol::signature::{PublicKey, PublicKeyError};
 
@@ -82,6 +83,9 @@ impl SigningKey {
         let malformed = |_| KeyError::Malformed {
             from: from.to_owned(),
         };
+        if let Some(secret) = without_checksum(text) {
+            return Self::of(secret);
+        }
         let boxed = SecretKeyBox::from_string(text).map_err(malformed)?;
         if !is_encrypted(text) {
             return Self::of(boxed.into_unencrypted_secret_key().map_err(malformed)?);
@@ -180,6 +184,17 @@ impl std::fmt::Debug for SigningKey {
 fn is_encrypted(text: &str) -> bool {
     let key = text.lines().nth(1).unwrap_or_default();
     key.starts_with("RWRTY0Iy")
+}
+
+/// Reads a key that the standard tool made without a passphrase (`minisign -G -W`): where others
+/// write a checksum, which is the last part, it leaves zeros, and the library refuses them.
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    const CHECKSUM: [u8; 32] = [0; 32];
+    let key = BASE64.decode(text.lines().nth(1)?.as_bytes()).ok()?;
+    if is_encrypted(text) || !key.ends_with(&CHECKSUM) {
+        return None;
+    }
+    SecretKey::from_bytes(&key).ok()
 }
 
 /// Returns where the public half of a key file is: `packcast.pub` of `packcast.key`, and

@@ -57,3 +57,21 @@ fn what_the_standard_tool_signs_with_a_key_of_its_own_counts() {
     let theirs = fs::read_to_string(path("document.minisig")).unwrap();
     assert_eq!(verify(b"signed", &theirs, &public), Ok(()));
 }
+
+#[test]
+fn a_publisher_signs_with_a_key_that_the_standard_tool_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path(DOCUMENT), "signed").unwrap();
+    let makes = ["-G", "-W", "-p", "packcast.pub", "-s", "packcast.key"];
+    let Some(made) = minisign(folder.path(), &makes) else {
+        return;
+    };
+    assert!(made);
+    let key = SigningKey::read(&path("packcast.key")).unwrap();
+    assert_eq!(*key.public(), read_public(&path("packcast.key")).unwrap());
+    let signature = key.sign(b"signed", "by a publisher").unwrap();
+    fs::write(path("document.minisig"), signature).unwrap();
+    let checks = ["-V", "-p", "packcast.pub"];
+    assert_eq!(minisign(folder.path(), &checks), Some(true));
+}
