@@ -64,9 +64,12 @@ fn open(state: TaskState) -> Case {
     }
 }
 
-/// The device's group has the package, and the device is reconciled up to `mark`.
-fn by_group(mark: u64) -> Case {
-    let state = GroupState::new(group("lab"), 1, TOLD);
+/// The device's group has the package since its second revision, and the device is reconciled
+/// up to the group's `revision`-th, 0 for none.
+fn by_group(revision: u64) -> Case {
+    let first = TOLD.0;
+    let state = GroupState::new(group("lab"), first, TOLD);
+    let mark = revision.checked_sub(1).map_or(0, |later| first + later);
     Case {
         memberships: Memberships::from_iter([(group("lab"), mark)]),
         groups: vec![state.assign(&package(1), false, TOLD).unwrap()],

@@ -56,7 +56,7 @@ fn lab() -> GroupName {
 }
 
 fn group_state() -> GroupState {
-    GroupState::new(lab(), 6, AT)
+    GroupState::new(lab(), 0, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
         .sealed(Term::from(AT), "signed".to_owned())
@@ -271,7 +271,7 @@ fn every_key_and_item() {
 fn every_key_and_item_of_a_group() {
     let revision = RevisionItem {
         group: lab(),
-        revision: 7,
+        revision: AT.0,
         issued: Some(AT),
         deleted: false,
     };
@@ -284,16 +284,16 @@ fn every_key_and_item_of_a_group() {
     ];
     assert_snapshot!(show(&items), @r#"
     GROUP#lab | STATE
-      assignments: [{assigned_at: 1795000000, force: false, package: "1795327754", priority: 5, seq: 7}]
+      assignments: [{assigned_at: 1795000000, force: false, package: "1795327754", priority: 5, seq: 1795000000}]
       created_at: 1795000000
       group: "lab"
-      revision: 7
+      revision: 1795000000
       seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
       deleted: false
       group: "lab"
       issued: 1795000000
-      revision: 7
+      revision: 1795000000
     CATALOG | GROUP#lab
       group: "lab"
     PACKAGE#1795327754 | GROUP#lab
