@@ -118,7 +118,7 @@ impl fmt::Display for Event {
                 write!(f, "package {id}: archive of {bytes} bytes verified")
             }
             Self::Unpacked { id, entries, bytes } => {
-                write!(f, "package {id}: {entries} entries, {bytes} bytes unpacked")
+                write!(f, "package {id}: unpacked, entries: {entries}, bytes: {bytes}")
             }
             Self::Started { id } => write!(f, "package {id}: started"),
             Self::Finished {

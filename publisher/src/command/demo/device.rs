@@ -151,7 +151,7 @@ fn show(event: &Event, steps: &mut Steps) {
         Event::Unpacked { entries, bytes, .. } => {
             steps.done(
                 "unpacked",
-                &format!("{entries} entries, {}", output::bytes(*bytes)),
+                &format!("{}, entries: {entries}", output::bytes(*bytes)),
             );
         }
         Event::Started { .. } => steps.done("started", "the package's action"),
