@@ -118,7 +118,10 @@ impl fmt::Display for Event {
                 write!(f, "package {id}: archive of {bytes} bytes verified")
             }
             Self::Unpacked { id, entries, bytes } => {
-                write!(f, "package {id}: unpacked, entries: {entries}, bytes: {bytes}")
+                write!(
+                    f,
+                    "package {id}: unpacked, entries: {entries}, bytes: {bytes}"
+                )
             }
             Self::Started { id } => write!(f, "package {id}: started"),
             Self::Finished {
