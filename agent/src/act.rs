@@ -1,5 +1,7 @@
 //! Doing what a package is for: LAUNCH, EXECUTE or STORE.
 
+mod process;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +11,11 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
+use self::process::{Ended, Ending};
 use crate::archive::{Limits, Summary, Unfinished};
 use crate::failure::Failure;
 use crate::manifest::Accepted;
 use crate::platform;
-use crate::process::{self, Ended, Ending};
 use crate::stage::{Examined, Unpacked, Verified};
 
 /// Everything that could be done without touching the device is done.

@@ -14,7 +14,7 @@ use crate::run::{AFTER_FAILURE_S, Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
 use crate::stop::Stop;
-use crate::{identity, output, platform, retry};
+use crate::{output, platform, retry, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///

@@ -16,8 +16,8 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::archive::Limits;
+use crate::fetch::rate::Rate;
 use crate::platform;
-use crate::rate::Rate;
 use crate::tls::Route;
 
 /// Where the file is when nobody says.

@@ -1,5 +1,13 @@
 //! Fetching published objects: each from the first location that has it as it should be.
 
+pub(crate) mod download;
+pub(crate) mod fragments;
+mod locations;
+pub(crate) mod miss;
+pub(crate) mod rate;
+mod save;
+mod space;
+
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
@@ -9,12 +17,12 @@ use std::path::{Path, PathBuf};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
 
-use crate::download::Downloads;
-use crate::locations::Preference;
-use crate::miss::{Miss, NotObtained, Verdict};
+use self::download::Downloads;
+use self::locations::Preference;
+use self::miss::{Miss, NotObtained, Verdict};
+use self::save::{SaveError, save};
+use self::space::OutOfSpace;
 use crate::retry;
-use crate::save::{SaveError, save};
-use crate::space::{self, OutOfSpace};
 
 /// How often the locations are asked for a file that a further try may bring.
 const TRIES: u32 = 3;

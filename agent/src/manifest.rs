@@ -13,9 +13,9 @@ use packcast_protocol::{
 use crate::config::UNSIGNED_PACKAGES;
 use crate::failure::with_causes;
 use crate::fetch::Source;
-use crate::history::History;
-use crate::miss::{Miss, NotObtained};
+use crate::fetch::miss::{Miss, NotObtained};
 use crate::platform;
+use crate::state::history::History;
 
 /// A verified manifest that is for this device and its platform.
 ///

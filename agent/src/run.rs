@@ -2,6 +2,8 @@
 
 mod heard;
 mod meanwhile;
+mod plan;
+mod unaccepted;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -11,21 +13,20 @@ use packcast_protocol::api::{Cancel, CheckInReply, CheckInRequest, Facts, Report
 use packcast_protocol::{Location, PackageId, Priority};
 
 use self::meanwhile::Meanwhile;
+use self::plan::{Work, plan};
 use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::deployment::{self as machine, Deployment, State};
-use crate::download::Downloads;
 use crate::event::{Event, Observer};
 use crate::fetch::Source;
-use crate::history::History;
-use crate::identity::{self, IdentityError};
-use crate::journal::{self, Finished, Found, Journal};
-use crate::plan::{Work, plan};
+use crate::fetch::download::Downloads;
+use crate::state::history::History;
+use crate::state::identity::{self, IdentityError};
+use crate::state::journal::{self, Finished, Found, Journal};
 use crate::state::{Lock, StateDir, StateError, now};
 use crate::stop::Stop;
 use crate::tls::{Clients, TlsError};
 use crate::trust::Trust;
-use crate::unaccepted;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.
 pub(crate) const AFTER_FAILURE_S: u32 = 300;

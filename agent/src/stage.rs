@@ -12,8 +12,8 @@ use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::archive::{ArchiveError, Durability, Limits, Summary, Unfinished, examine, unpack};
+use crate::fetch::fragments::Concatenation;
 use crate::fetch::{FetchError, Source};
-use crate::fragments::Concatenation;
 use crate::manifest::Accepted;
 
 /// An archive all of whose fragments are on disk.

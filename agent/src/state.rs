@@ -1,5 +1,12 @@
 //! Where the agent keeps what it has to remember.
 
+pub(crate) mod durable;
+pub(crate) mod history;
+pub(crate) mod identity;
+pub(crate) mod journal;
+mod remove;
+mod sealed;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use packcast_protocol::{PackageId, UnixTime};
 
-use crate::{durable, platform, remove};
+use crate::platform;
 
 const IDENTITY: &str = "identity";
 const PASS: &str = "pass";

@@ -7,10 +7,10 @@ use packcast_protocol::{AgentId, DeviceId, Outcome, PackageId, Recipient, UnixTi
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::history::History;
-use crate::identity;
-use crate::journal::{self, Finished, Found, Journal};
 use crate::run::RunError;
+use crate::state::history::History;
+use crate::state::identity;
+use crate::state::journal::{self, Finished, Found, Journal};
 use crate::state::{StateDir, now};
 use crate::trust::Trust;
 

@@ -1,5 +1,6 @@
 //! Whom the device trusts, and what they have signed for it: as configured, and as heard since.
 
+pub(crate) mod authority;
 mod disk;
 #[cfg(test)]
 pub(crate) mod publisher;
@@ -15,7 +16,7 @@ use packcast_protocol::{
     AgentId, GroupName, Recipient, SignedAssignments, SignedKeyList, VerifiedAssignments,
 };
 
-use crate::authority::Authority;
+use self::authority::Authority;
 
 /// How many groups a request tells of.
 const MAX_HELD_GROUPS: usize = 64;

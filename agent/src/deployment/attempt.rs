@@ -11,12 +11,12 @@ use super::decide;
 use super::halt::Halt;
 use super::step::{Effect, Event, Next, State, conclude, rest};
 use crate::act::{Done, Prepared};
-use crate::authority::{Mandate, Mandates};
 use crate::failure::Failure;
-use crate::history::Past;
-use crate::journal::{Acting, Fetching, Finished, Found, Journal, Named};
 use crate::manifest::Accepted;
 use crate::stage::Verified;
+use crate::state::history::Past;
+use crate::state::journal::{Acting, Fetching, Finished, Found, Journal, Named};
+use crate::trust::authority::{Mandate, Mandates};
 
 /// How long an attempt waits for locations that do not answer: as long as stock agents wait.
 /// For so long it holds up all that has a lower priority.

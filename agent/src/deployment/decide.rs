@@ -7,9 +7,9 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, UnixTime};
 
 use super::attempt::Attempt;
-use crate::authority::{Authorised, Mandate, Mandates};
-use crate::history::Past;
-use crate::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::state::history::Past;
+use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::trust::authority::{Authorised, Mandate, Mandates};
 
 /// What follows from what the device was told.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ mod tests {
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
-    use crate::journal::Named;
+    use crate::state::journal::Named;
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 

@@ -4,8 +4,8 @@ use packcast_protocol::result::NamedCode;
 
 use crate::failure::{Failure, is_full};
 use crate::fetch::FetchError;
+use crate::fetch::miss::{NotObtained, Verdict};
 use crate::manifest::AcceptError;
-use crate::miss::{NotObtained, Verdict};
 use crate::stage::VerifyError;
 use crate::state::StateError;
 

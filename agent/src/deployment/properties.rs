@@ -20,12 +20,12 @@ use super::perform::with_archive;
 use super::step::{Effect, Event, Next, State, step};
 use crate::act::{self, Done};
 use crate::archive::Limits;
-use crate::authority::Mandates;
 use crate::failure::Failure;
-use crate::history::Past;
-use crate::journal::{Acting, Fetching, Finished, Found, Journal};
 use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};
+use crate::state::history::Past;
+use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::trust::authority::Mandates;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 

@@ -9,11 +9,11 @@ use super::attempt::{Attempt, Stage};
 use super::decide::{self, Decision};
 use super::halt::Halt;
 use crate::act::{Done, Prepared};
-use crate::authority::Mandates;
-use crate::history::Past;
-use crate::journal::{Acting, Fetching, Finished, Found, Journal};
 use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};
+use crate::state::history::Past;
+use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::trust::authority::Mandates;
 
 /// How far a package is. All but the first two wait for what comes of one effect.
 #[derive(Debug)]

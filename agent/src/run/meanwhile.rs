@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{AFTER_FAILURE_S, Agent, next_check_in_s};
 use crate::failure::with_causes;
-use crate::plan::is_called_off;
+use crate::run::plan::is_called_off;
 use crate::stop::Ask;
 
 /// What was heard since the check-in that a round began with. New tasks are not kept: they are

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, Trust};
 use crate::config::Config;
-use crate::durable;
 use crate::failure::with_causes;
+use crate::state::durable;
 use crate::state::{StateDir, StateError};
 
 impl Trust {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
+use crate::fetch::miss::Miss;
+use crate::fetch::rate::{Rate, Throttle};
 use crate::interruption::Interruption;
-use crate::miss::Miss;
-use crate::rate::{Rate, Throttle};
 
 /// How long a whole document may take.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);

@@ -9,8 +9,8 @@ use packcast_protocol::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
-use crate::download::Download;
-use crate::miss::Miss;
+use crate::fetch::download::Download;
+use crate::fetch::miss::Miss;
 
 /// How much is handed to the disk at a time, at least.
 ///

@@ -8,10 +8,10 @@ use std::path::Path;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 
-use crate::authority::Mandate;
-use crate::journal::Finished;
 use crate::state::StateError;
-use crate::{durable, sealed};
+use crate::state::journal::Finished;
+use crate::trust::authority::Mandate;
+use crate::{state::durable, state::sealed};
 
 /// How many attempts that changed nothing are kept at the most, and how many of them once
 /// there are more. Attempts that may have changed the device are kept for ever: there are as
@@ -154,7 +154,7 @@ fn is_harmless(finished: &Finished) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Named;
+    use crate::state::journal::Named;
 
     fn id(n: u32) -> PackageId {
         PackageId::try_from(1_795_000_000 + n).unwrap()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use packcast_protocol::api::Secret;
 use packcast_protocol::http_signature::{DeviceKey, DeviceKeyError};
 
-use crate::durable;
+use crate::state::durable;
 use crate::state::{StateDir, StateError};
 
 /// Why the device has no identity.

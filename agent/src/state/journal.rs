@@ -9,9 +9,9 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::authority::Mandate;
 use crate::state::{PackageDir, StateDir, StateError};
-use crate::{durable, sealed};
+use crate::trust::authority::Mandate;
+use crate::{state::durable, state::sealed};
 
 /// What is on disk for a package under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
