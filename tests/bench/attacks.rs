@@ -51,7 +51,9 @@ fn tell(out: &mut impl io::Write, attack: &Attack, found: &Tried) -> io::Result<
     let name = attack.name.replace('_', " ");
     let answer = found.answered.join("; ");
     let answer: String = answer.chars().take(SHOWN).collect();
-    let came = if found.is_harmless() {
+    let came = if found.is_harmless() && found.says("SUCCESS_0") {
+        "only what was assigned ran, nothing was written outside".to_owned()
+    } else if found.is_harmless() {
         "nothing ran, nothing was written outside".to_owned()
     } else {
         format!(

@@ -287,10 +287,19 @@ impl<'a> Progress<'a> {
     /// Counts an entry before anything else is known of it.
     fn count(&mut self) -> Result<(), ArchiveError> {
         self.summary.entries += 1;
-        if self.summary.entries > self.limits.entries {
-            return Err(ArchiveError::TooManyEntries {
-                limit: self.limits.entries,
-            });
+        self.check_count(self.summary.entries)
+    }
+
+    /// Hears how many entries there are, of an archive that says so first: too many are
+    /// refused before the first is shown.
+    fn expect(&self, entries: usize) -> Result<(), ArchiveError> {
+        self.check_count(entries as u64)
+    }
+
+    const fn check_count(&self, entries: u64) -> Result<(), ArchiveError> {
+        let limit = self.limits.entries;
+        if entries > limit {
+            return Err(ArchiveError::TooManyEntries { limit });
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     }
     archive.validate_header_consistency().map_err(unclear)?;
     let mut progress = Progress::new(limits);
+    progress.expect(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;
         let name = name(&archive, index)?;

@@ -2,8 +2,9 @@
 #![cfg(unix)]
 
 use std::error::Error;
+use std::io::Cursor;
 
-use packcast_agent::archive::{ArchiveError, EntryKind, Limits, UnpackError};
+use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, UnpackError, walk};
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
 use tar::EntryType;
 
@@ -549,6 +550,21 @@ fn a_zip_with_too_many_entries_is_refused_before_it_is_in_memory() {
     let error = look(Zip, &zip(&entries), &limits).unwrap_err();
     assert!(
         matches!(error, ArchiveError::Unreadable { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_zip_with_too_many_entries_is_refused_before_the_first_is_seen() {
+    let limits = Limits {
+        entries: 2,
+        ..Limits::default()
+    };
+    let bytes = zip(&[("a", 0o644, b""), ("b", 0o644, b""), ("c", 0o644, b"")]);
+    let unseen = |_: &Entry, _: &mut Content<'_>| panic!("an entry was shown");
+    let error = walk::<_, ArchiveError>(Zip, Cursor::new(bytes), &limits, unseen).unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::TooManyEntries { limit: 2 }),
         "{error:?}"
     );
 }

@@ -190,6 +190,34 @@ pub fn windows_backslashes(stage: &Stage) -> Tried {
     with(stage, &[file(&format!("..\\..\\{STOLEN}"), b"x")])
 }
 
+/// Lets the publisher offer entries to Windows devices.
+fn offered_to_windows(stage: &Stage, entries: &[Entry<'_>]) -> Tried {
+    let all = [&[file("run.cmd", b"exit")], entries].concat();
+    let source = stage.world.file("offered.tar.gz", &tar(&all));
+    let package = ["publish", "--name", "offered", "--version", "1", &source];
+    let terms = ["--action", "launch", "--command", "run.cmd"];
+    let refused = stage.world.refused(
+        2,
+        &[&package[..], &terms, &["--platform", "windows"]].concat(),
+    );
+    Tried {
+        answered: vec![refused],
+        ..Tried::default()
+    }
+}
+
+pub fn name_of_a_windows_device(stage: &Stage) -> Tried {
+    offered_to_windows(stage, &[file("folder/NUL.txt", b"x")])
+}
+
+pub fn stream_of_a_windows_file(stage: &Stage) -> Tried {
+    offered_to_windows(stage, &[file("folder/plain.txt:hidden", b"x")])
+}
+
+pub fn names_that_are_one_on_windows(stage: &Stage) -> Tried {
+    offered_to_windows(stage, &[file("RUN.cmd", b"exit 1")])
+}
+
 pub fn two_files_of_one_name(stage: &Stage) -> Tried {
     with(stage, &[file("run.sh", b"#!/bin/sh\n")])
 }

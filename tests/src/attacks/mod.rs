@@ -55,6 +55,9 @@ macro_rules! every_attack {
             careless setuid_program "SUCCESS_0",
             careless windows_drive "ERR_UNSAFE_ARCHIVE",
             careless windows_backslashes "ERR_UNSAFE_ARCHIVE",
+            careless name_of_a_windows_device "cannot be stored on Windows",
+            careless stream_of_a_windows_file "cannot be stored on Windows",
+            careless names_that_are_one_on_windows "cannot be stored on Windows",
             careless two_files_of_one_name "ERR_UNSAFE_ARCHIVE",
             reply task_in_no_document "ERR_NOT_ASSIGNED",
             reply document_edited "ERR_NOT_ASSIGNED",
@@ -87,8 +90,8 @@ macro_rules! every_attack {
             table package_at_another_location "waits",
             table membership_added_by_hand "ERR_NOT_ASSIGNED",
             table assignment_added_by_hand "ERR_NOT_ASSIGNED",
-            table device_record_spoilt "",
-            table tally_of_garbage "",
+            table device_record_spoilt "cannot answer now",
+            table tally_of_garbage "SUCCESS_0",
         }
     };
 }
