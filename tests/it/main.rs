@@ -14,6 +14,7 @@ mod delete;
 mod demo;
 mod explain;
 mod fleet;
+mod full_volume;
 mod group_faults;
 mod groups;
 mod groups_records;

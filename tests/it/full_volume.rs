@@ -1,0 +1,145 @@
+//! The volume of the agent's state is full: nothing runs that could not be written down, and
+//! it goes on when there is room.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use packcast_protocol::Outcome;
+use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::device::Device;
+use packcast_tests::process::Ran;
+use packcast_tests::world::World;
+
+use crate::PROGRAM;
+
+/// How large the volume is, in bytes.
+const VOLUME: usize = 320 << 10;
+
+/// A small volume, unmounted when it is dropped.
+struct Volume(PathBuf);
+
+impl Volume {
+    /// Mounts one that holds what the folder holds; none where that is not allowed, which is
+    /// said.
+    fn over(folder: &Path) -> Option<Self> {
+        let kept = folder.with_extension("kept");
+        fs::rename(folder, &kept).unwrap();
+        fs::create_dir(folder).unwrap();
+        let options = format!("size={VOLUME},mode=700");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder)
+            .output();
+        if !mount.is_ok_and(|mount| mount.status.success()) {
+            let _ = writeln!(std::io::stderr(), "skipped: nothing can be mounted here");
+            return None;
+        }
+        let volume = Self(folder.to_owned());
+        let copied = Command::new("cp")
+            .args(["-a", "--"])
+            .args([kept.join("."), volume.0.clone()])
+            .status();
+        assert!(copied.unwrap().success());
+        Some(volume)
+    }
+
+    /// Leaves no byte free until the file is removed.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let mut file = fs::File::create(&ballast).unwrap();
+        while file.write_all(&[0; 1024]).is_ok() {}
+        ballast
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+struct Story {
+    volume: Volume,
+    device: Device,
+    world: World,
+}
+
+impl Story {
+    fn begin() -> Option<Self> {
+        let world = World::start(PROGRAM);
+        let device = world.device("pc");
+        let volume = Volume::over(&world.place().join("pc/state"))?;
+        Some(Self {
+            volume,
+            device,
+            world,
+        })
+    }
+
+    /// Assigns a package whose program leaves a line, with a file of this size beside it.
+    fn assigned(&self, beside: &[u8]) {
+        let line = format!("echo run >> '{}'", self.world.path("runs"));
+        let script = format!("#!/bin/sh\n{line}\n");
+        let archive = tar_gz(&[("run.sh", script.as_bytes()), ("beside", beside)]);
+        let source = self.world.file("tool.tar.gz", &archive);
+        let launch = ["--action", "launch", "--command", "run.sh", "--activate"];
+        self.world
+            .publish("tool", &[&launch[..], &[&source]].concat());
+        self.world.assign("tool@1", &self.device);
+    }
+
+    fn runs(&self) -> usize {
+        let runs = fs::read_to_string(self.world.path("runs"));
+        runs.map_or(0, |runs| runs.lines().count())
+    }
+
+    fn expect(&self, runs: usize, outcome: Outcome, code: &str) {
+        let result = self.world.result(&self.device);
+        assert_eq!(
+            (result.outcome, &result.code.to_string()[..], self.runs()),
+            (outcome, code, runs)
+        );
+    }
+}
+
+#[test]
+fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
+    let Some(story) = Story::begin() else { return };
+    story.assigned(b"");
+    let ballast = story.volume.fill();
+    for _ in 0..2 {
+        let Ran { code, stderr, .. } = story.device.attempt();
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("No space left on device"), "{stderr}");
+        assert_eq!(story.runs(), 0);
+    }
+    fs::remove_file(ballast).unwrap();
+    story.device.run();
+    story.expect(1, Outcome::Succeeded, "SUCCESS_0");
+}
+
+#[test]
+fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fetched() {
+    let Some(story) = Story::begin() else { return };
+    story.assigned(&noise(1, VOLUME));
+    story.device.run();
+    story.expect(0, Outcome::Failed, "ERR_OUT_OF_SPACE");
+    let fragments = story.world.requests().into_iter();
+    let fragments =
+        fragments.filter(|request| request.path.ends_with("-1") && request.method == "GET");
+    // The publisher looks at the first fragment when the package is activated.
+    assert_eq!(fragments.count(), 1);
+}
+
+#[test]
+fn what_cannot_be_unpacked_for_lack_of_room_is_reported_and_leaves_none_of_it() {
+    let Some(story) = Story::begin() else { return };
+    story.assigned(&vec![0; VOLUME]);
+    story.device.run();
+    story.expect(0, Outcome::Failed, "ERR_OUT_OF_SPACE");
+    let packages = fs::read_dir(story.volume.0.join("packages")).unwrap();
+    assert_eq!(packages.count(), 0);
+}
