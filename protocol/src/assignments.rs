@@ -65,13 +65,14 @@ pub struct Assigned {
 
 /// Which state of a recipient's assignments it is. The later is the greater one.
 ///
-/// A renewal keeps the revision and is issued later.
+/// Nothing that follows is issued earlier, a renewal, which keeps the revision, later. So what
+/// is signed after a table was restored is later than what was lost with it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct Held {
-    pub revision: u64,
     pub issued: UnixTime,
+    pub revision: u64,
 }
 
 /// Assignments that contradict themselves, or are too many.
@@ -152,7 +153,7 @@ impl Assignments {
             let package = twice[0].package;
             return Err(AssignmentsError::Twice { recipient, package });
         }
-        let Held { revision, issued } = state;
+        let Held { issued, revision } = state;
         Ok(Self {
             recipient,
             revision,
@@ -220,7 +221,7 @@ impl TryFrom<Raw> for Assignments {
             issued,
             expires,
         } = raw;
-        let state = Held { revision, issued };
+        let state = Held { issued, revision };
         Self::new(recipient, state, groups, packages, expires)
     }
 }
@@ -353,9 +354,13 @@ mod tests {
         };
         let changed = Held {
             revision: STATE.revision + 1,
-            issued: UnixTime(0),
+            ..renewed
         };
-        assert!(STATE < renewed && renewed < changed);
+        let restored = Held {
+            issued: changed.issued.plus(1),
+            ..STATE
+        };
+        assert!(STATE < renewed && renewed < changed && changed < restored);
     }
 
     #[test]

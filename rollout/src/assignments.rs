@@ -54,6 +54,15 @@ impl Term {
         }
     }
 
+    /// Returns the term of a change: whatever the clock says, it is not issued before what it
+    /// changes.
+    pub fn following(issued: Option<UnixTime>, now: UnixTime) -> Self {
+        Self {
+            issued: issued.map_or(now, |issued| now.max(issued)),
+            ..Self::from(now)
+        }
+    }
+
     /// Returns the term of a renewal: whatever the clock says, it is issued later than before.
     pub fn renewing(issued: UnixTime, now: UnixTime) -> Self {
         Self {
@@ -157,8 +166,8 @@ pub fn change(
 ) -> Result<Option<Assignments>, AssignmentsError> {
     let mut groups = before.map_or_else(BTreeSet::new, |before| before.groups().clone());
     let mut packages = before.map_or_else(Vec::new, |before| before.packages().to_vec());
-    let latest = before.map_or(0, |before| before.held().revision);
-    let revision = next_revision(latest, now);
+    let latest = before.map(Assignments::held);
+    let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
     let is_changed = match change {
         Change::Assign {
             package,
@@ -185,18 +194,18 @@ pub fn change(
     if !is_changed {
         return Ok(None);
     }
-    let term = Term::from(now);
+    let term = Term::following(latest.map(|latest| latest.issued), now);
     state(device, revision, groups, packages, term).map(Some)
 }
 
 /// Returns assignments as they are, of another term.
 pub fn renewed(before: &Assignments, now: UnixTime) -> Result<Assignments, AssignmentsError> {
-    let Held { revision, issued } = before.held();
+    let Held { issued, revision } = before.held();
     let term = Term::renewing(issued, now);
     let issued = term.issued;
     Assignments::new(
         before.recipient().clone(),
-        Held { revision, issued },
+        Held { issued, revision },
         before.groups().clone(),
         before.packages().to_vec(),
         term.expires,
@@ -220,13 +229,8 @@ pub fn as_recorded(
         force: task.force,
     });
     let groups = memberships.joined().cloned().collect();
-    state(
-        device,
-        revision,
-        groups,
-        packages.collect(),
-        Term::from(now),
-    )
+    let term = Term::following(latest.map(|latest| latest.issued), now);
+    state(device, revision, groups, packages.collect(), term)
 }
 
 fn state(
@@ -240,7 +244,7 @@ fn state(
     let recipient = Recipient::Device(device.clone());
     Assignments::new(
         recipient,
-        Held { revision, issued },
+        Held { issued, revision },
         groups,
         packages,
         expires,
@@ -323,12 +327,30 @@ mod tests {
         let site = group("site");
         let after = change(&device(), Some(&kept), Change::Join(&site), restored);
         assert!(after.unwrap().unwrap().held() > lost.held());
+        assert!(renewed(&kept, restored).unwrap().held() > lost.held());
 
         let kept = GroupState::new(site, 0, NOW);
         let lost = kept.assign(&package(1), false, NOW).unwrap();
         let after = kept.assign(&package(1), false, restored).unwrap();
         assert!(after.assignments[0].seq > lost.assignments[0].seq);
         assert!(after.revision > lost.revision);
+    }
+
+    #[test]
+    fn what_follows_is_later_also_by_a_clock_that_is_slow() {
+        let one = changed(None, assign(1, &[])).unwrap();
+        let slow = UnixTime(NOW.0 - 3600);
+        let site = group("site");
+        let two = change(&device(), Some(&one), Change::Join(&site), slow);
+        assert!(two.unwrap().unwrap().held() > one.held());
+        let again = as_recorded(
+            &device(),
+            Some(one.held()),
+            &Memberships::default(),
+            &[],
+            slow,
+        );
+        assert!(again.unwrap().held() > one.held());
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn device() -> AgentId {
 
 fn held(revision: u64, issued: u64) -> Held {
     let issued = UnixTime(issued);
-    Held { revision, issued }
+    Held { issued, revision }
 }
 
 fn assigned(package: &str, seq: u64, force: bool) -> Assigned {

@@ -92,7 +92,8 @@ impl Records {
         let latest = before.map_or(0, |before| before.revision);
         let next = next_revision(latest, signing.now);
         let state = GroupState::new(group.clone(), next, signing.now);
-        let state = signing.sealed(state, Term::from(signing.now))?;
+        let issued = before.and_then(|before| before.issued);
+        let state = signing.sealed(state, Term::following(issued, signing.now))?;
         let writes = vec![
             write::create(self.table(), item::group(&state)),
             self.moving(group, before, state.version(), false),
@@ -188,7 +189,8 @@ impl Records {
                 return Err(SigningError::NotOurs { recipient }.into());
             }
             let next = state.assign(package, force, now)?;
-            let next = signing.sealed(next, Term::from(now))?;
+            let term = Term::following(state.version().issued, now);
+            let next = signing.sealed(next, term)?;
             let mut writes = self.replacing(&state, &next);
             let entry = item::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
@@ -283,7 +285,8 @@ impl Records {
             };
             let mut next = change(&state)?;
             if signing.is_ours(&state) || next.assignments.is_empty() {
-                next = signing.sealed(next, Term::from(signing.now))?;
+                let term = Term::following(state.version().issued, signing.now);
+                next = signing.sealed(next, term)?;
             }
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
@@ -303,7 +306,7 @@ impl Records {
     pub(super) async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
         let next = Version {
             revision: state.revision.saturating_add(1),
-            issued: None,
+            ..state.version()
         };
         let revision = item::number(&state.revision);
         let at_revision = Terms::default().name(REVISION).value("revision", revision);
