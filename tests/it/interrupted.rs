@@ -81,3 +81,19 @@ fn a_program_that_may_be_run_again_is() {
         story.expect(2, Outcome::Succeeded, code);
     }
 }
+
+#[test]
+fn a_second_agent_on_the_same_state_says_so_and_does_nothing() {
+    let story = Story::begin("launch", &[]);
+    let mut agent = story.device.start();
+    while !matches!(agent.next_event(), Event::Started { .. }) {}
+    let second = story.device.attempt();
+    assert_eq!(second.code, Some(1), "{second:#?}");
+    assert!(
+        second.stderr.contains("is in use by another agent"),
+        "{second:#?}"
+    );
+    story.world.file("go", b"");
+    while agent.event().is_some() {}
+    story.expect(1, Outcome::Succeeded, "SUCCESS_0");
+}
