@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::device::AgentId;
+use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::manifest::SchemaNumber;
 use crate::package::PackageId;
@@ -57,6 +58,8 @@ pub enum Recipient {
 #[serde(deny_unknown_fields)]
 pub struct Assigned {
     pub package: PackageId,
+    /// The SHA-256 of the one manifest that is meant: an id alone says what the records say.
+    pub manifest: Sha256Digest,
     /// The recipient's revision that brought it. A device acts on it once.
     pub seq: u64,
     /// Whether to deploy although the device has the package.
@@ -280,6 +283,7 @@ mod tests {
     fn assigned(n: u32) -> Assigned {
         Assigned {
             package: PackageId::try_from(1_795_000_000 + n).unwrap(),
+            manifest: Sha256Digest::of(&n.to_be_bytes()),
             seq: u64::from(n),
             force: n.is_multiple_of(2),
         }

@@ -1,4 +1,4 @@
-//! Which keys are trusted, as it changes: lists, each signed by a key of those before it.
+//! Which keys are trusted, as it changes: lists, each signed by the first key of the one before.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct KeyList {
     issued: UnixTime,
 }
 
-/// A list with the signature of a key that was trusted before it.
+/// A list with the signature of the key that signed before it, the first of the list before.
 pub type SignedKeyList = Signed<KeyList>;
 
 /// A list of keys that nobody can follow.
@@ -162,11 +162,17 @@ impl Trusted {
         }
     }
 
-    /// Follows a later list that a key trusted now has signed.
+    /// Follows a later list that the key which signs now has signed: the first of the list
+    /// before, or any that the configuration names before there is a list. A key that signed
+    /// once and is still trusted for what it has signed makes no lists any more.
     ///
     /// Each list is complete: one that a device never saw is not missed by it.
     pub fn follow(&mut self, list: &SignedKeyList) -> Result<(), FollowError> {
-        let verified = list.verify(&self.keys)?;
+        let signers = match self.serial {
+            0 => &self.keys[..],
+            _ => self.keys.get(..1).unwrap_or_default(),
+        };
+        let verified = list.verify(signers)?;
         let (given, followed) = (verified.serial(), self.serial);
         if given <= followed {
             return Err(FollowError::Stale { given, followed });
@@ -267,6 +273,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_another_has_followed_makes_no_more_lists() {
+        let chain = [list(1, &[1, 0], 0), list(2, &[1, 0], 1), list(3, &[0], 0)];
+        check(&[0], &chain, 2, &[1, 0]);
+        check(
+            &[0, 2],
+            &[list(1, &[2, 0], 2), list(2, &[0], 0)],
+            1,
+            &[2, 0],
+        );
+    }
+
+    #[test]
     fn a_configuration_with_a_later_key_needs_no_earlier_lists() {
         let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[2, 1], 1)];
         check(&[1], &chain, 3, &[2, 1]);
@@ -358,11 +376,11 @@ mod tests {
 
         /// Also of lists in any order, by anybody.
         #[test]
-        fn each_list_that_is_followed_was_signed_by_a_key_of_the_one_before(chain in proptest::collection::vec(any_list(), 0..8)) {
+        fn each_list_that_is_followed_was_signed_by_the_first_key_of_the_one_before(chain in proptest::collection::vec(any_list(), 0..8)) {
             let trusted = trusted(keys(&[0]), &chain);
             let mut before = (0, keys(&[0]));
             for list in trusted.followed() {
-                let verified = list.verify(&before.1).unwrap();
+                let verified = list.verify(&before.1[..1]).unwrap();
                 prop_assert!(verified.serial() > before.0);
                 before = (verified.serial(), verified.keys().to_vec());
             }

@@ -13,7 +13,7 @@ use crate::signature::{MAX_SIGNATURE_BYTES, PublicKey, SignatureError, verify};
 
 /// The largest document that travels beside its signature, in bytes: what the largest
 /// assignments need, with room.
-pub const MAX_DOCUMENT_BYTES: usize = 128 << 10;
+pub const MAX_DOCUMENT_BYTES: usize = 192 << 10;
 
 /// What a publisher signs as JSON.
 ///

@@ -8,6 +8,7 @@ pub mod device_list;
 pub mod device_name;
 pub mod failure;
 pub mod keys;
+mod known;
 pub mod output;
 pub mod probe;
 pub mod publish;

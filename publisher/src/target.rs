@@ -31,6 +31,8 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
     pub key_file: PathBuf,
+    /// What this machine remembers of what it has signed.
+    pub memory_file: PathBuf,
 }
 
 /// `packcast.toml`.
@@ -167,8 +169,10 @@ impl Places {
         })
     }
 
-    pub fn default_key_file(&self) -> PathBuf {
-        self.config.join("packcast.key")
+    /// Returns where the key of a target is unless its section names another file. Each has its
+    /// own: nothing signed says for which target it is.
+    pub fn default_key_file(&self, target: &str) -> PathBuf {
+        self.config.join(format!("{target}.key"))
     }
 
     /// Returns where `packcast local` keeps everything.
@@ -204,7 +208,10 @@ impl Target {
             prefix: target.prefix,
             pace,
             ca_file: target.ca_file,
-            key_file: target.key_file.unwrap_or_else(|| places.default_key_file()),
+            key_file: target
+                .key_file
+                .unwrap_or_else(|| places.default_key_file(name)),
+            memory_file: memory_file(&places.state.join(name)),
         })
     }
 
@@ -224,7 +231,7 @@ impl Target {
             return Ok(local_key_file(&places.local()));
         }
         let named = configured(name, config, &places)?.key_file;
-        Ok(named.unwrap_or_else(|| places.default_key_file()))
+        Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
     /// Opens the system that runs on this machine with its state in `state_dir`.
@@ -247,6 +254,7 @@ impl Target {
             pace: Pace::default(),
             ca_file: Some(state.ca_file),
             key_file: local_key_file(state_dir),
+            memory_file: memory_file(state_dir),
         })
     }
 }
@@ -254,6 +262,11 @@ impl Target {
 /// Returns where a system on this machine keeps the key that it made.
 pub fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
+}
+
+/// Returns where a target's state folder has what was signed for it from this machine.
+fn memory_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("signed.json")
 }
 
 fn configured(name: &str, config: Option<&Path>, places: &Places) -> Result<TargetConfig, Failure> {

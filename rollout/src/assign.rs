@@ -18,6 +18,8 @@ pub enum Assigned {
     InHistory,
     /// The package was deleted.
     Deleted,
+    /// The package is a draft.
+    NotPublished,
     /// The package is meant for other devices.
     NotForDevice,
     /// No such device was ever in contact.
@@ -60,6 +62,9 @@ pub fn assign(
 ) -> Result<TaskChange, Assigned> {
     if package.is_deleted() {
         return Err(Assigned::Deleted);
+    }
+    if package.published().is_none() {
+        return Err(Assigned::NotPublished);
     }
     if !package.audience.includes_device(device) {
         return Err(Assigned::NotForDevice);

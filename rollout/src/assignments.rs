@@ -1,13 +1,13 @@
 //! What a publisher signs: the packages of a group, and the packages and groups of a device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::assignments::{
     Assigned, Assignments, AssignmentsError, Held, Recipient, SignedAssignments,
 };
 use packcast_protocol::manifest::DEFAULT_VALIDITY_S;
 use packcast_protocol::signed::{Document as _, Signed};
-use packcast_protocol::{AgentId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::group::{GroupAssignment, GroupState, Memberships};
@@ -38,6 +38,10 @@ pub fn next_revision(before: u64, now: UnixTime) -> u64 {
     before.saturating_add(1).max(now.0)
 }
 
+/// The packages whose signed manifests a publisher has seen, with the digest of each: what the
+/// records say of a package may have been put there by whoever owns them.
+pub type Vouched = BTreeMap<PackageId, Sha256Digest>;
+
 /// From when and until when assignments are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
@@ -61,6 +65,21 @@ impl Term {
             issued: issued.map_or(now, |issued| now.max(issued)),
             ..Self::from(now)
         }
+    }
+
+    /// Returns the term of what follows a state that the publisher has not signed, given what he
+    /// knows to be signed: it is later than both.
+    ///
+    /// A time on record that lies more than a day ahead may have been put there, so that nothing
+    /// would ever be later.
+    pub fn following_unsigned(
+        recorded: Option<UnixTime>,
+        known: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Self {
+        let recorded = recorded.filter(|issued| *issued <= now.plus(DAY_S));
+        let latest = recorded.max(known);
+        latest.map_or_else(|| Self::from(now), |issued| Self::renewing(issued, now))
     }
 
     /// Returns the term of a renewal: whatever the clock says, it is issued later than before.
@@ -132,6 +151,7 @@ impl GroupState {
 fn assigned(assignment: &GroupAssignment) -> Assigned {
     Assigned {
         package: assignment.package,
+        manifest: assignment.manifest,
         seq: assignment.seq,
         force: assignment.force,
     }
@@ -142,6 +162,8 @@ fn assigned(assignment: &GroupAssignment) -> Assigned {
 pub enum Change<'a> {
     Assign {
         package: PackageId,
+        /// The digest of its manifest.
+        manifest: Sha256Digest,
         force: bool,
         /// The device's tasks: a package that has none any more is done with, and is not
         /// named any longer.
@@ -171,6 +193,7 @@ pub fn change(
     let is_changed = match change {
         Change::Assign {
             package,
+            manifest,
             force,
             tasks,
         } => {
@@ -178,6 +201,7 @@ pub fn change(
             packages.retain(|before| before.package != package && is_open(before.package));
             packages.push(Assigned {
                 package,
+                manifest,
                 seq: revision,
                 force,
             });
@@ -198,10 +222,16 @@ pub fn change(
     state(device, revision, groups, packages, term).map(Some)
 }
 
-/// Returns assignments as they are, of another term.
-pub fn renewed(before: &Assignments, now: UnixTime) -> Result<Assignments, AssignmentsError> {
+/// Returns assignments as they are, of another term. `known` is what the publisher knows to be
+/// signed, which may be later in a table that was restored.
+pub fn renewed(
+    before: &Assignments,
+    known: Option<Held>,
+    now: UnixTime,
+) -> Result<Assignments, AssignmentsError> {
     let Held { issued, revision } = before.held();
-    let term = Term::renewing(issued, now);
+    let known = known.map_or(issued, |known| known.issued);
+    let term = Term::renewing(issued.max(known), now);
     let issued = term.issued;
     Assignments::new(
         before.recipient().clone(),
@@ -213,24 +243,37 @@ pub fn renewed(before: &Assignments, now: UnixTime) -> Result<Assignments, Assig
 }
 
 /// Returns a device's assignments as the records have them, for a publisher who has looked at
-/// them. `latest` is the state that the device may hold.
+/// them. `latest` is the state that the device may hold by the records, and `known` by what the
+/// publisher knows; packages that nobody vouches for are left out.
 pub fn as_recorded(
     device: &AgentId,
     latest: Option<Held>,
+    known: Option<Held>,
     memberships: &Memberships,
     tasks: &[OpenTask],
+    vouched: &Vouched,
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
     let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
-    let own = |task: &&OpenTask| task.direct && !matches!(task.state, TaskState::Withdrawn { .. });
-    let packages = tasks.iter().filter(own).map(|task| Assigned {
-        package: task.package,
-        seq: revision,
-        force: task.force,
+    let packages = own(tasks).filter_map(|task| {
+        Some(Assigned {
+            package: task.package,
+            manifest: *vouched.get(&task.package)?,
+            seq: revision,
+            force: task.force,
+        })
     });
     let groups = memberships.joined().cloned().collect();
-    let term = Term::following(latest.map(|latest| latest.issued), now);
+    let issued = |held: Option<Held>| held.map(|held| held.issued);
+    let term = Term::following_unsigned(issued(latest), issued(known), now);
     state(device, revision, groups, packages.collect(), term)
+}
+
+/// Returns the tasks that a device has of its own and that were not taken back.
+pub fn own(tasks: &[OpenTask]) -> impl Iterator<Item = &OpenTask> {
+    tasks
+        .iter()
+        .filter(|task| task.direct && !matches!(task.state, TaskState::Withdrawn { .. }))
 }
 
 fn state(
@@ -266,6 +309,7 @@ mod tests {
     fn assign(n: u32, tasks: &[OpenTask]) -> Change<'_> {
         Change::Assign {
             package: id(n),
+            manifest: Sha256Digest::of(&n.to_be_bytes()),
             force: false,
             tasks,
         }
@@ -289,6 +333,7 @@ mod tests {
         let document = state.document(term).unwrap();
         let expected = Assigned {
             package: id(2),
+            manifest: Sha256Digest::of(&2_u32.to_be_bytes()),
             seq: NOW.0 + 1,
             force: true,
         };
@@ -327,7 +372,7 @@ mod tests {
         let site = group("site");
         let after = change(&device(), Some(&kept), Change::Join(&site), restored);
         assert!(after.unwrap().unwrap().held() > lost.held());
-        assert!(renewed(&kept, restored).unwrap().held() > lost.held());
+        assert!(renewed(&kept, None, restored).unwrap().held() > lost.held());
 
         let kept = GroupState::new(site, 0, NOW);
         let lost = kept.assign(&package(1), false, NOW).unwrap();
@@ -346,11 +391,29 @@ mod tests {
         let again = as_recorded(
             &device(),
             Some(one.held()),
+            None,
             &Memberships::default(),
             &[],
+            &Vouched::new(),
             slow,
         );
         assert!(again.unwrap().held() > one.held());
+    }
+
+    #[test]
+    fn a_time_far_ahead_that_nobody_has_signed_is_not_followed() {
+        let check = |recorded: u64, known: Option<u64>, issued: u64| {
+            let known = known.map(UnixTime);
+            let term = Term::following_unsigned(Some(UnixTime(recorded)), known, NOW);
+            let expected = (UnixTime(issued), NOW.plus(VALIDITY_S));
+            assert_eq!((term.issued, term.expires), expected);
+        };
+        check(NOW.0 - 9, None, NOW.0);
+        check(NOW.0 + 3600, None, NOW.0 + 3601);
+        check(NOW.0 + DAY_S + 1, None, NOW.0);
+        check(u64::MAX, None, NOW.0);
+        // What the publisher knows counts, wherever its clock was.
+        check(0, Some(NOW.0 + 2 * DAY_S), NOW.0 + 2 * DAY_S + 1);
     }
 
     #[test]
@@ -366,7 +429,7 @@ mod tests {
     fn a_renewal_keeps_all_but_its_term_and_is_later() {
         let one = changed(None, assign(1, &[])).unwrap();
         for now in [UnixTime(0), NOW, NOW.plus(1000)] {
-            let renewed = renewed(&one, now).unwrap();
+            let renewed = renewed(&one, None, now).unwrap();
             assert!(renewed.held() > one.held());
             assert_eq!(renewed.held().revision, one.held().revision);
             assert_eq!(renewed.packages(), one.packages());
@@ -380,14 +443,26 @@ mod tests {
         of_a_group.direct = false;
         let mut taken_back = task(3, 5);
         taken_back.state = TaskState::Withdrawn { announced_at: NOW };
-        let tasks = [task(1, 5), of_a_group, taken_back];
+        let tasks = [task(1, 5), of_a_group, taken_back, task(4, 5)];
         let memberships = Memberships::from_iter([(group("lab"), 3), (GroupName::all(), 9)]);
         let latest = Held {
             revision: NOW.0 + 4,
             issued: NOW,
         };
-        let made = as_recorded(&device(), Some(latest), &memberships, &tasks, NOW).unwrap();
+        let digest = Sha256Digest::of(b"");
+        let vouched = [1, 2, 3].map(|n| (id(n), digest)).into();
+        let made = as_recorded(
+            &device(),
+            Some(latest),
+            None,
+            &memberships,
+            &tasks,
+            &vouched,
+            NOW,
+        )
+        .unwrap();
         assert_eq!(seqs(&made), [(id(1), 5)]);
+        assert_eq!(made.packages()[0].manifest, digest);
         assert_eq!(made.groups(), &BTreeSet::from([group("lab")]));
     }
 }

@@ -287,6 +287,9 @@ fn without_task(evidence: &Evidence<'_>) -> Reason {
     if let Some(deleted) = deleted(package) {
         return deleted;
     }
+    if package.published().is_none() {
+        return Reason::Draft;
+    }
     if !package.audience.includes_device(evidence.device) {
         return if is_stock(evidence.device) {
             Reason::StockAgent

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use packcast_protocol::{GroupName, LocationName, PackageId, Priority, UnixTime};
+use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::assignments::{Seal, next_revision};
@@ -47,6 +47,8 @@ pub struct Version {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupAssignment {
     pub package: PackageId,
+    /// The package's manifest, as the publisher has seen it signed.
+    pub manifest: Sha256Digest,
     pub priority: Priority,
     /// The group's revision that brought it: a device that is reconciled up to an earlier one
     /// has not seen it.
@@ -56,13 +58,15 @@ pub struct GroupAssignment {
     pub assigned_at: UnixTime,
 }
 
-/// A group that has all that it can have.
+/// Why a group does not get a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "group {group} has {MAX_ASSIGNMENTS} packages, the most that a group can have: unassign one, or use another group"
-)]
-pub struct TooManyAssignments {
-    pub group: GroupName,
+pub enum GroupAssignError {
+    #[error(
+        "group {group} has {MAX_ASSIGNMENTS} packages, the most that a group can have: unassign one, or use another group"
+    )]
+    TooMany { group: GroupName },
+    #[error("package {package} is not published yet: publish it again to complete it")]
+    NotPublished { package: PackageId },
 }
 
 impl GroupState {
@@ -105,10 +109,15 @@ impl GroupState {
         package: &PackageRecord,
         force: bool,
         now: UnixTime,
-    ) -> Result<Self, TooManyAssignments> {
+    ) -> Result<Self, GroupAssignError> {
+        let published = package.published();
+        let published = published.ok_or(GroupAssignError::NotPublished {
+            package: package.id,
+        })?;
         let mut next = self.next(now);
         let assignment = GroupAssignment {
             package: package.id,
+            manifest: published.manifest,
             priority: package.priority,
             seq: next.revision,
             force,
@@ -118,7 +127,7 @@ impl GroupState {
             Ok(index) => next.assignments[index] = assignment,
             Err(_) if next.assignments.len() >= MAX_ASSIGNMENTS => {
                 let group = next.group;
-                return Err(TooManyAssignments { group });
+                return Err(GroupAssignError::TooMany { group });
             }
             Err(index) => next.assignments.insert(index, assignment),
         }

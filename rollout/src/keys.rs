@@ -26,6 +26,8 @@ pub enum KeyChangeError {
     Signing { key: PublicKey },
     #[error("key {key} is not among those that agents trust")]
     NotTrusted { key: PublicKey },
+    #[error("key {key} is among those that agents trust already")]
+    Trusted { key: PublicKey },
     #[error(transparent)]
     List(#[from] KeyListError),
 }
@@ -69,6 +71,18 @@ impl KeyLists {
             KeyList::new(serial, keys(), now)?,
             KeyList::new(serial.saturating_add(1), keys(), now)?,
         ])
+    }
+
+    /// Returns the list with the key of another publisher, whose packages and assignments
+    /// count, too; he makes no lists.
+    pub fn trust(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
+        let key = key.clone();
+        if self.keys().contains(&key) {
+            return Err(KeyChangeError::Trusted { key });
+        }
+        self.room_for(1)?;
+        let keys = self.keys().iter().cloned().chain([key]).collect();
+        Ok(KeyList::new(self.serial().saturating_add(1), keys, now)?)
     }
 
     /// Returns the list without a key. Before the first list, agents may trust keys that only
@@ -155,6 +169,21 @@ mod tests {
             key: other.1.clone(),
         };
         assert_eq!(lists.revoke(&other.1, NOW), Err(not_trusted));
+    }
+
+    #[test]
+    fn the_key_of_another_publisher_stays_through_a_rotation_until_it_is_revoked() {
+        let [own, new, other] = [Key::new(), Key::new(), Key::new()];
+        let lists = KeyLists::read(&own.1, &[], 0).unwrap();
+        let mut chain = vec![own.sign(&lists.trust(&other.1, NOW).unwrap())];
+        rotated(&own, &new, &mut chain);
+        let followed = trusted(vec![own.1.clone(), other.1.clone()], &chain);
+        let all = [&new.1, &own.1, &other.1].map(Clone::clone);
+        assert_eq!((followed.serial(), followed.keys()), (3, &all[..]));
+        let lists = KeyLists::read(&new.1, &chain, 3).unwrap();
+        let again = lists.trust(&other.1, NOW).unwrap_err();
+        assert!(matches!(again, KeyChangeError::Trusted { .. }));
+        assert_eq!(lists.revoke(&other.1, NOW).unwrap().keys(), &all[..2]);
     }
 
     #[test]

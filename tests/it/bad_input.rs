@@ -303,9 +303,8 @@ fn a_full_disk_is_named_and_leaves_a_draft() {
     expect_words(&refusal, &[&disk, "same command again"]);
 
     assert_eq!(story.world.progress("tool@1").state, "draft");
-    story
-        .world
-        .ok(&["assign", "tool@1", "--device", story.device.id()]);
+    let assign = ["assign", "tool@1", "--device", story.device.id()];
+    expect_words(&story.world.refused(3, &assign), &["not published yet"]);
     let _ = story.world.refused(1, &["activate", "tool@1"]);
     assert_eq!(story.device.told(), 0);
 }

@@ -144,14 +144,14 @@ fn each_state_of_a_package_is_named() {
     story.world.ok(&["deactivate", "inactive@1"]);
     story.expect("inactive", "not-active");
 
-    for (name, expires, reason) in [
-        ("draft", None, "draft"),
-        ("expired", Some(UnixTime(1_700_000_000)), "expired"),
-    ] {
-        written(&story.world, name, expires);
-        story.assign(name, &["--device", "web01"]);
-        story.expect(name, reason);
-    }
+    written(&story.world, "draft", None);
+    let assign = ["assign", "draft@1", "--device", "web01"];
+    let refused = story.world.refused(3, &assign);
+    assert!(refused.contains("not published yet"), "{refused}");
+    story.expect("draft", "draft");
+    written(&story.world, "expired", Some(UnixTime(1_700_000_000)));
+    story.assign("expired", &["--device", "web01"]);
+    story.expect("expired", "expired");
 
     story.package("gone");
     story.world.ok(&["delete", "gone@1"]);

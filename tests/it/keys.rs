@@ -193,13 +193,20 @@ fn a_device_that_slept_through_two_rotations_follows() {
 #[test]
 fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
     let (world, device) = world_with_lab();
+    let first = public_key(&world).to_string();
     let file = world.file("other.key", b"");
     std::fs::remove_file(&file).unwrap();
     let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
-    let refused = world.refused(3, &["assign", "own@1", "--group", "lab", "--key", &file]);
+    let seen = ["--key", &file, "--public-key", &first];
+    let assign = ["assign", "own@1", "--group", "lab"];
+    let refused = world.refused(3, &[&assign[..], &seen].concat());
     assert!(refused.contains("'packcast sign --group lab'"), "{refused}");
     let other = ["sign", "--key", &file];
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
+    // Nor is what nobody whom the publisher knows has signed.
+    let refused = world.refused(3, &named);
+    assert!(refused.contains("is not signed to be"), "{refused}");
+    let named = [&named[..], &["--public-key", &first]].concat();
     let signed: Signed = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));
     let key = std::slice::from_ref(&made.public_key);

@@ -62,7 +62,9 @@ impl Story {
         assert_eq!(world.progress("big@1").state, "draft");
         let refusal = world.refused(1, &["activate", "big@1"]);
         assert!(refusal.contains("publish"), "{refusal}");
-        world.ok(&["assign", "big@1", "--device", self.device.id()]);
+        let assign = ["assign", "big@1", "--device", self.device.id()];
+        let refusal = world.refused(3, &assign);
+        assert!(refusal.contains("not published yet"), "{refusal}");
         assert_eq!(self.device.told(), 0);
         let mut packages = world.packages();
         assert_eq!(packages.len(), 1);
@@ -153,6 +155,7 @@ fn a_publication_is_completed_from_wherever_it_stopped() {
     let fragments = publication.package.published().unwrap().fragments;
     assert_eq!(publication.kept.fragments, fragments);
     world.ok(&["activate", "big@1"]);
+    world.assign("big@1", &story.device);
     assert_eq!(story.device.told(), 1);
     assert_eq!(world.progress("big@1").succeeded, 1);
 }

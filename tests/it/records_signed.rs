@@ -8,16 +8,20 @@ use packcast_protocol::assignments::{
     Assignments, Held, Recipient, SignedAssignments, VerifiedAssignments,
 };
 use packcast_protocol::keys::SignedKeyList;
-use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::GroupState;
 use packcast_rollout::assign::Assigned;
+use packcast_rollout::assignments::Vouched;
 use packcast_rollout::unassign::Unassigned;
+use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, NumberedKeyList, Renewal, Renewed, Signing, SigningError,
+    AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
+    SigningError,
 };
 use packcast_tests::service::Service;
 use packcast_tests::signing::{another_signing, signing, signing_at, trusted};
 use packcast_tests::table::{NOW, Table};
+use serde_json::json;
 
 fn lab() -> GroupName {
     "lab".parse().unwrap()
@@ -135,13 +139,14 @@ async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
 }
 
 async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
-    let table = with_lab(service, 103).await;
+    let table = Table::start_on(service, 103).await;
     let (records, lab) = (&table.records, &lab());
     let [planted, wanted] = [
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
     let other = another_signing();
+    records.create_group(lab, other).await.unwrap();
     records
         .assign_group(lab, &planted, false, other)
         .await
@@ -237,7 +242,7 @@ async fn without_a_key_our_agents_get_nothing(service: Service) {
     let refused = records.assign_group(lab, &package, false, without).await;
     assert!(matches!(
         refused,
-        Err(GroupError::Signing(SigningError::Sign(_)))
+        Err(GroupError::Signing(SigningError::NotOurs { .. }))
     ));
     assert_eq!(table.task(&device, package.id).await, None);
 }
@@ -295,10 +300,132 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
             "{refused:?}"
         );
     }
-    let signed = renew(Renewal::AsRecorded).await.unwrap();
+    let manifest = package.published().unwrap().manifest;
+    let seen = Vouched::from([(package.id, manifest)]);
+    let signed = renew(Renewal::AsRecorded(&seen)).await.unwrap();
     assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
+
+    let group = async |renewal| records.renew_group(lab, renewal, signing()).await;
+    records
+        .assign_group(lab, &package, false, signing())
+        .await
+        .unwrap();
+    let other = Vouched::from([(package.id, Sha256Digest::of(b"other"))]);
+    let none = Vouched::new();
+    for unseen in [&none, &other] {
+        let refused = group(Renewal::AsRecorded(unseen)).await;
+        assert!(
+            matches!(
+                refused,
+                Err(GroupError::Signing(SigningError::Unvouched { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    group(Renewal::AsRecorded(&seen)).await.unwrap();
+}
+
+async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
+    let table = with_lab(service, 110).await;
+    let (records, lab) = (&table.records, &lab());
+    let [vlc, news] = [
+        table.package("vlc", 5).await,
+        table.package("news", 5).await,
+    ];
+    let known = Known::default();
+    let signing = Signing {
+        known: Some(&known),
+        ..signing()
+    };
+    records
+        .assign_group(lab, &vlc, false, signing)
+        .await
+        .unwrap();
+    let items = [
+        table.item("GROUP#lab", "STATE").await,
+        table.item("GROUP#lab", "REVISION").await,
+    ];
+    records.unassign_group(lab, vlc.id, signing).await.unwrap();
+    for item in &items {
+        table.put(item).await;
+    }
+    let refused = records.assign_group(lab, &news, false, signing).await;
+    assert!(
+        matches!(
+            refused,
+            Err(GroupError::Signing(SigningError::RolledBack { .. }))
+        ),
+        "{refused:?}"
+    );
+    for renewal in [Renewal::Due, Renewal::All] {
+        let refused = records.renew_group(lab, renewal, signing).await;
+        assert!(
+            matches!(
+                refused,
+                Err(GroupError::Signing(SigningError::RolledBack { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    // A restored table goes on, and what is signed then is later than all that was known.
+    let latest = known.latest(&Recipient::Group(lab.clone())).unwrap();
+    records
+        .renew_group(lab, Renewal::Restored, signing)
+        .await
+        .unwrap();
+    let after = records.group(lab).await.unwrap().unwrap();
+    assert!(after.held() > Some(latest));
+    records
+        .assign_group(lab, &news, false, signing)
+        .await
+        .unwrap();
+}
+
+async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
+    let table = with_lab(service, 111).await;
+    let (records, lab) = (&table.records, &lab());
+    let package = table.package("vlc", 5).await;
+    let late = NOW.plus(181 * 24 * 3600);
+    let assign = async |known| {
+        let signing = Signing {
+            known,
+            ..signing_at(late)
+        };
+        records.assign_group(lab, &package, false, signing).await
+    };
+    let unknown = Known::default();
+    let refused = assign(Some(&unknown)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(GroupError::Signing(SigningError::Expired { .. }))
+        ),
+        "{refused:?}"
+    );
+    // Who signed it knows that it is only old.
+    let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
+    let known = Known::from_iter([(Recipient::Group(lab.clone()), held)]);
+    assign(Some(&known)).await.unwrap();
+}
+
+async fn a_record_that_says_it_is_another_does_not_read(service: Service) {
+    let table = with_lab(service, 112).await;
+    let (records, lab) = (&table.records, &lab());
+    let mut state = table.item("GROUP#lab", "STATE").await;
+    state["group"] = json!({ "S": "all" });
+    table.put(&state).await;
+    let read = records.group(lab).await;
+    assert!(
+        matches!(read, Err(RecordsError::Corrupt { .. })),
+        "{read:?}"
+    );
+    let read = records.group_states(std::slice::from_ref(lab)).await;
+    assert!(
+        matches!(read, Err(RecordsError::Corrupt { .. })),
+        "{read:?}"
+    );
 }
 
 async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
@@ -334,6 +461,9 @@ async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
 packcast_tests::on_each_service! {
     what_ends_soon_is_signed_again_and_is_later
     who_looked_signs_what_is_on_record_of_another
+    an_earlier_state_that_was_put_back_is_not_added_to
+    what_expired_before_it_was_known_is_not_added_to
+    a_record_that_says_it_is_another_does_not_read
     of_two_next_lists_of_keys_one_is_published
     each_change_of_a_group_is_signed
     each_change_of_a_device_with_our_agent_is_signed

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use packcast::keys::read_public;
 use packcast_protocol::{FragmentNumber, Outcome, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
@@ -39,8 +40,8 @@ fn check(
     let world = World::start(PROGRAM);
     let (device, marker) = (world.device("pc"), world.path("marker"));
     let package = package(&world, &marker, &[]);
-    tamper(&world, &package);
     world.assign("tool@1", &device);
+    tamper(&world, &package);
     assert_eq!(device.told(), 1);
     expect(&world, &device, code, &named(package.id));
     assert!(!Path::new(&marker).exists(), "it ran");
@@ -103,7 +104,11 @@ fn a_package_signed_with_a_key_that_the_device_does_not_trust_does_not_run() {
     let key = world.path("other.key");
     world.ok(&["keys", "generate", "--unencrypted", "--key", &key]);
     package(&world, &marker, &["--key", &key]);
-    world.assign("tool@1", &device);
+    let assign = ["assign", "tool@1", "--device", device.id()];
+    let refusal = world.refused(3, &assign);
+    assert!(refusal.contains("is not signed to be tool@1"), "{refusal}");
+    let public = read_public(Path::new(&key)).unwrap().to_string();
+    world.ok(&[&assign[..], &["--public-key", &public]].concat());
     assert_eq!(device.told(), 1);
     expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
     assert!(!Path::new(&marker).exists(), "it ran");

@@ -11,7 +11,9 @@ use packcast_rollout::{
 };
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
+use serde_json::{Value, json};
 
+use crate::engine::Engine as Raw;
 use crate::fault::{FakeFaults, FaultRates};
 use crate::meter::Meter;
 use crate::service::Service;
@@ -28,6 +30,7 @@ pub struct Table {
     pub meter: Meter,
     pub faults: FakeFaults,
     pub endpoint: String,
+    name: String,
     /// Ends with the table.
     _engine: Option<Engine>,
 }
@@ -60,8 +63,26 @@ impl Table {
             meter,
             faults,
             endpoint,
+            name,
             _engine: engine,
         }
+    }
+
+    /// Returns an item as the engine has it.
+    pub async fn item(&self, pk: &str, sk: &str) -> Value {
+        let question = json!({
+            "TableName": self.name,
+            "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
+            "ConsistentRead": true,
+        });
+        let mut answer = Raw::at(&self.endpoint).ask("GetItem", &question).await;
+        answer["Item"].take()
+    }
+
+    /// Puts an item there, as who owns the table can.
+    pub async fn put(&self, item: &Value) {
+        let question = json!({ "TableName": self.name, "Item": item });
+        Raw::at(&self.endpoint).ask("PutItem", &question).await;
     }
 
     /// Writes down the first contact of a device.

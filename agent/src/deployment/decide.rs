@@ -72,7 +72,7 @@ pub(super) fn told(
         }
         Some(Found::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
-    let authorised = mandates.authorise(&acted_on(past, found));
+    let authorised = mandates.authorise(&acted_on(past, found), task.manifest_sha256);
     let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
     if succeeded && !forced {
         return concluded(NamedCode::AlreadySetup, "an earlier attempt succeeded");

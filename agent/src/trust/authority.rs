@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use packcast_protocol::assignments::Assigned;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{
-    AgentId, Assignments, GroupName, PackageId, Recipient, UnixTime, VerifiedAssignments,
+    AgentId, Assignments, GroupName, PackageId, Recipient, Sha256Digest, UnixTime,
+    VerifiedAssignments,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,14 +31,22 @@ impl Mandate {
 /// What is signed about a package for this device: which assignments name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mandates {
-    /// Those that count, and whether they are to be done although the device has the package.
-    current: BTreeMap<Mandate, bool>,
+    /// Those that count.
+    current: BTreeMap<Mandate, Meant>,
     /// Those that do not count any more, and until when they did.
     expired: BTreeMap<Mandate, Expired>,
     /// Whom the package could have been assigned to.
     groups: BTreeSet<GroupName>,
     /// Whether the function's word is enough.
     server_is_trusted: bool,
+}
+
+/// What an assignment that counts asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Meant {
+    manifest: Sha256Digest,
+    /// Whether it is to be done although the device has the package.
+    force: bool,
 }
 
 /// Which document has expired: the one that names a package, or the one that puts the device
@@ -67,6 +77,13 @@ pub(crate) enum Unauthorised {
     NotNamed { groups: BTreeSet<GroupName> },
     #[error("every signed assignment of the package was acted on before: assign it again")]
     Acted,
+    #[error(
+        "what is assigned is the manifest with the SHA-256 {meant}, announced was the one with {announced}"
+    )]
+    OtherManifest {
+        meant: Sha256Digest,
+        announced: Sha256Digest,
+    },
     #[error(
         "the signature of the assignments to {recipient} expired on {}: sign them again with 'packcast sign', then assign the package again",
         expires.day()
@@ -122,9 +139,13 @@ impl Authority<'_> {
                     recipient: document.recipient().clone(),
                     seq: assigned.seq,
                 };
-                match self.expired(document, now) {
-                    Some(expired) => drop(mandates.expired.insert(mandate, expired)),
-                    None => drop(mandates.current.insert(mandate, assigned.force)),
+                if let Some(expired) = self.expired(document, now) {
+                    mandates.expired.insert(mandate, expired);
+                } else {
+                    let Assigned {
+                        manifest, force, ..
+                    } = assigned;
+                    mandates.current.insert(mandate, Meant { manifest, force });
                 }
             }
         }
@@ -160,23 +181,36 @@ impl Authority<'_> {
 }
 
 impl Mandates {
-    /// Decides whether to act on the package, given what was acted on for it before.
-    pub(crate) fn authorise(&self, acted: &BTreeSet<Mandate>) -> Result<Authorised, Unauthorised> {
-        let mut unused = self
-            .current
-            .iter()
-            .filter(|(mandate, _)| !acted.contains(mandate))
+    /// Decides whether to act on the package, given what was acted on for it before and which
+    /// manifest the function has announced.
+    pub(crate) fn authorise(
+        &self,
+        acted: &BTreeSet<Mandate>,
+        announced: Sha256Digest,
+    ) -> Result<Authorised, Unauthorised> {
+        let unused = || {
+            let current = self.current.iter();
+            current.filter(|(mandate, _)| !acted.contains(mandate))
+        };
+        let mut meant = unused()
+            .filter(|(_, meant)| meant.manifest == announced)
             .peekable();
-        if unused.peek().is_some() {
+        if meant.peek().is_some() {
             return Ok(Authorised {
                 by: self.all(),
-                force: unused.any(|(_, force)| *force),
+                force: meant.any(|(_, meant)| meant.force),
             });
         }
         if self.server_is_trusted {
             return Ok(Authorised {
                 by: BTreeSet::new(),
                 force: true,
+            });
+        }
+        if let Some((_, Meant { manifest, .. })) = unused().next() {
+            return Err(Unauthorised::OtherManifest {
+                meant: *manifest,
+                announced,
             });
         }
         if !self.current.is_empty() {
@@ -193,8 +227,9 @@ impl Mandates {
     /// Says that the group that all are in has the package.
     #[cfg(test)]
     pub(crate) fn of_all(seq: u64, force: bool) -> Self {
+        let manifest = Sha256Digest::of(b"");
         Self {
-            current: BTreeMap::from([(Mandate::of_all(seq), force)]),
+            current: BTreeMap::from([(Mandate::of_all(seq), Meant { manifest, force })]),
             ..Self::default()
         }
     }
@@ -220,6 +255,7 @@ impl Unauthorised {
     pub(crate) const fn code(&self) -> NamedCode {
         match self {
             Self::NotNamed { .. } | Self::Acted => NamedCode::NotAssigned,
+            Self::OtherManifest { .. } => NamedCode::BadManifest,
             Self::Expired { .. } => NamedCode::AssignmentExpired,
         }
     }
@@ -238,7 +274,9 @@ fn recipients(groups: &BTreeSet<GroupName>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::publisher::{Said, device, group, key, package, to_device, to_group};
+    use crate::trust::publisher::{
+        Said, device, group, key, manifest, package, to_device, to_group,
+    };
 
     const NOW: UnixTime = UnixTime(500);
 
@@ -282,7 +320,7 @@ mod tests {
             seq: *seq,
         });
         let mandates = authority.mandates(package(1), NOW);
-        match mandates.authorise(&acted.collect()) {
+        match mandates.authorise(&acted.collect(), manifest(1)) {
             Ok(Authorised { by, force }) => {
                 let by: Vec<String> = by.iter().map(shown).collect();
                 by.join(", ") + if force { ", force" } else { "" }
@@ -396,6 +434,30 @@ mod tests {
             let expected = case.expected;
             assert_eq!(decide(case), expected, "case {n}");
         }
+    }
+
+    #[test]
+    fn an_assignment_is_of_one_manifest() {
+        let own = Said {
+            packages: &[(1, 7, false)],
+            ..to_device(1)
+        };
+        let own = own.signed(0).verify(&[key(0)]).unwrap();
+        let authority = Authority {
+            device: &device(1),
+            configured: &BTreeSet::new(),
+            documents: &[(own.recipient().clone(), own)].into(),
+            server_is_trusted: false,
+        };
+        let mandates = authority.mandates(package(1), NOW);
+        let announced = manifest(2);
+        let refused = mandates.authorise(&BTreeSet::new(), announced).unwrap_err();
+        let meant = manifest(1);
+        assert_eq!(refused, Unauthorised::OtherManifest { meant, announced });
+        assert_eq!(refused.code(), NamedCode::BadManifest);
+        // Once acted on, it is no other one's either.
+        let refused = mandates.authorise(&mandates.all(), announced);
+        assert_eq!(refused, Err(Unauthorised::Acted));
     }
 
     #[test]

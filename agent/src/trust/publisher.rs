@@ -7,8 +7,8 @@ use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
-    AgentId, Assignments, GroupName, KeyList, PackageId, Recipient, SignedAssignments,
-    SignedKeyList, UnixTime,
+    AgentId, Assignments, GroupName, KeyList, PackageId, Recipient, Sha256Digest,
+    SignedAssignments, SignedKeyList, UnixTime,
 };
 
 static KEYS: LazyLock<Vec<KeyPair>> = LazyLock::new(|| {
@@ -45,6 +45,11 @@ pub(crate) fn package(n: u32) -> PackageId {
     PackageId::try_from(1_795_000_000 + n).unwrap()
 }
 
+/// The digest of a package's manifest.
+pub(crate) fn manifest(n: u32) -> Sha256Digest {
+    Sha256Digest::of(&n.to_be_bytes())
+}
+
 /// What a document of the tests says; it is issued as many seconds after 0 as its revision.
 pub(crate) struct Said<'a> {
     pub(crate) to: Recipient,
@@ -76,6 +81,7 @@ impl Said<'_> {
     pub(crate) fn signed(self, signer: usize) -> SignedAssignments {
         let assigned = |(n, seq, force): &(u32, u64, bool)| Assigned {
             package: package(*n),
+            manifest: manifest(*n),
             seq: *seq,
             force: *force,
         };

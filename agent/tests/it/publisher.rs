@@ -95,6 +95,7 @@ pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
 fn assigned(task: &Task) -> Assigned {
     Assigned {
         package: task.id,
+        manifest: task.manifest_sha256,
         seq: task.attempt.into(),
         force: task.force,
     }

@@ -111,6 +111,7 @@ fn what_no_document_names_is_not_even_fetched() {
     assert_eq!(forge(&lab, vec![nothing.signed(&lab.signer)]), NOT_ASSIGNED);
     let other = Assigned {
         package: id.next().unwrap(),
+        manifest: Sha256Digest::of(b""),
         seq: 1,
         force: true,
     };
@@ -281,6 +282,7 @@ fn only_the_publisher_can_force() {
     let assigned = |seq, force| {
         let package = Assigned {
             package: id,
+            manifest: lab.world().tasks[0].manifest_sha256,
             seq,
             force,
         };

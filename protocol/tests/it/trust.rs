@@ -7,15 +7,15 @@ use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::keys::trusted;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document, Signed};
-use packcast_protocol::{AgentId, Assignments, KeyList, Recipient, UnixTime};
+use packcast_protocol::{AgentId, Assignments, KeyList, PackageId, Recipient, UnixTime};
 
 use crate::api::check;
 use crate::golden;
 
 /// The key that the examples were published with first, and the one that followed it.
 const KEYS: [&str; 2] = [
-    "RWRgpas3S+hO8WpbZn8CoscOwdKc3IPe5mjoxgKwaZySQ5FRL1Y/5voS",
-    "RWQV1EJ0UAa65dZSvPhIYcH1RaXM/OSVyaYy+qj/taq/2eXAE7hYaJWj",
+    "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8",
+    "RWQKBxCvKf1z0d/imauM5Sp+0mh2sJfaohmn+lXeYr5T4KRSu4X/1ECc",
 ];
 
 fn key(index: usize) -> PublicKey {
@@ -33,9 +33,12 @@ fn held(revision: u64, issued: u64) -> Held {
 }
 
 fn assigned(package: &str, seq: u64, force: bool) -> Assigned {
-    let package = package.parse().expect("this is a package id");
+    let package: PackageId = package.parse().expect("this is a package id");
+    let tasks = reply().tasks;
+    let task = tasks.iter().find(|task| task.id == package);
     Assigned {
         package,
+        manifest: task.expect("the example tells of it").manifest_sha256,
         seq,
         force,
     }

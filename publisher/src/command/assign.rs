@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
 use super::signer::{KeyArg, Signer};
-use super::{find_kept, group};
+use super::vouch::VouchArg;
+use super::{find_kept, group, published};
 use crate::Globals;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     force: bool,
     #[command(flatten)]
     key: KeyArg,
+    #[command(flatten)]
+    vouch: VouchArg,
 }
 
 /// What came of the assignment to one device.
@@ -66,10 +69,14 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find_kept(&target, &self.package).await?;
+        published(&package)?;
         let mut signer = self.key.signer(&target);
         let assigned = match self.recipients.find(&target).await? {
             Recipients::Devices(devices) => {
                 signer.unlock_for(&devices)?;
+                if !signer.keys().is_empty() {
+                    self.vouch.vouch(&target, &package, &signer).await?;
+                }
                 audience::warn_of_devices(&target, &package, &devices).await?;
                 let by = By {
                     signer: &signer,
@@ -79,6 +86,7 @@ impl Args {
             }
             Recipients::Groups(groups) => {
                 signer.unlock()?;
+                self.vouch.vouch(&target, &package, &signer).await?;
                 audience::warn_of_groups(&package, &groups);
                 let by = By {
                     signer: &signer,
@@ -211,6 +219,11 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
             "has it in its history; --force deploys again".to_owned(),
         ),
         Assigned::Deleted => ("deleted", None, "the package was deleted".to_owned()),
+        Assigned::NotPublished => (
+            "not-published",
+            None,
+            "the package is not published yet".to_owned(),
+        ),
         Assigned::NotForDevice => (
             "not-for-device",
             None,
@@ -229,7 +242,10 @@ fn describe(device: DeviceId, assigned: &Assigned) -> Assignment {
         text,
         refused: matches!(
             assigned,
-            Assigned::UnknownDevice | Assigned::NotForDevice | Assigned::Deleted
+            Assigned::UnknownDevice
+                | Assigned::NotForDevice
+                | Assigned::NotPublished
+                | Assigned::Deleted
         ),
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn failure(error: GroupError) -> Failure {
             Failure::failed(error).hint("'packcast group list' shows what there is")
         }
         GroupError::Exists { .. } => Failure::conflict(error),
-        GroupError::NotAssigned { .. } | GroupError::Deleted { .. } | GroupError::TooMany(_) => {
+        GroupError::NotAssigned { .. } | GroupError::Deleted { .. } | GroupError::Assign(_) => {
             Failure::failed(error)
         }
     }

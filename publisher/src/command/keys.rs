@@ -5,23 +5,25 @@ mod list;
 mod lists;
 mod revoke;
 mod rotate;
+mod trust;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use packcast_protocol::signature::PublicKey;
 use serde::Serialize;
 
 use crate::Globals;
 use crate::failure::Failure;
 use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, read_public};
 use crate::output;
-use crate::target::{LOCAL, Places, Target};
+use crate::target::{LOCAL, Target};
 
 /// Manage the key that packages and assignments are signed with
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  packcast keys generate
+  packcast keys generate --target production
   packcast keys show --target production
   packcast keys rotate
   packcast keys revoke PUBLIC_KEY")]
@@ -29,7 +31,8 @@ pub(crate) enum Args {
     /// Make a new signing key, and print its public half for the agents' configuration
     ///
     /// The secret half is encrypted with a passphrase, asked for here or taken from
-    /// PACKCAST_KEY_PASSPHRASE. It never leaves this machine; keep a copy in a safe place.
+    /// PACKCAST_KEY_PASSPHRASE. It is the target's own: what is signed for one target is not
+    /// trusted by the devices of another. It never leaves this machine; keep a copy in a safe place.
     Generate {
         /// Write the key to this file
         #[arg(long, value_name = "FILE")]
@@ -49,6 +52,11 @@ pub(crate) enum Args {
     /// Agents follow at their next check-in. The key before stays trusted, for the packages that
     /// it has signed, until it is revoked. If this was interrupted, give it again.
     Rotate(rotate::Args),
+    /// Let agents trust the key of another publisher, too
+    ///
+    /// What it signs counts as what yours does. It makes no lists of trusted keys: only the key
+    /// that signs here does.
+    Trust(trust::Args),
     /// Let agents trust a key no more
     ///
     /// They refuse what it has signed from their next check-in on.
@@ -83,11 +91,22 @@ impl Args {
                 show(globals, file, &public.to_string());
             }
             Self::Rotate(args) => args.run(globals).await?,
+            Self::Trust(args) => args.run(globals).await?,
             Self::Revoke(args) => args.run(globals).await?,
             Self::List => list::run(globals).await?,
         }
         Ok(())
     }
+}
+
+/// Returns the keys that agents trust, as the first of a publisher's own knows the lists; where
+/// another key has signed the newest of them, his own.
+pub(super) async fn trusted(target: &Target, own: &[PublicKey]) -> Result<Vec<PublicKey>, Failure> {
+    let mut keys = own.to_vec();
+    if let Some(first) = own.first() {
+        keys.extend(lists::trusted(target, first).await?);
+    }
+    Ok(keys)
 }
 
 /// Finds the key file that a command means: the named one, or the target's.
@@ -98,12 +117,14 @@ fn shown_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Fail
     }
 }
 
-/// Finds where a new key goes: before there is a configuration there is a key.
+/// Finds where a new key goes.
 fn new_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
     match named {
         Some(file) => Ok(file),
         None if globals.target == LOCAL => {
-            Ok(Places::find().map_err(Failure::failed)?.default_key_file())
+            let why = "'packcast local' makes a key of its own";
+            Err(Failure::usage(why)
+                .hint("name the target that the key is for with --target, or a file with --key"))
         }
         None => Target::key_file(&globals.target, globals.config.as_deref()),
     }

@@ -23,9 +23,10 @@ mod signer;
 pub(crate) mod status;
 pub(crate) mod unassign;
 pub(crate) mod verify;
+mod vouch;
 
 use packcast_protocol::PackageRef;
-use packcast_rollout::PackageRecord;
+use packcast_rollout::{PackageRecord, Published};
 
 use crate::failure::Failure;
 use crate::output;
@@ -50,6 +51,18 @@ async fn find_kept(target: &Target, reference: &PackageRef) -> Result<PackageRec
         return Err(Failure::conflict(why).hint("publish it under another version"));
     }
     Ok(package)
+}
+
+/// Returns what was published of a package; a draft is a conflict.
+fn published(package: &PackageRecord) -> Result<&Published, Failure> {
+    package.published().ok_or_else(|| {
+        let why = format!(
+            "package {} {} is not published yet",
+            package.id,
+            named(package)
+        );
+        Failure::conflict(why).hint("the same 'packcast publish' command completes it")
+    })
 }
 
 /// Names a package as people do.

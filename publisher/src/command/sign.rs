@@ -3,13 +3,15 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
 use packcast_protocol::assignments::Recipient;
-use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
+use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, UnixTime};
+use packcast_rollout::assignments::own;
 use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
 use serde::Serialize;
 
 use super::group;
 use super::recipients::{AT_ONCE, until_interrupted};
 use super::signer::{self, KeyArg, Signer};
+use super::vouch::VouchArg;
 use crate::Globals;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
@@ -41,8 +43,13 @@ pub(crate) struct Args {
     /// Sign what is good for long, too
     #[arg(long, conflicts_with_all = ["group", "device"])]
     everything: bool,
+    /// Sign everything, also where a later state was signed: for a table that was restored
+    #[arg(long, conflicts_with_all = ["group", "device", "everything"])]
+    restored: bool,
     #[command(flatten)]
     key: KeyArg,
+    #[command(flatten)]
+    vouch: VouchArg,
 }
 
 /// What came of it.
@@ -51,7 +58,7 @@ pub(crate) struct Outcome {
     signed: usize,
     /// They are good for long, by the key that signs.
     good: usize,
-    /// No key of the publisher has signed them.
+    /// Why each of the others was not signed.
     refused: Vec<String>,
     /// When the first of them expires.
     good_until: Option<UnixTime>,
@@ -61,14 +68,24 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let is_named = !self.group.is_empty() || !self.device.is_empty();
-        let (recipients, renewal) = if is_named {
-            (self.named(&target).await?, Renewal::AsRecorded)
-        } else if self.everything {
-            (all(&target).await?, Renewal::All)
+        let recipients = if is_named {
+            self.named(&target).await?
         } else {
-            (all(&target).await?, Renewal::Due)
+            all(&target).await?
         };
         let signer = self.key.unlocked(&target)?;
+        let vouched;
+        let renewal = if is_named {
+            let packages = recorded(&target, &recipients).await?;
+            vouched = self.vouch.vouch_for(&target, &packages, &signer).await?;
+            Renewal::AsRecorded(&vouched)
+        } else if self.restored {
+            Renewal::Restored
+        } else if self.everything {
+            Renewal::All
+        } else {
+            Renewal::Due
+        };
         let outcome = sign(&target, recipients, renewal, &signer).await?;
         outcome.print(globals.format);
         outcome.end()
@@ -89,6 +106,26 @@ impl Args {
         }
         Ok(recipients)
     }
+}
+
+/// Returns the packages that these have on record.
+async fn recorded(target: &Target, recipients: &[Recipient]) -> Result<Vec<PackageId>, Failure> {
+    let mut packages = Vec::new();
+    for recipient in recipients {
+        match recipient {
+            Recipient::Group(group) => {
+                let state = target.records.group(group).await?;
+                let has = state.map(|state| state.assignments).unwrap_or_default();
+                packages.extend(has.iter().map(|assignment| assignment.package));
+            }
+            Recipient::Device(agent) => {
+                let device = DeviceId::Agent(agent.clone());
+                let standing = target.records.standing(&device).await?;
+                packages.extend(own(&standing.tasks).map(|task| task.package));
+            }
+        }
+    }
+    Ok(packages)
 }
 
 /// Signs again all that is due.
@@ -113,7 +150,7 @@ async fn all(target: &Target) -> Result<Vec<Recipient>, Failure> {
 async fn sign(
     target: &Target,
     recipients: Vec<Recipient>,
-    renewal: Renewal,
+    renewal: Renewal<'_>,
     signer: &Signer,
 ) -> Result<Outcome, Failure> {
     let bar = output::counting("signing", recipients.len() as u64);
@@ -126,7 +163,7 @@ async fn sign(
 async fn sign_each(
     target: &Target,
     recipients: Vec<Recipient>,
-    renewal: Renewal,
+    renewal: Renewal<'_>,
     signer: &Signer,
     bar: &ProgressBar,
 ) -> Result<Outcome, Failure> {
@@ -137,11 +174,11 @@ async fn sign_each(
                 Recipient::Group(group) => renew_group(target, group, renewal, signer).await?,
                 Recipient::Device(agent) => renew_device(target, agent, renewal, signer).await?,
             };
-            Ok::<_, Failure>((recipient, renewed))
+            Ok::<_, Failure>(renewed)
         })
         .buffer_unordered(AT_ONCE);
-    while let Some((recipient, renewed)) = renewals.try_next().await? {
-        outcome.count(&recipient, renewed);
+    while let Some(renewed) = renewals.try_next().await? {
+        outcome.count(renewed);
         bar.inc(1);
     }
     Ok(outcome)
@@ -151,16 +188,16 @@ async fn sign_each(
 async fn renew_group(
     target: &Target,
     group: &GroupName,
-    renewal: Renewal,
+    renewal: Renewal<'_>,
     signer: &Signer,
-) -> Result<Option<Renewed>, Failure> {
+) -> Result<Result<Renewed, SigningError>, Failure> {
     let signing = signer.signing();
     match target.records.renew_group(group, renewal, signing).await {
-        Ok(renewed) => Ok(Some(renewed)),
-        Err(GroupError::Signing(SigningError::NotOurs { .. })) => Ok(None),
+        Ok(renewed) => Ok(Ok(renewed)),
+        Err(GroupError::Signing(error)) => refused(error),
         // It was deleted meanwhile.
-        Err(GroupError::NoGroup { .. }) if renewal != Renewal::AsRecorded => {
-            Ok(Some(Renewed::Nothing))
+        Err(GroupError::NoGroup { .. }) if !matches!(renewal, Renewal::AsRecorded(_)) => {
+            Ok(Ok(Renewed::Nothing))
         }
         Err(error) => Err(group::failure(error)),
     }
@@ -169,30 +206,43 @@ async fn renew_group(
 async fn renew_device(
     target: &Target,
     agent: &AgentId,
-    renewal: Renewal,
+    renewal: Renewal<'_>,
     signer: &Signer,
-) -> Result<Option<Renewed>, Failure> {
+) -> Result<Result<Renewed, SigningError>, Failure> {
     let signing = signer.signing();
     match target.records.renew_device(agent, renewal, signing).await {
-        Ok(renewed) => Ok(Some(renewed)),
-        Err(AssignError::Signing(SigningError::NotOurs { .. })) => Ok(None),
+        Ok(renewed) => Ok(Ok(renewed)),
+        Err(AssignError::Signing(error)) => refused(error),
         Err(error) => Err(error.into()),
     }
 }
 
+/// Keeps what concerns one recipient only: the others are signed all the same.
+fn refused(error: SigningError) -> Result<Result<Renewed, SigningError>, Failure> {
+    match error {
+        SigningError::NotOurs { .. }
+        | SigningError::RolledBack { .. }
+        | SigningError::Expired { .. }
+        | SigningError::Unvouched { .. } => Ok(Err(error)),
+        SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
+            Err(signer::failure(error))
+        }
+    }
+}
+
 impl Outcome {
-    fn count(&mut self, recipient: &Recipient, renewed: Option<Renewed>) {
+    fn count(&mut self, renewed: Result<Renewed, SigningError>) {
         let expires = match renewed {
-            None => {
-                self.refused.push(recipient.to_string());
+            Err(error) => {
+                self.refused.push(error.to_string());
                 return;
             }
-            Some(Renewed::Nothing) => return,
-            Some(Renewed::Signed { expires }) => {
+            Ok(Renewed::Nothing) => return,
+            Ok(Renewed::Signed { expires }) => {
                 self.signed += 1;
                 expires
             }
-            Some(Renewed::Good { expires }) => {
+            Ok(Renewed::Good { expires }) => {
                 self.good += 1;
                 expires
             }
@@ -222,16 +272,15 @@ impl Outcome {
 
     /// Ends with what was refused, if something was.
     pub(crate) fn end(&self) -> Result<(), Failure> {
-        for name in self.refused.iter().take(NAMED) {
-            output::note(&format!("{name}: not signed by your key"));
+        for why in self.refused.iter().take(NAMED) {
+            output::note(why);
         }
         if self.refused.is_empty() {
             return Ok(());
         }
         let count = self.refused.len();
-        let why = format!(
-            "what {count} groups or devices are assigned on record is not signed by your key"
-        );
+        let why =
+            format!("what {count} groups or devices are assigned on record was not signed again");
         Err(Failure::conflict(why).hint(signer::HOW_TO_SIGN_ANYWAY))
     }
 }

@@ -13,6 +13,7 @@ use super::keys;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::keys::SigningKey;
+use crate::known::{Memory, MemoryError};
 use crate::output;
 use crate::target::Target;
 
@@ -32,12 +33,14 @@ pub(crate) struct KeyArg {
 #[derive(Debug)]
 pub(crate) struct Signer {
     file: PathBuf,
+    memory: PathBuf,
     unlocked: Option<Unlocked>,
 }
 
 struct Unlocked {
     keys: Vec<PublicKey>,
     sign: Box<Sign>,
+    memory: Memory,
 }
 
 impl KeyArg {
@@ -50,6 +53,7 @@ impl KeyArg {
     pub(crate) fn signer(&self, target: &Target) -> Signer {
         Signer {
             file: self.file(target).to_owned(),
+            memory: target.memory_file.clone(),
             unlocked: None,
         }
     }
@@ -64,18 +68,32 @@ impl KeyArg {
 
 impl Signer {
     /// Returns a signer with this key, which adds to what these others have signed, too.
-    pub(crate) fn with(key: Arc<SigningKey>, others: &[PublicKey]) -> Self {
-        Self {
+    pub(crate) fn with(
+        target: &Target,
+        key: Arc<SigningKey>,
+        others: &[PublicKey],
+    ) -> Result<Self, MemoryError> {
+        let memory = Memory::load(&target.memory_file)?;
+        Ok(Self {
             file: PathBuf::new(),
-            unlocked: Some(Unlocked::new(key, others)),
-        }
+            memory: target.memory_file.clone(),
+            unlocked: Some(Unlocked::new(key, others, memory)),
+        })
+    }
+
+    /// Returns the keys whose signatures are added to, the one that signs first; none before
+    /// its key was read.
+    pub(crate) fn keys(&self) -> &[PublicKey] {
+        let keys = self.unlocked.as_ref().map(|unlocked| &unlocked.keys[..]);
+        keys.unwrap_or_default()
     }
 
     /// Reads the key, if that was not done before; asks for its passphrase if it has one.
     pub(crate) fn unlock(&mut self) -> Result<(), Failure> {
         if self.unlocked.is_none() {
             let key = SigningKey::load(&self.file).map_err(keys::failure)?;
-            self.unlocked = Some(Unlocked::new(Arc::new(key), &[]));
+            let memory = Memory::load(&self.memory)?;
+            self.unlocked = Some(Unlocked::new(Arc::new(key), &[], memory));
         }
         Ok(())
     }
@@ -100,13 +118,14 @@ impl Signer {
                 now: now(),
                 keys: &unlocked.keys,
                 sign: &unlocked.sign,
+                known: Some(&unlocked.memory.known),
             },
         }
     }
 }
 
 impl Unlocked {
-    fn new(key: Arc<SigningKey>, others: &[PublicKey]) -> Self {
+    fn new(key: Arc<SigningKey>, others: &[PublicKey], memory: Memory) -> Self {
         let own = std::iter::once(key.public()).chain(others);
         let keys = own.cloned().collect();
         let sign = move |document: &str| {
@@ -116,6 +135,7 @@ impl Unlocked {
         Self {
             keys,
             sign: Box::new(sign),
+            memory,
         }
     }
 }
@@ -146,19 +166,42 @@ hint: 'packcast sign' signs what ends soon"
 /// The next step where a key of another has signed, or none.
 pub(crate) const HOW_TO_SIGN_ANYWAY: &str = "'packcast group show GROUP' and 'packcast device DEVICE' show what is on record: if it is what you mean, 'packcast sign --group GROUP' and 'packcast sign --device DEVICE' sign it";
 
+/// Names the command that shows what a recipient has on record.
+fn shown(recipient: &Recipient) -> String {
+    match recipient {
+        Recipient::Group(group) => format!("'packcast group show {group}'"),
+        Recipient::Device(agent) => format!("'packcast device key:{agent}'"),
+    }
+}
+
+/// Names the command that signs it as it is.
+fn signed(recipient: &Recipient) -> String {
+    match recipient {
+        Recipient::Group(group) => format!("'packcast sign --group {group}'"),
+        Recipient::Device(agent) => format!("'packcast sign --device key:{agent}'"),
+    }
+}
+
 /// Says what to do about assignments that were not signed.
 pub(crate) fn failure(error: SigningError) -> Failure {
     let hint = match &error {
-        SigningError::NotOurs {
-            recipient: Recipient::Group(group),
-        } => format!(
-            "'packcast group show {group}' shows what the group has: if it is what you mean it to have, 'packcast sign --group {group}' signs it"
+        SigningError::NotOurs { recipient } => format!(
+            "{} shows what it has: if it is what you mean it to have, {} signs it",
+            shown(recipient),
+            signed(recipient)
         ),
-        SigningError::NotOurs {
-            recipient: Recipient::Device(agent),
-        } => format!(
-            "'packcast device key:{agent}' shows what the device has: if it is what you mean it to have, 'packcast sign --device key:{agent}' signs it"
+        SigningError::RolledBack { recipient, .. } => format!(
+            "look at {}: if the table was restored, 'packcast sign --restored' goes on from what it has; if not, somebody has written to it, and what was taken back since must be taken back again",
+            shown(recipient)
         ),
+        SigningError::Expired { recipient, .. } => format!(
+            "this machine has not seen it signed, so look at {}: if it is what you mean, {} signs it",
+            shown(recipient),
+            signed(recipient)
+        ),
+        SigningError::Unvouched { recipient, .. } => {
+            format!("it changed meanwhile: look at {}", shown(recipient))
+        }
         SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
             return Failure::failed(error);
         }

@@ -5,7 +5,7 @@ use packcast_protocol::{LocationName, PackageId, PackageRef};
 use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use serde::Serialize;
 
-use super::find;
+use super::{find, published};
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::{Failure, chain};
@@ -54,10 +54,7 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = find(&target, &self.package).await?;
-        let published = package.published().ok_or_else(|| {
-            Failure::failed(format!("package {} is a draft", package.id))
-                .hint("complete it with the same 'packcast publish' command")
-        })?;
+        let published = published(&package)?;
         let key = self.key(&target)?;
         let sources = self.sources(&target, &package)?;
         let expected = Expected {

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
-use packcast_protocol::{Manifest, Sha256Digest, UnixTime};
+use packcast_protocol::{Manifest, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
 use packcast_store::objects::{GetError, PutError};
@@ -20,6 +20,10 @@ use super::plan::Plan;
 use super::source::Source;
 use crate::keys::{KeyError, SigningKey};
 use crate::target::Target;
+
+/// How far the clocks of two publishers may be apart, in seconds. Ids are at most a minute
+/// later than the time at which they were reserved.
+const CLOCKS_DIFFER_S: u64 = 300;
 
 /// What a publication led to.
 #[derive(Debug)]
@@ -47,6 +51,14 @@ pub enum Earlier {
 pub enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
+    #[error(
+        "the record of package {id} says that it was reserved at {reserved}, which does not go with its id and the time {now}: set the clock right, or delete the package and publish it anew"
+    )]
+    Times {
+        id: PackageId,
+        reserved: UnixTime,
+        now: UnixTime,
+    },
     #[error("the package could not be built")]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -121,6 +133,7 @@ pub async fn publish(
         Reserved::New(package) => (package, Earlier::None),
         Reserved::Resumed(package) => (package, Earlier::Begun),
     };
+    check_times(&package, now)?;
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
         let kept = Kept {
@@ -231,13 +244,30 @@ async fn sign(
     Ok(signature)
 }
 
+/// Refuses a draft that was not reserved before now: who owns the records could have put an id
+/// there that no later package ever exceeds, or a time from which it is good for years.
+fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), PublicationError> {
+    let (reserved, id) = (package.created_at, UnixTime(package.id.get().into()));
+    let is_of_its_time = (reserved..=reserved.plus(CLOCKS_DIFFER_S)).contains(&id);
+    if is_of_its_time && reserved <= now.plus(CLOCKS_DIFFER_S) {
+        return Ok(());
+    }
+    Err(PublicationError::Times {
+        id: package.id,
+        reserved,
+        now,
+    })
+}
+
+/// States what the plan says, under the id and as of the time that were reserved for it. The
+/// rest of the record is not looked at: it is not signed.
 fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
     Manifest {
         schema: SchemaNumber,
         id: package.id,
-        name: package.name.clone(),
-        version: package.version.clone(),
-        priority: package.priority,
+        name: plan.name.clone(),
+        version: plan.version.clone(),
+        priority: plan.priority,
         action: plan.action.clone().map_archive(|planned| planned.archive),
         platform: plan.terms.platform,
         success_codes: plan.terms.success_codes.clone(),

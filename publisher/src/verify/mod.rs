@@ -67,6 +67,17 @@ pub enum Problem {
     Stopped,
 }
 
+impl Problem {
+    /// Tells whether the same source may have what is missing a little later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Served(error) => error.is_retryable(),
+            Self::Stored(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
 /// What was found at each source.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -107,35 +118,48 @@ pub async fn verify_all(
     findings
 }
 
+/// Fetches the manifest of a package, which one of the keys has to have signed and which has to
+/// say of the package what its record says.
+pub async fn signed_manifest(expected: Expected<'_>, source: &Source) -> Result<Manifest, Problem> {
+    let (manifest, signature) = manifest_and_signature(expected, source).await;
+    let (manifest, signature) = (manifest?, signature?);
+    holds(expected, &manifest, &signature)?;
+    read(&manifest, expected.package)
+}
+
+async fn manifest_and_signature(
+    expected: Expected<'_>,
+    source: &Source,
+) -> (Result<Bytes, Problem>, Result<Bytes, Problem>) {
+    let Expected {
+        package, published, ..
+    } = expected;
+    let manifest = ObjectKey::manifest(&package.folder, package.id);
+    let signature = ObjectKey::signature(&package.folder, package.id);
+    let limits = (MAX_MANIFEST_BYTES as u64, MAX_SIGNATURE_BYTES as u64);
+    let manifest = source.document(&manifest, limits.0, published.manifest);
+    let manifest = manifest.await;
+    let signature = source.document(&signature, limits.1, published.signature);
+    (manifest, signature.await)
+}
+
+fn holds(expected: Expected<'_>, manifest: &[u8], signature: &[u8]) -> Result<(), Problem> {
+    let signature = String::from_utf8_lossy(signature);
+    verify(manifest, &signature, expected.keys).map_err(Problem::Signature)
+}
+
 /// Checks manifest, signature and `info`, and returns the manifest if it is the published one.
 async fn documents(
     expected: Expected<'_>,
     source: &Source,
     problems: &mut Vec<Problem>,
 ) -> Option<Manifest> {
-    let Expected {
-        package, published, ..
-    } = expected;
-    let manifest_key = ObjectKey::manifest(&package.folder, package.id);
-    let manifest = source
-        .document(&manifest_key, MAX_MANIFEST_BYTES as u64, published.manifest)
-        .await;
-    let signature_key = ObjectKey::signature(&package.folder, package.id);
-    let signature = source
-        .document(
-            &signature_key,
-            MAX_SIGNATURE_BYTES as u64,
-            published.signature,
-        )
-        .await;
+    let (manifest, signature) = manifest_and_signature(expected, source).await;
     let signed = match (&manifest, &signature) {
-        (Ok(manifest), Ok(signature)) => {
-            let signature = String::from_utf8_lossy(signature);
-            verify(manifest, &signature, expected.keys).map_err(Problem::Signature)
-        }
+        (Ok(manifest), Ok(signature)) => holds(expected, manifest, signature),
         _ => Ok(()),
     };
-    let manifest = manifest.and_then(|bytes| read(&bytes, package));
+    let manifest = manifest.and_then(|bytes| read(&bytes, expected.package));
     problems.extend(signature.err());
     problems.extend(signed.err());
     for at in source.infos() {
@@ -165,6 +189,7 @@ fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, Problem> {
     let is_same = manifest.id == package.id
         && manifest.name == package.name
         && manifest.version == package.version
+        && manifest.priority == package.priority
         && manifest.audience == package.audience
         && action == package.action;
     is_same.then_some(manifest).ok_or(Problem::OtherPackage)

@@ -15,7 +15,7 @@ use super::device::packed_ids;
 use super::item;
 use super::key::Key;
 use super::membership::Joining;
-use super::own::AssignError;
+use super::own::{AssignError, NextOwn};
 use super::signing::Signing;
 use super::{Records, RecordsError};
 
@@ -24,7 +24,7 @@ const TRIES: usize = 8;
 
 /// What is known of a device and a package.
 #[derive(Debug, Default)]
-struct Known {
+struct Situated {
     situation: Situation,
     /// All open tasks of a device with our agent.
     tasks: Vec<OpenTask>,
@@ -50,14 +50,17 @@ impl Records {
         };
         for tries_left in (0..TRIES).rev() {
             let own = self.own(device, signing).await?;
-            let Known {
+            let Situated {
                 situation,
                 tasks,
                 signed,
-            } = self.known(device, package).await?;
+            } = self.situated(device, package).await?;
             let change = match assign(device, package, &situation, by, signing.now) {
                 Ok(change) => change,
                 Err(answer) => return Ok(answer),
+            };
+            let Some(published) = package.published() else {
+                return Ok(Assigned::NotPublished);
             };
             let is_behind = own.is_behind(signed);
             if is_behind && tries_left > 0 {
@@ -66,6 +69,7 @@ impl Records {
             own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
             let what = Change::Assign {
                 package: package.id,
+                manifest: published.manifest,
                 force,
                 tasks: &tasks,
             };
@@ -73,8 +77,9 @@ impl Records {
             let mut writes = self.changing(device, &change);
             writes.push(self.known_device(device, next.as_ref()));
             writes.push(self.not_deleted(package.id));
-            writes.extend(next.map(|next| next.write));
+            writes.extend(next.as_ref().map(NextOwn::write));
             if self.commit(writes).await? == Commit::Done {
+                signing.written_own(next.as_ref());
                 return Ok(answer(&change));
             }
         }
@@ -93,7 +98,7 @@ impl Records {
     ) -> Result<Unassigned, AssignError> {
         for tries_left in (0..TRIES).rev() {
             let own = self.own(device, signing).await?;
-            let Known { situation, .. } = self.known(device, package).await?;
+            let Situated { situation, .. } = self.situated(device, package).await?;
             // The groups after the round: what they get later is news to the device.
             let Joining {
                 groups,
@@ -125,8 +130,9 @@ impl Records {
                 .collect();
             writes.push(self.ending_round(device, round, &[], next.as_ref()));
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
-            writes.extend(next.map(|next| next.write));
+            writes.extend(next.as_ref().map(NextOwn::write));
             if self.commit(writes).await? == Commit::Done {
+                signing.written_own(next.as_ref());
                 return Ok(what);
             }
         }
@@ -151,25 +157,25 @@ impl Records {
         Ok(finished)
     }
 
-    async fn known(
+    async fn situated(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Known, RecordsError> {
+    ) -> Result<Situated, RecordsError> {
         match device {
-            DeviceId::Agent(_) => self.known_of_agent(device, package).await,
-            DeviceId::Ocs(_) => Ok(Known {
+            DeviceId::Agent(_) => self.situated_agent(device, package).await,
+            DeviceId::Ocs(_) => Ok(Situated {
                 situation: self.situation_of_stock_agent(device, package).await?,
-                ..Known::default()
+                ..Situated::default()
             }),
         }
     }
 
-    async fn known_of_agent(
+    async fn situated_agent(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Known, RecordsError> {
+    ) -> Result<Situated, RecordsError> {
         let standing = self.standing(device).await?;
         let mut tasks = standing.tasks.iter();
         let situation = Situation {
@@ -178,7 +184,7 @@ impl Records {
             finished: self.finished(device, package.id).await?,
             in_history: false,
         };
-        Ok(Known {
+        Ok(Situated {
             situation,
             tasks: standing.tasks,
             signed: standing.signed,

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::assignments::Recipient;
 use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
 use packcast_rollout::assignments::{Term, next_revision};
-use packcast_rollout::group::{TooManyAssignments, Version};
+use packcast_rollout::group::{GroupAssignError, Version};
 use packcast_rollout::{GroupState, PaceChange, PackageRecord};
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ pub enum GroupError {
     #[error("package {package} was deleted")]
     Deleted { package: PackageId },
     #[error(transparent)]
-    TooMany(#[from] TooManyAssignments),
+    Assign(#[from] GroupAssignError),
     #[error(transparent)]
     Signing(#[from] SigningError),
     #[error(transparent)]
@@ -92,15 +92,20 @@ impl Records {
         let latest = before.map_or(0, |before| before.revision);
         let next = next_revision(latest, signing.now);
         let state = GroupState::new(group.clone(), next, signing.now);
+        let recipient = Recipient::Group(group.clone());
         let issued = before.and_then(|before| before.issued);
-        let state = signing.sealed(state, Term::following(issued, signing.now))?;
+        let term = signing.term_after_unsigned(&recipient, issued);
+        let state = signing.sealed(state, term)?;
         let writes = vec![
             write::create(self.table(), item::group(&state)),
             self.moving(group, before, state.version(), false),
             write::create(self.table(), item::catalogued_group(group)),
         ];
         match self.commit(writes).await? {
-            Commit::Done => Ok(state),
+            Commit::Done => {
+                signing.written(&recipient, state.held());
+                Ok(state)
+            }
             Commit::Refused(_) => {
                 let group = group.clone();
                 Err(GroupError::Exists { group })
@@ -109,7 +114,8 @@ impl Records {
     }
 
     pub async fn group(&self, group: &GroupName) -> Result<Option<GroupState>, RecordsError> {
-        self.get(&Key::group_state(group)).await
+        let found = self.get_item(&Key::group_state(group)).await?;
+        found.map(state).transpose()
     }
 
     /// Returns every group, in the order of their names.
@@ -129,7 +135,7 @@ impl Records {
             .batch(&keys)
             .await?
             .into_iter()
-            .map(item::read)
+            .map(state)
             .collect::<Result<_, _>>()?;
         states.sort_by(|one, other| one.group.cmp(&other.group));
         Ok(states)
@@ -184,10 +190,7 @@ impl Records {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
-            if !signing.is_ours(&state) {
-                let recipient = Recipient::Group(group.clone());
-                return Err(SigningError::NotOurs { recipient }.into());
-            }
+            signing.ours_of_group(&state)?;
             let next = state.assign(package, force, now)?;
             let term = Term::following(state.version().issued, now);
             let next = signing.sealed(next, term)?;
@@ -198,6 +201,7 @@ impl Records {
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             match commit {
                 Commit::Done => {
+                    signing.written(&Recipient::Group(group.clone()), next.held());
                     return Ok(GroupChanged {
                         state: next,
                         consumed_units,
@@ -284,14 +288,22 @@ impl Records {
                 }
             };
             let mut next = change(&state)?;
-            if signing.is_ours(&state) || next.assignments.is_empty() {
-                let term = Term::following(state.version().issued, signing.now);
-                next = signing.sealed(next, term)?;
+            let recipient = Recipient::Group(group.clone());
+            let issued = state.version().issued;
+            match signing.ours_of_group(&state) {
+                Ok(()) => next = signing.sealed(next, Term::following(issued, signing.now))?,
+                // What was not signed gives nobody anything now.
+                Err(SigningError::NotOurs { .. }) if next.assignments.is_empty() => {
+                    next = signing.sealed(next, signing.term_after_unsigned(&recipient, issued))?;
+                }
+                Err(SigningError::NotOurs { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             if commit == Commit::Done {
+                signing.written(&recipient, next.held());
                 return Ok(GroupChanged {
                     state: next,
                     consumed_units,
@@ -418,6 +430,10 @@ impl Records {
             &terms,
         )
     }
+}
+
+fn state(item: item::Item) -> Result<GroupState, RecordsError> {
+    item::read_at(item, |state: &GroupState| Key::group_state(&state.group))
 }
 
 impl RevisionItem {

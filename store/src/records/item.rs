@@ -276,15 +276,36 @@ pub(super) fn number(number: &impl ToString) -> AttributeValue {
 
 /// Reads a value back from its item.
 pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, RecordsError> {
-    let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-    let key = match (part(PK), part(SK)) {
-        (Some(pk), Some(sk)) => format!("{pk} {sk}"),
-        _ => "without a key".to_owned(),
-    };
+    let key = place(&item);
     serde_dynamo::from_item(item).map_err(|source| RecordsError::Corrupt {
         key,
         source: source.into(),
     })
+}
+
+/// Reads a value back that has to lie where its own name says: who can write to the table could
+/// let one record speak for another.
+pub(super) fn read_at<T: DeserializeOwned>(
+    item: Item,
+    key: impl Fn(&T) -> Key,
+) -> Result<T, RecordsError> {
+    let found = place(&item);
+    let value = read(item)?;
+    let own = key(&value).to_string();
+    if found == own {
+        return Ok(value);
+    }
+    let source = format!("it says that it is {own}").into();
+    Err(RecordsError::Corrupt { key: found, source })
+}
+
+/// Names where an item lies.
+fn place(item: &Item) -> String {
+    let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    match (part(PK), part(SK)) {
+        (Some(pk), Some(sk)) => format!("{pk} {sk}"),
+        _ => "without a key".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where each record is: partition and sort keys, and the shards that writes spread over.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::{
@@ -45,6 +46,12 @@ pub(super) struct Range {
     pub(super) pk: String,
     pub(super) first: String,
     pub(super) last: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pk, self.sk)
+    }
 }
 
 impl Key {

@@ -109,10 +109,13 @@ impl Records {
                 write::create(self.table(), item::member(group, device)),
                 self.counting_members(group, device, 1),
             ];
-            writes.extend(next.map(|next| next.write));
+            writes.extend(next.as_ref().map(NextOwn::write));
             writes.push(self.existing_group(group));
             match self.commit(writes).await? {
-                Commit::Done => return Ok(Joined::New),
+                Commit::Done => {
+                    signing.written_own(next.as_ref());
+                    return Ok(Joined::New);
+                }
                 Commit::Refused(failed) if failed.last() == Some(&true) => {
                     let group = group.clone();
                     return Err(GroupError::NoGroup { group });
@@ -177,8 +180,9 @@ impl Records {
                 ),
                 self.counting_members(group, device, -1),
             ];
-            writes.extend(next.map(|next| next.write));
+            writes.extend(next.as_ref().map(NextOwn::write));
             if self.commit(writes).await? == Commit::Done {
+                signing.written_own(next.as_ref());
                 return Ok(true);
             }
         }

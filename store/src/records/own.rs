@@ -47,9 +47,28 @@ pub(super) enum Own<'a> {
 /// The next assignments of a device.
 #[derive(Debug)]
 pub(super) struct NextOwn {
+    recipient: Recipient,
     /// To be written with the device's record.
     pub(super) held: Held,
-    pub(super) write: TransactWriteItem,
+    write: TransactWriteItem,
+}
+
+impl NextOwn {
+    pub(super) fn write(&self) -> TransactWriteItem {
+        self.write.clone()
+    }
+}
+
+impl Signing<'_> {
+    /// Remembers a device's assignments that are on record now.
+    pub(super) fn written_own(self, next: Option<&NextOwn>) {
+        if let Some(NextOwn {
+            recipient, held, ..
+        }) = next
+        {
+            self.written(recipient, Some(*held));
+        }
+    }
 }
 
 impl Records {
@@ -121,7 +140,11 @@ impl Records {
                 write::put(self.table(), item, unchanged, &terms)
             }
         };
-        Ok(NextOwn { held, write })
+        Ok(NextOwn {
+            recipient: next.recipient().clone(),
+            held,
+            write,
+        })
     }
 }
 

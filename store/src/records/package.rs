@@ -39,7 +39,8 @@ pub enum ActivateError {
 
 impl Records {
     pub async fn package(&self, id: PackageId) -> Result<Option<PackageRecord>, RecordsError> {
-        self.get(&Key::package(id)).await
+        let found = self.get_item(&Key::package(id)).await?;
+        found.map(package).transpose()
     }
 
     /// Returns the package that an operator names.
@@ -52,9 +53,17 @@ impl Records {
             PackageRef::Named(name, version) => (name, version),
         };
         let entry: Option<NameItem> = self.get(&Key::catalogued_name(name, version)).await?;
-        match entry {
-            Some(entry) => self.package(entry.package).await,
-            None => Ok(None),
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        match self.package(entry.package).await? {
+            Some(found) if found.name != *name || found.version != *version => {
+                Err(RecordsError::Corrupt {
+                    key: Key::package(found.id).to_string(),
+                    source: format!("{name}@{version} leads to it, which it is not").into(),
+                })
+            }
+            found => Ok(found),
         }
     }
 
@@ -63,10 +72,8 @@ impl Records {
         let ids: BTreeSet<PackageId> = ids.iter().copied().collect();
         let keys: Vec<Key> = ids.into_iter().map(Key::package).collect();
         let items = self.batch(&keys).await?;
-        let mut packages: Vec<PackageRecord> = items
-            .into_iter()
-            .map(item::read)
-            .collect::<Result<_, _>>()?;
+        let mut packages: Vec<PackageRecord> =
+            items.into_iter().map(package).collect::<Result<_, _>>()?;
         packages.sort_by_key(|package| package.id);
         Ok(packages)
     }
@@ -210,4 +217,8 @@ impl Records {
             None => ActivateError::NoPackage { id },
         })
     }
+}
+
+fn package(item: item::Item) -> Result<PackageRecord, RecordsError> {
+    item::read_at(item, |package: &PackageRecord| Key::package(package.id))
 }

@@ -2,7 +2,7 @@
 
 use packcast_protocol::assignments::{Assignments, Held, Recipient};
 use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
-use packcast_rollout::assignments::{Term, as_recorded, is_due, renewed};
+use packcast_rollout::assignments::{Term, Vouched, as_recorded, is_due, renewed};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
 use super::commit::Commit;
@@ -17,13 +17,22 @@ const TRIES: usize = 8;
 
 /// What is signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
+pub enum Renewal<'a> {
     /// What expires soon, or is not signed by the key that signs now.
     Due,
     /// All that one of the publisher's keys has signed.
     All,
-    /// What is on record, whoever put it there: for a publisher who has looked at it.
-    AsRecorded,
+    /// The same, also where something later is known: for a table that was restored.
+    Restored,
+    /// What is on record, whoever put it there: for a publisher who has looked at it, and has
+    /// seen the signed manifests of its packages.
+    AsRecorded(&'a Vouched),
+}
+
+impl Renewal<'_> {
+    const fn is_as_recorded(self) -> bool {
+        matches!(self, Self::AsRecorded(_))
+    }
 }
 
 /// What came of signing again.
@@ -49,7 +58,7 @@ impl Records {
     pub async fn renew_group(
         &self,
         group: &GroupName,
-        renewal: Renewal,
+        renewal: Renewal<'_>,
         signing: Signing<'_>,
     ) -> Result<Renewed, GroupError> {
         for _ in 0..TRIES {
@@ -57,20 +66,29 @@ impl Records {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
-            if renewal != Renewal::AsRecorded && !signing.is_ours(&state) {
-                let recipient = Recipient::Group(group.clone());
-                return Err(SigningError::NotOurs { recipient }.into());
-            }
+            let recipient = Recipient::Group(group.clone());
+            let issued = state.held().map(|held| held.issued);
+            let renewing = |issued| Term::renewing(issued, signing.now);
+            let term = match renewal {
+                Renewal::AsRecorded(vouched) => {
+                    Signing::vouched_for(&state, vouched)?;
+                    signing.term_after_unsigned(&recipient, issued)
+                }
+                Renewal::Due | Renewal::All => {
+                    signing.ours_of_group(&state)?;
+                    issued.map_or_else(|| Term::from(signing.now), renewing)
+                }
+                Renewal::Restored => {
+                    signing.signed_by_us_of_group(&state)?;
+                    signing.term_after_unsigned(&recipient, issued)
+                }
+            };
             if let Some(expires) = good_group(&state, renewal, signing) {
                 return Ok(Renewed::Good { expires });
             }
-            let issued = state.held().map(|held| held.issued);
-            let term = issued.map_or_else(
-                || Term::from(signing.now),
-                |issued| Term::renewing(issued, signing.now),
-            );
             let next = signing.sealed(state.clone(), term)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
+                signing.written(&recipient, next.held());
                 let expires = term.expires;
                 return Ok(Renewed::Signed { expires });
             }
@@ -82,16 +100,19 @@ impl Records {
     pub async fn renew_device(
         &self,
         agent: &AgentId,
-        renewal: Renewal,
+        renewal: Renewal<'_>,
         signing: Signing<'_>,
     ) -> Result<Renewed, AssignError> {
         let device = DeviceId::Agent(agent.clone());
         let recipient = Recipient::Device(agent.clone());
         for tries_left in (0..TRIES).rev() {
             let own: Option<OwnItem> = self.get(&Key::own(&device)).await?;
-            let found = own
-                .as_ref()
-                .map(|own| signing.ours(&own.signed, &recipient));
+            let found = own.as_ref().map(|own| match renewal {
+                Renewal::Restored => signing.signed_by_us(&own.signed, &recipient),
+                Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
+                    signing.ours(&own.signed, &recipient)
+                }
+            });
             let next = match found {
                 Some(Ok(before)) => {
                     let is_ours = own
@@ -101,27 +122,32 @@ impl Records {
                     if renewal == Renewal::Due && is_ours && !is_due(expires, signing.now) {
                         return Ok(Renewed::Good { expires });
                     }
-                    renewed(&before, signing.now).map_err(SigningError::from)?
+                    let known = signing.latest(&recipient);
+                    renewed(&before, known, signing.now).map_err(SigningError::from)?
                 }
+                Some(Err(
+                    error @ (SigningError::RolledBack { .. } | SigningError::Expired { .. }),
+                )) if !renewal.is_as_recorded() => return Err(error.into()),
                 not_ours => {
                     let is_damaged = not_ours.is_some();
                     let recorded = self.recorded(&device, own.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
                         return Ok(Renewed::Nothing);
                     }
-                    if renewal != Renewal::AsRecorded {
+                    let Renewal::AsRecorded(vouched) = renewal else {
                         // The first ones may have been signed after these were looked for.
                         if !is_damaged && recorded.latest.is_some() && tries_left > 0 {
                             continue;
                         }
                         return Err(SigningError::NotOurs { recipient }.into());
-                    }
-                    recorded.state(agent, signing.now)?
+                    };
+                    recorded.state(agent, signing.latest(&recipient), vouched, signing.now)?
                 }
             };
             let before = own.map(|own| own.held);
             let next_own = self.writing_own(agent, before, &next, signing)?;
-            if self.commit_own(&device, next_own).await? {
+            if self.commit_own(&device, &next_own).await? {
+                signing.written_own(Some(&next_own));
                 let expires = next.expires();
                 return Ok(Renewed::Signed { expires });
             }
@@ -142,8 +168,8 @@ impl Records {
         })
     }
 
-    async fn commit_own(&self, device: &DeviceId, next: NextOwn) -> Result<bool, RecordsError> {
-        let writes = vec![self.known_device(device, Some(&next)), next.write];
+    async fn commit_own(&self, device: &DeviceId, next: &NextOwn) -> Result<bool, RecordsError> {
+        let writes = vec![self.known_device(device, Some(next)), next.write()];
         Ok(self.commit(writes).await? == Commit::Done)
     }
 }
@@ -155,18 +181,25 @@ impl Recorded {
             && !self.tasks.iter().any(|task| task.direct)
     }
 
-    fn state(&self, agent: &AgentId, now: UnixTime) -> Result<Assignments, SigningError> {
+    fn state(
+        &self,
+        agent: &AgentId,
+        known: Option<Held>,
+        vouched: &Vouched,
+        now: UnixTime,
+    ) -> Result<Assignments, SigningError> {
         let Self {
             latest,
             memberships,
             tasks,
         } = self;
-        Ok(as_recorded(agent, *latest, memberships, tasks, now)?)
+        let made = as_recorded(agent, *latest, known, memberships, tasks, vouched, now);
+        Ok(made?)
     }
 }
 
 /// Returns until when a group's state is good; none if it is to be signed.
-fn good_group(state: &GroupState, renewal: Renewal, signing: Signing<'_>) -> Option<UnixTime> {
+fn good_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
     let expires = state.seal.as_ref()?.expires;
     let is_ours = state
         .signed()

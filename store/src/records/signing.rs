@@ -3,12 +3,16 @@
 use std::error::Error;
 use std::fmt;
 
-use packcast_protocol::UnixTime;
-use packcast_protocol::assignments::{Assignments, AssignmentsError, Recipient, SignedAssignments};
+use packcast_protocol::assignments::{
+    Assignments, AssignmentsError, Held, Recipient, SignedAssignments,
+};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document as _, Signed, TooLarge};
+use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::GroupState;
-use packcast_rollout::assignments::Term;
+use packcast_rollout::assignments::{Term, Vouched};
+
+use super::known::Known;
 
 /// Signs a document, and returns the signature in minisign format.
 pub type Sign = dyn Fn(&str) -> Result<String, SignError> + Send + Sync;
@@ -19,10 +23,13 @@ pub type Sign = dyn Fn(&str) -> Result<String, SignError> + Send + Sync;
 #[derive(Clone, Copy)]
 pub struct Signing<'a> {
     pub now: UnixTime,
-    /// The keys of the publisher, the first of which signs. Only what one of them has signed is added to: who owns the
-    /// table could have put the rest there to have it signed.
+    /// The keys of the publisher, the first of which signs. Only what one of them has signed is
+    /// added to: who owns the table could have put the rest there to have it signed.
     pub keys: &'a [PublicKey],
     pub sign: &'a Sign,
+    /// What the publisher remembers: nothing older is added to, and nothing that has expired
+    /// without having been known. None for who remembers nothing.
+    pub known: Option<&'a Known>,
 }
 
 /// Why there is no signature.
@@ -37,6 +44,24 @@ pub enum SigningError {
     Sign(#[from] SignError),
     #[error("what {recipient} is assigned on record is not signed by your key")]
     NotOurs { recipient: Recipient },
+    #[error(
+        "what {recipient} is assigned on record was signed on {}, and later since: somebody, or a table that was restored, has put the earlier state back",
+        recorded.issued.day()
+    )]
+    RolledBack {
+        recipient: Recipient,
+        recorded: Held,
+    },
+    #[error("the signature of what {recipient} is assigned on record expired on {}", expires.day())]
+    Expired {
+        recipient: Recipient,
+        expires: UnixTime,
+    },
+    #[error("{recipient} has package {package} on record, whose signed manifest was not seen")]
+    Unvouched {
+        recipient: Recipient,
+        package: PackageId,
+    },
     #[error(transparent)]
     Assignments(#[from] AssignmentsError),
     #[error(transparent)]
@@ -56,6 +81,7 @@ impl Signing<'_> {
             now,
             keys: &[],
             sign: &|_| Err(SignError::new("there is no key to sign with")),
+            known: None,
         }
     }
 
@@ -76,14 +102,48 @@ impl Signing<'_> {
         Ok(state.sealed(term, signature))
     }
 
-    /// Tells whether a group's state can be added to.
-    pub(super) fn is_ours(self, state: &GroupState) -> bool {
-        let is_signed = || state.signed().is_some_and(|signed| self.holds(&signed));
-        state.assignments.is_empty() || is_signed()
+    /// Refuses a group's state that is not to be added to.
+    pub(super) fn ours_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+        let (signed, recipient) = signed_state(state)?;
+        self.ours(&signed, &recipient).map(drop)
     }
 
-    /// Reads a recipient's assignments that one of the publisher's keys has signed.
+    /// Refuses a group's state that none of the publisher's keys has signed.
+    pub(super) fn signed_by_us_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+        let (signed, recipient) = signed_state(state)?;
+        self.signed_by_us(&signed, &recipient).map(drop)
+    }
+
+    /// Reads a recipient's assignments that can be added to: one of the publisher's keys has
+    /// signed them, and nothing later is known.
     pub(super) fn ours(
+        self,
+        signed: &SignedAssignments,
+        recipient: &Recipient,
+    ) -> Result<Assignments, SigningError> {
+        let assignments = self.signed_by_us(signed, recipient)?;
+        let Some(known) = self.known else {
+            return Ok(assignments);
+        };
+        let (recipient, recorded) = (recipient.clone(), assignments.held());
+        let expires = assignments.expires();
+        match known.latest(&recipient) {
+            Some(latest) if recorded < latest => Err(SigningError::RolledBack {
+                recipient,
+                recorded,
+            }),
+            None if assignments.is_expired(self.now) => {
+                Err(SigningError::Expired { recipient, expires })
+            }
+            _ => {
+                known.advance(&recipient, recorded);
+                Ok(assignments)
+            }
+        }
+    }
+
+    /// Reads a recipient's assignments that one of the publisher's keys has signed, whenever.
+    pub(super) fn signed_by_us(
         self,
         signed: &SignedAssignments,
         recipient: &Recipient,
@@ -96,14 +156,53 @@ impl Signing<'_> {
             })
     }
 
+    /// Refuses a group's state that has a package which nobody vouches for.
+    pub(super) fn vouched_for(state: &GroupState, vouched: &Vouched) -> Result<(), SigningError> {
+        let mut assignments = state.assignments.iter();
+        let unvouched = assignments.find(|one| vouched.get(&one.package) != Some(&one.manifest));
+        unvouched.map_or(Ok(()), |assignment| {
+            Err(SigningError::Unvouched {
+                recipient: Recipient::Group(state.group.clone()),
+                package: assignment.package,
+            })
+        })
+    }
+
+    /// Returns the term of what follows a state that is not signed: it is later than all that
+    /// is known.
+    pub(super) fn term_after_unsigned(
+        self,
+        recipient: &Recipient,
+        issued: Option<UnixTime>,
+    ) -> Term {
+        let known = self.latest(recipient).map(|known| known.issued);
+        Term::following_unsigned(issued, known, self.now)
+    }
+
+    /// Returns the latest state of a recipient that the publisher knows of.
+    pub(super) fn latest(self, recipient: &Recipient) -> Option<Held> {
+        self.known?.latest(recipient)
+    }
+
+    /// Remembers what is on record now.
+    pub(super) fn written(self, recipient: &Recipient, held: Option<Held>) {
+        if let (Some(known), Some(held)) = (self.known, held) {
+            known.advance(recipient, held);
+        }
+    }
+
     /// Tells whether the key that signs now has signed this.
     pub(super) fn is_latest(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()
     }
+}
 
-    fn holds(self, signed: &SignedAssignments) -> bool {
-        signed.verify(self.keys).is_ok()
+fn signed_state(state: &GroupState) -> Result<(SignedAssignments, Recipient), SigningError> {
+    let recipient = Recipient::Group(state.group.clone());
+    match state.signed() {
+        Some(signed) => Ok((signed, recipient)),
+        None => Err(SigningError::NotOurs { recipient }),
     }
 }
 

@@ -44,7 +44,7 @@ fn file<'a>(name: &'a str, content: &'a [u8]) -> Entry<'a> {
 /// Lets the device have a package with this archive.
 fn unpacked(stage: &Stage, format: ArchiveFormat, archive: &[u8]) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.key(), Some((format, archive)), |_| {});
+    stage.publish_carelessly(&package, Some((format, archive)), |_| {});
     stage.attempt()
 }
 
@@ -57,7 +57,7 @@ fn with(stage: &Stage, entries: &[Entry<'_>]) -> Tried {
 
 pub fn manifest_expired(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.key(), None, |manifest| {
+    stage.publish_carelessly(&package, None, |manifest| {
         manifest.expires = UnixTime(1_700_000_000);
     });
     stage.attempt()
@@ -65,7 +65,7 @@ pub fn manifest_expired(stage: &Stage) -> Tried {
 
 pub fn manifest_for_another_device(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.key(), None, |manifest| {
+    stage.publish_carelessly(&package, None, |manifest| {
         manifest.audience = Audience::Devices([AgentId::of_public_key(&[7; 32])].into());
     });
     stage.attempt()
@@ -73,7 +73,7 @@ pub fn manifest_for_another_device(stage: &Stage) -> Tried {
 
 pub fn manifest_for_a_group_of_others(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.key(), None, |manifest| {
+    stage.publish_carelessly(&package, None, |manifest| {
         let tills = "tills".parse().expect("a group's name");
         manifest.audience = Audience::Groups([tills].into());
     });
@@ -82,7 +82,7 @@ pub fn manifest_for_a_group_of_others(stage: &Stage) -> Tried {
 
 pub fn manifest_for_another_platform(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.key(), None, |manifest| {
+    stage.publish_carelessly(&package, None, |manifest| {
         manifest.platform = if cfg!(windows) {
             Platform::Linux
         } else {
@@ -178,7 +178,7 @@ pub fn setuid_program(stage: &Stage) -> Tried {
         &b"#!/bin/sh\ntest ! -u run.sh -a ! -g run.sh\n"[..],
     );
     let archive = Some((TarGz, &tar(&[program])[..]));
-    stage.publish_again(&package, &stage.key(), archive, |_| {});
+    stage.publish_carelessly(&package, archive, |_| {});
     stage.attempt()
 }
 

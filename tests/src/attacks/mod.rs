@@ -4,6 +4,7 @@ pub mod careless;
 pub mod function;
 pub mod objects;
 pub mod owned;
+pub mod records;
 pub mod reply;
 pub mod stage;
 pub mod table;
@@ -25,7 +26,8 @@ macro_rules! every_attack {
     ($with:ident) => {
         $with! {
             objects manifest_changed_by_a_byte "ERR_BAD_MANIFEST",
-            objects manifest_changed_and_announced "ERR_BAD_SIGNATURE",
+            objects manifest_changed_and_announced "ERR_BAD_MANIFEST",
+            objects manifest_of_ones_own_announced "ERR_BAD_MANIFEST",
             objects manifest_of_an_earlier_publication "ERR_BAD_MANIFEST",
             objects manifest_and_signature_of_another_package "ERR_BAD_MANIFEST",
             objects manifest_signed_by_another_key "ERR_BAD_SIGNATURE",
@@ -92,6 +94,16 @@ macro_rules! every_attack {
             table assignment_added_by_hand "ERR_NOT_ASSIGNED",
             table device_record_spoilt "cannot answer now",
             table tally_of_garbage "SUCCESS_0",
+            records name_of_another_package "leads to it, which it is not",
+            records package_that_takes_anothers_name "is not signed to be tool@1",
+            records package_that_says_it_is_another "does not read as one of ours",
+            records package_never_signed "is not signed to be tool@1",
+            records group_that_says_it_is_all "does not read as one of ours",
+            records group_state_put_back "has put the earlier state back",
+            records own_state_put_back "has put the earlier state back",
+            records keys_put_back "has put the earlier one back",
+            records draft_with_an_id_far_ahead "does not go with its id",
+            records draft_of_another_name "leads to it, which it is not",
         }
     };
 }

@@ -94,9 +94,22 @@ pub fn manifest_and_signature_of_another_package(stage: &Stage) -> Tried {
     stage.attempt()
 }
 
+pub fn manifest_of_ones_own_announced(stage: &Stage) -> Tried {
+    let package = stage.assigned("tool");
+    stage.publish_again(&package, &stage.attackers_key(), None, |manifest| {
+        manifest.timeout_s += 1;
+    });
+    stage.attempt()
+}
+
 pub fn manifest_signed_by_another_key(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.attackers_key(), None, |_| {});
+    let document = fs::read(stage.manifest_file(&package)).expect("it is published");
+    let signature = stage.attackers_key().sign(&document, "");
+    store(
+        &stage.signature_file(&package),
+        signature.expect("a key signs").as_bytes(),
+    );
     stage.attempt()
 }
 

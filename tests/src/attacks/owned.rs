@@ -140,7 +140,7 @@ fn run_unassigned(stage: &Stage) -> bool {
 }
 
 fn run_own(stage: &Stage) -> bool {
-    super::objects::manifest_signed_by_another_key(stage).ran > 0
+    super::objects::manifest_of_ones_own_announced(stage).ran > 0
 }
 
 fn run_again(stage: &Stage) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use packcast_protocol::api::CHECK_IN_PATH;
 use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::{AgentId, Assignments, GroupName, KeyList, PackageId, Recipient, UnixTime};
+use packcast_protocol::{AgentId, Assignments, GroupName, KeyList, Recipient, UnixTime};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
@@ -53,13 +53,15 @@ fn agent(stage: &Stage) -> AgentId {
     id.and_then(|id| id.parse().ok()).expect("our agent's id")
 }
 
-fn says(to: Recipient, package: PackageId, expires: UnixTime) -> Assignments {
+fn says(to: Recipient, package: &PackageRecord, expires: UnixTime) -> Assignments {
     let state = Held {
         revision: 1_000,
         issued: UnixTime(1_790_000_000),
     };
+    let published = package.published().expect("it is published");
     let assigned = Assigned {
-        package,
+        package: package.id,
+        manifest: published.manifest,
         seq: 1_000,
         force: true,
     };
@@ -95,7 +97,7 @@ pub fn document_edited(stage: &Stage) -> Tried {
 
 pub fn document_signed_by_another_key(stage: &Stage) -> Tried {
     let package = stage.package("tool", &[]);
-    let forged = says(to_device(stage), package.id, LATE);
+    let forged = says(to_device(stage), &package, LATE);
     let forged = Stage::signed(&stage.attackers_key(), &forged);
     tell(stage, &package, vec![forged])
 }
@@ -103,19 +105,19 @@ pub fn document_signed_by_another_key(stage: &Stage) -> Tried {
 pub fn document_of_another_device(stage: &Stage) -> Tried {
     let package = stage.package("tool", &[]);
     let other = Recipient::Device(AgentId::of_public_key(&[9; 32]));
-    let signed = Stage::signed(&stage.key(), &says(other, package.id, LATE));
+    let signed = Stage::signed(&stage.key(), &says(other, &package, LATE));
     tell(stage, &package, vec![signed])
 }
 
 pub fn document_of_a_group_that_the_device_is_not_in(stage: &Stage) -> Tried {
     let package = stage.package("tool", &[]);
-    let signed = says(to_group("tills"), package.id, LATE);
+    let signed = says(to_group("tills"), &package, LATE);
     tell(stage, &package, vec![Stage::signed(&stage.key(), &signed)])
 }
 
 pub fn document_expired(stage: &Stage) -> Tried {
     let package = stage.package("tool", &[]);
-    let signed = says(to_device(stage), package.id, UnixTime(1_790_000_001));
+    let signed = says(to_device(stage), &package, UnixTime(1_790_000_001));
     tell(stage, &package, vec![Stage::signed(&stage.key(), &signed)])
 }
 
@@ -319,7 +321,7 @@ fn key_list(serial: u64, keys: Vec<PublicKey>) -> KeyList {
 fn with_keys(stage: &Stage, lists: Vec<Value>) -> Tried {
     let package = stage.package("tool", &[]);
     let key = stage.attackers_key();
-    let document = Stage::signed(&key, &says(to_device(stage), package.id, LATE));
+    let document = Stage::signed(&key, &says(to_device(stage), &package, LATE));
     stage.publish_again(&package, &key, None, |_| {});
     let task = stage.task(&package);
     stage.function.edit(move |reply| {
@@ -365,7 +367,7 @@ pub fn package_of_a_revoked_key(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     let (old, new) = (stage.key(), another_key(stage));
     let list = Stage::signed(&old, &key_list(1, vec![new.public().clone()]));
-    let document = Stage::signed(&new, &says(to_device(stage), package.id, LATE));
+    let document = Stage::signed(&new, &says(to_device(stage), &package, LATE));
     let task = stage.task(&package);
     stage.function.edit(move |reply| {
         reply["tasks"] = json!([task]);

@@ -1,14 +1,16 @@
 //! Where an attack happens: a running system, a device of it, and what it may not touch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast::keys::SigningKey;
 use packcast_agent::event::Event;
+use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
-    Archive, ArchiveFormat, FragmentNumber, FragmentSize, Location, Manifest, Sha256Digest,
+    Archive, ArchiveFormat, Assignments, FragmentNumber, FragmentSize, GroupName, Location,
+    Manifest, PackageId, Recipient, Sha256Digest, UnixTime,
 };
 use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
@@ -57,6 +59,13 @@ impl Tried {
     }
 
     /// Does not count programs that the publisher wants to run.
+    /// Adds what the publisher's command said.
+    #[must_use]
+    pub fn told(mut self, said: String) -> Self {
+        self.answered.push(said);
+        self
+    }
+
     #[must_use]
     pub fn allowing(mut self, runs: usize) -> Self {
         self.ran = self.ran.saturating_sub(runs);
@@ -168,19 +177,44 @@ impl Stage {
         self.announce(package, &document, &signature);
     }
 
+    /// Does so with the publisher's own key, which signs that the device is to have it, too.
+    pub fn publish_carelessly(
+        &self,
+        package: &PackageRecord,
+        archive: Option<(ArchiveFormat, &[u8])>,
+        change: impl FnOnce(&mut Manifest),
+    ) {
+        self.publish_again(package, &self.key(), archive, change);
+        let manifest = fs::read(self.manifest_file(package)).expect("it is published");
+        let assigned = Assigned {
+            package: package.id,
+            manifest: Sha256Digest::of(&manifest),
+            seq: 1,
+            force: false,
+        };
+        let state = Held {
+            issued: UnixTime(1_790_000_000),
+            revision: 1,
+        };
+        let all = Recipient::Group(GroupName::all());
+        let (groups, expires) = (BTreeSet::new(), UnixTime(4_000_000_000));
+        let assignments = Assignments::new(all, state, groups, vec![assigned], expires);
+        let assignments = assignments.expect("one package is not too many");
+        let signed = Self::signed(&self.key(), &assignments);
+        let (id, digest) = (package.id, assigned.manifest);
+        self.function.edit(move |reply| {
+            let documents = reply["assignments"].as_array_mut();
+            documents.expect("a reply has them").push(signed.clone());
+            announce(reply, id, digest);
+        });
+    }
+
     /// Stores a manifest and a signature of it, and lets the function announce it.
     pub fn announce(&self, package: &PackageRecord, document: &[u8], signature: &str) {
         store(&self.manifest_file(package), document);
         store(&self.signature_file(package), signature.as_bytes());
         let (id, digest) = (package.id, Sha256Digest::of(document));
-        self.function.edit(move |reply| {
-            for task in tasks(reply)
-                .iter_mut()
-                .filter(|task| task["id"] == json!(id))
-            {
-                task["manifest_sha256"] = json!(digest);
-            }
-        });
+        self.function.edit(move |reply| announce(reply, id, digest));
     }
 
     fn cut(&self, package: &PackageRecord, format: ArchiveFormat, bytes: &[u8]) -> Archive {
@@ -293,6 +327,16 @@ impl Stage {
     fn stolen(&self) -> impl Iterator<Item = PathBuf> {
         let named = |path: &PathBuf| path.file_name().is_some_and(|name| name == STOLEN);
         files(self.world.place()).filter(named)
+    }
+}
+
+/// Tells of another manifest of a package.
+fn announce(reply: &mut Value, package: PackageId, digest: Sha256Digest) {
+    for task in tasks(reply)
+        .iter_mut()
+        .filter(|task| task["id"] == json!(package))
+    {
+        task["manifest_sha256"] = json!(digest);
     }
 }
 

@@ -114,7 +114,7 @@ impl Args {
             "enrolled",
             &format!("device {id}, by an agent process of its own"),
         );
-        assign(&target, &package, &id, &Signer::with(key, &[])).await?;
+        assign(&target, &package, &id, &Signer::with(&target, key, &[])?).await?;
         steps.done(
             "assigned",
             &format!("{}@{} to that device", package.name, package.version),

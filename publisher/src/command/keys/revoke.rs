@@ -55,6 +55,7 @@ impl Args {
                 "agents refuse the packages above from now on: publish each under another version, and assign that",
             );
         }
+        lists::warn_of_the_first(&published.lists);
         output::note(
             "a device follows at its next check-in; until then, and where trusted_keys of its configuration names the key and no list reaches it, the key counts",
         );

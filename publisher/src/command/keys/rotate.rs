@@ -62,7 +62,7 @@ impl Args {
         }
         let public = new.public().clone();
         let others = [old.public().clone()];
-        let signer = Signer::with(Arc::new(new), &others);
+        let signer = Signer::with(&target, Arc::new(new), &others)?;
         let outcome = sign::sign_due(&target, &signer).await?;
         let kept = replace(&file, old.public()).map_err(failure)?;
         let rotated = Rotated {
@@ -72,6 +72,7 @@ impl Args {
             signed: outcome,
         };
         output::result(globals.format, &rotated, text);
+        lists::warn_of_the_first(&published.lists);
         output::note(
             "agents follow at their next check-in; give those that you set up from now on the new public key",
         );

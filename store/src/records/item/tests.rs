@@ -284,7 +284,7 @@ fn every_key_and_item_of_a_group() {
     ];
     assert_snapshot!(show(&items), @r#"
     GROUP#lab | STATE
-      assignments: [{assigned_at: 1795000000, force: false, package: "1795327754", priority: 5, seq: 1795000000}]
+      assignments: [{assigned_at: 1795000000, force: false, manifest: "1111111111111111111111111111111111111111111111111111111111111111", package: "1795327754", priority: 5, seq: 1795000000}]
       created_at: 1795000000
       group: "lab"
       revision: 1795000000

@@ -1,0 +1,49 @@
+//! What a publisher remembers of what is signed: the records cannot show that they are older.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use packcast_protocol::assignments::{Held, Recipient};
+
+/// The latest state of each recipient's assignments that a publisher has signed or added to.
+///
+/// Whoever owns the table could put an earlier one back, whose signature holds as well as ever.
+#[derive(Debug, Default)]
+pub struct Known(Mutex<BTreeMap<Recipient, Held>>);
+
+impl Known {
+    pub fn latest(&self, recipient: &Recipient) -> Option<Held> {
+        self.states().get(recipient).copied()
+    }
+
+    /// Remembers a state, unless a later one is known.
+    pub fn advance(&self, recipient: &Recipient, held: Held) {
+        let mut states = self.states();
+        let latest = states.entry(recipient.clone()).or_insert(held);
+        *latest = held.max(*latest);
+    }
+
+    /// Returns all that is known, in the order of the recipients.
+    pub fn all(&self) -> Vec<(Recipient, Held)> {
+        let states = self.states();
+        states
+            .iter()
+            .map(|(recipient, held)| (recipient.clone(), *held))
+            .collect()
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeMap<Recipient, Held>> {
+        // No state is half written: each is one value.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FromIterator<(Recipient, Held)> for Known {
+    fn from_iter<T: IntoIterator<Item = (Recipient, Held)>>(states: T) -> Self {
+        let known = Self::default();
+        for (recipient, held) in states {
+            known.advance(&recipient, held);
+        }
+        known
+    }
+}
