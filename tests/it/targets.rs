@@ -112,6 +112,44 @@ fn missing_credentials_and_a_missing_region_are_told_apart() {
 }
 
 #[test]
+fn credentials_come_as_the_aws_cli_takes_them() {
+    let story = Story::begin();
+    let profile = |lines: &str| {
+        let file = story.world.place().join("aws");
+        let sso =
+            "[sso-session ours]\nsso_region = eu-west-1\nsso_start_url = https://sso.invalid\n";
+        fs::write(
+            &file,
+            format!("{sso}[default]\nregion = eu-west-1\n{lines}\n"),
+        )
+        .unwrap();
+        text(&file).to_owned()
+    };
+    let with = |file: &str| {
+        let mut command = story.world.command(&["list", "--target=far"]);
+        command
+            .env("AWS_CONFIG_FILE", file)
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        Ran::of(&mut command)
+    };
+    // Another name of loopback, for which credentials are looked for.
+    let port = story.front.address().port();
+    story.configure(&format!("endpoint = \"http://0.0.0.0:{port}\""));
+    let keys = r#"{"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret"}"#;
+    let program = profile(&format!("credential_process = echo '{keys}'"));
+    let _ = with(&program).expect_code(0);
+    for signed_out in [
+        "sso_session = ours\nsso_account_id = 123456789012\nsso_role_name = admin",
+        "login_session = arn:aws:iam::123456789012:user/admin",
+    ] {
+        let refusal = with(&profile(signed_out)).expect_code(1).stderr;
+        assert!(refusal.contains("sign in again"), "{refusal}");
+        assert!(!refusal.contains("cargo feature"), "{refusal}");
+    }
+}
+
+#[test]
 fn what_the_service_refuses_is_said_with_the_next_step() {
     let story = Story::begin();
     let endpoint = story.endpoint();
