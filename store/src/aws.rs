@@ -1,6 +1,8 @@
 //! How AWS, or what stands in for it, is reached: the same for every service.
 
 use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
@@ -10,6 +12,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::result::SdkError;
+use http::Uri;
 
 /// Where a service answers.
 #[derive(Debug)]
@@ -85,21 +89,42 @@ fn client_that_trusts(trusted: TrustStore) -> SharedHttpClient {
 }
 
 fn is_loopback(endpoint: &str) -> bool {
-    let host = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest)
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    let address: Result<std::net::SocketAddr, _> = host.parse();
-    match address {
-        Ok(address) => address.ip().is_loopback(),
-        Err(_) => host == "localhost" || host.starts_with("localhost:"),
+    let address: Option<Uri> = endpoint.parse().ok();
+    let host = address.as_ref().and_then(Uri::host).unwrap_or_default();
+    let number: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    number.map_or(host == "localhost", |number| number.is_loopback())
+}
+
+/// Why a service has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    NoRegion,
+    NoCredentials,
+    /// Not reached, or the answer broke off.
+    Unreachable,
+}
+
+/// Returns the answer that an error was read from, or why there is none.
+///
+/// An answer that broke off has a status, too, and is none. Without a region nothing can be
+/// asked, whatever the credentials.
+pub(crate) fn answer<'a, E, R>(
+    error: &'a SdkError<E, R>,
+    region: Option<&Region>,
+) -> Result<&'a R, Silence>
+where
+    E: Error + 'static,
+    R: fmt::Debug + 'static,
+{
+    match error {
+        SdkError::ServiceError(refusal) => Ok(refusal.raw()),
+        _ if region.is_none() => Err(Silence::NoRegion),
+        _ if lacks_credentials(error) => Err(Silence::NoCredentials),
+        _ => Err(Silence::Unreachable),
     }
 }
 
-/// Tells whether no credentials could be had, which no answer can tell.
-pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     error.is::<CredentialsError>() || error.source().is_some_and(lacks_credentials)
 }
 
@@ -111,8 +136,11 @@ mod tests {
     fn only_loopback_does_without_credentials() {
         for yes in [
             "http://127.0.0.1:8000",
+            "http://127.0.0.1",
+            "http://127.8.9.10/path",
             "http://[::1]:8000/",
             "http://localhost:4566",
+            "http://localhost",
         ] {
             assert!(is_loopback(yes), "{yes}");
         }
@@ -121,8 +149,27 @@ mod tests {
             "http://127.0.0.1.example.net:80",
             "http://localhost.example.net",
             "http://10.0.0.1:8000",
+            "http://[2001:db8::1]:8000",
+            "no address",
         ] {
             assert!(!is_loopback(no), "{no}");
         }
+    }
+
+    #[test]
+    fn what_has_to_be_set_first_is_told_first() {
+        type Failure = SdkError<CredentialsError, u16>;
+        let region = Region::from_static("eu-west-1");
+        let here = Some(&region);
+        let nobody = || CredentialsError::not_loaded("nobody is signed in");
+        let unsigned = Failure::construction_failure(nobody());
+        assert_eq!(answer(&unsigned, None), Err(Silence::NoRegion));
+        assert_eq!(answer(&unsigned, here), Err(Silence::NoCredentials));
+        let slow = Failure::timeout_error("no answer in 30 s");
+        assert_eq!(answer(&slow, here), Err(Silence::Unreachable));
+        let broken_off = Failure::response_error("the body ended early", 200);
+        assert_eq!(answer(&broken_off, here), Err(Silence::Unreachable));
+        let refused = Failure::service_error(nobody(), 403);
+        assert_eq!(answer(&refused, here), Ok(&403));
     }
 }

@@ -44,7 +44,7 @@ impl Records {
             loopback_region: "local",
         };
         let loader = aws::loader(place, config.http_client)
-            .retry_config(retries())
+            .retry_config(retries(ATTEMPTS))
             .timeout_config(timeouts());
         let records = Self::new(Client::new(&loader.load().await), &config.table);
         records.known_by(config.endpoint.as_deref())
@@ -60,7 +60,7 @@ impl Records {
             .http_client(aws::https_client_within_lambda(&region))
             .region(Region::new(region))
             .credentials_provider(aws::credentials_within_lambda(endpoint))
-            .retry_config(retries())
+            .retry_config(retries(ATTEMPTS_WITHIN_LAMBDA))
             .timeout_config(timeouts());
         let config = endpoint.into_iter().fold(config, Builder::endpoint_url);
         Self::new(Client::from_conf(config.build()), table).known_by(endpoint)
@@ -77,9 +77,14 @@ impl Records {
     }
 }
 
-fn retries() -> RetryConfig {
+/// How often a question is asked: a command can wait for some seconds.
+const ATTEMPTS: u32 = 8;
+/// The same in a function, which is paid for waiting, and whose devices come again.
+const ATTEMPTS_WITHIN_LAMBDA: u32 = 5;
+
+fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(5)
+        .with_max_attempts(attempts)
         .with_initial_backoff(Duration::from_millis(50))
         .with_max_backoff(Duration::from_secs(2))
 }

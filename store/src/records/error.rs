@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use super::Records;
-use crate::aws::lacks_credentials;
+use crate::aws::{Silence, answer};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -82,6 +82,16 @@ impl RecordsError {
     }
 }
 
+impl From<Silence> for TableFault {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::NoRegion => Self::NoRegion,
+            Silence::NoCredentials => Self::Credentials,
+            Silence::Unreachable => Self::Unreachable,
+        }
+    }
+}
+
 impl TableFault {
     /// Reads an answer: its code
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>),
@@ -135,18 +145,10 @@ impl Records {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        // An answer that broke off has a status, too, and is none.
-        let SdkError::ServiceError(refusal) = &error else {
-            let fault = if self.client.config().region().is_none() {
-                TableFault::NoRegion
-            } else if lacks_credentials(&error) {
-                TableFault::Credentials
-            } else {
-                TableFault::Unreachable
-            };
-            return self.fault(fault, error);
+        let status = match answer(&error, self.client.config().region()) {
+            Ok(answer) => answer.status().as_u16(),
+            Err(silence) => return self.fault(silence.into(), error),
         };
-        let status = refusal.raw().status().as_u16();
         let code = error.code().unwrap_or_default().to_owned();
         let message = error.message().unwrap_or_default().to_owned();
         match (TableFault::of(status, &code, &message), &*code) {

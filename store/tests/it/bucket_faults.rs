@@ -10,7 +10,7 @@ use crate::answers::{Answer, Answers};
 use crate::conformance::{folder, fragment};
 
 /// How often the SDK tries.
-const TRIES: usize = 5;
+const TRIES: usize = 8;
 
 async fn bucket(endpoint: &str) -> Objects {
     let config = S3Config {
@@ -99,6 +99,17 @@ async fn what_stays_busy_can_be_tried_later() {
         "{error:?}"
     );
     assert_eq!(server.requests(), TRIES);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_none() {
+    let broken_off = Answer(
+        200,
+        "Transfer-Encoding: chunked\r\n",
+        "ff\r\n<ListBucketResult>".to_owned(),
+    );
+    let error = fault(broken_off).await;
+    assert_eq!(error.fault, BucketFault::Unreachable, "{error:?}");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub(super) fn upload_settings() -> Builder {
 
 fn retries() -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(5)
+        .with_max_attempts(8)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(5))
 }

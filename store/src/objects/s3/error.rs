@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::S3;
-use crate::aws::lacks_credentials;
+use crate::aws::{Silence, answer};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -48,6 +48,16 @@ impl BucketError {
     /// Tells whether the same request may be granted later.
     pub const fn is_retryable(&self) -> bool {
         matches!(self.fault, BucketFault::Busy | BucketFault::Unreachable)
+    }
+}
+
+impl From<Silence> for BucketFault {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::NoRegion => Self::NoRegion,
+            Silence::NoCredentials => Self::Credentials,
+            Silence::Unreachable => Self::Unreachable,
+        }
     }
 }
 
@@ -99,17 +109,15 @@ impl S3 {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let fault = match error.raw_response() {
-            Some(answer) => {
+        let fault = match answer(&error, self.client.config().region()) {
+            Ok(answer) => {
                 let status = answer.status().as_u16();
                 let region = answer.headers().get(BUCKET_REGION).map(str::to_owned);
                 let code = error.code().map(str::to_owned);
                 let code = code.unwrap_or_else(|| format!("status {status}"));
                 BucketFault::of(status, &code, region)
             }
-            None if lacks_credentials(&error) => BucketFault::Credentials,
-            None if self.client.config().region().is_none() => BucketFault::NoRegion,
-            None => BucketFault::Unreachable,
+            Err(silence) => silence.into(),
         };
         self.fault(fault, error)
     }
