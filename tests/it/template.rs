@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use packcast_check_in::{ORIGIN_HEADER, Settings};
+use packcast_check_in::{ORIGIN_HEADER, REQUEST_LIMIT, Settings, TableSettings};
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pace;
 use packcast_store::key::package_folder;
@@ -18,7 +18,6 @@ const DEPLOY: &str = include_str!("../../infra/deploy");
 const EDGE: &str = include_str!("../../infra/edge.py");
 const GUIDE: &str = include_str!("../../docs/operate.md");
 const FUNCTION: &str = include_str!("../../functions/check-in/Cargo.toml");
-const FUNCTION_MAIN: &str = include_str!("../../functions/check-in/src/main.rs");
 
 /// Returns the lines between two, neither included.
 fn between(first: &str, last: &str) -> &'static str {
@@ -50,13 +49,18 @@ fn default_of(parameter: &str) -> Option<&'static str> {
 fn settings_by_default() -> (Settings, BTreeSet<String>) {
     let asked = RefCell::new(BTreeSet::new());
     let environment = environment();
-    let settings = Settings::from_environment(|name| {
+    let variable = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
+        if name == "AWS_REGION" {
+            return Some("eu-central-1".to_owned());
+        }
         let parameter = environment.get(name)?;
         let digest = "0".repeat(64);
         Some(default_of(parameter).map_or(digest, str::to_owned))
-    });
-    (settings.unwrap(), asked.into_inner())
+    };
+    let settings = Settings::from_environment(variable).unwrap();
+    TableSettings::from_environment(variable).unwrap();
+    (settings, asked.into_inner())
 }
 
 #[test]
@@ -68,10 +72,19 @@ fn the_function_has_every_setting_and_no_other() {
     assert!(settings.path_tokens.len() == 1 && settings.basic_credentials.is_empty());
     // Its default is what the design promises.
     asked.remove("PACKCAST_GROUP_CACHE_S");
-    assert!(FUNCTION_MAIN.contains("\"PACKCAST_TABLE\""));
-    asked.insert("PACKCAST_TABLE".to_owned());
+    // Lambda's own, and those of engines.
+    for name in ["AWS_REGION", "AWS_ENDPOINT_URL", "PACKCAST_TABLE_ENDPOINT"] {
+        asked.remove(name);
+    }
     let given = environment().into_keys().map(str::to_owned).collect();
     assert_eq!(asked, given);
+}
+
+#[test]
+fn the_function_answers_before_it_is_ended() {
+    let (_, from) = TEMPLATE.split_once("\n      Timeout: ").unwrap();
+    let timeout_s: u64 = from.split_once('\n').unwrap().0.parse().unwrap();
+    assert!(REQUEST_LIMIT.as_secs() < timeout_s && timeout_s < 30);
 }
 
 #[test]

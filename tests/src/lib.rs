@@ -19,6 +19,7 @@ pub mod process;
 pub mod relay;
 pub mod service;
 pub mod signing;
+pub mod silence;
 pub mod stock;
 pub mod table;
 mod wire;

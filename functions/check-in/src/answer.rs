@@ -1,6 +1,7 @@
 //! Responses, and the one table from failures to statuses.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -62,6 +63,29 @@ pub(crate) fn problem(
     })
     .expect("a problem has string keys only");
     respond(status, "application/problem+json", body.into())
+}
+
+/// Answers an agent of ours that the records did not answer.
+pub(crate) fn unavailable(now: UnixTime) -> Response<Bytes> {
+    problem(
+        ProblemKind::Unavailable,
+        &"the records cannot be reached now: try again later",
+        now,
+    )
+}
+
+/// Answers a stock agent that the records did not answer.
+pub(crate) fn stock_unavailable() -> Response<Bytes> {
+    stock_failure(StatusCode::SERVICE_UNAVAILABLE, "try again later")
+}
+
+/// Logs that the records took longer than a request may.
+pub(crate) fn log_lateness(limit: Duration) {
+    tracing::error!(
+        retryable = true,
+        "records failed: a request was not answered within {} s",
+        limit.as_secs()
+    );
 }
 
 /// Logs what went wrong with the records, once; the device only learns that it should come again.

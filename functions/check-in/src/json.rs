@@ -54,11 +54,7 @@ impl Refusal {
 
 fn unavailable(error: &RecordsError, now: UnixTime) -> Response<Bytes> {
     answer::log_records_error(error);
-    answer::problem(
-        ProblemKind::Unavailable,
-        &"the records cannot be reached now: try again later",
-        now,
-    )
+    answer::unavailable(now)
 }
 
 /// Answers a check-in.

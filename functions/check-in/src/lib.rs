@@ -16,16 +16,23 @@ mod result;
 pub mod settings;
 mod tasks;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
 use packcast_store::Records;
+use tokio::time::timeout;
 
 pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
-pub use crate::settings::{Settings, SettingsError};
+pub use crate::settings::{Settings, SettingsError, TableSettings};
+
+/// How long one request may take: less than Lambda gives the function, which then could say
+/// nothing, and than the CDN waits for it.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// The handler of every request that devices make.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ impl CheckIn {
         }
     }
 
-    /// Answers one request.
+    /// Answers one request within [`REQUEST_LIMIT`].
     ///
     /// Who does not come through the CDN, where there is one, is refused before its body is
     /// looked at. Our agents post JSON to two fixed paths; stock agents post to a path of their
@@ -54,6 +61,20 @@ impl CheckIn {
     /// …/deploy/label` included, which a Windows agent asks for and must not find (protocol
     /// reference §0 rule 8).
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
+        let is_ours = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
+        let answered = timeout(REQUEST_LIMIT, self.answer(request, now)).await;
+        answered.unwrap_or_else(|_| {
+            // What was begun is on record or not, as when an answer is lost.
+            answer::log_lateness(REQUEST_LIMIT);
+            if is_ours {
+                answer::unavailable(now)
+            } else {
+                answer::stock_unavailable()
+            }
+        })
+    }
+
+    async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         if !access::admits_origin(&self.settings, request.headers()) {
             tracing::warn!("request without the origin secret");
             return answer::forbidden();

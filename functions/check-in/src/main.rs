@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
 use lambda_http::{Body, Error, Response, run, service_fn};
-use packcast_check_in::{CheckIn, Settings};
+use packcast_check_in::{CheckIn, Settings, TableSettings};
 use packcast_protocol::UnixTime;
 use packcast_store::Records;
 
@@ -19,23 +19,19 @@ async fn main() -> Result<(), Error> {
         .with_target(false)
         .without_time()
         .init();
-    let settings = Settings::from_environment(|name| std::env::var(name).ok())?;
-    // The second is set by engines that stand in for AWS.
-    let endpoint = variable("PACKCAST_TABLE_ENDPOINT").or_else(|_| variable("AWS_ENDPOINT_URL"));
-    let records = Records::connect_within_lambda(
-        &variable("PACKCAST_TABLE")?,
-        variable("AWS_REGION")?,
-        endpoint.as_deref().ok(),
-    );
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = Settings::from_environment(variable)?;
+    let TableSettings {
+        table,
+        region,
+        endpoint,
+    } = TableSettings::from_environment(variable)?;
+    let records = Records::connect_within_lambda(&table, region, endpoint.as_deref());
     let function = Arc::new(CheckIn::new(records, settings));
     run(service_fn(move |request| {
         answer(Arc::clone(&function), request)
     }))
     .await
-}
-
-fn variable(name: &'static str) -> Result<String, String> {
-    std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
 }
 
 async fn answer(

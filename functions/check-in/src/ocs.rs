@@ -55,7 +55,7 @@ pub(crate) async fn answer(
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
         Err(error) => {
             answer::log_records_error(&error);
-            answer::stock_failure(StatusCode::SERVICE_UNAVAILABLE, "try again later")
+            answer::stock_unavailable()
         }
     }
 }

@@ -31,6 +31,15 @@ pub struct Settings {
     pub group_cache_s: u64,
 }
 
+/// Where the table is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSettings {
+    pub table: String,
+    pub region: String,
+    /// Another address than the region's own.
+    pub endpoint: Option<String>,
+}
+
 /// An environment variable that the function cannot start with.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -79,8 +88,7 @@ impl Settings {
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        let key =
-            variable("PACKCAST_PASS_KEY").ok_or(SettingsError::Missing("PACKCAST_PASS_KEY"))?;
+        let key = required(&variable, "PACKCAST_PASS_KEY")?;
         Ok(Self {
             origin_secrets: origin_secrets(&variable, "PACKCAST_ORIGIN_SECRETS")?,
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
@@ -92,6 +100,29 @@ impl Settings {
             group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
         })
     }
+}
+
+impl TableSettings {
+    /// Reads where the table is from environment variables, which `variable` looks up.
+    ///
+    /// `PACKCAST_TABLE`; `AWS_REGION`, which Lambda sets; `PACKCAST_TABLE_ENDPOINT`, or else
+    /// `AWS_ENDPOINT_URL`, which engines that stand in for AWS set.
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
+            table: required(&variable, "PACKCAST_TABLE")?,
+            region: required(&variable, "AWS_REGION")?,
+            endpoint: variable("PACKCAST_TABLE_ENDPOINT").or_else(|| variable("AWS_ENDPOINT_URL")),
+        })
+    }
+}
+
+fn required(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<String, SettingsError> {
+    variable(name).ok_or(SettingsError::Missing(name))
 }
 
 /// Reads the digests of one secret or, during a rotation, two.
@@ -225,12 +256,12 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::from_environment(|name| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
+        Settings::from_environment(|name| look_up(variables, name))
+    }
+
+    fn look_up(variables: &[(&str, &str)], name: &str) -> Option<String> {
+        let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+        Some((*value).to_owned())
     }
 
     #[test]
@@ -245,6 +276,25 @@ mod tests {
                 && settings.pace == Pace::default()
         );
         assert!(matches!(read(&[]), Err(SettingsError::Missing(_))));
+    }
+
+    #[test]
+    fn the_table_has_a_name_and_a_region_and_answers_where_an_engine_says() {
+        let given = [
+            ("PACKCAST_TABLE", "packages"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
+            ("PACKCAST_TABLE_ENDPOINT", "http://127.0.0.1:8000"),
+        ];
+        let with = |count| TableSettings::from_environment(|name| look_up(&given[..count], name));
+        let endpoint = |count| with(count).unwrap().endpoint;
+        assert_eq!(endpoint(2), None);
+        assert_eq!(endpoint(3).as_deref(), Some("http://127.0.0.1:4566"));
+        assert_eq!(endpoint(4).as_deref(), Some("http://127.0.0.1:8000"));
+        for (count, missing) in [(0, "PACKCAST_TABLE"), (1, "AWS_REGION")] {
+            let error = with(count).unwrap_err();
+            assert!(matches!(error, SettingsError::Missing(name) if name == missing));
+        }
     }
 
     #[test]

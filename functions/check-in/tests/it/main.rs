@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod cost;
+mod deadline;
 mod documents;
 mod download;
 mod groups;

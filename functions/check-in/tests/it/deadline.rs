@@ -1,0 +1,25 @@
+//! A table that does not answer.
+
+use packcast_check_in::{CheckIn, REQUEST_LIMIT};
+use packcast_store::{Records, RecordsConfig};
+use packcast_tests::peer::{Peer, settings};
+use packcast_tests::silence::FakeSilence;
+use packcast_tests::table::NOW;
+use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_answered_in_time_is_told_to_come_again() {
+    let records = Records::connect(RecordsConfig {
+        table: "packages".to_owned(),
+        endpoint: Some("http://127.0.0.1:8000".to_owned()),
+        http_client: Some(FakeSilence::http_client()),
+        ..RecordsConfig::default()
+    });
+    let function = CheckIn::new(records.await, settings());
+    for peer in [Peer::ours(1), Peer::stock(1)] {
+        let began = Instant::now();
+        let response = function.handle(peer.check_in(&[], NOW), NOW).await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(began.elapsed().as_secs(), REQUEST_LIMIT.as_secs());
+    }
+}
