@@ -26,8 +26,8 @@ struct Args {
     /// How many days are played; the bill is for a month
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     days: u32,
-    /// How often each device checks in on a day
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often each device checks in within an hour: 0.5 is every two hours
+    #[arg(long = "check-ins-per-hour", value_name = "N", default_value = "1", value_parser = per_day)]
     check_ins_per_day: u32,
     /// How many packages all devices get in the month
     #[arg(long, default_value_t = 4)]
@@ -44,6 +44,23 @@ struct Args {
     /// Cargo says it to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// Reads how often something happens in an hour, as how often that is on a day.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number from 1 to 1440"
+)]
+fn per_day(per_hour: &str) -> Result<u32, &'static str> {
+    let count = per_hour
+        .parse()
+        .map_or(f64::NAN, |n: f64| (24.0 * n).round());
+    if (1.0..=1440.0).contains(&count) {
+        Ok(count as u32)
+    } else {
+        Err("not a number from 0.042, which is once a day, to 60")
+    }
 }
 
 #[tokio::main]
