@@ -1,11 +1,20 @@
 # shellcheck shell=bash
 # What infra/deploy and infra/destroy know of a target: its stack, its place in packcast.toml.
 
+if ((BASH_VERSINFO[0] < 5)); then
+  echo "this takes bash 5 or later, and is run by $BASH_VERSION: on macOS, 'brew install bash'" >&2
+  exit 1
+fi
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
-readonly config=${PACKCAST_CONFIG:-${XDG_CONFIG_HOME:-$HOME/.config}/packcast/packcast.toml}
+config=${PACKCAST_CONFIG:-${XDG_CONFIG_HOME:-$HOME/.config}/packcast/packcast.toml}
+[[ $config == /* ]] || config=$PWD/$config
 config_dir=$(dirname "$config")
-readonly config_dir
+readonly config config_dir
+# What is run from another folder finds the same.
+[[ -z ${PACKCAST_CONFIG:-} ]] || export PACKCAST_CONFIG=$config
+[[ ${CARGO_TARGET_DIR:-/} == /* ]] || export CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR
 
 say() {
   printf '%s\n' "$*" >&2
@@ -27,8 +36,8 @@ step() {
   printf '%5d.%d s  %s\n' "$((tenths / 10))" "$((tenths % 10))" "$what" >&2
 }
 
-name='' stack='' secrets='' outputs=''
-region='' endpoint=''
+name='' stack='' secrets='' parameters='' outputs=''
+region='' endpoint='' account=''
 
 # take_name NAME USAGE: puts it, and what follows from it.
 take_name() {
@@ -69,11 +78,11 @@ use_cloud() {
   export AWS_REGION=$region AWS_DEFAULT_REGION=$region AWS_PAGER=''
 }
 
-# account: prints the account's number, which takes credentials that work.
-account() {
+# read_account: puts the account's number, which takes credentials that work.
+read_account() {
   local answer
   if answer=$(aws sts get-caller-identity --query Account --output text 2>&1); then
-    echo "$answer"
+    account=$answer
     return
   fi
   say "$answer"
@@ -86,7 +95,7 @@ account() {
         "account has the region enabled"
       ;;
     *) fail 1 "AWS does not know who asks: choose a profile with AWS_PROFILE, or run" \
-      "'aws configure' or 'aws sso login'" ;;
+      "'aws login', 'aws sso login' or 'aws configure'" ;;
   esac
 }
 
@@ -101,6 +110,16 @@ stack_status() {
   fi
 }
 
+# read_parameters: asks what the stack was deployed with, which parameter NAME prints from then on.
+read_parameters() {
+  parameters=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+    --query 'Stacks[0].Parameters[].[ParameterKey, ParameterValue]')
+}
+
+parameter() {
+  value_of "$1" <<<"$parameters"
+}
+
 # read_outputs: asks for the stack's outputs, which output NAME prints from then on.
 read_outputs() {
   outputs=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
@@ -108,7 +127,17 @@ read_outputs() {
 }
 
 output() {
-  awk -F '\t' -v key="$1" '$1 == key { print $2 }' <<<"$outputs"
+  value_of "$1" <<<"$outputs"
+}
+
+# value_of KEY: prints what standard input has behind it.
+value_of() {
+  awk -F '\t' -v key="$1" '$1 == key { print $2 }'
+}
+
+# has_bucket BUCKET: whether it is there, and the account's own.
+has_bucket() {
+  [[ -n $1 ]] && aws s3api head-bucket --bucket "$1" --expected-bucket-owner "$account" >/dev/null 2>&1
 }
 
 # engine_has_cdn: whether what stands in for AWS serves distributions.
@@ -136,10 +165,11 @@ path, name, *pairs = sys.argv[1:]
 values = dict(pair.split("=", 1) for pair in pairs)
 lines = open(path).read().splitlines() if os.path.exists(path) else []
 heading = f"[target.{name}]"
+is_heading = lambda line: line.split("#")[0].strip() == heading
 section, before, after = [], [], []
 kept = before
 for line in lines:
-    if line.strip() == heading:
+    if is_heading(line):
         kept = section
         continue
     if kept is section and line.lstrip().startswith("["):
@@ -161,5 +191,7 @@ PYTHON
 
 # target_value KEY: prints what packcast.toml has of the target, nothing if it has not.
 target_value() {
-  [[ ! -e $config ]] || sed -n "/^\[target\.$name\]/,/^\[/s/^ *$1 *= *\"\(.*\)\" *$/\1/p" "$config"
+  local string="[\"']\([^\"']*\)[\"']"
+  [[ ! -e $config ]] ||
+    sed -n "/^ *\[target\.$name\]/,/^ *\[/s/^ *$1 *= *$string *\(#.*\)*\$/\1/p" "$config"
 }
