@@ -1,5 +1,6 @@
 //! Signing keys: minisign secret keys in files or the environment, never in arguments.
 
+use std::env::VarError;
 use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,13 @@ pub enum KeyError {
     Missing { path: PathBuf },
     #[error("the signing key {} exists already; a key that has signed packages is not overwritten", path.display())]
     Exists { path: PathBuf },
+    #[error(
+        "{KEY_VARIABLE} holds a key, and --key names another, {}: unset the variable or leave the option out",
+        path.display()
+    )]
+    TwoKeys { path: PathBuf },
+    #[error("{variable} is not text in UTF-8")]
+    NotText { variable: &'static str },
     #[error("{from} is not a minisign secret key")]
     Malformed { from: String },
     #[error("the passphrase of {from} is wrong")]
@@ -56,12 +64,19 @@ pub enum KeyError {
 }
 
 impl SigningKey {
-    /// Takes the key from the environment if it is there, else from `file`.
-    pub fn load(file: &Path) -> Result<Self, KeyError> {
-        if let Ok(text) = std::env::var(KEY_VARIABLE) {
-            return Self::open(&text, KEY_VARIABLE);
+    /// Takes the key from the environment if it is there, else from the file that somebody
+    /// `named`, else from `usual`.
+    ///
+    /// # Errors
+    /// The environment has a key and a file is named: which of them is to sign is not known.
+    pub fn load(named: Option<&Path>, usual: &Path) -> Result<Self, KeyError> {
+        match (variable(KEY_VARIABLE)?, named) {
+            (Some(_), Some(path)) => Err(KeyError::TwoKeys {
+                path: path.to_owned(),
+            }),
+            (Some(text), None) => Self::open(&text, KEY_VARIABLE),
+            (None, named) => Self::read(named.unwrap_or(usual)),
         }
-        Self::read(file)
     }
 
     /// Reads a key file, which only its owner may be able to read.
@@ -227,7 +242,7 @@ pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
 
 /// Asks for a new passphrase twice, or takes it from the environment.
 pub fn new_passphrase() -> Result<String, KeyError> {
-    if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
+    if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
         return if passphrase.is_empty() {
             Err(KeyError::EmptyPassphrase)
         } else {
@@ -256,7 +271,7 @@ pub fn new_passphrase() -> Result<String, KeyError> {
 }
 
 fn passphrase(from: &str) -> Result<String, KeyError> {
-    if let Ok(passphrase) = std::env::var(PASSPHRASE_VARIABLE) {
+    if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
         return Ok(passphrase);
     }
     if !is_interactive() {
@@ -268,6 +283,14 @@ fn passphrase(from: &str) -> Result<String, KeyError> {
     Ok(inquire::Password::new(&question)
         .without_confirmation()
         .prompt()?)
+}
+
+fn variable(variable: &'static str) -> Result<Option<String>, KeyError> {
+    match std::env::var(variable) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(KeyError::NotText { variable }),
+    }
 }
 
 #[cfg(unix)]
@@ -321,6 +344,14 @@ mod tests {
         assert_eq!(verify(b"document", &signature, &public), Ok(()));
         assert_eq!(made.public().to_string(), public[0].to_string());
         assert!(is_encrypted(&std::fs::read_to_string(&file).unwrap()));
+    }
+
+    #[test]
+    fn a_key_that_is_shown_for_debugging_keeps_its_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let key = SigningKey::generate(&file, None).unwrap();
+        assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.public()));
     }
 
     #[test]

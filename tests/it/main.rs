@@ -37,6 +37,7 @@ mod records_report;
 mod records_signed;
 mod resume;
 mod s3;
+mod secrets;
 mod status;
 mod stock_agent;
 mod stock_orders;

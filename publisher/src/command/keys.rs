@@ -160,6 +160,7 @@ pub(crate) fn failure(error: KeyError) -> Failure {
         KeyError::WrongPassphrase { .. } => {
             "try again; a lost passphrase cannot be recovered, only a new key made"
         }
+        KeyError::TwoKeys { .. } => return Failure::usage(error),
         KeyError::Exists { .. } => {
             return Failure::conflict(error).hint("name another file with --key");
         }

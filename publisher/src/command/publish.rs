@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::windows::WindowsArgs;
 use super::signer::KeyArg;
-use super::{activate, keys, show};
+use super::{activate, show};
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::{Failure, Kind, kind};
@@ -176,7 +176,7 @@ impl Args {
         let plan = self.plan(inspection.as_ref())?;
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
-        let key = SigningKey::load(self.key.file(&target)).map_err(keys::failure)?;
+        let key = self.key.load(&target)?;
         let mut publication = publish_plan(&target, &plan, source.as_ref(), &key).await?;
         tell(&publication, &target.pace);
         if self.activate {

@@ -1,6 +1,6 @@
 //! The key that assignments are signed with, where a command needs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use packcast_protocol::assignments::Recipient;
@@ -24,7 +24,8 @@ const COMMENT: &str = "packcast assignments";
 pub(crate) struct KeyArg {
     /// Sign with this key file
     ///
-    /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself.
+    /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself; this option is
+    /// refused then.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 }
@@ -32,7 +33,8 @@ pub(crate) struct KeyArg {
 /// Signs assignments once its key was read; stock devices need none.
 #[derive(Debug)]
 pub(crate) struct Signer {
-    file: PathBuf,
+    named: Option<PathBuf>,
+    usual: PathBuf,
     memory: PathBuf,
     unlocked: Option<Unlocked>,
 }
@@ -44,15 +46,16 @@ struct Unlocked {
 }
 
 impl KeyArg {
-    /// Returns the file of the key: the one named, or the target's.
-    pub(crate) fn file<'a>(&'a self, target: &'a Target) -> &'a Path {
-        self.key.as_deref().unwrap_or(&target.key_file)
+    /// Reads the key: from the environment, from the file that is named, or from the target's.
+    pub(crate) fn load(&self, target: &Target) -> Result<SigningKey, Failure> {
+        SigningKey::load(self.key.as_deref(), &target.key_file).map_err(keys::failure)
     }
 
     /// Returns a signer whose key is not read yet.
     pub(crate) fn signer(&self, target: &Target) -> Signer {
         Signer {
-            file: self.file(target).to_owned(),
+            named: self.key.clone(),
+            usual: target.key_file.clone(),
             memory: target.memory_file.clone(),
             unlocked: None,
         }
@@ -75,7 +78,8 @@ impl Signer {
     ) -> Result<Self, MemoryError> {
         let memory = Memory::load(&target.memory_file)?;
         Ok(Self {
-            file: PathBuf::new(),
+            named: None,
+            usual: PathBuf::new(),
             memory: target.memory_file.clone(),
             unlocked: Some(Unlocked::new(key, others, memory)),
         })
@@ -91,7 +95,8 @@ impl Signer {
     /// Reads the key, if that was not done before; asks for its passphrase if it has one.
     pub(crate) fn unlock(&mut self) -> Result<(), Failure> {
         if self.unlocked.is_none() {
-            let key = SigningKey::load(&self.file).map_err(keys::failure)?;
+            let key = SigningKey::load(self.named.as_deref(), &self.usual);
+            let key = key.map_err(keys::failure)?;
             let memory = Memory::load(&self.memory)?;
             self.unlocked = Some(Unlocked::new(Arc::new(key), &[], memory));
         }
@@ -215,5 +220,23 @@ impl From<AssignError> for Failure {
             AssignError::Signing(error) => failure(error),
             AssignError::Records(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signer_that_is_shown_for_debugging_keeps_its_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate(&folder.path().join("packcast.key"), None).unwrap();
+        let key = Arc::new(key);
+        let signer = Signer::with(Arc::clone(&key), &[]);
+        let shown = format!(
+            "Signer {{ named: None, usual: \"\", unlocked: Some(Unlocked([{:?}])) }}",
+            key.public()
+        );
+        assert_eq!(format!("{signer:?}"), shown);
     }
 }

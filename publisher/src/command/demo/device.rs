@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::steps::Steps;
 use crate::failure::Failure;
+use crate::keys::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 use crate::output;
 
 /// How many fragments are shown one by one.
@@ -99,6 +100,8 @@ impl Device {
             .arg(&self.config)
             .args(arguments)
             .env("RUST_LOG", "warn")
+            .env_remove(KEY_VARIABLE)
+            .env_remove(PASSPHRASE_VARIABLE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

@@ -6,14 +6,12 @@ use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
 use serde::Serialize;
 
-use super::failure;
 use super::lists::{self, Published, signed};
 use crate::Globals;
 use crate::clock::now;
 use crate::command::named;
 use crate::command::signer::KeyArg;
 use crate::failure::Failure;
-use crate::keys::SigningKey;
 use crate::output;
 use crate::target::Target;
 
@@ -39,7 +37,7 @@ struct Revoked {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = SigningKey::load(self.key.file(&target)).map_err(failure)?;
+        let key = self.key.load(&target)?;
         let published = Published::read(&target, key.public()).await?;
         let list = published.lists.revoke(&self.public_key, now());
         let list = list.map_err(lists::failure)?;

@@ -3,13 +3,11 @@
 use packcast_protocol::signature::PublicKey;
 use serde::Serialize;
 
-use super::failure;
 use super::lists::{self, Published, signed};
 use crate::Globals;
 use crate::clock::now;
 use crate::command::signer::KeyArg;
 use crate::failure::Failure;
-use crate::keys::SigningKey;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +27,7 @@ struct Trusting {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = SigningKey::load(self.key.file(&target)).map_err(failure)?;
+        let key = self.key.load(&target)?;
         let published = Published::read(&target, key.public()).await?;
         let list = published.lists.trust(&self.public_key, now());
         let list = list.map_err(lists::failure)?;
