@@ -4,23 +4,49 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use packcast::keys::{SigningKey, public_file, read_public};
+use packcast::keys::{PASSPHRASE_VARIABLE, SigningKey, public_file, read_public};
 use packcast_protocol::signature::verify;
+use packcast_store::ObjectKey;
+use packcast_tests::process::{Ran, text};
+use packcast_tests::world::{Publication, World};
+
+use crate::PROGRAM;
 
 const DOCUMENT: &str = "document";
+const PASSPHRASE: &str = "correct horse";
 
 /// Runs the tool over the document in a folder, and tells whether it agrees; none where there
 /// is no tool, which is said.
 fn minisign(folder: &Path, arguments: &[&str]) -> Option<bool> {
+    let arguments = [arguments, &["-m", DOCUMENT]].concat();
+    minisign_asks(folder, &arguments)
+}
+
+/// Runs the tool, which is told the passphrase as often as it asks.
+///
+/// # Panics
+/// Continuous integration has the tool: it skips nothing.
+fn minisign_asks(folder: &Path, arguments: &[&str]) -> Option<bool> {
     let mut command = Command::new("minisign");
-    command.args(arguments).args(["-m", DOCUMENT]);
-    let Ok(output) = command.current_dir(folder).output() else {
-        let _ = writeln!(std::io::stderr(), "skipped: there is no minisign");
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(mut tool) = command.spawn() else {
+        let why = "there is no minisign: './tests/run setup' installs it on Debian";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
+        let _ = writeln!(std::io::stderr(), "skipped: {why}");
         return None;
     };
-    Some(output.status.success())
+    // One that asks for nothing may have ended.
+    let mut stdin = tool.stdin.take().unwrap();
+    let _ = writeln!(stdin, "{PASSPHRASE}\n{PASSPHRASE}");
+    drop(stdin);
+    Some(tool.wait().unwrap().success())
 }
 
 #[test]
@@ -74,4 +100,50 @@ fn a_publisher_signs_with_a_key_that_the_standard_tool_made() {
     fs::write(path("document.minisig"), signature).unwrap();
     let checks = ["-V", "-p", "packcast.pub"];
     assert_eq!(minisign(folder.path(), &checks), Some(true));
+}
+
+#[test]
+fn the_standard_tool_signs_with_an_encrypted_key_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let ours = SigningKey::generate(&path("packcast.key"), Some(PASSPHRASE.to_owned()));
+    let public = [ours.unwrap().public().clone()];
+    fs::write(path(DOCUMENT), "signed").unwrap();
+    let Some(signs) = minisign(folder.path(), &["-S", "-s", "packcast.key"]) else {
+        return;
+    };
+    assert!(signs);
+    let theirs = fs::read_to_string(path("document.minisig")).unwrap();
+    assert_eq!(verify(b"signed", &theirs, &public), Ok(()));
+}
+
+#[test]
+fn an_agent_acts_on_a_manifest_that_the_standard_tool_has_signed_with_an_encrypted_key() {
+    let world = World::start(PROGRAM);
+    let makes = ["-G", "-f", "-p", "packcast.pub", "-s", "packcast.key"];
+    let Some(made) = minisign_asks(&world.local_dir(), &makes) else {
+        return;
+    };
+    assert!(made);
+    let ok = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        Ran::of(command.env(PASSPHRASE_VARIABLE, PASSPHRASE)).expect_code(0)
+    };
+    let device = world.device("pc");
+    let publish = ["publish", "--name", "tool", "--version", "1", "--activate"];
+    let action = ["--action", "execute", "--command", "true"];
+    let published = ok(&[&publish[..], &action, &["--format", "json"]].concat());
+    let Publication { package, .. } = serde_json::from_str(&published.stdout).unwrap();
+    ok(&["assign", "tool@1", "--device", device.id()]);
+
+    let folder = &package.folder;
+    let [manifest, signature] = [ObjectKey::manifest, ObjectKey::signature]
+        .map(|key| world.object(&key(folder, package.id)));
+    let ours = fs::read(&signature).unwrap();
+    let signs = ["-S", "-s", "packcast.key", "-m", text(&manifest)];
+    let signs = [&signs[..], &["-x", text(&signature)]].concat();
+    assert_eq!(minisign_asks(&world.local_dir(), &signs), Some(true));
+    assert_ne!(fs::read(&signature).unwrap(), ours);
+    device.run();
+    assert_eq!(world.result(&device).code.to_string(), "SUCCESS");
 }
