@@ -24,7 +24,7 @@ stock-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
-# Kills the agent at each of its effects on files and the network, starts it again, and looks what became of the device; takes `--at POINT`, `--one-in N`, `--threads N`.
+# Kills the agent at each of its effects on files and the network, starts it again, and looks what became of the device; takes `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 

@@ -7,8 +7,10 @@ fn an_agent_that_is_killed_anywhere_runs_nothing_twice_and_loses_nothing() {
 
     let report = kill::run(crate::PROGRAM, &Choice::OneIn(ONE_IN), 2, |_, _| {});
     assert!(report.is_good(), "{report:#?}");
-    assert!(report.killed >= 20, "{report:#?}");
-    assert!(report.missed.len() <= report.killed / 5, "{report:#?}");
+    assert!(
+        report.killed >= 20 && report.killed_again >= 20,
+        "{report:#?}"
+    );
 }
 
 /// Prime, so that points of all kinds are among them.

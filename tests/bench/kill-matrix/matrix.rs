@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use packcast_tests::kill::{self, Choice, Point, Report};
+use packcast_tests::kill::{self, Choice, Kill, Point, Report};
 
 /// Of many faults, the first say enough.
 const SHOWN: usize = 40;
@@ -16,14 +16,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
 /// Kill the agent at each of its effects, start it again, and see what became of the device
 ///
+/// Agents that recover from that are killed at each effect of their recovery, on other devices.
 /// It fails if a program ran twice, if a report was lost, if a verified fragment was fetched
-/// again, or if anything else is not as it is on a device whose agent nobody killed.
+/// again, if anything else is not as it is on a device whose agent nobody killed, or if the agent
+/// does something before what it says of that is on disk.
 #[derive(Parser)]
 #[command(bin_name = "just kill-matrix")]
 struct Args {
     /// Only at this point, such as `rename:state/pass#1:after`
     #[arg(long, value_name = "POINT")]
     at: Option<Point>,
+    /// And kill the agent that is started after it at this one
+    #[arg(long, value_name = "POINT", requires = "at")]
+    then: Option<Point>,
     /// At one of so many points
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     one_in: u32,
@@ -38,7 +43,10 @@ struct Args {
 pub(crate) fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     let choice = match args.at {
-        Some(point) => Choice::Only(point),
+        Some(at) => Choice::Only(Kill {
+            at,
+            then: args.then,
+        }),
         None => Choice::OneIn(args.one_in as usize),
     };
     let bar = ProgressBar::new(0);
@@ -62,34 +70,57 @@ pub(crate) fn main() -> io::Result<ExitCode> {
 
 fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
     writeln!(out, "{}", matrix(report))?;
-    for point in &report.missed {
-        writeln!(out, "not reached: {point}")?;
+    for kill in &report.missed {
+        writeln!(out, "not reached: {kill}")?;
     }
-    for (point, fault) in report.found.iter().take(SHOWN) {
-        writeln!(out, "killed at {point}: {fault}")?;
-        writeln!(out, "  to repeat it: just kill-matrix --at '{point}'")?;
+    for (kill, fault) in report.found.iter().take(SHOWN) {
+        writeln!(out, "killed at {kill}: {fault}")?;
+        writeln!(out, "  to repeat it: just kill-matrix {}", options(kill))?;
     }
     if report.found.len() > SHOWN {
         writeln!(out, "and {} more", report.found.len() - SHOWN)?;
     }
+    for disorder in &report.disorders {
+        writeln!(out, "before any kill: {disorder}")?;
+    }
     for difference in &report.differences {
         writeln!(out, "the tally is not the sum of the results: {difference}")?;
     }
-    writeln!(
-        out,
-        "{} agents killed and started again, {} points not reached; {} packages reported as interrupted",
-        report.killed,
-        report.missed.len(),
-        report.interrupted
-    )?;
-    writeln!(
-        out,
-        "{} double runs, {} lost reports, {} verified fragments fetched again, {} other faults",
-        report.double_runs(),
-        report.lost_reports(),
-        report.fetched_again(),
-        report.others()
-    )
+    writeln!(out, "{}", counts(report))
+}
+
+fn options(kill: &Kill) -> String {
+    let then = kill.then.as_ref();
+    let then = then.map_or_else(String::new, |then| format!(" --then '{then}'"));
+    format!("--at '{}'{then}", kill.at)
+}
+
+fn counts(report: &Report) -> Table {
+    let counts = [
+        (report.killed, "agents killed"),
+        (report.killed_again, "killed again while they recovered"),
+        (report.missed.len(), "kills not reached"),
+        (report.interrupted, "packages reported as interrupted"),
+        (report.repeated, "runs repeated of what may be repeated"),
+        (report.double_runs(), "double runs"),
+        (report.lost_reports(), "lost reports"),
+        (report.fetched_again(), "verified fragments fetched again"),
+        (
+            report.disorders.len(),
+            "effects before what they need is on disk",
+        ),
+        (report.others(), "other faults"),
+    ];
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (count, what) in counts {
+        table.add_row([number(count), Cell::new(what)]);
+    }
+    table
+}
+
+fn number(count: usize) -> Cell {
+    Cell::new(count).set_alignment(CellAlignment::Right)
 }
 
 fn matrix(report: &Report) -> Table {
@@ -98,7 +129,6 @@ fn matrix(report: &Report) -> Table {
         .load_style(presets::NOTHING)
         .set_header(["effect", "effects", "points"]);
     let mut row = |name: String, effects: usize, points: usize| {
-        let number = |count: usize| Cell::new(count).set_alignment(CellAlignment::Right);
         table.add_row([Cell::new(name), number(effects), number(points)]);
     };
     let (mut effects, mut points) = (0, 0);

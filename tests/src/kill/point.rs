@@ -16,6 +16,13 @@ pub struct Point {
     pub moment: Moment,
 }
 
+/// Where an agent is killed, and where the one that is started after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    pub at: Point,
+    pub then: Option<Point>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Before,
@@ -62,6 +69,15 @@ impl fmt::Display for Point {
             moment,
         } = self;
         write!(f, "{kind}:{object}#{ordinal}:{}", moment.name())
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.at)?;
+        self.then
+            .iter()
+            .try_for_each(|then| write!(f, ", then {then}"))
     }
 }
 

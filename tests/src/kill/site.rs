@@ -1,4 +1,4 @@
-//! A system of its own, whose group of all devices has three packages.
+//! A system of its own, whose group of all devices has four packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -8,32 +8,38 @@ use std::path::Path;
 use packcast_protocol::PackageId;
 
 use super::subject::Subject;
-use super::verdict::{Expected, Fragment};
+use super::verdict::{Expected, Fragment, Program};
 use crate::archives::{noise, tar_gz};
 use crate::world::{Progress, Request, World};
 
 /// What the devices are to do, in this order.
-pub(super) const PACKAGES: [Expected; 3] = [
+pub(super) const PACKAGES: [Expected; 4] = [
     Expected {
         name: "files",
         code: "SUCCESS",
-        runs: false,
+        program: Program::None,
     },
     Expected {
         name: "command",
         code: "SUCCESS",
-        runs: true,
+        program: Program::Once,
     },
     Expected {
         name: "tool",
         code: "SUCCESS_0",
-        runs: true,
+        program: Program::Once,
+    },
+    Expected {
+        name: "again",
+        code: "SUCCESS_0",
+        program: Program::Repeatable,
     },
 ];
 
-/// Both archives have four fragments.
+/// Archives have four fragments, and that of what may be run again has two.
 const FRAGMENT_SIZE: &str = "16KiB";
 const NOISE_BYTES: usize = 50_000;
+const LESS_NOISE_BYTES: usize = 20_000;
 
 /// A shell's command that adds a line to a file in the device's home for each run.
 const RUNS: &str = r#"echo "$PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
@@ -129,21 +135,27 @@ impl Site {
 fn publish(world: &World, files: &[(&str, Vec<u8>)]) -> BTreeMap<PackageId, &'static str> {
     let files: Vec<(&str, &[u8])> = files.iter().map(|(path, it)| (*path, &it[..])).collect();
     let script = format!("#!/bin/sh\n{RUNS}\n");
+    let less = &files[0].1[..LESS_NOISE_BYTES];
     let tool = [("run.sh", script.as_bytes()), ("noise", files[0].1)];
-    let (files, tool) = (
-        world.file("files.tar.gz", &tar_gz(&files)),
-        world.file("tool.tar.gz", &tar_gz(&tool)),
+    let again = [("run.sh", script.as_bytes()), ("noise", less)];
+    let archive = |name, files: &[_]| world.file(name, &tar_gz(files));
+    let (files, tool, again) = (
+        archive("files.tar.gz", &files),
+        archive("tool.tar.gz", &tool),
+        archive("again.tar.gz", &again),
     );
     let store = ["--action", "store", "--path", "INSTALL_PATH/stored"];
     let execute = ["--action", "execute", "--command", RUNS];
     let launch = ["--action", "launch", "--command", "run.sh"];
-    let actions: [Vec<&str>; 3] = [
-        [&store[..], &["--fragment-size", FRAGMENT_SIZE, &files]].concat(),
+    let size = ["--fragment-size", FRAGMENT_SIZE];
+    let actions: [Vec<&str>; 4] = [
+        [&store[..], &size, &[&files]].concat(),
         execute.to_vec(),
-        [&launch[..], &["--fragment-size", FRAGMENT_SIZE, &tool]].concat(),
+        [&launch[..], &size, &[&tool]].concat(),
+        [&launch[..], &size, &["--rerun-after-interruption", &again]].concat(),
     ];
     let mut packages = BTreeMap::new();
-    for ((package, action), priority) in PACKAGES.iter().zip(actions).zip(["1", "2", "3"]) {
+    for ((package, action), priority) in PACKAGES.iter().zip(actions).zip(["1", "2", "3", "4"]) {
         let rest = ["--priority", priority, "--activate"];
         let published = world.publish(package.name, &[&action[..], &rest].concat());
         packages.insert(published.package.id, package.name);

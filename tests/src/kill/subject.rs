@@ -1,6 +1,6 @@
-//! A device whose agent is killed once.
+//! A device whose agent is killed, once or twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,13 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 
 use super::effect::Kind;
+use super::journal::{self, Journals, Stage};
 use super::labels::Labels;
 use super::point::{Moment, Point};
 use super::site::{Site, tree};
+use super::step::Step;
 use super::tracer::{Effect, LAUNCHER, Next, Stop, trace};
-use super::verdict::{Evidence, Fragment};
+use super::verdict::{Evidence, Fragment, Life};
 use crate::device::{configuration, event};
 use crate::process::{Ran, text};
 use crate::world::{World, clean};
@@ -30,13 +32,16 @@ pub(super) struct Subject {
 }
 
 /// What was seen of an agent while it ran, killed or not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watched {
     /// Whether it was killed where it was to be.
     pub(super) killed: bool,
-    pub(super) effects: Vec<Effect>,
-    /// The fragments that were on disk under their final names at some time.
-    verified: BTreeSet<Fragment>,
+    pub(super) steps: Vec<Step>,
+    /// How far the packages were when it ended.
+    pub(super) journals: Journals,
+    life: Life,
+    /// Why it did not come to its end by itself.
+    failed: Option<String>,
 }
 
 impl Subject {
@@ -52,48 +57,79 @@ impl Subject {
     }
 
     /// Runs the agent until it is killed, or to the end of its round.
-    pub(super) fn watch(&self, site: &Site, point: Option<&Point>) -> Watched {
+    pub(super) fn watch(&self, site: &mut Site, point: Option<&Point>) -> Watched {
+        let mut watched = self.trace(site, point);
+        watched.life.asked = site.fetched();
+        watched
+    }
+
+    fn trace(&self, site: &Site, point: Option<&Point>) -> Watched {
         let labels = Labels::new(&self.folder, site.packages());
-        let mut watched = Watched {
-            killed: false,
-            effects: Vec::new(),
-            verified: BTreeSet::new(),
-        };
+        let mut watched = Watched::default();
         let [shell, launcher @ ..] = LAUNCHER;
         let mut command = self.agent(shell);
         command.args(launcher).arg(&self.program);
         self.arguments(&mut command, &["run", "--once"]);
         let ended = trace(&mut command, &labels, |effect, stop| {
-            watched.see(effect, stop, point)
+            let stage = self.stage(effect, stop, site);
+            watched.see(effect, stop, stage, point)
         });
         let ended = ended.expect("an agent can be traced, as its own parent may");
-        let expected = if watched.killed { None } else { Some(0) };
-        assert_eq!(ended.code, expected, "{}", ended.output);
-        let left = tree(&self.state());
-        let left = left.iter().map(|path| labels.path(path));
-        watched.verified.extend(left.filter_map(|it| fragment(&it)));
+        let state = self.state();
+        let left = tree(&state).into_iter().map(|path| labels.path(&path));
+        let verified = left.filter_map(|label| fragment(&label));
+        watched.life.verified.extend(verified);
+        watched.journals = journal::read_all(&state, &labels);
+        if watched.killed {
+            let mut journals = watched.journals.iter();
+            let acting = journals.find(|(_, stage)| **stage == Stage::Acting);
+            watched.life.acted = acting.map(|(package, _)| package.clone());
+        } else if ended.code != Some(0) {
+            let why = format!("exit code {:?}: {}", ended.code, ended.output);
+            watched.failed = Some(why);
+        }
         watched
     }
 
+    /// Returns what a journal says that has just got its name.
+    fn stage(&self, effect: &Effect, stop: Stop, site: &Site) -> Option<Stage> {
+        let renamed = effect.kind == Kind::Rename && stop == Stop::After(0);
+        let name = renamed
+            .then(|| journal::package(&effect.object))
+            .flatten()?;
+        let mut packages = site.packages().iter();
+        let (id, _) = packages.find(|(_, package)| **package == name)?;
+        journal::read(&self.state().join(format!("packages/{id}/journal")))
+    }
+
     /// Lets the agent do what is left to do, and tells what became of the device.
-    pub(super) fn settle(self, site: &mut Site, watched: Watched) -> Evidence {
-        let failed = self.rounds().err();
+    pub(super) fn settle(self, site: &mut Site, watched: Vec<Watched>) -> Evidence {
+        let settled = self.rounds().err();
+        let failed = watched.iter().find_map(|watched| watched.failed.clone());
         let id = Ran::of(&mut self.command(&["id"])).expect_code(0).stdout;
         let standing = site.world().standing_of(device(&id).trim());
         let name = |id: &PackageId| site.packages()[id].to_owned();
         let results = standing.finished.into_iter();
         let results = results.map(|task| (name(&task.package), task.attempt, task.code));
+        let results = results.collect();
         let labels = Labels::new(&self.folder, site.packages());
         let left = tree(&self.state());
+        let left = left.iter().map(|path| labels.path(path)).collect();
+        let mut lives: Vec<Life> = watched.into_iter().map(|watched| watched.life).collect();
+        let asked = site.fetched();
+        lives.push(Life {
+            verified: asked.keys().cloned().collect(),
+            asked,
+            acted: None,
+        });
         Evidence {
             runs: self.runs(),
-            results: results.collect(),
+            results,
             open: standing.open.len(),
-            verified: watched.verified,
-            failed,
+            lives,
+            failed: failed.or(settled),
             stored: site.is_stored(&self.state().join("stored")),
-            left: left.iter().map(|path| labels.path(path)).collect(),
-            fetched: site.fetched(),
+            left,
         }
     }
 
@@ -155,14 +191,21 @@ impl Subject {
 }
 
 impl Watched {
-    fn see(&mut self, effect: &Effect, stop: Stop, point: Option<&Point>) -> Next {
+    fn see(
+        &mut self,
+        effect: &Effect,
+        stop: Stop,
+        stage: Option<Stage>,
+        point: Option<&Point>,
+    ) -> Next {
         if stop == Stop::After(0) && effect.kind == Kind::Rename {
-            self.verified.extend(fragment(&effect.object));
+            self.life.verified.extend(fragment(&effect.object));
         }
-        let begins = stop == Stop::Before || effect.kind == Kind::Receive;
-        if begins {
-            self.effects.push(effect.clone());
-        }
+        self.steps.push(Step {
+            effect: effect.clone(),
+            stop,
+            stage,
+        });
         let next = point.map_or(Next::Go, |point| at(point, effect, stop));
         self.killed |= next == Next::Die;
         next

@@ -14,8 +14,28 @@ pub(super) type Fragment = (String, u32);
 pub(super) struct Expected {
     pub(super) name: &'static str,
     pub(super) code: &'static str,
-    /// Whether it runs a program, which must not be run a second time.
-    pub(super) runs: bool,
+    pub(super) program: Program,
+}
+
+/// How often a package's program may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// There is none.
+    None,
+    Once,
+    /// Once, and again each time that the agent was killed while it acted.
+    Repeatable,
+}
+
+/// What was seen of a device while one agent ran.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Life {
+    /// How often each fragment was asked for.
+    pub(super) asked: BTreeMap<Fragment, usize>,
+    /// The fragments that were on disk under their final names at some time.
+    pub(super) verified: BTreeSet<Fragment>,
+    /// The package whose journal said, when the agent was killed, that it acted.
+    pub(super) acted: Option<String>,
 }
 
 /// What became of a device.
@@ -27,10 +47,8 @@ pub(super) struct Evidence {
     pub(super) results: Vec<(String, u32, ResultCode)>,
     /// How many tasks are open still.
     pub(super) open: usize,
-    /// How often each fragment was asked for.
-    pub(super) fetched: BTreeMap<Fragment, usize>,
-    /// The fragments that were on disk under their final names at some time before the kill.
-    pub(super) verified: BTreeSet<Fragment>,
+    /// The agents that ran, in order; all but the last were killed.
+    pub(super) lives: Vec<Life>,
     /// Why an agent that nobody killed did not come to its end.
     pub(super) failed: Option<String>,
     /// Whether the stored files are those of the archive.
@@ -83,15 +101,8 @@ pub(super) fn judge(
     for package in expected {
         faults.extend(of_package(evidence, *package));
     }
-    let again = evidence.fetched.iter();
-    faults.extend(
-        again
-            .filter(|(fragment, times)| **times > 1 && evidence.verified.contains(fragment))
-            .map(|((package, fragment), _)| Fault::FetchedAgain {
-                package: package.clone(),
-                fragment: *fragment,
-            }),
-    );
+    let again = fetched_again(&evidence.lives).into_iter();
+    faults.extend(again.map(|(package, fragment)| Fault::FetchedAgain { package, fragment }));
     if evidence.open > 0 {
         let count = evidence.open;
         faults.push(Fault::TasksLeft { count });
@@ -109,22 +120,68 @@ pub(super) fn judge(
     faults
 }
 
-/// A program ran once, or it is reported as interrupted and ran at most once.
+/// Returns the fragments that were asked for after they were verified.
+///
+/// Until it is verified, each agent may ask for a fragment once. The edge may write down the
+/// last requests of an agent only after it was killed; they were not answered.
+fn fetched_again(lives: &[Life]) -> BTreeSet<Fragment> {
+    let mut again = BTreeSet::new();
+    let mut verified = BTreeSet::new();
+    let mut asked: BTreeMap<&Fragment, usize> = BTreeMap::new();
+    for (life, lived) in lives.iter().zip(1..) {
+        for (fragment, times) in &life.asked {
+            let asked = asked.entry(fragment).or_default();
+            *asked += times;
+            let twice = life.verified.contains(fragment) && *asked > lived;
+            if verified.contains(fragment) || twice {
+                again.insert(fragment.clone());
+            }
+        }
+        verified.extend(&life.verified);
+    }
+    again
+}
+
+/// A program ran once and is reported with its own result, unless the agent was killed while
+/// it acted: then it is reported as interrupted, or run again if it may be.
 fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
     let package = expected.name.to_owned();
     let times = evidence.runs.get(expected.name).copied().unwrap_or(0);
-    if times > 1 {
+    let lives = evidence.lives.iter();
+    let acted = lives.filter(|life| life.acted.as_deref() == Some(expected.name));
+    let killed = acted.count();
+    let (least, most) = match expected.program {
+        Program::None => (0, 0),
+        Program::Once if killed > 0 => (0, 1),
+        Program::Once => (1, 1),
+        Program::Repeatable => (1, 1 + killed),
+    };
+    if times > most {
         return Some(Fault::RanAgain { package, times });
     }
-    let mut results = evidence.results.iter();
-    let Some((_, attempt, code)) = results.find(|(name, ..)| *name == package) else {
-        return Some(Fault::ReportLost { package });
+    let of_package = |(name, ..): &&(String, u32, ResultCode)| *name == package;
+    let results: Vec<_> = evidence.results.iter().filter(of_package).collect();
+    let [(_, attempt, code)] = results[..] else {
+        return Some(match results.len() {
+            0 => Fault::ReportLost { package },
+            many => Fault::WrongResult {
+                package,
+                result: format!("{many} results"),
+            },
+        });
     };
-    let interrupted = expected.runs && *code == NamedCode::Interrupted.into();
-    let done = code.to_string() == expected.code && times == usize::from(expected.runs);
-    (*attempt != 1 || !(done || interrupted)).then(|| Fault::WrongResult {
+    let interrupted = expected.program == Program::Once && killed > 0;
+    let right = if interrupted {
+        *code == NamedCode::Interrupted.into()
+    } else {
+        code.to_string() == expected.code
+    };
+    let wrong = *attempt != 1 || !right || times < least;
+    wrong.then(|| Fault::WrongResult {
         package,
-        result: format!("{code} of attempt {attempt}, run {times} times"),
+        result: format!(
+            "{code} of attempt {attempt}, run {times} times, killed {killed} times while it acted"
+        ),
     })
 }
 
@@ -132,18 +189,41 @@ fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    const EXPECTED: [Expected; 1] = [Expected {
-        name: "tool",
-        code: "SUCCESS_0",
-        runs: true,
-    }];
+    const EXPECTED: [Expected; 2] = [
+        Expected {
+            name: "tool",
+            code: "SUCCESS_0",
+            program: Program::Once,
+        },
+        Expected {
+            name: "again",
+            code: "SUCCESS_0",
+            program: Program::Repeatable,
+        },
+    ];
 
+    fn fragment(number: u32) -> Fragment {
+        ("tool".to_owned(), number)
+    }
+
+    /// Of a device whose agent was killed once, before anything was acted on.
     fn good() -> Evidence {
+        let result = |name: &str| (name.to_owned(), 1, ResultCode::Exited(0));
         Evidence {
-            runs: BTreeMap::from([("tool".to_owned(), 1)]),
-            results: vec![("tool".to_owned(), 1, ResultCode::Exited(0))],
-            fetched: BTreeMap::from([(("tool".to_owned(), 1), 2), (("tool".to_owned(), 2), 1)]),
-            verified: BTreeSet::from([("tool".to_owned(), 2)]),
+            runs: ["tool", "again"].map(|name| (name.to_owned(), 1)).into(),
+            results: vec![result("tool"), result("again")],
+            lives: vec![
+                Life {
+                    asked: [(fragment(1), 1), (fragment(2), 1)].into(),
+                    verified: [fragment(2)].into(),
+                    acted: None,
+                },
+                Life {
+                    asked: [(fragment(1), 1)].into(),
+                    verified: [fragment(1), fragment(2)].into(),
+                    acted: None,
+                },
+            ],
             stored: true,
             left: BTreeSet::from(["state".to_owned()]),
             open: 0,
@@ -151,37 +231,30 @@ mod tests {
         }
     }
 
+    fn check(change: fn(&mut Evidence), expected: &str) {
+        let (mut evidence, left) = (good(), good().left);
+        change(&mut evidence);
+        let faults = judge(&evidence, &EXPECTED, &left);
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told.join("; "), expected);
+    }
+
+    fn ran(evidence: &mut Evidence, package: &str, times: usize) {
+        evidence.runs.insert(package.to_owned(), times);
+    }
+
+    fn killed_while_acting(evidence: &mut Evidence, package: &str) {
+        evidence.lives[0].acted = Some(package.to_owned());
+    }
+
     #[test]
     fn each_fault_is_told() {
-        let check = |change: fn(&mut Evidence), expected: &str| {
-            let (mut evidence, left) = (good(), good().left);
-            change(&mut evidence);
-            let faults = judge(&evidence, &EXPECTED, &left);
-            let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            assert_eq!(told.join("; "), expected);
-        };
         check(|_| {}, "");
-        check(|e| e.results[0].2 = NamedCode::Interrupted.into(), "");
-        check(
-            |e| e.runs.clear(),
-            "tool: SUCCESS_0 of attempt 1, run 0 times",
-        );
-        check(
-            |e| {
-                e.runs.clear();
-                e.results[0].2 = NamedCode::Interrupted.into();
-            },
-            "",
-        );
-        check(|e| *e.runs.get_mut("tool").unwrap() = 2, "tool ran 2 times");
-        check(|e| e.results.clear(), "tool has no result");
+        check(|e| e.results.truncate(1), "again has no result");
+        check(|e| e.results.push(e.results[0].clone()), "tool: 2 results");
         check(
             |e| e.results[0].1 = 2,
-            "tool: SUCCESS_0 of attempt 2, run 1 times",
-        );
-        check(
-            |e| e.verified.extend([("tool".to_owned(), 1)]),
-            "fragment 1 of tool was fetched again",
+            "tool: SUCCESS_0 of attempt 2, run 1 times, killed 0 times while it acted",
         );
         check(
             |e| e.failed = Some("stuck".to_owned()),
@@ -196,6 +269,101 @@ mod tests {
         check(
             |e| e.left.extend(["state/pass.new".to_owned()]),
             "state/pass.new is left behind",
+        );
+    }
+
+    #[test]
+    fn a_program_runs_once_and_has_its_own_result() {
+        check(|e| ran(e, "tool", 2), "tool ran 2 times");
+        check(|e| ran(e, "again", 2), "again ran 2 times");
+        check(
+            |e| ran(e, "tool", 0),
+            "tool: SUCCESS_0 of attempt 1, run 0 times, killed 0 times while it acted",
+        );
+        check(
+            |e| e.results[0].2 = NamedCode::Interrupted.into(),
+            "tool: ERR_INTERRUPTED of attempt 1, run 1 times, killed 0 times while it acted",
+        );
+    }
+
+    #[test]
+    fn a_program_is_interrupted_only_if_the_agent_was_killed_while_it_acted() {
+        let interrupted = |e: &mut Evidence, times| {
+            killed_while_acting(e, "tool");
+            e.results[0].2 = NamedCode::Interrupted.into();
+            ran(e, "tool", times);
+        };
+        for times in [0, 1] {
+            let mut evidence = good();
+            interrupted(&mut evidence, times);
+            assert_eq!(judge(&evidence, &EXPECTED, &good().left), [], "{times}");
+        }
+        let mut evidence = good();
+        interrupted(&mut evidence, 2);
+        let twice = Fault::RanAgain {
+            package: "tool".to_owned(),
+            times: 2,
+        };
+        assert_eq!(judge(&evidence, &EXPECTED, &good().left), [twice]);
+        check(
+            |e| killed_while_acting(e, "tool"),
+            "tool: SUCCESS_0 of attempt 1, run 1 times, killed 1 times while it acted",
+        );
+        check(
+            |e| {
+                killed_while_acting(e, "again");
+                e.results[1].2 = NamedCode::Interrupted.into();
+            },
+            "again: ERR_INTERRUPTED of attempt 1, run 1 times, killed 1 times while it acted",
+        );
+    }
+
+    #[test]
+    fn what_may_be_repeated_runs_once_more_for_each_kill_while_it_acted() {
+        check(
+            |e| {
+                killed_while_acting(e, "again");
+                ran(e, "again", 2);
+            },
+            "",
+        );
+        check(
+            |e| {
+                killed_while_acting(e, "again");
+                ran(e, "again", 3);
+            },
+            "again ran 3 times",
+        );
+        check(
+            |e| {
+                killed_while_acting(e, "again");
+                ran(e, "again", 0);
+            },
+            "again: SUCCESS_0 of attempt 1, run 0 times, killed 1 times while it acted",
+        );
+    }
+
+    #[test]
+    fn what_was_verified_is_not_asked_for_again() {
+        check(
+            |e| e.lives[1].asked.extend([(fragment(2), 1)]),
+            "fragment 2 of tool was fetched again",
+        );
+        check(
+            |e| e.lives[1].asked.extend([(fragment(1), 2)]),
+            "fragment 1 of tool was fetched again",
+        );
+        check(
+            |e| e.lives[0].asked.extend([(fragment(2), 2)]),
+            "fragment 2 of tool was fetched again",
+        );
+        // The edge was late to write it down.
+        check(
+            |e| {
+                e.lives[0].asked.remove(&fragment(1));
+                e.lives[1].asked.extend([(fragment(1), 2)]);
+            },
+            "",
         );
     }
 }

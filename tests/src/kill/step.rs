@@ -1,0 +1,43 @@
+//! What an agent was seen to do, in order.
+
+use super::effect::Kind;
+use super::journal::Stage;
+use super::point::{Moment, Point};
+use super::tracer::{Effect, Stop};
+
+/// The beginning or the end of an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) effect: Effect,
+    pub(super) stop: Stop,
+    /// What a journal says that has just got its name.
+    pub(super) stage: Option<Stage>,
+}
+
+impl Step {
+    /// Whether it is the one step of its effect that counts the effect: that something arrives
+    /// is known afterwards only.
+    pub(super) fn begins(&self) -> bool {
+        self.stop == Stop::Before || self.effect.kind == Kind::Receive
+    }
+}
+
+/// Returns the effects of some steps.
+pub(super) fn effects(steps: &[Step]) -> impl Iterator<Item = &Effect> {
+    let begin = steps.iter().filter(|step| step.begins());
+    begin.map(|step| &step.effect)
+}
+
+/// Returns every point at which these effects can be cut off.
+pub(super) fn points<'a>(effects: impl Iterator<Item = &'a Effect>) -> Vec<Point> {
+    let points = effects.flat_map(|effect| {
+        let moments = Moment::of(effect.kind, effect.halves).into_iter();
+        moments.map(|moment| Point {
+            kind: effect.kind,
+            object: effect.object.clone(),
+            ordinal: effect.ordinal,
+            moment,
+        })
+    });
+    points.collect()
+}
