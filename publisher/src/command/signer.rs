@@ -1,6 +1,6 @@
 //! The key that assignments are signed with, where a command needs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packcast_protocol::assignments::Recipient;
@@ -70,18 +70,18 @@ impl KeyArg {
 }
 
 impl Signer {
-    /// Returns a signer with this key, which adds to what these others have signed, too.
+    /// Returns a signer with this key, which adds to what these others have signed, too, and
+    /// remembers in this file.
     pub(crate) fn with(
-        target: &Target,
+        memory: &Path,
         key: Arc<SigningKey>,
         others: &[PublicKey],
     ) -> Result<Self, MemoryError> {
-        let memory = Memory::load(&target.memory_file)?;
         Ok(Self {
             named: None,
             usual: PathBuf::new(),
-            memory: target.memory_file.clone(),
-            unlocked: Some(Unlocked::new(key, others, memory)),
+            memory: memory.to_owned(),
+            unlocked: Some(Unlocked::new(key, others, Memory::load(memory)?)),
         })
     }
 
@@ -232,9 +232,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate(&folder.path().join("packcast.key"), None).unwrap();
         let key = Arc::new(key);
-        let signer = Signer::with(Arc::clone(&key), &[]);
+        let memory = Path::new("signed.json");
+        let signer = Signer::with(memory, Arc::clone(&key), &[]).unwrap();
         let shown = format!(
-            "Signer {{ named: None, usual: \"\", unlocked: Some(Unlocked([{:?}])) }}",
+            "Signer {{ named: None, usual: \"\", memory: \"signed.json\", unlocked: Some(Unlocked([{:?}])) }}",
             key.public()
         );
         assert_eq!(format!("{signer:?}"), shown);

@@ -114,7 +114,8 @@ impl Args {
             "enrolled",
             &format!("device {id}, by an agent process of its own"),
         );
-        assign(&target, &package, &id, &Signer::with(&target, key, &[])?).await?;
+        let signer = Signer::with(&target.memory_file, key, &[])?;
+        assign(&target, &package, &id, &signer).await?;
         steps.done(
             "assigned",
             &format!("{}@{} to that device", package.name, package.version),

@@ -62,7 +62,7 @@ impl Args {
         }
         let public = new.public().clone();
         let others = [old.public().clone()];
-        let signer = Signer::with(&target, Arc::new(new), &others)?;
+        let signer = Signer::with(&target.memory_file, Arc::new(new), &others)?;
         let outcome = sign::sign_due(&target, &signer).await?;
         let kept = replace(&file, old.public()).map_err(failure)?;
         let rotated = Rotated {
