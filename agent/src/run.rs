@@ -18,6 +18,7 @@ use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::deployment::{self as machine, Deployment, State};
 use crate::event::{Event, Observer};
+use crate::failure::with_causes;
 use crate::fetch::Source;
 use crate::fetch::download::Downloads;
 use crate::state::history::History;
@@ -99,7 +100,7 @@ impl Agent {
 
     /// Does one round and returns after how many seconds the next is due.
     pub(crate) async fn round(&self) -> Result<u32, RunError> {
-        self.recover().await?;
+        self.recover().await;
         let Some(reply) = self.stop.unless(self.check_in()).await.transpose()? else {
             return Ok(0);
         };
@@ -117,38 +118,51 @@ impl Agent {
         &self.stop
     }
 
-    /// Brings every package to rest that an agent that stopped in the middle has left.
-    async fn recover(&self) -> Result<(), RunError> {
-        for id in self.state.packages()? {
-            match journal::read(&self.state.package(id))? {
-                None => self.state.package(id).remove_unused()?,
-                Some(Found::Unreadable { path }) => {
-                    tracing::error!(package = %id, path = %path.display(), "the journal does not read: the package will not be acted on again");
+    /// Brings every package to rest that an agent that stopped in the middle has left. What is
+    /// wrong with one is no reason not to check in.
+    async fn recover(&self) {
+        let packages = self.state.packages().unwrap_or_else(|error| {
+            let error = with_causes(&error);
+            tracing::error!(error, "what is under way is not known");
+            Vec::new()
+        });
+        for id in packages {
+            if let Err(error) = self.recover_package(id).await {
+                let error = with_causes(&error);
+                tracing::error!(package = %id, error, "the package is not at rest");
+            }
+        }
+    }
+
+    async fn recover_package(&self, id: PackageId) -> Result<(), StateError> {
+        match journal::read(&self.state.package(id))? {
+            None => self.state.package(id).remove_unused()?,
+            Some(Found::Unreadable { path }) => {
+                tracing::error!(package = %id, path = %path.display(), "the journal does not read: the package will not be acted on again");
+            }
+            Some(Found::Read(journal)) => {
+                if matches!(journal, Journal::Acting(_)) {
+                    tracing::warn!(package = %id, "the last run stopped while it acted on the package");
                 }
-                Some(Found::Read(journal)) => {
-                    if matches!(journal, Journal::Acting(_)) {
-                        tracing::warn!(package = %id, "the last run stopped while it acted on the package");
-                    }
-                    self.happened(id, machine::Event::Restarted { id, now: now() })
-                        .await?;
-                }
+                self.happened(id, machine::Event::Restarted { id, now: now() })
+                    .await?;
             }
         }
         Ok(())
     }
 
-    fn unaccepted(&self) -> Result<Vec<Report>, StateError> {
-        let journals = journal::read_all(&self.state)?.into_values();
+    fn unaccepted(&self) -> Vec<Report> {
+        let journals = journal::read_all(&self.state).into_values();
         let reports = journals.filter_map(|found| match found {
             Found::Read(Journal::Finished(finished)) => Some(finished.report),
             _ => None,
         });
-        Ok(unaccepted::batch(reports))
+        unaccepted::batch(reports)
     }
 
     /// Checks in with the results that wait; with less of them for a server that wants less.
     async fn check_in(&self) -> Result<CheckInReply, RunError> {
-        let results = self.unaccepted()?;
+        let results = self.unaccepted();
         let reply = match self.check_in_with(&results).await {
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
                 tracing::warn!(%error, "the check-in goes without the programs' output");
@@ -157,7 +171,7 @@ impl Agent {
             }
             reply => reply?,
         };
-        self.settle(&results, &reply.accepted).await?;
+        self.settle(&results, &reply.accepted).await;
         Ok(reply)
     }
 
@@ -190,21 +204,32 @@ impl Agent {
         }
         let mut reply = reply?;
         if let Some(pass) = &reply.pass {
-            identity::store_pass(&self.state, pass)?;
+            // Without it, the next check-in shows the token again.
+            if let Err(error) = identity::store_pass(&self.state, pass) {
+                tracing::error!(error = with_causes(&error), "the pass cannot be kept");
+            }
         }
         self.hear(&mut reply);
         Ok(reply)
     }
 
-    /// Moves the results that were sent and accepted into the history.
-    async fn settle(&self, sent: &[Report], accepted: &[PackageId]) -> Result<(), StateError> {
+    /// Moves the results that were sent and accepted into the history. One that cannot be moved
+    /// goes with the next check-in again.
+    async fn settle(&self, sent: &[Report], accepted: &[PackageId]) {
         for Report { id, attempt, .. } in sent {
             if accepted.contains(id) {
                 let accepted = machine::Event::ReportAccepted { attempt: *attempt };
-                self.happened(*id, accepted).await?;
+                self.report(*id, accepted).await;
             }
         }
-        Ok(())
+    }
+
+    /// Goes on with a result that is on disk, and stays there if that fails.
+    async fn report(&self, id: PackageId, event: machine::Event) {
+        if let Err(error) = self.happened(id, event).await {
+            let error = with_causes(&error);
+            tracing::error!(package = %id, error, "the result is kept, and reported again");
+        }
     }
 
     /// Works in order. A package that has to wait keeps those of lower priority waiting.
@@ -231,7 +256,7 @@ impl Agent {
                 && finished.report.attempt == cancel.attempt
             {
                 (self.observer)(event(&finished));
-                self.happened(cancel.id, machine::Event::ReportDue).await?;
+                self.report(cancel.id, machine::Event::ReportDue).await;
             }
         }
         Ok(())

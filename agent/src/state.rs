@@ -7,6 +7,7 @@ pub(crate) mod journal;
 mod remove;
 mod sealed;
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use packcast_protocol::{PackageId, UnixTime};
 
+use crate::failure::with_causes;
 use crate::platform;
 
 const IDENTITY: &str = "identity";
 const PASS: &str = "pass";
 const HISTORY: &str = "history";
 const KEYS: &str = "keys.json";
+
+/// What the names of the folders begin with that programs run in.
+const WORK: &str = "work";
 
 /// The agent's folder, which only its user can enter.
 #[derive(Clone, Debug)]
@@ -198,11 +203,10 @@ impl PackageDir {
     }
 
     /// Removes the folder if nothing was begun in it: all that a crash may have left is empty
-    /// folders, and all that [`PackageDir::remove`] may have left is that of a program.
+    /// folders, and all that [`PackageDir::remove`] may have left is those of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
-        let work = self.work();
-        remove::idle(&work).map_err(StateError::at(&work))?;
+        self.remove_work();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
                 Err(error) if !is_absent_or_in_use(&error) => {
@@ -214,11 +218,11 @@ impl PackageDir {
         Ok(())
     }
 
-    /// Removes the journal, and with it all else but what a program that goes on running
-    /// holds open.
+    /// Removes the journal, and with it all else that can be removed.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
         remove_file(&self.journal())?;
-        remove::idle(&self.0).map_err(StateError::at(&self.0))
+        remove::folder(&self.0);
+        Ok(())
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -230,34 +234,43 @@ impl PackageDir {
         self.0.join("fragments")
     }
 
-    fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-
-    /// Makes an empty folder for a package's program to run in.
+    /// Makes an empty folder for a package's program to run in. One that a program of an
+    /// earlier attempt does not let go of stays, and this one has another name.
     pub(crate) fn fresh_work_folder(&self) -> Result<PathBuf, StateError> {
-        let path = self.work();
-        remove::folder(&path)
-            .and_then(|()| platform::private_folder(&path))
-            .map_err(StateError::at(&path))?;
+        self.remove_work();
+        let path = |n: u32| match n {
+            0 => self.0.join(WORK),
+            n => self.0.join(format!("{WORK}-{n}")),
+        };
+        let mut free = (0..)
+            .map(path)
+            .filter(|path| path.symlink_metadata().is_err());
+        let path = free.next().unwrap_or_else(|| path(0));
+        platform::private_folder(&path).map_err(StateError::at(&path))?;
         Ok(path)
     }
 
     /// Removes what was left half done: fragments that did not arrive to their end, and the
-    /// folder of a program that did not run.
-    pub(crate) fn remove_parts(&self) -> Result<(), StateError> {
-        let work = self.work();
-        remove::folder(&work).map_err(StateError::at(&work))?;
+    /// folders of programs.
+    pub(crate) fn remove_parts(&self) {
+        self.remove_work();
         let is_part = |path: &Path| path.extension().is_some_and(|kind| kind == "part");
-        remove_files(&self.fragments(), is_part)
+        if let Err(error) = remove_files(&self.fragments(), is_part) {
+            tracing::warn!(error = with_causes(&error), "half a fragment stays");
+        }
     }
 
     /// Frees the space of the archive and of the unpacked files.
-    pub(crate) fn discard_contents(&self) -> Result<(), StateError> {
-        for path in [self.fragments(), self.work()] {
-            remove::idle(&path).map_err(StateError::at(&path))?;
-        }
-        Ok(())
+    pub(crate) fn discard_contents(&self) {
+        remove::folder(&self.fragments());
+        self.remove_work();
+    }
+
+    fn remove_work(&self) {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let is_work = |name: &OsStr| name.as_encoded_bytes().starts_with(WORK.as_bytes());
+        let work = entries.filter(|entry| is_work(&entry.file_name()));
+        work.for_each(|entry| remove::folder(&entry.path()));
     }
 }
 

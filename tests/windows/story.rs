@@ -190,11 +190,17 @@ impl Story {
         self.deploy("left");
         self.expect("left", "SUCCESS_0", Outcome::Succeeded);
         endless.expect(1);
+        // Once more, while the folder of the first is in use.
+        let again = ["assign", "left@1", "--force", "--device"];
+        self.world.ok(&[&again[..], &[self.machine.id()]].concat());
+        self.machine.run();
+        self.expect("left", "SUCCESS_0", Outcome::Succeeded);
+        endless.expect(2);
         drop(endless);
         self.machine.run();
         let folder = self.machine.path(&format!("state/packages/{package}"));
         assert!(!folder.exists(), "nothing stays of the package");
-        "SUCCESS_0 at once, and it ran on".to_owned()
+        "SUCCESS_0 at once, twice, and both ran on".to_owned()
     }
 
     pub(crate) fn killed(&self) -> String {

@@ -103,16 +103,14 @@ impl Deployment<'_> {
             Effect::Verify(fetched) => self.verify(fetched).await,
             Effect::Prepare(manifest, verified) => self.prepare(manifest, verified).await,
             Effect::Act(prepared) => self.act(*prepared).await,
-            Effect::Tidy => self
-                .dir
-                .remove_parts()
-                .map(|()| Event::Tidied)
-                .map_err(NotDone::State),
-            Effect::FreeContents => self
-                .dir
-                .discard_contents()
-                .map(|()| Event::Freed)
-                .map_err(NotDone::State),
+            Effect::Tidy => {
+                self.dir.remove_parts();
+                Ok(Event::Tidied)
+            }
+            Effect::FreeContents => {
+                self.dir.discard_contents();
+                Ok(Event::Freed)
+            }
             Effect::Report(report) => self.report(report).await,
             Effect::Remember(finished) => self.remember(&finished),
             Effect::Remove => self
@@ -134,8 +132,8 @@ impl Deployment<'_> {
         let write = || journal::write(&self.dir, journal);
         match (journal, write().map_err(NotDone::from)) {
             (Journal::Finished(_), Err(NotDone::Halt(_))) => {
-                let freed = self.dir.discard_contents();
-                freed.and_then(|()| write()).map_err(NotDone::State)?;
+                self.dir.discard_contents();
+                write().map_err(NotDone::State)?;
             }
             (_, written) => written?,
         }
@@ -157,7 +155,7 @@ impl Deployment<'_> {
             signers,
             agent: self.api.agent(),
             groups: &groups,
-            history: &self.finished()?,
+            history: &self.finished(),
             now,
         };
         let manifest = manifest::fetch(&self.source, task, judge).await?;
@@ -170,14 +168,14 @@ impl Deployment<'_> {
     }
 
     /// Returns all that has finished on this device, whether its result was accepted or not.
-    fn finished(&self) -> Result<History, StateError> {
+    fn finished(&self) -> History {
         let mut history = self.history.borrow().clone();
-        for found in journal::read_all(self.state)?.into_values() {
+        for found in journal::read_all(self.state).into_values() {
             if let Found::Read(Journal::Finished(finished)) = found {
                 history.insert(finished);
             }
         }
-        Ok(history)
+        history
     }
 
     async fn fetch_fragments(&self, manifest: &Accepted) -> Result<Event, NotDone> {

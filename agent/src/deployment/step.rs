@@ -54,14 +54,14 @@ pub(crate) enum Effect {
     Prepare(Arc<Accepted>, Option<Verified>),
     /// Runs or stores.
     Act(Box<Prepared>),
-    /// Removes parts of fragments and the folder of a program that did not run.
+    /// Removes parts of fragments and the folders of programs, as far as that can be done.
     Tidy,
-    /// Removes the archive and what was unpacked of it.
+    /// Removes the archive and what was unpacked of it, as far as that can be done.
     FreeContents,
     Report(Report),
     /// Adds the result to the history, unless it is there.
     Remember(Finished),
-    /// Removes all that is kept of the package but its history.
+    /// Removes the journal, and what else can be removed of the package's.
     Remove,
 }
 

@@ -41,11 +41,6 @@ pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.mode() & 0o077 != 0)
 }
 
-/// Whether a file cannot be removed because a program has it open, which keeps none here.
-pub(crate) const fn is_in_use(_error: &io::Error) -> bool {
-    false
-}
-
 /// Makes the renames and removals in a folder last through a power failure.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

@@ -23,15 +23,6 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Whether a file cannot be removed because a program runs from it or has it open.
-pub(crate) fn is_in_use(error: &io::Error) -> bool {
-    const ACCESS_DENIED: i32 = 5;
-    const SHARING_VIOLATION: i32 = 32;
-    const DIRECTORY_NOT_EMPTY: i32 = 145;
-    let code = error.raw_os_error();
-    code.is_some_and(|code| [ACCESS_DENIED, SHARING_VIOLATION, DIRECTORY_NOT_EMPTY].contains(&code))
-}
-
 /// Folders cannot be synchronised here.
 pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())

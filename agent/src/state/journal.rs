@@ -9,6 +9,7 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::with_causes;
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::authority::Mandate;
 use crate::{state::durable, state::sealed};
@@ -118,15 +119,21 @@ pub(crate) fn read(dir: &PackageDir) -> Result<Option<Found>, StateError> {
     }
 }
 
-/// Reads the journals of all packages that have one.
-pub(crate) fn read_all(state: &StateDir) -> Result<BTreeMap<PackageId, Found>, StateError> {
-    let mut journals = BTreeMap::new();
-    for id in state.packages()? {
-        if let Some(found) = read(&state.package(id))? {
-            journals.insert(id, found);
-        }
-    }
-    Ok(journals)
+/// Reads the journals of all packages that have one. What cannot be read now is left out.
+pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, Found> {
+    let read = |id| {
+        let found = read(&state.package(id)).unwrap_or_else(|error| {
+            let error = with_causes(&error);
+            tracing::error!(package = %id, error, "a journal is left out");
+            None
+        });
+        Some((id, found?))
+    };
+    let packages = state.packages().unwrap_or_else(|error| {
+        tracing::error!(error = with_causes(&error), "no journal can be read");
+        Vec::new()
+    });
+    packages.into_iter().filter_map(read).collect()
 }
 
 /// Writes a package's journal; it is on disk when this returns.

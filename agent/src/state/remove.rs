@@ -5,39 +5,23 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::failure::with_causes;
 use crate::platform;
 
 /// What the names of folders begin with that were set aside.
 const LEFT: &str = ".left-";
 
-/// Removes a folder and all in it; a missing one is fine.
+/// Removes a folder and all in it, as far as that can be done; a missing one is fine.
 ///
-/// What cannot be removed is set aside: the name is free in any case, and [`left_over`] tries
-/// again. That is so for a folder in which a program has left something mounted, too: what it
-/// mounted is not to be removed.
-///
-/// # Errors
-/// The folder has its name still.
-pub(crate) fn folder(path: &Path) -> io::Result<()> {
-    let error = match try_folder(path) {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
-    set_aside(path).map_err(|_| error)?;
-    tracing::warn!(folder = %path.display(), "cannot be removed yet");
-    Ok(())
-}
-
-/// Does what [`folder`] does, but leaves where they are files that a program holds open, of a
-/// folder that cannot be set aside for that: on Windows.
-pub(crate) fn idle(path: &Path) -> io::Result<()> {
-    match folder(path) {
-        Err(error) if platform::is_in_use(&error) => {
-            tracing::warn!(folder = %path.display(), %error, "in use, and cannot be removed yet");
-            Ok(())
-        }
-        removed => removed,
-    }
+/// What cannot be removed is set aside, and [`left_over`] tries again. That is so for a folder
+/// in which a program has left something mounted, too: what it mounted is not to be removed.
+/// What cannot be set aside either keeps its name: a folder that is itself a mount point, or,
+/// on Windows, one that a program has open.
+pub(crate) fn folder(path: &Path) {
+    let Err(error) = try_folder(path) else { return };
+    let kept = set_aside(path).err();
+    let reason = with_causes(kept.as_ref().unwrap_or(&error));
+    tracing::warn!(folder = %path.display(), reason, "cannot be removed yet");
 }
 
 /// Removes what was set aside in `folder`, as far as it can be.
@@ -136,10 +120,10 @@ mod tests {
             (0o700, 0o700)
         );
         set_mode(&work.join("a"), 0o555);
-        folder(&work).unwrap();
+        folder(&work);
         assert!(!work.exists());
         assert_eq!(mode(outside.path()), 0o555);
-        folder(&work).unwrap();
+        folder(&work);
     }
 
     #[test]

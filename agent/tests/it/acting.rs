@@ -9,7 +9,7 @@ use packcast_protocol::api::Report;
 use packcast_protocol::{Action, CommandLine, LaunchCommand};
 
 use crate::archives::Tar;
-use crate::lab::Lab;
+use crate::lab::{Lab, Package};
 use crate::packages::{execute, launch, noise, package, script};
 
 fn store(folder: &Path) -> Action<()> {
@@ -152,6 +152,53 @@ fn what_a_program_left_mounted_is_not_removed() {
     lab.world().tasks.clear();
     assert_eq!(lab.run().code, 0);
     assert!(kept(&lab).is_empty(), "{:?}", kept(&lab));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_removed_keeps_no_result_back() {
+    let lab = Lab::new();
+    lab.assign(execute("mount -t tmpfs none ."), package(1, None));
+    lab.world().refuse_reports = true;
+    // The second run finds the result and the folder.
+    let Some(run) = lab.run_where_it_can_mount("\"$@\"; exec \"$@\"") else {
+        return;
+    };
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(lab.world().reports.remove(0).code.to_string(), "SUCCESS");
+    assert!(kept(&lab).contains(&".left-1795000001-0".to_owned()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_removed_is_in_no_ones_way() {
+    let lab = Lab::new();
+    let begun = lab.state().with_file_name("begun");
+    let command = format!(
+        "test -e '{begun}' || {{ touch '{begun}' && mount -t tmpfs none . && kill -9 $PPID; }}; \
+         basename \"$PWD\"",
+        begun = begun.display()
+    );
+    let again = Package {
+        change: |manifest| manifest.rerun_after_interruption = true,
+        ..package(1, None)
+    };
+    lab.assign(execute(&command), again);
+    let Some(run) = lab.run_where_it_can_mount("\"$@\" || exec \"$@\"") else {
+        return;
+    };
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let report = lab.world().reports.remove(0);
+    let told = (report.code.to_string(), output(&report));
+    assert_eq!(told, ("SUCCESS".to_owned(), "work-1\n"));
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_silences_nobody() {
+    let lab = Lab::new();
+    fs::create_dir_all(lab.state().join("packages/1795000009/journal")).unwrap();
+    lab.assign(execute("true"), package(1, None));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
 }
 
 #[test]
