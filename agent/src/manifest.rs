@@ -21,21 +21,41 @@ use crate::state::history::History;
 ///
 /// There is no other way to get one than [`fetch`].
 #[derive(Clone, Debug)]
-pub(crate) struct Accepted(VerifiedManifest);
+pub(crate) struct Accepted {
+    manifest: VerifiedManifest,
+    published: Published,
+}
+
+/// What a manifest is read from.
+#[derive(Clone, Debug)]
+struct Published {
+    announced: Announced,
+    document: Vec<u8>,
+    /// Empty if nobody's is asked for.
+    signature: String,
+}
 
 impl std::ops::Deref for Accepted {
     type Target = Manifest;
 
     fn deref(&self) -> &Manifest {
-        &self.0
+        &self.manifest
     }
 }
 
 #[cfg(test)]
 impl Accepted {
     /// Takes a manifest for one that is for this device.
-    pub(crate) const fn for_test(verified: VerifiedManifest) -> Self {
-        Self(verified)
+    pub(crate) const fn for_test(manifest: VerifiedManifest, announced: Announced) -> Self {
+        let published = Published {
+            announced,
+            document: Vec::new(),
+            signature: String::new(),
+        };
+        Self {
+            manifest,
+            published,
+        }
     }
 }
 
@@ -69,21 +89,21 @@ pub(crate) enum AcceptError {
 }
 
 /// Whose packages the agent runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Signers<'a> {
-    Trusted(&'a [PublicKey]),
+#[derive(Clone, Debug)]
+pub(crate) enum Signers {
+    Trusted(Vec<PublicKey>),
     /// Anybody's: the administrator has asked for it by the name of the danger.
     Anybody,
 }
 
 /// Whom the agent trusts, who it is, what it has done and what time it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Judge<'a> {
-    pub(crate) signers: Signers<'a>,
-    pub(crate) agent: &'a AgentId,
+#[derive(Clone, Debug)]
+pub(crate) struct Judge {
+    pub(crate) signers: Signers,
+    pub(crate) agent: AgentId,
     /// The groups that it is in, without `all`.
-    pub(crate) groups: &'a BTreeSet<GroupName>,
-    pub(crate) history: &'a History,
+    pub(crate) groups: BTreeSet<GroupName>,
+    pub(crate) history: History,
     pub(crate) now: UnixTime,
 }
 
@@ -92,7 +112,7 @@ pub(crate) struct Judge<'a> {
 pub(crate) async fn fetch(
     source: &Source<'_>,
     task: &Task,
-    judge: Judge<'_>,
+    judge: &Judge,
 ) -> Result<Accepted, AcceptError> {
     let announced = Announced {
         id: task.id,
@@ -106,27 +126,64 @@ pub(crate) async fn fetch(
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
     let document = document.await.map_err(AcceptError::Manifest)?;
-    let Signers::Trusted(keys) = judge.signers else {
-        tracing::warn!(package = %task.id, "nobody's signature is asked for: {UNSIGNED_PACKAGES} is set");
-        let read = VerifiedManifest::dangerously_unsigned(&document, announced, judge.now)?;
-        return judge.accept(read);
-    };
-    let signed = |bytes: Vec<u8>| {
-        let signature = String::from_utf8_lossy(&bytes);
-        match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-            // Another location may have the right signature; nothing else depends on it.
-            Err(error @ ManifestError::Signature(_)) => Err(Miss::Wrong(with_causes(&error))),
-            judged => Ok(judged),
+    let signature = match &judge.signers {
+        Signers::Anybody => {
+            tracing::warn!(package = %task.id, "nobody's signature is asked for: {UNSIGNED_PACKAGES} is set");
+            String::new()
+        }
+        Signers::Trusted(keys) => {
+            let signed = |bytes: Vec<u8>| {
+                let signature = String::from_utf8_lossy(&bytes).into_owned();
+                // Another location may have the right signature; nothing else depends on it.
+                match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
+                    Err(error @ ManifestError::Signature(_)) => {
+                        Err(Miss::Wrong(with_causes(&error)))
+                    }
+                    _ => Ok(signature),
+                }
+            };
+            let signature = source.document("manifest.json.minisig", MAX_SIGNATURE_BYTES, signed);
+            signature.await.map_err(AcceptError::Signature)?
         }
     };
-    let judged = source.document("manifest.json.minisig", MAX_SIGNATURE_BYTES, signed);
-    let verified = judged.await.map_err(AcceptError::Signature)??;
-    judge.accept(verified)
+    let published = Published {
+        announced,
+        document,
+        signature,
+    };
+    let manifest = judge.read(&published)?;
+    Ok(Accepted {
+        manifest,
+        published,
+    })
 }
 
-impl Judge<'_> {
-    fn accept(self, manifest: VerifiedManifest) -> Result<Accepted, AcceptError> {
-        if !manifest.audience.includes(self.agent, self.groups) {
+impl Judge {
+    /// Judges a manifest once more that was accepted before.
+    pub(crate) fn again(&self, accepted: &Accepted) -> Result<(), AcceptError> {
+        self.read(&accepted.published).map(drop)
+    }
+
+    fn read(&self, published: &Published) -> Result<VerifiedManifest, AcceptError> {
+        let Published {
+            announced,
+            document,
+            signature,
+        } = published;
+        let manifest = match &self.signers {
+            Signers::Trusted(keys) => {
+                VerifiedManifest::verify(document, signature, *announced, keys, self.now)
+            }
+            Signers::Anybody => {
+                VerifiedManifest::dangerously_unsigned(document, *announced, self.now)
+            }
+        }?;
+        self.check(&manifest)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), AcceptError> {
+        if !manifest.audience.includes(&self.agent, &self.groups) {
             return Err(AcceptError::Audience {
                 agent: self.agent.clone(),
             });
@@ -143,7 +200,7 @@ impl Judge<'_> {
                 newer,
                 version: manifest.version.clone(),
             }),
-            _ => Ok(Accepted(manifest)),
+            _ => Ok(()),
         }
     }
 }

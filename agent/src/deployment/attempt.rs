@@ -41,6 +41,8 @@ pub(crate) enum Stage {
     Fetching(Arc<Accepted>),
     Verifying(Arc<Accepted>),
     Preparing(Arc<Accepted>),
+    /// What was heard while it was fetched may have taken it back.
+    Judging(Arc<Accepted>, Box<Prepared>),
     /// Until the journal says so, nothing is acted on.
     Committing(Arc<Accepted>, Box<Prepared>),
     Acting(Arc<Accepted>),
@@ -53,6 +55,7 @@ impl Stage {
             Self::Fetching(manifest)
             | Self::Verifying(manifest)
             | Self::Preparing(manifest)
+            | Self::Judging(manifest, _)
             | Self::Committing(manifest, _)
             | Self::Acting(manifest) => Some(manifest),
         }
@@ -75,7 +78,7 @@ impl Attempt {
 
     /// Begins, or goes on if the journal says already that it was begun.
     pub(super) fn begin(self, found: Option<&Found>) -> Next {
-        let journal = Journal::Fetching(self.fetching);
+        let journal = Journal::Fetching(self.fetching.clone());
         match found {
             Some(Found::Read(before)) if *before == journal => self.accept(),
             _ => self.then(Stage::Beginning, Effect::Write(journal)),
@@ -95,8 +98,23 @@ impl Attempt {
                 self.prepare(manifest, Some(verified))
             }
             (Stage::Preparing(manifest), Event::Prepared(prepared)) => {
-                self.commit(manifest, prepared)
+                let judge = Effect::Judge(Arc::clone(&manifest));
+                self.then(Stage::Judging(manifest, prepared), judge)
             }
+            (
+                Stage::Judging(manifest, prepared),
+                Event::Judged {
+                    mandates,
+                    past,
+                    now,
+                },
+            ) => match decide::wanted(&self.task, &mandates, &past, &self.fetching, now) {
+                Ok(by) => {
+                    self.by = by;
+                    self.commit(manifest, prepared)
+                }
+                Err(finished) => conclude(*finished),
+            },
             (Stage::Committing(manifest, prepared), Event::Written) => {
                 self.then(Stage::Acting(manifest), Effect::Act(prepared))
             }
@@ -145,6 +163,7 @@ impl Attempt {
             // Files that are stored again are the same files.
             may_repeat: manifest.rerun_after_interruption
                 || matches!(*prepared, Prepared::Store { .. }),
+            repeats: self.fetching.repeats(),
             by: self.by.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));
@@ -187,11 +206,18 @@ impl Attempt {
             output_tail: done.output_tail,
             finished: now,
         };
+        let before = self.fetching.interrupted;
+        let (acted, by) = match (acted, before) {
+            (true, _) => (true, self.by),
+            (false, Some(before)) => (true, before.by),
+            (false, None) => (false, BTreeSet::new()),
+        };
         conclude(Finished {
             report,
             outcome,
             package: manifest.map(named),
-            by: if acted { self.by } else { BTreeSet::new() },
+            acted,
+            by,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Outcome, PackageId, UnixTime};
+use packcast_protocol::{PackageId, UnixTime};
 
 use super::attempt::Attempt;
 use crate::state::history::Past;
@@ -40,14 +40,10 @@ pub(super) fn told(
     found: Option<&Found>,
     now: UnixTime,
 ) -> Decision {
-    let concluded = |code, reason: &str| {
-        let Task { id, attempt, .. } = task;
-        Decision::Conclude(Finished::concluded(id, attempt, code, reason, now))
-    };
     if let Some(finished) = past.attempt(task.attempt) {
         return Decision::Conclude(finished.clone());
     }
-    let mut succeeded = past.succeeded();
+    let mut past = past.clone();
     match found {
         // Which attempt it was of is not known either: this one takes the blame.
         Some(Found::Unreadable { path }) => {
@@ -62,42 +58,52 @@ pub(super) fn told(
             if finished.report.attempt == task.attempt {
                 return Decision::Conclude(finished.clone());
             }
-            succeeded |= finished.outcome == Outcome::Succeeded;
+            past.insert(finished.clone());
         }
-        Some(Found::Read(Journal::Acting(Acting {
-            may_repeat: false, ..
-        }))) => {
-            let reason = "the agent stopped while it acted on the package";
-            return concluded(NamedCode::Interrupted, reason);
+        Some(Found::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
+            return Decision::Conclude(interrupted(task.id, acting.clone(), now));
         }
         Some(Found::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
-    let authorised = mandates.authorise(&acted_on(past, found), task.manifest_sha256);
-    let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
-    if succeeded && !forced {
-        return concluded(NamedCode::AlreadySetup, "an earlier attempt succeeded");
-    }
     let fetching = Fetching::begin(task.attempt, found, now);
-    match authorised {
-        Ok(Authorised { by, .. }) => Decision::Begin(Attempt::new(task, by, fetching)),
-        Err(refusal) if fetching.interrupted => {
-            let reason = format!(
-                "the agent stopped while it acted on the package, which is not done again: {refusal}"
-            );
-            concluded(NamedCode::Interrupted, &reason)
-        }
-        Err(refusal) => concluded(refusal.code(), &refusal.to_string()),
+    match wanted(&task, mandates, &past, &fetching, now) {
+        Ok(by) => Decision::Begin(Attempt::new(task, by, fetching)),
+        Err(finished) => Decision::Conclude(*finished),
     }
 }
 
-/// Returns the assignments of a package that were acted on. What was interrupted and may be
-/// repeated is repeated by the same ones.
-fn acted_on(past: &Past, found: Option<&Found>) -> BTreeSet<Mandate> {
-    let mut acted_on = past.acted_on();
-    if let Some(Found::Read(Journal::Finished(finished))) = found {
-        acted_on.extend(finished.by.iter().cloned());
+/// Decides whether an attempt is to be acted on, and returns the assignments that this uses up.
+///
+/// It is decided when the attempt begins, and again when nothing but acting is left to do.
+///
+/// # Errors
+/// What the attempt ends with instead.
+pub(super) fn wanted(
+    task: &Task,
+    mandates: &Mandates,
+    past: &Past,
+    fetching: &Fetching,
+    now: UnixTime,
+) -> Result<BTreeSet<Mandate>, Box<Finished>> {
+    let concluded = |code, reason: &str| {
+        let Task { id, attempt, .. } = *task;
+        Box::new(Finished::concluded(id, attempt, code, reason, now))
+    };
+    // What was interrupted is repeated by the assignments that it was acted on by.
+    let authorised = mandates.authorise(&past.acted_on(), task.manifest_sha256);
+    let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
+    if past.succeeded() && !forced {
+        let reason = "an earlier attempt succeeded";
+        return Err(concluded(NamedCode::AlreadySetup, reason));
     }
-    acted_on
+    match (authorised, &fetching.interrupted) {
+        (Ok(Authorised { by, .. }), _) => Ok(by),
+        (Err(refusal), Some(acting)) => {
+            let then = format!("which is not done again: {refusal}");
+            Err(Box::new(stopped(task.id, acting.clone(), &then, now)))
+        }
+        (Err(refusal), None) => Err(concluded(refusal.code(), &refusal.to_string())),
+    }
 }
 
 /// Decides the one result of an attempt that is not wanted any more; none for as long as the
@@ -132,12 +138,12 @@ pub(super) fn called_off(
         }
         Some(Found::Read(Journal::Fetching(Fetching {
             attempt: begun,
-            interrupted: true,
+            interrupted: Some(acting),
             ..
-        }))) if *begun == attempt => concluded(
-            NamedCode::Interrupted,
-            "the agent stopped while it acted on the package, which was called off before it was done again",
-        ),
+        }))) if *begun == attempt => {
+            let then = "which was called off before it was done again";
+            Some(stopped(id, acting.clone(), then, now))
+        }
         Some(Found::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
             concluded(NamedCode::Cancelled, "called off before anything was done")
         }
@@ -154,19 +160,25 @@ fn unknown(
     now: UnixTime,
 ) -> Finished {
     Finished {
+        acted: true,
         by: mandates.all(),
         ..Finished::concluded(id, attempt, NamedCode::Interrupted, reason, now)
     }
 }
 
-/// Returns the result of an attempt that may not be repeated and was being acted on when the
-/// agent stopped.
+/// Returns the result of an attempt that was being acted on when the agent stopped, and may not
+/// be repeated.
 pub(super) fn interrupted(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
-    let reason = "the agent stopped while it acted on the package, so what was done is not known";
+    stopped(id, acting, "so what was done is not known", now)
+}
+
+fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
+    let reason = format!("the agent stopped while it acted on the package, {then}");
     Finished {
         package: Some(acting.package),
+        acted: true,
         by: acting.by,
-        ..Finished::concluded(id, acting.attempt, NamedCode::Interrupted, reason, now)
+        ..Finished::concluded(id, acting.attempt, NamedCode::Interrupted, &reason, now)
     }
 }
 
@@ -175,7 +187,7 @@ mod tests {
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
-    use crate::state::journal::Named;
+    use crate::state::journal::{MAX_REPEATS, Named};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -201,24 +213,36 @@ mod tests {
         past
     }
 
-    fn fetching(attempt: u32, interrupted: bool) -> Found {
-        Found::Read(Journal::Fetching(Fetching {
-            attempt,
-            since: None,
-            interrupted,
-        }))
-    }
-
-    fn acting(attempt: u32, may_repeat: bool) -> Found {
+    fn acted(attempt: u32, may_repeat: bool) -> Acting {
         let package = Named {
             name: "x".parse().unwrap(),
             version: "1".parse().unwrap(),
         };
-        Found::Read(Journal::Acting(Acting {
+        Acting {
             attempt,
             package,
             may_repeat,
+            repeats: 0,
             by: [Mandate::of_all(attempt.into())].into(),
+        }
+    }
+
+    fn fetching(attempt: u32, interrupted: bool) -> Found {
+        Found::Read(Journal::Fetching(Fetching {
+            attempt,
+            since: None,
+            interrupted: interrupted.then(|| acted(attempt, true)),
+        }))
+    }
+
+    fn acting(attempt: u32, may_repeat: bool) -> Found {
+        Found::Read(Journal::Acting(acted(attempt, may_repeat)))
+    }
+
+    fn acting_again(repeats: u32) -> Found {
+        Found::Read(Journal::Acting(Acting {
+            repeats,
+            ..acted(1, true)
         }))
     }
 
@@ -272,6 +296,9 @@ mod tests {
         check(&[], Some(&done(failure(1))), 2, false, "begin");
         check(&[], Some(&acting(1, false)), 1, true, interrupted);
         check(&[], Some(&acting(1, true)), 1, false, "begin");
+        let (last, ended) = (acting_again(MAX_REPEATS - 1), acting_again(MAX_REPEATS));
+        check(&[], Some(&last), 1, false, "begin");
+        check(&[], Some(&ended), 1, true, interrupted);
         check(&[], Some(&torn()), 1, true, interrupted);
         check(&[success(1)], Some(&torn()), 1, false, was_set_up);
     }
@@ -337,6 +364,30 @@ mod tests {
         let mandates = Mandates::of_all(7, false);
         let finished = called_off(cancel, &mandates, &past(&[]), Some(&torn()), NOW);
         assert_eq!(finished.unwrap().by, [Mandate::of_all(7)].into());
+    }
+
+    #[test]
+    fn what_was_interrupted_has_used_up_its_assignments_whatever_becomes_of_it() {
+        let by = BTreeSet::from([Mandate::of_all(2)]);
+        let found = [
+            acting(2, false),
+            fetching(2, true), // which is not assigned any more
+        ];
+        for found in found {
+            let Decision::Conclude(finished) = second(&[], Some(&found), &Mandates::default())
+            else {
+                panic!("it is not begun again");
+            };
+            assert_eq!((finished.acted, finished.by), (true, by.clone()));
+        }
+        let cancel = Cancel {
+            id: id(),
+            attempt: 2,
+        };
+        let interrupted = fetching(2, true);
+        let none = Mandates::default();
+        let finished = called_off(cancel, &none, &past(&[]), Some(&interrupted), NOW);
+        assert_eq!(finished.unwrap().by, by);
     }
 
     /// Holds what attempt 2 ends with if it is called off, given what is on disk.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use packcast_protocol::api::{Report, Secret, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Action, PackageId};
+use packcast_protocol::{Action, PackageId, UnixTime};
 
 use super::halt::Halt;
 use super::step::{Effect, Event, State, step};
@@ -102,6 +102,7 @@ impl Deployment<'_> {
             Effect::FetchFragments(manifest) => self.fetch_fragments(&manifest).await,
             Effect::Verify(fetched) => self.verify(fetched).await,
             Effect::Prepare(manifest, verified) => self.prepare(manifest, verified).await,
+            Effect::Judge(manifest) => self.judge(&manifest),
             Effect::Act(prepared) => self.act(*prepared).await,
             Effect::Tidy => {
                 self.dir.remove_parts();
@@ -141,30 +142,41 @@ impl Deployment<'_> {
     }
 
     async fn fetch_manifest(&self, task: &Task) -> Result<Event, NotDone> {
-        let now = now();
-        let (keys, groups) = {
-            let trust = self.trust.borrow();
-            (trust.keys().keys().to_vec(), trust.authority().groups(now))
-        };
-        let signers = if self.config.run_unsigned_packages {
-            Signers::Anybody
-        } else {
-            Signers::Trusted(&keys)
-        };
-        let judge = Judge {
-            signers,
-            agent: self.api.agent(),
-            groups: &groups,
-            history: &self.finished(),
-            now,
-        };
-        let manifest = manifest::fetch(&self.source, task, judge).await?;
+        let judge = self.judge_of(now());
+        let manifest = manifest::fetch(&self.source, task, &judge).await?;
         self.tell(event::Event::ManifestVerified {
             id: self.id,
             name: manifest.name.clone(),
             version: manifest.version.clone(),
         });
         Ok(Event::Manifest(Arc::new(manifest)))
+    }
+
+    /// Nothing is heard between this and the journal's word that the package is acted on: both
+    /// are done without waiting.
+    fn judge(&self, manifest: &Accepted) -> Result<Event, NotDone> {
+        let now = now();
+        self.judge_of(now).again(manifest)?;
+        Ok(Event::Judged {
+            mandates: self.trust.borrow().authority().mandates(self.id, now),
+            past: self.history.borrow().past(self.id),
+            now,
+        })
+    }
+
+    fn judge_of(&self, now: UnixTime) -> Judge {
+        let trust = self.trust.borrow();
+        Judge {
+            signers: if self.config.run_unsigned_packages {
+                Signers::Anybody
+            } else {
+                Signers::Trusted(trust.keys().keys().to_vec())
+            },
+            agent: self.api.agent().clone(),
+            groups: trust.authority().groups(now),
+            history: self.finished(),
+            now,
+        }
     }
 
     /// Returns all that has finished on this device, whether its result was accepted or not.

@@ -108,7 +108,7 @@ fn sign(kind: Kind) -> Arc<Accepted> {
     let keys = [signer.pk.to_base64().parse().unwrap()];
     let verified =
         VerifiedManifest::verify(&bytes, &signature.into_string(), announced, &keys, NOW);
-    Arc::new(Accepted::for_test(verified.unwrap()))
+    Arc::new(Accepted::for_test(verified.unwrap(), announced))
 }
 
 /// One thing that happens. What does not fit the moment lets the effect under way succeed.
@@ -139,6 +139,8 @@ enum Move {
     Assign {
         force: bool,
     },
+    /// The publisher takes the assignment back.
+    Unassign,
     ReportDue,
     /// A check-in brought the report, and the function accepted it.
     CheckIn,
@@ -158,6 +160,7 @@ fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(attempt, force, held)| Move::Tell { attempt, force, held: held && force }),
         1 => (1_u32..4).prop_map(Move::CallOff),
         2 => any::<bool>().prop_map(|force| Move::Assign { force }),
+        1 => Just(Move::Unassign),
         2 => Just(Move::ReportDue),
         1 => Just(Move::CheckIn),
     ]
@@ -170,6 +173,8 @@ struct World {
     signed: bool,
     /// The number and the force of the latest signed assignment. An agent takes no earlier one.
     assigned: (u64, bool),
+    /// Whether that was taken back since.
+    taken_back: bool,
     /// How often each assignment was acted on.
     assignments: BTreeMap<u64, u32>,
     /// Holds the fragment.
@@ -243,6 +248,7 @@ impl World {
             !self.signed || !used || self.kind.repeats(),
             "an assignment twice"
         );
+        assert!(!self.signed || !self.taken_back, "it was taken back");
         let mut results = self.results.values();
         let set_up = results.any(|result| result.outcome == Outcome::Succeeded);
         let forced = task.force && (!self.signed || self.assigned.1);
@@ -293,6 +299,11 @@ impl World {
             ),
             Effect::Verify(fetched) => Event::Verified(fetched.verify().unwrap()),
             Effect::Prepare(manifest, verified) => prepare(&manifest, verified),
+            Effect::Judge(_) => Event::Judged {
+                mandates: self.mandates(),
+                past: self.past.clone(),
+                now: NOW,
+            },
             Effect::Act(_) => {
                 let told = self.told.as_ref().expect("it was told");
                 *self.acted.entry(told.attempt).or_default() += 1;
@@ -341,7 +352,8 @@ impl World {
                 | Effect::FetchManifest(_)
                 | Effect::FetchFragments(_)
                 | Effect::Verify(_)
-                | Effect::Prepare(..),
+                | Effect::Prepare(..)
+                | Effect::Judge(_),
             ) => halted(failure(), NOW),
             (Move::Later(days), Effect::FetchManifest(_) | Effect::FetchFragments(_)) => {
                 let now = NOW.plus(days * 86_400);
@@ -368,10 +380,10 @@ impl World {
 
     fn mandates(&self) -> Mandates {
         let (seq, force) = self.assigned;
-        if self.signed {
-            Mandates::of_all(seq, force)
-        } else {
-            Mandates::of_server()
+        match (self.signed, self.taken_back) {
+            (false, _) => Mandates::of_server(),
+            (true, true) => Mandates::default(),
+            (true, false) => Mandates::of_all(seq, force),
         }
     }
 
@@ -415,6 +427,7 @@ impl World {
             }
             Move::Assign { force } => {
                 self.assigned = (self.assigned.0 + 1, force);
+                self.taken_back = false;
                 return None;
             }
             Move::Stop => Event::Stopped,
@@ -456,6 +469,12 @@ impl World {
     }
 
     fn go(&mut self, (state, effect): Next, one: Move) -> Next {
+        // Nothing is heard between the last judgement and the word of the journal.
+        let committed = matches!(
+            effect,
+            Some(Effect::Write(Journal::Acting(_)) | Effect::Act(_))
+        );
+        self.taken_back |= matches!(one, Move::Unassign) && !committed;
         match (one, effect) {
             (Move::Crash { done }, effect) => {
                 if let Some(effect) = effect.filter(|_| done) {
@@ -516,6 +535,7 @@ proptest! {
             kind,
             signed,
             assigned: (1, false),
+            taken_back: false,
             assignments: BTreeMap::new(),
             folder: folder.path().to_owned(),
             journal: None,

@@ -52,6 +52,8 @@ pub(crate) enum Effect {
     Verify(Fetched),
     /// Unpacks, and does all that can be done without touching the device.
     Prepare(Arc<Accepted>, Option<Verified>),
+    /// Judges the manifest once more, by whom is trusted now and what time it is.
+    Judge(Arc<Accepted>),
     /// Runs or stores.
     Act(Box<Prepared>),
     /// Removes parts of fragments and the folders of programs, as far as that can be done.
@@ -107,6 +109,13 @@ pub(crate) enum Event {
     Fetched(Option<Fetched>),
     Verified(Verified),
     Prepared(Box<Prepared>),
+    /// The manifest still holds.
+    Judged {
+        /// What is signed about the package now.
+        mandates: Mandates,
+        past: Past,
+        now: UnixTime,
+    },
     Done {
         done: Done,
         now: UnixTime,
@@ -147,9 +156,7 @@ pub(crate) fn step(state: State, event: Event) -> Next {
         (State::Waiting { fetching, .. }, event) => {
             resting(Some(Found::Read(Journal::Fetching(fetching))), event)
         }
-        (State::Repeating(acting), Event::Written) => {
-            tidying(Fetching::interrupted(acting.attempt))
-        }
+        (State::Repeating(acting), Event::Written) => tidying(Fetching::interrupted(acting)),
         (State::Repeating(acting), Event::Halted { .. }) => rest(Journal::Acting(acting)),
         (State::Tidying(fetching), Event::Tidied) => rest(Journal::Fetching(fetching)),
         (State::Retiring(decision), Event::Remembered) => follow(None, decision),
@@ -212,8 +219,8 @@ fn resting(found: Option<Found>, event: Event) -> Next {
 fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
     match journal {
         Journal::Fetching(fetching) => tidying(fetching),
-        Journal::Acting(acting) if acting.may_repeat => {
-            let again = Journal::Fetching(Fetching::interrupted(acting.attempt));
+        Journal::Acting(acting) if acting.is_repeated() => {
+            let again = Journal::Fetching(Fetching::interrupted(acting.clone()));
             (State::Repeating(acting), Some(Effect::Write(again)))
         }
         Journal::Acting(acting) => conclude(decide::interrupted(id, acting, now)),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 
 use crate::state::StateError;
@@ -143,16 +142,15 @@ impl History {
     }
 }
 
-/// Whether an attempt came to its result without a manifest, so that the device was not
-/// touched. One that was interrupted may have touched it.
+/// Whether an attempt came to its result without touching the device.
 fn is_harmless(finished: &Finished) -> bool {
-    finished.package.is_none()
-        && finished.by.is_empty()
-        && finished.report.code != NamedCode::Interrupted.into()
+    !finished.acted && finished.by.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::result::NamedCode;
+
     use super::*;
     use crate::state::journal::Named;
 
@@ -217,21 +215,20 @@ mod tests {
         for attempt in 1..=9 {
             history.insert(finished(0, attempt, Outcome::Failed));
         }
-        let acted = Finished {
+        let refused = Finished {
             package: Some(Named {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             }),
-            ..finished(1, 1, Outcome::Succeeded)
+            ..finished(0, 1, Outcome::Failed)
         };
-        history.insert(acted);
-        history.insert(Finished::concluded(
-            id(2),
-            1,
-            NamedCode::Interrupted,
-            "",
-            UnixTime(0),
-        ));
+        history.insert(refused);
+        for n in 1..=2 {
+            history.insert(Finished {
+                acted: true,
+                ..finished(n, 1, Outcome::Failed)
+            });
+        }
         assert!(!history.forget_harmless(9, 3));
         assert!(history.forget_harmless(8, 3));
         history.rewrite(&path).unwrap();

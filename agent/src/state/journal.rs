@@ -26,16 +26,19 @@ pub(crate) enum Journal {
     Finished(Finished),
 }
 
+/// How often what was interrupted is done again: what stops the device each time has to end.
+pub(crate) const MAX_REPEATS: u32 = 3;
+
 /// An attempt on its way to being acted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fetching {
     pub(crate) attempt: u32,
     /// When the attempt began; not known of one that was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<UnixTime>,
-    /// Whether it was acted on before and interrupted, which may be done again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) interrupted: bool,
+    /// How it was acted on before it was interrupted; it may be done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) interrupted: Option<Acting>,
 }
 
 /// An attempt that the device may have been changed by.
@@ -45,6 +48,9 @@ pub(crate) struct Acting {
     pub(crate) package: Named,
     /// Whether it may be done again if it was interrupted.
     pub(crate) may_repeat: bool,
+    /// How often it was done again already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) repeats: u32,
     /// The assignments that it is acted on by; none if the function's word is enough here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
@@ -65,9 +71,17 @@ pub(crate) struct Finished {
     /// Not known if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) package: Option<Named>,
+    /// Whether the device may have been changed by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) acted: bool,
     /// The assignments that this attempt has used up, as it was acted on.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Finished {
@@ -92,6 +106,7 @@ impl Finished {
             },
             outcome,
             package: None,
+            acted: false,
             by: BTreeSet::new(),
         }
     }
@@ -149,30 +164,46 @@ impl Fetching {
     /// Begins an attempt, or goes on with the one that is on disk.
     pub(crate) fn begin(attempt: u32, found: Option<&Found>, now: UnixTime) -> Self {
         let begun = match found {
-            Some(Found::Read(Journal::Fetching(before))) => Some(*before),
-            Some(Found::Read(Journal::Acting(before))) => Some(Self::interrupted(before.attempt)),
+            Some(Found::Read(Journal::Fetching(before))) => Some(before.clone()),
+            Some(Found::Read(Journal::Acting(before))) => Some(Self::interrupted(before.clone())),
             _ => None,
         };
         let begun = begun.filter(|begun| begun.attempt == attempt);
+        let (since, interrupted) =
+            begun.map_or((None, None), |begun| (begun.since, begun.interrupted));
         Self {
             attempt,
-            since: begun.and_then(|begun| begun.since).or(Some(now)),
-            interrupted: begun.is_some_and(|begun| begun.interrupted),
+            since: since.or(Some(now)),
+            interrupted,
         }
     }
 
     /// Returns an attempt that is done again from the start.
-    pub(crate) const fn interrupted(attempt: u32) -> Self {
+    pub(crate) const fn interrupted(acting: Acting) -> Self {
         Self {
-            attempt,
+            attempt: acting.attempt,
             since: None,
-            interrupted: true,
+            interrupted: Some(acting),
         }
     }
 
     /// Returns for how many seconds the attempt has been under way.
-    pub(crate) fn waited(self, now: UnixTime) -> u64 {
+    pub(crate) fn waited(&self, now: UnixTime) -> u64 {
         self.since.map_or(0, |since| now.since(since))
+    }
+
+    /// Returns how often the attempt will have been done again once it is acted on.
+    pub(crate) fn repeats(&self) -> u32 {
+        self.interrupted
+            .as_ref()
+            .map_or(0, |before| before.repeats + 1)
+    }
+}
+
+impl Acting {
+    /// Whether it is done again after it was interrupted.
+    pub(crate) const fn is_repeated(&self) -> bool {
+        self.may_repeat && self.repeats < MAX_REPEATS
     }
 }
 
@@ -192,42 +223,44 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn acting(attempt: u32) -> Journal {
-        Journal::Acting(Acting {
+    fn acting(attempt: u32, repeats: u32) -> Acting {
+        Acting {
             attempt,
             package: Named {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             },
             may_repeat: true,
+            repeats,
             by: [Mandate::of_all(1)].into(),
-        })
+        }
     }
 
     #[test]
-    fn an_attempt_keeps_its_beginning_and_that_it_was_interrupted() {
-        let check = |found: Option<Journal>, attempt, since, interrupted| {
-            let expected = Fetching {
-                attempt,
-                since: Some(UnixTime(since)),
-                interrupted,
-            };
+    fn an_attempt_keeps_its_beginning_and_how_it_was_interrupted() {
+        let check = |found: Option<Journal>, attempt, since, repeats| {
             let begun = Fetching::begin(attempt, found.map(Found::Read).as_ref(), UnixTime(9));
-            assert_eq!(begun, expected);
+            assert_eq!((begun.attempt, begun.repeats()), (attempt, repeats));
+            assert_eq!(begun.since, Some(UnixTime(since)));
         };
-        let fetching = |attempt, since: Option<u64>, interrupted| {
+        let fetching = |attempt, since: Option<u64>, repeats: Option<u32>| {
             Some(Journal::Fetching(Fetching {
                 attempt,
                 since: since.map(UnixTime),
-                interrupted,
+                interrupted: repeats.map(|repeats| acting(attempt, repeats)),
             }))
         };
-        check(None, 1, 9, false);
-        check(fetching(1, Some(5), false), 1, 5, false);
-        check(fetching(1, Some(5), true), 2, 9, false);
-        check(fetching(1, None, true), 1, 9, true);
-        check(Some(acting(1)), 1, 9, true);
-        check(Some(acting(1)), 2, 9, false);
+        check(None, 1, 9, 0);
+        check(fetching(1, Some(5), None), 1, 5, 0);
+        check(fetching(1, Some(5), Some(0)), 2, 9, 0);
+        check(fetching(1, None, Some(0)), 1, 9, 1);
+        check(fetching(1, None, Some(1)), 1, 9, 2);
+        check(Some(Journal::Acting(acting(1, 0))), 1, 9, 1);
+        check(Some(Journal::Acting(acting(1, 0))), 2, 9, 0);
+    }
+
+    fn journal(attempt: u32) -> Journal {
+        Journal::Acting(acting(attempt, 0))
     }
 
     #[test]
@@ -237,9 +270,9 @@ mod tests {
             .unwrap()
             .package("1795000000".parse().unwrap());
         assert_eq!(read(&package).unwrap(), None);
-        write(&package, &acting(1)).unwrap();
-        write(&package, &acting(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(acting(2))));
+        write(&package, &journal(1)).unwrap();
+        write(&package, &journal(2)).unwrap();
+        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
         let path = package.journal();
         let whole = std::fs::read(&path).unwrap();
         let check = |bytes: &[u8]| {
@@ -261,11 +294,11 @@ mod tests {
         let package = StateDir::open(dir.path())
             .unwrap()
             .package("1795000000".parse().unwrap());
-        write(&package, &acting(1)).unwrap();
+        write(&package, &journal(1)).unwrap();
         let left = package.journal().with_file_name("journal.new");
         std::fs::write(&left, "torn").unwrap();
-        write(&package, &acting(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(acting(2))));
+        write(&package, &journal(2)).unwrap();
+        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
         assert!(!left.exists());
     }
 }

@@ -6,11 +6,12 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use packcast_agent::event::Event;
-use packcast_protocol::PackageId;
 use packcast_protocol::api::Cancel;
+use packcast_protocol::{PackageId, UnixTime};
 
 use crate::lab::Lab;
 use crate::packages::{execute, launch, package, script};
+use crate::publisher::{Said, Signer, honest};
 
 /// Takes the assignment back: the next reply says so.
 fn call_off(lab: &Lab, id: PackageId, attempt: u32) {
@@ -193,6 +194,56 @@ fn a_download_is_broken_off() {
     call_off(&lab, id, 1);
     assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
     assert!(!lab.state().join(format!("packages/{id}")).exists());
+}
+
+/// Fetches a package, lets the agent hear what `change` makes of the world meanwhile, which
+/// calls nothing off, and returns the code that it ends with.
+fn heard_meanwhile(change: impl FnOnce(&Lab)) -> String {
+    let lab = Lab::new();
+    let ran = lab.state().with_file_name("ran");
+    let text = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
+    let id = lab.assign(launch("run.sh"), package(1, Some(script(&text))));
+    let last = format!("{id}/{id}-2");
+    lab.edge.silence(&last);
+    let agent = Working::until(&lab, |event| {
+        matches!(event, Event::ManifestVerified { .. })
+    });
+    change(&lab);
+    agent.checks_in();
+    lab.edge.speak(&last);
+    let reports = agent.reports();
+    assert_eq!(reports.len(), 1);
+    assert_eq!(ran.exists(), reports[0].1 == "SUCCESS_0");
+    reports[0].1.clone()
+}
+
+#[test]
+fn what_is_taken_back_while_it_is_fetched_is_not_done() {
+    let code = heard_meanwhile(|_| {});
+    assert_eq!(code, "SUCCESS_0", "nothing was heard");
+    let code = heard_meanwhile(|lab| lab.world().tasks.clear());
+    assert_eq!(code, "ERR_NOT_ASSIGNED");
+    let code = heard_meanwhile(|lab| {
+        let expired = Said {
+            expires: UnixTime(1_795_000_000),
+            ..honest(9, &lab.world().tasks)
+        };
+        lab.world().forged = Some(vec![expired.signed(&lab.signer)]);
+    });
+    assert_eq!(code, "ERR_ASSIGNMENT_EXPIRED");
+}
+
+#[test]
+fn what_a_key_has_signed_that_is_revoked_while_it_is_fetched_is_not_done() {
+    let code = heard_meanwhile(|lab| {
+        let other = Signer::new();
+        let list = lab.signer.list(1, &[&other]);
+        let assigned = honest(9, &lab.world().tasks).signed(&other);
+        let mut world = lab.world();
+        world.keys = vec![list];
+        world.forged = Some(vec![assigned]);
+    });
+    assert_eq!(code, "ERR_BAD_SIGNATURE");
 }
 
 #[test]

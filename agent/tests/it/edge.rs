@@ -21,6 +21,7 @@ use packcast_protocol::http_signature::{SignedRequest, verify};
 use packcast_protocol::{KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -55,8 +56,10 @@ pub(crate) struct World {
     pub(crate) clock: Option<UnixTime>,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
-    /// Paths of objects that are never answered.
-    pub(crate) silent: HashSet<String>,
+    /// Paths of objects that are not answered for now.
+    silent: HashSet<String>,
+    /// Told when one of them is answered again.
+    spoken: Arc<Notify>,
     pub(crate) next_check_in_s: Option<u32>,
     /// Told of each check-in that was answered.
     pub(crate) checked_in: Option<Sender<()>>,
@@ -110,9 +113,16 @@ impl Edge {
         self.answer(path, [(status, Vec::new())].into());
     }
 
-    /// Never answers for an object.
+    /// Does not answer for an object until [`Edge::speak`].
     pub(crate) fn silence(&self, path: &str) {
         self.world().silent.insert(format!("/objects/{path}"));
+    }
+
+    /// Answers for an object, whoever waits for it included.
+    pub(crate) fn speak(&self, path: &str) {
+        let mut world = self.world();
+        world.silent.remove(&format!("/objects/{path}"));
+        world.spoken.notify_waiters();
     }
 
     fn answer(&self, path: &str, answers: VecDeque<(u16, Vec<u8>)>) {
@@ -200,9 +210,14 @@ async fn answer(
         signature_input: header("signature-input"),
         signature: header("signature"),
     };
-    let is_silent = world.lock().unwrap().silent.contains(&path);
-    if is_silent {
-        std::future::pending::<()>().await;
+    loop {
+        let spoken = Arc::clone(&world.lock().unwrap().spoken);
+        // It hears from here on.
+        let spoken = spoken.notified();
+        if !world.lock().unwrap().silent.contains(&path) {
+            break;
+        }
+        spoken.await;
     }
     let (status, body) = world.lock().unwrap().answer(&path, signed);
     let mut response = Response::new(Full::new(Bytes::from(body)));
