@@ -23,6 +23,10 @@ const PASS: &str = "pass";
 const HISTORY: &str = "history";
 const KEYS: &str = "keys.json";
 
+/// Room for the longest result in a journal: the end of a program's output, each byte of which
+/// may take six, with what is told beside it.
+const RESERVE_BYTES: usize = 40 << 10;
+
 /// What the names of the folders begin with that programs run in.
 const WORK: &str = "work";
 
@@ -206,6 +210,7 @@ impl PackageDir {
     /// folders, and all that [`PackageDir::remove`] may have left is those of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
+        self.give_back_room()?;
         self.remove_work();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
@@ -264,6 +269,28 @@ impl PackageDir {
     pub(crate) fn discard_contents(&self) {
         remove::folder(&self.fragments());
         self.remove_work();
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.0.join("reserve")
+    }
+
+    /// Sets room aside for a result; it is taken on disk when this returns. A program may fill
+    /// the volume.
+    pub(crate) fn set_room_aside(&self) -> Result<(), StateError> {
+        let path = self.reserve();
+        // A file system that compresses has as much of it as of anything else.
+        let mut bytes = vec![0; RESERVE_BYTES];
+        let random = getrandom::fill(&mut bytes).map_err(io::Error::other);
+        random
+            .and_then(|()| durable::replace(&path, &bytes))
+            .map_err(StateError::at(&path))
+    }
+
+    /// Frees the room for a result, if any was set aside.
+    pub(crate) fn give_back_room(&self) -> Result<(), StateError> {
+        remove_file(&self.reserve().with_extension("new"))?;
+        remove_file(&self.reserve())
     }
 
     fn remove_work(&self) {

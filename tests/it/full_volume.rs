@@ -122,6 +122,36 @@ fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
 }
 
 #[test]
+fn a_program_that_fills_the_volume_is_reported_with_all_it_said_and_does_not_run_again() {
+    let Some(story) = Story::begin() else { return };
+    let ballast = story.volume.0.join("ballast");
+    // Each byte of its output has six in the journal.
+    let command = format!(
+        "echo run >> '{}'; cat /dev/zero > '{}'; head -c 4096 /dev/zero",
+        story.world.path("runs"),
+        ballast.display()
+    );
+    let execute = ["--action", "execute", "--rerun-after-interruption"];
+    let command = ["--activate", "--command", &command];
+    story
+        .world
+        .publish("tool", &[&execute[..], &command].concat());
+    story.world.assign("tool@1", &story.device);
+    for _ in 0..2 {
+        let ran = story.device.attempt();
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        story.expect(1, Outcome::Succeeded, "SUCCESS");
+    }
+    let output = story.world.result(&story.device).output_tail.unwrap();
+    assert_eq!(output.len(), 4096);
+    fs::remove_file(ballast).unwrap();
+    story.device.run();
+    story.expect(1, Outcome::Succeeded, "SUCCESS");
+    let packages = fs::read_dir(story.volume.0.join("packages")).unwrap();
+    assert_eq!(packages.count(), 0);
+}
+
+#[test]
 fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fetched() {
     let Some(story) = Story::begin() else { return };
     story.assigned(&noise(1, VOLUME));

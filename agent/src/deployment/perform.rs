@@ -122,13 +122,19 @@ impl Deployment<'_> {
         }
     }
 
-    /// A disk that is too full has room for a result where the package's contents were.
+    /// A disk that is too full has room for a result where some was set aside before the package
+    /// was acted on, and where the package's contents were.
     fn write(&self, journal: &Journal) -> Result<Event, NotDone> {
         if let Journal::Acting(Acting { by, .. }) = journal
             && by.is_empty()
             && self.config.trust_server_assignments
         {
             tracing::warn!(package = %self.id, "acted on by the word of the server alone: {SERVER_ASSIGNMENTS} is set");
+        }
+        match journal {
+            Journal::Acting(_) => self.dir.set_room_aside()?,
+            Journal::Finished(_) => self.dir.give_back_room().map_err(NotDone::State)?,
+            Journal::Fetching(_) => {}
         }
         let write = || journal::write(&self.dir, journal);
         match (journal, write().map_err(NotDone::from)) {
