@@ -112,10 +112,6 @@ impl StateDir {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     pub(crate) fn identity(&self) -> PathBuf {
         self.0.join(IDENTITY)
     }
@@ -131,6 +127,11 @@ impl StateDir {
     /// Holds the lists of trusted keys that the device follows.
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join(KEYS)
+    }
+
+    /// What `INSTALL_PATH` stands for: a folder of the packages' own, beside the agent's files.
+    pub(crate) fn install_path(&self) -> PathBuf {
+        self.0.join("installed")
     }
 
     /// Holds a file for each recipient whose signed assignments the device has.

@@ -206,7 +206,7 @@ impl Deployment<'_> {
         };
         let folder = self.dir.create_fragments()?;
         let unpacked = match &manifest.action {
-            Action::Store { folder, .. } => act::store_folder(folder, self.state.path())?,
+            Action::Store { folder, .. } => act::store_folder(folder, &self.state.install_path())?,
             Action::Launch { .. } | Action::Execute { .. } => folder.clone(),
         };
         let parallel = self.config.parallel_downloads;
@@ -241,7 +241,7 @@ impl Deployment<'_> {
     ) -> Result<Event, NotDone> {
         let action = with_archive(&manifest.action, verified)?;
         let work = self.dir.fresh_work_folder()?;
-        let install_path = self.state.path().to_owned();
+        let install_path = self.state.install_path();
         let limits = self.config.limits;
         let prepared =
             blocking(move || act::prepare(&manifest, action, work, &install_path, &limits)).await?;

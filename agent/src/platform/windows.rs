@@ -91,8 +91,12 @@ pub(crate) fn make_replaceable(dir: &Dir, path: &str) -> io::Result<()> {
 /// stands for `install_path`.
 pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, String> {
     let text = folder.as_str().replace('/', "\\");
-    if let Some(rest) = text.strip_prefix("INSTALL_PATH") {
-        return Ok(install_path.join(rest.trim_start_matches('\\')));
+    match text.strip_prefix("INSTALL_PATH") {
+        Some("") => return Ok(install_path.to_owned()),
+        Some(rest) if rest.starts_with('\\') => {
+            return Ok(install_path.join(rest.trim_start_matches('\\')));
+        }
+        _ => {}
     }
     let path = PathBuf::from(expand(&text)?);
     let climbs = path

@@ -99,7 +99,7 @@ fn store_puts_files_where_they_belong_and_runs_nothing() {
         package(1, Some(archive)),
     );
     assert_eq!(lab.result().code.to_string(), "SUCCESS");
-    let stored = lab.state().join("a b");
+    let stored = lab.state().join("installed/a b");
     assert_eq!(std::fs::read(stored.join(".hidden")).unwrap(), b"h");
     assert!(stored.join("run.sh").exists() && !stored.join("ran").exists());
 }

@@ -128,7 +128,7 @@ impl Subject {
             open: standing.open.len(),
             lives,
             failed: failed.or(settled),
-            stored: site.is_stored(&self.state().join("stored")),
+            stored: site.is_stored(&self.state().join("installed/stored")),
             left,
         }
     }
