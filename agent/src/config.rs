@@ -123,7 +123,7 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
-    #[error("enrolment token {} can be read by other users: keep them out, as `{}` does", path.display(), platform::KEEP_PRIVATE)]
+    #[error("enrolment token {} can be read by other users, or belongs to one: keep them out, as `{}` does", path.display(), platform::KEEP_PRIVATE)]
     TokenOpen { path: PathBuf },
     #[error("enrolment token {} does not hold a token: 16 to 128 letters, digits, '-' and '_'", path.display())]
     TokenText { path: PathBuf },

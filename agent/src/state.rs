@@ -48,9 +48,11 @@ pub(crate) enum StateError {
         path.display()
     )]
     Foreign { path: PathBuf },
+    #[error("state folder {} is a link: name the folder that it leads to as state_dir", path.display())]
+    Link { path: PathBuf },
     #[error("state folder {} is in use by another agent: wait for it, or stop it", path.display())]
     Locked { path: PathBuf },
-    #[error("{} cannot be read or written", path.display())]
+    #[error("{} cannot be read or written: make room, or run the agent as the user that owns it", path.display())]
     File {
         path: PathBuf,
         #[source]
@@ -80,6 +82,11 @@ impl StateDir {
             path: path.to_owned(),
             source,
         };
+        // Whoever owns a link chooses where it leads.
+        if path.is_symlink() {
+            let path = path.to_owned();
+            return Err(StateError::Link { path });
+        }
         platform::private_folder(path).map_err(unopened)?;
         let state = Self(path.to_owned());
         if platform::others_can_read(path).map_err(unopened)? {
@@ -367,5 +374,35 @@ mod tests {
         fs::write(path.join("lock"), "").unwrap();
         assert!(open(0o755).is_ok(), "the agent's own is made private");
         assert_eq!(mode(&path), 0o700);
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let opened = StateDir::open(&link);
+        assert!(matches!(opened, Err(StateError::Link { .. })));
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), None);
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("state"), dir.path().join("state/lock"));
+        platform::private_folder(&folder).unwrap();
+        fs::write(&file, "").unwrap();
+        if give_away(&file).is_err() {
+            // Only root can.
+            return;
+        }
+        assert!(platform::others_can_read(&file).unwrap());
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let opened = StateDir::open(&folder);
+        assert!(matches!(opened, Err(StateError::Open { .. })));
+        fs::remove_file(&file).unwrap();
+        give_away(&folder).unwrap();
+        let opened = StateDir::open(&folder);
+        assert!(matches!(opened, Err(StateError::Open { .. })));
     }
 }

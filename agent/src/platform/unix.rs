@@ -21,7 +21,7 @@ pub(crate) use self::tree::Tree;
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
 /// What makes a file private.
-pub(crate) const KEEP_PRIVATE: &str = "chmod 600 FILE";
+pub(crate) const KEEP_PRIVATE: &str = "chown AGENT FILE; chmod 600 FILE";
 
 /// Makes a folder that only the agent's user can enter; one that exists stays as it is.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -31,14 +31,38 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Keeps other users out of a folder that exists.
+/// Keeps other users out of a folder that exists, and refuses one that they have had a part in.
+///
+/// # Errors
+/// The folder, or something in it, belongs to another user.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+    expect_own(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    // From here on nobody adds anything.
+    for entry in std::fs::read_dir(path)? {
+        expect_own(&entry?.path())?;
+    }
+    Ok(())
 }
 
-/// Whether users other than the owner can read the file, or do anything with the folder.
+/// Whether users besides root and the agent's own can read the file, or do anything with the
+/// folder, or can give that to themselves as the owner.
 pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
-    Ok(std::fs::metadata(path)?.mode() & 0o077 != 0)
+    let metadata = std::fs::metadata(path)?;
+    Ok(metadata.mode() & 0o077 != 0 || !is_trusted(metadata.uid()))
+}
+
+fn expect_own(path: &Path) -> io::Result<()> {
+    let owner = std::fs::symlink_metadata(path)?.uid();
+    if is_trusted(owner) {
+        return Ok(());
+    }
+    let reason = format!("{} belongs to another user, {owner}", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
 /// Makes the renames and removals in a folder last through a power failure.
