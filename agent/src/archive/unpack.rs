@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, File, OpenOptions};
 use packcast_protocol::ArchiveFormat;
 
 use super::names::{NameCheck, System};
@@ -110,8 +110,10 @@ pub fn unpack<R: Read + Seek>(
     let walked = walk(format, reader, limits, |entry, content| {
         unpacker.put(entry, content)
     });
+    // What was put in its place before an error is to last, too.
+    let synced = unpacker.sync();
     walked
-        .and_then(|summary| unpacker.sync().map(|()| summary))
+        .and_then(|summary| synced.map(|()| summary))
         .map_err(|cause| Unfinished {
             cause,
             written: unpacker.written,
@@ -267,9 +269,13 @@ impl<'a> Unpacker<'a> {
         };
         self.remove_left_over(&part)?;
         self.write(&part, entry, content)
-            .and_then(|()| {
+            .and_then(|file| {
                 platform::make_replaceable(&self.dir, path)?;
-                Ok(self.dir.rename(&part, &self.dir, path)?)
+                self.dir.rename(&part, &self.dir, path)?;
+                match file.filter(|_| self.durability == Durability::Lasting) {
+                    Some(file) => Ok(platform::sync_renamed(&file.into_std())?),
+                    None => Ok(()),
+                }
             })
             .inspect_err(|_| {
                 // The first error is the one to tell.
@@ -277,10 +283,17 @@ impl<'a> Unpacker<'a> {
             })
     }
 
-    fn write(&self, part: &str, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+    /// Returns the file, open still, if it is one.
+    fn write(
+        &self,
+        part: &str,
+        entry: &Entry,
+        content: &mut Content<'_>,
+    ) -> Result<Option<File>, PutError> {
         match &entry.kind {
             EntryKind::Symlink { target } => {
-                Ok(platform::symlink(&self.dir, target.as_str(), part)?)
+                platform::symlink(&self.dir, target.as_str(), part)?;
+                Ok(None)
             }
             EntryKind::File { executable, .. } => {
                 let mut options = OpenOptions::new();
@@ -291,9 +304,9 @@ impl<'a> Unpacker<'a> {
                 if self.durability == Durability::Lasting {
                     file.sync_all()?;
                 }
-                Ok(())
+                Ok(Some(file))
             }
-            EntryKind::Directory => Ok(()),
+            EntryKind::Directory => Ok(None),
         }
     }
 

@@ -70,6 +70,12 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// The new name of a file lasts once its folder is synchronised.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have to act")]
+pub(crate) const fn sync_renamed(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Whether two files are on the same volume.
 pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())

@@ -23,9 +23,15 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Folders cannot be synchronised here.
+/// Folders cannot be synchronised here: what has a new name is, by [`sync_renamed`].
 pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Makes the new name of a file last through a power failure: what flushes a file flushes its
+/// volume's log up to the file's last change.
+pub(crate) fn sync_renamed(file: &std::fs::File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// Whether two files are on the same drive; folders that a drive is mounted in are not seen.

@@ -22,7 +22,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut new = tempfile::Builder::new();
     let new = new.prefix(name(path)?).suffix(".new").rand_bytes(0);
-    write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
+    let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
+    platform::sync_renamed(&file)?;
     sync_parent(path)
 }
 
@@ -32,7 +33,8 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     prefix.push(".");
     let mut new = tempfile::Builder::new();
     let new = new.prefix(&prefix).suffix(".new");
-    write(new.tempfile_in(parent(path)?)?, bytes)?.persist_noclobber(path)?;
+    let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist_noclobber(path)?;
+    platform::sync_renamed(&file)?;
     sync_parent(path)
 }
 
