@@ -1,5 +1,6 @@
 //! Doing what a package is for: LAUNCH, EXECUTE or STORE.
 
+mod growth;
 mod process;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,11 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
+use self::growth::Growth;
 use self::process::{Ended, Ending};
 use crate::archive::{Limits, Summary, Unfinished};
 use crate::failure::Failure;
+use crate::fetch::space;
 use crate::manifest::Accepted;
 use crate::platform;
 use crate::stage::{Examined, Unpacked, Verified};
@@ -92,9 +95,12 @@ pub(crate) fn prepare(
         }
         Action::Store { archive, folder } => {
             let folder = store_folder(&folder, install_path)?;
+            let mut growth = Growth::of(&folder);
             let archive = archive
-                .examine(limits)
+                .examine(limits, |entry| growth.add(entry))
                 .map_err(|error| Failure::from(&error))?;
+            space::check_folder(&folder, growth.most())
+                .map_err(|error| Failure::of(NamedCode::OutOfSpace, &error))?;
             Ok(Prepared::Store { archive, folder })
         }
     }

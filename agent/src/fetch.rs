@@ -6,7 +6,7 @@ mod locations;
 pub(crate) mod miss;
 pub(crate) mod rate;
 mod save;
-mod space;
+pub(crate) mod space;
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{ArchiveError, Durability, Limits, Summary, Unfinished, examine, unpack};
+use crate::archive::{
+    ArchiveError, Durability, Entry, Limits, Summary, Unfinished, examine, unpack,
+};
 use crate::fetch::fragments::Concatenation;
 use crate::fetch::{FetchError, Source};
 use crate::manifest::Accepted;
@@ -149,9 +151,13 @@ impl Verified {
     }
 
     /// Reads the archive to its end, so that what is refused of it is known before any of it
-    /// is stored. Blocks.
-    pub(crate) fn examine(self, limits: &Limits) -> Result<Examined, ArchiveError> {
-        examine(self.0.archive.format(), self.0.reader(), limits)?;
+    /// is stored; shows `see` each entry. Blocks.
+    pub(crate) fn examine(
+        self,
+        limits: &Limits,
+        see: impl FnMut(&Entry),
+    ) -> Result<Examined, ArchiveError> {
+        examine(self.0.archive.format(), self.0.reader(), limits, see)?;
         Ok(Examined(self))
     }
 

@@ -120,15 +120,19 @@ pub fn unpack<R: Read + Seek>(
         })
 }
 
-/// Reads an archive to its end as [`unpack`] would here, and writes nothing.
+/// Reads an archive to its end as [`unpack`] would here, shows `see` what it would put in its
+/// place, and writes nothing.
 pub fn examine<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,
     limits: &Limits,
+    mut see: impl FnMut(&Entry),
 ) -> Result<Summary, ArchiveError> {
     let mut names = System::here().map(NameCheck::new);
     walk(format, reader, limits, |entry, _| {
-        check_names(&mut names, entry)
+        check_names(&mut names, entry)?;
+        see(entry);
+        Ok(())
     })
 }
 

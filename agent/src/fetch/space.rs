@@ -36,6 +36,12 @@ pub(crate) fn check(
     room(unpacked, archive, fs4::available_space(unpacked))
 }
 
+/// Checks that there is room for so many bytes in a folder, which may not exist yet.
+pub(crate) fn check_folder(folder: &Path, needed: u64) -> Result<(), OutOfSpace> {
+    let folder = existing(folder);
+    room(folder, needed, fs4::available_space(folder))
+}
+
 fn room(folder: &Path, needed: u64, free: io::Result<u64>) -> Result<(), OutOfSpace> {
     match free {
         Ok(free) if free < needed => Err(OutOfSpace {

@@ -286,14 +286,14 @@ fn a_disk_that_fills_up_in_the_middle_keeps_what_was_there() {
     fs::create_dir(&folder).unwrap();
     let archive = Tar::new()
         .file("a", &noise(8 << 10))
-        // There is room for the archive, as this is a few bytes of it.
+        // There is room for its bytes, and none for one more file.
         .file("b", &vec![7; 400 << 10])
         .file("c", b"c");
     lab.assign(store(&folder), package(1, Some(archive)));
     let small = folder.display();
     let script = format!(
-        "mount -t tmpfs -o size=300k none '{small}'; echo old > '{small}/b'; \"$@\" || exit; \
-         cat '{small}/b' >&2; ls -A '{small}' >&2"
+        "mount -t tmpfs -o size=900k,nr_inodes=3 none '{small}'; echo old > '{small}/b'; \
+         \"$@\" || exit; cat '{small}/b' >&2; ls -A '{small}' >&2"
     );
     let Some(run) = lab.run_where_it_can_mount(&script) else {
         return;
@@ -307,6 +307,29 @@ fn a_disk_that_fills_up_in_the_middle_keeps_what_was_there() {
         "{detail}"
     );
     assert!(run.stderr.ends_with("old\na\nb\n"), "{}", run.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn of_an_archive_that_has_no_room_when_it_is_unpacked_nothing_is_stored() {
+    let lab = Lab::new();
+    let folder = lab.state().with_file_name("small");
+    fs::create_dir(&folder).unwrap();
+    // There is room for the archive, as this is a few bytes of it.
+    let archive = Tar::new().file("a", b"a").file("b", &vec![7; 400 << 10]);
+    lab.assign(store(&folder), package(1, Some(archive)));
+    let small = folder.display();
+    let script =
+        format!("mount -t tmpfs -o size=300k none '{small}'; \"$@\" || exit; ls -A '{small}' >&2");
+    let Some(run) = lab.run_where_it_can_mount(&script) else {
+        return;
+    };
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let report = lab.world().reports.remove(0);
+    let (code, detail) = told(&report);
+    assert_eq!(code, "ERR_OUT_OF_SPACE");
+    assert!(detail.contains("the package needs 409601"), "{detail}");
+    assert!(!run.stderr.ends_with("a\n"), "{}", run.stderr);
 }
 
 #[test]
