@@ -109,7 +109,8 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
-        let work = plan(reply.tasks, &reply.cancel);
+        let kept = self.state.packages()?.into_iter().collect();
+        let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &Meanwhile::due_in(next)).await?;
         Ok(next)
     }
