@@ -10,7 +10,7 @@ use packcast_protocol::api::Cancel;
 use packcast_protocol::{PackageId, UnixTime};
 
 use crate::lab::Lab;
-use crate::packages::{execute, launch, package, script};
+use crate::packages::{execute, launch, noise, package, script};
 use crate::publisher::{Said, Signer, honest};
 
 /// Takes the assignment back: the next reply says so.
@@ -194,6 +194,20 @@ fn a_download_is_broken_off() {
     call_off(&lab, id, 1);
     assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
     assert!(!lab.state().join(format!("packages/{id}")).exists());
+}
+
+/// Without the rate, all of it is there before the next check-in.
+#[test]
+fn a_download_at_a_low_rate_is_still_under_way_when_the_next_check_in_is_due() {
+    let lab = Lab::new();
+    lab.configure("max_download_rate = \"1KiB/s\"\n");
+    let archive = script("#!/bin/sh\n").file("more", &noise(200 << 10));
+    let id = lab.assign(launch("run.sh"), package(1, Some(archive)));
+    let agent = Working::until(&lab, |event| {
+        matches!(event, Event::ManifestVerified { .. })
+    });
+    call_off(&lab, id, 1);
+    assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
 }
 
 /// Fetches a package, lets the agent hear what `change` makes of the world meanwhile, which
