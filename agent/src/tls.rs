@@ -33,7 +33,7 @@ pub enum TlsError {
         #[source]
         source: pem::Error,
     },
-    #[error("authorities {} hold no usable certificate", path.display())]
+    #[error("authorities {} hold no usable certificate: name a PEM file of certificates as ca_file in the configuration", path.display())]
     Empty { path: PathBuf },
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
@@ -120,7 +120,10 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
-        roots.add(certificate.map_err(unread)?)?;
+        // Others of the file may be usable.
+        if let Err(error) = roots.add(certificate.map_err(unread)?) {
+            tracing::warn!(path = %path.display(), %error, "a certificate is left out");
+        }
     }
     if roots.is_empty() {
         return Err(TlsError::Empty {

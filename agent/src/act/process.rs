@@ -49,9 +49,10 @@ pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) ->
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
+    // Before the program is started: what cannot be followed does not begin.
+    let output = Output::follow(reader)?;
     // The command holds the writing ends, and the output ends when all of them are closed.
     let mut tree = Tree::start(command)?;
-    let output = Output::follow(reader);
     let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
         ending(status?)
     } else {
@@ -80,11 +81,11 @@ struct Output {
 impl Output {
     /// Reads in a thread of its own until the last writer is gone, so that programs that
     /// outlive the command are never held up by a full pipe.
-    fn follow(mut reader: io::PipeReader) -> Self {
+    fn follow(mut reader: io::PipeReader) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let (close, closed) = oneshot::channel();
         let shared = Arc::clone(&tail);
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             let mut buffer = [0; 8 << 10];
             loop {
                 match reader.read(&mut buffer) {
@@ -95,8 +96,8 @@ impl Output {
             }
             // Nobody may be waiting any more.
             let _ = close.send(());
-        });
-        Self { tail, closed }
+        })?;
+        Ok(Self { tail, closed })
     }
 
     async fn tail(self) -> Text<TAIL_BYTES> {

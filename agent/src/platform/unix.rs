@@ -133,16 +133,27 @@ const fn is_noexec(_path: &Path) -> bool {
 
 /// Whether something is mounted in a folder: what lies below is not the folder's own.
 pub(crate) fn holds_mounts(folder: &Path) -> bool {
-    // Only Linux has the file. Its mount points are the fifth words, with blanks in octal.
+    // Only Linux has the file.
     let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else {
         return false;
     };
     let Ok(folder) = folder.canonicalize() else {
         return false;
     };
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    let mut points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
+    let mut points = mounts.lines().filter_map(mount_point);
     points.any(|point| point.starts_with(&folder))
+}
+
+/// Reads where something is mounted from a line of `/proc/self/mountinfo`: its fifth word, in
+/// which blanks, tabs, ends of lines and backslashes are octal.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let word = line.split(' ').nth(4)?;
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n")];
+    let mut point = word.to_owned();
+    for (escape, sign) in escapes {
+        point = point.replace(escape, sign);
+    }
+    Some(PathBuf::from(point.replace("\\134", "\\")))
 }
 
 /// Lets the owner remove what is in a folder.
@@ -247,6 +258,19 @@ mod tests {
         check("#!", None);
         check("exit 0", None);
         check("\u{7f}ELF", None);
+    }
+
+    #[test]
+    fn a_mount_point_may_have_any_name() {
+        let check = |word: &str, expected: &str| {
+            let line = format!("63 43 0:39 / {word} rw,relatime - tmpfs none rw");
+            assert_eq!(mount_point(&line), Some(PathBuf::from(expected)));
+        };
+        check("/a/b", "/a/b");
+        check("/a\\040b\\011c\\012d", "/a b\tc\nd");
+        check("/a\\134b", "/a\\b");
+        check("/a\\134040", "/a\\040");
+        assert_eq!(mount_point("63 43"), None);
     }
 
     #[test]

@@ -136,7 +136,9 @@ fn expand(text: &str) -> Result<String, String> {
 
 /// Returns the shell that reads `line` as the command prompt would.
 pub(crate) fn shell(line: &str) -> Command {
-    let mut command = Command::new("cmd.exe");
+    let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    // By its path: no other folder is searched for it.
+    let mut command = Command::new(PathBuf::from(system).join(r"System32\cmd.exe"));
     command.raw_arg("/D /S /C \"").raw_arg(line).raw_arg("\"");
     command
 }

@@ -17,7 +17,7 @@ pub(crate) enum IdentityError {
     State(#[from] StateError),
     #[error("identity {} is damaged: restore it, or remove it to enrol as a new device", path.display())]
     Damaged { path: PathBuf },
-    #[error("identity {} is not a key", path.display())]
+    #[error("identity {} is not a key: restore it, or remove it to enrol as a new device", path.display())]
     Key {
         path: PathBuf,
         #[source]

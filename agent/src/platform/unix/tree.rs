@@ -62,3 +62,24 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Stdio;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_does_not_end_when_it_is_asked_is_killed() {
+        let mut command = crate::platform::shell("trap '' TERM; echo; sleep 1000; sleep 1000");
+        command.stdout(Stdio::piped());
+        let mut tree = Tree::start(command).unwrap();
+        let mut output = tree.program.stdout.take().unwrap();
+        output.read_u8().await.unwrap();
+        tree.end(Duration::from_millis(10)).await.unwrap();
+        assert_eq!(tree.wait().await.unwrap().signal(), Some(9));
+    }
+}
