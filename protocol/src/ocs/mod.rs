@@ -1,5 +1,8 @@
 //! The dialect of stock OCS agents: XML in a compressed envelope, posted to one address.
 //!
+//! What they send, expect and do wrong is in `docs/ocs-protocol.md`, which all crates cite as the
+//! protocol reference.
+//!
 //! ```text
 //! body ── envelope::open ──▶ XML ── Request::parse ──▶ Request
 //! body ◀─ envelope::seal ─── XML ◀─ PrologReply::to_xml, INVENTORY_REPLY, DOWNLOAD_REPLY

@@ -9,6 +9,7 @@ mod api;
 mod document;
 mod golden;
 mod info;
+mod reference;
 mod replies;
 mod requests;
 mod schemas;
