@@ -8,7 +8,7 @@ use crate::text_form::text_form;
 /// A place that serves published objects: `host[:port][/path]`, always over HTTPS.
 ///
 /// Without a scheme, as stock agents put `https://` before it themselves, and without a
-/// query, as they append to it (protocol reference §2.4, §4.4). At most 334 characters of
+/// query, as they append to it (protocol reference §2.4, §4.4). At most 343 characters of
 /// `A-Z a-z 0-9 . _ - / :`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(String);

@@ -5,7 +5,7 @@
 //! fragment that is stored is the right one, or a second run could not trust what it finds.
 //!
 //! In memory are a few chunks for each fragment on its way, and what the place of the objects
-//! takes at once: a part of at most 8 MiB in a bucket, nothing in a directory.
+//! takes at once: a part of at least 8 MiB in a bucket, nothing in a directory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
