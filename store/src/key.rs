@@ -92,6 +92,11 @@ pub fn headers_of(path: &str) -> Headers {
     }
 }
 
+/// Returns the folder of all packages, where a target names no other.
+pub fn default_prefix() -> ObjectPath {
+    "d".parse().expect("one letter is a path")
+}
+
 /// Returns the folder of a new package: the target's prefix and a segment nobody can guess.
 ///
 /// Ids can be guessed and stock agents cannot authenticate to a CDN, so the 16 bytes must be
@@ -104,14 +109,6 @@ pub fn package_folder(
     segment: [u8; 16],
 ) -> Result<ObjectPath, ObjectPathError> {
     prefix.join(&BASE32_LOWER.encode(&segment))
-}
-
-/// Returns the folder that holds all objects of a package but its `info`.
-///
-/// # Errors
-/// The folder is longer than 89 characters.
-pub fn objects_of(folder: &ObjectPath, id: PackageId) -> Result<ObjectPath, ObjectPathError> {
-    folder.join(&id.to_string())
 }
 
 /// Returns what a stock agent appends `/<id>/info` to (its `INFO_LOC`).
@@ -166,8 +163,7 @@ mod tests {
 
     #[test]
     fn every_key_with_its_headers() {
-        let prefix: ObjectPath = "d".parse().unwrap();
-        let folder = package_folder(&prefix, [0xa5; 16]).unwrap();
+        let folder = package_folder(&default_prefix(), [0xa5; 16]).unwrap();
         let id: PackageId = "1795327754".parse().unwrap();
         let keys = [
             ObjectKey::fragment(&folder, id, FragmentNumber::from_index(0)),

@@ -228,13 +228,7 @@ async fn download(
             return Ok(());
         }
     }
-    Err(contended(function))
-}
-
-fn contended(function: &CheckIn) -> RecordsError {
-    RecordsError::Conflict {
-        table: function.records.table().to_owned(),
-    }
+    Err(function.records.conflict())
 }
 
 /// Takes an inventory, and returns the reply to it.
@@ -304,7 +298,7 @@ async fn finish_what_is_installed(
         }
         tasks = function.records.standing(device).await?.tasks;
     }
-    Err(contended(function))
+    Err(function.records.conflict())
 }
 
 fn is_installed(task: &OpenTask, history: &[PackageId]) -> bool {

@@ -52,9 +52,7 @@ pub(crate) async fn reconciled(
         }
         standing = function.records.standing(device).await?;
     }
-    Err(RecordsError::Conflict {
-        table: function.records.table().to_owned(),
-    })
+    Err(function.records.conflict())
 }
 
 /// Returns the states of the device's groups: those that are remembered, unless that would

@@ -64,9 +64,7 @@ pub(crate) async fn record(
         }
         tasks = function.records.standing(device).await?.tasks;
     }
-    Err(RecordsError::Conflict {
-        table: function.records.table().to_owned(),
-    })
+    Err(function.records.conflict())
 }
 
 async fn finished_task(

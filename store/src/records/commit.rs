@@ -1,7 +1,5 @@
 //! Writing several records at once, or none.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsOutput,
@@ -22,52 +20,7 @@ pub(super) enum Commit {
     Refused(Vec<bool>),
 }
 
-/// The pauses between tries, each up to twice as long as the one before, with jitter.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    tries: u32,
-}
-
-impl Backoff {
-    const TRIES: u32 = 10;
-    const FIRST_MS: u64 = 10;
-    const LONGEST_MS: u64 = 1_000;
-
-    /// Waits, unless there were enough tries; tells whether there may be another.
-    pub(super) async fn pause(&mut self) -> bool {
-        self.tries += 1;
-        if self.tries >= Self::TRIES {
-            return false;
-        }
-        let longest = Self::LONGEST_MS.min(Self::FIRST_MS << self.tries);
-        let pause = Duration::from_millis(fastrand::u64(0..=longest));
-        tokio::time::sleep(pause).await;
-        true
-    }
-}
-
 impl Records {
-    /// Asks again, a bounded number of times, while others write the same records.
-    ///
-    /// The question is a plain closure that returns a future, not an async one: only of the
-    /// former can a caller's runtime be told that it may move between threads.
-    pub(super) async fn persevere<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RecordsError>
-    where
-        F: Future<Output = Result<T, RecordsError>>,
-    {
-        let mut backoff = Backoff::default();
-        loop {
-            match ask().await {
-                Err(error) if error.is_contention() => {
-                    if !backoff.pause().await {
-                        return Err(error);
-                    }
-                }
-                result => return result,
-            }
-        }
-    }
-
     /// Writes all or nothing.
     ///
     /// Every try carries the same token, so that one whose answer was lost is not done again.

@@ -5,7 +5,8 @@ use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, PaceOverride, Round};
 
-use super::commit::{Backoff, Commit};
+use super::backoff::Backoff;
+use super::commit::Commit;
 use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::membership::joining;
@@ -90,8 +91,7 @@ impl Records {
                 return Ok(());
             }
             if !backoff.pause().await {
-                let table = self.table().to_owned();
-                return Err(RecordsError::Conflict { table });
+                return Err(self.conflict());
             }
             let found: Option<DeviceRecord> = self.get(&Key::device(&record.device)).await?;
             host_name = found.map(|found| found.host_name);

@@ -168,7 +168,8 @@ impl Records {
         }
     }
 
-    pub(super) fn conflict(&self) -> RecordsError {
+    /// Returns the error of who met the changes of others in each of several tries.
+    pub fn conflict(&self) -> RecordsError {
         RecordsError::Conflict {
             table: self.table.to_string(),
         }

@@ -4,6 +4,7 @@
 
 mod announce;
 mod assign;
+mod backoff;
 mod commit;
 mod connect;
 mod device;

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 
-use super::commit::Backoff;
+use super::backoff::Backoff;
 use super::error::TableFault;
 use super::item::{self, Item, PK, SK, text};
 use super::key::{Key, Range};
