@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::{CheckIn, Settings};
-use packcast_protocol::ObjectPath;
-use packcast_rollout::{LocationRecord, Pace};
+use packcast_check_in::CheckIn;
+use packcast_rollout::LocationRecord;
+use packcast_store::key::default_prefix;
 use packcast_store::{Records, RecordsConfig, RecordsError};
 
 use crate::authority::{Authority, AuthorityError};
@@ -19,7 +19,6 @@ use crate::secrets::{Secrets, SecretsError};
 use crate::state::{LocalState, LockError, StateLock};
 
 const TABLE: &str = "packcast";
-const PREFIX: &str = "d";
 const LOCATION: &str = "local";
 
 /// How a system on this machine is run.
@@ -30,10 +29,6 @@ pub struct LocalOptions {
     /// The edge's port on 127.0.0.1, a free one if 0. If absent, the one of the last start, and
     /// it is an error if another program has taken it: agents and active packages name it.
     pub edge_port: Option<u16>,
-    /// How often our agents are told to ask, in seconds.
-    pub check_in_interval_s: u32,
-    /// Announces one priority level at a time.
-    pub strict: bool,
 }
 
 /// The whole system, running.
@@ -72,8 +67,6 @@ impl LocalOptions {
         Self {
             state_dir: state_dir.to_owned(),
             edge_port: None,
-            check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-            strict: false,
         }
     }
 }
@@ -99,14 +92,6 @@ impl Local {
 
         let records = connect(&state).await;
         set_up(&records, port.address()).await?;
-        let settings = Settings {
-            check_in_interval_s: options.check_in_interval_s,
-            pace: Pace {
-                strict: options.strict,
-                ..Pace::default()
-            },
-            ..secrets.settings()
-        };
         let served = EdgeOptions {
             objects: state.objects_dir.clone(),
             prefix: state.prefix.clone(),
@@ -116,7 +101,7 @@ impl Local {
             port,
             identity,
             served,
-            CheckIn::new(records.clone(), settings),
+            CheckIn::new(records.clone(), secrets.settings()),
         )?;
         prepared(&dir, state.write(&dir))?;
         Ok(Self {
@@ -170,17 +155,13 @@ fn describe(
         endpoint: engine.endpoint(),
         table: TABLE.to_owned(),
         objects_dir: dir.join("objects"),
-        prefix: prefix(),
+        prefix: default_prefix(),
         ca_file: authority.ca_pem_path().to_owned(),
         enrolment_token_file: dir.join("enrolment-token"),
         enrolment_token: secrets.enrolment_token.clone(),
         ocs_path_token: secrets.ocs_path_token.clone(),
         edge_log: dir.join("edge.log"),
     }
-}
-
-fn prefix() -> ObjectPath {
-    PREFIX.parse().expect("one letter is a path")
 }
 
 fn prepare_files(dir: &Path, state: &LocalState) -> Result<(), LocalError> {

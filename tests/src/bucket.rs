@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use packcast_store::key::default_prefix;
 use packcast_store::objects::BucketError;
 use packcast_store::{Objects, S3, S3Config};
 use tokio::runtime::Runtime;
@@ -54,8 +55,7 @@ impl Bucket {
 
     /// Returns the paths of all objects below the prefix of the stories.
     pub fn paths(&self) -> Vec<String> {
-        let all = "d".parse().expect("one letter is a path");
-        let listed = self.runtime.block_on(self.objects.list(&all));
+        let listed = self.runtime.block_on(self.objects.list(&default_prefix()));
         listed
             .expect("an engine lists its objects")
             .into_keys()

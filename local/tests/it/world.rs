@@ -42,7 +42,9 @@ impl World {
 
     /// Writes an object below the prefix, and returns where.
     pub(crate) fn object(&self, path: &str, content: &[u8]) -> PathBuf {
-        let file = self.local.state().objects_dir.join("d").join(path);
+        let state = self.local.state();
+        let folder = state.objects_dir.join(state.prefix.to_string());
+        let file = folder.join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, content).unwrap();
         file
