@@ -64,24 +64,6 @@ impl<A> Action<A> {
     }
 }
 
-/// The two archive formats that agents can open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum ArchiveFormat {
-    #[serde(rename = "zip")]
-    Zip,
-    #[serde(rename = "tar.gz")]
-    TarGz,
-}
-
-impl fmt::Display for ArchiveFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Zip => "zip",
-            Self::TarGz => "tar.gz",
-        })
-    }
-}
-
 /// Text that an action cannot carry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionTextError {

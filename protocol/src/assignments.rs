@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::device::AgentId;
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
-use crate::manifest::SchemaNumber;
 use crate::package::PackageId;
-use crate::signed::{Document, Signed, Verified};
+use crate::signed::{Document, SchemaNumber, Signed, Verified};
 use crate::time::UnixTime;
 
 /// How many packages a group or a device can be assigned in one document.

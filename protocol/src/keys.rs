@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::SchemaNumber;
 use crate::signature::PublicKey;
-use crate::signed::{Document, Signed, SignedError};
+use crate::signed::{Document, SchemaNumber, Signed, SignedError};
 use crate::time::UnixTime;
 
 /// How many keys can be trusted at a time.

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod api;
+pub mod archive;
 pub mod assignments;
 pub mod device;
 pub mod digest;
@@ -25,7 +26,8 @@ mod text_form;
 pub mod time;
 pub mod windows;
 
-pub use action::{Action, ArchiveFormat, CommandLine, Folder, LaunchCommand, ProgramName};
+pub use action::{Action, CommandLine, Folder, LaunchCommand, ProgramName};
+pub use archive::{Archive, ArchiveFormat};
 pub use assignments::{Assignments, Recipient, SignedAssignments, VerifiedAssignments};
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};
@@ -33,7 +35,7 @@ pub use fragment::{FragmentNumber, FragmentSize};
 pub use group::GroupName;
 pub use keys::{KeyList, SignedKeyList};
 pub use location::{Location, LocationName, ObjectPath};
-pub use manifest::{Archive, Manifest, VerifiedManifest};
+pub use manifest::{Manifest, VerifiedManifest};
 pub use package::{PackageId, PackageName, PackageRef, PackageVersion};
 pub use priority::Priority;
 pub use result::{Outcome, ResultCode};

@@ -1,19 +1,19 @@
 //! The signed description of a package: the one document that an agent trusts.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, ArchiveFormat};
+use crate::action::Action;
+use crate::archive::Archive;
 use crate::device::{AgentId, DeviceId};
 use crate::digest::Sha256Digest;
-use crate::fragment::{FragmentNumber, FragmentSize, FragmentSizeError};
 use crate::group::GroupName;
 use crate::package::{PackageId, PackageName, PackageVersion};
 use crate::priority::Priority;
 use crate::signature::{PublicKey, SignatureError, verify};
+use crate::signed::SchemaNumber;
 use crate::time::UnixTime;
 
 /// The largest manifest that is written or read, in bytes.
@@ -50,41 +50,6 @@ pub struct Manifest {
     /// From when on no agent acts on the package any more.
     pub expires: UnixTime,
     pub audience: Audience,
-}
-
-/// The number 1, the only format so far of every document that is signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-pub struct SchemaNumber;
-
-impl TryFrom<u32> for SchemaNumber {
-    type Error = String;
-
-    fn try_from(number: u32) -> Result<Self, Self::Error> {
-        if number == 1 {
-            Ok(Self)
-        } else {
-            Err(format!(
-                "schema {number} is not known, only 1: update the agent"
-            ))
-        }
-    }
-}
-
-impl From<SchemaNumber> for u32 {
-    fn from(_: SchemaNumber) -> Self {
-        1
-    }
-}
-
-impl JsonSchema for SchemaNumber {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "SchemaNumber".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "const": 1 })
-    }
 }
 
 /// Which devices can act on a package at all.
@@ -127,136 +92,6 @@ impl Audience {
             (Self::Any, _) | (Self::Groups(_), DeviceId::Agent(_)) => true,
             (Self::Devices(devices), DeviceId::Agent(agent)) => devices.contains(agent),
             (_, DeviceId::Ocs(_)) => false,
-        }
-    }
-}
-
-/// An archive cut into fragments, each with its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "RawArchive", into = "RawArchive")]
-pub struct Archive {
-    format: ArchiveFormat,
-    bytes: u64,
-    sha256: Sha256Digest,
-    fragment_size: FragmentSize,
-    fragments: Vec<Sha256Digest>,
-}
-
-/// A description of an archive that contradicts itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArchiveError {
-    #[error("the archive is empty")]
-    Empty,
-    #[error("{bytes} bytes make {expected} fragments, but {given} digests are given")]
-    Count {
-        bytes: u64,
-        expected: u32,
-        given: usize,
-    },
-    #[error(transparent)]
-    FragmentSize(#[from] FragmentSizeError),
-}
-
-impl Archive {
-    /// Describes an archive of `bytes` bytes by its digest and those of its fragments, in order.
-    pub fn new(
-        format: ArchiveFormat,
-        bytes: u64,
-        sha256: Sha256Digest,
-        fragment_size: FragmentSize,
-        fragments: Vec<Sha256Digest>,
-    ) -> Result<Self, ArchiveError> {
-        if bytes == 0 {
-            return Err(ArchiveError::Empty);
-        }
-        let expected = fragment_size.count(bytes)?;
-        if fragments.len() != expected as usize {
-            return Err(ArchiveError::Count {
-                bytes,
-                expected,
-                given: fragments.len(),
-            });
-        }
-        Ok(Self {
-            format,
-            bytes,
-            sha256,
-            fragment_size,
-            fragments,
-        })
-    }
-
-    pub const fn format(&self) -> ArchiveFormat {
-        self.format
-    }
-
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub const fn sha256(&self) -> Sha256Digest {
-        self.sha256
-    }
-
-    pub const fn fragment_size(&self) -> FragmentSize {
-        self.fragment_size
-    }
-
-    /// Returns each fragment's number, length in bytes and digest, in order.
-    pub fn fragments(&self) -> impl Iterator<Item = (FragmentNumber, u64, Sha256Digest)> + '_ {
-        crate::fragment::ranges(self.bytes, self.fragment_size)
-            .zip(&self.fragments)
-            .map(|((number, range), digest)| (number, range.end - range.start, *digest))
-    }
-
-    /// Returns how many fragments there are: at least one, as no archive is empty.
-    pub fn fragment_count(&self) -> NonZeroU32 {
-        u32::try_from(self.fragments.len())
-            .ok()
-            .and_then(NonZeroU32::new)
-            .expect("an archive has 1 to 50,000 fragments")
-    }
-}
-
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename = "Archive", deny_unknown_fields)]
-struct RawArchive {
-    format: ArchiveFormat,
-    bytes: u64,
-    sha256: Sha256Digest,
-    fragment_size: FragmentSize,
-    fragments: Vec<Sha256Digest>,
-}
-
-impl TryFrom<RawArchive> for Archive {
-    type Error = ArchiveError;
-
-    fn try_from(raw: RawArchive) -> Result<Self, Self::Error> {
-        Self::new(
-            raw.format,
-            raw.bytes,
-            raw.sha256,
-            raw.fragment_size,
-            raw.fragments,
-        )
-    }
-}
-
-impl From<Archive> for RawArchive {
-    fn from(archive: Archive) -> Self {
-        let Archive {
-            format,
-            bytes,
-            sha256,
-            fragment_size,
-            fragments,
-        } = archive;
-        Self {
-            format,
-            bytes,
-            sha256,
-            fragment_size,
-            fragments,
         }
     }
 }
@@ -393,6 +228,8 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
+    use crate::archive::ArchiveFormat;
+    use crate::fragment::FragmentSize;
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 

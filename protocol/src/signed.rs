@@ -1,5 +1,6 @@
 //! Documents beside their signatures: nothing of one is read before its signature holds.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -26,6 +27,41 @@ pub trait Document: Serialize + DeserializeOwned + JsonSchema {
     /// Writes the text that is signed: the same for the same value, wherever it is written.
     fn to_document(&self) -> String {
         serde_json::to_string(self).expect("documents have names as keys and no other maps")
+    }
+}
+
+/// The number 1, the only format so far of every document that is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct SchemaNumber;
+
+impl TryFrom<u32> for SchemaNumber {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        if number == 1 {
+            Ok(Self)
+        } else {
+            Err(format!(
+                "schema {number} is not known, only 1: update the agent"
+            ))
+        }
+    }
+}
+
+impl From<SchemaNumber> for u32 {
+    fn from(_: SchemaNumber) -> Self {
+        1
+    }
+}
+
+impl JsonSchema for SchemaNumber {
+    fn schema_name() -> Cow<'static, str> {
+        "SchemaNumber".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "const": 1 })
     }
 }
 
@@ -111,7 +147,7 @@ impl<D> fmt::Debug for Signed<D> {
 }
 
 impl<D: Document> JsonSchema for Signed<D> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         format!("Signed{}", D::schema_name()).into()
     }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use packcast_protocol::api::{Cancel, Task};
-use packcast_protocol::manifest::{Announced, Audience, Platform, SchemaNumber};
+use packcast_protocol::manifest::{Announced, Audience, Platform};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, Outcome, PackageId, Priority,
     ResultCode, Sha256Digest, UnixTime, VerifiedManifest,

@@ -7,7 +7,8 @@ use std::sync::MutexGuard;
 
 use packcast_agent::event::Event;
 use packcast_protocol::api::{Report, Task};
-use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
     Sha256Digest, UnixTime,

@@ -7,7 +7,8 @@ use packcast_protocol::api::{
     Cancel, CheckInReply, CheckInRequest, Facts, Holds, Problem, ProblemKind, Report, ReportReply,
     ReportRequest, Secret, Task, Text,
 };
-use packcast_protocol::manifest::{Audience, Platform, SchemaNumber};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
     UnixTime,

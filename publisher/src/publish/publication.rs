@@ -5,8 +5,9 @@
 //! could see; the same command goes on from there.
 
 use bytes::Bytes;
-use packcast_protocol::manifest::{ManifestWriteError, SchemaNumber};
+use packcast_protocol::manifest::ManifestWriteError;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
+use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{Manifest, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;

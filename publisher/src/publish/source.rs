@@ -11,9 +11,10 @@ use md5::Md5;
 use packcast_agent::archive::{
     ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
 };
+use packcast_protocol::archive::ArchiveError as DescribeError;
 use packcast_protocol::fragment::{self, FragmentSizeError};
 use packcast_protocol::info::InfoArchive;
-use packcast_protocol::manifest::{ArchiveError as DescribeError, Platform};
+use packcast_protocol::manifest::Platform;
 use packcast_protocol::{Archive, ArchiveFormat, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
 use sha2::{Digest as _, Sha256};
