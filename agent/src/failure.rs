@@ -6,6 +6,7 @@ use std::io;
 use packcast_protocol::api::Text;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
+pub(crate) use packcast_protocol::with_causes;
 
 use crate::archive::{ArchiveError, UnpackError};
 
@@ -73,16 +74,4 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// Writes an error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -7,6 +7,7 @@
 mod act;
 pub mod archive;
 mod client;
+mod clock;
 pub mod command;
 pub mod config;
 mod deployment;

@@ -11,11 +11,10 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use packcast_protocol::{PackageId, UnixTime};
+use packcast_protocol::{PackageId, with_causes};
 
-use crate::failure::with_causes;
+pub(crate) use crate::clock::now;
 use crate::platform;
 
 const IDENTITY: &str = "identity";
@@ -337,12 +336,6 @@ fn is_absent_or_in_use(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
     )
-}
-
-/// Returns what the device's clock says.
-pub(crate) fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixTime(since.map_or(0, |since| since.as_secs()))
 }
 
 #[cfg(unix)]

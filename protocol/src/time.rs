@@ -37,6 +37,18 @@ impl UnixTime {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "what a clock says, as an argument: it is asked elsewhere"
+)]
+impl From<std::time::SystemTime> for UnixTime {
+    /// A time before 1970 reads as 1970.
+    fn from(time: std::time::SystemTime) -> Self {
+        let since = time.duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |since| since.as_secs()))
+    }
+}
+
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -46,6 +58,17 @@ impl fmt::Display for UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_clock_is_before_1970() {
+        use std::time::{Duration, UNIX_EPOCH};
+        let at = |seconds| Duration::from_secs(seconds);
+        assert_eq!(
+            UnixTime::from(UNIX_EPOCH + at(1_795_000_000)),
+            UnixTime(1_795_000_000)
+        );
+        assert_eq!(UnixTime::from(UNIX_EPOCH - at(1)), UnixTime(0));
+    }
 
     #[test]
     fn a_day_is_that_of_utc() {

@@ -1,15 +1,10 @@
 //! The one place that asks what time it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use packcast_protocol::UnixTime;
 
-/// Returns the time now; a clock before 1970 reads as 1970.
+/// Returns the time now.
 pub(crate) fn now() -> UnixTime {
-    UnixTime(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
-    )
+    SystemTime::now().into()
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use packcast_protocol::with_causes;
 use packcast_store::RecordsError;
 use packcast_store::objects::{DeleteError, GetError, PutError};
 use packcast_store::records::TableFault;
@@ -74,28 +75,12 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes the chain of causes once, outermost first, then the hints, a line each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&chain(&*self.source))?;
+        f.write_str(&with_causes(&*self.source))?;
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
     }
-}
-
-/// Writes an error and its causes, outermost first.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // A wrapper that repeats its source's words adds nothing.
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl From<RecordsError> for Failure {

@@ -1,11 +1,11 @@
 //! What archives may not do.
 #![cfg(unix)]
 
-use std::error::Error;
 use std::io::Cursor;
 
-use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, UnpackError, walk};
+use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
+use packcast_protocol::with_causes;
 use tar::EntryType;
 
 use crate::archives::{Tar, ZipEntry, gzip, look, raw_zip, zip};
@@ -34,24 +34,16 @@ fn check(attacks: impl IntoIterator<Item = Attack>) {
             refusal,
         } = attack;
         let result = Surroundings::new().unpack(format, &bytes, &LIMITS);
-        let told = result.map_or_else(|unfinished| told(&unfinished.cause), |_| String::new());
+        let told = result.map_or_else(
+            |unfinished| with_causes(&unfinished.cause),
+            |_| String::new(),
+        );
         if refusal.is_empty() {
             assert_eq!(told, "", "{format}: {name}");
         } else {
             assert!(told.contains(refusal), "{format}: {name}: {told:?}");
         }
     }
-}
-
-/// Returns an error and its causes.
-fn told(error: &UnpackError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn tar(name: &str, archive: Tar, refusal: &'static str) -> Attack {

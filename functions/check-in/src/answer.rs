@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
-use packcast_protocol::UnixTime;
 use packcast_protocol::api::{Problem, ProblemKind};
+use packcast_protocol::{UnixTime, with_causes};
 use packcast_store::RecordsError;
 use serde::Serialize;
 
@@ -90,16 +90,10 @@ pub(crate) fn log_lateness(limit: Duration) {
 
 /// Logs what went wrong with the records, once; the device only learns that it should come again.
 pub(crate) fn log_records_error(error: &RecordsError) {
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
     tracing::error!(
         retryable = error.is_retryable(),
-        "records failed: {error}{causes}"
+        "records failed: {}",
+        with_causes(error)
     );
 }
 

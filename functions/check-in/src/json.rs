@@ -9,7 +9,7 @@ use packcast_protocol::api::{
 use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
-use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime};
+use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
 use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
@@ -26,7 +26,7 @@ enum Refusal {
     TooLarge { bytes: usize },
     #[error(transparent)]
     Signature(#[from] HttpSignatureError),
-    #[error("the request does not read as JSON of this API: {0}")]
+    #[error("the request does not read as JSON of this API")]
     Json(#[from] serde_json::Error),
     #[error(
         "the request carries {count} results, at most {MAX_REPORTS} are taken: send the rest after"
@@ -47,8 +47,9 @@ impl Refusal {
             Self::Json(_) | Self::TooMany { .. } => ProblemKind::BadRequest,
             Self::NotEnrolled => ProblemKind::NotEnrolled,
         };
-        tracing::info!(?kind, why = %self, "request of an agent refused");
-        answer::problem(kind, self, now)
+        let why = with_causes(self);
+        tracing::info!(?kind, why, "request of an agent refused");
+        answer::problem(kind, &why, now)
     }
 }
 

@@ -63,21 +63,19 @@ pub(crate) async fn answer(
 /// Why a body is not a request of a stock agent.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("the body is not an OCS request")]
+    #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    #[error("the body is not an OCS request")]
+    #[error(transparent)]
     Request(#[from] RequestError),
 }
 
 impl Refusal {
     fn response(&self) -> Response<Bytes> {
-        let (status, why) = match self {
-            Self::Envelope(error) if error.is_too_large() => {
-                (StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
-            }
-            Self::Envelope(error) => (StatusCode::BAD_REQUEST, error.to_string()),
-            Self::Request(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+        let status = match self {
+            Self::Envelope(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Envelope(_) | Self::Request(_) => StatusCode::BAD_REQUEST,
         };
+        let why = self.to_string();
         tracing::info!(
             status = status.as_u16(),
             why,

@@ -1,14 +1,14 @@
 //! `packcast verify`: fetches a package back, and compares it with what was published.
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::{LocationName, PackageId, PackageRef};
+use packcast_protocol::{LocationName, PackageId, PackageRef, with_causes};
 use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use serde::Serialize;
 
 use super::{find, published};
 use crate::Globals;
 use crate::clock::now;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::keys::read_public;
 use crate::output;
 use crate::probe;
@@ -71,7 +71,10 @@ impl Args {
                 package: package.id,
                 source: source.name(),
                 is_intact: problems.is_empty(),
-                problems: problems.iter().map(|problem| chain(problem)).collect(),
+                problems: problems
+                    .iter()
+                    .map(|problem| with_causes(problem))
+                    .collect(),
             })
             .collect();
         output::result(globals.format, &verified, |verified| text(verified));

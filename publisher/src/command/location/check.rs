@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
-use packcast_protocol::{Location, LocationName};
+use packcast_protocol::{Location, LocationName, with_causes};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use reqwest::Client;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Globals;
 use crate::clock::now;
 use crate::command::{NEWEST, activate};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output;
 use crate::probe::{self, ProbeError};
 use crate::target::Target;
@@ -72,7 +72,7 @@ async fn check(client: &Client, at: LocationRecord, packages: &[PackageRecord]) 
     let milliseconds = begun.elapsed().as_millis();
     let (problem, warnings) = match probed {
         Ok(warnings) => (None, warnings),
-        Err(error) => (Some(chain(&error)), Vec::new()),
+        Err(error) => (Some(with_causes(&error)), Vec::new()),
     };
     Checked {
         package: package.map(|package| format!("{}@{}", package.name, package.version)),
