@@ -1,6 +1,7 @@
 //! The agent's configuration: one TOML file.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -21,38 +22,48 @@ use crate::platform;
 use crate::tls::Route;
 
 /// Where the file is when nobody says.
-pub const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
+pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
 
 /// The largest configuration or token file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// The most fragments that are fetched at a time.
+const MAX_PARALLEL_DOWNLOADS: usize = 16;
+
 /// What the agent was told by its administrator.
 #[derive(Clone, Debug)]
-pub struct Config {
-    pub server: Server,
-    pub state_dir: PathBuf,
-    pub enrolment_token_file: Option<PathBuf>,
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) enrolment_token_file: Option<PathBuf>,
     /// The keys that are trusted before the publisher's first list of keys: at least one,
     /// unless nothing that is signed is asked for.
-    pub trusted_keys: Vec<PublicKey>,
+    pub(crate) trusted_keys: Vec<PublicKey>,
     /// The groups that the device is in whatever the publisher says, without `all`.
-    pub groups: BTreeSet<GroupName>,
+    pub(crate) groups: BTreeSet<GroupName>,
     /// Whether the signatures of packages are not asked for.
-    pub run_unsigned_packages: bool,
+    pub(crate) run_unsigned_packages: bool,
     /// Whether the check-in function alone may say what is assigned.
-    pub trust_server_assignments: bool,
+    pub(crate) trust_server_assignments: bool,
     /// A PEM file of the authorities to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// How many fragments are fetched at a time: 1 to 16.
-    pub parallel_downloads: NonZeroUsize,
+    pub(crate) parallel_downloads: NonZeroUsize,
     /// What all downloads together may take; unbounded if there is none.
-    pub max_download_rate: Option<Rate>,
-    pub limits: Limits,
+    pub(crate) max_download_rate: Option<Rate>,
+    pub(crate) limits: Limits,
 }
 
 /// The check-in function's address: `https://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server(Url);
+pub(crate) struct Server(Url);
+
+/// Text that is not a server's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a server's address: write https://host or https://host:port")]
+pub(crate) struct ServerError {
+    given: String,
+}
 
 impl Server {
     /// Returns how requests reach the server, and the locations beside it.
@@ -77,9 +88,9 @@ impl Server {
 }
 
 impl TryFrom<String> for Server {
-    type Error = String;
+    type Error = ServerError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, ServerError> {
         let plain = |url: &Url| {
             url.scheme() == "https"
                 && url.path() == "/"
@@ -88,15 +99,8 @@ impl TryFrom<String> for Server {
                 && url.username().is_empty()
                 && url.password().is_none()
         };
-        Url::parse(&text)
-            .ok()
-            .filter(plain)
-            .map(Self)
-            .ok_or_else(|| {
-                format!(
-                    "{text:?} is not a server's address: write https://host or https://host:port"
-                )
-            })
+        let url = Url::parse(&text).ok().filter(plain);
+        url.map(Self).ok_or(ServerError { given: text })
     }
 }
 
@@ -108,15 +112,19 @@ pub(crate) const SERVER_ASSIGNMENTS: &str = "dangerously_trust_server_assignment
 
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("configuration {} cannot be read: make it, or name another with --config", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("configuration {} is not usable: {}", path.display(), reason.trim_end())]
-    Invalid { path: PathBuf, reason: String },
+    #[error("configuration {} is not usable", path.display())]
+    Invalid {
+        path: PathBuf,
+        #[source]
+        source: InvalidConfig,
+    },
     #[error("enrolment token {} cannot be read: put the target's token there, or correct enrolment_token_file in the configuration", path.display())]
     TokenRead {
         path: PathBuf,
@@ -127,6 +135,25 @@ pub enum ConfigError {
     TokenOpen { path: PathBuf },
     #[error("enrolment token {} does not hold a token: 16 to 128 letters, digits, '-' and '_'", path.display())]
     TokenText { path: PathBuf },
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidConfig {
+    #[error("{}", .0.to_string().trim_end())]
+    Toml(toml::de::Error),
+    #[error("trusted_keys is empty: add the public key that `packcast keys show` prints")]
+    NoKeys,
+    #[error("trusted_keys has more than {MAX_KEYS} keys")]
+    TooManyKeys,
+    #[error("groups names all, which every device is in: leave it out")]
+    GroupAll,
+    #[error("groups has more than {MAX_GROUPS} names")]
+    TooManyGroups,
+    #[error("state_dir is not an absolute path")]
+    RelativeStateDir,
+    #[error("parallel_downloads is not between 1 and {MAX_PARALLEL_DOWNLOADS}")]
+    ParallelDownloads,
 }
 
 #[derive(Deserialize)]
@@ -153,13 +180,13 @@ struct Raw {
 
 /// Text that its type has checked.
 #[derive(Deserialize)]
-#[serde(try_from = "String", bound = "T: TryFrom<String, Error = String>")]
+#[serde(try_from = "String", bound = "T: TryFrom<String, Error: Display>")]
 struct Text<T>(T);
 
-impl<T: TryFrom<String, Error = String>> TryFrom<String> for Text<T> {
-    type Error = String;
+impl<T: TryFrom<String>> TryFrom<String> for Text<T> {
+    type Error = T::Error;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, T::Error> {
         T::try_from(text).map(Self)
     }
 }
@@ -174,27 +201,27 @@ fn default_unpacked_bytes() -> u64 {
 
 impl Config {
     /// Reads and checks the file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read_bounded(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|reason| ConfigError::Invalid {
+        Self::parse(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
-            reason,
+            source,
         })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let file: Raw = toml::from_str(text).map_err(|error| error.to_string())?;
+    fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let file: Raw = toml::from_str(text).map_err(InvalidConfig::Toml)?;
         check_keys(&file)?;
         check_groups(&file.groups)?;
         if !file.state_dir.is_absolute() {
-            return Err("state_dir is not an absolute path".to_owned());
+            return Err(InvalidConfig::RelativeStateDir);
         }
         let parallel_downloads = NonZeroUsize::new(file.parallel_downloads)
-            .filter(|count| count.get() <= 16)
-            .ok_or("parallel_downloads is not between 1 and 16")?;
+            .filter(|count| count.get() <= MAX_PARALLEL_DOWNLOADS)
+            .ok_or(InvalidConfig::ParallelDownloads)?;
         Ok(Self {
             server: file.server.0,
             state_dir: file.state_dir,
@@ -247,26 +274,24 @@ impl Config {
     }
 }
 
-fn check_keys(file: &Raw) -> Result<(), String> {
+fn check_keys(file: &Raw) -> Result<(), InvalidConfig> {
     let nothing_is_signed =
         file.dangerously_run_unsigned_packages && file.dangerously_trust_server_assignments;
     if file.trusted_keys.is_empty() && !nothing_is_signed {
-        return Err(
-            "trusted_keys is empty: add the public key that `packcast keys show` prints".to_owned(),
-        );
+        return Err(InvalidConfig::NoKeys);
     }
     if file.trusted_keys.len() > MAX_KEYS {
-        return Err(format!("trusted_keys has more than {MAX_KEYS} keys"));
+        return Err(InvalidConfig::TooManyKeys);
     }
     Ok(())
 }
 
-fn check_groups(groups: &BTreeSet<GroupName>) -> Result<(), String> {
+fn check_groups(groups: &BTreeSet<GroupName>) -> Result<(), InvalidConfig> {
     if groups.contains(&GroupName::all()) {
-        return Err("groups names all, which every device is in: leave it out".to_owned());
+        return Err(InvalidConfig::GroupAll);
     }
     if groups.len() > MAX_GROUPS {
-        return Err(format!("groups has more than {MAX_GROUPS} names"));
+        return Err(InvalidConfig::TooManyGroups);
     }
     Ok(())
 }
@@ -335,7 +360,7 @@ mod tests {
     #[test]
     fn errors_name_the_key_and_what_to_do() {
         let check = |lines: &str, expected: &str| {
-            let error = Config::parse(&text(lines)).unwrap_err();
+            let error = Config::parse(&text(lines)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         let good = format!("server = \"https://h\"\ntrusted_keys = [\"{KEY}\"]\n");

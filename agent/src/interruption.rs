@@ -8,7 +8,7 @@ use std::iter::successors;
 use crate::failure::with_causes;
 
 /// Why there was no answer, or not the whole of one.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Interruption {
     #[error("DNS: its name has no address: {0}")]
     Name(String),

@@ -9,7 +9,7 @@ pub mod archive;
 mod client;
 mod clock;
 pub mod command;
-pub mod config;
+mod config;
 mod deployment;
 pub mod event;
 mod failure;

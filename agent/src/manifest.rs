@@ -11,7 +11,6 @@ use packcast_protocol::{
 };
 
 use crate::config::UNSIGNED_PACKAGES;
-use crate::failure::with_causes;
 use crate::fetch::Source;
 use crate::fetch::miss::{Miss, NotObtained};
 use crate::platform;
@@ -120,9 +119,9 @@ pub(crate) async fn fetch(
     };
     let whole = |bytes: Vec<u8>| {
         let actual = Sha256Digest::of(&bytes);
-        let expected = announced.manifest;
-        let wrong = || Miss::Wrong(format!("its SHA-256 is {actual}, announced was {expected}"));
-        (actual == expected).then_some(bytes).ok_or_else(wrong)
+        let announced = announced.manifest;
+        let wrong = Miss::Digest { actual, announced };
+        (actual == announced).then_some(bytes).ok_or(wrong)
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
     let document = document.await.map_err(AcceptError::Manifest)?;
@@ -136,9 +135,7 @@ pub(crate) async fn fetch(
                 let signature = String::from_utf8_lossy(&bytes).into_owned();
                 // Another location may have the right signature; nothing else depends on it.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-                    Err(error @ ManifestError::Signature(_)) => {
-                        Err(Miss::Wrong(with_causes(&error)))
-                    }
+                    Err(ManifestError::Signature(refusal)) => Err(Miss::Signature(refusal)),
                     _ => Ok(signature),
                 }
             };

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a location has to give of a fragment, in bytes per second on average.
 ///
 /// Less than the slowest lines have, so that only those who hold a device up are left.
-const LOWEST_RATE: u64 = 512;
+pub(super) const LOWEST_RATE: u64 = 512;
 
 /// The connections that all downloads share, and the rate that they keep to.
 #[derive(Debug)]
@@ -58,7 +58,9 @@ impl Downloads {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
             if bytes.len() + chunk.len() > limit {
-                return Err(Miss::Wrong(format!("it has more than {limit} bytes")));
+                return Err(Miss::TooLong {
+                    limit: limit as u64,
+                });
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -75,12 +77,12 @@ async fn answer(request: RequestBuilder) -> Result<Response, Miss> {
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
             status: status.as_u16(),
         }),
-        _ => Err(Miss::Unavailable(format!("status {status}"))),
+        _ => Err(Miss::Status { status }),
     }
 }
 
 fn interrupted(error: reqwest::Error) -> Miss {
-    Miss::Unavailable(Interruption::of(&error.without_url()).to_string())
+    Miss::Interrupted(Interruption::of(&error.without_url()))
 }
 
 impl<'a> Download<'a> {
@@ -108,10 +110,10 @@ impl<'a> Download<'a> {
     }
 
     fn too_slow(&self) -> Miss {
-        let (arrived, seconds) = (self.arrived, self.waited.as_secs());
-        Miss::Unavailable(format!(
-            "too slow: {arrived} bytes in {seconds} s, at least {LOWEST_RATE} bytes/s are wanted"
-        ))
+        Miss::TooSlow {
+            arrived: self.arrived,
+            seconds: self.waited.as_secs(),
+        }
     }
 }
 
@@ -150,9 +152,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_trickles_is_left() {
         let (count, miss) = trickle(1, Duration::from_secs(20), None).await;
-        let reason = miss.unwrap().to_string();
-        assert_eq!(count, 1);
-        assert!(reason.starts_with("too slow: 1 bytes in 30 s"), "{reason}");
+        let too_slow = Miss::TooSlow {
+            arrived: 1,
+            seconds: 30,
+        };
+        assert_eq!((count, miss), (1, Some(too_slow)));
     }
 
     #[tokio::test(start_paused = true)]

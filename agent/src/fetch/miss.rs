@@ -2,25 +2,47 @@
 
 use std::fmt;
 
-use packcast_protocol::Location;
+use packcast_protocol::signature::SignatureError;
+use packcast_protocol::{Location, Sha256Digest};
+use reqwest::StatusCode;
+
+use crate::fetch::download::LOWEST_RATE;
+use crate::interruption::Interruption;
 
 /// How much is told of one location, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
 /// Why one location did not give a file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Miss {
     /// Object stores say 403 of what is not there, too.
     #[error("{} (status {status})", if *status == 403 { "it is not there, or not public" } else { "it is not there" })]
     Absent { status: u16 },
+    #[error("it has more than {limit} bytes")]
+    TooLong { limit: u64 },
+    #[error("{arrived} of {bytes} bytes with SHA-256 {actual}")]
+    Fragment {
+        arrived: u64,
+        bytes: u64,
+        actual: Sha256Digest,
+    },
+    #[error("its SHA-256 is {actual}, announced was {announced}")]
+    Digest {
+        actual: Sha256Digest,
+        announced: Sha256Digest,
+    },
+    #[error("the manifest's signature was refused: {0}")]
+    Signature(SignatureError),
+    #[error("status {status}")]
+    Status { status: StatusCode },
+    #[error("too slow: {arrived} bytes in {seconds} s, at least {LOWEST_RATE} bytes/s are wanted")]
+    TooSlow { arrived: u64, seconds: u64 },
     #[error("{0}")]
-    Wrong(String),
-    #[error("{0}")]
-    Unavailable(String),
+    Interrupted(Interruption),
 }
 
 /// A file that no location gave: what each of them did instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NotObtained {
     name: String,
     misses: Vec<(Location, Miss)>,
@@ -41,8 +63,11 @@ impl Miss {
     const fn verdict(&self) -> Verdict {
         match self {
             Self::Absent { .. } => Verdict::Absent,
-            Self::Wrong(_) => Verdict::Wrong,
-            Self::Unavailable(_) => Verdict::Later,
+            Self::TooLong { .. }
+            | Self::Fragment { .. }
+            | Self::Digest { .. }
+            | Self::Signature(_) => Verdict::Wrong,
+            Self::Status { .. } | Self::TooSlow { .. } | Self::Interrupted(_) => Verdict::Later,
         }
     }
 }
@@ -89,13 +114,10 @@ mod tests {
 
     const ABSENT: Miss = Miss::Absent { status: 404 };
 
-    fn wrong() -> Miss {
-        Miss::Wrong("7 of 9 bytes".to_owned())
-    }
-
-    fn unavailable() -> Miss {
-        Miss::Unavailable("status 503".to_owned())
-    }
+    const WRONG: Miss = Miss::TooLong { limit: 9 };
+    const UNAVAILABLE: Miss = Miss::Status {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+    };
 
     fn not_obtained(misses: &[Miss]) -> NotObtained {
         let misses = misses.iter().enumerate().map(|(n, miss)| {
@@ -112,9 +134,9 @@ mod tests {
         };
         check(&[], Verdict::Absent);
         check(&[ABSENT, ABSENT], Verdict::Absent);
-        check(&[wrong(), ABSENT], Verdict::Wrong);
-        check(&[ABSENT, wrong()], Verdict::Wrong);
-        check(&[unavailable(), wrong(), ABSENT], Verdict::Later);
+        check(&[WRONG, ABSENT], Verdict::Wrong);
+        check(&[ABSENT, WRONG], Verdict::Wrong);
+        check(&[UNAVAILABLE, WRONG, ABSENT], Verdict::Later);
     }
 
     #[test]
@@ -132,20 +154,21 @@ mod tests {
              cdn0.example.net/p: it is not there (status 404)",
         );
         check(
-            &[wrong(), ABSENT],
-            "1795000000-2 is not what was published: cdn0.example.net/p: 7 of 9 bytes; \
+            &[WRONG, ABSENT],
+            "1795000000-2 is not what was published: cdn0.example.net/p: it has more than 9 bytes; \
              cdn1.example.net/p: it is not there (status 404)",
         );
         check(
-            &[ABSENT, unavailable()],
+            &[ABSENT, UNAVAILABLE],
             "1795000000-2 cannot be had now: cdn0.example.net/p: it is not there (status 404); \
-             cdn1.example.net/p: status 503",
+             cdn1.example.net/p: status 503 Service Unavailable",
         );
     }
 
     #[test]
     fn no_location_takes_up_the_whole_report() {
-        let told = not_obtained(&[Miss::Unavailable("x".repeat(5000)), ABSENT]).to_string();
+        let long = Miss::Interrupted(Interruption::Other("x".repeat(5000)));
+        let told = not_obtained(&[long, ABSENT]).to_string();
         assert!(
             told.len() < 400 && told.contains("cdn1.example.net"),
             "{told}"

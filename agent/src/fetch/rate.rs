@@ -12,7 +12,7 @@ const LOWEST: u64 = 1024;
 
 /// Bytes per second, at least 1 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate(NonZeroU64);
+pub(crate) struct Rate(NonZeroU64);
 
 impl Rate {
     /// Returns how long this many bytes take, rounded up to a nanosecond.

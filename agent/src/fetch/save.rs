@@ -44,9 +44,9 @@ pub(crate) async fn save(
 ) -> Result<(), SaveError> {
     let path = part.to_owned();
     let mut writing = tokio::task::spawn_blocking(move || Output::create(&path));
-    let mut left = expected.0;
+    let (mut arrived, bytes) = (0, expected.0);
     loop {
-        let batch = batch(&mut download, &mut left).await;
+        let batch = batch(&mut download, &mut arrived, bytes).await;
         // Nothing may write to the file any more when another location gets its turn.
         let output = written(writing).await.map_err(SaveError::Disk)?;
         let batch = batch.map_err(SaveError::Miss)?;
@@ -58,15 +58,20 @@ pub(crate) async fn save(
 }
 
 /// Waits for the next batch, which is empty only at the end.
-async fn batch(download: &mut Download<'_>, left: &mut u64) -> Result<Vec<Bytes>, Miss> {
+async fn batch(
+    download: &mut Download<'_>,
+    arrived: &mut u64,
+    limit: u64,
+) -> Result<Vec<Bytes>, Miss> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < BATCH_BYTES {
         let Some(chunk) = download.chunk().await? else {
             break;
         };
-        *left = left
-            .checked_sub(chunk.len() as u64)
-            .ok_or_else(|| Miss::Wrong("it has more bytes than the manifest says".to_owned()))?;
+        *arrived += chunk.len() as u64;
+        if *arrived > limit {
+            return Err(Miss::TooLong { limit });
+        }
         bytes += chunk.len();
         batch.push(chunk);
     }
@@ -100,9 +105,10 @@ impl Output {
         if actual == digest {
             return Ok(());
         }
-        let arrived = self.bytes;
-        Err(Miss::Wrong(format!(
-            "{arrived} of {bytes} bytes with SHA-256 {actual}"
-        )))
+        Err(Miss::Fragment {
+            arrived: self.bytes,
+            bytes,
+            actual,
+        })
     }
 }
