@@ -1,6 +1,5 @@
 //! `packcast local`: the whole system on this machine.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use packcast_local::{Local, LocalOptions};
@@ -66,8 +65,9 @@ fn start_log() {
     // There is one already if the system runs inside another program.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        // Where colours are not wanted, the stream drops them, as it does of notes.
+        .with_ansi(true)
+        .with_writer(anstream::stderr)
         .try_init();
 }
 
