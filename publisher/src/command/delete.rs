@@ -12,7 +12,7 @@ use super::signer::{KeyArg, Signer};
 use super::{deactivate, find, group, named};
 use crate::Globals;
 use crate::clock::now;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, kind};
 use crate::output;
 use crate::target::Target;
 
@@ -179,12 +179,7 @@ async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Dele
 }
 
 fn failure(error: DeleteError) -> Failure {
-    let kind = if error.is_retryable() {
-        Kind::TryLater
-    } else {
-        Kind::Failed
-    };
-    Failure::new(kind, error)
+    Failure::new(kind(error.is_retryable()), error)
         .hint("no device is told of the package any more: run the same command again to remove the rest of its objects")
 }
 
