@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a list is not one.
 #[derive(Debug, thiserror::Error)]
-pub enum DeviceListError {
+pub(crate) enum DeviceListError {
     #[error("{place} cannot be read")]
     Read { place: String, source: io::Error },
     #[error("{place} has more than {MAX_BYTES} bytes: split it")]
@@ -28,7 +28,7 @@ pub enum DeviceListError {
 /// Reads names of devices, one in a line; `-` is standard input.
 ///
 /// Empty lines and comments, which begin with a `#`, are passed over.
-pub fn read(path: &Path) -> Result<Vec<DeviceName>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Vec<DeviceName>, Failure> {
     let (place, names) = if path == Path::new("-") {
         let place = "standard input".to_owned();
         let names = parse(&place, io::stdin().lock());

@@ -15,7 +15,7 @@ const SHOWN: usize = 10;
 
 /// `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeviceName {
+pub(crate) enum DeviceName {
     Id(DeviceId),
     /// As it was typed; case does not matter.
     Host(String),
@@ -23,7 +23,7 @@ pub enum DeviceName {
 
 /// Which devices have a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     None,
     One(DeviceId),
     /// Some of them, in the order of their ids.
@@ -41,7 +41,7 @@ impl fmt::Display for DeviceName {
 
 /// Text that names no device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeviceNameError {
+pub(crate) enum DeviceNameError {
     #[error(transparent)]
     Id(#[from] DeviceIdError),
     #[error("a host name is not empty")]
@@ -64,7 +64,7 @@ impl FromStr for DeviceName {
 
 impl DeviceName {
     /// Looks the device up, which need not be known if it was named by its id.
-    pub async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
+    pub(crate) async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
         let host_name = match self {
             Self::Id(id) => return Ok(Found::One(id.clone())),
             Self::Host(name) => name,
@@ -81,7 +81,7 @@ impl DeviceName {
     }
 
     /// Finds the one device of this name.
-    pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
+    pub(crate) async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
         match self.look_up(target).await? {
             Found::One(device) => Ok(device),
             Found::None => Err(Failure::failed(format!(

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use packcast_protocol::with_causes;
 use packcast_store::RecordsError;
-use packcast_store::objects::{DeleteError, GetError, PutError};
+use packcast_store::objects::GetError;
 use packcast_store::records::TableFault;
 
 /// How a failed command leaves, as documented in `packcast --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// 1: it could not be done.
     Failed,
     /// 2: what was asked for does not make sense.
@@ -24,14 +24,14 @@ pub enum Kind {
 
 /// An error at the boundary: its message, what caused it, and what to do.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     kind: Kind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
 }
 
 impl Failure {
-    pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
             source: source.into(),
@@ -39,30 +39,26 @@ impl Failure {
         }
     }
 
-    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Failed, source)
     }
 
-    pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, source)
     }
 
-    pub fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Conflict, source)
     }
 
     /// Adds a next step.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    pub const fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
@@ -98,23 +94,9 @@ impl From<RecordsError> for Failure {
     }
 }
 
-impl From<PutError> for Failure {
-    fn from(error: PutError) -> Self {
-        Self::new(kind(error.is_retryable()), error)
-            .hint("what is complete was kept: run the same command again to go on from there")
-    }
-}
-
 impl From<GetError> for Failure {
     fn from(error: GetError) -> Self {
         Self::new(kind(error.is_retryable()), error)
-    }
-}
-
-impl From<DeleteError> for Failure {
-    fn from(error: DeleteError) -> Self {
-        Self::new(kind(error.is_retryable()), error)
-            .hint("run the same command again to remove what is left")
     }
 }
 

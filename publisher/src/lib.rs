@@ -4,16 +4,16 @@
 
 mod clock;
 mod command;
-pub mod device_list;
-pub mod device_name;
-pub mod failure;
+mod device_list;
+mod device_name;
+mod failure;
 pub mod keys;
 mod known;
-pub mod output;
-pub mod probe;
-pub mod publish;
-pub mod target;
-pub mod verify;
+mod output;
+mod probe;
+mod publish;
+mod target;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
@@ -24,7 +24,7 @@ pub enum Format {
 }
 
 /// Prints a result: as JSON, or as the text that `text` makes of it.
-pub fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
+pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
         Format::Text => data(&text(value)),
         Format::Json => {
@@ -40,7 +40,7 @@ static IS_LOST: AtomicBool = AtomicBool::new(false);
 /// [`is_lost`].
 ///
 /// Colours reach terminals only, and not where `NO_COLOR` is set (<https://no-color.org>).
-pub fn data(text: &str) {
+pub(crate) fn data(text: &str) {
     let mut stdout = anstream::stdout().lock();
     let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
     if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
@@ -49,7 +49,7 @@ pub fn data(text: &str) {
 }
 
 /// Tells whether a result could not be written, so that no script takes what is there for it.
-pub fn is_lost() -> bool {
+pub(crate) fn is_lost() -> bool {
     IS_LOST.load(Ordering::Relaxed)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
 
 /// Writes lines for the person watching, with a coloured `error:`, `warning:` or `hint:` in
 /// front of those that have one. Colours are for terminals only, as in [`data`].
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let lines: Vec<Cow<'_, str>> = text.lines().map(labelled).collect();
     let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
 }
@@ -102,7 +102,7 @@ pub(crate) fn counting(what: &'static str, of: u64) -> ProgressBar {
 }
 
 /// Tells whether a person can be asked.
-pub fn is_interactive() -> bool {
+pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
@@ -110,7 +110,7 @@ pub fn is_interactive() -> bool {
 const COLOURED: [&str; 2] = ["STATE", "RESULT"];
 
 /// Lays out rows under a heading; states and results have colours, for [`data`] to show.
-pub fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
@@ -155,7 +155,7 @@ fn colour(text: &str) -> Option<Color> {
 }
 
 /// Lays out names and values, a line each.
-pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
+pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
     let width = fields
         .iter()
         .map(|(name, _)| name.len())
@@ -169,7 +169,7 @@ pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
 }
 
 /// Takes the sting out of what a device sent: a terminal obeys control characters.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if (c.is_control() && c != '\t') || is_invisible(c) {
@@ -189,7 +189,7 @@ const fn is_invisible(c: char) -> bool {
 }
 
 /// Writes a time as people in every time zone read it, such as `2026-11-22 21:55:00 UTC`.
-pub fn time(at: UnixTime) -> String {
+pub(crate) fn time(at: UnixTime) -> String {
     i64::try_from(at.0)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
@@ -200,12 +200,12 @@ pub fn time(at: UnixTime) -> String {
 }
 
 /// Writes a number of bytes in binary units.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
 /// Writes a length of time in the largest unit that fits, such as `6 minutes`.
-pub fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     HumanDuration(Duration::from_secs(seconds)).to_string()
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use packcast_agent::tls::{Clients, Route, TlsError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
@@ -19,7 +20,7 @@ use crate::publish::info;
 
 /// What is wrong with a location.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     #[error("{url} cannot be fetched")]
     Fetch { url: String, source: reqwest::Error },
     #[error("{url} answers {status}, not 200")]
@@ -40,7 +41,7 @@ pub enum ProbeError {
 
 impl ProbeError {
     /// Tells whether the same location may serve the package a little later.
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Fetch { .. } => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
@@ -50,7 +51,7 @@ impl ProbeError {
 }
 
 /// Fetches manifest, signature, `info`, first and last fragment, and compares them with what was published.
-pub async fn probe(
+pub(crate) async fn probe(
     client: &Client,
     package: &PackageRecord,
     published: &Published,
@@ -102,7 +103,7 @@ pub async fn probe(
 /// Tells whether anybody answers at a location, over TLS that is trusted.
 ///
 /// Any answer will do, as nothing has to be at a location's own address.
-pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
+pub(crate) async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
     let url = at.location.url("");
     match client.get(&url).send().await {
         Ok(_) => Ok(()),
@@ -113,7 +114,7 @@ pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeEr
 /// Tells whether a location answers 304 to a stock agent that has a part of a fragment.
 ///
 /// The agent takes it for a failure and asks again for ever.
-pub async fn answers_not_modified(
+pub(crate) async fn answers_not_modified(
     client: &Client,
     package: &PackageRecord,
     published: &Published,
@@ -137,7 +138,9 @@ pub async fn answers_not_modified(
 fn http_date(at: UnixTime) -> String {
     let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&at)
+        .expect("the year is not negative")
 }
 
 fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), ProbeError> {
@@ -219,7 +222,7 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
 }
 
 /// Makes the client that locations are probed with.
-pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
+pub(crate) fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
     let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
     Ok(Clients::new(ca_file, user_agent, route)?.objects)
 }

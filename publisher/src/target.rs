@@ -15,24 +15,24 @@ use serde::Deserialize;
 use crate::failure::Failure;
 
 /// The name of the target that `packcast local` serves.
-pub const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = "local";
 
 /// One installation: its records, its objects, and what to sign with.
 #[derive(Debug)]
-pub struct Target {
-    pub name: String,
-    pub records: Records,
-    pub objects: Objects,
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) records: Records,
+    pub(crate) objects: Objects,
     /// What all object paths begin with.
-    pub prefix: ObjectPath,
+    pub(crate) prefix: ObjectPath,
     /// How its check-in function was set up to pace stock agents.
-    pub pace: Pace,
+    pub(crate) pace: Pace,
     /// Trusted instead of the system's authorities when locations are probed.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
-    pub key_file: PathBuf,
+    pub(crate) key_file: PathBuf,
     /// What this machine remembers of what it has signed.
-    pub memory_file: PathBuf,
+    pub(crate) memory_file: PathBuf,
 }
 
 /// `packcast.toml`.
@@ -58,7 +58,7 @@ struct TargetConfig {
     directory: Option<PathBuf>,
     /// The name of the bucket that published objects are written to.
     bucket: Option<String>,
-    #[serde(default = "default_prefix")]
+    #[serde(default = "packcast_store::key::default_prefix")]
     prefix: ObjectPath,
     /// As the check-in function was set up.
     #[serde(default)]
@@ -119,13 +119,9 @@ impl ObjectsPlace {
     }
 }
 
-fn default_prefix() -> ObjectPath {
-    "d".parse().expect("one letter is a path")
-}
-
 /// Why a target cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     #[error("{} cannot be read", path.display())]
     Read {
         path: PathBuf,
@@ -150,14 +146,14 @@ pub enum TargetError {
 
 /// The places that Packcast keeps its own files in.
 #[derive(Clone, Debug)]
-pub struct Places {
-    pub config: PathBuf,
-    pub state: PathBuf,
+pub(crate) struct Places {
+    pub(crate) config: PathBuf,
+    pub(crate) state: PathBuf,
 }
 
 impl Places {
     /// Finds them by the XDG rules (or those of the system at hand).
-    pub fn find() -> Result<Self, TargetError> {
+    pub(crate) fn find() -> Result<Self, TargetError> {
         let strategy = choose_app_strategy(AppStrategyArgs {
             top_level_domain: "net".to_owned(),
             author: "Packcast".to_owned(),
@@ -171,19 +167,19 @@ impl Places {
 
     /// Returns where the key of a target is unless its section names another file. Each has its
     /// own: nothing signed says for which target it is.
-    pub fn default_key_file(&self, target: &str) -> PathBuf {
+    pub(crate) fn default_key_file(&self, target: &str) -> PathBuf {
         self.config.join(format!("{target}.key"))
     }
 
     /// Returns where `packcast local` keeps everything.
-    pub fn local(&self) -> PathBuf {
+    pub(crate) fn local(&self) -> PathBuf {
         self.state.join(LOCAL)
     }
 }
 
 impl Target {
     /// Opens the target of that name: from `config`, or the running `packcast local`.
-    pub async fn open(name: &str, config: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn open(name: &str, config: Option<&Path>) -> Result<Self, Failure> {
         let places = Places::find().map_err(Failure::failed)?;
         if name == LOCAL {
             return Self::local(&places.local()).await;
@@ -216,7 +212,7 @@ impl Target {
     }
 
     /// Returns how the target's locations are reached.
-    pub fn route(&self) -> Route {
+    pub(crate) fn route(&self) -> Route {
         if self.name == LOCAL {
             Route::Loopback
         } else {
@@ -225,7 +221,7 @@ impl Target {
     }
 
     /// Returns the key file of the target of that name, which need not answer.
-    pub fn key_file(name: &str, config: Option<&Path>) -> Result<PathBuf, Failure> {
+    pub(crate) fn key_file(name: &str, config: Option<&Path>) -> Result<PathBuf, Failure> {
         let places = Places::find().map_err(Failure::failed)?;
         if name == LOCAL {
             return Ok(local_key_file(&places.local()));
@@ -235,7 +231,7 @@ impl Target {
     }
 
     /// Opens the system that runs on this machine with its state in `state_dir`.
-    pub async fn local(state_dir: &Path) -> Result<Self, Failure> {
+    pub(crate) async fn local(state_dir: &Path) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(|error| {
             Failure::failed(error)
                 .hint("start it with 'packcast local', or name another target with --target")
@@ -260,7 +256,7 @@ impl Target {
 }
 
 /// Returns where a system on this machine keeps the key that it made.
-pub fn local_key_file(state_dir: &Path) -> PathBuf {
+pub(crate) fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
 }
 

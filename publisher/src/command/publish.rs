@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use packcast_agent::archive::Limits;
 use packcast_protocol::device::AgentId;
-use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pace::Pace;
@@ -24,11 +24,14 @@ use crate::failure::{Failure, Kind, kind};
 use crate::keys::SigningKey;
 use crate::output;
 use crate::publish::build::Kept;
+use crate::publish::inspect::Inspection;
 use crate::publish::plan::{ActionName, Plan, Terms, Wish};
 use crate::publish::publication::{Earlier, Publication, PublicationError, publish};
-use crate::publish::source::{Inspection, Source};
+use crate::publish::source::Source;
 use crate::publish::stock;
 use crate::target::Target;
+
+const DAY_S: u64 = 24 * 3600;
 
 /// Publish a package
 ///
@@ -75,10 +78,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     reboot_code: Vec<i32>,
     /// End the program after this many seconds
-    #[arg(long, default_value_t = 7200, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
+    #[arg(long, default_value_t = stock::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
     timeout: u32,
     /// Agents stop acting on the package after this many days
-    #[arg(long, default_value_t = 180, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
     expires_in: u64,
     /// Run the program again if the agent was stopped while it ran
     #[arg(long)]
@@ -224,7 +227,7 @@ impl Args {
                 },
                 reboot_codes: self.reboot_code.iter().copied().collect(),
                 timeout_s: self.timeout,
-                validity_s: self.expires_in * 24 * 3600,
+                validity_s: self.expires_in * DAY_S,
                 rerun_after_interruption: self.rerun_after_interruption,
                 going_back: self.going_back,
                 audience: self.audience(),

@@ -33,14 +33,14 @@ const PARALLEL: usize = 4;
 
 /// Fragments that were there from an earlier run and were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Kept {
-    pub fragments: u32,
-    pub bytes: u64,
+pub(crate) struct Kept {
+    pub(crate) fragments: u32,
+    pub(crate) bytes: u64,
 }
 
 /// Why not all fragments are stored.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     #[error("the source cannot be read")]
     Read(#[source] io::Error),
     #[error("the source changed while it was being published: publish it again when it is still")]
@@ -55,7 +55,7 @@ pub enum BuildError {
 
 impl BuildError {
     /// Tells whether the same may succeed later.
-    pub const fn is_retryable(&self) -> bool {
+    pub(crate) const fn is_retryable(&self) -> bool {
         match self {
             Self::Put(error) => error.is_retryable(),
             Self::List(error) => error.is_retryable(),
@@ -96,7 +96,7 @@ impl SharedFile {
 /// `progress` is told how many bytes are done since the last time. When one fragment fails no
 /// more are begun, but those under way come to their end: one that is broken off in its middle
 /// would leave a part of it in a bucket.
-pub async fn build(
+pub(crate) async fn build(
     source: &Source,
     archive: &Archive,
     folder: &ObjectPath,

@@ -1,8 +1,10 @@
 //! Publishing: from a source to objects that a device can fetch.
 
-pub mod build;
-pub mod info;
-pub mod plan;
-pub mod publication;
-pub mod source;
-pub mod stock;
+pub(crate) mod build;
+pub(crate) mod info;
+pub(crate) mod inspect;
+mod pack;
+pub(crate) mod plan;
+pub(crate) mod publication;
+pub(crate) mod source;
+pub(crate) mod stock;

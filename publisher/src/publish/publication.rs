@@ -28,17 +28,17 @@ const CLOCKS_DIFFER_S: u64 = 300;
 
 /// What a publication led to.
 #[derive(Debug)]
-pub struct Publication {
-    pub package: PackageRecord,
+pub(crate) struct Publication {
+    pub(crate) package: PackageRecord,
     /// How far an earlier run had come with the same.
-    pub earlier: Earlier,
+    pub(crate) earlier: Earlier,
     /// What did not have to be uploaded.
-    pub kept: Kept,
+    pub(crate) kept: Kept,
 }
 
 /// How far an earlier run of a publication had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub(crate) enum Earlier {
     /// There was none.
     None,
     /// It had reserved the package, at least.
@@ -49,7 +49,7 @@ pub enum Earlier {
 
 /// Why a publication did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum PublicationError {
+pub(crate) enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
     #[error(
@@ -86,7 +86,7 @@ pub enum PublicationError {
 
 impl PublicationError {
     /// Tells whether the same command can complete what was begun, once its cause is gone.
-    pub const fn is_resumable(&self) -> bool {
+    pub(crate) const fn is_resumable(&self) -> bool {
         matches!(
             self,
             Self::Build(_)
@@ -98,7 +98,7 @@ impl PublicationError {
     }
 
     /// Tells whether its cause may be gone later, without anything being done about it.
-    pub const fn is_retryable(&self) -> bool {
+    pub(crate) const fn is_retryable(&self) -> bool {
         match self {
             Self::Build(error) => error.is_retryable(),
             Self::PutManifest(error) | Self::PutSignature(error) => error.is_retryable(),
@@ -110,7 +110,7 @@ impl PublicationError {
 }
 
 /// Publishes a plan. `segment` is 16 random bytes that nobody can guess.
-pub async fn publish(
+pub(crate) async fn publish(
     target: &Target,
     plan: &Plan,
     source: Option<&Source>,

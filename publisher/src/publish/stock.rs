@@ -8,108 +8,93 @@ use packcast_agent::archive::System;
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::windows::Schedule;
 use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
+use packcast_rollout::Pace;
 
+use super::inspect::Contents;
 use super::plan::Terms;
-use super::source::Contents;
 
 /// A limit of some stock agents that a package runs into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Warning {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
+    #[error(
+        "stock Unix agents cut the program's name at the hyphen of {program:?} and fail: rename it, or use execute with 'sh ./{program}'"
+    )]
     HyphenInProgram { program: String },
     /// Unix agents copy to STORE's folder without quoting it (§5.3).
+    #[error("stock Unix agents fail on the space in the folder {folder:?}")]
     SpaceInFolder { folder: String },
     /// Unix agents make a folder of that very name.
+    #[error(
+        "stock Unix agents do not know the folder {folder:?}: do not assign the package to them"
+    )]
     WindowsFolder { folder: String },
     /// Unix agents do not copy top-level files whose names start with a dot (§5.3).
+    #[error("stock Unix agents leave out files at the archive's top whose names start with a dot")]
     DotfilesAtTop,
     /// Unix agents extract a zip of one tiny file as nothing (§5.3).
+    #[error(
+        "stock Unix agents extract nothing from a zip of a single file under 512 bytes: use .tar.gz"
+    )]
     TinyZip,
     /// Unix agents need `unzip` for zip archives; Windows agents read nothing else (§5.3).
+    #[error("stock Unix agents need unzip for a zip archive: use .tar.gz for them")]
     ZipOnUnix,
     /// No agent on the system can unpack the archive.
+    #[error(
+        "{system} cannot hold the archive's entry {entry:?}: name it otherwise, or choose another --platform"
+    )]
     UnfitName { system: System, entry: String },
     /// Unix agents ignore what is only for Windows agents (§2.4, §4.1).
+    #[error(
+        "only stock Windows agents show texts, wait for a date or restart: the others act at once and say nothing"
+    )]
     WindowsTerms,
     /// Windows agents read zip archives only (§5.3).
+    #[error("stock Windows agents read zip archives only: use .zip for them")]
     TarGzOnWindows,
     /// Windows agents have room for 254 characters of command and 259 of path (§4.1).
+    #[error(
+        "stock Windows agents have room for {room} characters, with %VARIABLES% expanded, not {characters}: put the logic in a script inside the archive"
+    )]
     LongForWindows { characters: usize, room: usize },
     /// Windows agents hand the command to `cmd /c`, which reads one line (§5.2).
+    #[error(
+        "stock Windows agents run the first line of a command only: put the lines in a script inside the archive"
+    )]
     LinesOnWindows,
     /// Windows agents turn slashes round and know no drive then (§5.3).
+    #[error(
+        "stock Windows agents look for the folder {folder:?} on whatever drive they run from: name one, such as C:\\"
+    )]
     UnixFolder { folder: String },
     /// Windows has no folders with such a character in their names.
+    #[error(
+        "Windows has no folders with {character:?} in their names: choose another --path for stock Windows agents"
+    )]
     CharacterInFolder { character: char },
     /// Windows agents wait 120 minutes for a program, whatever they are told (§2.3, §5.3).
+    #[error(
+        "stock Windows agents report a program as failed after {WINDOWS_MINUTES} minutes, not {minutes}, and let it run"
+    )]
     SlowOnWindows { minutes: u32 },
     /// Windows agents act at once when the schedule is over (§2.4).
+    #[error(
+        "{schedule} is over everywhere: stock Windows agents act as soon as they have the package"
+    )]
     PastSchedule { schedule: Schedule },
     /// Windows agents drop a package that waits longer than their TIMEOUT (§2.4).
-    FarSchedule { schedule: Schedule },
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::HyphenInProgram { program } => write!(
-                f,
-                "stock Unix agents cut the program's name at the hyphen of {program:?} and fail: rename it, or use execute with 'sh ./{program}'"
-            ),
-            Self::SpaceInFolder { folder } => {
-                write!(f, "stock Unix agents fail on the space in the folder {folder:?}")
-            }
-            Self::WindowsFolder { folder } => {
-                write!(f, "stock Unix agents do not know the folder {folder:?}: do not assign the package to them")
-            }
-            Self::DotfilesAtTop => {
-                f.write_str("stock Unix agents leave out files at the archive's top whose names start with a dot")
-            }
-            Self::TinyZip => {
-                f.write_str("stock Unix agents extract nothing from a zip of a single file under 512 bytes: use .tar.gz")
-            }
-            Self::ZipOnUnix => f.write_str("stock Unix agents need unzip for a zip archive: use .tar.gz for them"),
-            Self::UnfitName { system, entry } => {
-                write!(f, "{system} cannot hold the archive's entry {entry:?}: name it otherwise, or choose another --platform")
-            }
-            Self::WindowsTerms => f.write_str("only stock Windows agents show texts, wait for a date or restart: the others act at once and say nothing"),
-            Self::TarGzOnWindows => f.write_str("stock Windows agents read zip archives only: use .zip for them"),
-            Self::LongForWindows { characters, room } => write!(
-                f,
-                "stock Windows agents have room for {room} characters, with %VARIABLES% expanded, not {characters}: put the logic in a script inside the archive"
-            ),
-            Self::LinesOnWindows => {
-                f.write_str("stock Windows agents run the first line of a command only: put the lines in a script inside the archive")
-            }
-            Self::UnixFolder { folder } => write!(
-                f,
-                "stock Windows agents look for the folder {folder:?} on whatever drive they run from: name one, such as C:\\"
-            ),
-            Self::CharacterInFolder { character } => {
-                write!(f, "Windows has no folders with {character:?} in their names: choose another --path for stock Windows agents")
-            }
-            Self::SlowOnWindows { minutes } => write!(
-                f,
-                "stock Windows agents report a program as failed after {WINDOWS_MINUTES} minutes, not {minutes}, and let it run"
-            ),
-            Self::PastSchedule { schedule } => {
-                write!(f, "{schedule} is over everywhere: stock Windows agents act as soon as they have the package")
-            }
-            Self::FarSchedule { schedule } => write!(
-                f,
-                "stock Windows agents drop a package that waits for more than {TIMEOUT_DAYS} days: do not assign it earlier than that before {schedule}"
-            ),
-        }
-    }
+    #[error(
+        "stock Windows agents drop a package that waits for more than {days} days: do not assign it earlier than that before {schedule}"
+    )]
+    FarSchedule { schedule: Schedule, days: u16 },
 }
 
 const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
-const WINDOWS_MINUTES: u32 = 120;
+/// How long Windows agents wait for a program.
+pub(crate) const WINDOWS_MINUTES: u32 = 120;
 const TINY: u64 = 512;
-
-/// How long a device keeps a package that it has not acted on, by the function's default.
-const TIMEOUT_DAYS: u64 = 30;
 
 impl Warning {
     /// Tells whether the limit is one of Windows agents; all others are of Unix agents.
@@ -136,7 +121,7 @@ impl Warning {
 }
 
 /// Returns what the stock agents of the package's platform may stumble over.
-pub fn warnings(
+pub(crate) fn warnings(
     action: &Action<(ArchiveFormat, &Contents)>,
     terms: &Terms,
     now: UnixTime,
@@ -248,6 +233,7 @@ fn too_long(text: &str, room: usize) -> Option<Warning> {
 }
 
 fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
+    let days = Pace::default().timeout_days.get();
     let mut warnings = Vec::new();
     if !terms.is_none() {
         warnings.push(Warning::WindowsTerms);
@@ -255,8 +241,8 @@ fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
     if let Some(schedule) = terms.schedule {
         if schedule.has_come_everywhere() < now {
             warnings.push(Warning::PastSchedule { schedule });
-        } else if schedule.in_utc().since(now) > TIMEOUT_DAYS * 24 * 3600 {
-            warnings.push(Warning::FarSchedule { schedule });
+        } else if schedule.in_utc().since(now) > u64::from(days) * 24 * 3600 {
+            warnings.push(Warning::FarSchedule { schedule, days });
         }
     }
     warnings
@@ -441,7 +427,7 @@ mod tests {
         let schedule = at("2026/12/18 12:00");
         assert_eq!(
             found(Platform::Windows, schedule),
-            [Warning::FarSchedule { schedule }]
+            [Warning::FarSchedule { schedule, days: 30 }]
         );
     }
 }

@@ -14,25 +14,25 @@ use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use packcast_store::ObjectKey;
 use packcast_store::objects::GetError;
 
-pub use self::source::Source;
+pub(crate) use self::source::Source;
 use crate::probe::ProbeError;
 use crate::publish::info;
 
 /// How many problems of one source are listed: enough to see what is wrong with it.
-pub const MAX_PROBLEMS: usize = 20;
+pub(crate) const MAX_PROBLEMS: usize = 20;
 
 /// What a package is held against.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
-    pub package: &'a PackageRecord,
-    pub published: &'a Published,
+pub(crate) struct Expected<'a> {
+    pub(crate) package: &'a PackageRecord,
+    pub(crate) published: &'a Published,
     /// The keys that may have signed the manifest.
-    pub keys: &'a [PublicKey],
+    pub(crate) keys: &'a [PublicKey],
 }
 
 /// Something that is not what was published.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     #[error(transparent)]
     Served(#[from] ProbeError),
     #[error(transparent)]
@@ -80,19 +80,19 @@ impl Problem {
 
 /// What was found at each source.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The problems of each source, in the order of the sources; at most [`MAX_PROBLEMS`] or
     /// a few more of each.
-    pub problems: Vec<Vec<Problem>>,
+    pub(crate) problems: Vec<Vec<Problem>>,
     /// Whether the archive could be looked at, if there is one: that takes one source with
     /// the right manifest.
-    pub archive_checked: bool,
+    pub(crate) archive_checked: bool,
 }
 
 /// Fetches everything back from each source, and compares it with what was published.
 ///
 /// `progress` is told how many bytes of the archive have come since the last time.
-pub async fn verify_all(
+pub(crate) async fn verify_all(
     expected: Expected<'_>,
     sources: &[Source],
     progress: impl Fn(u64),

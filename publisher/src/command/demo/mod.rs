@@ -22,8 +22,9 @@ use super::signer::Signer;
 use super::{activate, device as device_command, local};
 use crate::failure::Failure;
 use crate::output;
+use crate::publish::inspect::Inspection;
 use crate::publish::plan::{ActionName, Plan, Terms, Wish};
-use crate::publish::source::{Inspection, Source};
+use crate::publish::source::Source;
 use crate::target::Target;
 
 /// Watch a package travel from this machine to a device and its result come back

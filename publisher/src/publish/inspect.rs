@@ -1,0 +1,306 @@
+//! What an archive is, found by reading it as an agent will.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _};
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use md5::Md5;
+use packcast_agent::archive::{
+    ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
+};
+use packcast_protocol::archive::ArchiveError as DescribeError;
+use packcast_protocol::fragment::{self, FragmentSizeError};
+use packcast_protocol::info::InfoArchive;
+use packcast_protocol::manifest::Platform;
+use packcast_protocol::{Archive, FragmentSize, Md5Digest, Sha256Digest};
+use packcast_rollout::record::ArchiveRecord;
+use sha2::{Digest as _, Sha256};
+
+use super::source::Source;
+
+/// Why an archive cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InspectError {
+    #[error("{} cannot be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} must not be published", path.display())]
+    Archive { path: PathBuf, source: ArchiveError },
+    #[error("{} holds no file", path.display())]
+    NoFiles { path: PathBuf },
+    #[error(transparent)]
+    FragmentSize(#[from] FragmentSizeError),
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+}
+
+/// An archive with all its digests: MD5 is for stock agents only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedArchive {
+    pub(crate) archive: Archive,
+    pub(crate) md5: Md5Digest,
+}
+
+impl PlannedArchive {
+    /// Describes the archive as the package's record does.
+    pub(crate) fn record(&self) -> ArchiveRecord {
+        ArchiveRecord {
+            format: self.archive.format(),
+            bytes: self.archive.bytes(),
+            sha256: self.archive.sha256(),
+            fragment_size: self.archive.fragment_size(),
+        }
+    }
+
+    /// Describes the archive as `info` does.
+    pub(crate) fn for_info(&self) -> InfoArchive {
+        InfoArchive {
+            fragments: self.archive.fragment_count(),
+            md5: self.md5,
+        }
+    }
+}
+
+/// What an archive turned out to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspection {
+    pub(crate) archive: PlannedArchive,
+    pub(crate) contents: Contents,
+}
+
+/// What the checks before publishing have to know of an archive's entries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contents {
+    /// The names of the files at the archive's top.
+    pub(crate) top_files: Vec<String>,
+    pub(crate) files: u64,
+    /// The length of the largest file.
+    pub(crate) largest_file: u64,
+    /// Whether anything at the top has a name that starts with a dot.
+    pub(crate) top_dotfiles: bool,
+    /// The first entry for each system that cannot hold all of them.
+    pub(crate) unfit: Vec<Unfit>,
+}
+
+/// An entry that a system cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    pub(crate) system: System,
+    pub(crate) entry: String,
+    pub(crate) reason: NameError,
+}
+
+impl Contents {
+    /// Notes an entry that a system cannot hold; whether it can.
+    fn fits(&mut self, check: &mut NameCheck, entry: &Entry) -> bool {
+        let Err(reason) = check.add(entry) else {
+            return true;
+        };
+        self.unfit.push(Unfit {
+            system: check.system(),
+            entry: entry.path.as_str().to_owned(),
+            reason,
+        });
+        false
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        let top = !entry.path.as_str().contains('/');
+        self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
+        if let EntryKind::File { bytes, .. } = entry.kind {
+            self.files += 1;
+            self.largest_file = self.largest_file.max(bytes);
+            if top {
+                self.top_files.push(entry.path.as_str().to_owned());
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Reads the whole archive as an agent would, and digests it.
+    ///
+    /// The fragment size is chosen by the archive's own if none is given. `progress` is told
+    /// how many bytes of the archive were read since the last time.
+    pub(crate) fn inspect(
+        &self,
+        limits: &Limits,
+        fragment_size: Option<FragmentSize>,
+        progress: impl Fn(u64),
+    ) -> Result<Inspection, InspectError> {
+        let io = |source| InspectError::Read {
+            path: self.path().to_owned(),
+            source,
+        };
+        let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes()));
+        fragment_size.count(self.bytes())?;
+        let file = self.reader().map_err(io)?;
+        let digests = digest(file, self.bytes(), fragment_size, progress).map_err(io)?;
+        let Digests {
+            sha256,
+            md5,
+            fragments,
+        } = digests;
+        let archive = Archive::new(
+            self.format(),
+            self.bytes(),
+            sha256,
+            fragment_size,
+            fragments,
+        )?;
+        let contents = self.list(limits)?;
+        Ok(Inspection {
+            archive: PlannedArchive { archive, md5 },
+            contents,
+        })
+    }
+
+    fn list(&self, limits: &Limits) -> Result<Contents, InspectError> {
+        let path = || self.path().to_owned();
+        let reader = self.reader().map_err(|source| InspectError::Read {
+            path: path(),
+            source,
+        })?;
+        let mut contents = Contents::default();
+        let systems = System::of(Platform::Any).iter().copied();
+        let mut checks: Vec<NameCheck> = systems.map(NameCheck::new).collect();
+        let visit = |entry: &Entry, _: &mut Content<'_>| {
+            contents.note(entry);
+            checks.retain_mut(|check| contents.fits(check, entry));
+            Ok(())
+        };
+        walk(
+            self.format(),
+            BufReader::with_capacity(READ_BYTES, reader),
+            limits,
+            visit,
+        )
+        .map_err(|source: ArchiveError| InspectError::Archive {
+            path: path(),
+            source,
+        })?;
+        if contents.files == 0 {
+            return Err(InspectError::NoFiles { path: path() });
+        }
+        Ok(contents)
+    }
+}
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// How many chunks wait for the slower digest.
+const WAITING_CHUNKS: usize = 4;
+
+struct Digests {
+    sha256: Sha256Digest,
+    md5: Md5Digest,
+    fragments: Vec<Sha256Digest>,
+}
+
+/// Digests the whole and each fragment in one pass. MD5, the slowest digest, has a thread of
+/// its own.
+fn digest(
+    mut file: File,
+    bytes: u64,
+    size: FragmentSize,
+    progress: impl Fn(u64),
+) -> io::Result<Digests> {
+    let (to_md5, chunks) = mpsc::sync_channel::<Vec<u8>>(WAITING_CHUNKS);
+    std::thread::scope(|scope| {
+        let md5 = scope.spawn(move || {
+            let md5 = chunks
+                .into_iter()
+                .fold(Md5::new(), |md5, chunk| md5.chain_update(&chunk));
+            Md5Digest::from_bytes(md5.finalize().into())
+        });
+        let mut whole = Sha256::new();
+        let mut fragments = Vec::new();
+        for (_, range) in fragment::ranges(bytes, size) {
+            let mut fragment = Sha256::new();
+            let mut left = range.end - range.start;
+            while left > 0 {
+                let length = READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES));
+                let mut chunk = vec![0; length];
+                file.read_exact(&mut chunk)?;
+                fragment.update(&chunk);
+                whole.update(&chunk);
+                // The thread takes chunks until the sender is gone.
+                let _ = to_md5.send(chunk);
+                left -= length as u64;
+                progress(length as u64);
+            }
+            fragments.push(Sha256Digest::from_bytes(fragment.finalize().into()));
+        }
+        drop(to_md5);
+        let md5 = md5
+            .join()
+            .map_err(|_| io::Error::other("the digest thread panicked"))?;
+        let sha256 = Sha256Digest::from_bytes(whole.finalize().into());
+        Ok(Digests {
+            sha256,
+            md5,
+            fragments,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
+        std::fs::write(folder.path().join("data/a b"), "x").unwrap();
+        folder
+    }
+
+    #[test]
+    fn an_inspection_lists_what_launch_can_run() {
+        let folder = folder();
+        let source = Source::open(folder.path()).unwrap();
+        let contents = source
+            .inspect(&Limits::default(), None, |_| {})
+            .unwrap()
+            .contents;
+        assert_eq!(
+            (contents.top_files, contents.files),
+            (vec!["run.sh".to_owned()], 2)
+        );
+    }
+
+    #[test]
+    fn what_other_systems_cannot_hold_is_found() {
+        let unfit = |names: &[&str]| -> Vec<(System, String)> {
+            let folder = folder();
+            for name in names {
+                std::fs::write(folder.path().join(name), "x").unwrap();
+            }
+            let source = Source::open(folder.path()).unwrap();
+            let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+            let unfit = inspection.contents.unfit.into_iter();
+            unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
+        };
+        assert_eq!(unfit(&["x"]), []);
+        if System::here().is_none() {
+            let windows = |name: &str| (System::Windows, name.to_owned());
+            assert_eq!(unfit(&["aux.txt", "log:x"]), [windows("aux.txt")]);
+            let run = || "run.sh".to_owned();
+            let both = [(System::Windows, run()), (System::Macos, run())];
+            assert_eq!(unfit(&["Run.SH"]), both);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_refused() {
+        let folder = folder();
+        let cut = folder.path().join("cut.tar.gz");
+        std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+        let inspected = Source::open(&cut)
+            .unwrap()
+            .inspect(&Limits::default(), None, |_| {});
+        assert!(matches!(inspected, Err(InspectError::Archive { .. })));
+    }
+}
