@@ -7,10 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::assignments::{Held, Recipient};
+use packcast_protocol::with_causes;
 use packcast_store::records::Known;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output;
 
 /// The memory of a target. It is written when it is dropped, if it has grown.
@@ -121,7 +122,7 @@ impl Drop for Memory {
         if let Err(error) = self.keep() {
             output::note(&format!(
                 "warning: this machine does not remember what it has signed: {}",
-                chain(&error)
+                with_causes(&error)
             ));
         }
     }

@@ -69,7 +69,7 @@ pub(crate) enum Problem {
 
 impl Problem {
     /// Tells whether the same source may have what is missing a little later.
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Served(error) => error.is_retryable(),
             Self::Stored(error) => error.is_retryable(),
@@ -120,7 +120,10 @@ pub(crate) async fn verify_all(
 
 /// Fetches the manifest of a package, which one of the keys has to have signed and which has to
 /// say of the package what its record says.
-pub async fn signed_manifest(expected: Expected<'_>, source: &Source) -> Result<Manifest, Problem> {
+pub(crate) async fn signed_manifest(
+    expected: Expected<'_>,
+    source: &Source,
+) -> Result<Manifest, Problem> {
     let (manifest, signature) = manifest_and_signature(expected, source).await;
     let (manifest, signature) = (manifest?, signature?);
     holds(expected, &manifest, &signature)?;
