@@ -1,14 +1,13 @@
 //! The Lambda binary: environment, clock, and the runtime's own types.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
 use lambda_http::{Body, Error, Response, run, service_fn};
 use packcast_check_in::{CheckIn, Settings, TableSettings};
-use packcast_protocol::UnixTime;
 use packcast_store::Records;
 
 // One request at a time: further threads would only take time to start.
@@ -41,14 +40,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body: Bytes = body.collect().await?.to_bytes();
     let response = function
-        .handle(Request::from_parts(parts, body), now())
+        .handle(Request::from_parts(parts, body), SystemTime::now().into())
         .await;
     Ok(response.map(|body| Body::Binary(body.to_vec())))
-}
-
-fn now() -> UnixTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixTime(since.as_secs())
 }

@@ -8,7 +8,8 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::Assigned;
 use serde::Serialize;
 
-use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
+use super::each::{AT_ONCE, until_interrupted};
+use super::recipients::{self, Recipients};
 use super::signer::{KeyArg, Signer};
 use super::vouch::VouchArg;
 use super::{find_kept, group, published};
@@ -167,7 +168,7 @@ async fn to_devices(
         .buffered(AT_ONCE)
         .try_collect()
         .map_err(Failure::from);
-    let assignments: Vec<Assignment> = until_interrupted(work, &bar).await?;
+    let assignments: Vec<Assignment> = until_interrupted("devices", work, &bar).await?;
     bar.finish_and_clear();
     output::result(format, &assignments, |assignments| {
         output::table(

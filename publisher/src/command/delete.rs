@@ -7,7 +7,7 @@ use packcast_store::objects::DeleteError;
 use packcast_store::records::{DeviceState, GroupError};
 use serde::Serialize;
 
-use super::recipients::AT_ONCE;
+use super::each::AT_ONCE;
 use super::signer::{KeyArg, Signer};
 use super::{deactivate, find, group, named};
 use crate::Globals;

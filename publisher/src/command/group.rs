@@ -11,7 +11,7 @@ use packcast_rollout::GroupState;
 use packcast_store::records::GroupError;
 
 use super::activate::choose;
-use super::recipients::AT_ONCE;
+use super::each::AT_ONCE;
 use super::signer::{self, KeyArg, Signer};
 use crate::Globals;
 use crate::clock::now;

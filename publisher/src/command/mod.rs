@@ -7,6 +7,7 @@ pub(crate) mod deactivate;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod device;
+mod each;
 pub(crate) mod explain;
 pub(crate) mod group;
 pub(crate) mod keys;

@@ -3,18 +3,15 @@
 use std::path::PathBuf;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use indicatif::ProgressBar;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_store::records::GroupError;
 
+use super::each::AT_ONCE;
 use super::group;
 use crate::device_list;
 use crate::device_name::DeviceName;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::target::Target;
-
-/// How many questions are asked at once.
-pub(crate) const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
 #[group(id = "recipients", required = true, multiple = false)]
@@ -67,23 +64,6 @@ async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupNa
         Some(missing) => {
             let group = missing.clone();
             Err(group::failure(GroupError::NoGroup { group }))
-        }
-    }
-}
-
-/// Stops at Ctrl-C and says how far it has come.
-pub(crate) async fn until_interrupted<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-    bar: &ProgressBar,
-) -> Result<T, Failure> {
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => {
-            let (done, of) = (bar.position(), bar.length().unwrap_or_default());
-            bar.abandon();
-            let why = format!("interrupted after {done} of {of} devices");
-            Err(Failure::new(Kind::TryLater, why)
-                .hint("what was done stays done: run the same command again to go on"))
         }
     }
 }

@@ -8,8 +8,8 @@ use packcast_rollout::assignments::own;
 use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
 use serde::Serialize;
 
+use super::each::{AT_ONCE, until_interrupted};
 use super::group;
-use super::recipients::{AT_ONCE, until_interrupted};
 use super::signer::{self, KeyArg, Signer};
 use super::vouch::VouchArg;
 use crate::Globals;
@@ -154,7 +154,8 @@ async fn sign(
     signer: &Signer,
 ) -> Result<Outcome, Failure> {
     let bar = output::counting("signing", recipients.len() as u64);
-    let outcome = until_interrupted(sign_each(target, recipients, renewal, signer, &bar), &bar);
+    let work = sign_each(target, recipients, renewal, signer, &bar);
+    let outcome = until_interrupted("groups and devices", work, &bar);
     let outcome = outcome.await?;
     bar.finish_and_clear();
     Ok(outcome)

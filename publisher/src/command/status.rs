@@ -10,7 +10,7 @@ use packcast_rollout::PackageRecord;
 use packcast_store::records::Tally;
 use serde::Serialize;
 
-use super::recipients::AT_ONCE;
+use super::each::AT_ONCE;
 use super::{NEWEST, find, named, newest, state};
 use crate::Globals;
 use crate::failure::Failure;

@@ -6,9 +6,10 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::unassign::Unassigned;
 use serde::Serialize;
 
+use super::each::{AT_ONCE, until_interrupted};
 use super::find;
 use super::group;
-use super::recipients::{self, AT_ONCE, Recipients, until_interrupted};
+use super::recipients::{self, Recipients};
 use super::signer::{KeyArg, Signer};
 use crate::Globals;
 use crate::failure::Failure;
@@ -122,7 +123,7 @@ async fn from_devices(
         .buffered(AT_ONCE)
         .try_collect()
         .map_err(Failure::from);
-    let taken: Vec<TakenBack> = until_interrupted(work, &bar).await?;
+    let taken: Vec<TakenBack> = until_interrupted("devices", work, &bar).await?;
     bar.finish_and_clear();
     output::result(format, &taken, |taken| {
         output::table(

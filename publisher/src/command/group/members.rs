@@ -12,7 +12,7 @@ use packcast_protocol::{DeviceId, GroupName};
 use packcast_store::records::Joined;
 use serde::Serialize;
 
-use super::super::recipients::{AT_ONCE, until_interrupted};
+use super::super::each::{AT_ONCE, until_interrupted};
 use super::super::signer::{KeyArg, Signer};
 use super::{failure, known, not_all};
 use crate::device_list;
@@ -114,7 +114,7 @@ impl Args {
         let names = self.names(target).await?;
         let bar = output::counting("adding", names.len() as u64);
         let work = add_all(target, &self.group, &names, self.key.signer(target), &bar);
-        let outcome = until_interrupted(work, &bar).await?;
+        let outcome = until_interrupted("devices", work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["ADDED", "IN IT BEFORE"]);
         outcome.end(&self.group)
@@ -125,7 +125,7 @@ impl Args {
         let bar = output::counting("removing", names.len() as u64);
         let signer = self.key.signer(target);
         let work = remove_named(target, &self.group, &names, signer, &bar);
-        let outcome = until_interrupted(work, &bar).await?;
+        let outcome = until_interrupted("devices", work, &bar).await?;
         bar.finish_and_clear();
         print(format, &outcome, ["REMOVED", "NOT IN IT"]);
         outcome.end(&self.group)
@@ -154,7 +154,7 @@ pub(super) async fn empty(
     let bar = output::counting("removing", devices.len() as u64);
     let mut outcome = Outcome::default();
     let work = remove_all(target, group, devices, signer, &mut outcome, &bar);
-    until_interrupted(work, &bar).await?;
+    until_interrupted("devices", work, &bar).await?;
     bar.finish_and_clear();
     Ok(())
 }

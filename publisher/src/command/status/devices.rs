@@ -10,7 +10,7 @@ use packcast_store::records::DeviceState;
 use serde::Serialize;
 
 use crate::Globals;
-use crate::command::recipients::AT_ONCE;
+use crate::command::each::AT_ONCE;
 use crate::failure::Failure;
 use crate::output;
 use crate::target::Target;
