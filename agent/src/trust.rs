@@ -154,11 +154,16 @@ impl Trust {
 
     fn follow(&mut self, lists: &[SignedKeyList], refused: &mut Vec<Refusal>) -> Option<Change> {
         let before = self.keys.serial();
+        let mut left = Vec::new();
         for list in lists {
-            if let Err(error) = self.keys.follow(list) {
-                refused.push(Refusal::Keys(error));
+            match self.keys.follow(list) {
+                // Each list is complete: those before it, which a key may have signed that this
+                // device never knew, are not missed.
+                Ok(()) => left.clear(),
+                Err(error) => left.push(Refusal::Keys(error)),
             }
         }
+        refused.append(&mut left);
         if self.keys.serial() == before {
             return None;
         }
@@ -340,6 +345,16 @@ mod tests {
         check(&mut trust, all(0), &[], &["signature"]);
         check(&mut trust, all(1), &["all"], &[]);
         assert_eq!(trust.holds().keys, 2);
+    }
+
+    #[test]
+    fn lists_before_one_that_is_followed_are_not_missed() {
+        let mut trust = trust();
+        let [old, own, last] = [list(1, 1, &[1, 0]), list(0, 2, &[0]), list(1, 3, &[1])];
+        let (changes, refused) = trust.hear(&[old.clone(), own.clone()], Vec::new());
+        assert!(matches!(changes[..], [Change::Keys(_)]) && refused.is_empty());
+        let (changes, refused) = trust.hear(&[last], Vec::new());
+        assert!(changes.is_empty() && refused.len() == 1);
     }
 
     #[test]
