@@ -13,6 +13,9 @@ use crate::target::Target;
 /// How many devices of one host name are shown.
 const SHOWN: usize = 10;
 
+/// How long a host name may be, in bytes: as long as agents may tell theirs.
+const MAX_HOST_NAME: usize = 1_024;
+
 /// `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceName {
@@ -46,6 +49,8 @@ pub(crate) enum DeviceNameError {
     Id(#[from] DeviceIdError),
     #[error("a host name is not empty")]
     Empty,
+    #[error("a host name has at most {MAX_HOST_NAME} bytes, and no control characters")]
+    NoHostName,
 }
 
 impl FromStr for DeviceName {
@@ -56,6 +61,8 @@ impl FromStr for DeviceName {
             Err(DeviceNameError::Empty)
         } else if text.starts_with("key:") || text.starts_with("ocs:") {
             Ok(Self::Id(text.parse()?))
+        } else if text.len() > MAX_HOST_NAME || text.contains(char::is_control) {
+            Err(DeviceNameError::NoHostName)
         } else {
             Ok(Self::Host(text.to_owned()))
         }

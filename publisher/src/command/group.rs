@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{GroupName, LocationName, UnixTime};
 use packcast_rollout::GroupState;
 use packcast_store::records::GroupError;
+use serde::Serialize;
 
 use super::activate::choose;
 use super::each::AT_ONCE;
@@ -105,7 +106,7 @@ impl Args {
             Self::Pace(args) => args.run(&target, globals.format).await,
             Self::Delete { group, force, key } => {
                 let signer = force.then(|| key.unlocked(&target)).transpose()?;
-                delete(&target, &group, signer.as_ref()).await
+                delete(&target, &group, signer.as_ref(), globals.format).await
             }
         }
     }
@@ -247,11 +248,17 @@ async fn list(target: &Target, globals: &Globals) -> Result<(), Failure> {
     Ok(())
 }
 
+#[derive(Serialize)]
+struct Deleted {
+    group: GroupName,
+}
+
 /// With a signer it takes back and out first.
 async fn delete(
     target: &Target,
     group: &GroupName,
     signer: Option<&Signer>,
+    format: Format,
 ) -> Result<(), Failure> {
     not_all(group)?;
     let state = known(target, group).await?;
@@ -267,6 +274,12 @@ async fn delete(
         members::empty(target, group, signer).await?;
     }
     if target.records.delete_group(group).await.map_err(failure)? {
+        let deleted = Deleted {
+            group: group.clone(),
+        };
+        output::result(format, &deleted, |deleted| {
+            output::fields([("deleted", deleted.group.to_string())])
+        });
         return Ok(());
     }
     let state = known(target, group).await?;
