@@ -142,7 +142,6 @@ impl SigningKey {
             .sk
             .to_box(Some("packcast secret key"))
             .map_err(KeyError::Minisign)?;
-        let public = pair.pk.to_box().map_err(KeyError::Minisign)?;
         let folder = file
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
@@ -162,7 +161,8 @@ impl SigningKey {
                 },
                 _ => io(error.error),
             })?;
-        std::fs::write(public_file(file), public.into_string()).map_err(io)?;
+        let public = pair.pk.to_base64().parse()?;
+        write_public(file, &public)?;
         // The half of an encrypted pair is encrypted in memory, too.
         let secret = match passphrase {
             Some(_) => boxed.into_secret_key(passphrase),
@@ -221,6 +221,37 @@ pub fn public_file(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".pub");
     name.into()
+}
+
+/// Writes the public half of a key beside it.
+pub(crate) fn write_public(file: &Path, key: &PublicKey) -> Result<(), KeyError> {
+    let path = public_file(file);
+    let boxed = MinisignPublicKey::from_base64(&key.to_string()).and_then(|key| key.to_box());
+    let text = boxed.map_err(KeyError::Minisign)?.into_string();
+    std::fs::write(&path, text).map_err(|source| KeyError::File { path, source })
+}
+
+/// Returns the public half of the key that signs: of the environment's, or of the one in a
+/// file, beside which it is written again if it was lost.
+pub(crate) fn public_half(file: &Path) -> Result<PublicKey, KeyError> {
+    if variable(KEY_VARIABLE)?.is_some() {
+        return Ok(SigningKey::load(None, file)?.public().clone());
+    }
+    if public_file(file).exists() || !file.exists() {
+        return read_public(file);
+    }
+    let key = SigningKey::read(file)?;
+    write_public(file, key.public())?;
+    Ok(key.public().clone())
+}
+
+/// Tells whether a key file is encrypted with a passphrase.
+pub(crate) fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
+    let text = std::fs::read_to_string(file).map_err(|source| KeyError::File {
+        path: file.to_owned(),
+        source,
+    })?;
+    Ok(is_encrypted(&text))
 }
 
 /// Reads the public half of a key from the file beside it.

@@ -55,9 +55,11 @@ pub(crate) enum MemoryError {
 }
 
 impl Memory {
-    /// Reads what is remembered; nothing if there is no file.
+    /// Reads what is remembered; nothing if there is no file. What could not be kept later is
+    /// an error now, before anything is signed.
     pub(crate) fn load(path: &Path) -> Result<Self, MemoryError> {
         let was = read(path)?;
+        new_beside(path)?;
         let states = was.assignments.iter();
         Ok(Self {
             path: path.to_owned(),
@@ -104,11 +106,10 @@ impl Memory {
             path: self.path.clone(),
             source,
         };
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(file)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(file)?;
+        let mut temporary = new_beside(&self.path)?;
         let text = serde_json::to_vec(&now).map_err(std::io::Error::from);
         temporary.write_all(&text.map_err(file)?).map_err(file)?;
+        temporary.as_file().sync_all().map_err(file)?;
         temporary
             .persist(&self.path)
             .map_err(|error| file(error.error))?;
@@ -138,6 +139,16 @@ impl From<MemoryError> for Failure {
         };
         Self::failed(error).hint(hint)
     }
+}
+
+fn new_beside(path: &Path) -> Result<tempfile::NamedTempFile, MemoryError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| tempfile::NamedTempFile::new_in(folder))
+        .map_err(|source| MemoryError::File {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn read(path: &Path) -> Result<Remembered, MemoryError> {

@@ -132,6 +132,8 @@ pub(crate) enum TargetError {
         path: PathBuf,
         source: toml::de::Error,
     },
+    #[error("a target's name is of letters, digits, '-' and '_', which {name:?} is not")]
+    Name { name: String },
     #[error("target {name:?} is not in {}", path.display())]
     Unknown { name: String, path: PathBuf },
     #[error("target {name:?} has neither a bucket nor a directory for its objects")]
@@ -266,11 +268,17 @@ fn memory_file(state_dir: &Path) -> PathBuf {
 }
 
 fn configured(name: &str, config: Option<&Path>, places: &Places) -> Result<TargetConfig, Failure> {
+    // Files are called after it.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !name.bytes().all(is_plain) || name.is_empty() {
+        let name = name.to_owned();
+        return Err(Failure::usage(TargetError::Name { name }));
+    }
     let path = config.map_or_else(|| places.config.join("packcast.toml"), Path::to_owned);
     read_config(&path)?.target.remove(name).ok_or_else(|| {
         let name = name.to_owned();
         let hint = format!(
-            "add a [target.{name}] section with table and bucket, or name another with --target"
+            "add a [target.{name}] section with a table and a bucket or directory, or name another with --target"
         );
         Failure::usage(TargetError::Unknown { name, path }).hint(hint)
     })

@@ -4,7 +4,9 @@
 //! as a device that was set up later, can tell whether the list is the publisher's.
 
 use packcast_protocol::UnixTime;
-use packcast_protocol::keys::{KeyList, KeyListError, MAX_LISTS, SignedKeyList, Trusted, trusted};
+use packcast_protocol::keys::{
+    KeyList, KeyListError, MAX_KEYS, MAX_LISTS, SignedKeyList, Trusted, trusted,
+};
 use packcast_protocol::signature::PublicKey;
 
 /// The published lists, as the key that signs now knows them.
@@ -59,6 +61,15 @@ impl KeyLists {
     /// Returns the number of the newest list, 0 before the first.
     pub const fn serial(&self) -> u64 {
         self.trusted.serial()
+    }
+
+    /// Refuses a rotation for which there is no room, before a key is made for it.
+    pub fn check_room(&self) -> Result<(), KeyChangeError> {
+        self.room_for(2)?;
+        match self.keys().len() + 1 {
+            count if count > MAX_KEYS => Err(KeyListError::Count { count }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the lists that let a new key sign: one for the key that signs now to sign, and
@@ -218,7 +229,22 @@ mod tests {
             keys.push(new);
         }
         let lists = KeyLists::read(&keys[0].1, &chain, MAX_LISTS as u64).unwrap();
-        let refused = lists.rotate(&Key::new().1, NOW).unwrap_err();
-        assert_eq!(refused, KeyChangeError::TooMany { count: MAX_LISTS });
+        let full = KeyChangeError::TooMany { count: MAX_LISTS };
+        assert_eq!(lists.rotate(&Key::new().1, NOW).unwrap_err(), full);
+        assert_eq!(lists.check_room(), Err(full));
+    }
+
+    #[test]
+    fn a_list_that_is_full_takes_no_further_key() {
+        let own = Key::new();
+        let mut chain = Vec::new();
+        for serial in 0..7 {
+            let lists = KeyLists::read(&own.1, &chain, serial).unwrap();
+            assert_eq!(lists.check_room(), Ok(()));
+            chain.push(own.sign(&lists.trust(&Key::new().1, NOW).unwrap()));
+        }
+        let lists = KeyLists::read(&own.1, &chain, 7).unwrap();
+        let full = KeyListError::Count { count: 9 };
+        assert_eq!(lists.check_room(), Err(full.into()));
     }
 }

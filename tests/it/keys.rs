@@ -106,6 +106,44 @@ fn world_with_lab() -> (World, String) {
 }
 
 #[test]
+fn public_halves_that_were_lost_are_written_again() {
+    let world = World::start(PROGRAM);
+    let first = public_key(&world);
+    let file = world.local_dir().join("packcast.pub");
+    std::fs::remove_file(&file).unwrap();
+    let shown: Shown = world.json(&["keys", "show"]);
+    assert_eq!(shown.public_key, first);
+    assert_eq!(public_key(&world), first);
+
+    // As a rotation leaves it that was killed before its last step.
+    std::fs::remove_file(&file).unwrap();
+    let next = world.local_dir().join("packcast-next.key");
+    let next = next.to_str().unwrap();
+    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", next]);
+    std::fs::remove_file(world.local_dir().join("packcast-next.pub")).unwrap();
+    let refused = world.refused(3, &["keys", "rotate"]);
+    assert!(refused.contains("--unencrypted"), "{refused}");
+    assert_eq!(rotate(&world), made.public_key);
+    assert_eq!(public_key(&world), made.public_key);
+    let left = std::fs::read_dir(world.local_dir()).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.contains("-next")).count(), 0);
+}
+
+#[test]
+fn a_rotation_for_which_there_is_no_room_makes_no_key() {
+    let world = World::start(PROGRAM);
+    for n in 0..7 {
+        let file = world.path(&format!("{n}.key"));
+        let other: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+        world.ok(&["keys", "trust", &other.public_key.to_string()]);
+    }
+    let refused = world.refused(3, &["keys", "rotate", "--unencrypted"]);
+    assert!(refused.contains("1 to 8 keys, not 9"), "{refused}");
+    assert!(!world.local_dir().join("packcast-next.key").exists());
+}
+
+#[test]
 fn a_new_key_signs_all_and_whoever_knows_an_old_one_follows() {
     let (world, device) = world_with_lab();
     let first = public_key(&world);

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::Globals;
 use crate::failure::Failure;
-use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, read_public};
+use crate::keys::{KeyError, SigningKey, new_passphrase, public_file, public_half};
 use crate::output;
 use crate::target::{LOCAL, Target};
 
@@ -25,13 +25,15 @@ use crate::target::{LOCAL, Target};
 Examples:
   packcast keys generate --target production
   packcast keys show --target production
+  packcast keys list
   packcast keys rotate
+  packcast keys trust PUBLIC_KEY
   packcast keys revoke PUBLIC_KEY")]
 pub(crate) enum Args {
     /// Make a new signing key, and print its public half for the agents' configuration
     ///
     /// The secret half is encrypted with a passphrase, asked for here or taken from
-    /// PACKCAST_KEY_PASSPHRASE. It is the target's own: what is signed for one target is not
+    /// PACKCAST_KEY_PASSPHRASE. 'packcast local' has made its own already. It is the target's own: what is signed for one target is not
     /// trusted by the devices of another. It never leaves this machine; keep a copy in a safe place.
     Generate {
         /// Write the key to this file
@@ -87,7 +89,7 @@ impl Args {
             }
             Self::Show { key } => {
                 let file = shown_file(key, globals)?;
-                let public = read_public(&file).map_err(failure)?;
+                let public = public_half(&file).map_err(failure)?;
                 show(globals, file, &public.to_string());
             }
             Self::Rotate(args) => args.run(globals).await?,

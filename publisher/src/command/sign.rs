@@ -32,6 +32,7 @@ const NAMED: usize = 10;
 Examples:
   packcast sign
   packcast sign --everything
+  packcast sign --restored
   packcast sign --group lab --device web01")]
 pub(crate) struct Args {
     /// What this group has on record, whoever has put it there (repeatable)
@@ -60,6 +61,9 @@ pub(crate) struct Outcome {
     good: usize,
     /// Why each of the others was not signed.
     refused: Vec<String>,
+    /// Whether one of them is older than what was signed here.
+    #[serde(skip)]
+    is_rolled_back: bool,
     /// When the first of them expires.
     good_until: Option<UnixTime>,
 }
@@ -235,6 +239,7 @@ impl Outcome {
     fn count(&mut self, renewed: Result<Renewed, SigningError>) {
         let expires = match renewed {
             Err(error) => {
+                self.is_rolled_back |= matches!(error, SigningError::RolledBack { .. });
                 self.refused.push(error.to_string());
                 return;
             }
@@ -280,8 +285,16 @@ impl Outcome {
             return Ok(());
         }
         let count = self.refused.len();
-        let why =
-            format!("what {count} groups or devices are assigned on record was not signed again");
-        Err(Failure::conflict(why).hint(signer::HOW_TO_SIGN_ANYWAY))
+        let why = format!(
+            "of {count} groups or devices, what they are assigned on record was not signed again"
+        );
+        let refused = Failure::conflict(why).hint(signer::HOW_TO_SIGN_ANYWAY);
+        Err(if self.is_rolled_back {
+            refused.hint(
+                "if the table was restored, 'packcast sign --restored' goes on from what it has",
+            )
+        } else {
+            refused
+        })
     }
 }

@@ -9,7 +9,7 @@ use super::{find, published};
 use crate::Globals;
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::keys::read_public;
+use crate::keys::public_half;
 use crate::output;
 use crate::probe;
 use crate::target::Target;
@@ -84,7 +84,7 @@ impl Args {
     fn key(&self, target: &Target) -> Result<PublicKey, Failure> {
         match &self.public_key {
             Some(key) => Ok(key.clone()),
-            None => read_public(&target.key_file).map_err(|error| {
+            None => public_half(&target.key_file).map_err(|error| {
                 Failure::failed(error).hint("give the key that signs packages with --public-key")
             }),
         }

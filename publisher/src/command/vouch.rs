@@ -8,6 +8,7 @@ use packcast_rollout::assignments::Vouched;
 use super::signer::Signer;
 use super::{keys, named, published};
 use crate::failure::{Failure, Kind};
+use crate::output;
 use crate::probe;
 use crate::target::Target;
 use crate::verify::{self, Expected, Problem, Source};
@@ -65,7 +66,14 @@ impl VouchArg {
 
     async fn keys(&self, target: &Target, signer: &Signer) -> Result<Vec<PublicKey>, Failure> {
         let mut keys = keys::trusted(target, signer.keys()).await?;
-        keys.extend(self.public_key.iter().cloned());
+        for key in &self.public_key {
+            if !keys.contains(key) {
+                output::note(&format!(
+                    "warning: agents refuse what {key} has signed, unless their configuration names it: 'packcast keys trust' lets them trust it"
+                ));
+                keys.push(key.clone());
+            }
+        }
         Ok(keys)
     }
 }
@@ -117,6 +125,6 @@ fn refused(package: &PackageRecord, source: Problem) -> Failure {
             .hint("nothing is lost; run the command again in a minute");
     }
     Failure::conflict(unsigned).hint(
-        "'packcast verify' tells more; if another publisher whom you trust has signed the package, name his key with --public-key",
+        "'packcast verify' tells more; if another publisher whom you trust has signed the package, name his key with --public-key, and let agents trust it with 'packcast keys trust'",
     )
 }

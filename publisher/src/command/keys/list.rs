@@ -6,7 +6,7 @@ use super::lists::Published;
 use super::{failure, shown_file};
 use crate::Globals;
 use crate::failure::Failure;
-use crate::keys::read_public;
+use crate::keys::public_half;
 use crate::output;
 
 #[derive(Serialize)]
@@ -18,7 +18,7 @@ struct Listed {
 /// Prints the keys of the newest list, which has to follow from the key that signs.
 pub(super) async fn run(globals: &Globals) -> Result<(), Failure> {
     let target = globals.open().await?;
-    let own = read_public(&shown_file(None, globals)?).map_err(failure)?;
+    let own = public_half(&shown_file(None, globals)?).map_err(failure)?;
     let lists = Published::read(&target, &own).await?.lists;
     let keys: Vec<Listed> = lists
         .keys()

@@ -16,7 +16,10 @@ use crate::clock::now;
 use crate::command::sign::{self, Outcome};
 use crate::command::signer::Signer;
 use crate::failure::Failure;
-use crate::keys::{KEY_VARIABLE, KeyError, SigningKey, new_passphrase, public_file};
+use crate::keys::{
+    KEY_VARIABLE, KeyError, SigningKey, is_encrypted_file, new_passphrase, public_file,
+    write_public,
+};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +52,12 @@ impl Args {
         let target = globals.open().await?;
         let file = shown_file(self.key.clone(), globals)?;
         let old = SigningKey::read(&file).map_err(failure)?;
-        let new = self.new_key(&next_file(&file))?;
         let published = Published::read(&target, old.public()).await?;
+        let next = next_file(&file);
+        if !next.exists() {
+            published.lists.check_room().map_err(lists::failure)?;
+        }
+        let new = self.new_key(&next)?;
         // Unless an earlier run has published it.
         if !published.lists.keys().contains(new.public()) {
             let [by_old, by_new] = published
@@ -64,7 +71,7 @@ impl Args {
         let others = [old.public().clone()];
         let signer = Signer::with(&target.memory_file, Arc::new(new), &others)?;
         let outcome = sign::sign_due(&target, &signer).await?;
-        let kept = replace(&file, old.public()).map_err(failure)?;
+        let kept = replace(&file, old.public(), &public).map_err(failure)?;
         let rotated = Rotated {
             public_key: public.to_string(),
             secret_key_file: file,
@@ -82,6 +89,19 @@ impl Args {
     /// Reads the new key of a rotation that was interrupted, or makes one.
     fn new_key(&self, file: &Path) -> Result<SigningKey, Failure> {
         if file.exists() {
+            if !self.unencrypted && !is_encrypted_file(file).map_err(failure)? {
+                let why = format!(
+                    "the new key that an earlier run has made, {}, is not encrypted",
+                    file.display()
+                );
+                return Err(Failure::conflict(why).hint(
+                    "give --unencrypted to go on with it; if 'packcast keys list' does not have its public half, which is beside it, you can remove both",
+                ));
+            }
+            output::note(&format!(
+                "going on with the new key that an earlier run has made, {}",
+                file.display()
+            ));
             return SigningKey::read(file).map_err(failure);
         }
         let passphrase = if self.unencrypted {
@@ -94,17 +114,20 @@ impl Args {
 }
 
 /// Puts the new key in the old one's place, and returns where the old one is then.
-fn replace(file: &Path, old: &PublicKey) -> Result<PathBuf, KeyError> {
-    let io = |source| KeyError::File {
-        path: file.to_owned(),
-        source,
+///
+/// Each step but the last can be done again.
+fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, KeyError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyError::File { path, source }
     };
     let (next, kept) = (next_file(file), kept_file(file, old));
-    std::fs::copy(public_file(file), public_file(&kept)).map_err(io)?;
-    std::fs::copy(file, &kept).map_err(io)?;
-    std::fs::rename(public_file(&next), public_file(file)).map_err(io)?;
-    // The last: from here on there is nothing to go on with.
-    std::fs::rename(next, file).map_err(io)?;
+    std::fs::copy(file, &kept).map_err(io(&kept))?;
+    write_public(&kept, old)?;
+    write_public(file, new)?;
+    std::fs::rename(&next, file).map_err(io(&next))?;
+    // Nobody misses it, and nothing reads it without its key.
+    let _ = std::fs::remove_file(public_file(&next));
     Ok(kept)
 }
 
