@@ -5,6 +5,6 @@ use std::time::SystemTime;
 use packcast_protocol::UnixTime;
 
 /// Returns the time now.
-pub(crate) fn now() -> UnixTime {
+pub fn now() -> UnixTime {
     SystemTime::now().into()
 }

@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a list is not one.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DeviceListError {
+pub enum DeviceListError {
     #[error("{place} cannot be read")]
     Read { place: String, source: io::Error },
     #[error("{place} has more than {MAX_BYTES} bytes: split it")]
@@ -25,26 +25,20 @@ pub(crate) enum DeviceListError {
     },
 }
 
-/// Reads names of devices, one in a line; `-` is standard input.
+/// Reads names of devices from a file, one in a line.
 ///
 /// Empty lines and comments, which begin with a `#`, are passed over.
-pub(crate) fn read(path: &Path) -> Result<Vec<DeviceName>, Failure> {
-    let (place, names) = if path == Path::new("-") {
-        let place = "standard input".to_owned();
-        let names = parse(&place, io::stdin().lock());
-        (place, names)
-    } else {
-        let place = path.display().to_string();
-        let names = match File::open(path) {
-            Ok(file) => parse(&place, BufReader::new(file)),
-            Err(source) => Err(DeviceListError::Read {
-                place: place.clone(),
-                source,
-            }),
-        };
-        (place, names)
-    };
-    let names = names.map_err(|error| match error {
+pub fn read_file(path: &Path) -> Result<Vec<DeviceName>, Failure> {
+    let place = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => read(&place, BufReader::new(file)),
+        Err(source) => Err(Failure::failed(DeviceListError::Read { place, source })),
+    }
+}
+
+/// Reads names of devices, one in a line; `place` names the list in errors.
+pub fn read(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, Failure> {
+    let names = parse(place, list).map_err(|error| match error {
         DeviceListError::Read { .. } => Failure::failed(error),
         _ => Failure::usage(error).hint("a device is its id or its host name, one in a line"),
     })?;

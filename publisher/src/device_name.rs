@@ -18,7 +18,7 @@ const MAX_HOST_NAME: usize = 1_024;
 
 /// `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DeviceName {
+pub enum DeviceName {
     Id(DeviceId),
     /// As it was typed; case does not matter.
     Host(String),
@@ -26,7 +26,7 @@ pub(crate) enum DeviceName {
 
 /// Which devices have a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
     None,
     One(DeviceId),
     /// Some of them, in the order of their ids.
@@ -44,7 +44,7 @@ impl fmt::Display for DeviceName {
 
 /// Text that names no device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DeviceNameError {
+pub enum DeviceNameError {
     #[error(transparent)]
     Id(#[from] DeviceIdError),
     #[error("a host name is not empty")]
@@ -71,7 +71,7 @@ impl FromStr for DeviceName {
 
 impl DeviceName {
     /// Looks the device up, which need not be known if it was named by its id.
-    pub(crate) async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
+    pub async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
         let host_name = match self {
             Self::Id(id) => return Ok(Found::One(id.clone())),
             Self::Host(name) => name,
@@ -88,7 +88,7 @@ impl DeviceName {
     }
 
     /// Finds the one device of this name.
-    pub(crate) async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
+    pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
         match self.look_up(target).await? {
             Found::One(device) => Ok(device),
             Found::None => Err(Failure::failed(format!(

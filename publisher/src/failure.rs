@@ -1,37 +1,36 @@
-//! What a command ends with when it does not end well.
+//! The error that an operation ends with: its cause, its kind, and the next step.
 
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
 
 use packcast_protocol::with_causes;
 use packcast_store::RecordsError;
 use packcast_store::objects::GetError;
 use packcast_store::records::TableFault;
 
-/// How a failed command leaves, as documented in `packcast --help`.
+/// The kinds of failure that callers tell apart; the command line has an exit code for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// 1: it could not be done.
+pub enum Kind {
+    /// The operation cannot be done.
     Failed,
-    /// 2: what was asked for does not make sense.
+    /// The request makes no sense.
     Usage,
-    /// 3: what was asked for contradicts what is there.
+    /// The request contradicts the recorded state.
     Conflict,
-    /// 75: nothing is wrong with what was asked for; try again later.
+    /// The request is right; it may succeed later.
     TryLater,
 }
 
-/// An error at the boundary: its message, what caused it, and what to do.
+/// The error of an operation: its message, its causes, and hints for the next step.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     kind: Kind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
             source: source.into(),
@@ -39,32 +38,33 @@ impl Failure {
         }
     }
 
-    pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Failed, source)
     }
 
-    pub(crate) fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, source)
     }
 
-    pub(crate) fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Conflict, source)
     }
 
     /// Adds a next step.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
-            Kind::Failed => 1,
-            Kind::Usage => 2,
-            Kind::Conflict => 3,
-            Kind::TryLater => 75,
-        })
+    /// Returns the kind of the failure.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns the next steps, the most useful first.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 }
 
@@ -100,8 +100,8 @@ impl From<GetError> for Failure {
     }
 }
 
-/// Returns how a command leaves whose cause may be gone later, or not.
-pub(crate) const fn kind(is_retryable: bool) -> Kind {
+/// Maps a retryable error to [`Kind::TryLater`], any other to [`Kind::Failed`].
+pub const fn kind(is_retryable: bool) -> Kind {
     if is_retryable {
         Kind::TryLater
     } else {

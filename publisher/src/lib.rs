@@ -1,182 +1,38 @@
-//! The command line: publishes packages, assigns them, and tells what became of them.
+//! Everything an administrator can do, as a library: publish, verify, activate, assign, groups,
+//! devices, locations, keys, signing, targets.
 //!
-//! A library, so that the demo, the stories and the binary are the same program.
+//! The command line and other interfaces are built on it. It prints nothing, parses no
+//! arguments, and reads neither a terminal nor the environment: results, warnings and progress
+//! are values, and secrets come through [`signing::Secrets`].
 
-mod clock;
-mod command;
-mod device_list;
-mod device_name;
-mod failure;
-pub mod keys;
-mod known;
-mod output;
-mod probe;
-mod publish;
-mod target;
-mod verify;
+pub mod activate;
+pub mod assign;
+pub mod assignees;
+pub mod clock;
+mod concurrency;
+pub mod deactivate;
+pub mod delete;
+pub mod device;
+pub mod device_list;
+pub mod device_name;
+pub mod explain;
+pub mod failure;
+pub mod group;
+pub mod local;
+pub mod location;
+pub mod package;
+pub mod probe;
+pub mod progress;
+pub mod publish;
+pub mod signing;
+pub mod status;
+pub mod target;
+pub mod text;
+pub mod unassign;
+pub mod verify;
+pub mod warning;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::ExitCode;
-
-use clap::{CommandFactory as _, Parser, Subcommand};
-
-use crate::failure::Failure;
-use crate::output::Format;
-
-/// Deploy packages to fleets of computers without a server to run
-///
-/// A package is published, activated at one or more locations, and assigned to devices; each
-/// device fetches it at its next check-in, acts on it and reports the result.
-#[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = EXIT_CODES)]
-struct Cli {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// What an operator types.
-const NAME: &str = "packcast";
-
-/// The first argument that makes this program an agent, as the demo and the stories start it.
-const AGENT: &str = "agent";
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with what is there, 75 try again later.
-
-Try 'packcast demo' to see the whole loop on this machine.";
-
-/// What every command understands.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Global options")]
-struct Globals {
-    /// Work on the target of this name
-    ///
-    /// 'local' is the system that 'packcast local' runs; others are sections of packcast.toml.
-    #[arg(long, global = true, env = "PACKCAST_TARGET", default_value = target::LOCAL, value_name = "NAME")]
-    target: String,
-    /// Read targets from this file
-    ///
-    /// The default is packcast.toml in the configuration folder of this user.
-    #[arg(long, global = true, env = "PACKCAST_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print results in this form
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
-    format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Demo(Box<command::demo::Args>),
-    Local(command::local::Args),
-    #[command(subcommand)]
-    Keys(command::keys::Args),
-    #[command(subcommand)]
-    Location(command::location::Args),
-    Publish(Box<command::publish::Args>),
-    Verify(command::verify::Args),
-    Activate(command::activate::Args),
-    Deactivate(command::deactivate::Args),
-    Assign(command::assign::Args),
-    Unassign(command::unassign::Args),
-    Sign(command::sign::Args),
-    Delete(command::delete::Args),
-    #[command(subcommand)]
-    Group(command::group::Args),
-    List(command::list::Args),
-    Show(command::show::Args),
-    Status(command::status::Args),
-    Device(command::device::Args),
-    Explain(command::explain::Args),
-    Completions(command::completions::Args),
-    Man(command::man::Args),
-}
-
-/// Runs one command line and returns how it ended. Errors are printed here and nowhere else.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|argument| argument == AGENT) {
-        return match packcast_agent::command::Cli::try_parse_from(&arguments[1..]) {
-            Ok(agent) => packcast_agent::command::run(&agent),
-            Err(error) => usage(&error),
-        };
-    }
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return report(&Failure::failed(error)),
-    };
-    match runtime.block_on(dispatch(cli.command, &cli.globals)) {
-        Ok(()) if output::is_lost() => report(&Failure::failed(
-            "the result could not be written: what was to be done is done",
-        )),
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure),
-    }
-}
-
-/// Shows help, or what is wrong with the arguments.
-fn usage(error: &clap::Error) -> ExitCode {
-    // Printing to a reader that has gone away is no error.
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-fn report(failure: &Failure) -> ExitCode {
-    output::note(&format!("error: {failure}"));
-    failure.exit_code()
-}
-
-async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
-    match command {
-        Command::Demo(args) => args.run().await,
-        Command::Local(args) => args.run().await,
-        Command::Publish(args) => args.run(globals).await,
-        Command::Verify(args) => args.run(globals).await,
-        Command::Keys(args) => args.run(globals).await,
-        Command::Location(args) => args.run(globals).await,
-        Command::Activate(args) => args.run(globals).await,
-        Command::Deactivate(args) => args.run(globals).await,
-        Command::Assign(args) => args.run(globals).await,
-        Command::Unassign(args) => args.run(globals).await,
-        Command::Sign(args) => args.run(globals).await,
-        Command::Delete(args) => args.run(globals).await,
-        Command::Group(args) => args.run(globals).await,
-        Command::List(args) => args.run(globals).await,
-        Command::Show(args) => args.run(globals).await,
-        Command::Status(args) => args.run(globals).await,
-        Command::Device(args) => args.run(globals).await,
-        Command::Explain(args) => args.run(globals).await,
-        Command::Completions(args) => {
-            args.run();
-            Ok(())
-        }
-        Command::Man(args) => args.run(),
-    }
-}
-
-/// Returns the command line as `--help`, completions and manual describe it.
-fn cli() -> clap::Command {
-    Cli::command()
-}
-
-impl Globals {
-    async fn open(&self) -> Result<target::Target, Failure> {
-        target::Target::open(&self.target, self.config.as_deref()).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
-        cli().debug_assert();
-    }
-}
+pub use self::failure::{Failure, Kind};
+pub use self::progress::{Progress, Step, Work};
+pub use self::target::{Places, Target};
+pub use self::warning::Warning;

@@ -20,7 +20,7 @@ use crate::publish::info;
 
 /// What is wrong with a location.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProbeError {
+pub enum ProbeError {
     #[error("{url} cannot be fetched")]
     Fetch { url: String, source: reqwest::Error },
     #[error("{url} answers {status}, not 200")]
@@ -41,7 +41,7 @@ pub(crate) enum ProbeError {
 
 impl ProbeError {
     /// Tells whether the same location may serve the package a little later.
-    pub(crate) fn is_retryable(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Fetch { .. } => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
@@ -51,7 +51,7 @@ impl ProbeError {
 }
 
 /// Fetches manifest, signature, `info`, first and last fragment, and compares them with what was published.
-pub(crate) async fn probe(
+pub async fn probe(
     client: &Client,
     package: &PackageRecord,
     published: &Published,
@@ -103,7 +103,7 @@ pub(crate) async fn probe(
 /// Tells whether anybody answers at a location, over TLS that is trusted.
 ///
 /// Any answer will do, as nothing has to be at a location's own address.
-pub(crate) async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
+pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
     let url = at.location.url("");
     match client.get(&url).send().await {
         Ok(_) => Ok(()),
@@ -114,7 +114,7 @@ pub(crate) async fn answers(client: &Client, at: &LocationRecord) -> Result<(), 
 /// Tells whether a location answers 304 to a stock agent that has a part of a fragment.
 ///
 /// The agent takes it for a failure and asks again for ever.
-pub(crate) async fn answers_not_modified(
+pub async fn answers_not_modified(
     client: &Client,
     package: &PackageRecord,
     published: &Published,
@@ -154,11 +154,7 @@ fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), P
 }
 
 /// Asks for an object whose length is announced and at most `limit` bytes.
-pub(crate) async fn get(
-    client: &Client,
-    url: &str,
-    limit: u64,
-) -> Result<reqwest::Response, ProbeError> {
+pub async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
     let fail = |source| ProbeError::Fetch {
         url: url.to_owned(),
         source,
@@ -190,7 +186,7 @@ pub(crate) async fn get(
 }
 
 /// Fetches a document whose length is announced and at most `limit` bytes.
-pub(crate) async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
+pub async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
     let response = get(client, url, limit).await?;
     let bytes = response.bytes().await;
     Ok(bytes
@@ -202,7 +198,7 @@ pub(crate) async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<
 }
 
 /// Returns the next bytes of an object; none at its end.
-pub(crate) async fn chunk(
+pub async fn chunk(
     response: &mut reqwest::Response,
     url: &str,
 ) -> Result<Option<Bytes>, ProbeError> {
@@ -222,7 +218,7 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
 }
 
 /// Makes the client that locations are probed with.
-pub(crate) fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
+pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
     let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
     Ok(Clients::new(ca_file, user_agent, route)?.objects)
 }

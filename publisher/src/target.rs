@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strategy};
 use packcast_agent::tls::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
@@ -13,26 +13,32 @@ use packcast_store::{Directory, Objects, Records, RecordsConfig, S3, S3Config};
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::signing::Secrets;
+use crate::warning::Warnings;
 
 /// The name of the target that `packcast local` serves.
-pub(crate) const LOCAL: &str = "local";
+pub const LOCAL: &str = "local";
 
 /// One installation: its records, its objects, and what to sign with.
 #[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) records: Records,
-    pub(crate) objects: Objects,
+pub struct Target {
+    pub name: String,
+    pub records: Records,
+    pub objects: Objects,
     /// What all object paths begin with.
-    pub(crate) prefix: ObjectPath,
+    pub prefix: ObjectPath,
     /// How its check-in function was set up to pace stock agents.
-    pub(crate) pace: Pace,
+    pub pace: Pace,
     /// Trusted instead of the system's authorities when locations are probed.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
-    pub(crate) key_file: PathBuf,
+    pub key_file: PathBuf,
     /// What this machine remembers of what it has signed.
-    pub(crate) memory_file: PathBuf,
+    pub memory_file: PathBuf,
+    /// Secrets that are not in files.
+    pub secrets: Arc<dyn Secrets>,
+    /// Warnings that operations could not return.
+    pub warnings: Warnings,
 }
 
 /// `packcast.toml`.
@@ -121,7 +127,7 @@ impl ObjectsPlace {
 
 /// Why a target cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
+pub enum TargetError {
     #[error("{} cannot be read", path.display())]
     Read {
         path: PathBuf,
@@ -142,51 +148,40 @@ pub(crate) enum TargetError {
     TwoPlaces { name: String },
     #[error("target {name:?} has an s3_endpoint, and no bucket that could answer there")]
     NoBucket { name: String },
-    #[error("the home directory is not known")]
-    Home(#[from] HomeDirError),
 }
 
 /// The places that Packcast keeps its own files in.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
-    pub(crate) config: PathBuf,
-    pub(crate) state: PathBuf,
+pub struct Places {
+    pub config: PathBuf,
+    pub state: PathBuf,
 }
 
 impl Places {
-    /// Finds them by the XDG rules (or those of the system at hand).
-    pub(crate) fn find() -> Result<Self, TargetError> {
-        let strategy = choose_app_strategy(AppStrategyArgs {
-            top_level_domain: "net".to_owned(),
-            author: "Packcast".to_owned(),
-            app_name: "packcast".to_owned(),
-        })?;
-        Ok(Self {
-            config: strategy.config_dir(),
-            state: strategy.state_dir().unwrap_or_else(|| strategy.data_dir()),
-        })
-    }
-
     /// Returns where the key of a target is unless its section names another file. Each has its
     /// own: nothing signed says for which target it is.
-    pub(crate) fn default_key_file(&self, target: &str) -> PathBuf {
+    pub fn default_key_file(&self, target: &str) -> PathBuf {
         self.config.join(format!("{target}.key"))
     }
 
     /// Returns where `packcast local` keeps everything.
-    pub(crate) fn local(&self) -> PathBuf {
+    pub fn local(&self) -> PathBuf {
         self.state.join(LOCAL)
     }
 }
 
 impl Target {
     /// Opens the target of that name: from `config`, or the running `packcast local`.
-    pub(crate) async fn open(name: &str, config: Option<&Path>) -> Result<Self, Failure> {
-        let places = Places::find().map_err(Failure::failed)?;
+    pub async fn open(
+        name: &str,
+        config: Option<&Path>,
+        places: &Places,
+        secrets: Arc<dyn Secrets>,
+    ) -> Result<Self, Failure> {
         if name == LOCAL {
-            return Self::local(&places.local()).await;
+            return Self::local(&places.local(), secrets).await;
         }
-        let target = configured(name, config, &places)?;
+        let target = configured(name, config, places)?;
         let objects = target.place(name).map_err(|error| {
             Failure::usage(error).hint(format!(
                 "give [target.{name}] a bucket, or a directory for objects that are served from a disk"
@@ -210,11 +205,13 @@ impl Target {
                 .key_file
                 .unwrap_or_else(|| places.default_key_file(name)),
             memory_file: memory_file(&places.state.join(name)),
+            secrets,
+            warnings: Warnings::default(),
         })
     }
 
     /// Returns how the target's locations are reached.
-    pub(crate) fn route(&self) -> Route {
+    pub fn route(&self) -> Route {
         if self.name == LOCAL {
             Route::Loopback
         } else {
@@ -223,17 +220,20 @@ impl Target {
     }
 
     /// Returns the key file of the target of that name, which need not answer.
-    pub(crate) fn key_file(name: &str, config: Option<&Path>) -> Result<PathBuf, Failure> {
-        let places = Places::find().map_err(Failure::failed)?;
+    pub fn key_file(
+        name: &str,
+        config: Option<&Path>,
+        places: &Places,
+    ) -> Result<PathBuf, Failure> {
         if name == LOCAL {
             return Ok(local_key_file(&places.local()));
         }
-        let named = configured(name, config, &places)?.key_file;
+        let named = configured(name, config, places)?.key_file;
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
     /// Opens the system that runs on this machine with its state in `state_dir`.
-    pub(crate) async fn local(state_dir: &Path) -> Result<Self, Failure> {
+    pub async fn local(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(|error| {
             Failure::failed(error)
                 .hint("start it with 'packcast local', or name another target with --target")
@@ -253,12 +253,14 @@ impl Target {
             ca_file: Some(state.ca_file),
             key_file: local_key_file(state_dir),
             memory_file: memory_file(state_dir),
+            secrets,
+            warnings: Warnings::default(),
         })
     }
 }
 
 /// Returns where a system on this machine keeps the key that it made.
-pub(crate) fn local_key_file(state_dir: &Path) -> PathBuf {
+pub fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
 }
 

@@ -3,36 +3,39 @@
 //! What the record says of a package is what everything that is fetched back is held against.
 
 mod archive;
+mod package;
 mod source;
 
 use bytes::Bytes;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
-use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey, SignatureError, verify};
+use packcast_protocol::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
 use packcast_protocol::{Manifest, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::{LocationRecord, PackageRecord, Published};
 use packcast_store::ObjectKey;
 use packcast_store::objects::GetError;
 
-pub(crate) use self::source::Source;
+pub use self::package::{Through, Verification, VerifiedSource, verify};
+pub use self::source::Source;
 use crate::probe::ProbeError;
+use crate::progress::Progress;
 use crate::publish::info;
 
 /// How many problems of one source are listed: enough to see what is wrong with it.
-pub(crate) const MAX_PROBLEMS: usize = 20;
+pub const MAX_PROBLEMS: usize = 20;
 
 /// What a package is held against.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Expected<'a> {
-    pub(crate) package: &'a PackageRecord,
-    pub(crate) published: &'a Published,
+pub struct Expected<'a> {
+    pub package: &'a PackageRecord,
+    pub published: &'a Published,
     /// The keys that may have signed the manifest.
-    pub(crate) keys: &'a [PublicKey],
+    pub keys: &'a [PublicKey],
 }
 
 /// Something that is not what was published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Problem {
+pub enum Problem {
     #[error(transparent)]
     Served(#[from] ProbeError),
     #[error(transparent)]
@@ -69,7 +72,7 @@ pub(crate) enum Problem {
 
 impl Problem {
     /// Tells whether the same source may have what is missing a little later.
-    pub(crate) fn is_retryable(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Served(error) => error.is_retryable(),
             Self::Stored(error) => error.is_retryable(),
@@ -80,22 +83,22 @@ impl Problem {
 
 /// What was found at each source.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     /// The problems of each source, in the order of the sources; at most [`MAX_PROBLEMS`] or
     /// a few more of each.
-    pub(crate) problems: Vec<Vec<Problem>>,
+    pub problems: Vec<Vec<Problem>>,
     /// Whether the archive could be looked at, if there is one: that takes one source with
     /// the right manifest.
-    pub(crate) archive_checked: bool,
+    pub archive_checked: bool,
 }
 
 /// Fetches everything back from each source, and compares it with what was published.
 ///
-/// `progress` is told how many bytes of the archive have come since the last time.
-pub(crate) async fn verify_all(
+/// `progress` advances by the bytes of the archive that arrive.
+pub async fn verify_all(
     expected: Expected<'_>,
     sources: &[Source],
-    progress: impl Fn(u64),
+    progress: &Progress,
 ) -> Findings {
     let mut findings = Findings::default();
     let mut manifest = None;
@@ -113,17 +116,14 @@ pub(crate) async fn verify_all(
         return findings;
     };
     for (source, problems) in sources.iter().zip(&mut findings.problems) {
-        archive::check(expected, archive, source, problems, &progress).await;
+        archive::check(expected, archive, source, problems, progress).await;
     }
     findings
 }
 
 /// Fetches the manifest of a package, which one of the keys has to have signed and which has to
 /// say of the package what its record says.
-pub(crate) async fn signed_manifest(
-    expected: Expected<'_>,
-    source: &Source,
-) -> Result<Manifest, Problem> {
+pub async fn signed_manifest(expected: Expected<'_>, source: &Source) -> Result<Manifest, Problem> {
     let (manifest, signature) = manifest_and_signature(expected, source).await;
     let (manifest, signature) = (manifest?, signature?);
     holds(expected, &manifest, &signature)?;
@@ -148,7 +148,7 @@ async fn manifest_and_signature(
 
 fn holds(expected: Expected<'_>, manifest: &[u8], signature: &[u8]) -> Result<(), Problem> {
     let signature = String::from_utf8_lossy(signature);
-    verify(manifest, &signature, expected.keys).map_err(Problem::Signature)
+    signature::verify(manifest, &signature, expected.keys).map_err(Problem::Signature)
 }
 
 /// Checks manifest, signature and `info`, and returns the manifest if it is the published one.

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::source::Source;
+use crate::progress::Progress;
 
 /// How much is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -33,14 +34,14 @@ const PARALLEL: usize = 4;
 
 /// Fragments that were there from an earlier run and were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Kept {
-    pub(crate) fragments: u32,
-    pub(crate) bytes: u64,
+pub struct Kept {
+    pub fragments: u32,
+    pub bytes: u64,
 }
 
 /// Why not all fragments are stored.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BuildError {
+pub enum BuildError {
     #[error("the source cannot be read")]
     Read(#[source] io::Error),
     #[error("the source changed while it was being published: publish it again when it is still")]
@@ -55,7 +56,7 @@ pub(crate) enum BuildError {
 
 impl BuildError {
     /// Tells whether the same may succeed later.
-    pub(crate) const fn is_retryable(&self) -> bool {
+    pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Put(error) => error.is_retryable(),
             Self::List(error) => error.is_retryable(),
@@ -93,20 +94,20 @@ impl SharedFile {
 
 /// Uploads the fragments that are missing and returns what was there.
 ///
-/// `progress` is told how many bytes are done since the last time. When one fragment fails no
+/// `progress` advances by the bytes that are kept or read. When one fragment fails no
 /// more are begun, but those under way come to their end: one that is broken off in its middle
 /// would leave a part of it in a bucket.
-pub(crate) async fn build(
+pub async fn build(
     source: &Source,
     archive: &Archive,
     folder: &ObjectPath,
     id: PackageId,
     objects: &Objects,
-    progress: impl Fn(u64) + Send + Clone + 'static,
+    progress: &Progress,
 ) -> Result<Kept, BuildError> {
     let stored = objects.list(folder).await?;
     let (kept, missing) = compare(archive, folder, id, &stored);
-    progress(kept.bytes);
+    progress.advance(kept.bytes);
     let file = source.reader().map_err(BuildError::Read)?;
     let file = SharedFile(Arc::new(Mutex::new(file)));
     let mut missing = missing.into_iter();
@@ -160,7 +161,7 @@ async fn upload(
     fragment: Fragment,
     file: SharedFile,
     objects: Objects,
-    progress: impl Fn(u64) + Send + 'static,
+    progress: Progress,
 ) -> Result<(), BuildError> {
     let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
     let (key, bytes) = (fragment.key.clone(), fragment.bytes);
@@ -177,7 +178,7 @@ fn read(
     fragment: &Fragment,
     file: &SharedFile,
     chunks: &mpsc::Sender<Bytes>,
-    progress: &impl Fn(u64),
+    progress: &Progress,
 ) -> Result<(), BuildError> {
     let mut digest = Sha256::new();
     let mut held_back = None;
@@ -187,7 +188,7 @@ fn read(
         let chunk = file.read(at, length)?;
         digest.update(&chunk);
         at += length as u64;
-        progress(length as u64);
+        progress.advance(length as u64);
         if let Some(before) = held_back.replace(chunk)
             && chunks.blocking_send(before).is_err()
         {
@@ -254,7 +255,7 @@ mod tests {
         let objects = Objects::Directory(Directory::new(place.path().join("objects")));
         let folder: ObjectPath = "d/x".parse().unwrap();
         let id = "1795000000".parse().unwrap();
-        let run = || build(&source, archive, &folder, id, &objects, |_| {});
+        let run = || build(&source, archive, &folder, id, &objects, &Progress::none());
 
         let whole = std::fs::read(&path).unwrap();
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();

@@ -10,7 +10,7 @@ use packcast_store::{ObjectKey, Objects};
 
 /// Why an `info` could not be published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InfoPublishError {
+pub enum InfoPublishError {
     #[error("info for location {location} cannot be written")]
     Info { location: String, source: InfoError },
     #[error("info for location {location} could not be stored")]
@@ -19,17 +19,13 @@ pub(crate) enum InfoPublishError {
 
 impl InfoPublishError {
     /// Tells whether the same may succeed later.
-    pub(crate) const fn is_retryable(&self) -> bool {
+    pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Put { source, .. } if source.is_retryable())
     }
 }
 
 /// Writes a package's `info` for one location.
-pub(crate) fn document(
-    package: &PackageRecord,
-    published: &Published,
-    at: &LocationRecord,
-) -> Info {
+pub fn document(package: &PackageRecord, published: &Published, at: &LocationRecord) -> Info {
     Info {
         id: package.id,
         priority: package.priority,
@@ -46,7 +42,7 @@ pub(crate) fn document(
 }
 
 /// Publishes a package's `info` under one location's own segment.
-pub(crate) async fn publish(
+pub async fn publish(
     objects: &Objects,
     package: &PackageRecord,
     published: &Published,

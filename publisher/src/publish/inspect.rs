@@ -21,7 +21,7 @@ use super::source::Source;
 
 /// Why an archive cannot be published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InspectError {
+pub enum InspectError {
     #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} must not be published", path.display())]
@@ -36,14 +36,14 @@ pub(crate) enum InspectError {
 
 /// An archive with all its digests: MD5 is for stock agents only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PlannedArchive {
-    pub(crate) archive: Archive,
-    pub(crate) md5: Md5Digest,
+pub struct PlannedArchive {
+    pub archive: Archive,
+    pub md5: Md5Digest,
 }
 
 impl PlannedArchive {
     /// Describes the archive as the package's record does.
-    pub(crate) fn record(&self) -> ArchiveRecord {
+    pub fn record(&self) -> ArchiveRecord {
         ArchiveRecord {
             format: self.archive.format(),
             bytes: self.archive.bytes(),
@@ -53,7 +53,7 @@ impl PlannedArchive {
     }
 
     /// Describes the archive as `info` does.
-    pub(crate) fn for_info(&self) -> InfoArchive {
+    pub fn for_info(&self) -> InfoArchive {
         InfoArchive {
             fragments: self.archive.fragment_count(),
             md5: self.md5,
@@ -63,31 +63,31 @@ impl PlannedArchive {
 
 /// What an archive turned out to be.
 #[derive(Clone, Debug)]
-pub(crate) struct Inspection {
-    pub(crate) archive: PlannedArchive,
-    pub(crate) contents: Contents,
+pub struct Inspection {
+    pub archive: PlannedArchive,
+    pub contents: Contents,
 }
 
 /// What the checks before publishing have to know of an archive's entries.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
+pub struct Contents {
     /// The names of the files at the archive's top.
-    pub(crate) top_files: Vec<String>,
-    pub(crate) files: u64,
+    pub top_files: Vec<String>,
+    pub files: u64,
     /// The length of the largest file.
-    pub(crate) largest_file: u64,
+    pub largest_file: u64,
     /// Whether anything at the top has a name that starts with a dot.
-    pub(crate) top_dotfiles: bool,
+    pub top_dotfiles: bool,
     /// The first entry for each system that cannot hold all of them.
-    pub(crate) unfit: Vec<Unfit>,
+    pub unfit: Vec<Unfit>,
 }
 
 /// An entry that a system cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unfit {
-    pub(crate) system: System,
-    pub(crate) entry: String,
-    pub(crate) reason: NameError,
+pub struct Unfit {
+    pub system: System,
+    pub entry: String,
+    pub reason: NameError,
 }
 
 impl Contents {
@@ -122,7 +122,7 @@ impl Source {
     ///
     /// The fragment size is chosen by the archive's own if none is given. `progress` is told
     /// how many bytes of the archive were read since the last time.
-    pub(crate) fn inspect(
+    pub fn inspect(
         &self,
         limits: &Limits,
         fragment_size: Option<FragmentSize>,

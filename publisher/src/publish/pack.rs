@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 /// Why a directory cannot be packed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PackError {
+pub enum PackError {
     #[error("{} cannot be packed into a temporary archive", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("{} in the directory is neither a file, a folder nor a symbolic link", path.display())]

@@ -17,60 +17,60 @@ use serde::Serialize;
 use super::inspect::{Contents, Inspection, PlannedArchive, Unfit};
 
 /// LAUNCH, EXECUTE or STORE, before its parameters are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum ActionName {
-    /// Unpack, and run a program of the archive; its exit code is the result
+pub enum ActionName {
+    /// Unpack, and run a program of the archive; its exit code is the result.
     Launch,
-    /// Run any command, with the archive's files if there is one
+    /// Run any command, with the archive's files if there is one.
     Execute,
-    /// Unpack into a folder, and run nothing
+    /// Unpack into a folder, and run nothing.
     Store,
 }
 
 /// Everything about a package that its publisher decides, except where it comes from.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
-    pub(crate) name: PackageName,
-    pub(crate) version: PackageVersion,
-    pub(crate) priority: Priority,
-    pub(crate) action: ActionName,
-    pub(crate) command: Option<String>,
-    pub(crate) folder: Option<String>,
-    pub(crate) terms: Terms,
+pub struct Wish {
+    pub name: PackageName,
+    pub version: PackageVersion,
+    pub priority: Priority,
+    pub action: ActionName,
+    pub command: Option<String>,
+    pub folder: Option<String>,
+    pub terms: Terms,
 }
 
 /// On what terms agents act on the package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Terms {
-    pub(crate) platform: Platform,
-    pub(crate) success_codes: BTreeSet<i32>,
-    pub(crate) reboot_codes: BTreeSet<i32>,
-    pub(crate) timeout_s: u32,
-    pub(crate) validity_s: u64,
-    pub(crate) rerun_after_interruption: bool,
-    pub(crate) going_back: bool,
-    pub(crate) audience: Audience,
+pub struct Terms {
+    pub platform: Platform,
+    pub success_codes: BTreeSet<i32>,
+    pub reboot_codes: BTreeSet<i32>,
+    pub timeout_s: u32,
+    pub validity_s: u64,
+    pub rerun_after_interruption: bool,
+    pub going_back: bool,
+    pub audience: Audience,
     // Left out where there are none, so that the content of earlier packages is the same.
     #[serde(skip_serializing_if = "WindowsTerms::is_none")]
-    pub(crate) windows: WindowsTerms,
+    pub windows: WindowsTerms,
 }
 
 /// A package that can be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub(crate) name: PackageName,
-    pub(crate) version: PackageVersion,
-    pub(crate) priority: Priority,
-    pub(crate) action: Action<PlannedArchive>,
-    pub(crate) terms: Terms,
+pub struct Plan {
+    pub name: PackageName,
+    pub version: PackageVersion,
+    pub priority: Priority,
+    pub action: Action<PlannedArchive>,
+    pub terms: Terms,
     /// Two publications are the same if and only if this is.
-    pub(crate) content: Sha256Digest,
+    pub content: Sha256Digest,
 }
 
 /// Why a wish cannot be published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
+pub enum PlanError {
     #[error("{action} needs an archive or a directory as its source")]
     NoArchive { action: &'static str },
     #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the archive's top, and its arguments" } else { "what the device's shell is to run" })]
@@ -102,7 +102,7 @@ pub(crate) enum PlanError {
 
 impl Wish {
     /// Checks the wish against the archive it is for.
-    pub(crate) fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
+    pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
         if let Some(inspection) = archive {
             fits_platform(self.terms.platform, &inspection.contents)?;

@@ -14,31 +14,35 @@ use packcast_store::key::package_folder;
 use packcast_store::objects::{GetError, PutError};
 use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
 use packcast_store::{ObjectKey, RecordsError};
+use serde::Serialize;
 
 use super::build::{BuildError, Kept, build};
 use super::info::{self, InfoPublishError};
 use super::plan::Plan;
 use super::source::Source;
-use crate::keys::{KeyError, SigningKey};
+use crate::progress::Progress;
+use crate::signing::{KeyError, SigningKey};
 use crate::target::Target;
 
 /// How far the clocks of two publishers may be apart, in seconds. Ids are at most a minute
 /// later than the time at which they were reserved.
 const CLOCKS_DIFFER_S: u64 = 300;
 
-/// What a publication led to.
-#[derive(Debug)]
-pub(crate) struct Publication {
-    pub(crate) package: PackageRecord,
-    /// How far an earlier run had come with the same.
-    pub(crate) earlier: Earlier,
-    /// What did not have to be uploaded.
-    pub(crate) kept: Kept,
+/// The result of a publication.
+#[derive(Debug, Serialize)]
+pub struct Publication {
+    pub package: PackageRecord,
+    /// The progress of an earlier run with the same content.
+    #[serde(rename = "resumed")]
+    pub earlier: Earlier,
+    /// The part that was not uploaded again.
+    pub kept: Kept,
 }
 
-/// How far an earlier run of a publication had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Earlier {
+/// The progress of an earlier run of a publication. It serializes as a boolean: `false` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "bool")]
+pub enum Earlier {
     /// There was none.
     None,
     /// It had reserved the package, at least.
@@ -47,9 +51,15 @@ pub(crate) enum Earlier {
     Published,
 }
 
-/// Why a publication did not come to its end.
+impl From<Earlier> for bool {
+    fn from(earlier: Earlier) -> Self {
+        earlier != Earlier::None
+    }
+}
+
+/// Errors from publishing a package.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PublicationError {
+pub enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
     #[error(
@@ -86,7 +96,7 @@ pub(crate) enum PublicationError {
 
 impl PublicationError {
     /// Tells whether the same command can complete what was begun, once its cause is gone.
-    pub(crate) const fn is_resumable(&self) -> bool {
+    pub const fn is_resumable(&self) -> bool {
         matches!(
             self,
             Self::Build(_)
@@ -98,7 +108,7 @@ impl PublicationError {
     }
 
     /// Tells whether its cause may be gone later, without anything being done about it.
-    pub(crate) const fn is_retryable(&self) -> bool {
+    pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Build(error) => error.is_retryable(),
             Self::PutManifest(error) | Self::PutSignature(error) => error.is_retryable(),
@@ -110,14 +120,14 @@ impl PublicationError {
 }
 
 /// Publishes a plan. `segment` is 16 random bytes that nobody can guess.
-pub(crate) async fn publish(
+pub async fn publish(
     target: &Target,
     plan: &Plan,
     source: Option<&Source>,
     key: &SigningKey,
     segment: [u8; 16],
     now: UnixTime,
-    progress: impl Fn(u64) + Send + Clone + 'static,
+    progress: &Progress,
 ) -> Result<Publication, PublicationError> {
     let reservation = Reservation {
         name: plan.name.clone(),

@@ -10,7 +10,7 @@ use super::pack::{PackError, pack};
 
 /// An archive that is open and can be read again from its start.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct Source {
     path: PathBuf,
     format: ArchiveFormat,
     bytes: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Source {
 
 /// Why there is no archive to publish.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
     #[error("{} cannot be read", path.display())]
@@ -34,7 +34,7 @@ pub(crate) enum SourceError {
 
 impl Source {
     /// Opens an archive, or packs a directory.
-    pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => SourceError::Missing {
                 path: path.to_owned(),
@@ -79,20 +79,20 @@ impl Source {
         })
     }
 
-    pub(crate) const fn format(&self) -> ArchiveFormat {
+    pub const fn format(&self) -> ArchiveFormat {
         self.format
     }
 
-    pub(crate) const fn bytes(&self) -> u64 {
+    pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns a reader from the archive's start. Only one can be in use at a time.
-    pub(crate) fn reader(&self) -> io::Result<File> {
+    pub fn reader(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         Ok(file)

@@ -10,12 +10,12 @@ use packcast_protocol::windows::Schedule;
 use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
 use packcast_rollout::Pace;
 
-use super::inspect::Contents;
-use super::plan::Terms;
+use super::inspect::{Contents, Inspection};
+use super::plan::{Plan, Terms};
 
 /// A limit of some stock agents that a package runs into.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Warning {
+pub enum Warning {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
     #[error(
         "stock Unix agents cut the program's name at the hyphen of {program:?} and fail: rename it, or use execute with 'sh ./{program}'"
@@ -93,7 +93,7 @@ pub(crate) enum Warning {
 const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
 /// How long Windows agents wait for a program.
-pub(crate) const WINDOWS_MINUTES: u32 = 120;
+pub const WINDOWS_MINUTES: u32 = 120;
 const TINY: u64 = 512;
 
 impl Warning {
@@ -120,8 +120,17 @@ impl Warning {
     }
 }
 
-/// Returns what the stock agents of the package's platform may stumble over.
-pub(crate) fn warnings(
+/// Returns the limits that a plan runs into on stock agents of its platform; `inspection` is that
+/// of the plan's archive.
+pub fn warnings(plan: &Plan, inspection: Option<&Inspection>, now: UnixTime) -> Vec<Warning> {
+    let no_contents = Contents::default();
+    let contents = inspection.map_or(&no_contents, |inspection| &inspection.contents);
+    let action = plan.action.clone();
+    let action = action.map_archive(|planned| (planned.archive.format(), contents));
+    of_package(&action, &plan.terms, now)
+}
+
+fn of_package(
     action: &Action<(ArchiveFormat, &Contents)>,
     terms: &Terms,
     now: UnixTime,
@@ -336,7 +345,7 @@ mod tests {
             archive: (ArchiveFormat::TarGz, &contents),
             command: "my-setup.sh".parse().unwrap(),
         };
-        let found = |platform| warnings(&action, &terms(platform, WindowsTerms::default()), NOW);
+        let found = |platform| of_package(&action, &terms(platform, WindowsTerms::default()), NOW);
         assert_eq!(found(Platform::Windows), [Warning::TarGzOnWindows]);
         assert!(matches!(
             found(Platform::Linux)[..],
@@ -374,7 +383,7 @@ mod tests {
                 timeout_s,
                 ..terms(Platform::Any, WindowsTerms::default())
             };
-            warnings(&action, &terms, NOW)
+            of_package(&action, &terms, NOW)
         };
         assert_eq!(found(7200), []);
         assert_eq!(found(8000), [Warning::SlowOnWindows { minutes: 134 }]);
@@ -410,7 +419,7 @@ mod tests {
                 schedule: Some(schedule),
                 ..WindowsTerms::default()
             };
-            warnings(&action, &terms(platform, windows), NOW)
+            of_package(&action, &terms(platform, windows), NOW)
         };
         // It is 2026-11-18 11:06:40 in Greenwich.
         let at = |text: &str| text.parse::<Schedule>().unwrap();

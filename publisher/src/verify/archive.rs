@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Expected, MAX_PROBLEMS, Problem, Source};
+use crate::progress::Progress;
 
 /// How many fragments are on their way at once.
 const PARALLEL: usize = 4;
@@ -38,7 +39,7 @@ pub(super) async fn check(
     archive: &Archive,
     source: &Source,
     problems: &mut Vec<Problem>,
-    progress: &impl Fn(u64),
+    progress: &Progress,
 ) {
     let before = problems.len();
     let parallel = source.parallel(archive.fragment_size().get(), PARALLEL);
@@ -75,12 +76,12 @@ fn start(
 async fn finish(
     mut fetching: Fetching,
     whole: &mut Whole,
-    progress: &impl Fn(u64),
+    progress: &Progress,
 ) -> Result<(), Problem> {
     while let Some(chunk) = fetching.chunks.recv().await {
         whole.sha256.update(&chunk);
         whole.md5.update(&chunk);
-        progress(chunk.len() as u64);
+        progress.advance(chunk.len() as u64);
     }
     fetching.checked.await.map_err(|_| Problem::Stopped)?
 }

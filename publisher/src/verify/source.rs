@@ -16,7 +16,7 @@ const STORED_BYTES: u64 = 256 << 20;
 
 /// One place that has all objects of a package.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub enum Source {
     /// As agents see it, through its public name.
     Location { client: Client, at: LocationRecord },
     /// As the publisher sees it; it has the `info` of each of these locations.
@@ -28,7 +28,7 @@ pub(crate) enum Source {
 
 impl Source {
     /// Returns what a person knows the source by.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Self::Location { at, .. } => at.name.to_string(),
             Self::Store { .. } => "store".to_owned(),

@@ -1,0 +1,42 @@
+//! The assignees of a package, as every command spells them.
+
+use std::path::PathBuf;
+
+use packcast_protocol::GroupName;
+use packcast_publisher::Failure;
+use packcast_publisher::assignees::AssigneeNames;
+use packcast_publisher::device_name::DeviceName;
+
+use super::device_list;
+
+#[derive(Debug, clap::Args)]
+#[group(id = "assignees", required = true, multiple = false)]
+pub(crate) struct Args {
+    /// This device: its id, or its host name (repeatable)
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<DeviceName>,
+    /// The devices in this file, one in a line; '-' reads standard input
+    #[arg(long, value_name = "FILE")]
+    devices_from: Option<PathBuf>,
+    /// Every device of this group, those that join later included (repeatable)
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<GroupName>,
+    /// Every device, those to come included
+    #[arg(long)]
+    all: bool,
+}
+
+impl Args {
+    /// Returns the assignees that the options name; reads the list of devices.
+    pub(crate) fn names(self) -> Result<AssigneeNames, Failure> {
+        Ok(if self.all {
+            AssigneeNames::All
+        } else if !self.group.is_empty() {
+            AssigneeNames::Groups(self.group)
+        } else if let Some(path) = &self.devices_from {
+            AssigneeNames::Devices(device_list::read(path)?)
+        } else {
+            AssigneeNames::Devices(self.device)
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! `packcast demo`: the whole loop on this machine, in a temporary place.
+
+mod device;
+mod sample;
+mod steps;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use packcast_local::{Local, LocalOptions};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::{DeviceId, PackageRef, Priority, WindowsTerms};
+use packcast_publisher::assign::{self, AssignRequest};
+use packcast_publisher::assignees::AssigneeNames;
+use packcast_publisher::device_name::DeviceName;
+use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::plan::{ActionName, Plan, Terms, Wish};
+use packcast_publisher::publish::source::Source;
+use packcast_publisher::signing::verify_record::AlsoAccept;
+use packcast_publisher::signing::{NoSecrets, Signer};
+use packcast_publisher::{Failure, Progress, Target, activate, local, publish};
+use packcast_rollout::{FinishedTask, PackageRecord};
+
+use self::device::Device;
+use self::steps::Steps;
+use super::action::ActionChoice;
+use crate::output;
+use crate::progress::Bar;
+
+/// Watch a package travel from this machine to a device and its result come back
+///
+/// Starts the whole system in a temporary place, publishes a package, lets an agent process
+/// deploy it, and shows each step with its time. Nothing is left behind.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A .zip, a .tar.gz or a directory of yours; a small sample with a script if absent
+    archive: Option<PathBuf>,
+    /// What the device does with your archive
+    #[arg(long, value_enum, requires = "archive", default_value = "store")]
+    action: ActionChoice,
+    /// What to run: a program at the archive's top and its arguments (launch), or any command (execute)
+    #[arg(long, requires = "archive", allow_hyphen_values = true)]
+    command: Option<String>,
+    /// Into which folder to unpack (store); a temporary one if absent
+    #[arg(long, requires = "archive", value_name = "FOLDER")]
+    path: Option<String>,
+}
+
+impl Args {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let place = tempfile::Builder::new()
+            .prefix("packcast-demo-")
+            .tempdir()
+            .map_err(Failure::failed)?;
+        let mut steps = Steps::start();
+        let state_dir = place.path().join("local");
+        let system = Local::start(LocalOptions::new(&state_dir))
+            .await
+            .map_err(Failure::failed)?;
+        steps.done(
+            "started",
+            &format!(
+                "records, objects and an HTTPS edge at https://{}",
+                system.state().edge
+            ),
+        );
+        let result = self.travel(&state_dir, place.path(), &mut steps).await;
+        system.stop().await.map_err(Failure::failed)?;
+        let finished = result?;
+        output::data(&format!("\n{}", steps.table()));
+        output::data(&format!(
+            "the device's result: {}",
+            output::outcome(&finished)
+        ));
+        Ok(())
+    }
+
+    async fn travel(
+        &self,
+        state_dir: &Path,
+        place: &Path,
+        steps: &mut Steps,
+    ) -> Result<FinishedTask, Failure> {
+        let target = Target::local(state_dir, Arc::new(NoSecrets)).await?;
+        let finished = self.travel_through(&target, state_dir, place, steps).await;
+        output::warn(&target.warnings.take());
+        finished
+    }
+
+    async fn travel_through(
+        &self,
+        target: &Target,
+        state_dir: &Path,
+        place: &Path,
+        steps: &mut Steps,
+    ) -> Result<FinishedTask, Failure> {
+        let key = Arc::new(local::signing_key(state_dir, &NoSecrets)?);
+        let (source, plan) = self.prepare(place).await?;
+        steps.done("built", &describe(&source, &plan));
+
+        let progress = Bar::new().progress();
+        let publication = publish::publish(target, &plan, Some(&source), &key, &progress).await?;
+        let mut package = publication.package;
+        let fragments = package
+            .published()
+            .map_or(0, |published| published.fragments);
+        steps.done(
+            "published",
+            &format!(
+                "package {}: {fragments} fragments, manifest signed with {}",
+                package.id,
+                key.public()
+            ),
+        );
+        package = activate::activate_package(target, &package, &[]).await?;
+        steps.done(
+            "activated",
+            &format!(
+                "at https://{}, probed through its public name",
+                package.locations[0].location
+            ),
+        );
+
+        let device = Device::create(place, state_dir, key.public())?;
+        let id = device.enrol().await?;
+        steps.done(
+            "enrolled",
+            &format!("device {id}, by an agent process of its own"),
+        );
+        let signer = Signer::with(target, key, &[])?;
+        assign_to(target, &package, &id, signer).await?;
+        steps.done(
+            "assigned",
+            &format!("{}@{} to that device", package.name, package.version),
+        );
+
+        device.deploy(steps).await?;
+        target
+            .records
+            .finished(&id, package.id)
+            .await?
+            .ok_or_else(|| {
+                Failure::failed("the device's result did not come back")
+                    .hint("please report this with the output above")
+            })
+    }
+
+    async fn prepare(&self, place: &Path) -> Result<(Source, Plan), Failure> {
+        let path = match &self.archive {
+            Some(path) => path.clone(),
+            None => sample::write(place).map_err(Failure::failed)?,
+        };
+        let read = move || -> Result<(Source, Inspection), Failure> {
+            let source = Source::open(&path)?;
+            let inspection = publish::inspect(&source, None, &Progress::none())?;
+            Ok((source, inspection))
+        };
+        let (source, inspection) = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(Failure::failed)??;
+        let plan = self.wish(place).plan(Some(&inspection))?;
+        Ok((source, plan))
+    }
+
+    fn wish(&self, place: &Path) -> Wish {
+        let sample = self.archive.is_none();
+        let action = if sample {
+            ActionName::Launch
+        } else {
+            self.action.into()
+        };
+        let folder = (action == ActionName::Store).then(|| {
+            self.path
+                .clone()
+                .unwrap_or_else(|| place.join("stored").display().to_string())
+        });
+        Wish {
+            name: "demo".parse().expect("a word is a name"),
+            version: "1".parse().expect("a digit is a version"),
+            priority: Priority::DEFAULT,
+            action,
+            command: if sample {
+                Some(sample::COMMAND.to_owned())
+            } else {
+                self.command.clone()
+            },
+            folder: folder.or_else(|| self.path.clone()),
+            terms: Terms {
+                platform: Platform::Any,
+                success_codes: BTreeSet::from([0]),
+                reboot_codes: BTreeSet::new(),
+                timeout_s: 600,
+                validity_s: 24 * 3600,
+                rerun_after_interruption: false,
+                going_back: false,
+                audience: Audience::Any,
+                windows: WindowsTerms::default(),
+            },
+        }
+    }
+}
+
+fn describe(source: &Source, plan: &Plan) -> String {
+    format!(
+        "{} of {}, to {}",
+        source.format(),
+        output::bytes(source.bytes()),
+        plan.action.name()
+    )
+}
+
+async fn assign_to(
+    target: &Target,
+    package: &PackageRecord,
+    id: &DeviceId,
+    signer: Signer,
+) -> Result<(), Failure> {
+    let request = AssignRequest {
+        package: PackageRef::Id(package.id),
+        to: AssigneeNames::Devices(vec![DeviceName::Id(id.clone())]),
+        force: false,
+        also_accept: AlsoAccept::default(),
+    };
+    let assigned = assign::assign(target, &request, signer, &Progress::none()).await?;
+    assigned.complete()
+}

@@ -1,0 +1,197 @@
+//! The demo's device: this program, started again as an agent.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use packcast_agent::event::Event;
+use packcast_local::LocalState;
+use packcast_protocol::DeviceId;
+use packcast_protocol::signature::PublicKey;
+use packcast_publisher::Failure;
+use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::steps::Steps;
+use crate::output;
+
+/// How many fragments are shown one by one.
+const SHOWN_FRAGMENTS: u32 = 8;
+
+/// An agent with its own configuration and state.
+#[derive(Debug)]
+pub(super) struct Device {
+    program: PathBuf,
+    config: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    server: String,
+    state_dir: PathBuf,
+    enrolment_token_file: PathBuf,
+    trusted_keys: [String; 1],
+    ca_file: &'a Path,
+}
+
+impl Device {
+    /// Writes the configuration that an administrator would roll out.
+    pub(super) fn create(place: &Path, state_dir: &Path, key: &PublicKey) -> Result<Self, Failure> {
+        let state = LocalState::load(state_dir).map_err(Failure::failed)?;
+        let folder = place.join("device");
+        std::fs::create_dir(&folder).map_err(Failure::failed)?;
+        let config = Config {
+            server: format!("https://{}", state.edge),
+            state_dir: folder.join("state"),
+            enrolment_token_file: state.enrolment_token_file.clone(),
+            trusted_keys: [key.to_string()],
+            ca_file: &state.ca_file,
+        };
+        let file = folder.join("agent.toml");
+        std::fs::write(&file, toml::to_string(&config).map_err(Failure::failed)?)
+            .map_err(Failure::failed)?;
+        Ok(Self {
+            program: std::env::current_exe().map_err(Failure::failed)?,
+            config: file,
+        })
+    }
+
+    /// Lets the agent check in for the first time, and returns who it is.
+    pub(super) async fn enrol(&self) -> Result<DeviceId, Failure> {
+        #[derive(Deserialize)]
+        struct Identity {
+            device: DeviceId,
+        }
+        finish(self.start(&["run", "--once"])?).await?;
+        let output = self
+            .command(&["id"])
+            .output()
+            .await
+            .map_err(Failure::failed)?;
+        let identity: Identity = serde_json::from_slice(&output.stdout).map_err(Failure::failed)?;
+        Ok(identity.device)
+    }
+
+    /// Lets the agent check in again and do what it is told, and shows what it does.
+    pub(super) async fn deploy(&self, steps: &mut Steps) -> Result<(), Failure> {
+        let mut agent = self.start(&["run", "--once"])?;
+        let stdout = agent
+            .stdout
+            .take()
+            .ok_or_else(|| Failure::failed("the agent's output is not there"))?;
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next_line().await.map_err(Failure::failed)? {
+            let event = serde_json::from_str(&line).map_err(Failure::failed)?;
+            show(&event, steps);
+        }
+        finish(agent).await
+    }
+
+    fn start(&self, arguments: &[&str]) -> Result<Child, Failure> {
+        self.command(arguments).spawn().map_err(Failure::failed)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("agent")
+            .args(["--format", "json", "--config"])
+            .arg(&self.config)
+            .args(arguments)
+            .env("RUST_LOG", "warn")
+            .env_remove(KEY_VARIABLE)
+            .env_remove(PASSPHRASE_VARIABLE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+async fn finish(agent: Child) -> Result<(), Failure> {
+    let output = agent.wait_with_output().await.map_err(Failure::failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the agent ended with {}",
+        output.status
+    )))
+}
+
+fn show(event: &Event, steps: &mut Steps) {
+    match event {
+        Event::CheckedIn { tasks, .. } => {
+            steps.done("checked in", &format!("{tasks} package to deploy"));
+        }
+        Event::KeysFollowed { serial } => {
+            steps.done("followed", &format!("list {serial} of the trusted keys"));
+        }
+        Event::DocumentRefused { detail } => steps.done("refused", detail),
+        Event::ManifestVerified { name, version, .. } => {
+            steps.done(
+                "trusted",
+                &format!("manifest of {name}@{version}: signature, digest and expiry hold"),
+            );
+        }
+        Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => {
+            steps.done(
+                "downloaded",
+                &format!(
+                    "fragment {n} of {of}, {}, its digest holds",
+                    output::bytes(*bytes)
+                ),
+            );
+        }
+        Event::FragmentVerified { .. } => {}
+        Event::ArchiveVerified { bytes, .. } => {
+            steps.done(
+                "verified",
+                &format!("the whole archive of {}", output::bytes(*bytes)),
+            );
+        }
+        Event::Unpacked { entries, bytes, .. } => {
+            steps.done(
+                "unpacked",
+                &format!("{}, entries: {entries}", output::bytes(*bytes)),
+            );
+        }
+        Event::Started { .. } => steps.done("started", "the package's action"),
+        Event::Finished {
+            code,
+            exit_code,
+            detail,
+            output_tail,
+            ..
+        } => {
+            let exit = exit_code.map_or_else(
+                || code.to_string(),
+                |exit| format!("exit code {exit} ({code} in the report)"),
+            );
+            let detail = detail
+                .as_ref()
+                .map_or_else(String::new, |detail| format!(": {detail}"));
+            steps.done("acted", &format!("{exit}{detail}"));
+            for line in output_tail.iter().flat_map(|tail| tail.lines()) {
+                output::data(&format!(
+                    "{:>9}  {:<11}  | {}",
+                    "",
+                    "",
+                    output::printable(line)
+                ));
+            }
+        }
+        Event::Deferred { detail, .. } => steps.done("put off", detail),
+        Event::Reported { accepted, .. } => {
+            steps.done(
+                "reported",
+                if *accepted {
+                    "the function took the result"
+                } else {
+                    "the result is kept"
+                },
+            );
+        }
+    }
+}

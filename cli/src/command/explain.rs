@@ -1,0 +1,111 @@
+//! `packcast explain`: why a device has a package, or has it not.
+
+use packcast_protocol::PackageRef;
+use packcast_publisher::Failure;
+use packcast_publisher::device_name::DeviceName;
+use packcast_publisher::explain::{self, Explained};
+use packcast_rollout::{Explanation, OpenTask};
+
+use super::device;
+use crate::Globals;
+use crate::output;
+
+/// Say why a device has a package, or has it not
+///
+/// The reason that comes first is named, with what to do about it; once it is gone, another may
+/// show. Nothing is changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast explain web01 vlc@3.0.21
+  packcast explain ocs:web01-2026-03-04-05-06-07 1795327754 --format json")]
+pub(crate) struct Args {
+    /// The device: its id, or its host name if no other has it
+    device: DeviceName,
+    /// The package: its id, or name@version
+    #[arg(value_name = "PKG")]
+    package: PackageRef,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let explained = explain::explain(&target, &self.device, &self.package).await?;
+        output::result(globals.format, &explained, text);
+        Ok(())
+    }
+}
+
+fn text(explained: &Explained) -> String {
+    let host_name = explained.host_name.as_deref().unwrap_or_default();
+    let ahead: Vec<String> = explained
+        .ahead
+        .iter()
+        .map(|package| format!("{} (priority {})", package.name, package.priority))
+        .collect();
+    let facts = output::fields([
+        (
+            "device",
+            format!("{} {host_name}", explained.device)
+                .trim_end()
+                .to_owned(),
+        ),
+        (
+            "last seen",
+            explained
+                .last_seen
+                .map_or_else(|| "never".to_owned(), device::last_seen),
+        ),
+        (
+            "package",
+            format!(
+                "{} {}, {}",
+                explained.package, explained.name, explained.state
+            ),
+        ),
+        ("assigned to", assigned_to(&explained.explanation)),
+        (
+            "task",
+            explained.task.as_ref().map_or_else(String::new, task),
+        ),
+        (
+            "result",
+            explained
+                .result
+                .as_ref()
+                .map_or_else(String::new, |finished| {
+                    let result = output::outcome(finished);
+                    let at = output::time(finished.finished_at);
+                    format!("attempt {}, {at}: {result}", finished.attempt)
+                }),
+        ),
+        (
+            "history",
+            if explained.in_history { "has it" } else { "" }.to_owned(),
+        ),
+        ("ahead", ahead.join(", ")),
+        ("ordered", device::order::pending(&explained.orders)),
+    ]);
+    format!(
+        "{}\n\n{facts}\nnext: {}",
+        output::printable(&explained.says),
+        explained.next
+    )
+}
+
+fn assigned_to(explanation: &Explanation) -> String {
+    let device = explanation.direct.then(|| "the device itself".to_owned());
+    let groups = explanation.groups.iter();
+    let groups = groups.map(|group| format!("group {group}"));
+    let all: Vec<String> = device.into_iter().chain(groups).collect();
+    all.join(", ")
+}
+
+fn task(task: &OpenTask) -> String {
+    format!(
+        "attempt {}, priority {}, {}",
+        task.attempt,
+        task.priority,
+        device::open_state(task)
+    )
+}

@@ -1,0 +1,73 @@
+//! `packcast group show`: what a group has, and who is in it.
+
+use packcast_protocol::GroupName;
+use packcast_publisher::group::{self, GroupDetails};
+use packcast_publisher::package;
+use packcast_publisher::{Failure, Target};
+
+use crate::command::pace;
+use crate::output::{self, Format};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    group: GroupName,
+    /// List its devices
+    #[arg(long)]
+    devices: bool,
+}
+
+impl Args {
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<(), Failure> {
+        let details = group::show(target, &self.group, self.devices).await?;
+        output::warn(&details.warnings);
+        output::result(format, &details, text);
+        Ok(())
+    }
+}
+
+fn text(details: &GroupDetails) -> String {
+    let state = &details.state;
+    let mut text = output::fields([
+        ("group", state.group.to_string()),
+        ("devices", details.size.to_string()),
+        ("revision", state.revision.to_string()),
+        ("good until", good_until(details)),
+        (
+            "preferred",
+            state
+                .preferred
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+        ),
+        ("pace", pace::words(&state.pace)),
+    ]);
+    if !state.assignments.is_empty() {
+        let rows = state.assignments.iter().map(|assignment| {
+            let recorded = details.packages.iter().find(|p| p.id == assignment.package);
+            [
+                assignment.package.to_string(),
+                recorded.map_or_else(String::new, package::named),
+                recorded.map_or_else(String::new, |p| package::state(p).to_owned()),
+                assignment.priority.to_string(),
+                if assignment.force { "yes" } else { "" }.to_owned(),
+                output::time(assignment.assigned_at),
+            ]
+        });
+        let heading = ["ID", "PACKAGE", "STATE", "PRIORITY", "FORCED", "ASSIGNED"];
+        text = format!("{text}\n{}\n", output::table(heading, rows));
+    }
+    if let Some(devices) = &details.devices {
+        let rows = devices.iter().map(|device| [device.to_string()]);
+        text = format!("{text}\n{}\n", output::table(["DEVICE"], rows));
+    }
+    text
+}
+
+/// Writes the end of the signature over a group's packages; nothing if it has none.
+fn good_until(details: &GroupDetails) -> String {
+    if details.state.assignments.is_empty() {
+        String::new()
+    } else {
+        output::good_until(details.expires())
+    }
+}

@@ -1,0 +1,120 @@
+//! `packcast show`: all that is known of one package.
+
+use packcast_protocol::windows::Afterwards;
+use packcast_protocol::{Action, PackageRef, WindowsTerms};
+use packcast_publisher::Failure;
+use packcast_publisher::package::{find, named, state};
+use packcast_rollout::{PackageRecord, PackageState};
+
+use crate::Globals;
+use crate::output::{self, Format};
+
+/// Show all that is known of a package
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast show vlc@3.0.21
+  packcast show 1795327754 --format json")]
+pub(crate) struct Args {
+    /// The package: its id, or name@version
+    #[arg(value_name = "PKG")]
+    package: PackageRef,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let package = find(&target, &self.package).await?;
+        print(globals.format, &package);
+        Ok(())
+    }
+}
+
+/// Prints a package as the result of a command.
+pub(crate) fn print(format: Format, package: &PackageRecord) {
+    output::result(format, package, text);
+}
+
+fn long_state(package: &PackageRecord) -> String {
+    match package.state {
+        PackageState::Deleted { deleted_at } => {
+            format!("deleted {}", output::time(deleted_at))
+        }
+        PackageState::Draft | PackageState::Published(_) => state(package).to_owned(),
+    }
+}
+
+/// Says what stock Windows agents do beside the action.
+fn on_windows(terms: &WindowsTerms) -> String {
+    let notice = terms.dialogue.notice.as_ref();
+    let says = [
+        notice.map(|notice| format!("shows {:?} before", notice.message.as_str())),
+        terms.schedule.map(|at| format!("waits until {at}")),
+        terms
+            .dialogue
+            .closing
+            .as_ref()
+            .map(|text| format!("shows {:?} after", text.as_str())),
+        terms.afterwards.map(|what| match what {
+            Afterwards::Reboot => "restarts".to_owned(),
+            Afterwards::Shutdown => "switches off".to_owned(),
+        }),
+    ];
+    says.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Describes a package for a person.
+pub(crate) fn text(package: &PackageRecord) -> String {
+    let action = match &package.action {
+        Action::Launch { command, .. } => format!("LAUNCH {command}"),
+        Action::Execute { command, .. } => format!("EXECUTE {command}"),
+        Action::Store { folder, .. } => format!("STORE into {folder}"),
+    };
+    let archive = package.action.archive().map_or_else(
+        || "none".to_owned(),
+        |archive| {
+            format!(
+                "{}, {}, sha256 {}",
+                archive.format,
+                output::bytes(archive.bytes),
+                archive.sha256
+            )
+        },
+    );
+    let codes: Vec<String> = package
+        .success_codes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let locations: Vec<String> = package
+        .locations
+        .iter()
+        .map(|at| format!("{} ({})", at.name, at.location))
+        .collect();
+    let published = package.published();
+    output::fields([
+        ("package", format!("{} {}", package.id, named(package))),
+        ("state", long_state(package)),
+        ("priority", package.priority.to_string()),
+        ("action", action),
+        ("archive", archive),
+        (
+            "fragments",
+            published.map_or_else(String::new, |published| published.fragments.to_string()),
+        ),
+        ("success codes", codes.join(", ")),
+        ("on Windows", on_windows(&package.windows)),
+        (
+            "manifest",
+            published.map_or_else(String::new, |published| {
+                format!("sha256 {}", published.manifest)
+            }),
+        ),
+        (
+            "expires",
+            published.map_or_else(String::new, |published| output::time(published.expires)),
+        ),
+        ("locations", locations.join(", ")),
+        ("created", output::time(package.created_at)),
+    ])
+}

@@ -1,0 +1,115 @@
+//! `packcast status`: how far packages have come on their devices.
+
+use packcast_protocol::PackageRef;
+use packcast_publisher::Failure;
+use packcast_publisher::package::NEWEST;
+use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
+
+use crate::Globals;
+use crate::output;
+
+/// Show how many devices wait for, work on, have or failed with a package
+///
+/// The cost of each package is the same, whatever the number of its devices. A device of a group
+/// is counted from its first check-in after the assignment on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast status
+  packcast status vlc@3.0.21 --devices")]
+pub(crate) struct Args {
+    /// The package: its id, or name@version; the newest packages if absent
+    #[arg(value_name = "PKG")]
+    package: Option<PackageRef>,
+    /// Show at most this many packages, the newest
+    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
+    limit: usize,
+    /// List the package's devices, each with its state; the last seconds may be missing
+    ///
+    /// Devices of its groups that have not checked in since are among them.
+    #[arg(long, requires = "package")]
+    devices: bool,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let progress = match &self.package {
+            Some(package) if self.devices => {
+                let devices = status::devices(&target, package).await?;
+                output::result(globals.format, &devices, |devices| devices_text(devices));
+                return Ok(());
+            }
+            Some(package) => vec![status::of_package(&target, package).await?],
+            None => {
+                let newest = status::of_newest(&target, self.limit).await?;
+                if newest.len() == self.limit {
+                    let limit = self.limit;
+                    output::note(&format!("the newest {limit} packages; --limit shows more"));
+                }
+                newest
+            }
+        };
+        output::result(globals.format, &progress, |progress| text(progress));
+        Ok(())
+    }
+}
+
+fn devices_text(devices: &[DeviceProgress]) -> String {
+    let rows = devices
+        .iter()
+        .map(|at| [at.device.to_string(), at.state.to_string()]);
+    output::table(["DEVICE", "STATE"], rows)
+}
+
+fn text(progress: &[PackageProgress]) -> String {
+    let table = output::table(
+        [
+            "ID",
+            "PACKAGE",
+            "STATE",
+            "ASSIGNED",
+            "WAITING",
+            "ANNOUNCED",
+            "WITHDRAWN",
+            "SUCCEEDED",
+            "FAILED",
+            "CANCELLED",
+        ],
+        progress.iter().map(|p| {
+            [
+                p.package.to_string(),
+                p.name.clone(),
+                p.state.to_owned(),
+                p.assigned.to_string(),
+                p.waiting.to_string(),
+                p.announced.to_string(),
+                p.withdrawn.to_string(),
+                p.succeeded.to_string(),
+                p.failed.to_string(),
+                p.cancelled.to_string(),
+            ]
+        }),
+    );
+    let groups: String = progress.iter().filter_map(groups).collect();
+    if groups.is_empty() {
+        return table;
+    }
+    format!(
+        "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment on."
+    )
+}
+
+/// Says which groups have a package, in a line of its own.
+fn groups(progress: &PackageProgress) -> Option<String> {
+    let groups: Vec<String> = progress
+        .groups
+        .iter()
+        .map(|at| {
+            let devices = if at.devices == 1 { "device" } else { "devices" };
+            format!("{} ({} {devices})", at.group, at.devices)
+        })
+        .collect();
+    (!groups.is_empty())
+        .then(|| format!("{} is assigned to {}.\n", progress.name, groups.join(", ")))
+}

@@ -1,0 +1,159 @@
+//! The command line: publishes packages, assigns them, and tells what became of them.
+//!
+//! A library, so that the demo, the stories and the binary are the same program.
+
+mod command;
+mod globals;
+mod output;
+mod places;
+mod progress;
+mod secrets;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use packcast_publisher::{Failure, Kind};
+
+use crate::globals::Globals;
+
+/// Deploy packages to fleets of computers without a server to run
+///
+/// A package is published, activated at one or more locations, and assigned to devices; each
+/// device fetches it at its next check-in, acts on it and reports the result.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What an operator types.
+const NAME: &str = "packcast";
+
+/// The first argument that makes this program an agent, as the demo and the stories start it.
+const AGENT: &str = "agent";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with what is there, 75 try again later.
+
+Try 'packcast demo' to see the whole loop on this machine.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(Box<command::demo::Args>),
+    Local(command::local::Args),
+    #[command(subcommand)]
+    Keys(command::keys::Args),
+    #[command(subcommand)]
+    Location(command::location::Args),
+    Publish(Box<command::publish::Args>),
+    Verify(command::verify::Args),
+    Activate(command::activate::Args),
+    Deactivate(command::deactivate::Args),
+    Assign(command::assign::Args),
+    Unassign(command::unassign::Args),
+    Sign(command::sign::Args),
+    Delete(command::delete::Args),
+    #[command(subcommand)]
+    Group(command::group::Args),
+    List(command::list::Args),
+    Show(command::show::Args),
+    Status(command::status::Args),
+    Device(command::device::Args),
+    Explain(command::explain::Args),
+    Completions(command::completions::Args),
+    Man(command::man::Args),
+}
+
+/// Runs one command line and returns how it ended. Errors are printed here and nowhere else.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == AGENT) {
+        return match packcast_agent::command::Cli::try_parse_from(&arguments[1..]) {
+            Ok(agent) => packcast_agent::command::run(&agent),
+            Err(error) => usage(&error),
+        };
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::failed(error)),
+    };
+    let done = runtime.block_on(dispatch(cli.command, &cli.globals));
+    if let Some(warnings) = cli.globals.warnings() {
+        output::warn(&warnings.take());
+    }
+    match done {
+        Ok(()) if output::is_lost() => report(&Failure::failed(
+            "the result could not be written: what was to be done is done",
+        )),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+/// Shows help, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Printing to a reader that has gone away is no error.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    output::note(&format!("error: {failure}"));
+    ExitCode::from(match failure.kind() {
+        Kind::Failed => 1,
+        Kind::Usage => 2,
+        Kind::Conflict => 3,
+        Kind::TryLater => 75,
+    })
+}
+
+async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => args.run().await,
+        Command::Local(args) => args.run().await,
+        Command::Publish(args) => args.run(globals).await,
+        Command::Verify(args) => args.run(globals).await,
+        Command::Keys(args) => args.run(globals).await,
+        Command::Location(args) => args.run(globals).await,
+        Command::Activate(args) => args.run(globals).await,
+        Command::Deactivate(args) => args.run(globals).await,
+        Command::Assign(args) => args.run(globals).await,
+        Command::Unassign(args) => args.run(globals).await,
+        Command::Sign(args) => args.run(globals).await,
+        Command::Delete(args) => args.run(globals).await,
+        Command::Group(args) => args.run(globals).await,
+        Command::List(args) => args.run(globals).await,
+        Command::Show(args) => args.run(globals).await,
+        Command::Status(args) => args.run(globals).await,
+        Command::Device(args) => args.run(globals).await,
+        Command::Explain(args) => args.run(globals).await,
+        Command::Completions(args) => {
+            args.run(&mut cli(), NAME);
+            Ok(())
+        }
+        Command::Man(args) => args.run(cli()),
+    }
+}
+
+/// Returns the command line as `--help`, completions and manual describe it.
+fn cli() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        cli().debug_assert();
+    }
+}

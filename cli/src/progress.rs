@@ -1,0 +1,80 @@
+//! Progress bars, and operations that Ctrl-C ends.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use packcast_publisher::{Failure, Kind, Progress, Step, Work};
+
+/// Shows the progress of an operation; nothing where standard error is no terminal.
+#[derive(Debug)]
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// Creates a bar that is hidden until its work begins.
+    pub(crate) fn new() -> Self {
+        Self(ProgressBar::no_length())
+    }
+
+    /// Returns the progress that moves this bar.
+    pub(crate) fn progress(&self) -> Progress {
+        let bar = self.0.clone();
+        Progress::new(move |step| match step {
+            Step::Begin { work, total } => begin(&bar, work, total),
+            Step::Advance(units) => bar.inc(units),
+            Step::End => bar.finish_and_clear(),
+        })
+    }
+}
+
+fn begin(bar: &ProgressBar, work: Work, total: u64) {
+    let template = if is_in_bytes(work) {
+        "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
+    } else {
+        "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta}"
+    };
+    let style = ProgressStyle::with_template(template).expect("the template has known keys only");
+    bar.reset();
+    bar.set_style(style);
+    bar.set_message(name(work));
+    bar.set_length(total);
+    if is_in_bytes(work) {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+}
+
+const fn is_in_bytes(work: Work) -> bool {
+    matches!(work, Work::Checking | Work::Publishing | Work::Verifying)
+}
+
+const fn name(work: Work) -> &'static str {
+    match work {
+        Work::Checking => "checking",
+        Work::Publishing => "publishing",
+        Work::Verifying => "verifying",
+        Work::Assigning => "assigning",
+        Work::Unassigning => "taking back",
+        Work::Adding => "adding",
+        Work::Removing => "removing",
+        Work::Signing => "signing",
+    }
+}
+
+/// Runs an operation until it ends or Ctrl-C is pressed; `units` names what its bar counts.
+pub(crate) async fn until_interrupted<T>(
+    units: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+    bar: &Bar,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => {
+            let why = match bar.0.length() {
+                Some(of) => format!("interrupted after {} of {of} {units}", bar.0.position()),
+                None => "interrupted".to_owned(),
+            };
+            bar.0.abandon();
+            Err(Failure::new(Kind::TryLater, why)
+                .hint("what was done stays done: run the same command again to go on"))
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Secrets from the environment, or from the person at the terminal.
+
+use std::env::VarError;
+
+use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
+use packcast_publisher::signing::Secrets;
+
+use crate::output::is_interactive;
+
+/// Reads secrets from environment variables, and asks for passphrases on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromPerson;
+
+impl Secrets for FromPerson {
+    fn key(&self) -> Result<Option<String>, KeyError> {
+        variable(KEY_VARIABLE)
+    }
+
+    fn passphrase(&self, from: &str) -> Result<String, KeyError> {
+        if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
+            return Ok(passphrase);
+        }
+        if !is_interactive() {
+            return Err(KeyError::NoPassphrase {
+                from: from.to_owned(),
+            });
+        }
+        ask(&format!("Passphrase of {from}:"))
+    }
+
+    fn new_passphrase(&self) -> Result<String, KeyError> {
+        if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
+            return if passphrase.is_empty() {
+                Err(KeyError::EmptyPassphrase)
+            } else {
+                Ok(passphrase)
+            };
+        }
+        if !is_interactive() {
+            return Err(KeyError::NoPassphrase {
+                from: "the new key".to_owned(),
+            });
+        }
+        let passphrase = ask("Passphrase for the new key:")?;
+        if passphrase.is_empty() {
+            return Err(KeyError::EmptyPassphrase);
+        }
+        if ask("The same again:")? == passphrase {
+            Ok(passphrase)
+        } else {
+            Err(KeyError::PassphrasesDiffer)
+        }
+    }
+}
+
+fn ask(question: &str) -> Result<String, KeyError> {
+    inquire::Password::new(question)
+        .without_confirmation()
+        .prompt()
+        .map_err(|error| KeyError::Terminal(Box::new(error)))
+}
+
+fn variable(variable: &'static str) -> Result<Option<String>, KeyError> {
+    match std::env::var(variable) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(KeyError::NotText { variable }),
+    }
+}

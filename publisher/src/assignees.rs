@@ -1,0 +1,62 @@
+//! The devices or groups that an assignment is for.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, GroupName};
+use packcast_store::records::GroupError;
+
+use crate::concurrency::AT_ONCE;
+use crate::device_name::DeviceName;
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// Assignees as people name them.
+#[derive(Clone, Debug)]
+pub enum AssigneeNames {
+    /// These devices.
+    Devices(Vec<DeviceName>),
+    /// Every device of these groups, later members included.
+    Groups(Vec<GroupName>),
+    /// Every device, later ones included.
+    All,
+}
+
+/// Assignees that exist in a target.
+#[derive(Clone, Debug)]
+pub enum Assignees {
+    /// These devices; one named by its id need not have checked in.
+    Devices(Vec<DeviceId>),
+    /// These groups.
+    Groups(Vec<GroupName>),
+}
+
+impl AssigneeNames {
+    /// Finds all assignees before anything is changed: a mistyped name changes nothing.
+    pub async fn find(&self, target: &Target) -> Result<Assignees, Failure> {
+        match self {
+            Self::All => Ok(Assignees::Groups(vec![GroupName::all()])),
+            Self::Groups(names) => find_groups(target, names).await.map(Assignees::Groups),
+            Self::Devices(names) => find_devices(target, names).await.map(Assignees::Devices),
+        }
+    }
+}
+
+async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupName>, Failure> {
+    let states = target.records.group_states(names).await?;
+    let is_known = |name: &GroupName| states.iter().any(|state| state.group == *name);
+    match names.iter().find(|name| !name.is_all() && !is_known(name)) {
+        None => Ok(names.to_vec()),
+        Some(missing) => {
+            let group = missing.clone();
+            Err(GroupError::NoGroup { group }.into())
+        }
+    }
+}
+
+/// Finds the devices of these names, in the order of the names.
+async fn find_devices(target: &Target, names: &[DeviceName]) -> Result<Vec<DeviceId>, Failure> {
+    stream::iter(names)
+        .map(|name| name.find(target))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}

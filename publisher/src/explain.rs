@@ -1,0 +1,185 @@
+//! Explains why a device has a package, or does not have it.
+
+mod sentences;
+
+use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
+use packcast_rollout::{
+    DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask, Orders, Pace,
+    PackageRecord,
+};
+use packcast_store::records::Standing;
+use serde::Serialize;
+
+use self::sentences::{Sentences, Subject};
+use crate::clock::now;
+use crate::device_name::DeviceName;
+use crate::failure::Failure;
+use crate::package::{find, named, state};
+use crate::target::Target;
+
+/// The first reason why a device has a package, or does not have it, with the next step.
+#[derive(Debug, Serialize)]
+pub struct Explained {
+    pub device: DeviceId,
+    pub host_name: Option<String>,
+    pub package: PackageId,
+    /// `name@version`.
+    pub name: String,
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The reason as a sentence.
+    pub says: String,
+    /// The next step.
+    pub next: String,
+    pub task: Option<OpenTask>,
+    pub result: Option<FinishedTask>,
+    /// A stock agent's own history lists the package.
+    pub in_history: bool,
+    pub last_seen: Option<UnixTime>,
+    /// The state of the package in one word.
+    #[serde(skip)]
+    pub state: &'static str,
+    /// Packages of a higher priority that the device is told of as well.
+    #[serde(skip)]
+    pub ahead: Vec<Ahead>,
+    #[serde(skip)]
+    pub orders: Orders,
+}
+
+/// A package that goes before the explained one.
+#[derive(Debug)]
+pub struct Ahead {
+    /// `name@version`.
+    pub name: String,
+    pub priority: Priority,
+}
+
+/// The records of a device and a package.
+struct Read {
+    device: DeviceId,
+    package: PackageRecord,
+    standing: Standing,
+    groups: Vec<GroupState>,
+    others: Vec<PackageRecord>,
+    finished: Option<FinishedTask>,
+    in_history: bool,
+}
+
+/// Explains why a device has a package, or does not have it. Nothing is changed.
+pub async fn explain(
+    target: &Target,
+    device: &DeviceName,
+    package: &PackageRef,
+) -> Result<Explained, Failure> {
+    let package = find(target, package).await?;
+    let device = device.find(target).await?;
+    let read = read(target, device, package).await?;
+    let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
+    Ok(read.explained(explanation))
+}
+
+async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Result<Read, Failure> {
+    let records = &target.records;
+    let standing = records.standing(&device).await?;
+    let groups: Vec<_> = standing.memberships.groups().collect();
+    let others: Vec<PackageId> = standing
+        .tasks
+        .iter()
+        .map(|task| task.package)
+        .filter(|id| *id != package.id)
+        .collect();
+    let in_history = match &device {
+        DeviceId::Ocs(_) => records.history(&device).await?.contains(&package.id),
+        DeviceId::Agent(_) => false,
+    };
+    Ok(Read {
+        groups: records.group_states(&groups).await?,
+        others: records.packages_of(&others).await?,
+        finished: records.finished(&device, package.id).await?,
+        in_history,
+        device,
+        package,
+        standing,
+    })
+}
+
+impl Read {
+    fn evidence(&self, target: Pace) -> Evidence<'_> {
+        let groups = self.groups.iter().map(|state| &state.pace);
+        let pace = target.in_force(groups, &self.standing.pace);
+        Evidence {
+            device: &self.device,
+            is_known: self.standing.device.is_some(),
+            memberships: &self.standing.memberships,
+            groups: &self.groups,
+            tasks: &self.standing.tasks,
+            orders: self.standing.orders,
+            package: &self.package,
+            others: &self.others,
+            finished: self.finished.as_ref(),
+            in_history: self.in_history,
+            strict: pace.strict,
+        }
+    }
+
+    fn record(&self) -> Option<&DeviceRecord> {
+        self.standing.device.as_ref()
+    }
+
+    fn task(&self) -> Option<&OpenTask> {
+        let mut tasks = self.standing.tasks.iter();
+        tasks.find(|task| task.package == self.package.id)
+    }
+
+    /// Names a package that the device has an open task for.
+    fn name_of(&self, id: PackageId) -> String {
+        let package = self.others.iter().find(|package| package.id == id);
+        package.map_or_else(|| id.to_string(), named)
+    }
+
+    fn ahead(&self, explanation: &Explanation) -> Vec<Ahead> {
+        let tasks = self.standing.tasks.iter();
+        tasks
+            .filter(|task| explanation.ahead.contains(&task.package))
+            .map(|task| Ahead {
+                name: self.name_of(task.package),
+                priority: task.priority,
+            })
+            .collect()
+    }
+
+    fn sentences(&self, explanation: &Explanation) -> Sentences {
+        let name_of = |id| self.name_of(id);
+        Sentences::new(
+            &Subject {
+                device: &self.device,
+                record: self.record(),
+                package: &self.package,
+                finished: self.finished.as_ref(),
+                name_of: &name_of,
+            },
+            &explanation.reason,
+        )
+    }
+
+    fn explained(self, explanation: Explanation) -> Explained {
+        let Sentences { says, next } = self.sentences(&explanation);
+        let record = self.record();
+        Explained {
+            host_name: record.map(|record| record.host_name.clone()),
+            package: self.package.id,
+            name: named(&self.package),
+            says,
+            next,
+            task: self.task().cloned(),
+            last_seen: record.map(|record| record.last_seen),
+            state: state(&self.package),
+            ahead: self.ahead(&explanation),
+            orders: self.standing.orders,
+            device: self.device,
+            explanation,
+            result: self.finished,
+            in_history: self.in_history,
+        }
+    }
+}

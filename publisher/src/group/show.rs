@@ -1,0 +1,61 @@
+//! A group, its packages and its devices.
+
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_rollout::{GroupState, PackageRecord};
+use serde::Serialize;
+
+use super::{expires, expiry_warning, known};
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::target::Target;
+use crate::warning::Warning;
+
+/// A group with its packages and, on request, its devices.
+#[derive(Debug, Serialize)]
+pub struct GroupDetails {
+    #[serde(flatten)]
+    pub state: GroupState,
+    pub size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<DeviceId>>,
+    /// The packages that the group has, those that are on record.
+    #[serde(skip)]
+    pub packages: Vec<PackageRecord>,
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
+}
+
+/// Returns a group; `with_devices` lists its devices.
+pub async fn show(
+    target: &Target,
+    group: &GroupName,
+    with_devices: bool,
+) -> Result<GroupDetails, Failure> {
+    let state = if group.is_all() {
+        let state = target.records.group(group).await?;
+        state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now()))
+    } else {
+        known(target, group).await?
+    };
+    let ids: Vec<PackageId> = state.assignments.iter().map(|a| a.package).collect();
+    let devices = if with_devices {
+        Some(target.records.members(group).await?)
+    } else {
+        None
+    };
+    Ok(GroupDetails {
+        size: target.records.size(group).await?,
+        packages: target.records.packages_of(&ids).await?,
+        devices,
+        warnings: expiry_warning(&state).into_iter().collect(),
+        state,
+    })
+}
+
+impl GroupDetails {
+    /// Returns the end of the signature over the group's packages; `None` if they are not
+    /// signed.
+    pub fn expires(&self) -> Option<UnixTime> {
+        expires(&self.state)
+    }
+}

@@ -1,0 +1,23 @@
+//! The signing key of a system that runs on this machine.
+
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::signing::Secrets;
+use crate::signing::key::SigningKey;
+use crate::target::local_key_file;
+
+/// Reads the key of the system with its state in `state_dir`, or generates the key if there is
+/// none.
+///
+/// A generated key is not encrypted: whoever can read the folder of such a system owns the
+/// system anyway.
+pub fn signing_key(state_dir: &Path, secrets: &dyn Secrets) -> Result<SigningKey, Failure> {
+    let file = local_key_file(state_dir);
+    let key = if file.exists() {
+        SigningKey::read(&file, secrets)
+    } else {
+        SigningKey::generate(&file, None)
+    };
+    Ok(key?)
+}

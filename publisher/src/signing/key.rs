@@ -1,0 +1,316 @@
+//! Signing keys: minisign secret keys in files, or supplied by [`Secrets`], never in arguments.
+
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use minisign::{KeyPair, PublicKey as MinisignPublicKey, SecretKey, SecretKeyBox};
+use packcast_protocol::signature::PublicKey;
+
+use super::key_error::{KEY_VARIABLE, KeyError};
+use super::secrets::Secrets;
+
+/// A key that manifests are signed with.
+pub struct SigningKey {
+    secret: SecretKey,
+    public: PublicKey,
+}
+
+impl SigningKey {
+    /// Loads the key from `secrets` if they supply one, otherwise from the `named` file, otherwise
+    /// from the `usual` one.
+    ///
+    /// # Errors
+    /// [`KeyError::TwoKeys`] if a key is supplied and a file is named.
+    pub fn load(
+        named: Option<&Path>,
+        usual: &Path,
+        secrets: &dyn Secrets,
+    ) -> Result<Self, KeyError> {
+        match (secrets.key()?, named) {
+            (Some(_), Some(path)) => Err(KeyError::TwoKeys {
+                path: path.to_owned(),
+            }),
+            (Some(text), None) => Self::open(&text, KEY_VARIABLE, secrets),
+            (None, named) => Self::read(named.unwrap_or(usual), secrets),
+        }
+    }
+
+    /// Reads a key file, which only its owner may be able to read.
+    pub fn read(file: &Path, secrets: &dyn Secrets) -> Result<Self, KeyError> {
+        let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => KeyError::Missing {
+                path: file.to_owned(),
+            },
+            _ => KeyError::File {
+                path: file.to_owned(),
+                source,
+            },
+        })?;
+        refuse_readable_by_others(file)?;
+        Self::open(&text, &file.display().to_string(), secrets)
+    }
+
+    fn open(text: &str, from: &str, secrets: &dyn Secrets) -> Result<Self, KeyError> {
+        let malformed = |_| KeyError::Malformed {
+            from: from.to_owned(),
+        };
+        if let Some(secret) = without_checksum(text) {
+            return Self::of(secret);
+        }
+        let boxed = SecretKeyBox::from_string(text).map_err(malformed)?;
+        if !is_encrypted(text) {
+            return Self::of(boxed.into_unencrypted_secret_key().map_err(malformed)?);
+        }
+        let secret = boxed.into_secret_key(Some(secrets.passphrase(from)?));
+        Self::of(secret.map_err(|_| KeyError::WrongPassphrase {
+            from: from.to_owned(),
+        })?)
+    }
+
+    fn of(secret: SecretKey) -> Result<Self, KeyError> {
+        let public = MinisignPublicKey::from_secret_key(&secret).map_err(KeyError::Minisign)?;
+        Ok(Self {
+            public: public.to_base64().parse()?,
+            secret,
+        })
+    }
+
+    /// Makes a key and writes it to a new file, with its public half beside it (`.pub`).
+    ///
+    /// Without a passphrase the file holds the key as it is: for machines that guard the
+    /// file in another way, and for targets that live on one machine.
+    pub fn generate(file: &Path, passphrase: Option<String>) -> Result<Self, KeyError> {
+        let io = |source| KeyError::File {
+            path: file.to_owned(),
+            source,
+        };
+        for path in [file.to_owned(), public_file(file)] {
+            if path.exists() {
+                return Err(KeyError::Exists { path });
+            }
+        }
+        let pair = match &passphrase {
+            Some(passphrase) => KeyPair::generate_encrypted_keypair(Some(passphrase.clone())),
+            None => KeyPair::generate_unencrypted_keypair(),
+        }
+        .map_err(KeyError::Minisign)?;
+        let boxed = pair
+            .sk
+            .to_box(Some("packcast secret key"))
+            .map_err(KeyError::Minisign)?;
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(io)?;
+        // Temporary files are readable by their owner only.
+        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+        temporary
+            .write_all(boxed.to_string().as_bytes())
+            .map_err(io)?;
+        temporary.as_file().sync_all().map_err(io)?;
+        temporary
+            .persist_noclobber(file)
+            .map_err(|error| match error.error.kind() {
+                std::io::ErrorKind::AlreadyExists => KeyError::Exists {
+                    path: file.to_owned(),
+                },
+                _ => io(error.error),
+            })?;
+        let public = pair.pk.to_base64().parse()?;
+        write_public(file, &public)?;
+        // The half of an encrypted pair is encrypted in memory, too.
+        let secret = match passphrase {
+            Some(_) => boxed.into_secret_key(passphrase),
+            None => Ok(pair.sk),
+        };
+        Self::of(secret.map_err(KeyError::Minisign)?)
+    }
+
+    pub const fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs a document, each time differently: a part of every signature is random.
+    pub fn sign(&self, document: &[u8], comment: &str) -> Result<String, KeyError> {
+        minisign::sign(
+            None,
+            &self.secret,
+            Cursor::new(document),
+            Some(comment),
+            Some("signed by packcast"),
+        )
+        .map(minisign::SignatureBox::into_string)
+        .map_err(KeyError::Minisign)
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({})", self.public)
+    }
+}
+
+/// Tells whether the base64 in a key file says Ed25519 encrypted with scrypt, as minisign writes it.
+fn is_encrypted(text: &str) -> bool {
+    let key = text.lines().nth(1).unwrap_or_default();
+    key.starts_with("RWRTY0Iy")
+}
+
+/// Reads a key that the standard tool made without a passphrase (`minisign -G -W`): where others
+/// write a checksum, which is the last part, it leaves zeros, and the library refuses them.
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    const CHECKSUM: [u8; 32] = [0; 32];
+    let key = BASE64.decode(text.lines().nth(1)?.as_bytes()).ok()?;
+    if is_encrypted(text) || !key.ends_with(&CHECKSUM) {
+        return None;
+    }
+    SecretKey::from_bytes(&key).ok()
+}
+
+/// Returns where the public half of a key file is: `packcast.pub` of `packcast.key`, and
+/// `NAME.pub` of any other name, so that no two keys share one.
+pub fn public_file(file: &Path) -> PathBuf {
+    if file.extension().is_some_and(|extension| extension == "key") {
+        return file.with_extension("pub");
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+/// Writes the public half of a key beside it.
+pub fn write_public(file: &Path, key: &PublicKey) -> Result<(), KeyError> {
+    let path = public_file(file);
+    let boxed = MinisignPublicKey::from_base64(&key.to_string()).and_then(|key| key.to_box());
+    let text = boxed.map_err(KeyError::Minisign)?.into_string();
+    std::fs::write(&path, text).map_err(|source| KeyError::File { path, source })
+}
+
+/// Returns the public half of the key that signs: of the environment's, or of the one in a
+/// file, beside which it is written again if it was lost.
+pub fn public_half(file: &Path, secrets: &dyn Secrets) -> Result<PublicKey, KeyError> {
+    if secrets.key()?.is_some() {
+        return Ok(SigningKey::load(None, file, secrets)?.public().clone());
+    }
+    if public_file(file).exists() || !file.exists() {
+        return read_public(file);
+    }
+    let key = SigningKey::read(file, secrets)?;
+    write_public(file, key.public())?;
+    Ok(key.public().clone())
+}
+
+/// Tells whether a key file is encrypted with a passphrase.
+pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
+    let text = std::fs::read_to_string(file).map_err(|source| KeyError::File {
+        path: file.to_owned(),
+        source,
+    })?;
+    Ok(is_encrypted(&text))
+}
+
+/// Reads the public half of a key from the file beside it.
+pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
+    let path = public_file(file);
+    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => KeyError::Missing { path: path.clone() },
+        _ => KeyError::File {
+            path: path.clone(),
+            source,
+        },
+    })?;
+    let key = text
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    Ok(key.parse()?)
+}
+
+#[cfg(unix)]
+fn refuse_readable_by_others(file: &Path) -> Result<(), KeyError> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let metadata = std::fs::metadata(file).map_err(|source| KeyError::File {
+        path: file.to_owned(),
+        source,
+    })?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(KeyError::ReadByOthers {
+            path: file.to_owned(),
+        })
+    }
+}
+
+#[cfg(not(unix))]
+fn refuse_readable_by_others(_file: &Path) -> Result<(), KeyError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::signature::verify;
+
+    use super::*;
+    use crate::signing::NoSecrets;
+
+    #[test]
+    fn what_a_key_signs_verifies_with_its_public_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, None).unwrap();
+        let read = SigningKey::read(&file, &NoSecrets).unwrap();
+        let public = [read_public(&file).unwrap()];
+        for key in [made, read] {
+            let signature = key.sign(b"document", "comment").unwrap();
+            assert_eq!(verify(b"document", &signature, &public), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_key_made_with_a_passphrase_signs_and_is_encrypted_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
+        let signature = made.sign(b"document", "comment").unwrap();
+        let public = [read_public(&file).unwrap()];
+        assert_eq!(verify(b"document", &signature, &public), Ok(()));
+        assert_eq!(made.public().to_string(), public[0].to_string());
+        assert!(is_encrypted(&std::fs::read_to_string(&file).unwrap()));
+    }
+
+    #[test]
+    fn a_key_that_is_shown_for_debugging_keeps_its_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let key = SigningKey::generate(&file, None).unwrap();
+        assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.public()));
+    }
+
+    #[test]
+    fn a_key_is_not_overwritten_and_not_read_when_others_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        SigningKey::generate(&file, None).unwrap();
+        assert!(matches!(
+            SigningKey::generate(&file, None),
+            Err(KeyError::Exists { .. })
+        ));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+            assert!(matches!(
+                SigningKey::read(&file, &NoSecrets),
+                Err(KeyError::ReadByOthers { .. })
+            ));
+        }
+        assert!(matches!(
+            SigningKey::read(&folder.path().join("none"), &NoSecrets),
+            Err(KeyError::Missing { .. })
+        ));
+    }
+}

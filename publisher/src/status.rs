@@ -1,0 +1,114 @@
+//! Progress of packages on their devices.
+
+mod devices;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{GroupName, PackageId, PackageRef};
+use packcast_rollout::PackageRecord;
+use packcast_store::records::Tally;
+use serde::Serialize;
+
+pub use self::devices::{DeviceProgress, devices};
+use crate::concurrency::AT_ONCE;
+use crate::failure::Failure;
+use crate::package::{find, named, state};
+use crate::target::Target;
+
+/// The number of devices in each state of a package.
+#[derive(Debug, Serialize)]
+pub struct PackageProgress {
+    pub package: PackageId,
+    /// `name@version`.
+    pub name: String,
+    pub state: &'static str,
+    pub assigned: u64,
+    pub waiting: u64,
+    pub announced: u64,
+    pub withdrawn: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    /// The groups that the package is assigned to.
+    pub groups: Vec<GroupSize>,
+}
+
+/// The number of devices in a group.
+#[derive(Debug, Serialize)]
+pub struct GroupSize {
+    pub group: GroupName,
+    pub devices: u64,
+}
+
+/// Returns the progress of one package.
+pub async fn of_package(target: &Target, package: &PackageRef) -> Result<PackageProgress, Failure> {
+    let package = find(target, package).await?;
+    let mut progress = read(target, std::slice::from_ref(&package)).await?;
+    Ok(progress.remove(0))
+}
+
+/// Returns the progress of the newest `limit` packages, the newest last.
+pub async fn of_newest(target: &Target, limit: usize) -> Result<Vec<PackageProgress>, Failure> {
+    let packages = target.records.packages(limit).await?;
+    read(target, &packages).await
+}
+
+async fn read(
+    target: &Target,
+    packages: &[PackageRecord],
+) -> Result<Vec<PackageProgress>, Failure> {
+    let counted: Vec<(Tally, Vec<GroupName>)> = stream::iter(packages)
+        .map(|package| async {
+            let tally = target.records.tally(package.id).await?;
+            let groups = target.records.groups_with(package.id).await?;
+            Ok::<_, Failure>((tally, groups))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let sizes = sizes(target, &counted).await?;
+    let progress = packages
+        .iter()
+        .zip(counted)
+        .map(|(package, (tally, groups))| progress(package, &tally, groups, &sizes));
+    Ok(progress.collect())
+}
+
+/// Returns the size of each group that has one of the packages.
+async fn sizes(
+    target: &Target,
+    counted: &[(Tally, Vec<GroupName>)],
+) -> Result<BTreeMap<GroupName, u64>, Failure> {
+    let groups: BTreeSet<&GroupName> = counted.iter().flat_map(|(_, groups)| groups).collect();
+    stream::iter(groups)
+        .map(|group| async { Ok((group.clone(), target.records.size(group).await?)) })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+fn progress(
+    package: &PackageRecord,
+    tally: &Tally,
+    groups: Vec<GroupName>,
+    sizes: &BTreeMap<GroupName, u64>,
+) -> PackageProgress {
+    let groups = groups.into_iter().map(|group| GroupSize {
+        devices: sizes.get(&group).copied().unwrap_or_default(),
+        group,
+    });
+    PackageProgress {
+        package: package.id,
+        name: named(package),
+        state: state(package),
+        assigned: tally.assigned,
+        waiting: tally.waiting(),
+        announced: tally.announced,
+        withdrawn: tally.withdrawn,
+        succeeded: tally.succeeded,
+        failed: tally.failed,
+        cancelled: tally.cancelled,
+        groups: groups.collect(),
+    }
+}

@@ -1,0 +1,79 @@
+//! The state of each device of a package.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, PackageRef};
+use packcast_rollout::explain::unreached;
+use packcast_rollout::{GroupState, PackageRecord};
+use packcast_store::records::DeviceState;
+use serde::Serialize;
+
+use crate::concurrency::AT_ONCE;
+use crate::failure::Failure;
+use crate::package::find;
+use crate::target::Target;
+
+/// How many devices are read in one request.
+const BATCH: usize = 100;
+
+/// A device and its state with a package.
+#[derive(Debug, Serialize)]
+pub struct DeviceProgress {
+    pub device: DeviceId,
+    pub state: DeviceState,
+}
+
+/// Returns the devices of a package, the members of its groups that have not checked in since
+/// included. Changes of the last seconds may be missing.
+pub async fn devices(
+    target: &Target,
+    package: &PackageRef,
+) -> Result<Vec<DeviceProgress>, Failure> {
+    let package = find(target, package).await?;
+    let mut states = target.records.devices_of(package.id).await?;
+    add_unreached(target, &package, &mut states).await?;
+    let devices = states
+        .into_iter()
+        .map(|(device, state)| DeviceProgress { device, state });
+    Ok(devices.collect())
+}
+
+/// Adds the members of the package's groups that have not checked in since the assignment.
+async fn add_unreached(
+    target: &Target,
+    package: &PackageRecord,
+    states: &mut BTreeMap<DeviceId, DeviceState>,
+) -> Result<(), Failure> {
+    let names = target.records.groups_with(package.id).await?;
+    let groups = target.records.group_states(&names).await?;
+    let mut members = Vec::new();
+    for state in &groups {
+        members.extend(target.records.members(&state.group).await?);
+    }
+    members.sort_unstable();
+    members.dedup();
+    members
+        .retain(|device| !states.contains_key(device) && package.audience.includes_device(device));
+    let found: Vec<Vec<DeviceId>> = stream::iter(members.chunks(BATCH))
+        .map(|devices| unreached_among(target, package, &groups, devices))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let found = found.into_iter().flatten();
+    states.extend(found.map(|device| (device, DeviceState::Unreached)));
+    Ok(())
+}
+
+async fn unreached_among(
+    target: &Target,
+    package: &PackageRecord,
+    groups: &[GroupState],
+    devices: &[DeviceId],
+) -> Result<Vec<DeviceId>, Failure> {
+    let memberships = target.records.memberships(devices).await?;
+    let unreached = memberships
+        .into_iter()
+        .filter(|(_, memberships)| unreached(memberships, groups, package.id).is_some());
+    Ok(unreached.map(|(device, _)| device).collect())
+}
