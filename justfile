@@ -7,7 +7,7 @@ default:
 
 # Checks everything but the tests: form, lints, documentation, dependencies.
 check:
-    ./tests/run setup fmt clippy rustdoc deny fences
+    ./tests/run setup fmt circles language clippy rustdoc deny fences
 
 # Runs the tests; arguments go to nextest, such as `-p packcast-agent` or part of a name.
 test *ARGS="--workspace":
