@@ -46,7 +46,7 @@ cost *ARGS:
 
 # Starts the function as it is shipped and a hello-world on the same runtime, in turn, and compares them.
 cold-start:
-    infra/cargo-lambda lambda build --release --compiler cargo --skip-target-check --quiet \
+    infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \
         --package packcast-check-in --package packcast-cold-start
     "${CARGO_TARGET_DIR:-target}/lambda/packcast-cold-start/bootstrap"
 
