@@ -7,7 +7,7 @@ default:
 
 # Checks everything but the tests: form, lints, documentation, dependencies.
 check:
-    ./tests/run setup fmt clippy rustdoc deny fences
+    ./tests/run setup fmt circles language clippy rustdoc deny fences
 
 # Runs the tests; arguments go to nextest, such as `-p packcast-agent` or part of a name.
 test *ARGS="--workspace":
@@ -46,7 +46,7 @@ cost *ARGS:
 
 # Starts the function as it is shipped and a hello-world on the same runtime, in turn, and compares them.
 cold-start:
-    infra/cargo-lambda lambda build --release --compiler cargo --skip-target-check --quiet \
+    infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \
         --package packcast-check-in --package packcast-cold-start
     "${CARGO_TARGET_DIR:-target}/lambda/packcast-cold-start/bootstrap"
 
