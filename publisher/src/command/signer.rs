@@ -6,7 +6,7 @@ use std::sync::Arc;
 use packcast_protocol::assignments::Recipient;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::assignments::WARNED_BEFORE_S;
+use packcast_rollout::validity::WARNED_BEFORE_S;
 use packcast_store::records::{AssignError, Sign, SignError, Signing, SigningError};
 
 use super::keys;
