@@ -1,161 +1,17 @@
-//! What a publisher signs: the packages of a group, and the packages and groups of a device.
+//! The signed document of a device: its own packages, and its groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::assignments::{
-    Assigned, Assignments, AssignmentsError, Held, Recipient, SignedAssignments,
-};
-use packcast_protocol::manifest::DEFAULT_VALIDITY_S;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::assignments::{Assigned, Assignments, AssignmentsError, Held, Recipient};
 use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
-use serde::{Deserialize, Serialize};
 
-use crate::group::{GroupAssignment, GroupState, Memberships};
+use crate::membership::Memberships;
 use crate::record::{OpenTask, TaskState};
-
-const DAY_S: u64 = 24 * 3600;
-
-/// How long assignments are good for, in seconds: as long as manifests.
-pub const VALIDITY_S: u64 = DEFAULT_VALIDITY_S;
-
-/// Assignments that are good for less than this are signed again, in seconds: so a monthly
-/// round leaves none that end within 60 days.
-pub const RENEWED_BEFORE_S: u64 = 90 * DAY_S;
-
-/// Assignments that are good for less than this are warned of, in seconds.
-pub const WARNED_BEFORE_S: u64 = 30 * DAY_S;
-
-/// Tells whether assignments are to be signed again.
-pub fn is_due(expires: UnixTime, now: UnixTime) -> bool {
-    expires.since(now) < RENEWED_BEFORE_S
-}
-
-/// Returns the revision that a change leads to, after `before` (0 if there was none).
-///
-/// It is at least the time in seconds: when a table is restored to an earlier day, what changes
-/// then is later than all that devices have heard of the days that are lost.
-pub fn next_revision(before: u64, now: UnixTime) -> u64 {
-    before.saturating_add(1).max(now.0)
-}
+use crate::validity::{Term, next_revision};
 
 /// The packages whose signed manifests a publisher has seen, with the digest of each: what the
 /// records say of a package may have been put there by whoever owns them.
 pub type Vouched = BTreeMap<PackageId, Sha256Digest>;
-
-/// From when and until when assignments are good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
-    pub issued: UnixTime,
-    pub expires: UnixTime,
-}
-
-impl Term {
-    /// Returns the term of what is signed now.
-    pub fn from(now: UnixTime) -> Self {
-        Self {
-            issued: now,
-            expires: now.plus(VALIDITY_S),
-        }
-    }
-
-    /// Returns the term of a change: whatever the clock says, it is not issued before what it
-    /// changes.
-    pub fn following(issued: Option<UnixTime>, now: UnixTime) -> Self {
-        Self {
-            issued: issued.map_or(now, |issued| now.max(issued)),
-            ..Self::from(now)
-        }
-    }
-
-    /// Returns the term of what follows a state that the publisher has not signed, given what he
-    /// knows to be signed: it is later than both.
-    ///
-    /// A time on record that lies more than a day ahead may have been put there, so that nothing
-    /// would ever be later.
-    pub fn following_unsigned(
-        recorded: Option<UnixTime>,
-        known: Option<UnixTime>,
-        now: UnixTime,
-    ) -> Self {
-        let recorded = recorded.filter(|issued| *issued <= now.plus(DAY_S));
-        let latest = recorded.max(known);
-        latest.map_or_else(|| Self::from(now), |issued| Self::renewing(issued, now))
-    }
-
-    /// Returns the term of a renewal: whatever the clock says, it is issued later than before.
-    pub fn renewing(issued: UnixTime, now: UnixTime) -> Self {
-        Self {
-            issued: now.max(issued.plus(1)),
-            ..Self::from(now)
-        }
-    }
-}
-
-/// A signature over a group's state, with what the signed document says beside the state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
-    pub issued: UnixTime,
-    pub expires: UnixTime,
-    /// In minisign format.
-    pub signature: String,
-}
-
-impl GroupState {
-    /// Returns the document that is signed for this state.
-    pub fn document(&self, term: Term) -> Result<Assignments, AssignmentsError> {
-        let state = Held {
-            revision: self.revision,
-            issued: term.issued,
-        };
-        let packages = self.assignments.iter().map(assigned).collect();
-        let recipient = Recipient::Group(self.group.clone());
-        Assignments::new(recipient, state, BTreeSet::new(), packages, term.expires)
-    }
-
-    /// Returns the state with a signature over its document of that term.
-    #[must_use]
-    pub fn sealed(self, term: Term, signature: String) -> Self {
-        let Term { issued, expires } = term;
-        Self {
-            seal: Some(Seal {
-                issued,
-                expires,
-                signature,
-            }),
-            ..self
-        }
-    }
-
-    /// Returns the signed document; none if the state is not signed. Whether the signature
-    /// holds is not looked at.
-    pub fn signed(&self) -> Option<SignedAssignments> {
-        let Seal {
-            issued,
-            expires,
-            signature,
-        } = self.seal.as_ref()?;
-        let (issued, expires) = (*issued, *expires);
-        let document = self.document(Term { issued, expires }).ok()?;
-        Signed::new(document.to_document(), signature.clone()).ok()
-    }
-
-    /// Returns which state of the group's assignments is signed; none if this one is not.
-    pub fn held(&self) -> Option<Held> {
-        self.seal.as_ref().map(|seal| Held {
-            revision: self.revision,
-            issued: seal.issued,
-        })
-    }
-}
-
-fn assigned(assignment: &GroupAssignment) -> Assigned {
-    Assigned {
-        package: assignment.package,
-        manifest: assignment.manifest,
-        seq: assignment.seq,
-        force: assignment.force,
-    }
-}
 
 /// What changes of a device's own assignments.
 #[derive(Clone, Copy, Debug)]
@@ -297,8 +153,10 @@ fn state(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::GroupState;
     use crate::group::tests::group;
     use crate::record::tests::{id, package, task};
+    use crate::validity::VALIDITY_S;
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -322,27 +180,6 @@ mod tests {
     fn seqs(assignments: &Assignments) -> Vec<(PackageId, u64)> {
         let packages = assignments.packages().iter();
         packages.map(|one| (one.package, one.seq - NOW.0)).collect()
-    }
-
-    #[test]
-    fn a_group_document_says_what_the_state_has() {
-        let state = GroupState::new(group("lab"), NOW.0, NOW);
-        let state = state.assign(&package(2), true, NOW).unwrap();
-        assert_eq!((state.signed(), state.held()), (None, None));
-        let term = Term::from(NOW);
-        let document = state.document(term).unwrap();
-        let expected = Assigned {
-            package: id(2),
-            manifest: Sha256Digest::of(&2_u32.to_be_bytes()),
-            seq: NOW.0 + 1,
-            force: true,
-        };
-        assert_eq!(document.packages(), [expected]);
-        let sealed = state.sealed(term, "signature".to_owned());
-        let signed = sealed.signed().unwrap();
-        assert_eq!(signed.document(), document.to_document());
-        assert_eq!(sealed.held(), Some(document.held()));
-        assert_eq!(sealed.unassign(id(2), NOW).unwrap().seal, None);
     }
 
     #[test]
@@ -398,22 +235,6 @@ mod tests {
             slow,
         );
         assert!(again.unwrap().held() > one.held());
-    }
-
-    #[test]
-    fn a_time_far_ahead_that_nobody_has_signed_is_not_followed() {
-        let check = |recorded: u64, known: Option<u64>, issued: u64| {
-            let known = known.map(UnixTime);
-            let term = Term::following_unsigned(Some(UnixTime(recorded)), known, NOW);
-            let expected = (UnixTime(issued), NOW.plus(VALIDITY_S));
-            assert_eq!((term.issued, term.expires), expected);
-        };
-        check(NOW.0 - 9, None, NOW.0);
-        check(NOW.0 + 3600, None, NOW.0 + 3601);
-        check(NOW.0 + DAY_S + 1, None, NOW.0);
-        check(u64::MAX, None, NOW.0);
-        // What the publisher knows counts, wherever its clock was.
-        check(0, Some(NOW.0 + 2 * DAY_S), NOW.0 + 2 * DAY_S + 1);
     }
 
     #[test]

@@ -11,20 +11,24 @@ pub mod contact;
 pub mod explain;
 pub mod fold;
 pub mod group;
+mod group_document;
 pub mod keys;
 pub mod locations;
+pub mod membership;
 pub mod order;
 pub mod pace;
 pub mod reconcile;
 pub mod record;
 pub mod unassign;
+pub mod validity;
 
 pub use announce::{Announcement, NotAnnounced, Pick, Rules, announce};
 pub use change::TaskChange;
 pub use contact::{Contact, Introduction, contact};
 pub use explain::{Evidence, Explanation, Reason, explain};
 pub use fold::{Fold, Ignored, ReportedBy, fold};
-pub use group::{GroupState, Memberships, Round};
+pub use group::GroupState;
+pub use membership::{Memberships, Round};
 pub use order::{Order, OrderKind, Orders};
 pub use pace::{Pace, PaceChange, PaceOverride};
 pub use record::{

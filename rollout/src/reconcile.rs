@@ -9,7 +9,8 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 
 use crate::assign::{Assigning, Situation, assign};
 use crate::change::TaskChange;
-use crate::group::{GroupAssignment, GroupState, Memberships};
+use crate::group::{GroupAssignment, GroupState};
+use crate::membership::Memberships;
 use crate::record::{OpenTask, PackageRecord, TaskState};
 use crate::unassign::take_back;
 

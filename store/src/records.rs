@@ -5,65 +5,51 @@
 mod announce;
 mod assign;
 mod backoff;
+mod client;
 mod commit;
 mod connect;
 mod device;
 mod error;
 mod group;
+mod group_change;
 mod host;
 mod index;
 mod item;
 mod key;
 mod keys;
-mod known;
 mod location;
+mod members;
 mod membership;
+mod names;
 mod order;
-mod own;
 mod pace;
 mod package;
 mod read;
-mod renew;
 mod report;
 mod reserve;
+mod retry;
+mod revision;
+mod round;
 mod signing;
+mod stored;
 mod table;
 mod tally;
 mod task;
 mod write;
 
-use std::sync::Arc;
-
-use aws_sdk_dynamodb::Client;
-
 pub use announce::{Announced, Announcing};
+pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::Standing;
 pub use error::{RecordsError, TableFault};
-pub use group::{GroupChanged, GroupError, Versions};
+pub use group::GroupError;
+pub use group_change::GroupChanged;
 pub use index::DeviceState;
-pub use keys::NumberedKeyList;
-pub use known::Known;
 pub use membership::Joined;
-pub use own::AssignError;
 pub use package::{ActivateError, PublishError};
-pub use renew::{Renewal, Renewed};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
-pub use signing::{Sign, SignError, Signing, SigningError};
+pub use revision::Versions;
+pub use signing::{AssignError, Known, Renewal, Renewed, Sign, SignError, Signing, SigningError};
+pub use stored::NumberedKeyList;
 pub use tally::Tally;
-
-/// The one table of a target.
-#[derive(Clone, Debug)]
-pub struct Records {
-    client: Client,
-    table: Arc<str>,
-    /// What an operator knows the service by: an address, or a region.
-    endpoint: Arc<str>,
-}
-
-impl Records {
-    pub fn table(&self) -> &str {
-        &self.table
-    }
-}

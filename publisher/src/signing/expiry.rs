@@ -1,7 +1,7 @@
 //! Warns of signatures over assignments that end soon.
 
 use packcast_protocol::UnixTime;
-use packcast_rollout::assignments::WARNED_BEFORE_S;
+use packcast_rollout::validity::WARNED_BEFORE_S;
 
 use crate::clock::now;
 use crate::text;

@@ -7,8 +7,8 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{OpenTask, TaskChange, TaskState};
 
 use super::commit::Commit;
-use super::item::ACTIVE;
 use super::key::Key;
+use super::names::ACTIVE;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 

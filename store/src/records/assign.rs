@@ -1,6 +1,7 @@
 //! Assigning a package to a device itself, and taking it back.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId};
@@ -11,16 +12,11 @@ use packcast_rollout::unassign::{Unassigned, unassign};
 use packcast_rollout::{FinishedTask, OpenTask, PackageRecord, TaskChange, TaskState};
 
 use super::commit::Commit;
-use super::device::packed_ids;
 use super::item;
 use super::key::Key;
-use super::membership::Joining;
-use super::own::{AssignError, NextOwn};
-use super::signing::Signing;
+use super::signing::{AssignError, NextOwn, Signing};
+use super::stored::{Joining, packed_ids};
 use super::{Records, RecordsError};
-
-/// How often an assignment is decided anew when something changed meanwhile.
-const TRIES: usize = 8;
 
 /// What is known of a device and a package.
 #[derive(Debug, Default)]
@@ -48,7 +44,7 @@ impl Records {
             direct: true,
             force,
         };
-        for tries_left in (0..TRIES).rev() {
+        self.retry_on_conflict(false, |was_behind| async move {
             let own = self.own(device, signing).await?;
             let Situated {
                 situation,
@@ -57,14 +53,14 @@ impl Records {
             } = self.situated(device, package).await?;
             let change = match assign(device, package, &situation, by, signing.now) {
                 Ok(change) => change,
-                Err(answer) => return Ok(answer),
+                Err(answer) => return Ok(ControlFlow::Break(answer)),
             };
             let Some(published) = package.published() else {
-                return Ok(Assigned::NotPublished);
+                return Ok(ControlFlow::Break(Assigned::NotPublished));
             };
             let is_behind = own.is_behind(signed);
-            if is_behind && tries_left > 0 {
-                continue;
+            if is_behind && !was_behind {
+                return Ok(ControlFlow::Continue(true));
             }
             own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
             let what = Change::Assign {
@@ -80,10 +76,11 @@ impl Records {
             writes.extend(next.as_ref().map(NextOwn::write));
             if self.commit(writes).await? == Commit::Done {
                 signing.written_own(next.as_ref());
-                return Ok(answer(&change));
+                return Ok(ControlFlow::Break(answer(&change)));
             }
-        }
-        Err(self.contended().into())
+            Ok(ControlFlow::Continue(false))
+        })
+        .await
     }
 
     /// Takes back the assignment of a package to a device itself, as [`unassign`] decides.
@@ -96,7 +93,7 @@ impl Records {
         package: &PackageRecord,
         signing: Signing<'_>,
     ) -> Result<Unassigned, AssignError> {
-        for tries_left in (0..TRIES).rev() {
+        self.retry_on_conflict(false, |was_behind| async move {
             let own = self.own(device, signing).await?;
             let Situated { situation, .. } = self.situated(device, package).await?;
             // The groups after the round: what they get later is news to the device.
@@ -106,8 +103,8 @@ impl Records {
                 signed,
             } = self.joining(device).await?.unwrap_or_default();
             let is_behind = own.is_behind(signed);
-            if is_behind && tries_left > 0 {
-                continue;
+            if is_behind && !was_behind {
+                return Ok(ControlFlow::Continue(true));
             }
             own.signed_unless(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
@@ -122,7 +119,7 @@ impl Records {
             };
             let next = self.next_own(&own, what_is_signed, signing)?;
             if change.is_none() && next.is_none() {
-                return Ok(what);
+                return Ok(ControlFlow::Break(what));
             }
             let changes = change.iter();
             let mut writes: Vec<_> = changes
@@ -133,10 +130,11 @@ impl Records {
             writes.extend(next.as_ref().map(NextOwn::write));
             if self.commit(writes).await? == Commit::Done {
                 signing.written_own(next.as_ref());
-                return Ok(what);
+                return Ok(ControlFlow::Break(what));
             }
-        }
-        Err(self.contended().into())
+            Ok(ControlFlow::Continue(false))
+        })
+        .await
     }
 
     /// Returns the results of these packages that a device has, whatever became of them since.

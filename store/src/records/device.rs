@@ -1,16 +1,18 @@
 //! Devices: what a check-in reads, and what it notes down.
 
+use std::ops::ControlFlow;
+
 use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, PaceOverride, Round};
 
-use super::backoff::Backoff;
 use super::commit::Commit;
-use super::item::{self, CataloguedDevice, DEVICE_ID, FIRST_SEEN, IDS, Item, PK, SK};
+use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::membership::joining;
+use super::names::{DEVICE_ID, FIRST_SEEN};
 use super::order;
+use super::stored::{self, CataloguedDevice, Joining, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -55,7 +57,7 @@ impl Records {
         for item in found.items {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
-                    let joining = joining(item.clone())?;
+                    let joining: Joining = item::read(item.clone())?;
                     (standing.memberships, standing.round) = (joining.groups, joining.round);
                     standing.signed = joining.signed;
                     standing.device = Some(item::read(item)?);
@@ -80,29 +82,26 @@ impl Records {
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
     ) -> Result<(), RecordsError> {
-        let mut host_name = known.map(|known| known.host_name.clone());
-        let mut backoff = Backoff::default();
-        loop {
+        let host_name = known.map(|known| known.host_name.clone());
+        self.retry_on_conflict(host_name, |host_name| async move {
             let is_written = match &host_name {
                 None => self.create_device(record).await?,
                 Some(host_name) => self.update_device(record, host_name).await?,
             };
             if is_written {
-                return Ok(());
-            }
-            if !backoff.pause().await {
-                return Err(self.conflict());
+                return Ok(ControlFlow::Break(()));
             }
             let found: Option<DeviceRecord> = self.get(&Key::device(&record.device)).await?;
-            host_name = found.map(|found| found.host_name);
-        }
+            Ok(ControlFlow::Continue(found.map(|found| found.host_name)))
+        })
+        .await
     }
 
     /// Tells whether there was no such device before.
     async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
-        let entry = item::catalogued_device(&record.device);
+        let entry = stored::catalogued_device(&record.device);
         let mut writes = vec![
-            write::create(self.table(), item::new_device(record)),
+            write::create(self.table(), stored::new_device(record)),
             write::create(self.table(), entry),
             self.counting_device(&record.device),
         ];
@@ -118,7 +117,7 @@ impl Records {
     ) -> Result<bool, RecordsError> {
         const NOT_RENAMED: &str = "#host_name = :known_host_name";
         let key = Key::device(&record.device);
-        let (expression, terms) = contact_update(item::device(record));
+        let (expression, terms) = contact_update(stored::device(record));
         let terms = terms.value("known_host_name", item::text(host_name));
         let renaming = self.renaming(&record.device, host_name, &record.host_name);
         if renaming.is_empty() {
@@ -148,7 +147,7 @@ impl Records {
             return Ok(false);
         }
         let ids = packages.iter().flat_map(|id| id.get().to_be_bytes());
-        let item = item::history(device, ids.collect(), now);
+        let item = stored::history(device, ids.collect(), now);
         self.put(item).await?;
         Ok(true)
     }
@@ -200,25 +199,14 @@ fn contact_update(item: Item) -> (String, Terms) {
     (format!("SET {}", sets.join(", ")), terms)
 }
 
-/// Reads the ids of a history item, leaving out what is none.
-pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
-    let Some(Ok(packed)) = item.get(IDS).map(|ids| ids.as_b()) else {
-        return Vec::new();
-    };
-    let (ids, _) = packed.as_ref().as_chunks::<4>();
-    ids.iter()
-        .filter_map(|id| PackageId::try_from(u32::from_be_bytes(*id)).ok())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use packcast_rollout::contact::MAX_OS_BYTES;
-    use packcast_rollout::group::MAX_GROUPS;
+    use packcast_rollout::membership::MAX_GROUPS;
 
     use super::*;
-    use crate::records::item::{GROUPS, ROUND, SIGNED};
+    use crate::records::names::{GROUPS, ROUND, SIGNED};
 
     /// Counts the bytes of an attribute as the service does.
     fn bytes(value: &AttributeValue) -> usize {
@@ -253,7 +241,7 @@ mod tests {
         let longest = item::number(&u64::MAX);
         let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));
         let all = ("all".to_owned(), longest.clone());
-        let mut item = item::device(&record);
+        let mut item = stored::device(&record);
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
         item.insert(ROUND.to_owned(), longest.clone());

@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::DeviceId;
 
-use super::item::{self, CataloguedDevice};
+use super::item;
 use super::key::{Key, Range};
+use super::stored::{self, CataloguedDevice};
 use super::write;
 use super::{Records, RecordsError};
 
@@ -38,7 +39,7 @@ impl Records {
             return Vec::new();
         }
         let remove = (!from.is_empty()).then(|| write::remove(self.table(), &old));
-        let add = (!to.is_empty()).then(|| write::replace(self.table(), item::host(to, device)));
+        let add = (!to.is_empty()).then(|| write::replace(self.table(), stored::host(to, device)));
         remove.into_iter().chain(add).collect()
     }
 }

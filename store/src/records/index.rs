@@ -6,8 +6,8 @@ use std::fmt;
 use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId};
 
-use super::item::{INDEX, INDEX_PK, INDEX_SK, Item, text};
-use super::key::{INDEX_SHARDS, index_partition};
+use super::item::{Item, text};
+use super::key::{INDEX, INDEX_PK, INDEX_SHARDS, INDEX_SK, index_partition};
 use super::{Records, RecordsError};
 
 /// Where a device is with a package.

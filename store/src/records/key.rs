@@ -8,10 +8,15 @@ use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
 };
-
 use packcast_rollout::OrderKind;
+use serde::Serialize;
 
-use super::item::{Item, PK, SK};
+use super::item::{self, Item, PK, SK};
+
+/// The index by package, and the attributes of its keys.
+pub(super) const INDEX: &str = "by-package";
+pub(super) const INDEX_PK: &str = "ipk";
+pub(super) const INDEX_SK: &str = "isk";
 
 /// Over how many items the tally of a package is spread.
 pub(super) const TALLY_SHARDS: u16 = 32;
@@ -157,6 +162,13 @@ impl Key {
     /// Host names are compared without regard to case.
     pub(super) fn host(name: &str, device: &DeviceId) -> Self {
         Self::new(host_partition(name), format!("DEVICE#{device}"))
+    }
+
+    /// Returns the item of a value that lies at this key.
+    pub(super) fn item<T: Serialize>(&self, value: &T) -> Item {
+        let mut item = item::attributes(value);
+        item.extend(self.attributes());
+        item
     }
 
     pub(super) fn attributes(&self) -> Item {

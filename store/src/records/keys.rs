@@ -1,29 +1,12 @@
 //! The lists of keys that a target's agents follow, one after the other: one item.
 
-use packcast_protocol::keys::SignedKeyList;
-use serde::{Deserialize, Serialize};
-
 use super::commit::Commit;
-use super::item::{self, SERIAL};
+use super::item;
 use super::key::Key;
+use super::names::SERIAL;
+use super::stored::{self, KeyListsItem, NumberedKeyList};
 use super::write::{self, ABSENT, Terms};
 use super::{Records, RecordsError};
-
-/// A list with its number, which is known before its signature is looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NumberedKeyList {
-    pub serial: u64,
-    #[serde(flatten)]
-    pub signed: SignedKeyList,
-}
-
-/// All lists of a target, in order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct KeyListsItem {
-    /// The number of the last list.
-    pub(super) serial: u64,
-    pub(super) lists: Vec<NumberedKeyList>,
-}
 
 impl Records {
     /// Returns the lists of keys that were published, in order.
@@ -40,7 +23,7 @@ impl Records {
     ) -> Result<bool, RecordsError> {
         let serial = added.last().map_or(0, |newest| newest.serial);
         let lists = before.iter().chain(added).cloned().collect();
-        let item = item::key_lists(&KeyListsItem { serial, lists });
+        let item = stored::key_lists(&KeyListsItem { serial, lists });
         let write = match before.last() {
             None => write::put(self.table(), item, ABSENT, &Terms::default()),
             Some(newest) => {

@@ -6,6 +6,7 @@ use packcast_rollout::LocationRecord;
 
 use super::item;
 use super::key::{Key, Range};
+use super::stored;
 use super::{Records, RecordsError};
 
 impl Records {
@@ -14,7 +15,7 @@ impl Records {
         &self,
         location: &LocationRecord,
     ) -> Result<Option<LocationRecord>, RecordsError> {
-        let replaced = self.put(item::location(location)).await?;
+        let replaced = self.put(stored::location(location)).await?;
         replaced.map(item::read).transpose()
     }
 

@@ -5,9 +5,11 @@ use packcast_rollout::order::Note;
 use packcast_rollout::{Order, OrderKind, Orders, TaskChange};
 
 use super::commit::Commit;
-use super::item::{self, ASKED_AT, Item, TOLD_AT};
+use super::item::{self, Item};
 use super::key::Key;
+use super::names::{ASKED_AT, TOLD_AT};
 use super::report::Recorded;
+use super::stored;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -29,7 +31,7 @@ impl Records {
             asked_at: now,
             told_at: None,
         };
-        self.put(item::order(device, &order)).await?;
+        self.put(stored::order(device, &order)).await?;
         Ok(())
     }
 

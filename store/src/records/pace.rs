@@ -3,8 +3,9 @@
 use packcast_protocol::DeviceId;
 use packcast_rollout::{PaceChange, PaceOverride};
 
-use super::item::{self, PK, SK};
+use super::item::{PK, SK};
 use super::key::Key;
+use super::stored;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -29,7 +30,7 @@ impl Records {
                 write::remove(self.table(), &Key::pace(device))
             }
             PaceChange::Replace(settings) => {
-                write::replace(self.table(), item::pace(device, settings))
+                write::replace(self.table(), stored::pace(device, settings))
             }
         };
         self.commit(vec![write]).await?;
@@ -41,7 +42,7 @@ impl Records {
 fn setting(device: &DeviceId, settings: &PaceOverride) -> (Option<String>, Terms) {
     let mut sets = Vec::new();
     let mut terms = Terms::default();
-    for (name, value) in item::pace(device, settings) {
+    for (name, value) in stored::pace(device, settings) {
         if [PK, SK].contains(&name.as_str()) {
             continue;
         }

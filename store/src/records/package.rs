@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
 
-use super::item::{self, ACTIVE, CataloguedPackage, DELETED, LOCATIONS, NameItem, STATE};
+use super::item;
 use super::key::{Key, Range};
+use super::names::{ACTIVE, DELETED, LOCATIONS, STATE};
+use super::stored::{CataloguedPackage, NameItem};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -196,6 +198,19 @@ impl Records {
         self.commit(writes).await?;
         let package = self.package(id).await?;
         package.ok_or(ActivateError::NoPackage { id })
+    }
+
+    /// A check that a package was not deleted.
+    pub(super) fn not_deleted(&self, package: PackageId) -> TransactWriteItem {
+        let terms = Terms::default()
+            .name(STATE)
+            .value("deleted", item::text(DELETED));
+        write::check(
+            self.table(),
+            &Key::package(package),
+            "attribute_exists(#state) AND #state.#state <> :deleted",
+            &terms,
+        )
     }
 
     async fn change_active(

@@ -5,8 +5,10 @@ use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
 use super::commit::Commit;
-use super::item::{self, ANNOUNCED, ATTEMPT, STATE, WITHDRAWN};
+use super::item;
 use super::key::{Key, Range};
+use super::names::{ANNOUNCED, ATTEMPT, STATE, WITHDRAWN};
+use super::stored;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -48,7 +50,7 @@ impl Records {
         result: &FinishedTask,
     ) -> Result<Recorded, RecordsError> {
         let attempt = item::number(&task.attempt);
-        let ended = (item::outcome(result.outcome), 1);
+        let ended = (stored::outcome(result.outcome), 1);
         let counts: &[_] = match task.state {
             TaskState::Held => &[ended],
             TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],
@@ -58,7 +60,7 @@ impl Records {
             self.ending(device, task),
             write::put(
                 self.table(),
-                item::finished(device, result),
+                stored::finished(device, result),
                 "attribute_not_exists(pk) OR #attempt < :attempt",
                 &Terms::default().name(ATTEMPT).value("attempt", attempt),
             ),
@@ -78,7 +80,7 @@ impl Records {
 
     /// The removal of a task in the state that it was read in.
     fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
-        let state = item::task_state(task.state);
+        let state = stored::task_state(task.state);
         let terms = Terms::default()
             .name(ATTEMPT)
             .name(STATE)

@@ -13,7 +13,7 @@ use packcast_rollout::{PackageRecord, PackageState};
 
 use super::commit::Commit;
 use super::{Records, RecordsError};
-use super::{item, write};
+use super::{stored, write};
 
 /// What is reserved.
 #[derive(Clone, Debug)]
@@ -78,9 +78,9 @@ impl Records {
             }
             let package = draft(reservation, id, now);
             let writes = vec![
-                write::create(self.table(), item::catalogued_name(&package)),
-                write::create(self.table(), item::package(&package)),
-                write::create(self.table(), item::catalogued_package(&package)),
+                write::create(self.table(), stored::catalogued_name(&package)),
+                write::create(self.table(), stored::package(&package)),
+                write::create(self.table(), stored::catalogued_package(&package)),
             ];
             if self.commit(writes).await? == Commit::Done {
                 return Ok(Reserved::New(package));

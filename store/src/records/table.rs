@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 
-use super::item::{INDEX, INDEX_PK, INDEX_SK, PK, SK};
+use super::item::{PK, SK};
+use super::key::{INDEX, INDEX_PK, INDEX_SK};
 use super::{Records, RecordsError};
 
 const COMPLETE: &str = "every part of the definition is set";

@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, PackageId};
 
-use super::item::{self, TallyItem};
+use super::item;
 use super::key::{Key, TALLY_SHARDS, shard};
+use super::stored::TallyItem;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 

@@ -5,10 +5,11 @@ use packcast_protocol::DeviceId;
 use packcast_rollout::{FinishedTask, OpenTask, TaskChange, TaskState};
 
 use super::Records;
-use super::item::{
-    self, ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, INDEX_PK, INDEX_SK, STATE, WITHDRAWN,
-};
+use super::item;
 use super::key::Key;
+use super::key::{INDEX_PK, INDEX_SK};
+use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, STATE, WITHDRAWN};
+use super::stored;
 use super::write::{self, ABSENT, Terms};
 
 /// Holds for a task that is as it was read.
@@ -35,9 +36,11 @@ impl Records {
         task: &OpenTask,
         before: Option<&FinishedTask>,
     ) -> Vec<TransactWriteItem> {
-        let counts = before.map_or((ASSIGNED, 1), |before| (item::outcome(before.outcome), -1));
+        let counts = before.map_or((ASSIGNED, 1), |before| {
+            (stored::outcome(before.outcome), -1)
+        });
         vec![
-            write::create(self.table(), item::task(device, task)),
+            write::create(self.table(), stored::task(device, task)),
             self.setting_aside(device, task, before),
             self.counting(device, task.package, &[counts]),
         ]
@@ -53,7 +56,7 @@ impl Records {
         let terms = unchanged(terms, from);
         let mut writes = vec![write::put(
             self.table(),
-            item::task(device, to),
+            stored::task(device, to),
             UNCHANGED,
             &terms,
         )];
@@ -76,7 +79,7 @@ impl Records {
         let mut writes = self.altering(device, from, to);
         writes.push(write::put(
             self.table(),
-            item::set_aside(device, before),
+            stored::set_aside(device, before),
             "attribute_not_exists(pk) OR #attempt < :attempt",
             &same_attempt(before),
         ));
@@ -91,7 +94,9 @@ impl Records {
     ) -> Vec<TransactWriteItem> {
         let key = Key::task(device, task.priority, task.package);
         let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
-        let counts = before.map_or((ASSIGNED, -1), |before| (item::outcome(before.outcome), 1));
+        let counts = before.map_or((ASSIGNED, -1), |before| {
+            (stored::outcome(before.outcome), 1)
+        });
         vec![
             write::delete(self.table(), &key, UNCHANGED, &unchanged(terms, task)),
             self.counting_again(device, task, before),
@@ -131,7 +136,7 @@ impl Records {
             let key = Key::finished(device, task.package);
             return write::check(self.table(), &key, ABSENT, &Terms::default());
         };
-        let item = item::finished(device, before);
+        let item = stored::finished(device, before);
         write::put(self.table(), item, SAME_ATTEMPT, &same_attempt(before))
     }
 }
@@ -148,7 +153,7 @@ fn same_attempt(finished: &FinishedTask) -> Terms {
 pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
     terms
         .value("attempt", item::number(&task.attempt))
-        .value("state", item::text(item::task_state(task.state)))
+        .value("state", item::text(stored::task_state(task.state)))
         .value("direct", AttributeValue::Bool(task.direct))
 }
 

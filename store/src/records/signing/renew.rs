@@ -1,19 +1,20 @@
 //! Signing again what a group or a device has: before it expires, or with another key.
 
+use std::ops::ControlFlow;
+
 use packcast_protocol::assignments::{Assignments, Held, Recipient};
 use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
-use packcast_rollout::assignments::{Term, Vouched, as_recorded, is_due, renewed};
+use packcast_rollout::assignments::{Vouched, as_recorded, renewed};
+use packcast_rollout::validity::{Term, is_due};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
-use super::commit::Commit;
-use super::group::GroupError;
-use super::key::Key;
-use super::own::{AssignError, NextOwn, OwnItem};
-use super::signing::{Signing, SigningError};
-use super::{Records, RecordsError};
-
-/// How often a renewal is decided anew when something changed meanwhile.
-const TRIES: usize = 8;
+use super::own::{AssignError, NextOwn};
+use super::{Signing, SigningError};
+use crate::records::commit::Commit;
+use crate::records::group::GroupError;
+use crate::records::key::Key;
+use crate::records::stored::OwnItem;
+use crate::records::{Records, RecordsError};
 
 /// What is signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Records {
         renewal: Renewal<'_>,
         signing: Signing<'_>,
     ) -> Result<Renewed, GroupError> {
-        for _ in 0..TRIES {
+        self.retry_on_conflict((), |()| async move {
             let Some(state) = self.group(group).await? else {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
@@ -84,16 +85,17 @@ impl Records {
                 }
             };
             if let Some(expires) = good_group(&state, renewal, signing) {
-                return Ok(Renewed::Good { expires });
+                return Ok(ControlFlow::Break(Renewed::Good { expires }));
             }
             let next = signing.sealed(state.clone(), term)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
                 signing.written(&recipient, next.held());
                 let expires = term.expires;
-                return Ok(Renewed::Signed { expires });
+                return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
-        }
-        Err(self.contended().into())
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
     }
 
     /// Signs what a device with our agent is assigned itself once more.
@@ -105,12 +107,13 @@ impl Records {
     ) -> Result<Renewed, AssignError> {
         let device = DeviceId::Agent(agent.clone());
         let recipient = Recipient::Device(agent.clone());
-        for tries_left in (0..TRIES).rev() {
-            let own: Option<OwnItem> = self.get(&Key::own(&device)).await?;
+        let (device, recipient) = (&device, &recipient);
+        self.retry_on_conflict(false, |was_behind| async move {
+            let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
             let found = own.as_ref().map(|own| match renewal {
-                Renewal::Restored => signing.signed_by_us(&own.signed, &recipient),
+                Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
                 Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
-                    signing.ours(&own.signed, &recipient)
+                    signing.ours(&own.signed, recipient)
                 }
             });
             let next = match found {
@@ -120,9 +123,9 @@ impl Records {
                         .is_some_and(|own| signing.is_latest(&own.signed));
                     let expires = before.expires();
                     if renewal == Renewal::Due && is_ours && !is_due(expires, signing.now) {
-                        return Ok(Renewed::Good { expires });
+                        return Ok(ControlFlow::Break(Renewed::Good { expires }));
                     }
-                    let known = signing.latest(&recipient);
+                    let known = signing.latest(recipient);
                     renewed(&before, known, signing.now).map_err(SigningError::from)?
                 }
                 Some(Err(
@@ -130,29 +133,33 @@ impl Records {
                 )) if !renewal.is_as_recorded() => return Err(error.into()),
                 not_ours => {
                     let is_damaged = not_ours.is_some();
-                    let recorded = self.recorded(&device, own.as_ref()).await?;
+                    let recorded = self.recorded(device, own.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
-                        return Ok(Renewed::Nothing);
+                        return Ok(ControlFlow::Break(Renewed::Nothing));
                     }
                     let Renewal::AsRecorded(vouched) = renewal else {
                         // The first ones may have been signed after these were looked for.
-                        if !is_damaged && recorded.latest.is_some() && tries_left > 0 {
-                            continue;
+                        if !is_damaged && recorded.latest.is_some() && !was_behind {
+                            return Ok(ControlFlow::Continue(true));
                         }
-                        return Err(SigningError::NotOurs { recipient }.into());
+                        return Err(SigningError::NotOurs {
+                            recipient: recipient.clone(),
+                        }
+                        .into());
                     };
-                    recorded.state(agent, signing.latest(&recipient), vouched, signing.now)?
+                    recorded.state(agent, signing.latest(recipient), vouched, signing.now)?
                 }
             };
             let before = own.map(|own| own.held);
             let next_own = self.writing_own(agent, before, &next, signing)?;
-            if self.commit_own(&device, &next_own).await? {
+            if self.commit_own(device, &next_own).await? {
                 signing.written_own(Some(&next_own));
                 let expires = next.expires();
-                return Ok(Renewed::Signed { expires });
+                return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
-        }
-        Err(self.contended().into())
+            Ok(ControlFlow::Continue(false))
+        })
+        .await
     }
 
     async fn recorded(

@@ -7,13 +7,15 @@ use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
-use packcast_rollout::assignments::Term;
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::record::ArchiveRecord;
+use packcast_rollout::validity::Term;
 use packcast_rollout::{PaceChange, PackageState, Published};
+use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::records::keys::NumberedKeyList;
+use crate::records::RecordsError;
+use crate::records::item::{PK, SK, read, text};
 
 const AT: UnixTime = UnixTime(1_795_000_000);
 

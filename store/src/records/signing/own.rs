@@ -7,22 +7,14 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::assignments::{Assignments, Held, Recipient, SignedAssignments};
 use packcast_protocol::{AgentId, DeviceId};
 use packcast_rollout::assignments::{self, Change};
-use serde::{Deserialize, Serialize};
 
-use super::item::{self, ISSUED, REVISION};
-use super::key::Key;
-use super::signing::{Signing, SigningError};
-use super::write::{self, ABSENT, Terms};
-use super::{Records, RecordsError};
-
-/// Signed assignments, and which state of the device they are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OwnItem {
-    #[serde(flatten)]
-    pub(super) held: Held,
-    #[serde(flatten)]
-    pub(super) signed: SignedAssignments,
-}
+use super::{Signing, SigningError};
+use crate::records::item;
+use crate::records::key::Key;
+use crate::records::names::{ISSUED, REVISION, SIGNED};
+use crate::records::stored::{self, OwnItem};
+use crate::records::write::{self, ABSENT, PRESENT, Terms};
+use crate::records::{Records, RecordsError};
 
 /// Why a device's own assignments were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +27,7 @@ pub enum AssignError {
 
 /// A device's own assignments as they were read, which the next are made from.
 #[derive(Debug)]
-pub(super) enum Own<'a> {
+pub(crate) enum Own<'a> {
     /// A stock agent checks none, and has none.
     Stock,
     Agent {
@@ -46,22 +38,22 @@ pub(super) enum Own<'a> {
 
 /// The next assignments of a device.
 #[derive(Debug)]
-pub(super) struct NextOwn {
+pub(crate) struct NextOwn {
     recipient: Recipient,
     /// To be written with the device's record.
-    pub(super) held: Held,
+    pub(crate) held: Held,
     write: TransactWriteItem,
 }
 
 impl NextOwn {
-    pub(super) fn write(&self) -> TransactWriteItem {
+    pub(crate) fn write(&self) -> TransactWriteItem {
         self.write.clone()
     }
 }
 
 impl Signing<'_> {
     /// Remembers a device's assignments that are on record now.
-    pub(super) fn written_own(self, next: Option<&NextOwn>) {
+    pub(crate) fn written_own(self, next: Option<&NextOwn>) {
         if let Some(NextOwn {
             recipient, held, ..
         }) = next
@@ -85,7 +77,7 @@ impl Records {
     ///
     /// To be read before what else the change is decided from: what is read later may be
     /// newer, and then the change does not hold.
-    pub(super) async fn own<'a>(
+    pub(crate) async fn own<'a>(
         &self,
         device: &'a DeviceId,
         signing: Signing<'_>,
@@ -101,7 +93,7 @@ impl Records {
     }
 
     /// Signs what a change leads to, and returns how it is written; none if nothing changes.
-    pub(super) fn next_own(
+    pub(crate) fn next_own(
         &self,
         own: &Own<'_>,
         change: Change<'_>,
@@ -116,8 +108,22 @@ impl Records {
             .transpose()
     }
 
+    /// Notes down beside a known device what was signed, if something was.
+    pub(crate) fn known_device(
+        &self,
+        device: &DeviceId,
+        next: Option<&NextOwn>,
+    ) -> TransactWriteItem {
+        let key = Key::device(device);
+        if next.is_none() {
+            return write::check(self.table(), &key, PRESENT, &Terms::default());
+        }
+        let (expression, terms) = signed(next, "SET".to_owned(), " ", Terms::default());
+        write::update(self.table(), &key, &expression, Some(PRESENT), &terms)
+    }
+
     /// Signs a device's assignments, and returns how they take the place of those before.
-    pub(super) fn writing_own(
+    pub(crate) fn writing_own(
         &self,
         agent: &AgentId,
         before: Option<Held>,
@@ -127,7 +133,7 @@ impl Records {
         let held = next.held();
         let signed = signing.signed(next)?;
         let device = DeviceId::Agent(agent.clone());
-        let item = item::own(&device, &OwnItem { held, signed });
+        let item = stored::own(&device, &OwnItem { held, signed });
         let write = match before {
             None => write::put(self.table(), item, ABSENT, &Terms::default()),
             Some(before) => {
@@ -148,24 +154,20 @@ impl Records {
     }
 }
 
-impl Own<'_> {
-    /// Tells whether assignments were signed that were not there when these were read: the
-    /// first ones of a device, which another change has just brought.
-    pub(super) const fn is_behind(&self, signed: Option<Held>) -> bool {
-        matches!(self, Self::Agent { before: None, .. }) && signed.is_some()
-    }
-
-    /// Refuses to sign for a device that the records say more of than the publisher has signed.
-    pub(super) fn signed_unless(&self, is_unsigned: bool) -> Result<(), SigningError> {
-        match self {
-            Self::Agent {
-                agent,
-                before: None,
-            } if is_unsigned => {
-                let recipient = Recipient::Device((*agent).clone());
-                Err(SigningError::NotOurs { recipient })
-            }
-            Self::Stock | Self::Agent { .. } => Ok(()),
-        }
+/// Adds to the update of a device which state of its own assignments was signed.
+pub(crate) fn signed(
+    next: Option<&NextOwn>,
+    expression: String,
+    separator: &str,
+    terms: Terms,
+) -> (String, Terms) {
+    match next {
+        None => (expression, terms),
+        Some(next) => (
+            format!("{expression}{separator}#signed = :signed"),
+            terms
+                .name(SIGNED)
+                .value("signed", item::attribute(&next.held)),
+        ),
     }
 }

@@ -1,0 +1,192 @@
+//! Changes of what a group has.
+
+use std::ops::ControlFlow;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use packcast_protocol::assignments::Recipient;
+use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
+use packcast_rollout::validity::Term;
+use packcast_rollout::{GroupState, PaceChange, PackageRecord};
+
+use super::Records;
+use super::commit::Commit;
+use super::group::GroupError;
+use super::key::Key;
+use super::revision::{UNCHANGED, unchanged};
+use super::signing::Signing;
+use super::stored;
+use super::write::{self, PRESENT, Terms};
+
+/// What came of a change of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupChanged {
+    pub state: GroupState,
+    /// The write units that the change has cost.
+    pub consumed_units: f64,
+}
+
+impl Records {
+    /// Assigns a package to a group: the same few writes whatever the group's size. The group
+    /// of all devices comes into being with its first package.
+    ///
+    /// Only to what the publisher has signed something is added.
+    pub async fn assign_group(
+        &self,
+        group: &GroupName,
+        package: &PackageRecord,
+        force: bool,
+        signing: Signing<'_>,
+    ) -> Result<GroupChanged, GroupError> {
+        let now = signing.now;
+        self.retry_on_conflict((), |()| async move {
+            let Some(state) = self.group_or_all(group, signing).await? else {
+                let group = group.clone();
+                return Err(GroupError::NoGroup { group });
+            };
+            signing.ours_of_group(&state)?;
+            let next = state.assign(package, force, now)?;
+            let term = Term::following(state.version().issued, now);
+            let next = signing.sealed(next, term)?;
+            let mut writes = self.replacing(&state, &next);
+            let entry = stored::group_with(package.id, group);
+            writes.push(write::replace(self.table(), entry));
+            writes.push(self.not_deleted(package.id));
+            let (commit, consumed_units) = self.commit_metered(writes).await?;
+            match commit {
+                Commit::Done => {
+                    signing.written(&Recipient::Group(group.clone()), next.held());
+                    Ok(ControlFlow::Break(GroupChanged {
+                        state: next,
+                        consumed_units,
+                    }))
+                }
+                Commit::Refused(failed) if failed.last() == Some(&true) => {
+                    let package = package.id;
+                    Err(GroupError::Deleted { package })
+                }
+                Commit::Refused(_) => Ok(ControlFlow::Continue(())),
+            }
+        })
+        .await
+    }
+
+    /// Takes a package back from a group.
+    ///
+    /// Once it has returned, no device is told of the package for this group any more.
+    pub async fn unassign_group(
+        &self,
+        group: &GroupName,
+        package: PackageId,
+        signing: Signing<'_>,
+    ) -> Result<GroupChanged, GroupError> {
+        let entry = write::delete(
+            self.table(),
+            &Key::group_with(package, group),
+            PRESENT,
+            &Terms::default(),
+        );
+        let not_assigned = || GroupError::NotAssigned {
+            group: group.clone(),
+            package,
+        };
+        self.change_group(group, signing, Some(entry), |state| {
+            state
+                .unassign(package, signing.now)
+                .ok_or_else(not_assigned)
+        })
+        .await
+    }
+
+    /// Sets where a group's devices fetch from first.
+    pub async fn prefer(
+        &self,
+        group: &GroupName,
+        location: Option<&LocationName>,
+        signing: Signing<'_>,
+    ) -> Result<GroupChanged, GroupError> {
+        self.group_or_all(group, signing).await?;
+        let change = |state: &GroupState| Ok(state.prefer(location.cloned(), signing.now));
+        self.change_group(group, signing, None, change).await
+    }
+
+    /// Changes how fast a group's devices work; the group of all devices comes into being by it.
+    pub async fn pace_group(
+        &self,
+        group: &GroupName,
+        change: &PaceChange,
+        signing: Signing<'_>,
+    ) -> Result<GroupChanged, GroupError> {
+        self.group_or_all(group, signing).await?;
+        let change = |state: &GroupState| Ok(state.pace(change, signing.now));
+        self.change_group(group, signing, None, change).await
+    }
+
+    /// Changes a group by something that gives its devices no package. A state that the
+    /// publisher has not signed stays without a signature.
+    async fn change_group(
+        &self,
+        group: &GroupName,
+        signing: Signing<'_>,
+        beside: Option<TransactWriteItem>,
+        change: impl Fn(&GroupState) -> Result<GroupState, GroupError>,
+    ) -> Result<GroupChanged, GroupError> {
+        let (beside, change) = (&beside, &change);
+        self.retry_on_conflict((), |()| async move {
+            let state = match self.group(group).await? {
+                Some(state) => state,
+                // It is there, and comes into being with its first package.
+                None if group.is_all() => GroupState::new(group.clone(), 0, UnixTime(0)),
+                None => {
+                    let group = group.clone();
+                    return Err(GroupError::NoGroup { group });
+                }
+            };
+            let next = signing.sealed_unless_foreign(&state, change(&state)?)?;
+            let mut writes = self.replacing(&state, &next);
+            writes.extend(beside.clone());
+            let (commit, consumed_units) = self.commit_metered(writes).await?;
+            if commit == Commit::Done {
+                signing.written(&Recipient::Group(group.clone()), next.held());
+                return Ok(ControlFlow::Break(GroupChanged {
+                    state: next,
+                    consumed_units,
+                }));
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
+    }
+
+    async fn group_or_all(
+        &self,
+        group: &GroupName,
+        signing: Signing<'_>,
+    ) -> Result<Option<GroupState>, GroupError> {
+        let state = self.group(group).await?;
+        if state.is_some() || !group.is_all() {
+            return Ok(state);
+        }
+        match self.create_group(group, signing).await {
+            Ok(state) => Ok(Some(state)),
+            Err(GroupError::Exists { .. }) => Ok(self.group(group).await?),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The writes that put a group's next state in the place of the one it was decided from.
+    pub(super) fn replacing(
+        &self,
+        state: &GroupState,
+        next: &GroupState,
+    ) -> Vec<TransactWriteItem> {
+        vec![
+            write::put(
+                self.table(),
+                stored::group(next),
+                UNCHANGED,
+                &unchanged(state.revision),
+            ),
+            self.moving(&state.group, Some(state.version()), next.version(), false),
+        ]
+    }
+}

@@ -1,0 +1,276 @@
+//! The shapes in which records are stored: each value with its key, and its place in the index.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::assignments::{Held, SignedAssignments};
+use packcast_protocol::keys::SignedKeyList;
+use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::group::Version;
+use packcast_rollout::{
+    DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask, Order,
+    PaceOverride, PackageRecord, Round, TaskState,
+};
+use serde::{Deserialize, Serialize};
+
+use super::item::{self, Item};
+use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
+use super::names::{AT, CANCELLED, FAILED, GROUPS, IDS, SUCCEEDED};
+
+/// Who has a name and version.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct NameItem {
+    pub(super) package: PackageId,
+    pub(super) content: Sha256Digest,
+}
+
+/// A package in the catalogue.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct CataloguedPackage {
+    pub(super) id: PackageId,
+}
+
+/// A group in the catalogue, or beside a package that it has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CataloguedGroup {
+    pub(super) group: GroupName,
+}
+
+/// A device in the catalogue, among a group's members, or under its host name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CataloguedDevice {
+    pub(super) device: DeviceId,
+}
+
+/// One shard of a tally.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TallyItem {
+    pub(super) assigned: i64,
+    pub(super) announced: i64,
+    pub(super) withdrawn: i64,
+    pub(super) succeeded: i64,
+    pub(super) failed: i64,
+    pub(super) cancelled: i64,
+}
+
+/// A group's revision; it outlives the group, so that a name that is used again counts on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RevisionItem {
+    pub(super) group: GroupName,
+    pub(super) revision: u64,
+    /// When the state of this revision was signed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issued: Option<UnixTime>,
+    #[serde(default)]
+    pub(super) deleted: bool,
+}
+
+impl RevisionItem {
+    pub(super) fn version(&self) -> Version {
+        Version {
+            revision: self.revision,
+            issued: self.issued,
+        }
+    }
+}
+
+/// Signed assignments, and which state of the device they are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OwnItem {
+    #[serde(flatten)]
+    pub(super) held: Held,
+    #[serde(flatten)]
+    pub(super) signed: SignedAssignments,
+}
+
+/// A list with its number, which is known before its signature is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberedKeyList {
+    pub serial: u64,
+    #[serde(flatten)]
+    pub signed: SignedKeyList,
+}
+
+/// All lists of a target, in order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct KeyListsItem {
+    /// The number of the last list.
+    pub(super) serial: u64,
+    pub(super) lists: Vec<NumberedKeyList>,
+}
+
+/// The memberships among a device's attributes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Joining {
+    pub(super) groups: Memberships,
+    pub(super) round: Round,
+    /// Which state of the device's own assignments was signed last.
+    pub(super) signed: Option<Held>,
+}
+
+/// How many members one shard of a group has.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CountItem {
+    #[serde(default)]
+    pub(super) members: i64,
+}
+
+pub(super) fn device(record: &DeviceRecord) -> Item {
+    Key::device(&record.device).item(record)
+}
+
+/// A device that is in no group yet.
+pub(super) fn new_device(record: &DeviceRecord) -> Item {
+    let mut item = device(record);
+    item.insert(GROUPS.to_owned(), AttributeValue::M(HashMap::new()));
+    item
+}
+
+pub(super) fn catalogued_device(device: &DeviceId) -> Item {
+    let value = CataloguedDevice {
+        device: device.clone(),
+    };
+    Key::catalogued_device(device).item(&value)
+}
+
+pub(super) fn group(state: &GroupState) -> Item {
+    Key::group_state(&state.group).item(state)
+}
+
+pub(super) fn group_revision(revision: &RevisionItem) -> Item {
+    Key::group_revision(&revision.group).item(revision)
+}
+
+pub(super) fn catalogued_group(group: &GroupName) -> Item {
+    let value = CataloguedGroup {
+        group: group.clone(),
+    };
+    Key::catalogued_group(group).item(&value)
+}
+
+pub(super) fn key_lists(lists: &KeyListsItem) -> Item {
+    Key::keys().item(lists)
+}
+
+pub(super) fn group_with(package: PackageId, group: &GroupName) -> Item {
+    let value = CataloguedGroup {
+        group: group.clone(),
+    };
+    Key::group_with(package, group).item(&value)
+}
+
+pub(super) fn member(group: &GroupName, device: &DeviceId) -> Item {
+    let value = CataloguedDevice {
+        device: device.clone(),
+    };
+    Key::member(group, device).item(&value)
+}
+
+pub(super) fn host(name: &str, device: &DeviceId) -> Item {
+    let value = CataloguedDevice {
+        device: device.clone(),
+    };
+    Key::host(name, device).item(&value)
+}
+
+pub(super) fn task(device: &DeviceId, task: &OpenTask) -> Item {
+    let mut item = Key::task(device, task.priority, task.package).item(task);
+    item.extend(index(device, task.package, task_state(task.state)));
+    item
+}
+
+pub(super) fn finished(device: &DeviceId, task: &FinishedTask) -> Item {
+    let mut item = Key::finished(device, task.package).item(task);
+    item.extend(index(device, task.package, outcome(task.outcome)));
+    item
+}
+
+/// A result that another attempt has followed: its device is not listed with it.
+pub(super) fn set_aside(device: &DeviceId, task: &FinishedTask) -> Item {
+    Key::finished(device, task.package).item(task)
+}
+
+/// What a stock agent says it has: four bytes for each id, in their order.
+pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
+    let mut item = Key::history(device).attributes();
+    item.insert(IDS.to_owned(), AttributeValue::B(Blob::new(ids)));
+    item.insert(AT.to_owned(), item::number(&at));
+    item
+}
+
+pub(super) fn own(device: &DeviceId, own: &OwnItem) -> Item {
+    Key::own(device).item(own)
+}
+
+pub(super) fn package(record: &PackageRecord) -> Item {
+    Key::package(record.id).item(record)
+}
+
+pub(super) fn catalogued_package(record: &PackageRecord) -> Item {
+    let value = CataloguedPackage { id: record.id };
+    Key::catalogued_package(record.id).item(&value)
+}
+
+pub(super) fn catalogued_name(record: &PackageRecord) -> Item {
+    let value = NameItem {
+        package: record.id,
+        content: record.content,
+    };
+    let key = Key::catalogued_name(&record.name, &record.version);
+    key.item(&value)
+}
+
+pub(super) fn location(record: &LocationRecord) -> Item {
+    Key::location(&record.name).item(record)
+}
+
+pub(super) fn order(device: &DeviceId, order: &Order) -> Item {
+    Key::order(device, order.order).item(order)
+}
+
+pub(super) fn pace(device: &DeviceId, pace: &PaceOverride) -> Item {
+    Key::pace(device).item(pace)
+}
+
+/// The state of a task, as the records spell it.
+pub(super) const fn task_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Held => "held",
+        TaskState::Announced { .. } => "announced",
+        TaskState::Withdrawn { .. } => "withdrawn",
+    }
+}
+
+/// The state of a finished task, and the attribute that counts it.
+pub(super) const fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => SUCCEEDED,
+        Outcome::Failed => FAILED,
+        Outcome::Cancelled => CANCELLED,
+    }
+}
+
+/// Reads the ids of a history item, leaving out what is none.
+pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
+    let Some(Ok(packed)) = item.get(IDS).map(|ids| ids.as_b()) else {
+        return Vec::new();
+    };
+    let (ids, _) = packed.as_ref().as_chunks::<4>();
+    ids.iter()
+        .filter_map(|id| PackageId::try_from(u32::from_be_bytes(*id)).ok())
+        .collect()
+}
+
+fn index(device: &DeviceId, package: PackageId, state: &str) -> Item {
+    let partition = index_partition(package, shard(device, INDEX_SHARDS));
+    HashMap::from([
+        (INDEX_PK.to_owned(), item::text(partition)),
+        (INDEX_SK.to_owned(), item::text(index_sort(state, device))),
+    ])
+}
+
+#[cfg(test)]
+mod tests;
