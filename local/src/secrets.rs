@@ -59,7 +59,6 @@ impl Secrets {
         Settings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],
-            basic_credentials: Vec::new(),
             enrolment_tokens: vec![self.enrolment_token.digest()],
             pass_key: decode(&self.pass_key).expect("checked when it was read or made"),
             check_in_interval_s: Settings::DEFAULT_INTERVAL_S,

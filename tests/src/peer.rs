@@ -74,7 +74,6 @@ pub fn settings() -> Settings {
     Settings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN)],
-        basic_credentials: Vec::new(),
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: [9; 32],
         check_in_interval_s: Settings::DEFAULT_INTERVAL_S,

@@ -1,8 +1,7 @@
 //! Who is let in, decided without a look at the records.
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use packcast_protocol::api::{CheckInRequest, Secret};
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::{AgentId, Sha256Digest};
@@ -26,34 +25,15 @@ pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
             .is_some_and(|secret| any_matches(&settings.origin_secrets, secret.digest()))
 }
 
-/// Tells whether a stock agent is let in by its path or by HTTP Basic; either is enough.
-pub(crate) fn admits_stock_agent(settings: &Settings, path: &str, headers: &HeaderMap) -> bool {
-    let by_path =
-        path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()));
-    let by_basic = basic_credential(headers)
-        .is_some_and(|credential| any_matches(&settings.basic_credentials, credential));
-    by_path || by_basic
+/// Tells whether a path ends in a token that lets OCS agents in.
+pub(crate) fn admits_ocs_agent(settings: &Settings, path: &str) -> bool {
+    path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()))
 }
 
 /// Returns the token that a path may end in, as in `/ocsinventory/<token>`.
 fn path_token(path: &str) -> Option<Secret> {
     let (_, token) = path.rsplit_once('/')?;
     token.parse().ok()
-}
-
-/// Returns the digest of the `user:password` that a request shows (RFC 7617).
-///
-/// Nobody is asked for it: a Unix agent sends what is in its server address unasked (protocol
-/// reference §1.5), and an agent that waits for a 401 would show it to a CDN as well.
-fn basic_credential(headers: &HeaderMap) -> Option<Sha256Digest> {
-    const LONGEST: usize = 1024;
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, coded) = value.split_once(' ')?;
-    if value.len() > LONGEST || !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let credential = BASE64.decode(coded.trim().as_bytes()).ok()?;
-    Some(Sha256Digest::of(&credential))
 }
 
 /// Compares with every digest, in a time that does not depend on which one matches.
@@ -130,7 +110,6 @@ mod tests {
         Settings {
             origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
-            basic_credentials: vec![Sha256Digest::of(b"fleet:long-password-1")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: [9; 32],
             check_in_interval_s: 3600,
@@ -175,39 +154,6 @@ mod tests {
         assert!(!admits_origin(&behind, &HeaderMap::new()));
     }
 
-    fn admits(settings: &Settings, path: &str, authorization: Option<&str>) -> bool {
-        let header = |value: &str| (AUTHORIZATION, value.parse().unwrap());
-        let headers = authorization.map(header).into_iter().collect();
-        admits_stock_agent(settings, path, &headers)
-    }
-
-    fn basic(scheme: &str, credential: &str) -> String {
-        format!("{scheme} {}", BASE64.encode(credential.as_bytes()))
-    }
-
-    #[test]
-    fn a_valid_basic_credential_is_let_in_on_any_path() {
-        let settings = settings();
-        let good = "fleet:long-password-1";
-        for scheme in ["Basic", "basic", "BASIC"] {
-            let shown = basic(scheme, good);
-            assert!(admits(&settings, "/ocsinventory", Some(&shown)), "{shown}");
-        }
-        for bad in [
-            basic("Basic", "fleet:long-password-2"),
-            basic("Basic", "fleet"),
-            basic("Basic", ""),
-            basic("Bearer", good),
-            "Basic".to_owned(),
-            format!("Basic {good}"),
-            basic("Basic", &"x".repeat(5000)),
-        ] {
-            assert!(!admits(&settings, "/ocsinventory", Some(&bad)), "{bad}");
-            let path = "/ocsinventory/path-token-one-1";
-            assert!(admits(&settings, path, Some(&bad)), "{bad}");
-        }
-    }
-
     #[test]
     fn any_valid_path_token_is_let_in_and_no_other_path() {
         let settings = settings();
@@ -216,7 +162,7 @@ mod tests {
             "/path-token-two-2",
             "/a/b/path-token-two-2",
         ] {
-            assert!(admits(&settings, good, None), "{good}");
+            assert!(admits_ocs_agent(&settings, good), "{good}");
         }
         for bad in [
             "/ocsinventory",
@@ -226,7 +172,7 @@ mod tests {
             "/path-token-one-1/",
             "/path-token-one-1x",
         ] {
-            assert!(!admits(&settings, bad, None), "{bad}");
+            assert!(!admits_ocs_agent(&settings, bad), "{bad}");
         }
     }
 
@@ -234,16 +180,11 @@ mod tests {
     fn without_tokens_nobody_is_let_in() {
         let settings = Settings {
             path_tokens: Vec::new(),
-            basic_credentials: Vec::new(),
             enrolment_tokens: Vec::new(),
             ..settings()
         };
-        let basic = basic("Basic", "fleet:long-password-1");
-        assert!(!admits(
-            &settings,
-            "/ocsinventory/path-token-one-1",
-            Some(&basic)
-        ));
+        let path = "/ocsinventory/path-token-one-1";
+        assert!(!admits_ocs_agent(&settings, path));
         let agent = AgentId::of_public_key(&[1; 32]);
         assert_eq!(
             admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),

@@ -15,9 +15,6 @@ pub struct Settings {
     pub origin_secrets: Vec<Sha256Digest>,
     /// Digests of the path tokens of stock agents (`/ocsinventory/<token>`), any of which is let in.
     pub path_tokens: Vec<Sha256Digest>,
-    /// Digests of the `user:password` of stock agents (`https://user:password@…`), any of which
-    /// is let in. A digest hides a long random password only.
-    pub basic_credentials: Vec<Sha256Digest>,
     /// Digests of the enrolment tokens of our agents, any of which is let in.
     pub enrolment_tokens: Vec<Sha256Digest>,
     /// The key that passes are made with: 32 random bytes.
@@ -79,12 +76,11 @@ impl Settings {
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
     /// `PACKCAST_PASS_KEY`, `PACKCAST_ORIGIN_SECRETS` (digests; absent where no CDN stands
-    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_BASIC`,
-    /// `PACKCAST_ENROLMENT_TOKENS` (digests, may be absent: nobody is let in then),
-    /// `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_GROUP_CACHE_S`; of the pace
-    /// `PACKCAST_FRAGMENT_PAUSE_S`, `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`,
-    /// `PACKCAST_CONTACT_EVERY_H`, `PACKCAST_TIMEOUT_DAYS`, `PACKCAST_EXECUTION_TIMEOUT_MIN` and
-    /// `PACKCAST_STRICT`.
+    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
+    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`,
+    /// `PACKCAST_GROUP_CACHE_S`; of the pace `PACKCAST_FRAGMENT_PAUSE_S`,
+    /// `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`, `PACKCAST_CONTACT_EVERY_H`,
+    /// `PACKCAST_TIMEOUT_DAYS`, `PACKCAST_EXECUTION_TIMEOUT_MIN` and `PACKCAST_STRICT`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -92,7 +88,6 @@ impl Settings {
         Ok(Self {
             origin_secrets: origin_secrets(&variable, "PACKCAST_ORIGIN_SECRETS")?,
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
-            basic_credentials: digests(&variable, "PACKCAST_BASIC")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
             pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
             check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
@@ -242,7 +237,6 @@ impl std::fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("origin_secrets", &self.origin_secrets.len())
             .field("path_tokens", &self.path_tokens.len())
-            .field("basic_credentials", &self.basic_credentials.len())
             .field("enrolment_tokens", &self.enrolment_tokens.len())
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("pace", &self.pace)
@@ -271,7 +265,6 @@ mod tests {
         assert!(
             settings.origin_secrets.is_empty()
                 && settings.path_tokens.is_empty()
-                && settings.basic_credentials.is_empty()
                 && settings.enrolment_tokens.is_empty()
                 && settings.pace == Pace::default()
         );
@@ -321,7 +314,6 @@ mod tests {
             ("PACKCAST_PASS_KEY", "secret-secret"),
             ("PACKCAST_ORIGIN_SECRETS", "secret-secret"),
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
-            ("PACKCAST_BASIC", "fleet:secret-secret"),
             ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             ("PACKCAST_FRAGMENT_PAUSE_S", "0.5"),
             ("PACKCAST_CYCLE_PAUSE_S", "3601"),
