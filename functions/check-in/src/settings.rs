@@ -80,7 +80,7 @@ impl Settings {
     /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`,
     /// `PACKCAST_GROUP_CACHE_S`; of the pace `PACKCAST_FRAGMENT_PAUSE_S`,
     /// `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`, `PACKCAST_CONTACT_EVERY_H`,
-    /// `PACKCAST_TIMEOUT_DAYS`, `PACKCAST_EXECUTION_TIMEOUT_MIN` and `PACKCAST_STRICT`.
+    /// `PACKCAST_TIMEOUT_DAYS` and `PACKCAST_STRICT`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -196,12 +196,6 @@ fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pace, SettingsError
             "PACKCAST_TIMEOUT_DAYS",
             "days",
             default.timeout_days,
-        )?,
-        execution_timeout_min: up_to(
-            &variable,
-            "PACKCAST_EXECUTION_TIMEOUT_MIN",
-            "minutes",
-            default.execution_timeout_min,
         )?,
         strict: switch(&variable, "PACKCAST_STRICT")?,
     })
@@ -320,7 +314,6 @@ mod tests {
             ("PACKCAST_PERIOD_PAUSE_S", "-1"),
             ("PACKCAST_CONTACT_EVERY_H", "169"),
             ("PACKCAST_TIMEOUT_DAYS", "3651"),
-            ("PACKCAST_EXECUTION_TIMEOUT_MIN", "10081"),
             ("PACKCAST_STRICT", "perhaps"),
             ("PACKCAST_GROUP_CACHE_S", "3601"),
         ] {

@@ -92,7 +92,6 @@ fn conf(latency_s: (u16, u16)) -> Conf {
         period_latency_s: 1,
         period_length: PeriodLength::MIN,
         timeout_days: seconds(30),
-        execution_timeout_min: seconds(120),
     }
 }
 

@@ -37,7 +37,6 @@ fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
         cycle_pause_s: number(8),
         period_pause_s: number(9),
         timeout_days: number(10),
-        execution_timeout_min: number(11),
         ..Pace::default()
     };
     let conf = pace.conf(&announced(&[(0, 12)]));
@@ -46,7 +45,6 @@ fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
     assert_eq!(conf.period_latency_s, 9);
     assert_eq!(conf.period_length.get(), 26);
     assert_eq!(conf.timeout_days.get(), 10);
-    assert_eq!(conf.execution_timeout_min.get(), 11);
 }
 
 #[test]
