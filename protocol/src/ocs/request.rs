@@ -1,10 +1,12 @@
 //! What a stock agent asks or says (protocol reference §2.1, §3, §5.5).
 
+mod fields;
+
 use crate::device::{DeviceIdError, OcsDeviceId};
 use crate::package::PackageId;
 use crate::result::{NamedCode, ResultCode};
 
-use super::fields::{self, Fields};
+use fields::Fields;
 
 /// A request of a stock agent.
 #[derive(Clone, Debug, PartialEq, Eq)]

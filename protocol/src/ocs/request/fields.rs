@@ -8,7 +8,7 @@ use quick_xml::{Reader, XmlVersion};
 
 use crate::package::PackageId;
 
-use super::request::{Inventory, RequestError};
+use super::{Inventory, RequestError};
 
 pub(super) const MAX_DEPTH: usize = 64;
 pub(super) const MAX_ATTRIBUTES: usize = 256;
