@@ -1,11 +1,8 @@
 //! Who is let in, decided without a look at the records.
 
-use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use packcast_protocol::api::{CheckInRequest, Secret};
-use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::{AgentId, Sha256Digest};
-use ring::hmac;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::settings::Settings;
@@ -59,43 +56,12 @@ pub(crate) fn admits_agent(
     agent: &AgentId,
     request: &CheckInRequest,
 ) -> Option<Admission> {
-    if request
-        .pass
-        .as_ref()
-        .is_some_and(|pass| is_pass(settings, agent, pass))
-    {
+    let pass = request.pass.as_ref();
+    if pass.is_some_and(|pass| settings.pass_key.made(agent, pass)) {
         return Some(Admission::Pass);
     }
     let enrolment = request.enrolment.as_ref()?;
     any_matches(&settings.enrolment_tokens, enrolment.digest()).then_some(Admission::Enrolment)
-}
-
-/// Makes the pass of an agent: an authentication code over its id.
-///
-/// It lets the function tell an enrolled agent from anybody else's key without asking the
-/// table, and is worth nothing without the agent's own key.
-pub(crate) fn pass(settings: &Settings, agent: &AgentId) -> Secret {
-    let tag = hmac::sign(&pass_key(settings), agent.as_str().as_bytes());
-    BASE32_LOWER
-        .encode(tag.as_ref())
-        .parse()
-        .expect("52 letters and digits are a secret")
-}
-
-/// Tells whether a pass was made for this agent.
-pub(crate) fn is_pass(settings: &Settings, agent: &AgentId, pass: &Secret) -> bool {
-    BASE32_LOWER
-        .decode(pass.reveal().as_bytes())
-        .is_ok_and(|tag| hmac::verify(&pass_key(settings), agent.as_str().as_bytes(), &tag).is_ok())
-}
-
-fn pass_key(settings: &Settings) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &settings.pass_key)
-}
-
-/// Reads a key of 32 bytes from 64 hexadecimal digits.
-pub(crate) fn read_key(text: &str) -> Option<[u8; 32]> {
-    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -104,6 +70,7 @@ mod tests {
     use packcast_rollout::Pace;
 
     use super::*;
+    use crate::pass_key::PassKey;
 
     fn settings() -> Settings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
@@ -111,7 +78,7 @@ mod tests {
             origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
-            pass_key: [9; 32],
+            pass_key: PassKey::new([9; 32]),
             check_in_interval_s: 3600,
             pace: Pace::default(),
             group_cache_s: 0,
@@ -195,8 +162,7 @@ mod tests {
     #[test]
     fn a_pass_is_good_for_one_agent_and_one_target() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        let pass = pass(&settings, &agent);
-        let shown = request(None, Some(pass.clone()));
+        let shown = request(None, Some(settings.pass_key.pass(&agent)));
         assert_eq!(
             admits_agent(&settings, &agent, &shown),
             Some(Admission::Pass)
@@ -206,10 +172,10 @@ mod tests {
             None
         );
         let other = Settings {
-            pass_key: [8; 32],
-            ..settings.clone()
+            pass_key: PassKey::new([8; 32]),
+            ..settings
         };
-        assert!(!is_pass(&other, &agent, &pass));
+        assert_eq!(admits_agent(&other, &agent, &shown), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Admission, admits_agent, is_pass, pass};
+use crate::access::{Admission, admits_agent};
 use crate::tasks::{Telling, tell};
 use crate::{CheckIn, answer, documents, result};
 
@@ -74,7 +74,7 @@ pub(crate) async fn check_in(
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.response(now),
     };
-    let pass = (admission == Admission::Enrolment).then(|| pass(&function.settings, &agent));
+    let pass = (admission == Admission::Enrolment).then(|| function.settings.pass_key.pass(&agent));
     match answer_check_in(function, &DeviceId::Agent(agent), &asked, now).await {
         Ok(reply) => answer::json(&CheckInReply { pass, ..reply }),
         Err(error) => unavailable(&error, now),
@@ -89,7 +89,7 @@ pub(crate) async fn report(
 ) -> Response<Bytes> {
     let admitted = signed::<ReportRequest>(request, now).and_then(|(agent, sent)| {
         bounded(&sent.results)?;
-        if is_pass(&function.settings, &agent, &sent.pass) {
+        if function.settings.pass_key.made(&agent, &sent.pass) {
             Ok((agent, sent))
         } else {
             Err(Refusal::NotEnrolled)

@@ -11,6 +11,7 @@ mod groups;
 mod json;
 mod ocs;
 mod packages;
+mod pass_key;
 mod reconcile;
 mod result;
 pub mod settings;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
+pub use crate::pass_key::PassKey;
 pub use crate::settings::{Settings, SettingsError, TableSettings};
 
 /// How long one request may take: less than Lambda gives the function, which then could say

@@ -5,7 +5,7 @@ use packcast_protocol::digest::DigestError;
 use packcast_rollout::Pace;
 use packcast_rollout::pace::{UpTo, UpToError};
 
-use crate::access::read_key;
+use crate::pass_key::PassKey;
 
 /// The settings of one target. Secrets are kept as digests where they are only compared.
 #[derive(Clone)]
@@ -17,8 +17,7 @@ pub struct Settings {
     pub path_tokens: Vec<Sha256Digest>,
     /// Digests of the enrolment tokens of our agents, any of which is let in.
     pub enrolment_tokens: Vec<Sha256Digest>,
-    /// The key that passes are made with: 32 random bytes.
-    pub pass_key: [u8; 32],
+    pub pass_key: PassKey,
     /// How often our agents ask, in seconds.
     pub check_in_interval_s: u32,
     /// How fast stock agents work, unless a group or a device has its own pace.
@@ -89,7 +88,7 @@ impl Settings {
             origin_secrets: origin_secrets(&variable, "PACKCAST_ORIGIN_SECRETS")?,
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
-            pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
+            pass_key: PassKey::from_hex(&key).ok_or(SettingsError::PassKey)?,
             check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
             pace: pace(&variable)?,
             group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Builder;
 use http::{Request, StatusCode};
-use packcast_check_in::{CheckIn, Settings};
+use packcast_check_in::{CheckIn, PassKey, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::Assigned;
@@ -42,7 +42,7 @@ pub(crate) fn settings() -> Settings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
-        pass_key: [9; 32],
+        pass_key: PassKey::new([9; 32]),
         check_in_interval_s: 900,
         pace: Pace::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
