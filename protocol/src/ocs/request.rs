@@ -135,6 +135,12 @@ mod tests {
 
     use super::*;
 
+    /// Traps of OCS agents (protocol reference) and the tests that guard against them.
+    const _: &[(&str, fn())] = &[(
+        "§0.4: fields are attributes or elements, in any order",
+        attributes_and_elements_are_the_same_thing,
+    )];
+
     const DEVICE: &str = "PC42-2026-03-04-05-06-07";
 
     fn parse(body: &str) -> Result<Request, RequestError> {

@@ -10,6 +10,18 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use agent::{Run, run};
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[
+    (
+        "§0.14, §8.5: what is urgent and does not fit into a period starves all else",
+        a_period_has_room_for_all_that_is_urgent_twice,
+    ),
+    (
+        "§2.5: a priority beyond the period is never served",
+        nothing_starves_and_all_is_deployed_in_time,
+    ),
+];
+
 const NOW: UnixTime = UnixTime(1_795_000_000);
 
 fn announced(packages: &[(u8, u32)]) -> Vec<Announced> {

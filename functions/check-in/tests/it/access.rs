@@ -6,8 +6,7 @@ use packcast_protocol::api::Secret;
 use packcast_tests::table::NOW;
 
 use crate::world::{
-    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request,
-    zlib,
+    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request, zlib,
 };
 
 #[tokio::test]
@@ -74,7 +73,7 @@ async fn a_target_without_tokens_has_no_stock_agents() {
 }
 
 #[tokio::test]
-async fn only_posts_are_answered_and_the_label_does_not_exist() {
+pub(crate) async fn only_posts_are_answered_and_the_label_does_not_exist() {
     let world = World::start().await;
     let paths = [
         format!("/ocsinventory/{PATH_TOKEN}/deploy/label"),
