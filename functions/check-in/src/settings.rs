@@ -1,5 +1,8 @@
 //! What the function is configured with.
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
 use packcast_rollout::Pace;
@@ -54,15 +57,14 @@ pub enum SettingsError {
         "the environment variable {0} is empty: remove it if no CDN stands before the function"
     )]
     Empty(&'static str),
-    #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
-    Interval(&'static str),
-    #[error("the environment variable {0} is not a whole number of seconds from 0 to 3600")]
-    Cache(&'static str),
-    #[error("the environment variable {variable} is not a whole number of {unit} from 1 to {most}")]
+    #[error(
+        "the environment variable {variable} is not a whole number of {unit} from {least} to {most}"
+    )]
     OutOfBounds {
         variable: &'static str,
         unit: &'static str,
-        most: u16,
+        least: u64,
+        most: u64,
     },
     #[error("the environment variable {0} is neither true nor false")]
     Switch(&'static str),
@@ -89,9 +91,19 @@ impl Settings {
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
             pass_key: PassKey::from_hex(&key).ok_or(SettingsError::PassKey)?,
-            check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
+            check_in_interval_s: seconds(
+                &variable,
+                "PACKCAST_CHECK_IN_INTERVAL_S",
+                60..=604_800,
+                Self::DEFAULT_INTERVAL_S,
+            )?,
             pace: pace(&variable)?,
-            group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
+            group_cache_s: seconds(
+                &variable,
+                "PACKCAST_GROUP_CACHE_S",
+                0..=3600,
+                Self::DEFAULT_GROUP_CACHE_S,
+            )?,
         })
     }
 }
@@ -150,30 +162,24 @@ fn digests(
         .collect()
 }
 
-fn interval(
+fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,
-) -> Result<u32, SettingsError> {
+    bounds: RangeInclusive<T>,
+    default: T,
+) -> Result<T, SettingsError> {
     let Some(text) = variable(name) else {
-        return Ok(Settings::DEFAULT_INTERVAL_S);
+        return Ok(default);
     };
-    text.parse()
-        .ok()
-        .filter(|seconds| (60..=604_800).contains(seconds))
-        .ok_or(SettingsError::Interval(name))
-}
-
-fn cache(
-    variable: impl Fn(&str) -> Option<String>,
-    name: &'static str,
-) -> Result<u64, SettingsError> {
-    let Some(text) = variable(name) else {
-        return Ok(Settings::DEFAULT_GROUP_CACHE_S);
-    };
-    text.parse()
-        .ok()
-        .filter(|seconds| *seconds <= 3600)
-        .ok_or(SettingsError::Cache(name))
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| bounds.contains(seconds))
+        .ok_or(SettingsError::OutOfBounds {
+            variable: name,
+            unit: "seconds",
+            least: (*bounds.start()).into(),
+            most: (*bounds.end()).into(),
+        })
 }
 
 /// Reads what stock agents are paced with; each variable may be absent.
@@ -211,7 +217,8 @@ fn up_to<const MOST: u16>(
             .map_err(|UpToError { most }| SettingsError::OutOfBounds {
                 variable: name,
                 unit,
-                most,
+                least: 1,
+                most: most.into(),
             })
     })
 }
