@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::Settings;
+use packcast_check_in::{PassKey, Settings};
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_rollout::Pace;
@@ -59,9 +59,10 @@ impl Secrets {
         Settings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],
-            basic_credentials: Vec::new(),
             enrolment_tokens: vec![self.enrolment_token.digest()],
-            pass_key: decode(&self.pass_key).expect("checked when it was read or made"),
+            pass_key: decode(&self.pass_key)
+                .map(PassKey::new)
+                .expect("checked when it was read or made"),
             check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
             pace: Pace::default(),
             group_cache_s: 0,
@@ -123,7 +124,7 @@ mod tests {
         let first = Secrets::load_or_create(&path).unwrap();
         let again = Secrets::load_or_create(&path).unwrap();
         assert_eq!(first.enrolment_token, again.enrolment_token);
-        assert_eq!(first.settings().pass_key, again.settings().pass_key);
+        assert_eq!(first.pass_key, again.pass_key);
         assert_ne!(first.enrolment_token, first.ocs_path_token);
     }
 

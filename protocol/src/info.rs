@@ -3,11 +3,10 @@
 //! [`Info`] is what Packcast writes and the only form of it that Packcast reads back;
 //! [`StockInfo`] is what any OCS console writes.
 
+mod attributes;
 mod document;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use crate::action::Action;
 use crate::digest::{Md5Digest, Sha256Digest};
@@ -15,6 +14,8 @@ use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
 use crate::windows::{Dialogue, Message, Notice};
+
+use attributes::{Attributes, action, dialogue, parsed, shown, text, unsupported};
 
 /// The longest `info` that is written or read.
 ///
@@ -87,8 +88,6 @@ pub enum InfoError {
     #[error("info has FRAGS=\"0\", and {action} needs an archive")]
     NoArchive { action: &'static str },
 }
-
-type Attributes = BTreeMap<String, String>;
 
 impl Info {
     /// Writes the document, with every attribute that some agent expects.
@@ -221,27 +220,6 @@ fn flag(set: bool) -> String {
     u8::from(set).to_string()
 }
 
-/// Reads what is shown; what is not shown is left to [`Info::must_write`].
-fn dialogue(attributes: &Attributes) -> Result<Dialogue, InfoError> {
-    let is_set = |attribute| text(attributes, attribute).map(|value| value == "1");
-    let notice = if is_set("NOTIFY_USER")? {
-        Some(Notice {
-            message: parsed(attributes, "NOTIFY_TEXT")?,
-            countdown_s: parsed(attributes, "NOTIFY_COUNTDOWN")?,
-            may_abort: is_set("NOTIFY_CAN_ABORT")?,
-            may_delay: is_set("NOTIFY_CAN_DELAY")?,
-        })
-    } else {
-        None
-    };
-    let closing = if is_set("NEED_DONE_ACTION")? {
-        Some(parsed(attributes, "NEED_DONE_ACTION_TEXT")?)
-    } else {
-        None
-    };
-    Ok(Dialogue { notice, closing })
-}
-
 impl StockInfo {
     /// Reads the `info` of any OCS console; attributes that it has no use for may be there.
     ///
@@ -264,80 +242,4 @@ impl StockInfo {
             },
         })
     }
-}
-
-fn action(attributes: &Attributes) -> Result<Action<InfoArchive>, InfoError> {
-    let archive = archive(attributes)?;
-    let needed = |action| archive.ok_or(InfoError::NoArchive { action });
-    Ok(match text(attributes, "ACT")? {
-        "LAUNCH" => Action::Launch {
-            archive: needed("LAUNCH")?,
-            command: parsed(attributes, "NAME")?,
-        },
-        "EXECUTE" => Action::Execute {
-            archive,
-            command: parsed(attributes, "COMMAND")?,
-        },
-        "STORE" => Action::Store {
-            archive: needed("STORE")?,
-            folder: parsed(attributes, "PATH")?,
-        },
-        other => return Err(unsupported("ACT", other)),
-    })
-}
-
-fn archive(attributes: &Attributes) -> Result<Option<InfoArchive>, InfoError> {
-    let Some(fragments) = NonZeroU32::new(fragment_count(attributes)?) else {
-        return Ok(None);
-    };
-    let algorithm = text(attributes, "DIGEST_ALGO")?;
-    if algorithm != "MD5" {
-        return Err(unsupported("DIGEST_ALGO", algorithm));
-    }
-    let encoding = text(attributes, "DIGEST_ENCODE")?;
-    if !encoding.eq_ignore_ascii_case("Hexa") {
-        return Err(unsupported("DIGEST_ENCODE", encoding));
-    }
-    Ok(Some(InfoArchive {
-        fragments,
-        md5: parsed(attributes, "DIGEST")?,
-    }))
-}
-
-fn fragment_count(attributes: &Attributes) -> Result<u32, InfoError> {
-    let count = text(attributes, "FRAGS")?;
-    if count.starts_with('+') {
-        return Err(unsupported("FRAGS", count));
-    }
-    parsed(attributes, "FRAGS")
-}
-
-fn text<'a>(attributes: &'a Attributes, attribute: &'static str) -> Result<&'a str, InfoError> {
-    attributes
-        .get(attribute)
-        .map(String::as_str)
-        .ok_or(InfoError::Missing { attribute })
-}
-
-fn parsed<T>(attributes: &Attributes, attribute: &'static str) -> Result<T, InfoError>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    text(attributes, attribute)?
-        .parse()
-        .map_err(|error: T::Err| InfoError::Invalid {
-            attribute,
-            source: error.into(),
-        })
-}
-
-fn unsupported(attribute: &str, given: &str) -> InfoError {
-    InfoError::Unsupported {
-        attribute: attribute.to_owned(),
-        given: shown(given),
-    }
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }

@@ -1,17 +1,18 @@
 //! Which keys are trusted, as it changes: lists, each signed by the first key of the one before.
 
+mod chain;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::signature::PublicKey;
-use crate::signed::{Document, SchemaNumber, Signed, SignedError};
+use crate::signed::{Document, SchemaNumber, Signed};
 use crate::time::UnixTime;
+
+pub use chain::{FollowError, MAX_LISTS, Trusted, trusted};
 
 /// How many keys can be trusted at a time.
 pub const MAX_KEYS: usize = 8;
-
-/// How many lists a target can have published: what a device that was away follows at once.
-pub const MAX_LISTS: usize = 32;
 
 /// All keys that are trusted from now on. A key that a later list leaves out is revoked.
 ///
@@ -132,96 +133,16 @@ impl From<KeyList> for Raw {
     }
 }
 
-/// The keys that are trusted now, and how it came to that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trusted {
-    keys: Vec<PublicKey>,
-    serial: u64,
-    followed: Vec<SignedKeyList>,
-}
-
-/// Why a list of keys is not followed.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    #[error(transparent)]
-    Refused(#[from] SignedError),
-    #[error("list {given} of the trusted keys is not later than list {followed}")]
-    Stale { given: u64, followed: u64 },
-    #[error("{MAX_LISTS} lists of keys were followed: put the trusted keys into the configuration")]
-    TooMany,
-}
-
-impl Trusted {
-    /// Begins with the keys that a configuration names.
-    pub fn configured(keys: Vec<PublicKey>) -> Self {
-        Self {
-            keys,
-            serial: 0,
-            followed: Vec::new(),
-        }
-    }
-
-    /// Follows a later list that the key which signs now has signed: the first of the list
-    /// before, or any that the configuration names before there is a list. A key that signed
-    /// once and is still trusted for what it has signed makes no lists any more.
-    ///
-    /// Each list is complete: one that a device never saw is not missed by it.
-    pub fn follow(&mut self, list: &SignedKeyList) -> Result<(), FollowError> {
-        let signers = match self.serial {
-            0 => &self.keys[..],
-            _ => self.keys.get(..1).unwrap_or_default(),
-        };
-        let verified = list.verify(signers)?;
-        let (given, followed) = (verified.serial(), self.serial);
-        if given <= followed {
-            return Err(FollowError::Stale { given, followed });
-        }
-        if self.followed.len() >= MAX_LISTS {
-            return Err(FollowError::TooMany);
-        }
-        self.keys = verified.keys().to_vec();
-        self.serial = given;
-        self.followed.push(list.clone());
-        Ok(())
-    }
-
-    pub fn keys(&self) -> &[PublicKey] {
-        &self.keys
-    }
-
-    /// Returns the number of the last list that was followed, 0 before the first.
-    pub const fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    /// Returns the lists that were followed, in order.
-    pub fn followed(&self) -> &[SignedKeyList] {
-        &self.followed
-    }
-}
-
-/// Follows what can be followed of a chain, from the configured keys on.
-///
-/// Lists that come before a configured key was made are passed over: a configuration that
-/// names a later key needs none of them.
-pub fn trusted(configured: Vec<PublicKey>, chain: &[SignedKeyList]) -> Trusted {
-    let mut trusted = Trusted::configured(configured);
-    for list in chain.iter().take(MAX_LISTS) {
-        let _ = trusted.follow(list);
-    }
-    trusted
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
     use minisign::KeyPair;
-    use proptest::prelude::*;
 
     use super::*;
     use crate::assignments::{Assignments, Held, Recipient};
     use crate::signature::SignatureError;
+    use crate::signed::SignedError;
 
     static PAIRS: LazyLock<Vec<KeyPair>> = LazyLock::new(|| {
         (0..5)
@@ -233,7 +154,7 @@ mod tests {
         PAIRS[n].pk.to_base64().parse().unwrap()
     }
 
-    fn keys(numbers: &[usize]) -> Vec<PublicKey> {
+    pub(super) fn keys(numbers: &[usize]) -> Vec<PublicKey> {
         numbers.iter().map(|n| key(*n)).collect()
     }
 
@@ -243,72 +164,11 @@ mod tests {
             .into_string()
     }
 
-    fn list(serial: u64, named: &[usize], signer: usize) -> SignedKeyList {
+    pub(super) fn list(serial: u64, named: &[usize], signer: usize) -> SignedKeyList {
         let list = KeyList::new(serial, keys(named), UnixTime(1_795_000_000)).unwrap();
         let document = list.to_document();
         let signature = sign(signer, &document);
         Signed::new(document, signature).unwrap()
-    }
-
-    /// Checks which list is the last that is followed, and whom a device trusts then.
-    fn check(configured: &[usize], chain: &[SignedKeyList], serial: u64, expected: &[usize]) {
-        let trusted = trusted(keys(configured), chain);
-        assert_eq!(trusted.serial(), serial);
-        assert_eq!(trusted.keys(), keys(expected));
-    }
-
-    #[test]
-    fn a_device_that_was_away_follows_two_rotations() {
-        let chain = [list(1, &[1, 0], 0), list(2, &[2, 1, 0], 1)];
-        check(&[0], &chain[..1], 1, &[1, 0]);
-        check(&[0], &chain, 2, &[2, 1, 0]);
-        check(&[0], &[], 0, &[0]);
-    }
-
-    #[test]
-    fn a_revoked_key_makes_no_more_lists() {
-        let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[0], 0)];
-        check(&[0], &chain, 2, &[1]);
-    }
-
-    #[test]
-    fn a_key_that_another_has_followed_makes_no_more_lists() {
-        let chain = [list(1, &[1, 0], 0), list(2, &[1, 0], 1), list(3, &[0], 0)];
-        check(&[0], &chain, 2, &[1, 0]);
-        check(
-            &[0, 2],
-            &[list(1, &[2, 0], 2), list(2, &[0], 0)],
-            1,
-            &[2, 0],
-        );
-    }
-
-    #[test]
-    fn a_configuration_with_a_later_key_needs_no_earlier_lists() {
-        let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[2, 1], 1)];
-        check(&[1], &chain, 3, &[2, 1]);
-        check(&[2], &chain, 0, &[2]);
-    }
-
-    #[test]
-    fn nobody_goes_back_to_an_earlier_list() {
-        let mut trusted = trusted(keys(&[0]), &[list(2, &[0], 0)]);
-        for serial in [1, 2] {
-            let error = trusted.follow(&list(serial, &[1], 0)).unwrap_err();
-            assert!(matches!(error, FollowError::Stale { .. }), "{error}");
-        }
-        assert_eq!(trusted.keys(), keys(&[0]));
-    }
-
-    #[test]
-    fn a_chain_ends_where_a_configuration_is_asked_for() {
-        let chain = |count| -> Vec<SignedKeyList> {
-            (1..=count).map(|serial| list(serial, &[0], 0)).collect()
-        };
-        let mut trusted = trusted(keys(&[0]), &chain(32));
-        assert_eq!(trusted.serial(), 32);
-        let error = trusted.follow(&list(33, &[1], 0)).unwrap_err();
-        assert!(matches!(error, FollowError::TooMany));
     }
 
     #[test]
@@ -361,41 +221,6 @@ mod tests {
                     Some(SignedError::Json { .. }) => assert!(!own && !moved),
                 }
             }
-        }
-    }
-
-    fn any_list() -> impl Strategy<Value = SignedKeyList> {
-        let named = proptest::sample::subsequence(vec![0, 1, 2, 3, 4], 1..=5);
-        (1_u64..6, named, 0_usize..5)
-            .prop_map(|(serial, named, signer)| list(serial, &named, signer))
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// Also of lists in any order, by anybody.
-        #[test]
-        fn each_list_that_is_followed_was_signed_by_the_first_key_of_the_one_before(chain in proptest::collection::vec(any_list(), 0..8)) {
-            let trusted = trusted(keys(&[0]), &chain);
-            let mut before = (0, keys(&[0]));
-            for list in trusted.followed() {
-                let verified = list.verify(&before.1[..1]).unwrap();
-                prop_assert!(verified.serial() > before.0);
-                before = (verified.serial(), verified.keys().to_vec());
-            }
-            prop_assert_eq!((trusted.serial(), trusted.keys()), (before.0, &before.1[..]));
-        }
-
-        #[test]
-        fn it_does_not_matter_how_many_lists_come_at_once(chain in proptest::collection::vec(any_list(), 0..8), cut in 0_usize..8) {
-            let (first, then) = chain.split_at(cut.min(chain.len()));
-            let kept = trusted(keys(&[0]), first);
-            let mut later = trusted(keys(&[0]), kept.followed());
-            prop_assert_eq!(&later, &kept);
-            for list in then {
-                let _ = later.follow(list);
-            }
-            prop_assert_eq!(later, trusted(keys(&[0]), &chain));
         }
     }
 }

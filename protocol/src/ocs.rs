@@ -9,7 +9,6 @@
 //! ```
 
 pub mod envelope;
-mod fields;
 pub mod reply;
 pub mod request;
 

@@ -213,6 +213,12 @@ impl fmt::Display for PackageRef {
 mod tests {
     use super::*;
 
+    /// Traps of OCS agents (protocol reference) and the tests that guard against them.
+    const _: &[(&str, fn())] = &[(
+        "§0.9, §8.13: Unix agents know digits only, Windows agents look for parts of ids",
+        ids_are_ten_digits_within_31_bits,
+    )];
+
     #[test]
     fn ids_are_ten_digits_within_31_bits() {
         for good in ["1000000000", "1795327754", "2147483647"] {

@@ -214,6 +214,12 @@ mod tests {
 
     use super::*;
 
+    /// Traps of OCS agents (protocol reference) and the tests that guard against them.
+    const _: &[(&str, fn())] = &[(
+        "§4.1: what Windows agents show is put on a command line unescaped",
+        a_message_cannot_leave_its_quotes,
+    )];
+
     #[test]
     fn a_message_cannot_leave_its_quotes() {
         let refused = |text: &str| text.parse::<Message>().unwrap_err();

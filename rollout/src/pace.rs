@@ -40,9 +40,6 @@ pub type ContactHours = UpTo<168>;
 /// After how many days a device drops a package that it could not deploy.
 pub type TimeoutDays = UpTo<3_650>;
 
-/// How long a command may take, in minutes.
-pub type ExecutionMinutes = UpTo<10_080>;
-
 /// What the replies to a device are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -55,9 +52,6 @@ pub struct Pace {
     /// How often the device asks, if it runs a Windows service or a Unix daemon.
     pub contact_every_h: ContactHours,
     pub timeout_days: TimeoutDays,
-    /// Ignored by every agent there is (protocol reference §2.3), so neither a group nor a
-    /// device has its own.
-    pub execution_timeout_min: ExecutionMinutes,
     /// Announces one priority level at a time.
     pub strict: bool,
 }
@@ -98,7 +92,6 @@ impl Default for Pace {
             period_pause_s: number(1),
             contact_every_h: number(1),
             timeout_days: number(30),
-            execution_timeout_min: number(120),
             strict: false,
         }
     }
@@ -131,7 +124,6 @@ impl Pace {
             period_pause_s: other.period_pause_s.unwrap_or(self.period_pause_s),
             contact_every_h: other.contact_every_h.unwrap_or(self.contact_every_h),
             timeout_days: other.timeout_days.unwrap_or(self.timeout_days),
-            execution_timeout_min: self.execution_timeout_min,
             strict: other.strict.unwrap_or(self.strict),
         }
     }
@@ -144,7 +136,6 @@ impl Pace {
             period_latency_s: self.period_pause_s.get(),
             period_length: period_length(announced),
             timeout_days: self.timeout_days.into(),
-            execution_timeout_min: self.execution_timeout_min.into(),
         }
     }
 

@@ -21,6 +21,12 @@ use serde_json::Value;
 
 use crate::PROGRAM;
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[(
+    "§8.6: and so it is at a location of one's own",
+    a_location_that_answers_304_is_warned_of,
+)];
+
 const ESCAPE: char = '\u{1b}';
 
 /// Runs the program where no system runs.

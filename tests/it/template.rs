@@ -1,9 +1,12 @@
 //! What the template of the stack names, and the code does.
 
+mod yaml;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::LazyLock;
 use std::thread;
 
 use packcast_check_in::{ORIGIN_HEADER, REQUEST_LIMIT, Settings, TableSettings};
@@ -12,37 +15,55 @@ use packcast_rollout::Pace;
 use packcast_store::key::package_folder;
 use packcast_store::{Records, RecordsConfig};
 use packcast_tests::policy::TEMPLATE;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const DEPLOY: &str = include_str!("../../infra/deploy");
 const EDGE: &str = include_str!("../../infra/edge.py");
 const GUIDE: &str = include_str!("../../docs/operate.md");
 const FUNCTION: &str = include_str!("../../functions/check-in/Cargo.toml");
 
-/// Returns the lines between two, neither included.
-fn between(first: &str, last: &str) -> &'static str {
-    let (_, from) = TEMPLATE.split_once(first).unwrap();
-    from.split_once(last).unwrap().0
+static STACK: LazyLock<Value> = LazyLock::new(|| yaml::parse(TEMPLATE));
+
+/// Returns the properties of a resource.
+fn properties(resource: &str) -> &'static Value {
+    let properties = &STACK["Resources"][resource]["Properties"];
+    assert!(properties.is_object(), "{resource}");
+    properties
+}
+
+/// Returns the items of a list.
+fn items(list: &Value) -> &[Value] {
+    list.as_array().unwrap()
+}
+
+/// Returns the one item whose field has this value.
+fn item<'a>(list: &'a Value, field: &str, value: &str) -> &'a Value {
+    let mut found = items(list).iter().filter(|item| item[field] == value);
+    let item = found.next().unwrap_or_else(|| panic!("{value} in {list}"));
+    assert!(found.next().is_none(), "{value} in {list}");
+    item
+}
+
+/// Returns the table: a restored one in the place of the stack's own.
+fn table_in_use() -> Value {
+    json!({"Fn::If": ["HasRestoredTable", {"Ref": "RestoredTable"}, {"Ref": "Table"}]})
 }
 
 /// Returns the function's environment: the parameter or resource behind each name.
 fn environment() -> BTreeMap<&'static str, &'static str> {
-    between("        Variables:\n", "      Tags:")
-        .lines()
-        .map(|line| {
-            let (name, value) = line.trim().split_once(": ").unwrap();
-            let (_, behind) = value.rsplit_once("!Ref ").unwrap();
-            (name, behind.trim_end_matches(']'))
+    let variables = &properties("CheckIn")["Environment"]["Variables"];
+    let variables = variables.as_object().unwrap().iter();
+    variables
+        .map(|(name, value)| {
+            let own = value["Fn::If"].get(2).unwrap_or(value);
+            (name.as_str(), own["Ref"].as_str().unwrap())
         })
         .collect()
 }
 
 /// Returns the default of a parameter, if it has one.
 fn default_of(parameter: &str) -> Option<&'static str> {
-    let (_, from) = TEMPLATE.split_once(&format!("\n  {parameter}:\n"))?;
-    let lines = from.lines().take_while(|line| line.starts_with("    "));
-    let default = lines.filter_map(|line| line.trim().strip_prefix("Default: "));
-    default.map(|value| value.trim_matches('"')).next()
+    STACK["Parameters"][parameter]["Default"].as_str()
 }
 
 /// Reads settings from the template's defaults, and returns the names that were asked for.
@@ -69,7 +90,7 @@ fn the_function_has_every_setting_and_no_other() {
     assert_eq!(settings.pace, Pace::default());
     assert_eq!(settings.check_in_interval_s, Settings::DEFAULT_INTERVAL_S);
     assert_eq!(settings.origin_secrets.len(), 1);
-    assert!(settings.path_tokens.len() == 1 && settings.basic_credentials.is_empty());
+    assert_eq!(settings.path_tokens.len(), 1);
     // Its default is what the design promises.
     asked.remove("PACKCAST_GROUP_CACHE_S");
     // Lambda's own, and those of engines.
@@ -82,23 +103,30 @@ fn the_function_has_every_setting_and_no_other() {
 
 #[test]
 fn the_function_answers_before_it_is_ended() {
-    let (_, from) = TEMPLATE.split_once("\n      Timeout: ").unwrap();
-    let timeout_s: u64 = from.split_once('\n').unwrap().0.parse().unwrap();
+    let timeout = properties("CheckIn")["Timeout"].as_str();
+    let timeout_s: u64 = timeout.unwrap().parse().unwrap();
     assert!(REQUEST_LIMIT.as_secs() < timeout_s && timeout_s < 30);
 }
 
 #[test]
 fn what_is_built_is_the_function() {
-    assert!(FUNCTION.contains("\nname = \"packcast-check-in\"\n"));
+    let manifest: toml::Table = FUNCTION.parse().unwrap();
+    assert_eq!(
+        manifest["package"]["name"].as_str(),
+        Some("packcast-check-in")
+    );
     assert!(DEPLOY.contains("--package packcast-check-in"));
     assert!(DEPLOY.contains("lambda/packcast-check-in/bootstrap"));
-    assert!(TEMPLATE.contains("Handler: bootstrap"));
+    assert_eq!(properties("CheckIn")["Handler"], "bootstrap");
 }
 
 #[test]
 fn the_cdn_shows_its_secret_where_the_function_looks() {
-    let header = format!("HeaderName: {ORIGIN_HEADER}, HeaderValue: !Ref OriginSecret ");
-    assert!(TEMPLATE.contains(&header));
+    let cdn = &properties("Cdn")["DistributionConfig"];
+    let function = cdn["DefaultCacheBehavior"]["TargetOriginId"].as_str();
+    let origin = item(&cdn["Origins"], "Id", function.unwrap());
+    let shown = json!({"HeaderName": ORIGIN_HEADER, "HeaderValue": {"Ref": "OriginSecret"}});
+    assert_eq!(origin["OriginCustomHeaders"], json!([shown]));
     assert!(EDGE.contains(&format!("ORIGIN_HEADER = \"{ORIGIN_HEADER}\"")));
 }
 
@@ -107,19 +135,21 @@ fn objects_lie_where_the_cdn_looks() {
     let prefix: ObjectPath = default_of("Prefix").unwrap().parse().unwrap();
     let folder = package_folder(&prefix, [1; 16]).unwrap();
     assert!(folder.to_string().starts_with(&format!("{prefix}/")));
-    assert!(TEMPLATE.contains("PathPattern: !Sub \"/${Prefix}/*\""));
-    assert!(TEMPLATE.contains("Resource: !Sub \"${Objects.Arn}/${Prefix}/*\""));
+    let behaviors = &properties("Cdn")["DistributionConfig"]["CacheBehaviors"];
+    let objects = item(behaviors, "TargetOriginId", "objects");
+    assert_eq!(objects["PathPattern"], json!({"Fn::Sub": "/${Prefix}/*"}));
+    let policy = &properties("ObjectsPolicy")["PolicyDocument"]["Statement"];
+    assert_eq!(
+        item(policy, "Sid", "CdnReadsObjects")["Resource"],
+        json!({"Fn::Sub": "${Objects.Arn}/${Prefix}/*"})
+    );
 }
 
 /// Returns the names of the resources of a type.
 fn resources(kind: &str) -> Vec<&'static str> {
-    let lines: Vec<&str> = TEMPLATE.lines().collect();
-    let of_kind = lines
-        .windows(2)
-        .filter(|lines| lines[1].trim() == format!("Type: {kind}"));
-    of_kind
-        .map(|lines| lines[0].trim().trim_end_matches(':'))
-        .collect()
+    let resources = STACK["Resources"].as_object().unwrap().iter();
+    let of_kind = resources.filter(|(_, resource)| resource["Type"] == kind);
+    of_kind.map(|(name, _)| name.as_str()).collect()
 }
 
 #[test]
@@ -134,85 +164,74 @@ fn the_guide_says_what_to_do_at_each_alarm() {
 #[test]
 fn alarms_watch_the_function_the_table_and_the_index() {
     for alarm in resources("AWS::CloudWatch::Alarm") {
-        let watched = between(&format!("\n  {alarm}:\n"), "      TreatMissingData:");
-        let of_function = "      Namespace: AWS/Lambda\n";
-        let names = if watched.contains(of_function) {
-            "{ Name: FunctionName, Value: !Ref CheckIn }"
+        let watched = properties(alarm);
+        let expected = if watched["Namespace"] == "AWS/Lambda" {
+            json!({"Name": "FunctionName", "Value": {"Ref": "CheckIn"}})
         } else {
-            "{ Name: TableName, Value: !If [HasRestoredTable, !Ref RestoredTable, !Ref Table] }"
+            json!({"Name": "TableName", "Value": table_in_use()})
         };
-        assert!(watched.contains(names), "{alarm}");
+        assert!(items(&watched["Dimensions"]).contains(&expected), "{alarm}");
     }
+}
+
+/// Calls back with a node and everything below it.
+fn walk(node: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(node);
+    match node {
+        Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
+        Value::Object(entries) => entries.values().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
+
+fn count(is_one: impl Fn(&Value) -> bool) -> usize {
+    let mut found = 0;
+    walk(&STACK, &mut |node| found += usize::from(is_one(node)));
+    found
 }
 
 #[test]
 fn a_restored_table_is_in_the_place_of_the_stacks_own_everywhere() {
-    let count = |part| TEMPLATE.matches(part).count();
-    assert!(count("!Ref Table") > 1 && count("!GetAtt Table.Arn") > 1);
-    assert_eq!(
-        count("!Ref Table"),
-        count("!If [HasRestoredTable, !Ref RestoredTable, !Ref Table]")
-    );
-    assert_eq!(
-        count("!GetAtt Table.Arn"),
-        count("table/${RestoredTable}\"\n                  - !GetAtt Table.Arn")
-    );
+    let table = json!({"Ref": "Table"});
+    let arn = json!({"Fn::GetAtt": "Table.Arn"});
+    let (tables, arns) = (count(|node| *node == table), count(|node| *node == arn));
+    assert!(tables > 1 && arns > 1);
+    assert_eq!(tables, count(|node| *node == table_in_use()));
+    let arn_in_use = |node: &Value| {
+        let [condition, restored, own] = node["Fn::If"].as_array().map_or(&[][..], |all| all)
+        else {
+            return false;
+        };
+        let restored = restored["Fn::Sub"].as_str();
+        condition == "HasRestoredTable"
+            && restored.is_some_and(|arn| arn.ends_with("table/${RestoredTable}"))
+            && *own == arn
+    };
+    assert_eq!(arns, count(arn_in_use));
+    let in_text = |node: &Value| node.as_str().is_some_and(|text| text.contains("${Table"));
+    assert_eq!(count(in_text), 0);
 }
 
 #[tokio::test]
 async fn the_table_is_the_one_that_engines_are_given() {
-    let table = table_of_code().await;
-    let keys = |schema: &Value, indent: &str| -> String {
-        let key = |key: &Value| {
-            let (name, kind) = (&key["AttributeName"], &key["KeyType"]);
-            format!("{indent}- {{ AttributeName: {name}, KeyType: {kind} }}\n").replace('"', "")
-        };
-        schema.as_array().unwrap().iter().map(key).collect()
+    let (code, stack) = (table_of_code().await, properties("Table"));
+    let attributes = |table: &Value| -> BTreeSet<String> {
+        let definitions = items(&table["AttributeDefinitions"]).iter();
+        definitions.map(Value::to_string).collect()
     };
-    let attributes: BTreeSet<String> = table["AttributeDefinitions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|attribute| {
-            let (name, kind) = (&attribute["AttributeName"], &attribute["AttributeType"]);
-            format!("- {{ AttributeName: {name}, AttributeType: {kind} }}").replace('"', "")
-        })
-        .collect();
-    let definitions = between(
-        "      AttributeDefinitions:\n",
-        "      GlobalSecondaryIndexes:",
-    );
+    assert_eq!(attributes(stack), attributes(&code));
+    assert_eq!(stack["KeySchema"], code["KeySchema"]);
     assert_eq!(
-        definitions
-            .lines()
-            .map(|line| line.trim().to_owned())
-            .collect::<BTreeSet<_>>(),
-        attributes
+        stack["GlobalSecondaryIndexes"],
+        code["GlobalSecondaryIndexes"]
     );
-    assert_eq!(
-        between("      KeySchema:\n", "      AttributeDefinitions:"),
-        keys(&table["KeySchema"], "        ")
-    );
-    let [index] = &table["GlobalSecondaryIndexes"].as_array().unwrap()[..] else {
-        panic!("one index: {table}");
+    let [index] = items(&code["GlobalSecondaryIndexes"]) else {
+        panic!("one index: {code}");
     };
-    let expected = format!(
-        "        - IndexName: {}\n          KeySchema:\n{}          Projection: {{ ProjectionType: {} }}\n",
-        index["IndexName"].as_str().unwrap(),
-        keys(&index["KeySchema"], "            "),
-        index["Projection"]["ProjectionType"].as_str().unwrap(),
-    );
-    assert_eq!(
-        between(
-            "      GlobalSecondaryIndexes:\n",
-            "      PointInTimeRecoverySpecification:"
-        ),
-        expected
-    );
-    let alarm = format!("GlobalSecondaryIndexName, Value: {} ", index["IndexName"]);
-    assert!(TEMPLATE.contains(&alarm.replace('"', "")));
-    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-    assert!(TEMPLATE.contains("BillingMode: PAY_PER_REQUEST"));
+    let watched = json!({"Name": "GlobalSecondaryIndexName", "Value": index["IndexName"]});
+    assert_eq!(count(|node| *node == watched), 1);
+    assert_eq!(code["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(stack["BillingMode"], "PAY_PER_REQUEST");
 }
 
 /// Returns what the code asks of an engine when it creates the table.

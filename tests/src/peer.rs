@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::header::USER_AGENT;
-use packcast_check_in::Settings;
+use packcast_check_in::{PassKey, Settings};
 use packcast_protocol::api::{
     CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, REPORT_PATH, Report, ReportReply,
     ReportRequest, Secret, Text,
@@ -74,9 +74,8 @@ pub fn settings() -> Settings {
     Settings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN)],
-        basic_credentials: Vec::new(),
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
-        pass_key: [9; 32],
+        pass_key: PassKey::new([9; 32]),
         check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
         pace: Pace::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,

@@ -1,12 +1,8 @@
 //! Who is let in, decided without a look at the records.
 
-use data_encoding::{BASE64, HEXLOWER};
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use packcast_protocol::api::{CheckInRequest, Secret};
-use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::{AgentId, Sha256Digest};
-use ring::hmac;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::settings::Settings;
@@ -26,34 +22,15 @@ pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
             .is_some_and(|secret| any_matches(&settings.origin_secrets, secret.digest()))
 }
 
-/// Tells whether a stock agent is let in by its path or by HTTP Basic; either is enough.
-pub(crate) fn admits_stock_agent(settings: &Settings, path: &str, headers: &HeaderMap) -> bool {
-    let by_path =
-        path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()));
-    let by_basic = basic_credential(headers)
-        .is_some_and(|credential| any_matches(&settings.basic_credentials, credential));
-    by_path || by_basic
+/// Tells whether a path ends in a token that lets OCS agents in.
+pub(crate) fn admits_ocs_agent(settings: &Settings, path: &str) -> bool {
+    path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()))
 }
 
 /// Returns the token that a path may end in, as in `/ocsinventory/<token>`.
 fn path_token(path: &str) -> Option<Secret> {
     let (_, token) = path.rsplit_once('/')?;
     token.parse().ok()
-}
-
-/// Returns the digest of the `user:password` that a request shows (RFC 7617).
-///
-/// Nobody is asked for it: a Unix agent sends what is in its server address unasked (protocol
-/// reference §1.5), and an agent that waits for a 401 would show it to a CDN as well.
-fn basic_credential(headers: &HeaderMap) -> Option<Sha256Digest> {
-    const LONGEST: usize = 1024;
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, coded) = value.split_once(' ')?;
-    if value.len() > LONGEST || !scheme.eq_ignore_ascii_case("Basic") {
-        return None;
-    }
-    let credential = BASE64.decode(coded.trim().as_bytes()).ok()?;
-    Some(Sha256Digest::of(&credential))
 }
 
 /// Compares with every digest, in a time that does not depend on which one matches.
@@ -79,43 +56,12 @@ pub(crate) fn admits_agent(
     agent: &AgentId,
     request: &CheckInRequest,
 ) -> Option<Admission> {
-    if request
-        .pass
-        .as_ref()
-        .is_some_and(|pass| is_pass(settings, agent, pass))
-    {
+    let pass = request.pass.as_ref();
+    if pass.is_some_and(|pass| settings.pass_key.made(agent, pass)) {
         return Some(Admission::Pass);
     }
     let enrolment = request.enrolment.as_ref()?;
     any_matches(&settings.enrolment_tokens, enrolment.digest()).then_some(Admission::Enrolment)
-}
-
-/// Makes the pass of an agent: an authentication code over its id.
-///
-/// It lets the function tell an enrolled agent from anybody else's key without asking the
-/// table, and is worth nothing without the agent's own key.
-pub(crate) fn pass(settings: &Settings, agent: &AgentId) -> Secret {
-    let tag = hmac::sign(&pass_key(settings), agent.as_str().as_bytes());
-    BASE32_LOWER
-        .encode(tag.as_ref())
-        .parse()
-        .expect("52 letters and digits are a secret")
-}
-
-/// Tells whether a pass was made for this agent.
-pub(crate) fn is_pass(settings: &Settings, agent: &AgentId, pass: &Secret) -> bool {
-    BASE32_LOWER
-        .decode(pass.reveal().as_bytes())
-        .is_ok_and(|tag| hmac::verify(&pass_key(settings), agent.as_str().as_bytes(), &tag).is_ok())
-}
-
-fn pass_key(settings: &Settings) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &settings.pass_key)
-}
-
-/// Reads a key of 32 bytes from 64 hexadecimal digits.
-pub(crate) fn read_key(text: &str) -> Option<[u8; 32]> {
-    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -124,15 +70,15 @@ mod tests {
     use packcast_rollout::Pace;
 
     use super::*;
+    use crate::pass_key::PassKey;
 
     fn settings() -> Settings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
         Settings {
             origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
-            basic_credentials: vec![Sha256Digest::of(b"fleet:long-password-1")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
-            pass_key: [9; 32],
+            pass_key: PassKey::new([9; 32]),
             check_in_interval_s: 3600,
             pace: Pace::default(),
             group_cache_s: 0,
@@ -175,39 +121,6 @@ mod tests {
         assert!(!admits_origin(&behind, &HeaderMap::new()));
     }
 
-    fn admits(settings: &Settings, path: &str, authorization: Option<&str>) -> bool {
-        let header = |value: &str| (AUTHORIZATION, value.parse().unwrap());
-        let headers = authorization.map(header).into_iter().collect();
-        admits_stock_agent(settings, path, &headers)
-    }
-
-    fn basic(scheme: &str, credential: &str) -> String {
-        format!("{scheme} {}", BASE64.encode(credential.as_bytes()))
-    }
-
-    #[test]
-    fn a_valid_basic_credential_is_let_in_on_any_path() {
-        let settings = settings();
-        let good = "fleet:long-password-1";
-        for scheme in ["Basic", "basic", "BASIC"] {
-            let shown = basic(scheme, good);
-            assert!(admits(&settings, "/ocsinventory", Some(&shown)), "{shown}");
-        }
-        for bad in [
-            basic("Basic", "fleet:long-password-2"),
-            basic("Basic", "fleet"),
-            basic("Basic", ""),
-            basic("Bearer", good),
-            "Basic".to_owned(),
-            format!("Basic {good}"),
-            basic("Basic", &"x".repeat(5000)),
-        ] {
-            assert!(!admits(&settings, "/ocsinventory", Some(&bad)), "{bad}");
-            let path = "/ocsinventory/path-token-one-1";
-            assert!(admits(&settings, path, Some(&bad)), "{bad}");
-        }
-    }
-
     #[test]
     fn any_valid_path_token_is_let_in_and_no_other_path() {
         let settings = settings();
@@ -216,7 +129,7 @@ mod tests {
             "/path-token-two-2",
             "/a/b/path-token-two-2",
         ] {
-            assert!(admits(&settings, good, None), "{good}");
+            assert!(admits_ocs_agent(&settings, good), "{good}");
         }
         for bad in [
             "/ocsinventory",
@@ -226,7 +139,7 @@ mod tests {
             "/path-token-one-1/",
             "/path-token-one-1x",
         ] {
-            assert!(!admits(&settings, bad, None), "{bad}");
+            assert!(!admits_ocs_agent(&settings, bad), "{bad}");
         }
     }
 
@@ -234,16 +147,11 @@ mod tests {
     fn without_tokens_nobody_is_let_in() {
         let settings = Settings {
             path_tokens: Vec::new(),
-            basic_credentials: Vec::new(),
             enrolment_tokens: Vec::new(),
             ..settings()
         };
-        let basic = basic("Basic", "fleet:long-password-1");
-        assert!(!admits(
-            &settings,
-            "/ocsinventory/path-token-one-1",
-            Some(&basic)
-        ));
+        let path = "/ocsinventory/path-token-one-1";
+        assert!(!admits_ocs_agent(&settings, path));
         let agent = AgentId::of_public_key(&[1; 32]);
         assert_eq!(
             admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
@@ -254,8 +162,7 @@ mod tests {
     #[test]
     fn a_pass_is_good_for_one_agent_and_one_target() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        let pass = pass(&settings, &agent);
-        let shown = request(None, Some(pass.clone()));
+        let shown = request(None, Some(settings.pass_key.pass(&agent)));
         assert_eq!(
             admits_agent(&settings, &agent, &shown),
             Some(Admission::Pass)
@@ -265,10 +172,10 @@ mod tests {
             None
         );
         let other = Settings {
-            pass_key: [8; 32],
-            ..settings.clone()
+            pass_key: PassKey::new([8; 32]),
+            ..settings
         };
-        assert!(!is_pass(&other, &agent, &pass));
+        assert_eq!(admits_agent(&other, &agent, &shown), None);
     }
 
     #[test]

@@ -13,9 +13,10 @@ use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
 use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Admission, admits_agent, is_pass, pass};
+use crate::access::{Admission, admits_agent};
 use crate::tasks::{Telling, tell};
 use crate::{CheckIn, answer, documents, result};
 
@@ -53,9 +54,32 @@ impl Refusal {
     }
 }
 
-fn unavailable(error: &RecordsError, now: UnixTime) -> Response<Bytes> {
-    answer::log_records_error(error);
-    answer::unavailable(now)
+/// A request without a reply.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+impl Failure {
+    fn response(&self, now: UnixTime) -> Response<Bytes> {
+        match self {
+            Self::Refused(refusal) => refusal.response(now),
+            Self::Records(error) => {
+                answer::log_records_error(error);
+                answer::unavailable(now)
+            }
+        }
+    }
+}
+
+fn respond(reply: Result<impl Serialize, Failure>, now: UnixTime) -> Response<Bytes> {
+    match reply {
+        Ok(reply) => answer::json(&reply),
+        Err(failure) => failure.response(now),
+    }
 }
 
 /// Answers a check-in.
@@ -64,21 +88,7 @@ pub(crate) async fn check_in(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
-    let admitted = signed::<CheckInRequest>(request, now).and_then(|(agent, asked)| {
-        bounded(&asked.results)?;
-        let admission =
-            admits_agent(&function.settings, &agent, &asked).ok_or(Refusal::NotEnrolled)?;
-        Ok((agent, asked, admission))
-    });
-    let (agent, asked, admission) = match admitted {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.response(now),
-    };
-    let pass = (admission == Admission::Enrolment).then(|| pass(&function.settings, &agent));
-    match answer_check_in(function, &DeviceId::Agent(agent), &asked, now).await {
-        Ok(reply) => answer::json(&CheckInReply { pass, ..reply }),
-        Err(error) => unavailable(&error, now),
-    }
+    respond(check_in_reply(function, request, now).await, now)
 }
 
 /// Answers results that are sent between check-ins.
@@ -87,23 +97,35 @@ pub(crate) async fn report(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
-    let admitted = signed::<ReportRequest>(request, now).and_then(|(agent, sent)| {
-        bounded(&sent.results)?;
-        if is_pass(&function.settings, &agent, &sent.pass) {
-            Ok((agent, sent))
-        } else {
-            Err(Refusal::NotEnrolled)
-        }
-    });
-    let (agent, sent) = match admitted {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.response(now),
-    };
-    let device = DeviceId::Agent(agent);
-    match record_all(function, &device, &sent.results, now).await {
-        Ok(accepted) => answer::json(&ReportReply { accepted }),
-        Err(error) => unavailable(&error, now),
+    respond(report_reply(function, request, now).await, now)
+}
+
+async fn check_in_reply(
+    function: &CheckIn,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Result<CheckInReply, Failure> {
+    let (agent, asked): (_, CheckInRequest) = signed(request, now)?;
+    bounded(&asked.results)?;
+    let admission = admits_agent(&function.settings, &agent, &asked);
+    let admission = admission.ok_or(Refusal::NotEnrolled)?;
+    let pass = (admission == Admission::Enrolment).then(|| function.settings.pass_key.pass(&agent));
+    let reply = answer_check_in(function, &DeviceId::Agent(agent), &asked, now).await?;
+    Ok(CheckInReply { pass, ..reply })
+}
+
+async fn report_reply(
+    function: &CheckIn,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Result<ReportReply, Failure> {
+    let (agent, sent): (_, ReportRequest) = signed(request, now)?;
+    bounded(&sent.results)?;
+    if !function.settings.pass_key.made(&agent, &sent.pass) {
+        return Err(Refusal::NotEnrolled.into());
     }
+    let accepted = record_all(function, &DeviceId::Agent(agent), &sent.results, now).await?;
+    Ok(ReportReply { accepted })
 }
 
 fn signed<T: DeserializeOwned>(

@@ -11,6 +11,7 @@ mod groups;
 mod json;
 mod ocs;
 mod packages;
+mod pass_key;
 mod reconcile;
 mod result;
 pub mod settings;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
+pub use crate::pass_key::PassKey;
 pub use crate::settings::{Settings, SettingsError, TableSettings};
 
 /// How long one request may take: less than Lambda gives the function, which then could say
@@ -57,9 +59,8 @@ impl CheckIn {
     ///
     /// Who does not come through the CDN, where there is one, is refused before its body is
     /// looked at. Our agents post JSON to two fixed paths; stock agents post to a path of their
-    /// own that ends in a token, or show HTTP Basic. Nothing else exists here, `GET
-    /// …/deploy/label` included, which a Windows agent asks for and must not find (protocol
-    /// reference §0 rule 8).
+    /// own that ends in a token. Nothing else exists here, `GET …/deploy/label` included, which a
+    /// Windows agent asks for and must not find (protocol reference §0 rule 8).
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         let is_ours = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
         let answered = timeout(REQUEST_LIMIT, self.answer(request, now)).await;
@@ -85,7 +86,7 @@ impl CheckIn {
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
             REPORT_PATH => json::report(self, &request, now).await,
-            path if access::admits_stock_agent(&self.settings, path, request.headers()) => {
+            path if access::admits_ocs_agent(&self.settings, path) => {
                 ocs::answer(self, &request, now).await
             }
             _ => answer::not_found(),

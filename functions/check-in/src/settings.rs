@@ -1,11 +1,14 @@
 //! What the function is configured with.
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
 use packcast_rollout::Pace;
 use packcast_rollout::pace::{UpTo, UpToError};
 
-use crate::access::read_key;
+use crate::pass_key::PassKey;
 
 /// The settings of one target. Secrets are kept as digests where they are only compared.
 #[derive(Clone)]
@@ -15,13 +18,9 @@ pub struct Settings {
     pub origin_secrets: Vec<Sha256Digest>,
     /// Digests of the path tokens of stock agents (`/ocsinventory/<token>`), any of which is let in.
     pub path_tokens: Vec<Sha256Digest>,
-    /// Digests of the `user:password` of stock agents (`https://user:password@…`), any of which
-    /// is let in. A digest hides a long random password only.
-    pub basic_credentials: Vec<Sha256Digest>,
     /// Digests of the enrolment tokens of our agents, any of which is let in.
     pub enrolment_tokens: Vec<Sha256Digest>,
-    /// The key that passes are made with: 32 random bytes.
-    pub pass_key: [u8; 32],
+    pub pass_key: PassKey,
     /// How often our agents ask, in seconds.
     pub check_in_interval_s: u32,
     /// How fast stock agents work, unless a group or a device has its own pace.
@@ -58,15 +57,14 @@ pub enum SettingsError {
         "the environment variable {0} is empty: remove it if no CDN stands before the function"
     )]
     Empty(&'static str),
-    #[error("the environment variable {0} is not a whole number of seconds from 60 to 604800")]
-    Interval(&'static str),
-    #[error("the environment variable {0} is not a whole number of seconds from 0 to 3600")]
-    Cache(&'static str),
-    #[error("the environment variable {variable} is not a whole number of {unit} from 1 to {most}")]
+    #[error(
+        "the environment variable {variable} is not a whole number of {unit} from {least} to {most}"
+    )]
     OutOfBounds {
         variable: &'static str,
         unit: &'static str,
-        most: u16,
+        least: u64,
+        most: u64,
     },
     #[error("the environment variable {0} is neither true nor false")]
     Switch(&'static str),
@@ -79,12 +77,11 @@ impl Settings {
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
     /// `PACKCAST_PASS_KEY`, `PACKCAST_ORIGIN_SECRETS` (digests; absent where no CDN stands
-    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_BASIC`,
-    /// `PACKCAST_ENROLMENT_TOKENS` (digests, may be absent: nobody is let in then),
-    /// `PACKCAST_CHECK_IN_INTERVAL_S`, `PACKCAST_GROUP_CACHE_S`; of the pace
-    /// `PACKCAST_FRAGMENT_PAUSE_S`, `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`,
-    /// `PACKCAST_CONTACT_EVERY_H`, `PACKCAST_TIMEOUT_DAYS`, `PACKCAST_EXECUTION_TIMEOUT_MIN` and
-    /// `PACKCAST_STRICT`.
+    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
+    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`,
+    /// `PACKCAST_GROUP_CACHE_S`; of the pace `PACKCAST_FRAGMENT_PAUSE_S`,
+    /// `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`, `PACKCAST_CONTACT_EVERY_H`,
+    /// `PACKCAST_TIMEOUT_DAYS` and `PACKCAST_STRICT`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -92,12 +89,21 @@ impl Settings {
         Ok(Self {
             origin_secrets: origin_secrets(&variable, "PACKCAST_ORIGIN_SECRETS")?,
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
-            basic_credentials: digests(&variable, "PACKCAST_BASIC")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
-            pass_key: read_key(&key).ok_or(SettingsError::PassKey)?,
-            check_in_interval_s: interval(&variable, "PACKCAST_CHECK_IN_INTERVAL_S")?,
+            pass_key: PassKey::from_hex(&key).ok_or(SettingsError::PassKey)?,
+            check_in_interval_s: seconds(
+                &variable,
+                "PACKCAST_CHECK_IN_INTERVAL_S",
+                60..=604_800,
+                Self::DEFAULT_INTERVAL_S,
+            )?,
             pace: pace(&variable)?,
-            group_cache_s: cache(&variable, "PACKCAST_GROUP_CACHE_S")?,
+            group_cache_s: seconds(
+                &variable,
+                "PACKCAST_GROUP_CACHE_S",
+                0..=3600,
+                Self::DEFAULT_GROUP_CACHE_S,
+            )?,
         })
     }
 }
@@ -156,30 +162,24 @@ fn digests(
         .collect()
 }
 
-fn interval(
+fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,
-) -> Result<u32, SettingsError> {
+    bounds: RangeInclusive<T>,
+    default: T,
+) -> Result<T, SettingsError> {
     let Some(text) = variable(name) else {
-        return Ok(Settings::DEFAULT_INTERVAL_S);
+        return Ok(default);
     };
-    text.parse()
-        .ok()
-        .filter(|seconds| (60..=604_800).contains(seconds))
-        .ok_or(SettingsError::Interval(name))
-}
-
-fn cache(
-    variable: impl Fn(&str) -> Option<String>,
-    name: &'static str,
-) -> Result<u64, SettingsError> {
-    let Some(text) = variable(name) else {
-        return Ok(Settings::DEFAULT_GROUP_CACHE_S);
-    };
-    text.parse()
-        .ok()
-        .filter(|seconds| *seconds <= 3600)
-        .ok_or(SettingsError::Cache(name))
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| bounds.contains(seconds))
+        .ok_or(SettingsError::OutOfBounds {
+            variable: name,
+            unit: "seconds",
+            least: (*bounds.start()).into(),
+            most: (*bounds.end()).into(),
+        })
 }
 
 /// Reads what stock agents are paced with; each variable may be absent.
@@ -202,12 +202,6 @@ fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pace, SettingsError
             "days",
             default.timeout_days,
         )?,
-        execution_timeout_min: up_to(
-            &variable,
-            "PACKCAST_EXECUTION_TIMEOUT_MIN",
-            "minutes",
-            default.execution_timeout_min,
-        )?,
         strict: switch(&variable, "PACKCAST_STRICT")?,
     })
 }
@@ -223,7 +217,8 @@ fn up_to<const MOST: u16>(
             .map_err(|UpToError { most }| SettingsError::OutOfBounds {
                 variable: name,
                 unit,
-                most,
+                least: 1,
+                most: most.into(),
             })
     })
 }
@@ -242,7 +237,6 @@ impl std::fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("origin_secrets", &self.origin_secrets.len())
             .field("path_tokens", &self.path_tokens.len())
-            .field("basic_credentials", &self.basic_credentials.len())
             .field("enrolment_tokens", &self.enrolment_tokens.len())
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("pace", &self.pace)
@@ -271,7 +265,6 @@ mod tests {
         assert!(
             settings.origin_secrets.is_empty()
                 && settings.path_tokens.is_empty()
-                && settings.basic_credentials.is_empty()
                 && settings.enrolment_tokens.is_empty()
                 && settings.pace == Pace::default()
         );
@@ -321,14 +314,12 @@ mod tests {
             ("PACKCAST_PASS_KEY", "secret-secret"),
             ("PACKCAST_ORIGIN_SECRETS", "secret-secret"),
             ("PACKCAST_PATH_TOKENS", "secret-secret"),
-            ("PACKCAST_BASIC", "fleet:secret-secret"),
             ("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             ("PACKCAST_FRAGMENT_PAUSE_S", "0.5"),
             ("PACKCAST_CYCLE_PAUSE_S", "3601"),
             ("PACKCAST_PERIOD_PAUSE_S", "-1"),
             ("PACKCAST_CONTACT_EVERY_H", "169"),
             ("PACKCAST_TIMEOUT_DAYS", "3651"),
-            ("PACKCAST_EXECUTION_TIMEOUT_MIN", "10081"),
             ("PACKCAST_STRICT", "perhaps"),
             ("PACKCAST_GROUP_CACHE_S", "3601"),
         ] {

@@ -14,6 +14,18 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::world::{World, builder};
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[
+    (
+        "§8.6: a 304 to a fragment is a failure for ever",
+        a_conditional_request_is_answered_whole,
+    ),
+    (
+        "§8.7: an object that ends early must be seen to",
+        exact_bytes_with_the_headers_of_their_key,
+    ),
+];
+
 /// Sends a request line as it is, which a client library would tidy up, and returns the answer.
 ///
 /// It blocks, so that the edge needs another thread.

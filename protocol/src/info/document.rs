@@ -3,7 +3,8 @@
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::{Reader, Writer, XmlVersion};
 
-use super::{Attributes, InfoError, MAX_INFO_BYTES};
+use super::attributes::Attributes;
+use super::{InfoError, MAX_INFO_BYTES};
 
 const ROOT: &str = "DOWNLOAD";
 

@@ -112,6 +112,12 @@ mod tests {
 
     use super::*;
 
+    /// Traps of OCS agents (protocol reference) and the tests that guard against them.
+    const _: &[(&str, fn())] = &[(
+        "§0.1: Windows agents never end their streams",
+        streams_that_windows_agents_never_finish_are_read_whole,
+    )];
+
     /// Protocol reference §11.3.
     const UNTERMINATED: &[u8] = b"789cb2b1afc8cd51284b2d2acecccfb35532d433505248cd4bce4fc9cc4bb7550a0d71d3b55052b0b7e3b209720d0c750d0eb1e35200021b17d7304f67574f17bb0067435d230323335d03435d03235d03635d03135d03531b7db80a8806677fbf1057bf10057d281f685850a45d4090bf8fbfbb8d3e84c765a30fb705000000ffff";
 

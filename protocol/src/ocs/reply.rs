@@ -53,6 +53,11 @@ pub enum InventoryAsk {
     Stop,
 }
 
+/// The default of OCS servers, in minutes.
+///
+/// No agent obeys it, but an agent must find every value (protocol reference §2.3).
+const EXECUTION_TIMEOUT_MIN: &str = "120";
+
 /// How an agent paces its downloads (protocol reference §2.3).
 ///
 /// A latency of zero between fragments or cycles lets a failing agent send hundreds of
@@ -66,8 +71,6 @@ pub struct Conf {
     pub period_length: PeriodLength,
     /// Counted from the device's first sight of a package.
     pub timeout_days: NonZeroU16,
-    /// Ignored by every agent there is, and sent because all values must be.
-    pub execution_timeout_min: NonZeroU16,
 }
 
 /// How many cycles a period has: at least 10.
@@ -208,7 +211,7 @@ impl Conf {
             ("PERIOD_LATENCY", self.period_latency_s.to_string()),
             ("PERIOD_LENGTH", self.period_length.get().to_string()),
             ("TIMEOUT", timeout_days.to_string()),
-            ("EXECUTION_TIMEOUT", self.execution_timeout_min.to_string()),
+            ("EXECUTION_TIMEOUT", EXECUTION_TIMEOUT_MIN.to_owned()),
         ]
     }
 }
@@ -252,7 +255,6 @@ mod tests {
             period_latency_s: 1,
             period_length: PeriodLength::MIN,
             timeout_days: seconds(30),
-            execution_timeout_min: seconds(120),
         };
         let check = |deployment: &Deployment, expected: [&str; 2]| {
             let attributes = conf.attributes(deployment);

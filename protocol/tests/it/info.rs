@@ -13,6 +13,22 @@ use proptest::prelude::*;
 
 use crate::golden;
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[
+    (
+        "§0.10, §8.1: a malformed info ends Unix agents for good",
+        what_is_written_is_read_back,
+    ),
+    (
+        "§0.11: agents agree on MD5 in lower-case hexadecimal only",
+        documents_are_written_and_read_as_the_golden_ones,
+    ),
+    (
+        "§0.12, §8.2: Unix agents lose a location that is not in info",
+        ours_is_read_only_as_it_would_be_written,
+    ),
+];
+
 fn archive(fragments: u32, md5: &str) -> InfoArchive {
     InfoArchive {
         fragments: NonZeroU32::new(fragments).expect("an archive has fragments"),

@@ -14,6 +14,18 @@ use packcast_protocol::{Location, PackageId, Sha256Digest};
 use crate::document::places;
 use crate::golden;
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[
+    (
+        "§0.2: Unix agents read nothing but whole zlib streams",
+        recorded_replies_are_complete_zlib_streams_as_ours_are,
+    ),
+    (
+        "§0.6: Windows agents crash without RESPONSE and NAME",
+        a_reply_has_what_windows_agents_crash_without,
+    ),
+];
+
 /// A place where our document is not the recorded one, and the section that says why.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Difference {
@@ -92,7 +104,6 @@ fn conf(latency_s: (u16, u16)) -> Conf {
         period_latency_s: 1,
         period_length: PeriodLength::MIN,
         timeout_days: seconds(30),
-        execution_timeout_min: seconds(120),
     }
 }
 

@@ -34,7 +34,6 @@ fn posts() -> Vec<(&'static str, &'static str, Query)> {
         history: vec![id("1795328508")],
         host_name: Some("vm".to_owned()),
         os_name: Some("Debian GNU/Linux 12".to_owned()),
-        tag: None,
     };
     vec![
         ("01-prolog-new-device-no-packages", VM, Query::Prolog),
@@ -262,7 +261,6 @@ fn composed() -> Vec<(&'static str, Coding, Query)> {
         history: vec![id("1770000001"), id("1770000002")],
         host_name: Some("PC42".to_owned()),
         os_name: Some("Microsoft Windows 11 Professionnel".to_owned()),
-        tag: Some("Zürich & Genf".to_owned()),
     };
     let android = Inventory {
         host_name: Some("phone-7".to_owned()),

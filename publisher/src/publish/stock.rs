@@ -261,6 +261,22 @@ fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
 mod tests {
     use super::*;
 
+    /// Traps of OCS agents (protocol reference) and the tests that guard against them.
+    const _: &[(&str, fn())] = &[
+        (
+            "§0.15, §8.11: each system has its own archives",
+            each_limit_is_found,
+        ),
+        (
+            "§8.15: Windows agents have room for short commands only",
+            a_command_is_one_short_line_on_windows,
+        ),
+        (
+            "§2.4: Windows agents drop what waits beyond their TIMEOUT",
+            a_schedule_is_neither_past_nor_beyond_the_timeout,
+        ),
+    ];
+
     fn contents(files: u64, largest_file: u64, top_dotfiles: bool) -> Contents {
         Contents {
             files,

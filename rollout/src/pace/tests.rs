@@ -10,6 +10,18 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use agent::{Run, run};
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[
+    (
+        "§0.14, §8.5: what is urgent and does not fit into a period starves all else",
+        a_period_has_room_for_all_that_is_urgent_twice,
+    ),
+    (
+        "§2.5: a priority beyond the period is never served",
+        nothing_starves_and_all_is_deployed_in_time,
+    ),
+];
+
 const NOW: UnixTime = UnixTime(1_795_000_000);
 
 fn announced(packages: &[(u8, u32)]) -> Vec<Announced> {
@@ -37,7 +49,6 @@ fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
         cycle_pause_s: number(8),
         period_pause_s: number(9),
         timeout_days: number(10),
-        execution_timeout_min: number(11),
         ..Pace::default()
     };
     let conf = pace.conf(&announced(&[(0, 12)]));
@@ -46,7 +57,6 @@ fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
     assert_eq!(conf.period_latency_s, 9);
     assert_eq!(conf.period_length.get(), 26);
     assert_eq!(conf.timeout_days.get(), 10);
-    assert_eq!(conf.execution_timeout_min.get(), 11);
 }
 
 #[test]

@@ -18,6 +18,12 @@ fn start() -> (TempDir, Objects) {
 
 conforms!(Some(start()));
 
+/// Traps of OCS agents (protocol reference) and the tests that guard against them.
+const _: &[(&str, fn())] = &[(
+    "§8.21: info is fetched once, so nothing that was published may change",
+    other_bytes_are_refused,
+)];
+
 /// Returns every file below the directory, complete or not.
 fn files(place: &TempDir) -> Vec<String> {
     let mut folders = vec![place.path().to_owned()];

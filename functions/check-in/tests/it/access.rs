@@ -1,14 +1,12 @@
-//! Path token and HTTP Basic: who has neither costs nothing.
+//! Path tokens: a request without one costs nothing.
 
-use http::header::AUTHORIZATION;
 use http::{Method, Request};
 use packcast_check_in::{ORIGIN_HEADER, Settings};
 use packcast_protocol::api::Secret;
 use packcast_tests::table::NOW;
 
 use crate::world::{
-    BASIC, ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request,
-    zlib,
+    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request, zlib,
 };
 
 #[tokio::test]
@@ -75,7 +73,7 @@ async fn a_target_without_tokens_has_no_stock_agents() {
 }
 
 #[tokio::test]
-async fn only_posts_are_answered_and_the_label_does_not_exist() {
+pub(crate) async fn only_posts_are_answered_and_the_label_does_not_exist() {
     let world = World::start().await;
     let paths = [
         format!("/ocsinventory/{PATH_TOKEN}/deploy/label"),
@@ -91,31 +89,6 @@ async fn only_posts_are_answered_and_the_label_does_not_exist() {
         }
     }
     assert_eq!(world.operations(), [""; 0]);
-}
-
-fn shows_basic(credential: &str) -> http::request::Builder {
-    let coded = data_encoding::BASE64.encode(credential.as_bytes());
-    Request::post("/ocsinventory").header(AUTHORIZATION, format!("Basic {coded}"))
-}
-
-#[tokio::test]
-async fn a_basic_credential_is_let_in_without_a_token() {
-    let world = World::start().await;
-    let request = shows_basic(BASIC).body(zlib(&prolog(1)).into()).unwrap();
-    let reply = world.send(request, NOW).await;
-    assert_eq!(reply.status.as_u16(), 200);
-    assert!(reply.inflated().contains("<NAME>DOWNLOAD</NAME>"));
-}
-
-#[tokio::test]
-async fn a_wrong_basic_credential_finds_nothing_and_the_table_is_not_asked() {
-    let world = World::start().await;
-    for wrong in ["fleet:long-password-2", "fleet:", ":", PATH_TOKEN] {
-        let request = shows_basic(wrong).body(zlib(&prolog(1)).into()).unwrap();
-        let reply = world.send(request, NOW).await;
-        assert_eq!(reply.status.as_u16(), 404, "{wrong}");
-        assert_eq!(world.operations(), [""; 0], "{wrong}");
-    }
 }
 
 /// Tokens are rotated by having both for a while: the function, then the devices, then the
@@ -138,7 +111,7 @@ async fn a_token_that_was_rotated_out_is_not_let_in() {
 async fn no_secret_is_shown_by_the_function_or_its_settings() {
     let world = World::start().await;
     let shown = format!("{:?} {:?}", settings(), world.function);
-    for secret in [PATH_TOKEN, OLD_PATH_TOKEN, BASIC, ENROLMENT_TOKEN] {
+    for secret in [PATH_TOKEN, OLD_PATH_TOKEN, ENROLMENT_TOKEN] {
         let digest = packcast_protocol::Sha256Digest::of(secret.as_bytes()).to_string();
         assert!(!shown.contains(secret) && !shown.contains(&digest));
     }

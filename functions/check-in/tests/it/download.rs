@@ -33,7 +33,7 @@ async fn a_report_is_answered_with_nothing_and_ends_the_task() {
 }
 
 #[tokio::test]
-async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise() {
+pub(crate) async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise() {
     for (codes, expected, counts) in [
         (&[0][..], Outcome::Failed, [0, 0, 1]),
         (&[0, 3][..], Outcome::Succeeded, [0, 1, 0]),
@@ -52,7 +52,7 @@ async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_repeated_report_changes_nothing() {
+pub(crate) async fn a_repeated_report_changes_nothing() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let device = told(&world, &package).await;
@@ -100,7 +100,7 @@ fn writes(operations: &[String]) -> Vec<&String> {
 }
 
 #[tokio::test]
-async fn reports_on_what_is_unknown_are_acknowledged_and_write_nothing() {
+pub(crate) async fn reports_on_what_is_unknown_are_acknowledged_and_write_nothing() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let known = told(&world, &package).await;

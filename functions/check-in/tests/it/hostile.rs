@@ -159,7 +159,7 @@ async fn a_wide_document_within_the_limits_is_read() {
 }
 
 #[tokio::test]
-async fn a_user_agent_of_any_kind_is_taken_and_bounded() {
+pub(crate) async fn a_user_agent_of_any_kind_is_taken_and_bounded() {
     let world = World::start().await;
     for agent in [
         "é".repeat(100).into_bytes(),

@@ -8,7 +8,7 @@ const REPLY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REPLY>\n  <RES
 const IN_HISTORY: &str = "SUCCESS_ALREADY_IN_HISTORY";
 
 #[tokio::test]
-async fn an_inventory_is_answered_and_described_by_its_words() {
+pub(crate) async fn an_inventory_is_answered_and_described_by_its_words() {
     let world = World::start().await;
     assert_eq!(world.ocs(&inventory(1, &[])).await, REPLY);
     let device = crate::world::device(1);
@@ -37,7 +37,7 @@ async fn a_held_task_whose_package_is_in_the_history_ends() {
 }
 
 #[tokio::test]
-async fn an_announced_task_whose_package_is_in_the_history_ends() {
+pub(crate) async fn an_announced_task_whose_package_is_in_the_history_ends() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let (had, new) = (
@@ -57,7 +57,7 @@ async fn an_announced_task_whose_package_is_in_the_history_ends() {
 
 /// A failed program is in the history of its device, too.
 #[tokio::test]
-async fn a_next_attempt_is_told_whatever_the_history_says() {
+pub(crate) async fn a_next_attempt_is_told_whatever_the_history_says() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;

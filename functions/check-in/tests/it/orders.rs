@@ -63,7 +63,7 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 }
 
 #[tokio::test]
-async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact() {
+pub(crate) async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
     order(&world, &device, OrderKind::Unstick).await;

@@ -157,7 +157,6 @@ async fn a_target_has_its_settings() {
             period_pause_s: UpTo::new(4).unwrap(),
             contact_every_h: UpTo::new(5).unwrap(),
             timeout_days: UpTo::new(6).unwrap(),
-            execution_timeout_min: UpTo::new(7).unwrap(),
             strict: false,
         },
         ..settings()
@@ -169,7 +168,7 @@ async fn a_target_has_its_settings() {
         period: 4,
         cycles: 10,
         timeout_days: 6,
-        execution_timeout_min: 7,
+        execution_timeout_min: 120,
         freq_hours: 5,
     };
     assert_eq!(told(&world).await, expected);

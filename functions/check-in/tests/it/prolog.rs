@@ -93,7 +93,7 @@ async fn a_forced_task_says_so() {
 }
 
 #[tokio::test]
-async fn every_conf_value_is_sent_with_and_without_packages() {
+pub(crate) async fn every_conf_value_is_sent_with_and_without_packages() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 0).await;
@@ -122,7 +122,7 @@ async fn every_conf_value_is_sent_with_and_without_packages() {
 }
 
 #[tokio::test]
-async fn what_was_announced_stays_listed_until_its_report() {
+pub(crate) async fn what_was_announced_stays_listed_until_its_report() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;

@@ -146,7 +146,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_windows_agent_is_served() {
+pub(crate) async fn a_windows_agent_is_served() {
     let world = World::start().await;
     let names = names("windows");
     world.play_all("windows", &names[..3]).await;
@@ -175,7 +175,7 @@ async fn a_windows_agent_is_served() {
 }
 
 #[tokio::test]
-async fn an_android_agent_is_served() {
+pub(crate) async fn an_android_agent_is_served() {
     let world = World::start().await;
     let names = names("android");
     world.play_all("android", &names[..2]).await;

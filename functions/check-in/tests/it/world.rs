@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Builder;
 use http::{Request, StatusCode};
-use packcast_check_in::{CheckIn, Settings};
+use packcast_check_in::{CheckIn, PassKey, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::{DeviceId, PackageId, Sha256Digest, UnixTime};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, Pace, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
@@ -17,8 +17,6 @@ use packcast_tests::table::{NOW, Table, location, published, reservation};
 
 pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
 pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
-/// User and password of HTTP Basic.
-pub(crate) const BASIC: &str = "fleet:long-password-1";
 pub(crate) const ENROLMENT_TOKEN: &str = "enrolment-token-1";
 pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
@@ -43,9 +41,8 @@ pub(crate) fn settings() -> Settings {
     Settings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
-        basic_credentials: vec![Sha256Digest::of(BASIC.as_bytes())],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
-        pass_key: [9; 32],
+        pass_key: PassKey::new([9; 32]),
         check_in_interval_s: 900,
         pace: Pace::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,

@@ -8,7 +8,7 @@ use quick_xml::{Reader, XmlVersion};
 
 use crate::package::PackageId;
 
-use super::request::{Inventory, RequestError};
+use super::{Inventory, RequestError};
 
 pub(super) const MAX_DEPTH: usize = 64;
 pub(super) const MAX_ATTRIBUTES: usize = 256;
@@ -27,7 +27,6 @@ pub(super) struct Fields {
     pub(super) history: BTreeSet<PackageId>,
     pub(super) host_name: Option<String>,
     pub(super) os_name: Option<String>,
-    pub(super) tag: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +39,6 @@ enum Field {
     History,
     HostName,
     OsName,
-    AccountKey,
-    AccountValue,
 }
 
 /// Where in a request something is; attributes are in the same places as child elements.
@@ -54,7 +51,6 @@ enum Place {
     History,
     Package,
     Hardware,
-    Account,
     Field(Field),
     Elsewhere,
 }
@@ -76,9 +72,6 @@ impl Place {
             (Self::Content, "HARDWARE") => Self::Hardware,
             (Self::Hardware, "NAME") => Self::Field(Field::HostName),
             (Self::Hardware, "OSNAME") => Self::Field(Field::OsName),
-            (Self::Content, "ACCOUNTINFO") => Self::Account,
-            (Self::Account, "KEYNAME") => Self::Field(Field::AccountKey),
-            (Self::Account, "KEYVALUE") => Self::Field(Field::AccountValue),
             _ => Self::Elsewhere,
         }
     }
@@ -106,12 +99,7 @@ impl Fields {
         }
     }
 
-    fn keep(
-        &mut self,
-        account: &mut Account,
-        field: Field,
-        value: &str,
-    ) -> Result<(), RequestError> {
+    fn keep(&mut self, field: Field, value: &str) -> Result<(), RequestError> {
         let value = value.trim();
         match field {
             Field::Device => once(&mut self.device, "DEVICEID", value)?,
@@ -122,8 +110,6 @@ impl Fields {
             Field::History => self.keep_history(value),
             Field::HostName => self.host_name = name(value),
             Field::OsName => self.os_name = name(value),
-            Field::AccountKey => account.key = name(value),
-            Field::AccountValue => account.value = name(value),
         }
         Ok(())
     }
@@ -165,13 +151,6 @@ fn cut(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
-/// One ACCOUNTINFO: an administrator's own fields are told apart by their key.
-#[derive(Debug, Default)]
-struct Account {
-    key: Option<String>,
-    value: Option<String>,
-}
-
 #[derive(Debug, Default)]
 struct Walk {
     fields: Fields,
@@ -179,7 +158,6 @@ struct Walk {
     has_root: bool,
     /// The text of the innermost element, as long as it has had no child.
     text: Option<String>,
-    account: Account,
 }
 
 impl Walk {
@@ -211,7 +189,7 @@ impl Walk {
                 let value = attribute
                     .normalized_value(XmlVersion::Explicit1_0)
                     .map_err(RequestError::Malformed)?;
-                self.fields.keep(&mut self.account, field, &value)?;
+                self.fields.keep(field, &value)?;
             }
         }
         Ok(())
@@ -220,21 +198,8 @@ impl Walk {
     fn close(&mut self) -> Result<(), RequestError> {
         let text = self.text.take();
         match (self.open.pop(), text) {
-            (Some(Place::Field(field)), Some(text)) => {
-                self.fields.keep(&mut self.account, field, &text)
-            }
-            (Some(Place::Account), _) => {
-                self.close_account();
-                Ok(())
-            }
+            (Some(Place::Field(field)), Some(text)) => self.fields.keep(field, &text),
             _ => Ok(()),
-        }
-    }
-
-    fn close_account(&mut self) {
-        let account = std::mem::take(&mut self.account);
-        if account.key.as_deref() == Some("TAG") {
-            self.fields.tag = account.value;
         }
     }
 

@@ -1,0 +1,98 @@
+//! INVENTORY: an OCS agent describes its device, and names the packages that it has.
+
+use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
+use packcast_protocol::ocs::request::Inventory;
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::order::Note;
+use packcast_rollout::{FinishedTask, Introduction, OpenTask, contact};
+use packcast_store::RecordsError;
+use packcast_store::records::Recorded;
+
+use crate::{CheckIn, result};
+
+/// Takes an inventory, and returns the reply to it.
+pub(super) async fn receive(
+    function: &CheckIn,
+    id: OcsDeviceId,
+    inventory: &Inventory,
+    agent: Option<&str>,
+    now: UnixTime,
+) -> Result<&'static [u8], RecordsError> {
+    let host_name = id.host_name().to_owned();
+    let device = DeviceId::Ocs(id);
+    let standing = function.records.standing(&device).await?;
+    let says = Introduction {
+        host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
+        agent,
+        os: inventory.os_name.as_deref(),
+    };
+    let contact = contact(&device, standing.device.as_ref(), &says, now);
+    if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
+        record.inventory_received = Some(now);
+        function
+            .records
+            .write_contact(&record, standing.device.as_ref())
+            .await?;
+    }
+    function
+        .records
+        .write_history(&device, &inventory.history, now)
+        .await?;
+    finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    let stopped = standing
+        .orders
+        .unstick
+        .filter(|order| order.told_at.is_some());
+    Ok(match stopped {
+        Some(order) => {
+            function
+                .records
+                .note_order(&device, &Note::Done(order))
+                .await?;
+            INVENTORY_REFUSAL
+        }
+        None => INVENTORY_REPLY.as_bytes(),
+    })
+}
+
+/// Ends the tasks whose packages the device has, as they must not be announced beside a new
+/// one (protocol reference §0 rule 13).
+async fn finish_what_is_installed(
+    function: &CheckIn,
+    device: &DeviceId,
+    tasks: &[OpenTask],
+    history: &[PackageId],
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    let mut tasks = tasks.to_vec();
+    for _ in 0..result::TRIES {
+        let mut is_settled = true;
+        for task in tasks.iter().filter(|task| is_installed(task, history)) {
+            let found = found_installed(task, now);
+            let recorded = function.records.record_result(device, task, &found).await?;
+            is_settled &= recorded == Recorded::Written;
+        }
+        if is_settled {
+            return Ok(());
+        }
+        tasks = function.records.standing(device).await?.tasks;
+    }
+    Err(function.records.conflict())
+}
+
+fn is_installed(task: &OpenTask, history: &[PackageId]) -> bool {
+    !task.force && history.contains(&task.package)
+}
+
+fn found_installed(task: &OpenTask, now: UnixTime) -> FinishedTask {
+    FinishedTask {
+        package: task.package,
+        attempt: task.attempt,
+        code: NamedCode::AlreadyInHistory.into(),
+        outcome: Outcome::Succeeded,
+        detail: None,
+        output_tail: None,
+        finished_at: now,
+    }
+}

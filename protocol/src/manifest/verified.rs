@@ -1,0 +1,205 @@
+//! Checks that a manifest is the announced one, is signed, and has not expired.
+
+use crate::digest::Sha256Digest;
+use crate::package::PackageId;
+use crate::signature::{PublicKey, SignatureError, verify};
+use crate::time::UnixTime;
+
+use super::{MAX_MANIFEST_BYTES, Manifest};
+
+/// Why a manifest is not acted on.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("the manifest's digest is {actual}, announced was {announced}")]
+    NotAnnounced {
+        announced: Sha256Digest,
+        actual: Sha256Digest,
+    },
+    #[error("the manifest's signature was refused")]
+    Signature(#[source] SignatureError),
+    #[error("the manifest does not read as one")]
+    Json(#[source] serde_json::Error),
+    #[error("the manifest has more than {MAX_MANIFEST_BYTES} bytes")]
+    TooLarge,
+    #[error("the manifest is for package {found}, announced was {announced}")]
+    OtherPackage {
+        announced: PackageId,
+        found: PackageId,
+    },
+    #[error("the manifest expired at {expires} (Unix time)")]
+    Expired { expires: UnixTime },
+}
+
+/// What an agent was told to expect before it fetched a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    pub id: PackageId,
+    pub manifest: Sha256Digest,
+}
+
+impl Announced {
+    fn check(self, bytes: &[u8]) -> Result<(), ManifestError> {
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        let actual = Sha256Digest::of(bytes);
+        if actual == self.manifest {
+            return Ok(());
+        }
+        Err(ManifestError::NotAnnounced {
+            announced: self.manifest,
+            actual,
+        })
+    }
+}
+
+/// A manifest that was announced, is signed by a trusted key and has not expired.
+///
+/// There is no other way to get one than [`VerifiedManifest::verify`], and
+/// [`VerifiedManifest::dangerously_unsigned`] for those who ask for no signature.
+#[derive(Clone, Debug)]
+pub struct VerifiedManifest(Manifest);
+
+impl VerifiedManifest {
+    /// Checks digest, signature, form, identity and expiry, in this order: nothing of an
+    /// unsigned document is parsed.
+    pub fn verify(
+        bytes: &[u8],
+        signature: &str,
+        announced: Announced,
+        keys: &[PublicKey],
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
+        announced.check(bytes)?;
+        verify(bytes, signature, keys).map_err(ManifestError::Signature)?;
+        Self::read(bytes, announced, now)
+    }
+
+    /// Checks all but the signature: whoever chooses what is announced chooses what is run.
+    pub fn dangerously_unsigned(
+        bytes: &[u8],
+        announced: Announced,
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
+        announced.check(bytes)?;
+        Self::read(bytes, announced, now)
+    }
+
+    fn read(bytes: &[u8], announced: Announced, now: UnixTime) -> Result<Self, ManifestError> {
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        if manifest.id != announced.id {
+            return Err(ManifestError::OtherPackage {
+                announced: announced.id,
+                found: manifest.id,
+            });
+        }
+        if manifest.expires <= now {
+            return Err(ManifestError::Expired {
+                expires: manifest.expires,
+            });
+        }
+        Ok(Self(manifest))
+    }
+}
+
+impl std::ops::Deref for VerifiedManifest {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use minisign::KeyPair;
+
+    use super::*;
+    use crate::manifest::tests::{NOW, manifest};
+
+    struct Signed {
+        bytes: Vec<u8>,
+        signature: String,
+        key: PublicKey,
+    }
+
+    fn signed(manifest: &Manifest) -> Signed {
+        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+        let bytes = manifest.to_bytes().unwrap();
+        let signature = minisign::sign(None, &pair.sk, Cursor::new(&bytes), None, None).unwrap();
+        Signed {
+            bytes,
+            signature: signature.into_string(),
+            key: pair.pk.to_base64().parse().unwrap(),
+        }
+    }
+
+    fn check(
+        signed: &Signed,
+        id: PackageId,
+        now: UnixTime,
+    ) -> Result<VerifiedManifest, ManifestError> {
+        let announced = Announced {
+            id,
+            manifest: Sha256Digest::of(&signed.bytes),
+        };
+        VerifiedManifest::verify(
+            &signed.bytes,
+            &signed.signature,
+            announced,
+            std::slice::from_ref(&signed.key),
+            now,
+        )
+    }
+
+    #[test]
+    fn a_signed_manifest_reads_back() {
+        let manifest = manifest();
+        let verified = check(&signed(&manifest), manifest.id, NOW).unwrap();
+        assert_eq!(*verified, manifest);
+        let lengths: Vec<u64> = verified
+            .action
+            .archive()
+            .unwrap()
+            .fragments()
+            .map(|(_, bytes, _)| bytes)
+            .collect();
+        assert_eq!(lengths, [1024, 1024, 452]);
+    }
+
+    #[test]
+    fn another_package_or_a_late_date_is_refused() {
+        let manifest = manifest();
+        let signed = signed(&manifest);
+        let other = manifest.id.next().unwrap();
+        assert!(matches!(
+            check(&signed, other, NOW),
+            Err(ManifestError::OtherPackage { .. })
+        ));
+        assert!(matches!(
+            check(&signed, manifest.id, manifest.expires),
+            Err(ManifestError::Expired { .. })
+        ));
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_before_it_is_parsed() {
+        let manifest = manifest();
+        let mut signed = signed(&manifest);
+        let announced = Announced {
+            id: manifest.id,
+            manifest: Sha256Digest::of(&signed.bytes),
+        };
+        signed.bytes[10] ^= 1;
+        let keys = [signed.key.clone()];
+        let result =
+            VerifiedManifest::verify(&signed.bytes, &signed.signature, announced, &keys, NOW);
+        assert!(matches!(result, Err(ManifestError::NotAnnounced { .. })));
+        assert!(matches!(
+            check(&signed, manifest.id, NOW),
+            Err(ManifestError::Signature(SignatureError::Mismatch))
+        ));
+    }
+}

@@ -1,0 +1,90 @@
+//! Reads YAML with the tags of CloudFormation, such as `!Ref` and `!GetAtt`.
+
+use saphyr_parser::{Event, Parser, Tag};
+use serde_json::{Map, Value, json};
+
+/// A sequence or a mapping that has not ended.
+enum Open {
+    Sequence(Vec<Value>),
+    /// With the key whose value follows.
+    Mapping(Map<String, Value>, Option<String>),
+}
+
+/// Reads one document. Scalars stay text, and a tag becomes the long form of its function:
+/// `!Ref Table` is `{"Ref": "Table"}`, and `!GetAtt Table.Arn` is `{"Fn::GetAtt": "Table.Arn"}`.
+pub(super) fn parse(text: &str) -> Value {
+    let mut open: Vec<(Open, Option<String>)> = Vec::new();
+    let mut root = None;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.expect("the template is YAML");
+        let node = match event {
+            Event::Scalar(text, _, _, tag) => {
+                called(function(tag.as_deref()), Value::String(text.into_owned()))
+            }
+            Event::SequenceStart(_, tag) => {
+                open.push((Open::Sequence(Vec::new()), function(tag.as_deref())));
+                continue;
+            }
+            Event::MappingStart(_, tag) => {
+                open.push((Open::Mapping(Map::new(), None), function(tag.as_deref())));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => closed(open.pop()),
+            Event::Alias(_) => panic!("CloudFormation knows no aliases: {span:?}"),
+            _ => continue,
+        };
+        match open.last_mut() {
+            None => root = Some(node),
+            Some((Open::Sequence(items), _)) => items.push(node),
+            Some((Open::Mapping(_, key @ None), _)) => {
+                let name = node.as_str().expect("keys are text");
+                *key = Some(name.to_owned());
+            }
+            Some((Open::Mapping(entries, key), _)) => {
+                let name = key.take().expect("a key came before");
+                let earlier = entries.insert(name, node);
+                assert!(earlier.is_none(), "a key stands twice before {span:?}");
+            }
+        }
+    }
+    root.expect("the template has a document")
+}
+
+fn closed(open: Option<(Open, Option<String>)>) -> Value {
+    let (open, function) = open.expect("what ends has begun");
+    let node = match open {
+        Open::Sequence(items) => Value::Array(items),
+        Open::Mapping(entries, _) => Value::Object(entries),
+    };
+    called(function, node)
+}
+
+/// Returns the long name of the function that a tag calls.
+fn function(tag: Option<&Tag>) -> Option<String> {
+    let name = &tag.filter(|tag| tag.handle == "!")?.suffix;
+    Some(match name.as_str() {
+        "Ref" | "Condition" => name.clone(),
+        _ => format!("Fn::{name}"),
+    })
+}
+
+fn called(function: Option<String>, argument: Value) -> Value {
+    match function {
+        Some(name) => json!({ name: argument }),
+        None => argument,
+    }
+}
+
+#[test]
+fn tags_are_read_as_functions() {
+    let text =
+        "a: !If [Has, !Ref B, !Sub \"${C}/*\"]\nb: !GetAtt D.Arn\nc:\n  - 25\n  - { e: 'f' }\n";
+    assert_eq!(
+        parse(text),
+        json!({
+            "a": {"Fn::If": ["Has", {"Ref": "B"}, {"Fn::Sub": "${C}/*"}]},
+            "b": {"Fn::GetAtt": "D.Arn"},
+            "c": ["25", {"e": "f"}],
+        })
+    );
+}
