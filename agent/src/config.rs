@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use packcast_archive::Limits;
+use packcast_https::Route;
 use packcast_protocol::GroupName;
 use packcast_protocol::api::Secret;
 use packcast_protocol::assignments::MAX_GROUPS;
@@ -16,10 +18,8 @@ use packcast_protocol::signature::PublicKey;
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::archive::Limits;
 use crate::fetch::rate::Rate;
 use crate::platform;
-use crate::tls::Route;
 
 /// Where the file is when nobody says.
 pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::io;
 
+use packcast_archive::ArchiveError;
 use packcast_protocol::api::Text;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
 pub(crate) use packcast_protocol::with_causes;
 
-use crate::archive::{ArchiveError, UnpackError};
+use crate::unpack::UnpackError;
 
 /// A result other than the program's own: the code, and what it cannot say.
 #[derive(Clone, Debug, PartialEq, Eq)]

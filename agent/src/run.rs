@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
+use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, CheckInReply, CheckInRequest, Facts, Report, Task, Text};
 use packcast_protocol::{Location, PackageId, Priority};
 
@@ -26,7 +27,6 @@ use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{self, Finished, Found, Journal};
 use crate::state::{Lock, StateDir, StateError, now};
 use crate::stop::Stop;
-use crate::tls::{Clients, TlsError};
 use crate::trust::Trust;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.

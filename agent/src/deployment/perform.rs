@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use packcast_archive::Summary;
 use packcast_protocol::api::{Report, Secret, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, PackageId, UnixTime};
@@ -10,7 +11,6 @@ use packcast_protocol::{Action, PackageId, UnixTime};
 use super::halt::Halt;
 use super::step::{Effect, Event, State, step};
 use crate::act::{self, Prepared};
-use crate::archive::Summary;
 use crate::client::ApiClient;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::manifest::{Announced, Audience, Platform};
 use packcast_protocol::result::NamedCode;
@@ -20,7 +21,6 @@ use super::halt::Halt;
 use super::perform::with_archive;
 use super::step::{Effect, Event, Next, State, step};
 use crate::act::{self, Done};
-use crate::archive::Limits;
 use crate::failure::Failure;
 use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packcast_agent::archive::Limits;
+use packcast_archive::Limits;
 use packcast_local::{Local, LocalOptions};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{DeviceId, Priority, WindowsTerms};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use packcast_agent::archive::Limits;
+use packcast_archive::Limits;
 use packcast_protocol::device::AgentId;
 use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
