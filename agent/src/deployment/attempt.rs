@@ -16,7 +16,7 @@ use crate::manifest::Accepted;
 use crate::stage::Verified;
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal, Named};
-use crate::trust::authority::{Mandate, Mandates};
+use crate::trust::mandates::{Mandate, Mandates};
 
 /// How long an attempt waits for locations that do not answer: as long as stock agents wait.
 /// For so long it holds up all that has a lower priority.

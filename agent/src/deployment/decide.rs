@@ -9,7 +9,7 @@ use packcast_protocol::{PackageId, UnixTime};
 use super::attempt::Attempt;
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
-use crate::trust::authority::{Authorised, Mandate, Mandates};
+use crate::trust::mandates::{Authorised, Mandate, Mandates};
 
 /// What follows from what the device was told.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
-use crate::trust::authority::Mandates;
+use crate::trust::mandates::Mandates;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 

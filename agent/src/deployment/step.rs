@@ -13,7 +13,7 @@ use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
-use crate::trust::authority::Mandates;
+use crate::trust::mandates::Mandates;
 
 /// How far a package is. All but the first two wait for what comes of one effect.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::with_causes;
 use crate::state::{PackageDir, StateDir, StateError};
-use crate::trust::authority::Mandate;
+use crate::trust::mandates::Mandate;
 use crate::{state::durable, state::sealed};
 
 /// What is on disk for a package under way.
