@@ -1,7 +1,6 @@
 //! Why a deployment failed, as it is reported.
 
 use std::error::Error;
-use std::io;
 
 use packcast_archive::ArchiveError;
 use packcast_protocol::api::Text;
@@ -67,12 +66,4 @@ impl Failure {
             | UnpackError::Write { .. } => Self::of(place, error),
         }
     }
-}
-
-/// Whether the disk, or the user's part of it, is full.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

@@ -13,8 +13,7 @@ use packcast_archive::{
 };
 use packcast_protocol::ArchiveFormat;
 
-use crate::failure::is_full;
-use crate::platform;
+use crate::platform::{self, is_full};
 
 /// Whether files have to be there after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, PackageId, UnixTime};
 
 use super::halt::Halt;
-use super::step::{Effect, Event, State, step};
+use super::machine::{Effect, Event, State};
+use super::step::step;
 use crate::act::{self, Prepared};
 use crate::client::ApiClient;
 use crate::config::{Config, SERVER_ASSIGNMENTS};

@@ -18,8 +18,9 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::halt::Halt;
+use super::machine::{Effect, Event, Next, State};
 use super::perform::with_archive;
-use super::step::{Effect, Event, Next, State, step};
+use super::step::step;
 use crate::act::{self, Done};
 use crate::failure::Failure;
 use crate::manifest::Accepted;
