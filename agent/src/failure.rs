@@ -6,7 +6,7 @@ use packcast_archive::ArchiveError;
 use packcast_protocol::api::Text;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
-pub(crate) use packcast_protocol::with_causes;
+use packcast_protocol::with_causes;
 
 use crate::unpack::UnpackError;
 

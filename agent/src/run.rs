@@ -13,7 +13,7 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
-use packcast_protocol::{Location, PackageId, Priority};
+use packcast_protocol::{Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use self::check_in::next_check_in_s;
@@ -23,7 +23,6 @@ use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::deployment::{self as machine, Deployment, State};
 use crate::event::{Event, Observer};
-use crate::failure::with_causes;
 use crate::fetch::Source;
 use crate::fetch::download::Downloads;
 use crate::state::history::History;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use packcast_archive::Summary;
 use packcast_protocol::api::{Report, Secret, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Action, PackageId, UnixTime};
+use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::halt::Halt;
@@ -16,7 +16,7 @@ use crate::act::{self, Prepared};
 use crate::client::ApiClient;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::fetch::Source;
 use crate::manifest::{self, Accepted, Judge, Signers};
 use crate::stage::{Fetched, Verified, VerifyError};

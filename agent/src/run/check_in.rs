@@ -1,10 +1,10 @@
 //! Check-ins: the results that wait go out, and the reply brings tasks and signed documents.
 
 use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Text};
+use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
 use crate::client::ClientError;
-use crate::failure::with_causes;
 use crate::state::identity;
 use crate::state::journal::{self, Found, Journal};
 

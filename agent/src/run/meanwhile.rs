@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use packcast_protocol::api::{Cancel, Task};
+use packcast_protocol::with_causes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::check_in::next_check_in_s;
 use super::{AFTER_FAILURE_S, Agent};
-use crate::failure::with_causes;
 use crate::run::plan::is_called_off;
 
 /// What was heard since the check-in that a round began with. New tasks are not kept: they are

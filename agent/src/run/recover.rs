@@ -1,10 +1,9 @@
 //! Recovery at the beginning of a round: of packages that a stopped agent has left in the middle.
 
-use packcast_protocol::PackageId;
+use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
 use crate::deployment::Event;
-use crate::failure::with_causes;
 use crate::state::journal::{self, Found, Journal};
 use crate::state::{StateError, now};
 

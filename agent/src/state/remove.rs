@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use packcast_protocol::with_causes;
+
 use super::StateError;
-use crate::failure::with_causes;
 use crate::platform;
 
 /// What the names of folders begin with that were set aside.
