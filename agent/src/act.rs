@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use packcast_archive::{Limits, Summary};
 use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
 use self::growth::Growth;
 use self::process::{Ended, Ending};
-use crate::archive::{Limits, Summary, Unfinished};
 use crate::failure::Failure;
 use crate::fetch::space;
 use crate::manifest::Accepted;
 use crate::platform;
 use crate::stage::{Examined, Unpacked, Verified};
+use crate::unpack::Unfinished;
 
 /// Everything that could be done without touching the device is done.
 #[derive(Debug)]

@@ -5,16 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use packcast_protocol::DeviceId;
+use packcast_protocol::{DeviceId, with_causes};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::event::{Event, Observer};
-use crate::failure::with_causes;
 use crate::run::{AFTER_FAILURE_S, Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::stop::Stop;
-use crate::{output, platform, retry, state::identity};
+use crate::{output, platform, retry, signals, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
@@ -99,19 +97,20 @@ fn dispatch(cli: &Cli) -> Result<(), RunError> {
 }
 
 async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(), RunError> {
-    let stop = Stop::on_signals();
+    let stop = signals::token();
     let agent = Agent::open(config, observer, stop)?;
     if once {
         return agent.round().await.map(drop);
     }
-    while !agent.stop().is_set() {
+    while !agent.stop().is_cancelled() {
         // Nothing that a server or a full disk does may silence the device for good.
         let next = agent.round().await.unwrap_or_else(|error| {
             tracing::error!(error = with_causes(&error), "the round failed");
             AFTER_FAILURE_S
         });
         let pause = retry::spread(next, retry::random());
-        agent.stop().unless(tokio::time::sleep(pause)).await;
+        let sleep = tokio::time::sleep(pause);
+        agent.stop().run_until_cancelled(sleep).await;
     }
     Ok(())
 }

@@ -1,25 +1,24 @@
 //! The agent's configuration: one TOML file.
 
+mod server;
+
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use packcast_archive::Limits;
 use packcast_protocol::GroupName;
 use packcast_protocol::api::Secret;
 use packcast_protocol::assignments::MAX_GROUPS;
 use packcast_protocol::keys::MAX_KEYS;
 use packcast_protocol::signature::PublicKey;
-use reqwest::Url;
 use serde::Deserialize;
 
-use crate::archive::Limits;
+pub(crate) use self::server::Server;
 use crate::fetch::rate::Rate;
 use crate::platform;
-use crate::tls::Route;
 
 /// Where the file is when nobody says.
 pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
@@ -52,56 +51,6 @@ pub(crate) struct Config {
     /// What all downloads together may take; unbounded if there is none.
     pub(crate) max_download_rate: Option<Rate>,
     pub(crate) limits: Limits,
-}
-
-/// The check-in function's address: `https://host[:port]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Server(Url);
-
-/// Text that is not a server's address.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a server's address: write https://host or https://host:port")]
-pub(crate) struct ServerError {
-    given: String,
-}
-
-impl Server {
-    /// Returns how requests reach the server, and the locations beside it.
-    pub(crate) fn route(&self) -> Route {
-        let address = self.0.host_str().map(|host| host.trim_matches(['[', ']']));
-        let loopback = address.is_some_and(|host| {
-            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-        });
-        if loopback {
-            Route::Loopback
-        } else {
-            Route::Proxies
-        }
-    }
-
-    /// Returns the address of one of the API's paths.
-    pub(crate) fn url(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_path(path);
-        url
-    }
-}
-
-impl TryFrom<String> for Server {
-    type Error = ServerError;
-
-    fn try_from(text: String) -> Result<Self, ServerError> {
-        let plain = |url: &Url| {
-            url.scheme() == "https"
-                && url.path() == "/"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none()
-        };
-        let url = Url::parse(&text).ok().filter(plain);
-        url.map(Self).ok_or(ServerError { given: text })
-    }
 }
 
 /// The option that takes packages without a signature.
@@ -159,7 +108,7 @@ pub(crate) enum InvalidConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    server: Text<Server>,
+    server: Server,
     state_dir: PathBuf,
     enrolment_token_file: Option<PathBuf>,
     #[serde(default)]
@@ -173,22 +122,9 @@ struct Raw {
     ca_file: Option<PathBuf>,
     #[serde(default = "default_parallel_downloads")]
     parallel_downloads: usize,
-    max_download_rate: Option<Text<Rate>>,
+    max_download_rate: Option<Rate>,
     #[serde(default = "default_unpacked_bytes")]
     max_unpacked_bytes: u64,
-}
-
-/// Text that its type has checked.
-#[derive(Deserialize)]
-#[serde(try_from = "String", bound = "T: TryFrom<String, Error: Display>")]
-struct Text<T>(T);
-
-impl<T: TryFrom<String>> TryFrom<String> for Text<T> {
-    type Error = T::Error;
-
-    fn try_from(text: String) -> Result<Self, T::Error> {
-        T::try_from(text).map(Self)
-    }
 }
 
 const fn default_parallel_downloads() -> usize {
@@ -223,7 +159,7 @@ impl Config {
             .filter(|count| count.get() <= MAX_PARALLEL_DOWNLOADS)
             .ok_or(InvalidConfig::ParallelDownloads)?;
         Ok(Self {
-            server: file.server.0,
+            server: file.server,
             state_dir: file.state_dir,
             enrolment_token_file: file.enrolment_token_file,
             trusted_keys: file.trusted_keys,
@@ -232,7 +168,7 @@ impl Config {
             trust_server_assignments: file.dangerously_trust_server_assignments,
             ca_file: file.ca_file,
             parallel_downloads,
-            max_download_rate: file.max_download_rate.map(|rate| rate.0),
+            max_download_rate: file.max_download_rate,
             limits: Limits {
                 unpacked_bytes: file.max_unpacked_bytes,
                 ..Limits::default()
@@ -336,25 +272,6 @@ mod tests {
              dangerously_trust_server_assignments = true",
         ));
         assert!(config.unwrap().trusted_keys.is_empty());
-    }
-
-    #[test]
-    fn no_proxy_leads_back_to_this_machine() {
-        let route = |text: &str| Server::try_from(text.to_owned()).unwrap().route();
-        for here in [
-            "https://127.0.0.1:8443",
-            "https://localhost",
-            "https://[::1]:1",
-        ] {
-            assert_eq!(route(here), Route::Loopback, "{here}");
-        }
-        for there in [
-            "https://ocs.example",
-            "https://192.0.2.1",
-            "https://127.example",
-        ] {
-            assert_eq!(route(there), Route::Proxies, "{there}");
-        }
     }
 
     #[test]

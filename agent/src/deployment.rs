@@ -7,10 +7,11 @@
 mod attempt;
 mod decide;
 mod halt;
+mod machine;
 mod perform;
 #[cfg(test)]
 mod properties;
 mod step;
 
+pub(crate) use self::machine::{Event, State};
 pub(crate) use self::perform::Deployment;
-pub(crate) use self::step::{Event, State};

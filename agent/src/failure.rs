@@ -1,14 +1,14 @@
 //! Why a deployment failed, as it is reported.
 
 use std::error::Error;
-use std::io;
 
+use packcast_archive::ArchiveError;
 use packcast_protocol::api::Text;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
-pub(crate) use packcast_protocol::with_causes;
+use packcast_protocol::with_causes;
 
-use crate::archive::{ArchiveError, UnpackError};
+use crate::unpack::UnpackError;
 
 /// A result other than the program's own: the code, and what it cannot say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +66,4 @@ impl Failure {
             | UnpackError::Write { .. } => Self::of(place, error),
         }
     }
-}
-
-/// Whether the disk, or the user's part of it, is full.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
 
-use crate::failure::with_causes;
+use packcast_protocol::with_causes;
 
 /// Why there was no answer, or not the whole of one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -5,7 +5,6 @@
 //! one before: nothing is run or stored that is not `Verified`.
 
 mod act;
-pub mod archive;
 mod client;
 mod clock;
 pub mod command;
@@ -20,9 +19,9 @@ mod output;
 mod platform;
 mod retry;
 mod run;
+mod signals;
 mod stage;
 mod state;
 mod status;
-mod stop;
-pub mod tls;
 mod trust;
+pub mod unpack;

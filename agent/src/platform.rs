@@ -12,6 +12,8 @@ pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
+use std::io;
+
 use packcast_protocol::manifest::Platform;
 
 /// Whether a package for `platform` may be deployed on this device.
@@ -23,4 +25,12 @@ pub(crate) fn is(platform: Platform) -> bool {
         Platform::Macos => "macos",
     };
     std::env::consts::OS == family
+}
+
+/// Whether the disk, or the user's part of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

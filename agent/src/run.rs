@@ -1,32 +1,34 @@
 //! One round: check in, do what is to be done in strict order, report.
 
+mod check_in;
 mod heard;
 mod meanwhile;
 mod plan;
+mod recover;
 mod unaccepted;
 
 use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use packcast_protocol::api::{Cancel, CheckInReply, CheckInRequest, Facts, Report, Task, Text};
-use packcast_protocol::{Location, PackageId, Priority};
+use packcast_https::{Clients, TlsError};
+use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::{Location, PackageId, Priority, with_causes};
+use tokio_util::sync::CancellationToken;
 
+use self::check_in::next_check_in_s;
 use self::meanwhile::Meanwhile;
 use self::plan::{Work, plan};
 use crate::client::{ApiClient, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::deployment::{self as machine, Deployment, State};
 use crate::event::{Event, Observer};
-use crate::failure::with_causes;
 use crate::fetch::Source;
 use crate::fetch::download::Downloads;
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
-use crate::state::journal::{self, Finished, Found, Journal};
+use crate::state::journal::{Finished, Found, Journal};
 use crate::state::{Lock, StateDir, StateError, now};
-use crate::stop::Stop;
-use crate::tls::{Clients, TlsError};
 use crate::trust::Trust;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.
@@ -34,9 +36,6 @@ pub(crate) const AFTER_FAILURE_S: u32 = 300;
 
 /// What the agent calls itself in its requests.
 const USER_AGENT: &str = concat!("packcast-agent/", env!("CARGO_PKG_VERSION"));
-
-/// The shortest and longest time between two check-ins, in seconds, whatever the reply says.
-const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;
 
 /// Why a round ended early.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +68,15 @@ pub(crate) struct Agent {
     api: ApiClient,
     trust: RefCell<Trust>,
     observer: Observer,
-    stop: Stop,
+    stop: CancellationToken,
 }
 
 impl Agent {
-    pub(crate) fn open(config: Config, observer: Observer, stop: Stop) -> Result<Self, RunError> {
+    pub(crate) fn open(
+        config: Config,
+        observer: Observer,
+        stop: CancellationToken,
+    ) -> Result<Self, RunError> {
         let state = StateDir::open(&config.state_dir)?;
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
@@ -101,7 +104,12 @@ impl Agent {
     /// Does one round and returns after how many seconds the next is due.
     pub(crate) async fn round(&self) -> Result<u32, RunError> {
         self.recover().await;
-        let Some(reply) = self.stop.unless(self.check_in()).await.transpose()? else {
+        let Some(reply) = self
+            .stop
+            .run_until_cancelled(self.check_in())
+            .await
+            .transpose()?
+        else {
             return Ok(0);
         };
         let next = next_check_in_s(&reply);
@@ -115,103 +123,8 @@ impl Agent {
         Ok(next)
     }
 
-    pub(crate) const fn stop(&self) -> &Stop {
+    pub(crate) const fn stop(&self) -> &CancellationToken {
         &self.stop
-    }
-
-    /// Brings every package to rest that an agent that stopped in the middle has left. What is
-    /// wrong with one is no reason not to check in.
-    async fn recover(&self) {
-        let packages = self.state.packages().unwrap_or_else(|error| {
-            let error = with_causes(&error);
-            tracing::error!(error, "what is under way is not known");
-            Vec::new()
-        });
-        for id in packages {
-            if let Err(error) = self.recover_package(id).await {
-                let error = with_causes(&error);
-                tracing::error!(package = %id, error, "the package is not at rest");
-            }
-        }
-    }
-
-    async fn recover_package(&self, id: PackageId) -> Result<(), StateError> {
-        match journal::read(&self.state.package(id))? {
-            None => self.state.package(id).remove_unused()?,
-            Some(Found::Unreadable { path }) => {
-                tracing::error!(package = %id, path = %path.display(), "the journal does not read: the package will not be acted on again");
-            }
-            Some(Found::Read(journal)) => {
-                if matches!(journal, Journal::Acting(_)) {
-                    tracing::warn!(package = %id, "the last run stopped while it acted on the package");
-                }
-                self.happened(id, machine::Event::Restarted { id, now: now() })
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn unaccepted(&self) -> Vec<Report> {
-        let journals = journal::read_all(&self.state).into_values();
-        let reports = journals.filter_map(|found| match found {
-            Found::Read(Journal::Finished(finished)) => Some(finished.report),
-            _ => None,
-        });
-        unaccepted::batch(reports)
-    }
-
-    /// Checks in with the results that wait; with less of them for a server that wants less.
-    async fn check_in(&self) -> Result<CheckInReply, RunError> {
-        let results = self.unaccepted();
-        let reply = match self.check_in_with(&results).await {
-            Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
-                tracing::warn!(%error, "the check-in goes without the programs' output");
-                self.check_in_with(&unaccepted::without_output(results.clone()))
-                    .await?
-            }
-            reply => reply?,
-        };
-        self.settle(&results, &reply.accepted).await;
-        Ok(reply)
-    }
-
-    /// Checks in with the pass or, where there is none that counts, with the token.
-    async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
-        let holds = self.trust.borrow().holds();
-        let request = |enrolment, pass| CheckInRequest {
-            enrolment,
-            pass,
-            facts: facts(),
-            results: results.to_vec(),
-            holds: holds.clone(),
-        };
-        let pass = identity::load_pass(&self.state)?;
-        let known = pass.is_some();
-        let mut token = None;
-        if !known {
-            token = Some(
-                self.config
-                    .enrolment_token()?
-                    .ok_or(RunError::NotEnrolled)?,
-            );
-        }
-        let mut reply = self.api.check_in(&request(token, pass)).await;
-        if known && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
-            let Some(token) = self.config.enrolment_token()? else {
-                return Err(RunError::NotEnrolled);
-            };
-            reply = self.api.check_in(&request(Some(token), None)).await;
-        }
-        let mut reply = reply?;
-        if let Some(pass) = &reply.pass {
-            // Without it, the next check-in shows the token again.
-            if let Err(error) = identity::store_pass(&self.state, pass) {
-                tracing::error!(error = with_causes(&error), "the pass cannot be kept");
-            }
-        }
-        self.hear(&mut reply);
-        Ok(reply)
     }
 
     /// Moves the results that were sent and accepted into the history. One that cannot be moved
@@ -237,7 +150,7 @@ impl Agent {
     async fn work(&self, work: Vec<Work>, meanwhile: &Meanwhile) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         for work in work {
-            if self.stop.is_set() {
+            if self.stop.is_cancelled() {
                 return Ok(());
             }
             let (cancel, state) = match work {
@@ -282,12 +195,14 @@ impl Agent {
         meanwhile: &Meanwhile,
     ) -> Result<State, StateError> {
         if meanwhile.is_due() {
-            self.stop.unless(self.check_in_again(meanwhile)).await;
+            self.stop
+                .run_until_cancelled(self.check_in_again(meanwhile))
+                .await;
         }
         if meanwhile.calls_off(task) {
             return self.call_off(called_off(task)).await;
         }
-        let (ask, call_off) = Stop::new();
+        let call_off = CancellationToken::new();
         let told = machine::Event::Told {
             task: task.clone(),
             mandates: self.trust.borrow().authority().mandates(task.id, now()),
@@ -296,7 +211,7 @@ impl Agent {
             now: now(),
         };
         let deployment = self.deployment(task.id, &task.locations, &call_off);
-        let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &ask));
+        let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &call_off));
         match select(pin!(deployment.drive(told)), checking_in).await {
             Either::Left((state, _)) => state,
             Either::Right((never, _)) => match never {},
@@ -305,15 +220,15 @@ impl Agent {
 
     /// Tells the machine of a package what happened, none of which needs its locations.
     async fn happened(&self, id: PackageId, event: machine::Event) -> Result<State, StateError> {
-        let (_nobody_asks, call_off) = Stop::new();
-        self.deployment(id, &[], &call_off).drive(event).await
+        let never = CancellationToken::new();
+        self.deployment(id, &[], &never).drive(event).await
     }
 
     fn deployment<'a>(
         &'a self,
         id: PackageId,
         locations: &'a [Location],
-        call_off: &'a Stop,
+        call_off: &'a CancellationToken,
     ) -> Deployment<'a> {
         Deployment {
             id,
@@ -339,11 +254,6 @@ const fn called_off(task: &Task) -> Cancel {
     }
 }
 
-fn next_check_in_s(reply: &CheckInReply) -> u32 {
-    let (shortest, longest) = CHECK_IN_RANGE_S.into_inner();
-    reply.next_check_in_s.clamp(shortest, longest)
-}
-
 fn event(finished: &Finished) -> Event {
     let report = &finished.report;
     Event::Finished {
@@ -353,14 +263,5 @@ fn event(finished: &Finished) -> Event {
         exit_code: report.code.exit_code(),
         detail: report.detail.as_ref().map(ToString::to_string),
         output_tail: report.output_tail.as_ref().map(ToString::to_string),
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        host_name: Text::tail(&crate::platform::host_name()),
-        os: Text::tail(std::env::consts::OS),
-        arch: Text::tail(std::env::consts::ARCH),
-        agent: Text::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -8,15 +8,14 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use packcast_archive::{ArchiveError, Entry, Limits, Summary};
 use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{
-    ArchiveError, Durability, Entry, Limits, Summary, Unfinished, examine, unpack,
-};
 use crate::fetch::fragments::Concatenation;
 use crate::fetch::{FetchError, Source};
 use crate::manifest::Accepted;
+use crate::unpack::{Durability, Unfinished, examine, unpack};
 
 /// An archive all of whose fragments are on disk.
 #[derive(Debug)]

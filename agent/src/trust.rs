@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 mod disk;
+pub(crate) mod mandates;
 #[cfg(test)]
 pub(crate) mod publisher;
 

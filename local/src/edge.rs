@@ -3,6 +3,7 @@
 mod access_log;
 mod answer;
 mod objects;
+mod response;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

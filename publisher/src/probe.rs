@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use packcast_agent::tls::{Clients, Route, TlsError};
+use packcast_https::{Clients, Route, TlsError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::MAX_SIGNATURE_BYTES;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packcast_agent::tls::Route;
+use packcast_https::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pace;

@@ -1,6 +1,6 @@
 //! A device with a stock agent, played by its requests.
 
-use packcast_agent::tls::{Clients, Route};
+use packcast_https::{Clients, Route};
 use packcast_protocol::PackageId;
 use packcast_protocol::ocs::envelope::{Coding, seal};
 use tokio::runtime::Runtime;

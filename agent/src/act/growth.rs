@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::archive::{Entry, EntryKind};
+use packcast_archive::{Entry, EntryKind};
 
 /// Each file is written beside the one that it replaces.
 #[derive(Debug)]
@@ -45,10 +45,11 @@ mod tests {
     use std::fs;
     use std::io::Cursor;
 
+    use packcast_archive::Limits;
     use packcast_protocol::ArchiveFormat;
 
     use super::*;
-    use crate::archive::{Limits, examine};
+    use crate::unpack::examine;
 
     #[test]
     fn what_is_replaced_makes_room_for_what_comes_after() {

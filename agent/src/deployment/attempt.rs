@@ -9,73 +9,20 @@ use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
 use super::decide;
 use super::halt::Halt;
-use super::step::{Effect, Event, Next, State, conclude, rest};
+use super::machine::{Attempt, Effect, Event, Next, Stage, State, conclude, rest};
 use crate::act::{Done, Prepared};
 use crate::failure::Failure;
 use crate::manifest::Accepted;
 use crate::stage::Verified;
 use crate::state::history::Past;
-use crate::state::journal::{Acting, Fetching, Finished, Found, Journal, Named};
-use crate::trust::authority::{Mandate, Mandates};
+use crate::state::journal::{Acting, Finished, Found, Journal, Named};
+use crate::trust::mandates::Mandates;
 
 /// How long an attempt waits for locations that do not answer: as long as stock agents wait.
 /// For so long it holds up all that has a lower priority.
 const MAX_WAIT_S: u64 = 30 * 86_400;
 
-/// What the attempt is made from, and what it remembers on its way.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    task: Task,
-    /// The assignments that acting on it uses up.
-    by: BTreeSet<Mandate>,
-    fetching: Fetching,
-    /// Whether fragments that went wrong on disk were fetched again.
-    mended: bool,
-}
-
-/// What an attempt waits for.
-#[derive(Debug)]
-pub(crate) enum Stage {
-    Beginning,
-    Accepting,
-    Fetching(Arc<Accepted>),
-    Verifying(Arc<Accepted>),
-    Preparing(Arc<Accepted>),
-    /// What was heard while it was fetched may have taken it back.
-    Judging(Arc<Accepted>, Box<Prepared>),
-    /// Until the journal says so, nothing is acted on.
-    Committing(Arc<Accepted>, Box<Prepared>),
-    Acting(Arc<Accepted>),
-}
-
-impl Stage {
-    fn manifest(&self) -> Option<&Accepted> {
-        match self {
-            Self::Beginning | Self::Accepting => None,
-            Self::Fetching(manifest)
-            | Self::Verifying(manifest)
-            | Self::Preparing(manifest)
-            | Self::Judging(manifest, _)
-            | Self::Committing(manifest, _)
-            | Self::Acting(manifest) => Some(manifest),
-        }
-    }
-}
-
 impl Attempt {
-    pub(super) const fn new(task: Task, by: BTreeSet<Mandate>, fetching: Fetching) -> Self {
-        Self {
-            task,
-            by,
-            fetching,
-            mended: false,
-        }
-    }
-
-    pub(super) const fn number(&self) -> u32 {
-        self.task.attempt
-    }
-
     /// Begins, or goes on if the journal says already that it was begun.
     pub(super) fn begin(self, found: Option<&Found>) -> Next {
         let journal = Journal::Fetching(self.fetching.clone());

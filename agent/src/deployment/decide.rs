@@ -6,27 +6,10 @@ use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
-use super::attempt::Attempt;
+use super::machine::{Attempt, Decision};
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
-use crate::trust::authority::{Authorised, Mandate, Mandates};
-
-/// What follows from what the device was told.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    Begin(Attempt),
-    /// The attempt has a result without anything being done.
-    Conclude(Finished),
-}
-
-impl Decision {
-    pub(super) fn attempt(&self) -> u32 {
-        match self {
-            Self::Begin(attempt) => attempt.number(),
-            Self::Conclude(finished) => finished.report.attempt,
-        }
-    }
-}
+use crate::trust::mandates::{Authorised, Mandate, Mandates};
 
 /// Decides on an attempt that the device was told of.
 ///
@@ -195,6 +178,17 @@ mod tests {
         PackageId::try_from(1_795_000_000).unwrap()
     }
 
+    fn task(attempt: u32, force: bool) -> Task {
+        Task {
+            id: id(),
+            attempt,
+            priority: Priority::DEFAULT,
+            locations: Vec::new(),
+            manifest_sha256: Sha256Digest::of(b""),
+            force,
+        }
+    }
+
     fn finished(attempt: u32, code: NamedCode) -> Finished {
         Finished::concluded(id(), attempt, code, "", NOW)
     }
@@ -258,28 +252,21 @@ mod tests {
 
     #[test]
     fn nothing_is_done_twice() {
-        let check = |before: &[Finished], found: Option<&Found>, attempt, force, expected: &str| {
-            let task = Task {
-                id: id(),
-                attempt,
-                priority: Priority::DEFAULT,
-                locations: Vec::new(),
-                manifest_sha256: Sha256Digest::of(b""),
-                force,
+        let check =
+            |before: &[Finished], found: Option<&Found>, attempt: u32, force, expected: &str| {
+                let mandates = Mandates::of_all(attempt.into(), force);
+                let code = match told(task(attempt, force), &mandates, &past(before), found, NOW) {
+                    Decision::Begin(begun) => {
+                        assert_eq!(begun.number(), attempt);
+                        "begin".to_owned()
+                    }
+                    Decision::Conclude(finished) => {
+                        assert_eq!(finished.report.attempt, attempt);
+                        finished.report.code.to_string()
+                    }
+                };
+                assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
             };
-            let mandates = Mandates::of_all(attempt.into(), force);
-            let code = match told(task, &mandates, &past(before), found, NOW) {
-                Decision::Begin(begun) => {
-                    assert_eq!(begun.number(), attempt);
-                    "begin".to_owned()
-                }
-                Decision::Conclude(finished) => {
-                    assert_eq!(finished.report.attempt, attempt);
-                    finished.report.code.to_string()
-                }
-            };
-            assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
-        };
         let (was_set_up, failed) = ("SUCCESS_REBOOT_REQUIRED", "ERR_EXECUTE");
         let (already, interrupted) = ("SUCCESS_ALREADY_SETUP", "ERR_INTERRUPTED");
         check(&[], None, 1, false, "begin");
@@ -306,15 +293,7 @@ mod tests {
     /// Tells of attempt 2 at a package whose assignment of this number is signed, and returns
     /// what follows.
     fn second(before: &[Finished], found: Option<&Found>, mandates: &Mandates) -> Decision {
-        let task = Task {
-            id: id(),
-            attempt: 2,
-            priority: Priority::DEFAULT,
-            locations: Vec::new(),
-            manifest_sha256: Sha256Digest::of(b""),
-            force: true,
-        };
-        told(task, mandates, &past(before), found, NOW)
+        told(task(2, true), mandates, &past(before), found, NOW)
     }
 
     #[test]

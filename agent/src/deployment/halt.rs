@@ -2,10 +2,11 @@
 
 use packcast_protocol::result::NamedCode;
 
-use crate::failure::{Failure, is_full};
+use crate::failure::Failure;
 use crate::fetch::FetchError;
 use crate::fetch::miss::{NotObtained, Verdict};
 use crate::manifest::AcceptError;
+use crate::platform::is_full;
 use crate::stage::VerifyError;
 use crate::state::StateError;
 

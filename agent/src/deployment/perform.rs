@@ -3,18 +3,20 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use packcast_archive::Summary;
 use packcast_protocol::api::{Report, Secret, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Action, PackageId, UnixTime};
+use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
+use tokio_util::sync::CancellationToken;
 
 use super::halt::Halt;
-use super::step::{Effect, Event, State, step};
+use super::machine::{Effect, Event, State};
+use super::step::step;
 use crate::act::{self, Prepared};
-use crate::archive::Summary;
 use crate::client::ApiClient;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::fetch::Source;
 use crate::manifest::{self, Accepted, Judge, Signers};
 use crate::stage::{Fetched, Verified, VerifyError};
@@ -22,7 +24,6 @@ use crate::state::history::History;
 use crate::state::identity;
 use crate::state::journal::{self, Acting, Finished, Found, Journal};
 use crate::state::{PackageDir, StateDir, StateError, now};
-use crate::stop::Stop;
 use crate::trust::Trust;
 
 /// One package of this device, and what its effects need.
@@ -37,9 +38,9 @@ pub(crate) struct Deployment<'a> {
     pub(crate) history: &'a RefCell<History>,
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
-    pub(crate) stop: &'a Stop,
-    /// Set if the attempt that is being made is called off.
-    pub(crate) call_off: &'a Stop,
+    pub(crate) stop: &'a CancellationToken,
+    /// Cancelled if the attempt that is being made is called off.
+    pub(crate) call_off: &'a CancellationToken,
 }
 
 /// Why an effect was not done.
@@ -79,8 +80,8 @@ impl Deployment<'_> {
         if !effect.gives_way() {
             return self.perform(effect).await;
         }
-        let performed = self.call_off.unless(self.perform(effect));
-        match self.stop.unless(performed).await {
+        let performed = self.call_off.run_until_cancelled(self.perform(effect));
+        match self.stop.run_until_cancelled(performed).await {
             Some(Some(event)) => event,
             Some(None) => Ok(Event::BrokenOff { now: now() }),
             None => Ok(Event::Stopped),
@@ -283,7 +284,11 @@ impl Deployment<'_> {
     }
 
     async fn send(&self, pass: Secret, report: Report) -> bool {
-        match self.stop.unless(self.api.report(pass, vec![report])).await {
+        match self
+            .stop
+            .run_until_cancelled(self.api.report(pass, vec![report]))
+            .await
+        {
             Some(Ok(reply)) => reply.accepted.contains(&self.id),
             Some(Err(error)) => {
                 tracing::warn!(error = with_causes(&error), "a result was not accepted");

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::manifest::{Announced, Audience, Platform};
 use packcast_protocol::result::NamedCode;
@@ -17,16 +18,16 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::halt::Halt;
+use super::machine::{Effect, Event, Next, State};
 use super::perform::with_archive;
-use super::step::{Effect, Event, Next, State, step};
+use super::step::step;
 use crate::act::{self, Done};
-use crate::archive::Limits;
 use crate::failure::Failure;
 use crate::manifest::Accepted;
 use crate::stage::{Fetched, Verified};
 use crate::state::history::Past;
 use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
-use crate::trust::authority::Mandates;
+use crate::trust::mandates::Mandates;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 

@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
 use crate::fetch::miss::Miss;
-use crate::fetch::rate::{Rate, Throttle};
+use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
 use crate::interruption::Interruption;
 
 /// How long a whole document may take.
@@ -15,11 +15,6 @@ const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a location may be slower than [`LOWEST_RATE`] in all.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a location has to give of a fragment, in bytes per second on average.
-///
-/// Less than the slowest lines have, so that only those who hold a device up are left.
-pub(super) const LOWEST_RATE: u64 = 512;
 
 /// The connections that all downloads share, and the rate that they keep to.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use packcast_protocol::signature::SignatureError;
 use packcast_protocol::{Location, Sha256Digest};
 use reqwest::StatusCode;
 
-use crate::fetch::download::LOWEST_RATE;
+use crate::fetch::rate::LOWEST_RATE;
 use crate::interruption::Interruption;
 
 /// How much is told of one location, in characters.

@@ -4,14 +4,22 @@ use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 /// How much of the time in which nothing was downloaded may be made up for.
 const CREDIT: Duration = Duration::from_millis(250);
+
+/// The lowest average rate at which a location may send a fragment, in bytes per second.
+///
+/// Slower than the slowest lines, so that the agent only gives up on locations that stall it.
+pub(super) const LOWEST_RATE: u64 = 512;
 
 /// The lowest rate that can be asked for, in bytes per second.
 const LOWEST: u64 = 1024;
 
 /// Bytes per second, at least 1 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Rate(NonZeroU64);
 
 impl Rate {

@@ -1,10 +1,10 @@
 //! What a reply brings that is signed.
 
 use packcast_protocol::api::CheckInReply;
+use packcast_protocol::with_causes;
 
 use super::Agent;
 use crate::event::Event;
-use crate::failure::with_causes;
 use crate::trust::Change;
 
 impl Agent {

@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use packcast_protocol::api::{Cancel, Task};
+use packcast_protocol::with_causes;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::{AFTER_FAILURE_S, Agent, next_check_in_s};
-use crate::failure::with_causes;
+use super::check_in::next_check_in_s;
+use super::{AFTER_FAILURE_S, Agent};
 use crate::run::plan::is_called_off;
-use crate::stop::Ask;
 
 /// What was heard since the check-in that a round began with. New tasks are not kept: they are
 /// planned with the next round.
@@ -43,19 +44,18 @@ fn after(seconds: u32) -> Instant {
 }
 
 impl Agent {
-    /// Checks in whenever that is due, and asks the deployment of `task` to end when it is
-    /// called off.
+    /// Checks in whenever that is due, and cancels `call_off` when `task` is called off.
     pub(super) async fn check_in_while_deploying(
         &self,
         task: &Task,
         meanwhile: &Meanwhile,
-        ask: &Ask,
+        call_off: &CancellationToken,
     ) -> Infallible {
         loop {
             tokio::time::sleep_until(meanwhile.due.get()).await;
             self.check_in_again(meanwhile).await;
             if meanwhile.calls_off(task) {
-                ask.to_end();
+                call_off.cancel();
             }
         }
     }

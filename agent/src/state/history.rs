@@ -9,7 +9,7 @@ use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 
 use crate::state::StateError;
 use crate::state::journal::Finished;
-use crate::trust::authority::Mandate;
+use crate::trust::mandates::Mandate;
 use crate::{state::durable, state::sealed};
 
 /// How many attempts that changed nothing are kept at the most, and how many of them once

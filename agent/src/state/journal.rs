@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use packcast_protocol::api::{Report, Text};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime};
+use packcast_protocol::{
+    Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::with_causes;
 use crate::state::{PackageDir, StateDir, StateError};
-use crate::trust::authority::Mandate;
+use crate::trust::mandates::Mandate;
 use crate::{state::durable, state::sealed};
 
 /// What is on disk for a package under way.

@@ -1,11 +1,13 @@
-//! Removing what programs of packages have left: also what is read-only, or in use.
+//! Removing files, and folders that programs have left: read-only ones, or ones in use, too.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::failure::with_causes;
+use packcast_protocol::with_causes;
+
+use super::StateError;
 use crate::platform;
 
 /// What the names of folders begin with that were set aside.
@@ -85,6 +87,29 @@ fn set_aside(path: &Path) -> io::Result<()> {
         path,
         free.next().unwrap_or_else(|| path.with_file_name(name)),
     )
+}
+
+/// Removes some of a folder's files; a folder that is not there has none.
+pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), StateError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StateError::at(folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(StateError::at(folder))?.path();
+        if which(&path) {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove_file(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(unix)]

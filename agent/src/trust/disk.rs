@@ -4,13 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::{AgentId, Recipient, SignedKeyList};
+use packcast_protocol::{AgentId, Recipient, SignedKeyList, with_causes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Change, Trust};
 use crate::config::Config;
-use crate::failure::with_causes;
 use crate::state::durable;
 use crate::state::{StateDir, StateError};
 

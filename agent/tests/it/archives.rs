@@ -4,7 +4,7 @@ use std::io::{Cursor, Write as _};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use packcast_agent::archive::{ArchiveError, Content, Entry, Limits, Summary, walk};
+use packcast_archive::{ArchiveError, Content, Entry, Limits, Summary, walk};
 use packcast_protocol::ArchiveFormat;
 use tar::{EntryType, Header};
 use zip::CompressionMethod;

@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use packcast_agent::archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
+use packcast_archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
 use packcast_protocol::with_causes;
 use tar::EntryType;

@@ -2,7 +2,7 @@
 //! what is allowed.
 #![cfg(unix)]
 
-use packcast_agent::archive::Limits;
+use packcast_archive::Limits;
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -7,7 +7,8 @@ use std::io::Cursor;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use packcast_agent::archive::{Durability, Limits, Summary, Unfinished, unpack};
+use packcast_agent::unpack::{Durability, Unfinished, unpack};
+use packcast_archive::{Limits, Summary};
 use packcast_protocol::ArchiveFormat;
 
 /// A folder `inside` among others that nothing may touch.

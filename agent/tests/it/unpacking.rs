@@ -6,7 +6,8 @@ use std::io::Cursor;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use packcast_agent::archive::{Durability, Limits, Summary, Unfinished, UnpackError, unpack};
+use packcast_agent::unpack::{Durability, Unfinished, UnpackError, unpack};
+use packcast_archive::{Limits, Summary};
 use packcast_protocol::ArchiveFormat::TarGz;
 
 use crate::archives::{Tar, gzip};

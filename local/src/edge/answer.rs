@@ -1,26 +1,22 @@
 //! One request: to the objects or to the check-in handler, and into the log.
 
-use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::header::USER_AGENT;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use packcast_check_in::CheckIn;
 
 use super::access_log::{AccessLog, Line};
 use super::objects::PublishedObjects;
+use super::response::{Body, full, plain};
 use crate::clock;
 
 /// What Lambda takes; a local edge takes no more.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// How long a client has for the whole of its body.
 const BODY_PATIENCE: Duration = Duration::from_mins(1);
-
-pub(super) type Body = BoxBody<Bytes, io::Error>;
 
 /// All that an answer is made from.
 #[derive(Debug)]
@@ -100,18 +96,4 @@ fn is_read(method: &Method) -> bool {
 fn length(response: &Response<Body>) -> Option<u64> {
     let length = response.headers().get(http::header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
-}
-
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
-}
-
-/// Answers in a line of text.
-pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
-    let mut response = Response::new(full(format!("{why}\n").into()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
 }

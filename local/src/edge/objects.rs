@@ -17,7 +17,7 @@ use packcast_store::key::headers_of;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-use super::answer::{Body, plain};
+use super::response::{Body, plain};
 
 const READ_BYTES: usize = 64 * 1024;
 

@@ -209,7 +209,7 @@ fn read(
 mod tests {
     use std::io::Write as _;
 
-    use packcast_agent::archive::Limits;
+    use packcast_archive::Limits;
     use packcast_protocol::FragmentSize;
     use packcast_store::Directory;
 

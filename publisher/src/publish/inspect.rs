@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use md5::Md5;
-use packcast_agent::archive::{
+use packcast_archive::{
     ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
 };
 use packcast_protocol::archive::ArchiveError as DescribeError;

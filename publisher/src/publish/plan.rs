@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use packcast_agent::archive::{NameError, System};
+use packcast_archive::{NameError, System};
 use packcast_protocol::action::ActionTextError;
 use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};

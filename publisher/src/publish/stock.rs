@@ -4,7 +4,7 @@
 //! over 16 KiB, cannot be planned at all. What depends on the agent is a warning here, as a
 //! fleet may have none of that kind.
 
-use packcast_agent::archive::System;
+use packcast_archive::System;
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::windows::Schedule;
 use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};

@@ -13,7 +13,7 @@ const MAX_NAME_BYTES: usize = 255;
 const MAX_NAMES: usize = 64;
 
 /// The name that a file has until it is complete, in the folder it belongs to.
-pub(super) const PART: &str = ".packcast.part";
+pub const PART: &str = ".packcast.part";
 
 /// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
 ///
@@ -78,7 +78,7 @@ impl EntryPath {
     }
 
     /// Returns the folders above, outermost first.
-    pub(super) fn ancestors(&self) -> impl Iterator<Item = &str> {
+    pub fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
 

@@ -1,14 +1,14 @@
-//! Archives: read without trusting them, and unpacked.
+//! Reads archives from hostile sources.
 //!
-//! [`walk`] is the one reader of archives. The publisher checks an archive with it before
-//! publishing, the agent unpacks with it, so that neither accepts what the other refuses.
+//! [`walk`] is the only archive reader of the project: the publisher checks an archive with it
+//! before publishing, and the agent unpacks with it, so both refuse the same archives. This crate
+//! must not write files, and it reads no clock and no environment.
 
 mod metered;
 mod names;
 mod path;
 mod tar;
 mod tree;
-mod unpack;
 mod zip;
 
 use std::io::{self, Read, Seek, Write};
@@ -16,9 +16,8 @@ use std::io::{self, Read, Seek, Write};
 use packcast_protocol::ArchiveFormat;
 
 pub use names::{NameCheck, NameError, System};
-pub use path::{EntryPath, EntryPathError, LinkTarget};
+pub use path::{EntryPath, EntryPathError, LinkTarget, PART};
 pub use tree::TreeError;
-pub use unpack::{Durability, Unfinished, UnpackError, Written, examine, unpack};
 
 /// How much an archive may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +70,8 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    pub(super) const fn is_folder(&self) -> bool {
+    /// Returns `true` if the entry is a folder.
+    pub const fn is_folder(&self) -> bool {
         matches!(self, Self::Directory)
     }
 }
@@ -336,6 +336,6 @@ impl<'a> Progress<'a> {
 }
 
 /// Shortens a name for an error.
-fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     name.chars().take(200).collect()
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions};
+use packcast_archive::{
+    ArchiveError, Content, Entry, EntryKind, EntryPath, Limits, NameCheck, PART, Summary, System,
+    shown, walk,
+};
 use packcast_protocol::ArchiveFormat;
 
-use super::names::{NameCheck, System};
-use super::path::PART;
-use super::{ArchiveError, Content, Entry, EntryKind, EntryPath, Limits, Summary, shown, walk};
-use crate::failure::is_full;
-use crate::platform;
+use crate::platform::{self, is_full};
 
 /// Whether files have to be there after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,82 @@
+//! The address of the check-in function.
+
+use std::net::IpAddr;
+
+use packcast_https::Route;
+use reqwest::Url;
+use serde::Deserialize;
+
+/// The check-in function's address: `https://host[:port]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Server(Url);
+
+/// Text that is not a server's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a server's address: write https://host or https://host:port")]
+pub(crate) struct ServerError {
+    given: String,
+}
+
+impl Server {
+    /// Returns how requests reach the server, and the locations beside it.
+    pub(crate) fn route(&self) -> Route {
+        let address = self.0.host_str().map(|host| host.trim_matches(['[', ']']));
+        let loopback = address.is_some_and(|host| {
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        });
+        if loopback {
+            Route::Loopback
+        } else {
+            Route::Proxies
+        }
+    }
+
+    /// Returns the address of one of the API's paths.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        url
+    }
+}
+
+impl TryFrom<String> for Server {
+    type Error = ServerError;
+
+    fn try_from(text: String) -> Result<Self, ServerError> {
+        let plain = |url: &Url| {
+            url.scheme() == "https"
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        let url = Url::parse(&text).ok().filter(plain);
+        url.map(Self).ok_or(ServerError { given: text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_leads_back_to_this_machine() {
+        let route = |text: &str| Server::try_from(text.to_owned()).unwrap().route();
+        for here in [
+            "https://127.0.0.1:8443",
+            "https://localhost",
+            "https://[::1]:1",
+        ] {
+            assert_eq!(route(here), Route::Loopback, "{here}");
+        }
+        for there in [
+            "https://ocs.example",
+            "https://192.0.2.1",
+            "https://127.example",
+        ] {
+            assert_eq!(route(there), Route::Proxies, "{there}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Check-ins: the results that wait go out, and the reply brings tasks and signed documents.
+
+use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Text};
+use packcast_protocol::with_causes;
+
+use super::{Agent, RunError, unaccepted};
+use crate::client::ClientError;
+use crate::state::identity;
+use crate::state::journal::{self, Found, Journal};
+
+/// The shortest and longest time between two check-ins, in seconds, whatever the reply says.
+const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;
+
+impl Agent {
+    fn unaccepted(&self) -> Vec<Report> {
+        let journals = journal::read_all(&self.state).into_values();
+        let reports = journals.filter_map(|found| match found {
+            Found::Read(Journal::Finished(finished)) => Some(finished.report),
+            _ => None,
+        });
+        unaccepted::batch(reports)
+    }
+
+    /// Checks in with the results that wait; with less of them for a server that wants less.
+    pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
+        let results = self.unaccepted();
+        let reply = match self.check_in_with(&results).await {
+            Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
+                tracing::warn!(%error, "the check-in goes without the programs' output");
+                self.check_in_with(&unaccepted::without_output(results.clone()))
+                    .await?
+            }
+            reply => reply?,
+        };
+        self.settle(&results, &reply.accepted).await;
+        Ok(reply)
+    }
+
+    /// Checks in with the pass or, where there is none that counts, with the token.
+    async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
+        let holds = self.trust.borrow().holds();
+        let request = |enrolment, pass| CheckInRequest {
+            enrolment,
+            pass,
+            facts: facts(),
+            results: results.to_vec(),
+            holds: holds.clone(),
+        };
+        let pass = identity::load_pass(&self.state)?;
+        let known = pass.is_some();
+        let mut token = None;
+        if !known {
+            token = Some(
+                self.config
+                    .enrolment_token()?
+                    .ok_or(RunError::NotEnrolled)?,
+            );
+        }
+        let mut reply = self.api.check_in(&request(token, pass)).await;
+        if known && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
+            let Some(token) = self.config.enrolment_token()? else {
+                return Err(RunError::NotEnrolled);
+            };
+            reply = self.api.check_in(&request(Some(token), None)).await;
+        }
+        let mut reply = reply?;
+        if let Some(pass) = &reply.pass {
+            // Without it, the next check-in shows the token again.
+            if let Err(error) = identity::store_pass(&self.state, pass) {
+                tracing::error!(error = with_causes(&error), "the pass cannot be kept");
+            }
+        }
+        self.hear(&mut reply);
+        Ok(reply)
+    }
+}
+
+pub(super) fn next_check_in_s(reply: &CheckInReply) -> u32 {
+    let (shortest, longest) = CHECK_IN_RANGE_S.into_inner();
+    reply.next_check_in_s.clamp(shortest, longest)
+}
+
+fn facts() -> Facts {
+    Facts {
+        host_name: Text::tail(&crate::platform::host_name()),
+        os: Text::tail(std::env::consts::OS),
+        arch: Text::tail(std::env::consts::ARCH),
+        agent: Text::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
+    }
+}

@@ -1,0 +1,137 @@
+//! The folder of one package: its journal, fragments, and the folders of its programs.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use packcast_protocol::with_causes;
+
+use super::remove::{self, remove_file, remove_files};
+use super::{StateError, durable};
+use crate::platform;
+
+/// Room for the longest result in a journal: the end of a program's output, each byte of which
+/// may take six, with what is told beside it.
+const RESERVE_BYTES: usize = 40 << 10;
+
+/// What the names of the folders begin with that programs run in.
+const WORK: &str = "work";
+
+/// What the agent keeps of one package while it works on it.
+#[derive(Clone, Debug)]
+pub(crate) struct PackageDir(pub(super) PathBuf);
+
+impl PackageDir {
+    pub(crate) fn create(&self) -> Result<(), StateError> {
+        durable::folder(&self.0).map_err(StateError::at(&self.0))
+    }
+
+    /// Makes the folder of the fragments, and returns it.
+    pub(crate) fn create_fragments(&self) -> Result<PathBuf, StateError> {
+        let path = self.fragments();
+        platform::private_folder(&path).map_err(StateError::at(&path))?;
+        Ok(path)
+    }
+
+    /// Removes the folder if nothing was begun in it: all that a crash may have left is empty
+    /// folders, and all that [`PackageDir::remove`] may have left is those of programs.
+    pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
+        remove_file(&self.0.join("journal.new"))?;
+        self.give_back_room()?;
+        self.remove_work();
+        for path in [self.fragments(), self.0.clone()] {
+            match fs::remove_dir(&path) {
+                Err(error) if !is_absent_or_in_use(&error) => {
+                    return Err(StateError::at(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the journal, and with it all else that can be removed.
+    pub(crate) fn remove(&self) -> Result<(), StateError> {
+        remove_file(&self.journal())?;
+        remove::folder(&self.0);
+        Ok(())
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// Holds a file `<n>` for each verified fragment, and `<n>.part` for those under way.
+    pub(crate) fn fragments(&self) -> PathBuf {
+        self.0.join("fragments")
+    }
+
+    /// Makes an empty folder for a package's program to run in. One that a program of an
+    /// earlier attempt does not let go of stays, and this one has another name.
+    pub(crate) fn fresh_work_folder(&self) -> Result<PathBuf, StateError> {
+        self.remove_work();
+        let path = |n: u32| match n {
+            0 => self.0.join(WORK),
+            n => self.0.join(format!("{WORK}-{n}")),
+        };
+        let mut free = (0..)
+            .map(path)
+            .filter(|path| path.symlink_metadata().is_err());
+        let path = free.next().unwrap_or_else(|| path(0));
+        platform::private_folder(&path).map_err(StateError::at(&path))?;
+        Ok(path)
+    }
+
+    /// Removes what was left half done: fragments that did not arrive to their end, and the
+    /// folders of programs.
+    pub(crate) fn remove_parts(&self) {
+        self.remove_work();
+        let is_part = |path: &Path| path.extension().is_some_and(|kind| kind == "part");
+        if let Err(error) = remove_files(&self.fragments(), is_part) {
+            tracing::warn!(error = with_causes(&error), "half a fragment stays");
+        }
+    }
+
+    /// Frees the space of the archive and of the unpacked files.
+    pub(crate) fn discard_contents(&self) {
+        remove::folder(&self.fragments());
+        self.remove_work();
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.0.join("reserve")
+    }
+
+    /// Sets room aside for a result; it is taken on disk when this returns. A program may fill
+    /// the volume.
+    pub(crate) fn set_room_aside(&self) -> Result<(), StateError> {
+        let path = self.reserve();
+        // A file system that compresses has as much of it as of anything else.
+        let mut bytes = vec![0; RESERVE_BYTES];
+        let random = getrandom::fill(&mut bytes).map_err(io::Error::other);
+        random
+            .and_then(|()| durable::replace(&path, &bytes))
+            .map_err(StateError::at(&path))
+    }
+
+    /// Frees the room for a result, if any was set aside.
+    pub(crate) fn give_back_room(&self) -> Result<(), StateError> {
+        remove_file(&self.reserve().with_extension("new"))?;
+        remove_file(&self.reserve())
+    }
+
+    fn remove_work(&self) {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let is_work = |name: &OsStr| name.as_encoded_bytes().starts_with(WORK.as_bytes());
+        let work = entries.filter(|entry| is_work(&entry.file_name()));
+        work.for_each(|entry| remove::folder(&entry.path()));
+    }
+}
+
+fn is_absent_or_in_use(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+    )
+}
