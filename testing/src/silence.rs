@@ -2,36 +2,30 @@
 
 use std::future;
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+
+use crate::layer::{Layer, layered};
 
 /// A client of such a service.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct FakeSilence;
 
 impl FakeSilence {
-    /// Returns what `RecordsConfig` takes.
+    /// Returns the client that `RecordsConfig` takes.
     pub fn http_client() -> SharedHttpClient {
-        SharedHttpClient::new(Self)
+        let unused = aws_smithy_http_client::Builder::new().build_http();
+        layered(Self, unused)
     }
 }
 
-impl HttpClient for FakeSilence {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Self)
-    }
-}
-
-impl HttpConnector for FakeSilence {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(future::pending())
+impl Layer for FakeSilence {
+    fn answer(
+        self,
+        _: HttpRequest,
+        _: SharedHttpConnector,
+    ) -> impl Future<Output = Result<HttpResponse, ConnectorError>> + Send {
+        future::pending()
     }
 }

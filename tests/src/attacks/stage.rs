@@ -20,9 +20,9 @@ use tokio::runtime::Runtime;
 
 use super::function::OwnedFunction;
 use crate::archives::tar_gz;
-use crate::device::Device;
-use crate::engine::Engine;
 use crate::world::World;
+use crate::world::device::Device;
+use packcast_testing::raw::RawEngine;
 
 /// What the entries of hostile archives are called, wherever they are to land.
 pub const STOLEN: &str = "stolen";
@@ -257,7 +257,7 @@ impl Stage {
         let state = self.world.state();
         let runtime = Runtime::new().expect("a runtime can be made");
         runtime.block_on(async {
-            let engine = Engine::at(&state.endpoint);
+            let engine = RawEngine::at(&state.endpoint);
             let mut changed = 0;
             for before in engine.items(&state.table).await {
                 let mut item = before.clone();
