@@ -2,8 +2,8 @@
 
 use std::env::VarError;
 
-use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
 use packcast_publisher::signing::Secrets;
+use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
 
 use crate::output::is_interactive;
 

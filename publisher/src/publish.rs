@@ -9,7 +9,7 @@ pub mod publication;
 pub mod source;
 pub mod stock;
 
-use packcast_agent::archive::Limits;
+use packcast_archive::Limits;
 use packcast_protocol::FragmentSize;
 use packcast_store::records::{PublishError, ReserveError};
 

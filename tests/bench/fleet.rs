@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use packcast_tests::fault::FaultRates;
+use packcast_testing::fault::FaultRates;
 use packcast_tests::fleet::{self, CONNECTIONS, Options, Report, Watch};
 
 /// Of many differences, the first say enough.

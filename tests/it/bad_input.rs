@@ -6,21 +6,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz, zip};
-use packcast_tests::device::Device;
 use packcast_tests::process::{Ran, text};
+use packcast_tests::world::device::Device;
 use packcast_tests::world::{World, clean};
 
 use crate::PROGRAM;
 
 const NAMED: [&str; 5] = ["publish", "--name", "tool", "--version", "1"];
 
-struct Story {
+/// A world and a device, neither of which may be changed by bad input.
+struct BadInput {
     world: World,
     device: Device,
 }
 
-impl Story {
+impl BadInput {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let device = world.device("pc");
@@ -49,9 +51,7 @@ impl Story {
             state.endpoint,
             text(&state.ca_file)
         );
-        let folder = self.world.place().join("config/packcast");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("packcast.toml"), target).unwrap();
+        self.world.configure(&target);
     }
 }
 
@@ -64,7 +64,7 @@ fn expect_words(refusal: &str, words: &[&str]) {
 
 #[test]
 fn an_archive_that_is_cut_short_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let files: [(&str, &[u8]); 2] = [("one", &noise(4, 50_000)), ("two", b"2")];
     for (name, archive) in [("cut.tar.gz", tar_gz(&files)), ("cut.zip", zip(&files))] {
         for length in [archive.len() / 2, archive.len() - 1, 20] {
@@ -76,7 +76,7 @@ fn an_archive_that_is_cut_short_is_refused() {
 
 #[test]
 fn an_archive_that_claims_more_than_it_has_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let source = story.world.file("claims.tar.gz", &claiming(100 << 30));
     story.stores(&source, &["cut short"]);
 }
@@ -95,7 +95,7 @@ fn claiming(bytes: u64) -> Vec<u8> {
 
 #[test]
 fn an_entry_that_leaves_the_folder_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let source = story
         .world
         .file("climbs.tar.gz", &tar_gz(&[("../climbs", b"x")]));
@@ -108,7 +108,7 @@ fn an_entry_that_leaves_the_folder_is_refused() {
 
 #[test]
 fn what_is_no_archive_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let source = story.world.file("notes.txt", b"not an archive");
     story.stores(&source, &[".tar.gz", ".zip"]);
     let source = story.world.file("empty.zip", b"");
@@ -118,7 +118,7 @@ fn what_is_no_archive_is_refused() {
 
 #[test]
 fn an_action_that_the_archive_cannot_serve_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let source = story.world.file(
         "x.tar.gz",
         &tar_gz(&[("bin/run.sh", b"#!/bin/sh\n"), ("setup", b"x")]),
@@ -140,7 +140,7 @@ fn an_action_that_the_archive_cannot_serve_is_refused() {
 
 #[test]
 fn values_out_of_their_range_are_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let execute = ["--action", "execute", "--command", "true"];
     let with = |more: [&'static str; 2]| [&execute[..], &more].concat();
     story.refused(2, &with(["--priority", "11"]), &["--priority", "11"]);
@@ -160,7 +160,7 @@ fn values_out_of_their_range_are_refused() {
 
 #[test]
 fn a_target_that_is_not_there_is_named() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let execute = ["--action", "execute", "--command", "true", "--target"];
     story.refused(
         2,
@@ -196,7 +196,7 @@ fn a_system_that_does_not_run_is_named() {
 
 #[test]
 fn a_key_that_cannot_sign_is_refused() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let execute = ["--action", "execute", "--command", "true", "--key"];
     let absent = story.world.path("absent.key");
     story.refused(
@@ -227,7 +227,7 @@ fn a_key_that_cannot_sign_is_refused() {
 
 #[test]
 fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let key = story.world.path("site.key");
     story.target(
         "site",
@@ -258,7 +258,7 @@ fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
 
 #[test]
 fn a_full_disk_is_named_and_leaves_a_draft() {
-    let story = Story::begin();
+    let story = BadInput::begin();
     let disk = story.world.path("disk");
     fs::create_dir(&disk).unwrap();
     // A file system of 64 KiB that nobody sees but the command and what it starts.
@@ -277,8 +277,7 @@ fn a_full_disk_is_named_and_leaves_a_draft() {
         Ran::of(&mut command)
     };
     if on_small_disk(&mut Command::new("true")).code != Some(0) {
-        let note = "skipped: this system lets nobody mount a small disk";
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{note}\n"));
+        skip(Missing::Optional("mounting a small disk"));
         return;
     }
     let key = story.world.local_dir().join("packcast.key");

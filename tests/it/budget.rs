@@ -3,11 +3,12 @@
 use packcast_check_in::CheckIn;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::{Joined, Recorded};
-use packcast_tests::peer::{Peer, Told, settings};
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table, result};
+use packcast_store::records::Joined;
+use packcast_testing::peer::{Peer, Told};
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table};
+use packcast_tests::settings::settings;
 
 /// Packages in the table.
 const PACKAGES: u32 = 10_000;
@@ -35,26 +36,13 @@ async fn enrol(function: &CheckIn, peer: &Peer) {
     }
 }
 
-/// Writes down that a device has a package already, so that it has its copies, too.
-async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
-    let records = &table.records;
-    records
-        .assign(device, package, false, signing())
-        .await
-        .unwrap();
-    let task = table.task(device, package.id).await.unwrap();
-    let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");
-    let recorded = records.record_result(device, &task, &success).await;
-    assert_eq!(recorded.unwrap(), Recorded::Written);
-}
-
 /// Fills the table with packages, of which the devices have finished some.
 async fn fill(table: &Table, devices: &[DeviceId]) -> PackageRecord {
     let package = table.package_to_copy().await;
     let id = |n| PackageId::try_from(1_500_000_000 + n).unwrap();
     table.copy(&package, (FINISHED..PACKAGES).map(id)).await;
     for device in devices {
-        finish(table, device, &package).await;
+        table.finish(device, &package).await;
     }
     table.copy(&package, (1..FINISHED).map(id)).await;
 
@@ -137,6 +125,6 @@ async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
     }
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     an_idle_check_in_is_one_query_of_one_unit
 }

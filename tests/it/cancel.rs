@@ -6,14 +6,14 @@ use packcast_agent::event::Event;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::TaskState;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::Device;
 use packcast_tests::relay::Relay;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 
 /// A device that was told of a package, which it cannot fetch while the only location is cut.
-struct Story {
+struct DeferredPackage {
     world: World,
     site: Relay,
     device: Device,
@@ -21,7 +21,7 @@ struct Story {
     stored: String,
 }
 
-impl Story {
+impl DeferredPackage {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let site = Relay::to(world.state().edge);
@@ -67,7 +67,7 @@ impl Story {
 
 #[test]
 fn a_device_that_was_told_cancels_and_says_so() {
-    let story = Story::begin();
+    let story = DeferredPackage::begin();
     story.unassign();
     story.site.mend();
     story.device.run();
@@ -83,7 +83,7 @@ fn a_device_that_was_told_cancels_and_says_so() {
 
 #[test]
 fn what_was_cancelled_can_be_assigned_again() {
-    let story = Story::begin();
+    let story = DeferredPackage::begin();
     story.unassign();
     story.device.run();
     story.expect(0, 1);
@@ -98,7 +98,7 @@ fn what_was_cancelled_can_be_assigned_again() {
 
 #[test]
 fn a_device_that_never_heard_of_it_reports_the_cancellation_all_the_same() {
-    let story = Story::begin();
+    let story = DeferredPackage::begin();
     story.unassign();
     story.device.forget(story.package);
     story.device.run();

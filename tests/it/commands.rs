@@ -7,12 +7,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::UNIX_EPOCH;
 
-use packcast_local::authority::Authority;
-use packcast_protocol::{FragmentNumber, UnixTime};
+use packcast_protocol::FragmentNumber;
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
+use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::front::Front;
 use packcast_tests::process::{Ran, text};
@@ -36,7 +35,7 @@ fn alone(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     Ran::of(command.args(arguments).envs(environment.iter().copied()))
 }
 
-/// Runs another program over a file, or says that it is skipped where there is none.
+/// Runs another program over a file. `None` if the program is missing; the check is skipped.
 fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("judged");
@@ -45,7 +44,7 @@ fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
     match output {
         Ok(output) => Some(output.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let _ = writeln!(io::stderr(), "skipped: there is no {judge}");
+            skip(Missing::Optional(judge));
             None
         }
         Err(error) => panic!("{judge}: {error}"),
@@ -144,12 +143,12 @@ fn colour_is_for_terminals_and_never_where_no_color_is_set() {
 }
 
 /// A world with an active package of three fragments.
-struct Story {
+struct ThreeFragments {
     world: World,
     package: PackageRecord,
 }
 
-impl Story {
+impl ThreeFragments {
     fn begin(key: &[&str]) -> Self {
         let world = World::start(PROGRAM);
         let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("noise", &noise(5, 2 << 20))]);
@@ -201,7 +200,7 @@ impl Story {
 
 #[test]
 fn what_is_intact_is_found_so_everywhere() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let before = world.requests().len();
     let Ran { stdout, stderr, .. } = world.ok(&["verify", "tool@1"]);
@@ -228,7 +227,7 @@ fn what_is_intact_is_found_so_everywhere() {
 
 #[test]
 fn a_flipped_bit_is_found_whatever_it_is_in() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let (folder, id) = (&story.package.folder, story.package.id);
     let at: &LocationRecord = &story.package.locations[0];
     let keys = [
@@ -247,7 +246,7 @@ fn a_flipped_bit_is_found_whatever_it_is_in() {
 
 #[test]
 fn each_missing_or_longer_fragment_is_listed() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let [first, second, third] = [0, 1, 2].map(|index| story.fragment(index));
     fs::remove_file(story.world.object(&first)).unwrap();
     let longer = [fs::read(story.world.object(&third)).unwrap(), vec![0]].concat();
@@ -291,7 +290,7 @@ fn another_key_than_the_targets_is_found() {
     ];
     let other = alone(&generate, &[]).expect_code(0);
     let other: Value = serde_json::from_str(&other.stdout).unwrap();
-    let story = Story::begin(&["--key", key]);
+    let story = ThreeFragments::begin(&["--key", key]);
     story.finds(&[&["signature", "no trusted key"]]);
     let public = other["public_key"].as_str().unwrap();
     story
@@ -301,7 +300,7 @@ fn another_key_than_the_targets_is_found() {
 
 #[test]
 fn what_cannot_be_verified_is_refused_in_words() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     world.publish("idle", &["--action=execute", "--command=true"]);
     let refusal = world.refused(1, &["verify", "idle@1"]);
@@ -315,7 +314,7 @@ fn what_cannot_be_verified_is_refused_in_words() {
 
 #[test]
 fn a_location_check_tells_the_good_from_the_dead() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let table = world.ok(&["location", "check"]).stdout;
     assert!(table.contains("ok: serves tool@1"), "{table}");
@@ -392,11 +391,10 @@ fn a_device_is_named_by_its_host_name_where_it_is_the_only_one() {
 
 #[test]
 fn a_location_that_answers_304_is_warned_of() {
-    let story = Story::begin(&[]);
+    let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let server = conditional_server(world.state().objects_dir.clone());
-    let authority = Authority::load_or_create(&world.local_dir(), now()).unwrap();
-    let front = Front::https(server, authority.issue_server_identity(now()).unwrap());
+    let front = Front::https(server, world.server_identity());
     let address = front.address().to_string();
     world.ok(&["location", "add", "cdn", &address]);
     world.ok(&["activate", "tool@1", "--location", "cdn"]);
@@ -404,10 +402,6 @@ fn a_location_that_answers_304_is_warned_of() {
     assert!(ran.stdout.contains("ok: serves tool@1"), "{ran:?}");
     assert!(ran.stderr.contains("warning: location cdn"), "{ran:?}");
     assert!(ran.stderr.contains("304"), "{ran:?}");
-}
-
-fn now() -> UnixTime {
-    UnixTime(UNIX_EPOCH.elapsed().unwrap().as_secs())
 }
 
 /// Serves a folder, with 304 for every condition, until the test's process ends.

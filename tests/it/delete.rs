@@ -4,9 +4,9 @@ use std::fs;
 
 use packcast_protocol::{ObjectPath, PackageId};
 use packcast_store::records::{PublishError, ReserveError, Reserved};
+use packcast_testing::table::{NOW, Table, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::Ran;
-use packcast_tests::table::{NOW, Table, published, reservation};
 use packcast_tests::world::World;
 use serde_json::Value;
 

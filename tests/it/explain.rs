@@ -4,22 +4,22 @@ use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Reserved;
 use packcast_store::{Records, RecordsConfig};
-use packcast_tests::device::Device;
+use packcast_testing::table::{location, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
-use packcast_tests::table::{location, published, reservation};
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 use serde_json::Value;
 
 use crate::PROGRAM;
 
 /// A device with a stock agent in a group, and packages `name@1`, each in a situation.
-struct Story {
+struct GroupedDevice {
     world: World,
     device: OcsDevice,
 }
 
-impl Story {
+impl GroupedDevice {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let device = OcsDevice::new(&world, "web01");
@@ -106,7 +106,7 @@ fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecor
 
 #[test]
 fn each_state_of_an_assignment_is_named() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     story.package("unwanted");
     story.expect("unwanted", "not-assigned");
 
@@ -139,7 +139,7 @@ fn each_state_of_an_assignment_is_named() {
 
 #[test]
 fn each_state_of_a_package_is_named() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     story.assigned("inactive");
     story.world.ok(&["deactivate", "inactive@1"]);
     story.expect("inactive", "not-active");
@@ -191,7 +191,7 @@ fn each_state_of_a_package_is_named() {
 
 #[test]
 fn whom_a_package_is_not_for_is_named() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     let [meant, other] = ["meant", "other"].map(|name| story.world.device(name));
     let agent = |device: &Device| device.id().trim_start_matches("key:").to_owned();
     let execute = ["--action", "execute", "--command", "true", "--activate"];
@@ -210,7 +210,7 @@ fn whom_a_package_is_not_for_is_named() {
 
 #[test]
 fn what_a_device_had_before_is_named() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     let had = story.package("had");
     story.device.inventory(&[had]);
     story.expect("had", "in-history");
@@ -224,7 +224,7 @@ fn what_a_device_had_before_is_named() {
 
 #[test]
 fn what_our_agent_called_off_is_named() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     let device = story.world.device("pc");
     story.package("slow");
     story.assign("slow", &["--device", device.id()]);
@@ -244,7 +244,7 @@ fn what_our_agent_called_off_is_named() {
 
 #[test]
 fn people_read_a_sentence_then_the_facts_then_the_next_step() {
-    let story = Story::begin();
+    let story = GroupedDevice::begin();
     let id = story.announced("tool");
     let text = story.world.ok(&["explain", "web01", "tool@1"]).stdout;
     let lines: Vec<&str> = text.lines().collect();

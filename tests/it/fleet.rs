@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use packcast_store::records::Tally;
-use packcast_tests::fault::FaultRates;
+use packcast_testing::fault::FaultRates;
 use packcast_tests::fleet::{self, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use packcast_protocol::Outcome;
+use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::Device;
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 
@@ -22,8 +23,8 @@ const VOLUME: usize = 320 << 10;
 struct Volume(PathBuf);
 
 impl Volume {
-    /// Mounts one that holds what the folder holds; none where that is not allowed, which is
-    /// said.
+    /// Mounts a volume that holds what the folder holds. `None` if mounting is not allowed; the
+    /// test is then skipped.
     fn over(folder: &Path) -> Option<Self> {
         let kept = folder.with_extension("kept");
         fs::rename(folder, &kept).unwrap();
@@ -34,7 +35,7 @@ impl Volume {
             .arg(folder)
             .output();
         if !mount.is_ok_and(|mount| mount.status.success()) {
-            let _ = writeln!(std::io::stderr(), "skipped: nothing can be mounted here");
+            skip(Missing::Optional("mounting a tmpfs"));
             return None;
         }
         let volume = Self(folder.to_owned());
@@ -61,13 +62,14 @@ impl Drop for Volume {
     }
 }
 
-struct Story {
+/// A device whose state is on a small volume.
+struct DeviceOnVolume {
     volume: Volume,
     device: Device,
     world: World,
 }
 
-impl Story {
+impl DeviceOnVolume {
     fn begin() -> Option<Self> {
         let world = World::start(PROGRAM);
         let device = world.device("pc");
@@ -107,7 +109,9 @@ impl Story {
 
 #[test]
 fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = DeviceOnVolume::begin() else {
+        return;
+    };
     story.assigned(b"");
     let ballast = story.volume.fill();
     for _ in 0..2 {
@@ -123,7 +127,9 @@ fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
 
 #[test]
 fn a_program_that_fills_the_volume_is_reported_with_all_it_said_and_does_not_run_again() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = DeviceOnVolume::begin() else {
+        return;
+    };
     let ballast = story.volume.0.join("ballast");
     // Each byte of its output has six in the journal.
     let command = format!(
@@ -153,7 +159,9 @@ fn a_program_that_fills_the_volume_is_reported_with_all_it_said_and_does_not_run
 
 #[test]
 fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fetched() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = DeviceOnVolume::begin() else {
+        return;
+    };
     story.assigned(&noise(1, VOLUME));
     story.device.run();
     story.expect(0, Outcome::Failed, "ERR_OUT_OF_SPACE");
@@ -166,7 +174,9 @@ fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fe
 
 #[test]
 fn what_cannot_be_unpacked_for_lack_of_room_is_reported_and_leaves_none_of_it() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = DeviceOnVolume::begin() else {
+        return;
+    };
     story.assigned(&vec![0; VOLUME]);
     story.device.run();
     story.expect(0, Outcome::Failed, "ERR_OUT_OF_SPACE");

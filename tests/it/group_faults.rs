@@ -9,11 +9,12 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
 use packcast_store::{Records, RecordsError};
-use packcast_tests::fault::FaultRates;
-use packcast_tests::peer::{Peer, Said, Told, settings};
-use packcast_tests::service::Service;
-use packcast_tests::signing::{answered, signing};
-use packcast_tests::table::{NOW, Table, reservation};
+use packcast_testing::fault::{FaultRates, until_answered};
+use packcast_testing::peer::{Peer, Said, Told};
+use packcast_testing::service::Service;
+use packcast_testing::signing::{answered, signing};
+use packcast_testing::table::{NOW, Table, reservation};
+use packcast_tests::settings::settings;
 
 const RATES: FaultRates = FaultRates {
     conflicts: 80,
@@ -27,17 +28,6 @@ const RACES: u32 = 8;
 
 fn group(name: &str) -> GroupName {
     name.parse().unwrap()
-}
-
-/// Asks until an answer comes, as operators do.
-async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -> T {
-    for _ in 0..100 {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(error.is_retryable(), "{error:?}"),
-        }
-    }
-    panic!("no answer in 100 tries")
 }
 
 /// Two functions on one table, and two groups.
@@ -447,7 +437,7 @@ async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
     }
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     two_check_ins_with_news_of_two_groups_count_once
     a_report_against_an_unassignment_counts_once
     who_joins_while_the_group_is_assigned_a_package_is_told_of_it

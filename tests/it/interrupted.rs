@@ -5,20 +5,20 @@ use std::fs;
 use packcast_agent::event::Event;
 use packcast_protocol::Outcome;
 use packcast_tests::archives::tar_gz;
-use packcast_tests::device::Device;
 use packcast_tests::process::eventually;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 
 /// A package whose program writes a line, and waits to be let go.
-struct Story {
+struct WaitingProgram {
     world: World,
     device: Device,
     runs: String,
 }
 
-impl Story {
+impl WaitingProgram {
     fn begin(action: &str, terms: &[&str]) -> Self {
         let world = World::start(PROGRAM);
         let (runs, go) = (world.path("runs"), world.path("go"));
@@ -67,7 +67,7 @@ impl Story {
 #[test]
 fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
     for action in ["execute", "launch"] {
-        let story = Story::begin(action, &[]);
+        let story = WaitingProgram::begin(action, &[]);
         story.interrupt();
         story.expect(1, Outcome::Failed, "ERR_INTERRUPTED");
     }
@@ -76,7 +76,7 @@ fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
 #[test]
 fn a_program_that_may_be_run_again_is() {
     for (action, code) in [("execute", "SUCCESS"), ("launch", "SUCCESS_0")] {
-        let story = Story::begin(action, &["--rerun-after-interruption"]);
+        let story = WaitingProgram::begin(action, &["--rerun-after-interruption"]);
         story.interrupt();
         story.expect(2, Outcome::Succeeded, code);
     }
@@ -84,7 +84,7 @@ fn a_program_that_may_be_run_again_is() {
 
 #[test]
 fn a_second_agent_on_the_same_state_says_so_and_does_nothing() {
-    let story = Story::begin("launch", &[]);
+    let story = WaitingProgram::begin("launch", &[]);
     let mut agent = story.device.start();
     while !matches!(agent.next_event(), Event::Started { .. }) {}
     let second = story.device.attempt();

@@ -20,9 +20,7 @@ const ONE_IN: usize = 11;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[test]
 fn an_agent_that_is_killed_anywhere_runs_nothing_twice_and_loses_nothing() {
-    use std::io::Write as _;
+    use packcast_testing::skip::{Missing, skip};
 
-    let why = "skipped: an agent can be stopped at its system calls on Linux on x86_64 only";
-    // Standard error may be closed.
-    let _ = writeln!(std::io::stderr(), "{why}");
+    skip(Missing::Optional("stopping an agent at its system calls"));
 }

@@ -9,8 +9,8 @@ use std::process::Stdio;
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::Device;
 use packcast_tests::process::{Process, Ran, eventually};
+use packcast_tests::world::device::Device;
 use packcast_tests::world::{Publication, World};
 
 use crate::PROGRAM;
@@ -29,12 +29,12 @@ const PUBLISH: [&str; 9] = [
 ];
 
 /// A world with an archive that is large enough to be killed in the middle of, and a device.
-struct Story {
+struct BigArchive {
     world: World,
     device: Device,
 }
 
-impl Story {
+impl BigArchive {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let script: &[u8] = b"#!/bin/sh\n";
@@ -104,7 +104,7 @@ impl Story {
 
 #[test]
 fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
-    let story = Story::begin();
+    let story = BigArchive::begin();
     let draft = story.kill_between_fragments();
     let folder = story.folder(&draft);
     let before = files(&folder);
@@ -131,7 +131,7 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
 
 #[test]
 fn a_publication_is_completed_from_wherever_it_stopped() {
-    let story = Story::begin();
+    let story = BigArchive::begin();
     let world = &story.world;
     let draft = story.kill_between_fragments();
     let folder = story.folder(&draft);

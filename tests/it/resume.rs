@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::{Device, PARALLEL_DOWNLOADS};
 use packcast_tests::world::World;
+use packcast_tests::world::device::{Device, PARALLEL_DOWNLOADS};
 
 use crate::PROGRAM;
 

@@ -4,15 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use packcast_local::Authority;
-use packcast_protocol::UnixTime;
+use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::bucket::{Bucket, LOCALSTACK, MINISTACK};
 use packcast_tests::front::{Front, Passed};
 use packcast_tests::process::{Process, Ran, eventually, text};
 use packcast_tests::world::{Publication, World};
+use tokio::runtime::Runtime;
 
 use crate::PROGRAM;
 
@@ -49,17 +47,12 @@ fn configure(world: &World, bucket: &str, s3: &str) {
         text(&state.ca_file),
         text(&world.local_dir().join("packcast.key")),
     );
-    let folder = world.place().join("config/packcast");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("packcast.toml"), config).unwrap();
+    world.configure(&config);
 }
 
 /// Returns a location of a bucket, which presents a certificate that the world's agents trust.
 fn location(world: &World, engine: SocketAddr) -> Front {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let authority = Authority::load_or_create(&world.local_dir(), UnixTime(now.as_secs())).unwrap();
-    let identity = authority.issue_server_identity(UnixTime(now.as_secs()));
-    Front::https(engine, identity.unwrap())
+    Front::https(engine, world.server_identity())
 }
 
 /// Returns the paths of the fragments that somebody has asked to store, in order.
@@ -93,7 +86,7 @@ fn kill_half_way(world: &World, front: &Front) {
     });
 }
 
-fn published_in_two_runs_and_installed(bucket: &Bucket) {
+fn published_in_two_runs_and_installed(bucket: &Bucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     let address = front.address();
@@ -108,7 +101,11 @@ fn published_in_two_runs_and_installed(bucket: &Bucket) {
 
     kill_half_way(&world, &front);
     let named = |path: String| format!("/{}/{path}", bucket.name);
-    let stored: BTreeSet<String> = bucket.paths().into_iter().map(named).collect();
+    let stored: BTreeSet<String> = runtime
+        .block_on(bucket.paths())
+        .into_iter()
+        .map(named)
+        .collect();
     assert_eq!(world.progress("big@1").state, "draft");
     let before = front.requests().len();
 
@@ -137,7 +134,7 @@ fn published_in_two_runs_and_installed(bucket: &Bucket) {
     assert!(edge.requests().len() - probes > fragments);
 }
 
-fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket) {
+fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     configure(&world, &bucket.name, &format!("http://{}", front.address()));
@@ -145,10 +142,14 @@ fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket) {
     world.ok(&EXECUTE);
     let refused = |request: &&Passed| request.status == Some(503);
     assert_eq!(front.requests().iter().filter(refused).count(), 2);
-    assert_eq!(bucket.paths().len(), 3, "manifest, signature and info");
+    assert_eq!(
+        runtime.block_on(bucket.paths()).len(),
+        3,
+        "manifest, signature and info"
+    );
 }
 
-fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket) {
+fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket, _: &Runtime) {
     let world = World::start(PROGRAM);
     configure(
         &world,
@@ -163,6 +164,14 @@ fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket) {
     );
 }
 
+/// Tells a story on an engine, unless the engine is missing.
+fn on(engine: &str, story: fn(&Bucket, &Runtime)) {
+    let runtime = Runtime::new().unwrap();
+    if let Some(bucket) = runtime.block_on(Bucket::on(engine)) {
+        story(&bucket, &runtime);
+    }
+}
+
 /// Makes each story a test on every engine.
 macro_rules! on_each_engine {
     ($($story:ident)+) => {
@@ -170,7 +179,7 @@ macro_rules! on_each_engine {
             $(
                 #[test]
                 fn $story() {
-                    super::Bucket::on(super::LOCALSTACK).iter().for_each(super::$story);
+                    super::on(super::LOCALSTACK, super::$story);
                 }
             )+
         }
@@ -178,7 +187,7 @@ macro_rules! on_each_engine {
             $(
                 #[test]
                 fn $story() {
-                    super::Bucket::on(super::MINISTACK).iter().for_each(super::$story);
+                    super::on(super::MINISTACK, super::$story);
                 }
             )+
         }
@@ -238,9 +247,8 @@ fn a_bucket_without_credentials_says_where_to_get_them() {
 fn objects_go_to_one_place() {
     let world = World::start(PROGRAM);
     configure(&world, "objects", "http://127.0.0.1:1");
-    let path = world.place().join("config/packcast/packcast.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    fs::write(&path, config + "directory = \"objects\"\n").unwrap();
+    let config = fs::read_to_string(world.config_file()).unwrap();
+    world.configure(&(config + "directory = \"objects\"\n"));
     let refusal = world.refused(2, &EXECUTE);
     assert!(
         refusal.contains("target \"cloud\" has both a bucket and a directory"),

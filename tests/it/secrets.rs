@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use data_encoding::{BASE64, HEXLOWER};
-use packcast::keys::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
+use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
 
@@ -18,12 +18,12 @@ const PASSPHRASE: &str = "correct horse battery staple";
 const SECRET: std::ops::Range<usize> = 62..94;
 
 /// A world whose key is in the environment of its operator, and nowhere else.
-struct Story {
+struct KeyInEnvironment {
     world: World,
     key: String,
 }
 
-impl Story {
+impl KeyInEnvironment {
     fn begin(options: &[&str]) -> Self {
         let world = World::start(PROGRAM);
         let file = world.local_dir().join("packcast.key");
@@ -85,7 +85,7 @@ fn each_file(folder: &Path, check: &impl Fn(&Path)) {
 #[test]
 fn a_key_in_the_environment_signs_and_is_shown_nowhere() {
     for options in [&[][..], &["--unencrypted"]] {
-        let story = Story::begin(options);
+        let story = KeyInEnvironment::begin(options);
         let device = story.world.device("pc");
         let publish = ["publish", "--name", "tool", "--version", "1", "--activate"];
         let action = ["--action", "execute", "--command", "true"];
@@ -112,7 +112,7 @@ fn with(world: &World, variable: &str, value: impl AsRef<OsStr>, arguments: &[&s
 
 #[test]
 fn a_key_in_the_environment_and_another_that_is_named_are_refused() {
-    let story = Story::begin(&["--unencrypted"]);
+    let story = KeyInEnvironment::begin(&["--unencrypted"]);
     let publish = ["publish", "--name", "tool", "--version", "1"];
     let action = ["--action", "execute", "--command", "true"];
     let named = ["--key", "/named.key"];

@@ -3,125 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use packcast_protocol::{Outcome, PackageId};
-use packcast_rollout::FinishedTask;
+use packcast_protocol::Outcome;
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::stock::times::Times;
-use packcast_tests::stock::{Contact, StockAgent, installed};
-use packcast_tests::world::World;
 
-use crate::PROGRAM;
-
-/// A priority at which a stock agent serves a package in every cycle, so that stories are short.
-const PROMPT: [&str; 3] = ["--priority", "1", "--activate"];
-
-/// A world with an agent that has had its first contact.
-struct Story {
-    world: World,
-    agent: StockAgent,
-    first: Contact,
-    times: Times,
-}
-
-impl Story {
-    /// Returns nothing where the agent is not installed.
-    fn begin() -> Option<Self> {
-        let program = installed()?;
-        let world = World::start(PROGRAM);
-        let (agent, first) = StockAgent::enrol(&program, &world);
-        Some(Self {
-            world,
-            agent,
-            first,
-            times: Times::default(),
-        })
-    }
-
-    /// Lets the agent deploy what it is told.
-    fn contact(&self) -> Contact {
-        let contact = self.agent.contact();
-        let told = contact.told();
-        if told.is_empty() {
-            return contact;
-        }
-        let packages = self.world.packages();
-        let told = packages
-            .iter()
-            .filter(|package| told.contains_key(&package.id));
-        self.times.add(&contact, told);
-        contact
-    }
-
-    /// Publishes a package `name@1` that launches a script, and assigns it.
-    fn launch(&self, name: &str, script: &str) -> PackageId {
-        self.launch_with(name, script, &PROMPT)
-    }
-
-    fn launch_with(&self, name: &str, script: &str, rest: &[&str]) -> PackageId {
-        let source = self.script(name, script);
-        let action = ["--action", "launch", "--command", "run.sh", &source];
-        self.assigned(name, &[&action[..], rest].concat())
-    }
-
-    /// Writes an archive with a shell script `run.sh`, and returns its path.
-    fn script(&self, name: &str, script: &str) -> String {
-        let script = format!("#!/bin/sh\n{script}\n");
-        let archive = tar_gz(&[("run.sh", script.as_bytes())]);
-        self.world.file(&format!("{name}.tar.gz"), &archive)
-    }
-
-    /// Publishes a package `name@1` that runs a shell command, and assigns it.
-    fn execute(&self, name: &str, command: &str) -> PackageId {
-        let package = self.command(name, command);
-        self.assign(name);
-        package
-    }
-
-    /// Publishes a package `name@1` that runs a shell command.
-    fn command(&self, name: &str, command: &str) -> PackageId {
-        let action = ["--action", "execute", "--command", command];
-        let arguments = [&action[..], &PROMPT].concat();
-        self.world.publish(name, &arguments).package.id
-    }
-
-    fn assigned(&self, name: &str, arguments: &[&str]) -> PackageId {
-        let package = self.world.publish(name, arguments).package.id;
-        self.assign(name);
-        package
-    }
-
-    fn assign(&self, name: &str) -> String {
-        self.assign_with(name, &[])
-    }
-
-    fn assign_with(&self, name: &str, rest: &[&str]) -> String {
-        let package = format!("{name}@1");
-        let assign = ["assign", &package, "--device", self.agent.id()];
-        self.world.ok(&[&assign[..], rest].concat()).stdout
-    }
-
-    fn join(&self, group: &str) {
-        let add = ["group", "add", group, "--device", self.agent.id()];
-        self.world.ok(&add);
-    }
-
-    fn result(&self, package: PackageId) -> FinishedTask {
-        let finished = self.world.standing_of(self.agent.id()).finished;
-        let result = finished.into_iter().find(|task| task.package == package);
-        result.expect("the device has finished the package")
-    }
-
-    fn expect(&self, package: PackageId, attempt: u32, code: &str, outcome: Outcome) {
-        let result = self.result(package);
-        assert_eq!(result.code.to_string(), code);
-        assert_eq!((result.attempt, result.outcome), (attempt, outcome));
-    }
-}
+use crate::enrolled_agent::{EnrolledAgent, PROMPT};
 
 #[test]
 fn a_first_contact_brings_an_inventory() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     assert!(story.first.log.contains("<RESPONSE>SEND</RESPONSE>"));
     assert_eq!(story.first.told(), BTreeMap::new());
     assert_eq!(story.first.complaints(), [""; 0]);
@@ -140,7 +32,9 @@ fn a_first_contact_brings_an_inventory() {
 
 #[test]
 fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_again() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let (gate, runs) = (story.world.path("gate"), story.world.path("runs"));
     let succeeds = story.launch("succeeds", "exit 0");
     let fails = story.launch(
@@ -172,10 +66,13 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
 
 #[test]
 fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let fails = story.launch("fails", "exit 255");
     let good = ["--success-code", "3"];
     let succeeds = story.launch_with("good", "exit 3", &[&PROMPT[..], &good].concat());
+    let succeeds = succeeds.id;
     story.contact();
     story.expect(fails, 1, "SUCCESS_255", Outcome::Failed);
     story.expect(succeeds, 1, "SUCCESS_3", Outcome::Succeeded);
@@ -184,7 +81,9 @@ fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
 
 #[test]
 fn a_failed_command_is_over_until_it_is_assigned_again() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let gate = story.world.path("gate");
     let package = story.execute("gated", &format!("test -e {gate}"));
     story.contact();
@@ -201,7 +100,9 @@ fn a_failed_command_is_over_until_it_is_assigned_again() {
 
 #[test]
 fn a_package_is_deployed_again_when_it_is_forced() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let runs = story.world.path("runs");
     let package = story.execute("twice", &format!("echo run >> {runs}"));
     story.contact();
@@ -222,7 +123,9 @@ fn a_package_is_deployed_again_when_it_is_forced() {
 
 #[test]
 fn who_joins_a_group_late_gets_what_it_has() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     story.world.ok(&["group", "create", "lab"]);
     let package = story.command("tool", "true");
     story.world.ok(&["assign", "tool@1", "--group", "lab"]);
@@ -239,7 +142,9 @@ fn who_joins_a_group_late_gets_what_it_has() {
 /// until it times out.
 #[test]
 fn what_is_withdrawn_from_a_group_holds_up_nothing() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     story.world.ok(&["group", "create", "lab"]);
     story.join("lab");
     // However late the agent is killed, it is not through.
@@ -278,7 +183,7 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
 /// Another address makes the agent another device, as when the path token is rotated.
 #[test]
 fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
-    let Some(mut story) = Story::begin() else {
+    let Some(mut story) = EnrolledAgent::begin() else {
         return;
     };
     let runs = story.world.path("runs");
@@ -304,7 +209,9 @@ fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
 
 #[test]
 fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let (folder, marker) = (story.world.path("stored/here"), story.world.path("marker"));
     let content = noise(6, 5 << 19);
     let archive = tar_gz(&[("noise", &content)]);
@@ -322,7 +229,9 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
     let launches = story.launch("launches", &format!("echo launched >> {marker}"));
     let source = story.script("unpacks", &format!("echo unpacked >> {marker}"));
     let action = ["--action", "execute", "--command", "sh run.sh", &source];
-    let unpacks = story.assigned("unpacks", &[&action[..], &PROMPT].concat());
+    let unpacks = story
+        .assigned("unpacks", &[&action[..], &PROMPT].concat())
+        .id;
     let executes = story.execute("executes", &format!("echo executed >> {marker}"));
 
     let contact = story.contact();
@@ -347,15 +256,19 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
 
 #[test]
 fn a_package_of_one_fragment_is_deployed_at_the_usual_priority() {
-    let Some(story) = Story::begin() else { return };
-    let package = story.launch_with("usual", "exit 0", &["--activate"]);
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
+    let package = story.launch_with("usual", "exit 0", &["--activate"]).id;
     story.contact();
     story.expect(package, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
 fn packages_run_in_order_of_priority_not_of_assignment() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let order = story.world.path("order");
     for priority in ["10", "5", "0"] {
         let command = format!("echo {priority} >> {order}");

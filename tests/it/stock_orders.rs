@@ -3,53 +3,47 @@
 use std::fs;
 use std::path::PathBuf;
 
-use packcast_protocol::{FragmentNumber, Outcome, PackageId};
-use packcast_rollout::{FinishedTask, PackageRecord, TaskState};
+use packcast_protocol::{FragmentNumber, Outcome};
+use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::ObjectKey;
-use packcast_tests::archives::tar_gz;
 use packcast_tests::process::eventually;
-use packcast_tests::stock::{Ongoing, StockAgent, installed};
+use packcast_tests::stock::Ongoing;
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
+use crate::enrolled_agent::{EnrolledAgent, PROMPT};
 
-/// A world with an agent that has had its first contact.
-struct Story {
-    world: World,
-    agent: StockAgent,
+/// A package whose command runs until its gate exists.
+struct Waiting {
+    package: PackageRecord,
+    runs: String,
+    gate: String,
+    contact: Ongoing,
 }
 
-impl Story {
-    /// Returns nothing where the agent is not installed.
-    fn begin() -> Option<Self> {
-        let program = installed()?;
-        let world = World::start(PROGRAM);
-        let (agent, _) = StockAgent::enrol(&program, &world);
-        Some(Self { world, agent })
-    }
-
+impl EnrolledAgent {
     /// Publishes a package `name@1` of one fragment that exits with a code, and assigns it.
     fn exits(&self, name: &str, priority: &str, code: u8) -> PackageRecord {
-        self.launch(name, priority, &format!("exit {code}"))
+        let prompt = ["--priority", priority, "--activate"];
+        self.launch_with(name, &format!("exit {code}"), &prompt)
     }
 
-    /// Publishes a package that notes each run down and waits for a file, and assigns it.
-    fn waits(&self, name: &str, runs: &str, gate: &str) -> PackageRecord {
+    /// Deploys a package that adds a line to a file for each run and waits for another file.
+    /// Returns when its command runs.
+    fn waiting(&self) -> Waiting {
+        let (runs, gate) = (self.world.path("runs"), self.world.path("gate"));
         let script = format!("echo run >> {runs}; until test -e {gate}; do sleep 0.1; done");
-        self.launch(name, "1", &script)
-    }
-
-    fn launch(&self, name: &str, priority: &str, script: &str) -> PackageRecord {
-        let script = format!("#!/bin/sh\n{script}\n");
-        let archive = tar_gz(&[("run.sh", script.as_bytes())]);
-        let source = self.world.file(&format!("{name}.tar.gz"), &archive);
-        let action = ["--action", "launch", "--command", "run.sh", &source];
-        let rest = ["--priority", priority, "--activate"];
-        let published = self.world.publish(name, &[&action[..], &rest].concat());
-        let package = format!("{name}@1");
-        self.world
-            .ok(&["assign", &package, "--device", self.agent.id()]);
-        published.package
+        let package = self.launch_with("waits", &script, &PROMPT);
+        let contact = self.agent.begin();
+        eventually("the command runs", || {
+            fs::exists(&runs).unwrap().then_some(())
+        });
+        Waiting {
+            package,
+            runs,
+            gate,
+            contact,
+        }
     }
 
     /// Takes the only fragment of a package away, and returns it with its place.
@@ -72,22 +66,13 @@ impl Story {
     fn order(&self, order: &str) -> String {
         self.world.ok(&["device", self.agent.id(), order]).stdout
     }
-
-    fn finished(&self, package: PackageId) -> Option<FinishedTask> {
-        let finished = self.world.standing_of(self.agent.id()).finished;
-        finished.into_iter().find(|task| task.package == package)
-    }
-
-    fn expect(&self, package: PackageId, code: &str, outcome: Outcome) {
-        let result = self.finished(package).expect("the device has finished it");
-        assert_eq!(result.code.to_string(), code);
-        assert_eq!((result.attempt, result.outcome), (1, outcome));
-    }
 }
 
 #[test]
 fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let stuck = story.exits("stuck", "1", 7);
     let (place, content) = story.lose_fragment(&stuck);
     let first = story.stuck();
@@ -96,7 +81,7 @@ fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
     assert!(second.log.contains("locked. Cannot begin work"));
     assert_eq!(second.told().len(), 2);
     eventually("what is behind is deployed", || story.finished(behind.id));
-    story.expect(behind.id, "SUCCESS_0", Outcome::Succeeded);
+    story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 
     assert!(story.order("--unstick").contains("At its next contact"));
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
@@ -109,12 +94,14 @@ fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
     fs::write(place, content).unwrap();
     story.agent.contact();
     // The agent reports the exit code itself: it has not lost its connection.
-    story.expect(stuck.id, "SUCCESS_7", Outcome::Failed);
+    story.expect(stuck.id, 1, "SUCCESS_7", Outcome::Failed);
 }
 
 #[test]
 fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     // At this priority, it does hold up what is behind it.
     let stuck = story.exits("stuck", "0", 0);
     story.lose_fragment(&stuck);
@@ -132,7 +119,7 @@ fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
     assert_eq!(told.told().len(), 0);
     assert!(first.end().log.contains("No more package to download"));
 
-    story.expect(stuck.id, "ERR_TIMEOUT", Outcome::Cancelled);
+    story.expect(stuck.id, 1, "ERR_TIMEOUT", Outcome::Cancelled);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("cancelled: ERR_TIMEOUT"), "{shown}");
     let open = story.world.standing_of(story.agent.id()).open;
@@ -144,12 +131,14 @@ fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
 
     let third = story.agent.contact();
     assert_eq!(third.told().into_keys().collect::<Vec<_>>(), [behind.id]);
-    story.expect(behind.id, "SUCCESS_0", Outcome::Succeeded);
+    story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
 fn what_a_process_that_was_killed_left_behind_is_dropped_and_begun_anew() {
-    let Some(story) = Story::begin() else { return };
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
     let stuck = story.exits("stuck", "1", 0);
     let (place, content) = story.lose_fragment(&stuck);
     drop(story.stuck());
@@ -163,45 +152,49 @@ fn what_a_process_that_was_killed_left_behind_is_dropped_and_begun_anew() {
     );
     fs::write(place, content).unwrap();
     story.agent.contact();
-    story.expect(stuck.id, "SUCCESS_0", Outcome::Succeeded);
+    story.expect(stuck.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
 fn a_command_that_runs_is_let_end_before_the_rest_is_dropped() {
-    let Some(story) = Story::begin() else { return };
-    let (runs, gate) = (story.world.path("runs"), story.world.path("gate"));
-    let waits = story.waits("waits", &runs, &gate);
-    let first = story.agent.begin();
-    eventually("the command runs", || {
-        fs::exists(&runs).unwrap().then_some(())
-    });
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
+    let Waiting {
+        package,
+        runs,
+        gate,
+        contact,
+    } = story.waiting();
 
     story.order("--cancel");
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("locked. Cannot begin work"));
     fs::write(&gate, "").unwrap();
-    first.end();
-    story.expect(waits.id, "SUCCESS_0", Outcome::Succeeded);
+    contact.end();
+    story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
 
 /// What `--unstick` warns of.
 #[test]
 fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
-    let Some(story) = Story::begin() else { return };
-    let (runs, gate) = (story.world.path("runs"), story.world.path("gate"));
-    let waits = story.waits("waits", &runs, &gate);
-    let first = story.agent.begin();
-    eventually("the command runs", || {
-        fs::exists(&runs).unwrap().then_some(())
-    });
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
+    let Waiting {
+        package,
+        runs,
+        gate,
+        contact,
+    } = story.waiting();
 
     story.order("--unstick");
     story.agent.begin().end();
-    first.until("Exiting on signal");
+    contact.until("Exiting on signal");
     fs::write(&gate, "").unwrap();
     story.agent.contact();
-    story.expect(waits.id, "SUCCESS_0", Outcome::Succeeded);
+    story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
 }
 

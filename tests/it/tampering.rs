@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use packcast::keys::read_public;
 use packcast_protocol::{FragmentNumber, Outcome, PackageId};
+use packcast_publisher::signing::key::read_public;
 use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::Device;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 

@@ -21,13 +21,14 @@ const PUBLISH: [&str; 7] = [
     "--format=json",
 ];
 
-struct Story {
+/// A world with a target `far`, whose requests can be refused.
+struct FarTarget {
     world: World,
     /// Between the commands and the table.
     front: Front,
 }
 
-impl Story {
+impl FarTarget {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let engine = world.state().endpoint.clone();
@@ -57,9 +58,7 @@ impl Story {
             text(&state.objects_dir),
             text(&self.world.local_dir().join("packcast.key")),
         );
-        let folder = self.world.place().join("config/packcast");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("packcast.toml"), config).unwrap();
+        self.world.configure(&config);
     }
 
     /// Expects that the far table cannot be read, in these words.
@@ -86,7 +85,7 @@ fn refusal(code: &str, message: &str) -> String {
 
 #[test]
 fn a_table_that_is_not_there_is_named() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let endpoint = story.endpoint();
     story.configure(&format!("table = \"absent\"\nendpoint = {endpoint:?}"));
     let words = ["table absent", &endpoint, "deploy the stack", "region"];
@@ -95,7 +94,7 @@ fn a_table_that_is_not_there_is_named() {
 
 #[test]
 fn missing_credentials_and_a_missing_region_are_told_apart() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     // No question to the address that clouds tell credentials at.
     let nothing = [("AWS_EC2_METADATA_DISABLED", "true")];
     story.configure("table = \"packages\"\nregion = \"eu-west-1\"");
@@ -113,7 +112,7 @@ fn missing_credentials_and_a_missing_region_are_told_apart() {
 
 #[test]
 fn credentials_come_as_the_aws_cli_takes_them() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let profile = |lines: &str| {
         let file = story.world.place().join("aws");
         let sso =
@@ -151,7 +150,7 @@ fn credentials_come_as_the_aws_cli_takes_them() {
 
 #[test]
 fn what_the_service_refuses_is_said_with_the_next_step() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let endpoint = story.endpoint();
     let signature = "InvalidSignatureException";
     for (code, message, words) in [
@@ -189,7 +188,7 @@ fn what_the_service_refuses_is_said_with_the_next_step() {
 
 #[test]
 fn what_is_no_dynamodb_is_said_to_be_none() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let endpoint = story.endpoint();
     for status in [200, 404] {
         story.front.refuse_with(EVERY, status, "<html>");
@@ -199,7 +198,7 @@ fn what_is_no_dynamodb_is_said_to_be_none() {
 
 #[test]
 fn a_table_that_is_asked_too_much_is_to_be_asked_later() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let throttling = refusal("ThrottlingException", "Rate exceeded");
     story.front.refuse_with(EVERY, 400, throttling);
     let endpoint = story.endpoint();
@@ -208,7 +207,7 @@ fn a_table_that_is_asked_too_much_is_to_be_asked_later() {
 
 #[test]
 fn a_service_that_is_away_for_a_moment_is_not_noticed() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     story.front.refuse_with(3, 503, "");
     let ran = story.world.ok(&PUBLISH);
     assert!(ran.stdout.contains("tool"), "{ran:#?}");
@@ -217,7 +216,7 @@ fn a_service_that_is_away_for_a_moment_is_not_noticed() {
 
 #[test]
 fn a_service_that_stays_away_loses_nothing_and_counts_nothing_twice() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     let (world, device) = (&story.world, story.world.device("pc"));
     let _ = world.ok(&PUBLISH);
     let _ = world.ok(&["activate", "tool@1"]);
@@ -242,7 +241,7 @@ fn a_service_that_stays_away_loses_nothing_and_counts_nothing_twice() {
 
 #[test]
 fn a_service_that_cannot_be_reached_is_named() {
-    let story = Story::begin();
+    let story = FarTarget::begin();
     // Nothing listens on port 1.
     story.configure("endpoint = \"http://127.0.0.1:1\"");
     story.refused(75, &["table ", "http://127.0.0.1:1", "network", "endpoint"]);

@@ -14,7 +14,7 @@ use packcast_protocol::ObjectPath;
 use packcast_rollout::Pace;
 use packcast_store::key::package_folder;
 use packcast_store::{Records, RecordsConfig};
-use packcast_tests::policy::TEMPLATE;
+use packcast_testing::policy::TEMPLATE;
 use serde_json::{Value, json};
 
 const DEPLOY: &str = include_str!("../../infra/deploy");

@@ -8,14 +8,28 @@ use tar::{EntryType, Header};
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
+/// An entry of a tar archive: kind, name, link's target, mode and content.
+pub(crate) type Entry<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+
 /// Packs programs as `.tar.gz`. Names are written as they are given, so they may climb.
 pub fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
-    for (name, content) in entries {
+    let entries: Vec<Entry> = entries
+        .iter()
+        .map(|(name, content)| (EntryType::Regular, *name, "", 0o755, *content))
+        .collect();
+    tar_of(&entries, Compression::none())
+}
+
+/// Packs entries of any kind as `.tar.gz`.
+pub(crate) fn tar_of(entries: &[Entry<'_>], compression: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), compression);
+    for (kind, name, target, mode, content) in entries {
         let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_mode(0o755);
+        header.set_entry_type(*kind);
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_mode(*mode);
         header.set_size(content.len() as u64);
         header.set_cksum();
         let padding = content.len().next_multiple_of(512) - content.len();

@@ -26,10 +26,11 @@ use self::operator::Names;
 use self::plan::{GROUPS, PRIORITIES, ROUNDS};
 use self::truth::{Done, Package, Told, Truth};
 use self::work::{CheckIn, Job, Place};
-use crate::fault::{FaultRates, Injected};
-use crate::peer::{Peer, Said, settings};
-use crate::signing::signing;
-use crate::table::{NOW, Table};
+use crate::settings::settings;
+use packcast_testing::fault::{FaultRates, Injected};
+use packcast_testing::peer::{Peer, Said};
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table};
 
 /// How many connections the devices share.
 pub const CONNECTIONS: usize = 8;

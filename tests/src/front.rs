@@ -1,31 +1,24 @@
 //! What stands between an engine of objects and those who ask it, and sees every request.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response, client, server};
+use hyper::{Request, Response, client};
 use hyper_util::rt::TokioIo;
 use packcast_local::ServerIdentity;
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+
+use crate::server::{Failure, Server};
 
 type Body = http_body_util::Either<Incoming, Full<Bytes>>;
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A port of loopback that passes requests on to an engine, until it is dropped.
 #[derive(Debug)]
 pub struct Front {
-    _runtime: Runtime,
-    address: SocketAddr,
+    server: Server,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -71,34 +64,19 @@ impl Front {
 
     /// Listens with TLS, as a location does.
     pub fn https(engine: SocketAddr, identity: ServerIdentity) -> Self {
-        let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|config| {
-                config
-                    .with_no_client_auth()
-                    .with_single_cert(vec![identity.certificate], identity.key)
-            })
-            .expect("a new certificate can be used");
-        Self::start(engine, Some(TlsAcceptor::from(Arc::new(tls))))
+        Self::start(engine, Some(identity))
     }
 
-    fn start(engine: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
-        let runtime = Runtime::new().expect("a runtime can be made");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("loopback has a free port");
-        let address = listener.local_addr().expect("a listener has an address");
+    fn start(engine: SocketAddr, identity: Option<ServerIdentity>) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        runtime.spawn(serve(listener, tls, engine, Arc::clone(&seen)));
-        Self {
-            _runtime: runtime,
-            address,
-            seen,
-        }
+        let noted = Arc::clone(&seen);
+        let answer = move |request| answer(request, engine, Arc::clone(&noted));
+        let server = Server::start(identity, answer);
+        Self { server, seen }
     }
 
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Returns every request so far, in order of arrival.
@@ -122,42 +100,6 @@ impl Front {
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    engine: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
-) {
-    // Whatever goes wrong with a connection ends that connection.
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, seen) = (tls.clone(), Arc::clone(&seen));
-        tokio::spawn(async move {
-            match tls {
-                None => connection(stream, engine, seen).await,
-                Some(tls) => {
-                    if let Ok(stream) = tls.accept(stream).await {
-                        connection(stream, engine, seen).await;
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    engine: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
-) {
-    let service = service_fn(move |request| {
-        let answer = answer(request, engine, Arc::clone(&seen));
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let _ = server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
 }
 
 async fn answer(

@@ -28,6 +28,7 @@ pub use self::point::{Kill, Moment, Point};
 use self::recovery::{Recovery, second_kills};
 use self::site::{PACKAGES, Site};
 use self::step::{Step, effects, points};
+use self::subject::Subject;
 pub use self::verdict::Fault;
 use self::verdict::{Evidence, Program, judge};
 
@@ -150,7 +151,7 @@ struct Unhindered {
 }
 
 fn unhindered(site: &mut Site) -> Unhindered {
-    let subject = site.device();
+    let subject = Subject::new(site);
     let watched = subject.watch(site, None);
     let steps = watched.steps.clone();
     let evidence = subject.settle(site, vec![watched]);
@@ -213,7 +214,7 @@ impl Matrix {
     }
 
     fn attempt(&self, site: &mut Site, kill: &Kill) -> bool {
-        let subject = site.device();
+        let subject = Subject::new(site);
         let first = subject.watch(site, Some(&kill.at));
         let second = subject.watch(site, kill.then.as_ref());
         let reached = first.killed && second.killed == kill.then.is_some();

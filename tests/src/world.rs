@@ -3,16 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use packcast_local::LocalState;
-use packcast_protocol::PackageId;
+use packcast_local::{Authority, LocalState, ServerIdentity};
+use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::device::Device;
+use self::device::Device;
 use crate::process::{Process, Ran, eventually, text};
+
+pub mod device;
 
 /// A running system that shares nothing with the machine it runs on.
 #[derive(Debug)]
@@ -99,9 +102,32 @@ impl World {
         self.place.path()
     }
 
+    /// Returns a new certificate of the world's authority, which the world's agents trust.
+    pub fn server_identity(&self) -> ServerIdentity {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = UnixTime(now.expect("the clock is past 1970").as_secs());
+        let authority = Authority::load_or_create(&self.local_dir(), now);
+        let authority = authority.expect("packcast local has an authority");
+        let identity = authority.issue_server_identity(now);
+        identity.expect("the authority issues certificates for loopback")
+    }
+
     /// Returns the folder that `packcast local` keeps everything in.
     pub fn local_dir(&self) -> PathBuf {
         local_dir(self.place())
+    }
+
+    /// Writes the operator's `packcast.toml`.
+    pub fn configure(&self, config: &str) {
+        let file = self.config_file();
+        let folder = file.parent().expect("it is in a folder");
+        fs::create_dir_all(folder).expect("the place takes a folder");
+        fs::write(file, config).expect("the folder takes a file");
+    }
+
+    /// Returns the path of the operator's `packcast.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.place().join("config/packcast/packcast.toml")
     }
 
     /// Writes a file into the place and returns its path.

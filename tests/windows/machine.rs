@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 
-use packcast::keys::read_public;
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
+use packcast_publisher::signing::key::read_public;
 use packcast_tests::process::{Process, Ran, text};
 use packcast_tests::world::World;
 

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, unix_now};
 
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
@@ -36,7 +36,7 @@ const FAR: UnixTime = UnixTime(4_000_000_000);
 
 /// What the edge answers, and what it was asked.
 #[derive(Default)]
-pub(crate) struct World {
+pub(crate) struct EdgeState {
     /// The answers for a path, in turn; the last one stays.
     objects: HashMap<String, VecDeque<(u16, Vec<u8>)>>,
     pub(crate) tasks: Vec<Task>,
@@ -82,18 +82,18 @@ pub(crate) struct Made {
 
 /// A running edge, and its world.
 pub(crate) struct Edge {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<EdgeState>>,
     pub(crate) address: SocketAddr,
 }
 
 impl Edge {
     pub(crate) async fn start(key: &CertifiedKey<rcgen::KeyPair>) -> Self {
-        let world = Arc::new(Mutex::new(World::default()));
+        let world = Arc::new(Mutex::new(EdgeState::default()));
         let address = serve(key, Arc::clone(&world)).await;
         Self { world, address }
     }
 
-    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, EdgeState> {
         self.world.lock().unwrap()
     }
 
@@ -148,7 +148,7 @@ impl Edge {
     }
 }
 
-async fn serve(key: &CertifiedKey<rcgen::KeyPair>, world: Arc<Mutex<World>>) -> SocketAddr {
+async fn serve(key: &CertifiedKey<rcgen::KeyPair>, world: Arc<Mutex<EdgeState>>) -> SocketAddr {
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -181,7 +181,7 @@ async fn serve(key: &CertifiedKey<rcgen::KeyPair>, world: Arc<Mutex<World>>) -> 
 }
 
 async fn answer(
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<EdgeState>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
@@ -234,7 +234,7 @@ fn moved(url: &str) -> Response<Full<Bytes>> {
     response
 }
 
-impl World {
+impl EdgeState {
     fn begin(&mut self, request: &Parts) {
         self.under_way += 1;
         self.most_under_way = self.most_under_way.max(self.under_way);
@@ -335,11 +335,6 @@ impl World {
     pub(crate) fn run_ahead(&mut self) {
         self.clock = Some(FAR);
     }
-}
-
-pub(crate) fn unix_now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.unwrap().as_secs()
 }
 
 fn serial(list: &SignedKeyList) -> u64 {

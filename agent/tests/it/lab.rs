@@ -17,9 +17,11 @@ use rcgen::CertifiedKey;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-use crate::edge::{Edge, TOKEN, World, unix_now};
+use crate::edge::{Edge, EdgeState, TOKEN};
 use crate::proxy::Proxy;
-use crate::publisher::{Publisher, Signer};
+use crate::publisher::{Publisher, Signer, unix_now};
+#[cfg(target_os = "linux")]
+use crate::skip::{Missing, skip};
 
 /// A name that no resolver knows (RFC 2606).
 const HIDDEN_NAME: &str = "packcast.invalid";
@@ -168,7 +170,7 @@ impl Lab {
         self.dir.path().join("state")
     }
 
-    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, EdgeState> {
         self.edge.world()
     }
 
@@ -302,8 +304,8 @@ impl Lab {
         Self::ended(&command.envs(variables.iter().copied()).output().unwrap())
     }
 
-    /// Runs the agent once as a shell's `"$@"`, where it can mount and nobody else sees it;
-    /// none where users may not.
+    /// Runs the agent once as a shell's `"$@"`, where it can mount and nobody else sees it.
+    /// `None` if users may not mount; the test is then skipped.
     #[cfg(target_os = "linux")]
     pub(crate) fn run_where_it_can_mount(&self, script: &str) -> Option<Run> {
         let unshare = |command: &mut Command| {
@@ -313,6 +315,7 @@ impl Lab {
         unshare(&mut probe);
         let may = probe.arg("mount -t tmpfs none /mnt").output();
         if !may.is_ok_and(|output| output.status.success()) {
+            skip(Missing::Optional("mounting as a user"));
             return None;
         }
         let agent = self.command(&RUN);

@@ -17,6 +17,9 @@ mod network;
 mod packages;
 mod proxy;
 mod publisher;
+#[cfg(unix)]
+#[path = "../../../testing/src/skip.rs"]
+pub mod skip;
 mod stories;
 mod surroundings;
 mod trust;

@@ -1,7 +1,6 @@
 //! Signatures that the standard tool made.
 #![cfg(unix)]
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,17 +8,16 @@ use packcast_protocol::PackageId;
 
 use crate::lab::Lab;
 use crate::packages::{execute, package};
+use crate::skip::{Missing, skip};
 
-/// Whether the tool is here; without it, says that the test is skipped.
+/// Tells whether the tool is here. Without the tool, the test is skipped.
 ///
 /// # Panics
-/// Continuous integration has the tool: it skips nothing.
+/// As [`skip`] does.
 fn is_here() -> bool {
     let here = Command::new("minisign").arg("-v").output().is_ok();
     if !here {
-        let why = "there is no minisign: './tests/run setup' installs it on Debian";
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
-        let _ = writeln!(std::io::stderr(), "skipped: {why}");
+        skip(Missing::Provided("minisign"));
     }
     here
 }

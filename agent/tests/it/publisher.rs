@@ -11,8 +11,6 @@ use packcast_protocol::{
     Assignments, GroupName, KeyList, Recipient, SignedAssignments, SignedKeyList, UnixTime,
 };
 
-use crate::edge::unix_now;
-
 /// When nothing that the lab signs has expired yet.
 pub(crate) const LATE: UnixTime = UnixTime(4_102_444_800);
 
@@ -120,4 +118,9 @@ impl Publisher {
         }
         self.latest.signed(&self.signer)
     }
+}
+
+pub(crate) fn unix_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs()
 }

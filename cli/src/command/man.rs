@@ -25,9 +25,7 @@ impl Args {
     pub(crate) fn run(self, cli: clap::Command) -> Result<(), Failure> {
         let Some(folder) = self.folder else {
             let mut page = Vec::new();
-            Man::new(cli)
-                .render(&mut page)
-                .map_err(Failure::failed)?;
+            Man::new(cli).render(&mut page).map_err(Failure::failed)?;
             output::data(&String::from_utf8_lossy(&page));
             return Ok(());
         };

@@ -12,7 +12,7 @@ use reqwest::{StatusCode, Version};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::world::{World, builder};
+use crate::system::{RunningSystem, builder};
 
 /// Traps of OCS agents (protocol reference) and the tests that guard against them.
 const _: &[(&str, fn())] = &[
@@ -29,7 +29,7 @@ const _: &[(&str, fn())] = &[
 /// Sends a request line as it is, which a client library would tidy up, and returns the answer.
 ///
 /// It blocks, so that the edge needs another thread.
-fn raw(world: &World, request_line: &str) -> String {
+fn raw(world: &RunningSystem, request_line: &str) -> String {
     let state = world.local.state();
     let mut roots = rustls::RootCertStore::empty();
     roots
@@ -56,7 +56,7 @@ fn raw(world: &World, request_line: &str) -> String {
 
 #[tokio::test]
 async fn exact_bytes_with_the_headers_of_their_key() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     world.object("s/1700000000/1700000000-1", &content);
     let address = world.url("/d/s/1700000000/1700000000-1");
@@ -77,7 +77,7 @@ async fn exact_bytes_with_the_headers_of_their_key() {
 
 #[tokio::test]
 async fn http_1_is_spoken_to_those_who_know_no_other() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/1700000000/info", b"<DOWNLOAD/>");
     let client = builder(&world.local.state().ca_file)
         .http1_only()
@@ -95,7 +95,7 @@ async fn http_1_is_spoken_to_those_who_know_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn head_tells_the_length_and_sends_nothing() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/a", &[7; 1000]);
     let response = world.client.head(world.url("/d/s/a")).send().await.unwrap();
     assert_eq!(response.headers()[CONTENT_LENGTH], "1000");
@@ -109,7 +109,7 @@ async fn head_tells_the_length_and_sends_nothing() {
 
 #[tokio::test]
 async fn a_conditional_request_is_answered_whole() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/a", b"fragment");
     let response = world
         .client
@@ -126,7 +126,7 @@ async fn a_conditional_request_is_answered_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_path_leads_out_of_the_objects() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/a", b"inside");
     world.object("s/.partial-x", b"unfinished");
     assert!(raw(&world, "GET /d/s/a").starts_with("HTTP/1.1 200"));
@@ -153,7 +153,7 @@ async fn no_path_leads_out_of_the_objects() {
 #[cfg(unix)]
 #[tokio::test]
 async fn links_out_are_not_followed() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let inside = world.object("s/a", b"inside");
     let folder = inside.parent().unwrap();
     let outside = world.place().join("outside");
@@ -169,7 +169,7 @@ async fn links_out_are_not_followed() {
 
 #[tokio::test]
 async fn a_request_larger_than_lambda_takes_is_refused() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let post = |bytes: usize| {
         let request = world.client.post(world.url("/v1/check-in"));
         request.body(vec![b' '; bytes]).send()
@@ -187,7 +187,7 @@ async fn a_request_larger_than_lambda_takes_is_refused() {
 
 #[tokio::test]
 async fn other_requests_reach_the_check_in_handler() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let label = world
         .client
         .get(world.url("/deploy/label"))
@@ -207,7 +207,7 @@ async fn other_requests_reach_the_check_in_handler() {
 
 #[tokio::test]
 async fn every_request_is_logged_before_it_is_answered_and_no_token_is() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/a", &[1; 12]);
     let token = world.local.state().ocs_path_token.reveal().to_owned();
     for path in [
@@ -251,7 +251,7 @@ async fn every_request_is_logged_before_it_is_answered_and_no_token_is() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_disturbs_nobody() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/large", &vec![3; 8 << 20]);
     let mut response = world
         .client

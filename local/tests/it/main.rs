@@ -6,4 +6,4 @@
 
 mod edge;
 mod restart;
-mod world;
+mod system;

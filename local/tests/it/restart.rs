@@ -5,11 +5,11 @@ use std::fs;
 use packcast_local::{LoadError, Local, LocalError, LocalOptions, LocalState};
 use reqwest::StatusCode;
 
-use crate::world::{World, client, url};
+use crate::system::{RunningSystem, client, url};
 
 #[tokio::test]
 async fn a_directory_has_one_system_at_a_time() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let options = LocalOptions::new(&world.place().join("state"));
     let error = Local::start(options.clone()).await.unwrap_err();
     assert!(matches!(error, LocalError::Lock(_)), "{error}");
@@ -24,7 +24,7 @@ async fn a_directory_has_one_system_at_a_time() {
 
 #[tokio::test]
 async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     world.object("s/a", b"kept");
     let before = world.local.state().clone();
     let name = "mirror".parse().unwrap();
@@ -59,7 +59,7 @@ async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
 
 #[tokio::test]
 async fn a_taken_port_is_named_and_another_can_be_asked_for() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let before = world.local.state().edge;
     let state_dir = world.place().join("state");
     let _place = stop(world).await;
@@ -86,7 +86,7 @@ async fn a_taken_port_is_named_and_another_can_be_asked_for() {
 
 #[tokio::test]
 async fn what_a_dead_process_left_is_not_a_running_system() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let state_dir = world.place().join("state");
     let left = fs::read(state_dir.join("local.json")).unwrap();
     let _place = stop(world).await;
@@ -103,7 +103,7 @@ async fn what_a_dead_process_left_is_not_a_running_system() {
 
 #[tokio::test]
 async fn the_state_names_what_agents_need_and_debug_hides_it() {
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let state = LocalState::load(&world.place().join("state")).unwrap();
     let token = state.enrolment_token.reveal();
     assert_eq!(
@@ -135,7 +135,7 @@ async fn the_state_names_what_agents_need_and_debug_hides_it() {
 #[tokio::test]
 async fn only_their_owner_can_read_state_and_secrets() {
     use std::os::unix::fs::PermissionsExt as _;
-    let world = World::start().await;
+    let world = RunningSystem::start().await;
     let state_dir = world.place().join("state");
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state_dir), 0o700);
@@ -147,7 +147,7 @@ async fn only_their_owner_can_read_state_and_secrets() {
 }
 
 /// Stops a system and keeps its place.
-async fn stop(world: World) -> tempfile::TempDir {
+async fn stop(world: RunningSystem) -> tempfile::TempDir {
     let (local, place) = world.into_parts();
     local.stop().await.unwrap();
     place

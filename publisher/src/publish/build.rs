@@ -255,7 +255,8 @@ mod tests {
         let objects = Objects::Directory(Directory::new(place.path().join("objects")));
         let folder: ObjectPath = "d/x".parse().unwrap();
         let id = "1795000000".parse().unwrap();
-        let run = || build(&source, archive, &folder, id, &objects, &Progress::none());
+        let unseen = Progress::none();
+        let run = || build(&source, archive, &folder, id, &objects, &unseen);
 
         let whole = std::fs::read(&path).unwrap();
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();

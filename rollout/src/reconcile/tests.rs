@@ -12,14 +12,14 @@ const NOW: UnixTime = UnixTime(1_795_000_000);
 
 /// A device with its groups, as the records would keep them.
 #[derive(Clone, Debug)]
-struct World {
+struct DeviceModel {
     memberships: BTreeMap<GroupName, u64>,
     states: Vec<GroupState>,
     tasks: Vec<OpenTask>,
     finished: BTreeMap<PackageId, FinishedTask>,
 }
 
-impl World {
+impl DeviceModel {
     fn new(groups: &[&str]) -> Self {
         Self {
             memberships: BTreeMap::new(),
@@ -145,7 +145,7 @@ fn package_of(change: &TaskChange) -> PackageId {
 
 #[test]
 fn a_late_joiner_gets_what_the_group_has() {
-    let mut world = World::new(&["lab", "all"]);
+    let mut world = DeviceModel::new(&["lab", "all"]);
     world.assign(0, 1, false);
     world.assign(1, 2, false);
     world.reconcile();
@@ -157,7 +157,7 @@ fn a_late_joiner_gets_what_the_group_has() {
 
 #[test]
 fn what_is_gone_is_dropped_or_withdrawn() {
-    let mut world = World::new(&["lab"]);
+    let mut world = DeviceModel::new(&["lab"]);
     world.join("lab");
     world.assign(0, 1, false);
     world.reconcile();
@@ -173,7 +173,7 @@ fn what_is_gone_is_dropped_or_withdrawn() {
 
 #[test]
 fn who_leaves_a_group_loses_what_only_it_had() {
-    let mut world = World::new(&["lab", "site"]);
+    let mut world = DeviceModel::new(&["lab", "site"]);
     world.join("lab");
     world.join("site");
     for (index, n) in [(0, 1), (0, 2), (1, 2)] {
@@ -188,7 +188,7 @@ fn who_leaves_a_group_loses_what_only_it_had() {
 
 #[test]
 fn what_was_assigned_to_the_device_itself_stays() {
-    let mut world = World::new(&["lab"]);
+    let mut world = DeviceModel::new(&["lab"]);
     world.tasks.push(crate::record::tests::task(1, 5));
     world.reconcile();
     assert_eq!(world.attempts(), [(1, 1)]);
@@ -201,7 +201,7 @@ fn assigning_again_is_for_those_on_which_it_failed() {
         (Outcome::Succeeded, false, vec![]),
         (Outcome::Succeeded, true, vec![(1, 2)]),
     ] {
-        let mut world = World::new(&["all"]);
+        let mut world = DeviceModel::new(&["all"]);
         world.assign(0, 1, false);
         world.reconcile();
         world.finish(1, outcome);
@@ -215,7 +215,7 @@ fn assigning_again_is_for_those_on_which_it_failed() {
 
 #[test]
 fn a_mark_never_goes_back() {
-    let mut world = World::new(&["lab"]);
+    let mut world = DeviceModel::new(&["lab"]);
     world.join("lab");
     world.assign(0, 1, false);
     let older = world.states.clone();
@@ -228,7 +228,7 @@ fn a_mark_never_goes_back() {
 
 #[test]
 fn an_interrupted_reconciliation_goes_on_where_it_ended() {
-    let mut world = World::new(&["lab", "all"]);
+    let mut world = DeviceModel::new(&["lab", "all"]);
     world.join("lab");
     for n in 0..150 {
         world.assign((n % 2) as usize, n, false);
@@ -273,7 +273,7 @@ proptest! {
     /// have, and no task that is still to be told and that nothing wants.
     #[test]
     fn a_reconciled_device_agrees_with_its_groups(events in prop::collection::vec(event(), 0..40)) {
-        let mut world = World::new(&GROUPS);
+        let mut world = DeviceModel::new(&GROUPS);
         for event in events {
             match event {
                 Event::Assign(g, n, force) => world.assign(g, n, force),

@@ -1,4 +1,4 @@
-//! What every place of objects does, and what a directory and a bucket do besides.
+//! Objects in a directory and in a bucket, and records in a table.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,4 +10,5 @@ mod answers;
 mod conformance;
 mod bucket_faults;
 mod directory;
+mod records;
 mod s3;

@@ -4,87 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use packcast_store::{ObjectKey, Objects, S3, S3Config};
+use packcast_store::{ObjectKey, Objects};
+use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
 
 use crate::conformance::{folder, fragment, id, put};
 
-/// An engine that stands in for S3.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Engine {
-    name: &'static str,
-    variable: &'static str,
-}
-
-const LOCALSTACK: Engine = Engine {
-    name: "LocalStack",
-    variable: "PACKCAST_TEST_LOCALSTACK",
-};
-const MINISTACK: Engine = Engine {
-    name: "ministack",
-    variable: "PACKCAST_TEST_MINISTACK",
-};
-
-/// Where a test's own bucket is.
-struct Bucket {
-    /// The engine's address.
-    endpoint: String,
-    name: String,
-}
-
-impl Engine {
-    /// Makes a bucket; none, and the reason, where the engine does not run.
-    ///
-    /// # Panics
-    /// Continuous integration skips no engine but one that the machine cannot have.
-    async fn start(self) -> Option<(Bucket, Objects)> {
-        let Some(endpoint) = self.endpoint() else {
-            let Self { name, variable } = self;
-            let why = format!("{variable} names no {name}: './tests/run tests' starts one");
-            let _ = writeln!(std::io::stderr(), "skipped: {why}");
-            return None;
-        };
-        let bucket = Bucket {
-            endpoint,
-            name: format!("test-{:016x}", fastrand::u64(..)),
-        };
-        let s3 = S3::connect(S3Config {
-            bucket: bucket.name.clone(),
-            endpoint: Some(bucket.endpoint.clone()),
-            ..S3Config::default()
-        })
-        .await;
-        s3.create_bucket().await.unwrap();
-        Some((bucket, Objects::S3(s3)))
-    }
-
-    fn endpoint(self) -> Option<String> {
-        let Ok(endpoint) = std::env::var(self.variable) else {
-            let in_ci = std::env::var("CI").as_deref() == Ok("true");
-            assert!(!in_ci, "{} is not set", self.variable);
-            return None;
-        };
-        (endpoint != "unavailable").then_some(endpoint)
-    }
-}
-
-impl Bucket {
-    /// Sends a request that nobody signed, and returns the answer, its head in lower case.
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
-        let address = self.endpoint.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        let (name, length) = (&self.name, body.len());
-        let request = format!(
-            "{method} /{name}{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             {headers}Content-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        match answer.split_once("\r\n\r\n") {
-            Some((head, body)) => format!("{}\r\n\r\n{body}", head.to_lowercase()),
-            None => answer,
-        }
-    }
+/// Requests that nobody signed.
+trait Unsigned {
+    /// Sends a request, and returns the answer, its head in lower case.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String;
 
     /// Returns the head of the answer to whoever asks for an object.
     fn head(&self, key: &ObjectKey) -> String {
@@ -100,20 +28,39 @@ impl Bucket {
     }
 }
 
+impl Unsigned for Bucket {
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        let address = self.engine;
+        let mut stream = TcpStream::connect(address).unwrap();
+        let (name, length) = (&self.name, body.len());
+        let request = format!(
+            "{method} /{name}{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             {headers}Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) => format!("{}\r\n\r\n{body}", head.to_lowercase()),
+            None => answer,
+        }
+    }
+}
+
 /// Stamps what holds for a bucket besides the rules of all places.
 macro_rules! bucket_rules {
     ($engine:expr; $($rule:ident)+) => {
         $(
             #[tokio::test]
             async fn $rule() {
-                if let Some((bucket, objects)) = $engine.start().await {
-                    super::$rule(bucket, objects).await;
+                if let Some(bucket) = Bucket::on($engine).await {
+                    super::$rule(bucket).await;
                 }
             }
         )+
     };
     ($engine:expr) => {
-        conforms!($engine.start().await);
+        conforms!(Bucket::on($engine).await.map(|bucket| ((), bucket.objects)));
         bucket_rules! {
             $engine;
             a_bucket_is_made_once
@@ -125,7 +72,8 @@ macro_rules! bucket_rules {
     };
 }
 
-async fn objects_are_served_as_their_keys_say(bucket: Bucket, objects: Objects) {
+async fn objects_are_served_as_their_keys_say(bucket: Bucket) {
+    let objects = &bucket.objects;
     let manifest = ObjectKey::manifest(&folder(), id());
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
     for (key, bytes) in [(manifest, Bytes::from("{}")), (fragment(0), large)] {
@@ -140,16 +88,18 @@ async fn objects_are_served_as_their_keys_say(bucket: Bucket, objects: Objects) 
     }
 }
 
-async fn a_bucket_is_made_once(_bucket: Bucket, objects: Objects) {
+async fn a_bucket_is_made_once(bucket: Bucket) {
+    let objects = &bucket.objects;
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
-    let Objects::S3(s3) = &objects else {
+    let Objects::S3(s3) = objects else {
         unreachable!("an engine has a bucket")
     };
     s3.create_bucket().await.unwrap();
     assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
 }
 
-async fn bytes_are_checked_by_the_store(bucket: Bucket, objects: Objects) {
+async fn bytes_are_checked_by_the_store(bucket: Bucket) {
+    let objects = &bucket.objects;
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
     for (key, bytes) in [(fragment(0), Bytes::from("abc")), (fragment(1), large)] {
         objects.put_bytes(&key, bytes).await.unwrap();
@@ -161,13 +111,15 @@ async fn bytes_are_checked_by_the_store(bucket: Bucket, objects: Objects) {
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
 }
 
-async fn uploads_that_break_off_are_given_up(bucket: Bucket, objects: Objects) {
-    let broken = put(&objects, &fragment(0), 9 << 20, &[b"abc"]).await;
+async fn uploads_that_break_off_are_given_up(bucket: Bucket) {
+    let objects = &bucket.objects;
+    let broken = put(objects, &fragment(0), 9 << 20, &[b"abc"]).await;
     broken.unwrap_err();
     assert_eq!(bucket.unfinished(), 0);
 }
 
-async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket, objects: Objects) {
+async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket) {
+    let objects = &bucket.objects;
     for path in [fragment(0).path(), "d/segments/other"] {
         let begun = bucket.ask("POST", &format!("/{path}?uploads"), "", "");
         assert!(begun.starts_with("http/1.1 200 "), "{begun}");
@@ -178,9 +130,13 @@ async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket, objects: 
 }
 
 mod localstack {
-    bucket_rules!(super::LOCALSTACK);
+    use super::{Bucket, LOCALSTACK};
+
+    bucket_rules!(LOCALSTACK);
 }
 
 mod ministack {
-    bucket_rules!(super::MINISTACK);
+    use super::{Bucket, MINISTACK};
+
+    bucket_rules!(MINISTACK);
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use packcast_tests::device::PARALLEL_DOWNLOADS;
 use packcast_tests::process::{Ran, text};
 use packcast_tests::world::World;
+use packcast_tests::world::device::PARALLEL_DOWNLOADS;
 
 /// How `curl` goes about it.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::device::Running;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Running;
 
 /// A published package whose program does nothing.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use packcast_agent::event::Event;
 use packcast_tests::archives::tar_gz;
-use packcast_tests::device::Device;
 use packcast_tests::world::World;
+use packcast_tests::world::device::Device;
 
 use crate::sample::median;
 

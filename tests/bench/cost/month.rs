@@ -15,9 +15,10 @@ use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
 use packcast_store::records::Reserved;
-use packcast_tests::peer::{Peer, Said, settings};
-use packcast_tests::signing::{signing, signing_at};
-use packcast_tests::table::{NOW, Table, location, published, reservation};
+use packcast_testing::peer::{Peer, Said};
+use packcast_testing::signing::{signing, signing_at};
+use packcast_testing::table::{NOW, Table, location, published, reservation};
+use packcast_tests::settings::settings;
 use rustix::time::{ClockId, clock_gettime};
 
 const DAY_S: u64 = 86_400;

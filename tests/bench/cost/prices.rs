@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use packcast_tests::policy::TEMPLATE;
+use packcast_testing::policy::TEMPLATE;
 use serde::Deserialize;
 
 use crate::month::Asked;

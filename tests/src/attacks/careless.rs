@@ -5,40 +5,26 @@
 use std::io::{Cursor, Write as _};
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use packcast_protocol::ArchiveFormat::{self, TarGz, Zip};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{AgentId, UnixTime};
-use tar::{EntryType, Header};
+use tar::EntryType;
 use zip::write::SimpleFileOptions;
 
 use super::stage::{STOLEN, Stage, Tried};
+use crate::archives::{Entry, tar_of};
 
-/// An entry: kind, name, target, mode, content.
-type Entry<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
-
+/// Packs entries; even large ones of zeros become a small archive.
 fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for (kind, name, target, mode, content) in entries {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(*kind);
-        let old = header.as_old_mut();
-        old.name[..name.len()].copy_from_slice(name.as_bytes());
-        old.linkname[..target.len()].copy_from_slice(target.as_bytes());
-        header.set_mode(*mode);
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        let padding = content.len().next_multiple_of(512) - content.len();
-        for part in [header.as_bytes(), *content, &[0; 512][..padding]] {
-            encoder.write_all(part).expect("memory takes it");
-        }
-    }
-    encoder.write_all(&[0; 1024]).expect("memory takes it");
-    encoder.finish().expect("memory takes it")
+    tar_of(entries, Compression::fast())
 }
 
 fn file<'a>(name: &'a str, content: &'a [u8]) -> Entry<'a> {
     (EntryType::Regular, name, "", 0o755, content)
+}
+
+fn link(target: &str) -> Entry<'_> {
+    (EntryType::Symlink, "link", target, 0o777, b"")
 }
 
 /// Lets the device have a package with this archive.
@@ -121,31 +107,22 @@ pub fn absolute_archive(stage: &Stage) -> Tried {
 
 pub fn link_out_of_the_archive(stage: &Stage) -> Tried {
     let outside = stage.world.path("outside");
-    let link = (
-        EntryType::Symlink,
-        "link",
-        outside.as_str(),
-        0o777,
-        &b""[..],
-    );
-    with(stage, &[link])
+    with(stage, &[link(&outside)])
 }
 
 pub fn file_through_a_link(stage: &Stage) -> Tried {
     let outside = stage.world.path("outside");
-    let link = (
-        EntryType::Symlink,
-        "link",
-        outside.as_str(),
-        0o777,
-        &b""[..],
-    );
-    with(stage, &[link, file(&format!("link/{STOLEN}"), b"x")])
+    with(
+        stage,
+        &[link(&outside), file(&format!("link/{STOLEN}"), b"x")],
+    )
 }
 
 pub fn file_through_a_link_within(stage: &Stage) -> Tried {
-    let link = (EntryType::Symlink, "link", "folder", 0o777, &b""[..]);
-    with(stage, &[link, file(&format!("link/{STOLEN}"), b"x")])
+    with(
+        stage,
+        &[link("folder"), file(&format!("link/{STOLEN}"), b"x")],
+    )
 }
 
 pub fn hard_link_to_a_file_outside(stage: &Stage) -> Tried {

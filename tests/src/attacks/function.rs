@@ -1,33 +1,27 @@
 //! The function in an attacker's hands: it answers in the place of the genuine one.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, client, server};
+use hyper::{HeaderMap, Request, Response, client};
 use hyper_util::rt::TokioIo;
-use packcast_local::{Authority, ServerIdentity};
-use packcast_protocol::UnixTime;
 use packcast_protocol::api::CHECK_IN_PATH;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
+use crate::server::{Failure, Server};
 use crate::world::World;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Box<dyn FnMut(&Asked) -> Option<Response<Bytes>> + Send>;
 type Edit = Box<dyn FnMut(&mut Value) + Send>;
 
@@ -35,8 +29,7 @@ type Edit = Box<dyn FnMut(&mut Value) + Send>;
 /// what it does not answer itself.
 #[derive(Debug)]
 pub struct OwnedFunction {
-    _runtime: Runtime,
-    address: SocketAddr,
+    server: Server,
     mind: Arc<Mutex<Mind>>,
 }
 
@@ -70,11 +63,6 @@ struct Behind {
 impl OwnedFunction {
     /// Listens before a world's edge, and changes nothing yet.
     pub fn before(world: &World) -> Self {
-        let runtime = Runtime::new().expect("a runtime can be made");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("loopback has a free port");
-        let address = listener.local_addr().expect("a listener has an address");
         let mind = Arc::new(Mutex::new(Mind {
             answer: Box::new(|_| None),
             edit: Box::new(|_| {}),
@@ -84,17 +72,21 @@ impl OwnedFunction {
             edge: world.state().edge,
             tls: connector(&world.state().ca_file),
         };
-        let acceptor = acceptor(identity(world));
-        runtime.spawn(serve(listener, acceptor, behind, Arc::clone(&mind)));
-        Self {
-            _runtime: runtime,
-            address,
-            mind,
-        }
+        let shared = Arc::clone(&mind);
+        let answer = move |request| {
+            let (behind, mind) = (behind.clone(), Arc::clone(&shared));
+            async move {
+                let answered = answer(request, &behind, &mind).await;
+                let response = answered.unwrap_or_else(|_| said(502, ""));
+                response.map(Full::<Bytes>::from)
+            }
+        };
+        let server = Server::start(Some(world.server_identity()), answer);
+        Self { server, mind }
     }
 
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Changes each reply to a check-in like this from now on, before the device has it.
@@ -132,27 +124,6 @@ fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
     mind.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn identity(world: &World) -> ServerIdentity {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = UnixTime(now.expect("the clock is past 1970").as_secs());
-    let authority = Authority::load_or_create(&world.local_dir(), now);
-    let authority = authority.expect("packcast local has an authority");
-    let identity = authority.issue_server_identity(now);
-    identity.expect("who owns the function has its name")
-}
-
-fn acceptor(identity: ServerIdentity) -> TlsAcceptor {
-    let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|config| {
-            config
-                .with_no_client_auth()
-                .with_single_cert(vec![identity.certificate], identity.key)
-        })
-        .expect("a new certificate can be used");
-    TlsAcceptor::from(Arc::new(tls))
-}
-
 fn connector(ca_file: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_file).expect("the world has an authority") {
@@ -165,29 +136,6 @@ fn connector(ca_file: &Path) -> TlsConnector {
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(tls))
-}
-
-async fn serve(listener: TcpListener, tls: TlsAcceptor, behind: Behind, mind: Arc<Mutex<Mind>>) {
-    // Whatever goes wrong with a connection ends that connection.
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, behind, mind) = (tls.clone(), behind.clone(), Arc::clone(&mind));
-        tokio::spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else {
-                return;
-            };
-            let service = service_fn(move |request| {
-                let (behind, mind) = (behind.clone(), Arc::clone(&mind));
-                async move {
-                    let answered = answer(request, &behind, &mind).await;
-                    let response = answered.unwrap_or_else(|_| said(502, ""));
-                    Ok::<_, Infallible>(response.map(Full::<Bytes>::from))
-                }
-            });
-            let _ = server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
 }
 
 async fn answer(

@@ -332,9 +332,9 @@ fn with_keys(stage: &Stage, lists: Vec<Value>) -> Tried {
     stage.attempt()
 }
 
-fn another_key(stage: &Stage) -> packcast::keys::SigningKey {
+fn another_key(stage: &Stage) -> packcast_publisher::signing::SigningKey {
     let file = stage.world.place().join("another.key");
-    packcast::keys::SigningKey::generate(&file, None).expect("anybody can make a key")
+    packcast_publisher::signing::SigningKey::generate(&file, None).expect("anybody can make a key")
 }
 
 pub fn key_list_signed_by_its_own_key(stage: &Stage) -> Tried {

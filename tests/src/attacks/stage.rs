@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use packcast::keys::SigningKey;
 use packcast_agent::event::Event;
 use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signed::{Document, Signed};
@@ -12,6 +11,7 @@ use packcast_protocol::{
     Archive, ArchiveFormat, Assignments, FragmentNumber, FragmentSize, GroupName, Location,
     Manifest, PackageId, Recipient, Sha256Digest, UnixTime,
 };
+use packcast_publisher::signing::{NoSecrets, SigningKey};
 use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
 use packcast_store::key::pack_location;
@@ -20,9 +20,9 @@ use tokio::runtime::Runtime;
 
 use super::function::OwnedFunction;
 use crate::archives::tar_gz;
-use crate::device::Device;
-use crate::engine::Engine;
 use crate::world::World;
+use crate::world::device::Device;
+use packcast_testing::raw::RawEngine;
 
 /// What the entries of hostile archives are called, wherever they are to land.
 pub const STOLEN: &str = "stolen";
@@ -146,7 +146,7 @@ impl Stage {
     /// Returns the publisher's key, for what a careless publisher would sign.
     pub fn key(&self) -> SigningKey {
         let file = self.world.local_dir().join("packcast.key");
-        SigningKey::read(&file).expect("packcast local has a key")
+        SigningKey::read(&file, &NoSecrets).expect("packcast local has a key")
     }
 
     /// Returns a key that the attacker has made.
@@ -257,7 +257,7 @@ impl Stage {
         let state = self.world.state();
         let runtime = Runtime::new().expect("a runtime can be made");
         runtime.block_on(async {
-            let engine = Engine::at(&state.endpoint);
+            let engine = RawEngine::at(&state.endpoint);
             let mut changed = 0;
             for before in engine.items(&state.table).await {
                 let mut item = before.clone();

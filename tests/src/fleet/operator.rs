@@ -6,8 +6,8 @@ use packcast_store::records::{ActivateError, GroupError, Joined};
 use packcast_store::{Records, RecordsError};
 
 use super::plan::Act;
-use crate::signing::{answered, signing, signing_at};
-use crate::table::location;
+use packcast_testing::signing::{answered, signing, signing_at};
+use packcast_testing::table::location;
 
 /// How often a command is given; what the service cannot do that often is a fault of its own.
 const TRIES: u32 = 1_000;

@@ -14,7 +14,7 @@ use super::operator::{Names, perform, until_answered};
 use super::plan::Act;
 use super::truth::{self, Truth};
 use super::{CONNECTIONS, Watch, compare};
-use crate::peer::{Peer, Said, Told};
+use packcast_testing::peer::{Peer, Said, Told};
 
 /// Where everything is done.
 pub(super) struct Place {

@@ -1,13 +1,12 @@
 //! How far the agent's journals say that its packages are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::labels::Labels;
-use super::site::tree;
 
 /// The stages of every package that has a journal.
 pub(super) type Journals = BTreeMap<String, Stage>;
@@ -43,6 +42,21 @@ pub(super) fn package(label: &str) -> Option<&str> {
     label
         .strip_prefix("state/packages/")?
         .strip_suffix("/journal")
+}
+
+/// Returns the paths of all files and folders below a folder, at any depth.
+pub(super) fn tree(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    found
 }
 
 #[cfg(test)]

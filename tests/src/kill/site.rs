@@ -1,13 +1,12 @@
 //! A system of its own, whose group of all devices has four packages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use packcast_protocol::PackageId;
 
-use super::subject::Subject;
 use super::verdict::{Expected, Fragment, Program};
 use crate::archives::{noise, tar_gz};
 use crate::world::{Progress, Request, World};
@@ -76,12 +75,12 @@ impl Site {
         }
     }
 
-    /// Returns a device that has never run its agent.
-    pub(super) fn device(&mut self) -> Subject {
+    /// Returns the name of the next device.
+    pub(super) fn next_device(&mut self) -> String {
         self.devices += 1;
-        // What was asked for until now was for others.
+        // Earlier requests were made by other devices.
         self.fetched();
-        Subject::new(&self.world, &format!("device-{}", self.devices))
+        format!("device-{}", self.devices)
     }
 
     pub(super) const fn world(&self) -> &World {
@@ -161,19 +160,4 @@ fn publish(world: &World, files: &[(&str, Vec<u8>)]) -> BTreeMap<PackageId, &'st
         packages.insert(published.package.id, package.name);
     }
     packages
-}
-
-/// Returns the paths of all that is in a folder, at any depth.
-pub(super) fn tree(folder: &Path) -> BTreeSet<std::path::PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
-            }
-            found.insert(entry.path());
-        }
-    }
-    found
 }

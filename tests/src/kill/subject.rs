@@ -9,16 +9,16 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 
 use super::effect::Kind;
-use super::journal::{self, Journals, Stage};
+use super::journal::{self, Journals, Stage, tree};
 use super::labels::Labels;
 use super::point::{Moment, Point};
-use super::site::{Site, tree};
+use super::site::Site;
 use super::step::Step;
 use super::tracer::{Effect, LAUNCHER, Next, Stop, trace};
 use super::verdict::{Evidence, Fragment, Life};
-use crate::device::{configuration, event};
 use crate::process::{Ran, text};
-use crate::world::{World, clean};
+use crate::world::clean;
+use crate::world::device::{configuration, event};
 
 /// After as many rounds a device has nothing more to do.
 const MOST_ROUNDS: usize = 6;
@@ -45,7 +45,10 @@ pub(super) struct Watched {
 }
 
 impl Subject {
-    pub(super) fn new(world: &World, name: &str) -> Self {
+    /// Returns a device of a site that has never run its agent.
+    pub(super) fn new(site: &mut Site) -> Self {
+        let name = site.next_device();
+        let world = site.world();
         let subject = Self {
             folder: world.place().join(name),
             program: world.command(&[]).get_program().into(),

@@ -3,7 +3,7 @@
 use http::{Method, Request};
 use packcast_check_in::{ORIGIN_HEADER, Settings};
 use packcast_protocol::api::Secret;
-use packcast_tests::table::NOW;
+use packcast_testing::table::NOW;
 
 use crate::world::{
     ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request, zlib,

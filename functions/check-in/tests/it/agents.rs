@@ -10,8 +10,8 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::assignments::Recipient;
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_tests::signing::trusted;
-use packcast_tests::table::NOW;
+use packcast_testing::signing::trusted;
+use packcast_testing::table::NOW;
 use serde::Serialize;
 
 use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};

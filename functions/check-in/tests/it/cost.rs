@@ -1,7 +1,7 @@
 //! What a check-in costs when there is nothing to do.
 
-use packcast_tests::signing::signing_at;
-use packcast_tests::table::{Table, result};
+use packcast_testing::signing::signing_at;
+use packcast_testing::table::{Table, result};
 
 use crate::agents::Agent;
 use crate::world::{World, prolog};

@@ -2,10 +2,12 @@
 
 use packcast_check_in::{CheckIn, REQUEST_LIMIT};
 use packcast_store::{Records, RecordsConfig};
-use packcast_tests::peer::{Peer, settings};
-use packcast_tests::silence::FakeSilence;
-use packcast_tests::table::NOW;
+use packcast_testing::peer::Peer;
+use packcast_testing::silence::FakeSilence;
+use packcast_testing::table::NOW;
 use tokio::time::Instant;
+
+use crate::world::settings;
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_answered_in_time_is_told_to_come_again() {

@@ -7,8 +7,8 @@ use packcast_protocol::keys::KeyList;
 use packcast_protocol::signed::{Document as _, Signed};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::{Joined, NumberedKeyList};
-use packcast_tests::signing::{signing, trusted};
-use packcast_tests::table::NOW;
+use packcast_testing::signing::{signing, trusted};
+use packcast_testing::table::NOW;
 
 use crate::agents::Agent;
 use crate::world::World;

@@ -4,8 +4,8 @@ use packcast_check_in::CheckIn;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::Joined;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, location};
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, location};
 
 use crate::agents::Agent;
 use crate::results::report;

@@ -171,7 +171,7 @@ pub(crate) async fn a_user_agent_of_any_kind_is_taken_and_bounded() {
             .header("user-agent", agent.as_slice())
             .body(zlib(&prolog(1)).into())
             .unwrap();
-        let reply = world.send(request, packcast_tests::table::NOW).await;
+        let reply = world.send(request, packcast_testing::table::NOW).await;
         assert_eq!(reply.status.as_u16(), 200);
         let standing = world.table.records.standing(&device(1)).await.unwrap();
         assert!(standing.device.unwrap().agent.len() <= 64);

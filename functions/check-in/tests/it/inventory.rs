@@ -1,6 +1,6 @@
 //! INVENTORY: what a stock agent has already.
 
-use packcast_tests::table::NOW;
+use packcast_testing::table::NOW;
 
 use crate::world::{World, announced, attribute, download, inventory, packs, prolog};
 

@@ -3,8 +3,8 @@
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::order::PATIENCE_S;
 use packcast_rollout::{OrderKind, Orders, PackageRecord, TaskState};
-use packcast_tests::signing::signing;
-use packcast_tests::table::NOW;
+use packcast_testing::signing::signing;
+use packcast_testing::table::NOW;
 
 use crate::world::{World, announced, attribute, download, inventory, prolog};
 

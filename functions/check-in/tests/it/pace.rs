@@ -5,8 +5,8 @@ use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::{OrderKind, Pace, PaceChange, PaceOverride, PackageRecord, Published};
 use packcast_store::records::Reserved;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, location, published, reservation};
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, location, published, reservation};
 
 use crate::world::{World, announced, attribute, device, download, prolog, settings};
 

@@ -4,8 +4,8 @@ use packcast_check_in::Settings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pace;
-use packcast_tests::signing::signing;
-use packcast_tests::table::NOW;
+use packcast_testing::signing::signing;
+use packcast_testing::table::NOW;
 
 use crate::world::{
     UNIX_AGENT, World, announced, attribute, device, download, inventory, packs, prolog, settings,

@@ -6,7 +6,7 @@ use packcast_protocol::api::{
     Text,
 };
 use packcast_rollout::PackageRecord;
-use packcast_tests::table::NOW;
+use packcast_testing::table::NOW;
 
 use crate::agents::{Agent, refused};
 use crate::world::World;

@@ -1,7 +1,7 @@
 //! Two functions on one table.
 
 use packcast_check_in::CheckIn;
-use packcast_tests::table::NOW;
+use packcast_testing::table::NOW;
 
 use crate::world::{PATH_TOKEN, World, announced, download, prolog, settings, stock_request, zlib};
 

@@ -13,7 +13,7 @@ use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::windows::Afterwards;
 use packcast_protocol::{DeviceId, WindowsTerms};
 use packcast_store::records::Reservation;
-use packcast_tests::table::{NOW, reservation};
+use packcast_testing::table::{NOW, reservation};
 
 use crate::world::World;
 

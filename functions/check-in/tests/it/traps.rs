@@ -17,8 +17,8 @@
 //! - `tests/it/commands.rs`
 
 use packcast_rollout::assign::Assigned;
-use packcast_tests::signing::signing;
-use packcast_tests::table::NOW;
+use packcast_testing::signing::signing;
+use packcast_testing::table::NOW;
 
 use crate::world::{World, announced, download, inventory, prolog, zlib};
 

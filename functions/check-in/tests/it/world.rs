@@ -11,13 +11,12 @@ use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, Pace, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
-use packcast_tests::policy::Policy;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table, location, published, reservation};
+pub(crate) use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
+use packcast_testing::policy::Policy;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table, location, published, reservation};
 
-pub(crate) const PATH_TOKEN: &str = "path-token-one-1";
 pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
-pub(crate) const ENROLMENT_TOKEN: &str = "enrolment-token-1";
 pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
 pub(crate) struct World {

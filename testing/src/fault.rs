@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector as _, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use bytes::Bytes;
+use packcast_store::RecordsError;
 use serde_json::{Value, json};
 
+use crate::layer::{Layer, layered};
 use crate::wire;
 
 /// How often each fault is injected, in thousandths of the requests it can happen to.
@@ -85,7 +85,7 @@ impl FakeFaults {
 
     /// Returns what `RecordsConfig` takes.
     pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(self.clone())
+        layered(self.clone(), self.client.clone())
     }
 
     /// Changes the rates from now on.
@@ -136,37 +136,11 @@ impl Seen {
     }
 }
 
-#[derive(Debug)]
-struct FaultyConnector {
-    faults: FakeFaults,
-    inner: SharedHttpConnector,
-}
-
-impl HttpClient for FakeFaults {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(FaultyConnector {
-            faults: self.clone(),
-            inner: self.client.http_connector(settings, components),
-        })
-    }
-}
-
-impl HttpConnector for FaultyConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (faults, inner) = (self.faults.clone(), self.inner.clone());
-        HttpConnectorFuture::new(async move { faults.pass(&inner, request).await })
-    }
-}
-
-impl FakeFaults {
-    async fn pass(
-        &self,
-        inner: &SharedHttpConnector,
+impl Layer for FakeFaults {
+    async fn answer(
+        self,
         request: HttpRequest,
+        inner: SharedHttpConnector,
     ) -> Result<HttpResponse, ConnectorError> {
         let operation = wire::operation(&request);
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
@@ -192,6 +166,20 @@ impl FakeFaults {
 fn is_index_query(operation: &str, body: &Bytes) -> bool {
     let names_index = || wire::parsed(body).get("IndexName").is_some();
     operation == "Query" && names_index()
+}
+
+/// Retries until an answer comes, as operators and devices do.
+///
+/// # Panics
+/// If an error is not retryable, or after 100 tries.
+pub async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -> T {
+    for _ in 0..100 {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+        }
+    }
+    panic!("no answer in 100 tries")
 }
 
 /// The refusal of a transaction whose first item another one is writing.

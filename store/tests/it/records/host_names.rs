@@ -5,8 +5,8 @@ use std::slice;
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
 use packcast_rollout::DeviceRecord;
-use packcast_tests::service::Service;
-use packcast_tests::table::{Table, device};
+use packcast_testing::service::Service;
+use packcast_testing::table::{Table, device};
 
 fn called(number: u32, host_name: &str) -> DeviceRecord {
     DeviceRecord {
@@ -105,7 +105,7 @@ async fn asking_for_a_host_name_is_one_query(service: Service) {
     assert!(usage.read_units <= 1.0, "{usage:?}");
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     a_device_is_found_by_its_host_name_in_any_case
     a_device_that_is_renamed_leaves_its_old_name
     a_contact_decided_from_an_old_record_leaves_one_name

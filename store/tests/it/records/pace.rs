@@ -3,9 +3,9 @@
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::{PaceChange, PaceOverride};
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table};
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table};
 
 fn pauses(fragment: u16, cycle: u16) -> PaceOverride {
     PaceOverride {
@@ -66,7 +66,7 @@ async fn a_groups_pace_is_a_revision_of_it(service: Service) {
     assert_eq!(all.unwrap().state.pace, pauses(2, 5));
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     a_device_keeps_its_pace_whatever_its_contacts_say
     a_groups_pace_is_a_revision_of_it
 }

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use packcast_local::engine::{Engine, EngineStorage};
 use packcast_protocol::{
     Action, AgentId, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
 };
 use packcast_rollout::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published,
 };
-use packcast_store::records::{Reservation, Reserved};
+use packcast_store::records::{Recorded, Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
 use serde_json::{Value, json};
 
-use crate::engine::Engine as Raw;
+pub use crate::clock::NOW;
+use crate::engine::Engine;
 use crate::fault::{FakeFaults, FaultRates};
 use crate::meter::Meter;
+use crate::raw::RawEngine;
 use crate::service::Service;
-
-/// When everything happens, unless a test says otherwise.
-pub const NOW: UnixTime = UnixTime(1_795_000_000);
+use crate::signing::signing;
 
 /// A new table that nobody else uses, and the way to it.
 ///
@@ -45,9 +44,7 @@ impl Table {
     pub async fn start_on(service: Service, seed: u64) -> Self {
         let (endpoint, engine) = match service {
             Service::Embedded => {
-                let engine = Engine::start(EngineStorage::Memory)
-                    .await
-                    .expect("an engine in memory starts");
+                let engine = Engine::start().await;
                 (engine.endpoint(), Some(engine))
             }
             Service::DynamoDbLocal { endpoint } => (endpoint, None),
@@ -75,14 +72,18 @@ impl Table {
             "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
             "ConsistentRead": true,
         });
-        let mut answer = Raw::at(&self.endpoint).ask("GetItem", &question).await;
+        let mut answer = RawEngine::at(&self.endpoint)
+            .ask("GetItem", &question)
+            .await;
         answer["Item"].take()
     }
 
     /// Puts an item there, as who owns the table can.
     pub async fn put(&self, item: &Value) {
         let question = json!({ "TableName": self.name, "Item": item });
-        Raw::at(&self.endpoint).ask("PutItem", &question).await;
+        RawEngine::at(&self.endpoint)
+            .ask("PutItem", &question)
+            .await;
     }
 
     /// Writes down the first contact of a device.
@@ -129,6 +130,23 @@ impl Table {
             .activate(package.id, &[location()])
             .await
             .expect("a published package can be activated")
+    }
+
+    /// Assigns a package that the device does not have, and returns the open task.
+    pub async fn assigned(&self, device: &DeviceId, package: &PackageRecord) -> OpenTask {
+        let assigned = self.records.assign(device, package, false, signing());
+        assigned.await.expect("a package can be assigned");
+        let task = self.task(device, package.id).await;
+        task.expect("the package is assigned")
+    }
+
+    /// Records that a device has a package already, which ends its task at once.
+    pub async fn finish(&self, device: &DeviceId, package: &PackageRecord) {
+        let task = self.assigned(device, package).await;
+        let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");
+        let recorded = self.records.record_result(device, &task, &success).await;
+        let recorded = recorded.expect("a result can be recorded");
+        assert_eq!(recorded, Recorded::Written);
     }
 
     /// Returns the open task of a device for a package.

@@ -5,9 +5,9 @@ use packcast_protocol::UnixTime;
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
-use packcast_tests::service::Service;
-use packcast_tests::signing::{signing, signing_at};
-use packcast_tests::table::{NOW, Table, device, result};
+use packcast_testing::service::Service;
+use packcast_testing::signing::{signing, signing_at};
+use packcast_testing::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
@@ -181,12 +181,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
     let mut tasks = Vec::new();
     for name in ["kept", "halted"] {
         let package = table.package(name, 5).await;
-        table
-            .records
-            .assign(&device, &package, false, signing())
-            .await
-            .unwrap();
-        tasks.push(table.task(&device, package.id).await.unwrap());
+        tasks.push(table.assigned(&device, &package).await);
     }
     let (kept, halted) = (tasks[0].package, tasks[1].package);
     table.records.deactivate(halted).await.unwrap();
@@ -208,12 +203,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
 async fn who_was_told_stays_told_after_deactivation(service: Service) {
     let table = Table::start_on(service, 28).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
-    table
-        .records
-        .assign(&device, &package, false, signing())
-        .await
-        .unwrap();
-    let held = table.task(&device, package.id).await.unwrap();
+    let held = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&held)];
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
@@ -224,12 +214,7 @@ async fn who_was_told_stays_told_after_deactivation(service: Service) {
 async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
     let table = Table::start_on(service, 29).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
-    table
-        .records
-        .assign(&device, &package, false, signing())
-        .await
-        .unwrap();
-    let task = table.task(&device, package.id).await.unwrap();
+    let task = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
@@ -261,7 +246,7 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
     assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     an_assignment_makes_a_held_task_once
     of_many_assignments_at_once_exactly_one_is_new
     an_unknown_device_gets_no_task

@@ -1,37 +1,15 @@
 //! What questions cost.
 
-use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::{OpenTask, PackageRecord, TaskState};
+use packcast_protocol::PackageId;
 use packcast_store::records::{Announcing, Recorded, Reserved};
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table, reservation, result};
-
-/// Writes down that a device has a package already, which ends its task at once.
-async fn finish(table: &Table, device: &DeviceId, package: &PackageRecord) {
-    let records = &table.records;
-    records
-        .assign(device, package, false, signing())
-        .await
-        .unwrap();
-    let task = OpenTask {
-        package: package.id,
-        priority: package.priority,
-        attempt: 1,
-        state: TaskState::Held,
-        force: false,
-        direct: true,
-        assigned_at: NOW,
-    };
-    let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");
-    let recorded = records.record_result(device, &task, &success).await;
-    assert_eq!(recorded.unwrap(), Recorded::Written);
-}
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table, reservation, result};
 
 async fn a_standing_is_one_query_of_one_unit_whatever_was_finished(service: Service) {
     let table = Table::start_on(service, 50).await;
     let (device, package) = (table.device(1).await, table.package_to_copy().await);
-    finish(&table, &device, &package).await;
+    table.finish(&device, &package).await;
     let ids = (1..1_000).map(|n| PackageId::try_from(1_500_000_000 + n).unwrap());
     table.copy(&package, ids).await;
     table.meter.take();
@@ -49,7 +27,7 @@ async fn no_question_scans(service: Service) {
     let table = Table::start_on(service, 51).await;
     let device = table.device(1).await;
     let package = table.package("vlc", 5).await;
-    finish(&table, &device, &package).await;
+    table.finish(&device, &package).await;
     let records = &table.records;
     records.packages(200).await.unwrap();
     records.devices(200).await.unwrap();
@@ -187,7 +165,7 @@ async fn what_signing_costs() {
     assert_eq!(cost(), (asked(&reads), 3.0, 13.0), "assign, ours");
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     a_standing_is_one_query_of_one_unit_whatever_was_finished
     no_question_scans
     an_item_of_a_transaction_costs_two_units

@@ -4,12 +4,12 @@ use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
 use packcast_rollout::assign::Assigned;
 use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
+use packcast_store::Records;
 use packcast_store::records::{Announcing, DeviceState, Tally};
-use packcast_store::{Records, RecordsError};
-use packcast_tests::fault::FaultRates;
-use packcast_tests::service::Service;
-use packcast_tests::signing::{answered, signing};
-use packcast_tests::table::{NOW, Table, device, result};
+use packcast_testing::fault::{FaultRates, until_answered};
+use packcast_testing::service::Service;
+use packcast_testing::signing::{answered, signing};
+use packcast_testing::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
     conflicts: 150,
@@ -19,17 +19,6 @@ const RATES: FaultRates = FaultRates {
 };
 
 const DEVICES: u32 = 8;
-
-/// Asks until an answer comes, as operators and devices do.
-async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -> T {
-    for _ in 0..100 {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(error.is_retryable(), "{error:?}"),
-        }
-    }
-    panic!("no answer in 100 tries")
-}
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
     let standing = until_answered(async || records.standing(device).await).await;
@@ -175,7 +164,7 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
     assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     the_tally_is_the_truth_whatever_goes_wrong
     a_lost_answer_neither_writes_nor_counts_twice
     a_lagging_index_shows_the_past_and_decides_nothing

@@ -4,7 +4,7 @@ use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
-use crate::engine::Engine;
+use crate::raw::RawEngine;
 use crate::table::{NOW, Table};
 
 /// The largest batch that the service takes.
@@ -44,7 +44,7 @@ impl Table {
     }
 
     async fn copy_named(&self, own: &str, others: impl Iterator<Item = String>) {
-        let engine = Engine::at(&self.endpoint);
+        let engine = RawEngine::at(&self.endpoint);
         let table = self.records.table();
         let models: Vec<String> = engine
             .items(table)

@@ -8,13 +8,13 @@ use reqwest::{Certificate, Client};
 use rustls::crypto::ring;
 use tempfile::TempDir;
 
-pub(crate) struct World {
+pub(crate) struct RunningSystem {
     pub(crate) local: Local,
     pub(crate) client: Client,
     place: TempDir,
 }
 
-impl World {
+impl RunningSystem {
     pub(crate) async fn start() -> Self {
         let place = tempfile::tempdir().unwrap();
         let local = Local::start(LocalOptions::new(&place.path().join("state")))

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector as _, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use serde_json::Value;
 
+use crate::layer::{Layer, layered};
 use crate::wire;
 
 /// A client of the records' service that notes what the service has answered.
@@ -57,7 +56,7 @@ impl Meter {
 
     /// Returns what `RecordsConfig` takes.
     pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(self.clone())
+        layered(self.clone(), self.client.clone())
     }
 
     /// Returns what was noted since the last call.
@@ -73,11 +72,13 @@ impl Meter {
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn pass(
-        &self,
-        inner: &SharedHttpConnector,
+impl Layer for Meter {
+    async fn answer(
+        self,
         request: HttpRequest,
+        inner: SharedHttpConnector,
     ) -> Result<HttpResponse, ConnectorError> {
         let operation = wire::operation(&request);
         let (status, body) = wire::collected(inner.call(request).await?).await?;
@@ -109,31 +110,5 @@ fn consumed_units(answer: &[u8]) -> f64 {
     match &wire::parsed(answer)["ConsumedCapacity"] {
         Value::Array(tables) => tables.iter().map(units).sum(),
         table => units(table),
-    }
-}
-
-#[derive(Debug)]
-struct MeteredConnector {
-    meter: Meter,
-    inner: SharedHttpConnector,
-}
-
-impl HttpClient for Meter {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(MeteredConnector {
-            meter: self.clone(),
-            inner: self.client.http_connector(settings, components),
-        })
-    }
-}
-
-impl HttpConnector for MeteredConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (meter, inner) = (self.meter.clone(), self.inner.clone());
-        HttpConnectorFuture::new(async move { meter.pass(&inner, request).await })
     }
 }

@@ -18,9 +18,9 @@ use packcast_store::records::{
     AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
     SigningError,
 };
-use packcast_tests::service::Service;
-use packcast_tests::signing::{another_signing, signing, signing_at, trusted};
-use packcast_tests::table::{NOW, Table};
+use packcast_testing::service::Service;
+use packcast_testing::signing::{another_signing, signing, signing_at, trusted};
+use packcast_testing::table::{NOW, Table};
 use serde_json::json;
 
 fn lab() -> GroupName {
@@ -458,7 +458,7 @@ async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
     assert_eq!(versions.key_lists, None);
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     what_ends_soon_is_signed_again_and_is_later
     who_looked_signs_what_is_on_record_of_another
     an_earlier_state_that_was_put_back_is_not_added_to

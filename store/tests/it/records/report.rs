@@ -3,9 +3,9 @@
 use packcast_protocol::DeviceId;
 use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
 use packcast_store::records::{Announcing, Recorded, Tally};
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table, result};
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table, result};
 
 /// How far a device is with a package, before the report.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +216,7 @@ async fn a_late_result_of_an_earlier_attempt_changes_nothing(service: Service) {
     assert_eq!(table.task(&device, package.id).await, Some(second));
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     every_cell_leaves_what_the_table_says
     the_first_result_of_an_attempt_stays
     a_held_task_ends_only_as_one_that_nobody_was_told_of

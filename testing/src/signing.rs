@@ -9,7 +9,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_store::RecordsError;
 use packcast_store::records::{AssignError, SignError, Signing};
 
-use crate::table::NOW;
+use crate::clock::NOW;
 
 static KEY: LazyLock<TestKey> = LazyLock::new(TestKey::generate);
 /// Of somebody who is not the operator.

@@ -1,4 +1,4 @@
-//! The records' engine, asked past everything that the system does.
+//! Direct requests to the records' engine, past the store.
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
@@ -8,14 +8,16 @@ use serde_json::{Value, json};
 
 use crate::wire;
 
-/// An engine, asked in its own words.
-pub(crate) struct Engine<'a> {
+/// A client that speaks an engine's own protocol.
+#[derive(Debug)]
+pub struct RawEngine<'a> {
     connector: Connector,
     endpoint: &'a str,
 }
 
-impl<'a> Engine<'a> {
-    pub(crate) fn at(endpoint: &'a str) -> Self {
+impl<'a> RawEngine<'a> {
+    /// Returns a client of the engine at this address.
+    pub fn at(endpoint: &'a str) -> Self {
         let connector = Connector::builder().build_http();
         Self {
             connector,
@@ -23,8 +25,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Returns everything in a table.
-    pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
+    /// Returns all items of a table.
+    pub async fn items(&self, table: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut question = json!({ "TableName": table });
         loop {
@@ -39,7 +41,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    pub(crate) async fn ask(&self, operation: &str, question: &Value) -> Value {
+    /// Performs an operation, which has to succeed, and returns its answer.
+    pub async fn ask(&self, operation: &str, question: &Value) -> Value {
         let mut request = HttpRequest::new(SdkBody::from(question.to_string()));
         request.set_method("POST").expect("a method");
         request.set_uri(self.endpoint).expect("an engine's address");

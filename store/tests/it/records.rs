@@ -1,13 +1,23 @@
 //! Packages, devices and locations in the table.
 
+mod assign;
+mod cost;
+mod faults;
+mod groups;
+mod host_names;
+mod orders;
+mod pace;
+mod report;
+mod signed;
+
 use futures_util::future::join_all;
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::LocationRecord;
 use packcast_store::RecordsError;
 use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved, TableFault};
-use packcast_tests::fault::{FakeFaults, FaultRates};
-use packcast_tests::service::Service;
-use packcast_tests::table::{NOW, Table, connect, device, location, published, reservation};
+use packcast_testing::fault::{FakeFaults, FaultRates};
+use packcast_testing::service::Service;
+use packcast_testing::table::{NOW, Table, connect, device, location, published, reservation};
 
 async fn of_many_reservations_of_one_name_exactly_one_is_new(service: Service) {
     let table = Table::start_on(service, 1).await;
@@ -223,7 +233,7 @@ async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
     assert!(error.is_retryable());
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     of_many_reservations_of_one_name_exactly_one_is_new
     packages_of_one_second_get_ids_in_a_row
     the_same_content_resumes_and_other_content_conflicts

@@ -5,9 +5,9 @@ use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::order::{Note, put_back};
 use packcast_rollout::{Order, OrderKind, Orders, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table};
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
@@ -109,7 +109,7 @@ async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     put_back(&orders, &tasks[0], &timeout).expect("it was dropped by order")
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     an_order_is_read_with_the_device_until_it_is_done
     an_order_that_was_replaced_is_not_taken_for_the_one_before
     a_task_is_put_back_once

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
+    HttpConnector as _, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
 
+use crate::layer::{Layer, layered};
 use crate::wire;
 
 /// The template of the stack.
@@ -57,10 +57,7 @@ impl Policy {
 
     /// Returns a client that refuses what the policy does not allow, as the service does.
     pub fn before(&self, client: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(Guard {
-            policy: self.clone(),
-            client,
-        })
+        layered(self.clone(), client)
     }
 
     fn allows(&self, (action, partition): &Need) -> bool {
@@ -144,36 +141,15 @@ fn each(object: &Value) -> impl Iterator<Item = &Value> {
         .map(|(_, value)| value)
 }
 
-#[derive(Clone, Debug)]
-struct Guard {
-    policy: Policy,
-    client: SharedHttpClient,
-}
-
-impl HttpClient for Guard {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(GuardedConnector {
-            policy: self.policy.clone(),
-            inner: self.client.http_connector(settings, components),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct GuardedConnector {
-    policy: Policy,
-    inner: SharedHttpConnector,
-}
-
-impl HttpConnector for GuardedConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        match self.policy.refusal(&request) {
-            Some(refusal) => HttpConnectorFuture::ready(Ok(refusal)),
-            None => self.inner.call(request),
+impl Layer for Policy {
+    async fn answer(
+        self,
+        request: HttpRequest,
+        inner: SharedHttpConnector,
+    ) -> Result<HttpResponse, ConnectorError> {
+        match self.refusal(&request) {
+            Some(refusal) => Ok(refusal),
+            None => inner.call(request).await,
         }
     }
 }

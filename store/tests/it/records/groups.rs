@@ -9,10 +9,10 @@ use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::records::{GroupError, Joined, Standing};
-use packcast_tests::meter::Usage;
-use packcast_tests::service::Service;
-use packcast_tests::signing::signing;
-use packcast_tests::table::{NOW, Table, device};
+use packcast_testing::meter::Usage;
+use packcast_testing::service::Service;
+use packcast_testing::signing::signing;
+use packcast_testing::table::{NOW, Table, device};
 
 const MEMBERS: u32 = 10_000;
 const MOST_GROUPS: usize = 50;
@@ -327,7 +327,7 @@ async fn what_a_check_in_counts_on_a_command_cannot_take_back(service: Service) 
     moving.expect_task().await;
 }
 
-packcast_tests::on_each_service! {
+packcast_testing::on_each_service! {
     a_group_of_many_costs_what_a_group_of_one_costs
     joining_costs_the_same_whatever_the_group_has
     a_device_is_in_50_groups_and_no_more

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 
-use packcast::keys::read_public;
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
+use packcast_publisher::signing::key::read_public;
 use serde_json::Value;
 
+use super::{World, clean};
 use crate::process::{Process, Ran, text};
-use crate::world::World;
 
 /// How many fragments a device fetches at a time.
 pub const PARALLEL_DOWNLOADS: usize = 4;
@@ -130,7 +130,7 @@ impl Device {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = crate::world::clean(&self.program, &self.environment);
+        let mut command = clean(&self.program, &self.environment);
         command
             .args(["agent", "--format", "json", "--config"])
             .arg(self.config())

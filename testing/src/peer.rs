@@ -3,9 +3,8 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use hyper::Request;
-use hyper::header::USER_AGENT;
-use packcast_check_in::{PassKey, Settings};
+use http::Request;
+use http::header::USER_AGENT;
 use packcast_protocol::api::{
     CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, REPORT_PATH, Report, ReportReply,
     ReportRequest, Secret, Text,
@@ -14,17 +13,18 @@ use packcast_protocol::assignments::Recipient;
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::Pace;
 
 use crate::signing::trusted;
 
-const PATH_TOKEN: &str = "path-token-one-1";
-const ENROLMENT_TOKEN: &str = "enrolment-token-1";
+/// The path token of every OCS peer.
+pub const PATH_TOKEN: &str = "path-token-one-1";
+/// The enrolment token of every Packcast peer.
+pub const ENROLMENT_TOKEN: &str = "enrolment-token-1";
 /// What follows the host name in a DEVICEID.
 const STAMP: &str = "-2026-03-04-05-06-07";
 const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-/// A device that a function with [`settings`] lets in.
+/// A device that a function admits that knows [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`].
 #[derive(Debug)]
 pub struct Peer {
     agent: Agent,
@@ -63,23 +63,6 @@ pub struct Said {
     /// Stock agents do not say it.
     pub attempt: u32,
     pub code: &'static str,
-}
-
-/// Returns the settings of a function that lets every [`Peer`] in.
-pub fn settings() -> Settings {
-    let digest = |token: &str| {
-        let token: Secret = token.parse().expect("a token");
-        token.digest()
-    };
-    Settings {
-        origin_secrets: Vec::new(),
-        path_tokens: vec![digest(PATH_TOKEN)],
-        enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
-        pass_key: PassKey::new([9; 32]),
-        check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-        pace: Pace::default(),
-        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
-    }
 }
 
 impl Peer {

@@ -1,0 +1,37 @@
+//! Tests that cannot run on every machine: skipping one is never silent.
+//!
+//! The agent's tests, which know no crate with the store, include this file.
+
+use std::fmt;
+use std::io::Write as _;
+
+/// A thing that a test needs, and that the machine lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing<'a> {
+    /// A program that `tests/run` installs, or the variable with the address of an engine that
+    /// `tests/run` starts.
+    Provided(&'a str),
+    /// A program, a right or an engine that only some machines can have.
+    Optional(&'a str),
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Provided(thing) => write!(f, "{thing} is missing: ./tests/run provides it"),
+            Self::Optional(thing) => write!(f, "{thing} is not available on this machine"),
+        }
+    }
+}
+
+/// Prints that the test is skipped, and why.
+///
+/// # Panics
+/// If `CI` is set, and `tests/run` provides the missing thing.
+pub fn skip(why: Missing<'_>) {
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
+    let may_skip = !in_ci || matches!(why, Missing::Optional(_));
+    assert!(may_skip, "no test is skipped in CI: {why}");
+    // Standard error may be closed.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
