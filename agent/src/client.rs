@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Server;
-use crate::{retry, state};
+use crate::{clock, retry};
 
 /// The largest reply that is read, in bytes: the assignments of more groups than a function
 /// can send at once.
@@ -123,7 +123,7 @@ impl ApiClient {
         request: &impl Serialize,
     ) -> Result<Reply, ClientError> {
         let body = serde_json::to_vec(request)?;
-        let mut now = state::now();
+        let mut now = clock::now();
         let mut corrected = false;
         let mut failed = 0;
         loop {

@@ -20,6 +20,7 @@ use self::check_in::next_check_in_s;
 use self::meanwhile::Meanwhile;
 use self::plan::{Work, plan};
 use crate::client::{ApiClient, ClientError};
+use crate::clock::now;
 use crate::config::{Config, ConfigError};
 use crate::deployment::{self as machine, Deployment, State};
 use crate::event::{Event, Observer};
@@ -28,7 +29,7 @@ use crate::fetch::download::Downloads;
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Found, Journal};
-use crate::state::{Lock, StateDir, StateError, now};
+use crate::state::{Lock, StateDir, StateError};
 use crate::trust::Trust;
 
 /// How long to wait for the next check-in when the last one failed, in seconds.

@@ -16,7 +16,6 @@ use packcast_protocol::PackageId;
 
 pub(crate) use self::package::PackageDir;
 use self::remove::{remove_file, remove_files};
-pub(crate) use crate::clock::now;
 use crate::platform;
 
 const IDENTITY: &str = "identity";

@@ -6,12 +6,13 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{AgentId, DeviceId, Outcome, PackageId, Recipient, UnixTime};
 use serde::Serialize;
 
+use crate::clock::now;
 use crate::config::Config;
 use crate::run::RunError;
+use crate::state::StateDir;
 use crate::state::history::History;
 use crate::state::identity;
 use crate::state::journal::{self, Finished, Found, Journal};
-use crate::state::{StateDir, now};
 use crate::trust::Trust;
 
 /// What `status` shows.

@@ -14,6 +14,7 @@ use super::machine::{Effect, Event, State};
 use super::step::step;
 use crate::act::{self, Prepared};
 use crate::client::ApiClient;
+use crate::clock::now;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};
 use crate::failure::Failure;
@@ -23,7 +24,7 @@ use crate::stage::{Fetched, Verified, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
 use crate::state::journal::{self, Acting, Finished, Found, Journal};
-use crate::state::{PackageDir, StateDir, StateError, now};
+use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::Trust;
 
 /// One package of this device, and what its effects need.

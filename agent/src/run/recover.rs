@@ -3,9 +3,10 @@
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
+use crate::clock::now;
 use crate::deployment::Event;
+use crate::state::StateError;
 use crate::state::journal::{self, Found, Journal};
-use crate::state::{StateError, now};
 
 impl Agent {
     /// Brings every package to rest that an agent that stopped in the middle has left. What is
