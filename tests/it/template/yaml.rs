@@ -1,4 +1,4 @@
-//! Reads YAML with the tags of CloudFormation, such as `!Ref` and `!GetAtt`.
+//! Reads the YAML of the template, with tags such as `!Ref` and `!GetAtt`.
 
 use saphyr_parser::{Event, Parser, Tag};
 use serde_json::{Map, Value, json};
