@@ -14,11 +14,11 @@ test *ARGS="--workspace":
     cargo nextest run {{ ARGS }}
 
 # Tells the stories of the stock OCS agent that Debian has, and how long each took beside the pauses that it was told to make.
-stock-agent:
-    @rm -f target/stock-agent-times
-    CI=true PACKCAST_STOCK_TIMES={{ justfile_directory() }}/target/stock-agent-times \
-        cargo nextest run -p packcast-tests --test-threads 8 stock_
-    @sort -k 9 target/stock-agent-times
+ocs-agent:
+    @rm -f target/ocs-agent-times
+    CI=true PACKCAST_OCS_TIMES={{ justfile_directory() }}/target/ocs-agent-times \
+        cargo nextest run -p packcast-tests --test-threads 8 ocs_agent ocs_commands
+    @sort -k 9 target/ocs-agent-times
 
 # Runs 10,000 devices against a service at its worst, and compares the records with the truth; takes `--devices N` and `--seed N`.
 fleet *ARGS:
@@ -28,7 +28,7 @@ fleet *ARGS:
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 
-# Measures check-ins of stock agents, beside the stock server where `tests/bench/stock-server install` has installed it; takes `--devices N`, `--seconds N`, `--smoke`.
+# Measures check-ins of stock agents, beside the stock server where `tests/bench/ocs-server install` has installed it; takes `--devices N`, `--seconds N`, `--smoke`.
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 

@@ -74,9 +74,9 @@ pub(crate) enum AcceptError {
     )]
     Audience { agent: AgentId },
     #[error(
-        "the newer package {newer} of the same name is set up: publish {version} again with --going-back if that is meant"
+        "the newer package {newer} of the same name is set up: publish {version} again with --allow-downgrade if that is meant"
     )]
-    GoingBack {
+    Downgrade {
         newer: PackageId,
         version: PackageVersion,
     },
@@ -193,7 +193,7 @@ impl Judge {
         }
         let newest = self.history.newest(&manifest.name);
         match newest.filter(|newest| *newest > manifest.id) {
-            Some(newer) if !manifest.going_back => Err(AcceptError::GoingBack {
+            Some(newer) if !manifest.going_back => Err(AcceptError::Downgrade {
                 newer,
                 version: manifest.version.clone(),
             }),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::{AgentId, DeviceId, Outcome, PackageId, Recipient, UnixTime};
+use packcast_protocol::{AgentId, Assignee, DeviceId, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
 use crate::clock::now;
@@ -36,7 +36,7 @@ struct Keys {
 /// Signed assignments that the device has.
 #[derive(Debug, Serialize)]
 struct Document {
-    recipient: Recipient,
+    recipient: Assignee,
     revision: u64,
     packages: usize,
     expires: UnixTime,

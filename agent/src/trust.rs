@@ -8,13 +8,13 @@ pub(crate) mod publisher;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::api::Holds;
+use packcast_protocol::api::HeldDocuments;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::keys::{FollowError, Trusted};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::SignedError;
 use packcast_protocol::{
-    AgentId, GroupName, Recipient, SignedAssignments, SignedKeyList, VerifiedAssignments,
+    AgentId, Assignee, GroupName, SignedAssignments, SignedKeyList, VerifiedAssignments,
 };
 
 use self::authority::Authority;
@@ -30,9 +30,9 @@ pub(crate) struct Trust {
     groups: BTreeSet<GroupName>,
     server_is_trusted: bool,
     keys: Trusted,
-    documents: BTreeMap<Recipient, VerifiedAssignments>,
+    documents: BTreeMap<Assignee, VerifiedAssignments>,
     /// The same with their signatures, for when other keys are trusted.
-    signed: BTreeMap<Recipient, SignedAssignments>,
+    signed: BTreeMap<Assignee, SignedAssignments>,
 }
 
 /// What a reply changed, which is to be kept.
@@ -41,7 +41,7 @@ pub(crate) enum Change {
     /// The lists of keys that are followed now.
     Keys(Vec<SignedKeyList>),
     /// The latest assignments of one recipient.
-    Assignments(Recipient, SignedAssignments),
+    Assignments(Assignee, SignedAssignments),
 }
 
 /// Why something signed in a reply does not count.
@@ -52,13 +52,13 @@ pub(crate) enum Refusal {
     #[error("signed assignments were refused")]
     Signed(#[source] SignedError),
     #[error("the assignments to {0} are refused: they are not for this device")]
-    NotConcerned(Recipient),
+    NotConcerned(Assignee),
     #[error(
         "the assignments to {recipient} are refused: revision {} (issued {}) is older than revision {} (issued {}), which this device has",
         given.revision, given.issued, held.revision, held.issued
     )]
     Stale {
-        recipient: Recipient,
+        recipient: Assignee,
         given: Held,
         held: Held,
     },
@@ -100,14 +100,14 @@ impl Trust {
     }
 
     /// Tells what need not be sent to this device again.
-    pub(crate) fn holds(&self) -> Holds {
+    pub(crate) fn holds(&self) -> HeldDocuments {
         let held = |recipient| self.documents.get(&recipient).map(|held| held.held());
         let groups = self.authority().concerned().into_iter();
-        Holds {
+        HeldDocuments {
             keys: self.keys.serial(),
-            device: held(Recipient::Device(self.device.clone())),
+            device: held(Assignee::Device(self.device.clone())),
             groups: groups
-                .filter_map(|group| Some((group.clone(), held(Recipient::Group(group))?)))
+                .filter_map(|group| Some((group.clone(), held(Assignee::Group(group))?)))
                 .take(MAX_HELD_GROUPS)
                 .collect(),
         }
@@ -130,7 +130,7 @@ impl Trust {
                 Err(error) => refused.push(Refusal::Signed(error)),
             }
         }
-        verified.sort_by_key(|(_, document)| matches!(document.recipient(), Recipient::Group(_)));
+        verified.sort_by_key(|(_, document)| matches!(document.recipient(), Assignee::Group(_)));
         for (signed, document) in verified {
             match self.take(document) {
                 Ok(Some(recipient)) => {
@@ -182,7 +182,7 @@ impl Trust {
     }
 
     /// Takes assignments; returns for whom they are, or none if they are here already.
-    fn take(&mut self, document: VerifiedAssignments) -> Result<Option<Recipient>, Refusal> {
+    fn take(&mut self, document: VerifiedAssignments) -> Result<Option<Assignee>, Refusal> {
         let recipient = document.recipient().clone();
         // Of a group that the device has left the latest is kept: it may come back to it.
         if !self.concerns(&recipient) && !self.documents.contains_key(&recipient) {
@@ -203,10 +203,10 @@ impl Trust {
         }
     }
 
-    fn concerns(&self, recipient: &Recipient) -> bool {
+    fn concerns(&self, recipient: &Assignee) -> bool {
         match recipient {
-            Recipient::Device(device) => *device == self.device,
-            Recipient::Group(group) => self.authority().concerned().contains(group),
+            Assignee::Device(device) => *device == self.device,
+            Assignee::Group(group) => self.authority().concerned().contains(group),
         }
     }
 }
@@ -224,8 +224,8 @@ mod tests {
     fn heard(trust: &mut Trust, assignments: Vec<SignedAssignments>) -> (Vec<String>, Vec<String>) {
         let (changes, refused) = trust.hear(&[], assignments);
         let taken = changes.into_iter().map(|change| match change {
-            Change::Assignments(Recipient::Device(_), _) => "device".to_owned(),
-            Change::Assignments(Recipient::Group(group), _) => group.to_string(),
+            Change::Assignments(Assignee::Device(_), _) => "device".to_owned(),
+            Change::Assignments(Assignee::Group(group), _) => group.to_string(),
             Change::Keys(_) => panic!("no keys were sent"),
         });
         let refused = refused.into_iter().map(|refusal| {
@@ -367,6 +367,6 @@ mod tests {
             refused[..],
             [Refusal::Keys(FollowError::Refused(_))]
         ));
-        assert_eq!(trust.holds(), Holds::default());
+        assert_eq!(trust.holds(), HeldDocuments::default());
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use packcast_check_in::{PassKey, Settings};
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use serde::{Deserialize, Serialize};
 
 use crate::private;
@@ -64,7 +64,7 @@ impl Secrets {
                 .map(PassKey::new)
                 .expect("checked when it was read or made"),
             check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-            pace: Pace::default(),
+            pace: Pacing::default(),
             group_cache_s: 0,
         }
     }

@@ -9,7 +9,7 @@ mod problem;
 mod report;
 mod secret;
 
-pub use check_in::{Cancel, CheckInReply, CheckInRequest, Facts, Holds, Task};
+pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Task};
 pub use problem::{Problem, ProblemKind};
 pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES, Text};
 pub use secret::{Secret, SecretError};

@@ -28,7 +28,7 @@ pub const MAX_GROUPS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Assignments {
-    recipient: Recipient,
+    recipient: Assignee,
     revision: u64,
     groups: BTreeSet<GroupName>,
     packages: Vec<Assigned>,
@@ -47,7 +47,7 @@ pub type VerifiedAssignments = Verified<Assignments>;
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Recipient {
+pub enum Assignee {
     Group(GroupName),
     Device(AgentId),
 }
@@ -83,18 +83,18 @@ pub enum AssignmentsError {
     #[error(
         "{recipient} would have {count} packages, at most {MAX_ASSIGNED} are allowed: unassign some"
     )]
-    TooManyPackages { recipient: Recipient, count: usize },
+    TooManyPackages { recipient: Assignee, count: usize },
     #[error("{recipient} would be in {count} groups, at most {MAX_GROUPS} are allowed")]
-    TooManyGroups { recipient: Recipient, count: usize },
+    TooManyGroups { recipient: Assignee, count: usize },
     #[error("{recipient} has package {package} twice")]
     Twice {
-        recipient: Recipient,
+        recipient: Assignee,
         package: PackageId,
     },
     #[error("{recipient} is a group, and cannot be in groups")]
-    GroupInGroups { recipient: Recipient },
+    GroupInGroups { recipient: Assignee },
     #[error("{recipient} is in the group all, which is not to be said")]
-    NamesAll { recipient: Recipient },
+    NamesAll { recipient: Assignee },
 }
 
 /// The form on the wire.
@@ -104,7 +104,7 @@ struct Raw {
     /// The number of this format; a reader refuses any other.
     schema: SchemaNumber,
     kind: Kind,
-    recipient: Recipient,
+    recipient: Assignee,
     /// Grows with every change.
     revision: u64,
     /// Of a device: the groups it is in, without `all`. Of a group: none.
@@ -129,7 +129,7 @@ enum Kind {
 impl Assignments {
     /// States what a recipient has; the packages may come in any order.
     pub fn new(
-        recipient: Recipient,
+        recipient: Assignee,
         state: Held,
         groups: BTreeSet<GroupName>,
         mut packages: Vec<Assigned>,
@@ -146,7 +146,7 @@ impl Assignments {
         if groups.contains(&GroupName::all()) {
             return Err(AssignmentsError::NamesAll { recipient });
         }
-        if matches!(recipient, Recipient::Group(_)) && !groups.is_empty() {
+        if matches!(recipient, Assignee::Group(_)) && !groups.is_empty() {
             return Err(AssignmentsError::GroupInGroups { recipient });
         }
         packages.sort_unstable_by_key(|assigned| assigned.package);
@@ -166,7 +166,7 @@ impl Assignments {
         })
     }
 
-    pub const fn recipient(&self) -> &Recipient {
+    pub const fn recipient(&self) -> &Assignee {
         &self.recipient
     }
 
@@ -251,7 +251,7 @@ impl From<Assignments> for Raw {
     }
 }
 
-impl fmt::Display for Recipient {
+impl fmt::Display for Assignee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group(group) => write!(f, "group {group}"),
@@ -275,8 +275,8 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn device() -> Recipient {
-        Recipient::Device(AgentId::of_public_key(&[7; 32]))
+    fn device() -> Assignee {
+        Assignee::Device(AgentId::of_public_key(&[7; 32]))
     }
 
     fn assigned(n: u32) -> Assigned {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn made(
-        recipient: Recipient,
+        recipient: Assignee,
         groups: &[&str],
         packages: impl IntoIterator<Item = u32>,
     ) -> Result<Assignments, AssignmentsError> {
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn assignments_that_contradict_themselves_are_refused() {
-        let lab = || Recipient::Group(group("lab"));
+        let lab = || Assignee::Group(group("lab"));
         let check = |made: Result<Assignments, AssignmentsError>, expected: &str| {
             assert_eq!(made.unwrap_err().to_string(), expected);
         };

@@ -1,7 +1,7 @@
 //! `info`: the XML document that tells a stock agent what a package is (protocol reference §4.1).
 //!
 //! [`Info`] is what Packcast writes and the only form of it that Packcast reads back;
-//! [`StockInfo`] is what any OCS console writes.
+//! [`OcsInfo`] is what any OCS console writes.
 
 mod attributes;
 mod document;
@@ -38,7 +38,7 @@ pub enum FragmentScheme {
 
 /// What the `info` of any OCS console says about deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StockInfo {
+pub struct OcsInfo {
     pub id: PackageId,
     pub priority: Priority,
     pub action: Action<InfoArchive>,
@@ -111,12 +111,12 @@ impl Info {
     /// Only the order of attributes and the space between them are free.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let attributes = document::read(bytes)?;
-        let StockInfo {
+        let OcsInfo {
             id,
             priority,
             action,
             ..
-        } = StockInfo::from_attributes(&attributes)?;
+        } = OcsInfo::from_attributes(&attributes)?;
         let pack_loc = parsed(&attributes, "PACK_LOC")?;
         let dialogue = dialogue(&attributes)?;
         let manifest = parsed(&attributes, "PACKCAST_MANIFEST")?;
@@ -220,7 +220,7 @@ fn flag(set: bool) -> String {
     u8::from(set).to_string()
 }
 
-impl StockInfo {
+impl OcsInfo {
     /// Reads the `info` of any OCS console; attributes that it has no use for may be there.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
-    use crate::assignments::{Assignments, Held, Recipient};
+    use crate::assignments::{Assignee, Assignments, Held};
     use crate::signature::SignatureError;
     use crate::signed::SignedError;
 
@@ -196,7 +196,7 @@ mod tests {
             revision: 1,
             issued: UnixTime(1),
         };
-        let lab = Recipient::Group("lab".parse().unwrap());
+        let lab = Assignee::Group("lab".parse().unwrap());
         let assignments = Assignments::new(lab, state, [].into(), Vec::new(), UnixTime(9)).unwrap();
         let list = KeyList::new(1, keys(&[0]), UnixTime(1)).unwrap();
         let documents = [assignments.to_document(), list.to_document()];

@@ -29,7 +29,7 @@ pub mod windows;
 
 pub use action::{Action, CommandLine, Folder, LaunchCommand, ProgramName};
 pub use archive::{Archive, ArchiveFormat};
-pub use assignments::{Assignments, Recipient, SignedAssignments, VerifiedAssignments};
+pub use assignments::{Assignee, Assignments, SignedAssignments, VerifiedAssignments};
 pub use causes::with_causes;
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};

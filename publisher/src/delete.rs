@@ -66,7 +66,7 @@ pub async fn told_devices(target: &Target, package: PackageId) -> Result<Option<
     };
     let warning = Warning::new(format!("{told}: our agents cancel at their next check-in"));
     Ok(Some(warning.hint(
-        "a stock agent that has not fetched it all cannot any more; 'packcast device DEVICE --cancel' lets it drop it",
+        "a stock agent that has not fetched it all cannot any more; 'packcast device DEVICE --drop' lets it drop it",
     )))
 }
 

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use packcast_protocol::assignments::{Assignments, SignedAssignments};
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, Orders, PaceOverride, PackageRecord};
+use packcast_rollout::{
+    DeviceCommands, DeviceRecord, FinishedTask, OpenTask, PacingOverride, PackageRecord,
+};
 use packcast_store::records::Standing;
 use serde::Serialize;
 
@@ -36,11 +38,11 @@ pub struct Devices {
 pub struct DeviceDetails {
     pub device: DeviceRecord,
     pub groups: Vec<GroupName>,
-    pub orders: Orders,
+    pub orders: DeviceCommands,
     /// The device's own pace, which replaces the pace of its groups.
-    pub pace: PaceOverride,
+    pub pace: PacingOverride,
     /// The slowest pace of its groups, setting by setting.
-    pub pace_of_groups: PaceOverride,
+    pub pace_of_groups: PacingOverride,
     /// The end of the signature over its own packages and its groups.
     pub expires: Option<UnixTime>,
     pub open: Vec<OpenTask>,
@@ -83,7 +85,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         groups: standing.memberships.joined().cloned().collect(),
         orders: standing.orders,
         pace: standing.pace,
-        pace_of_groups: PaceOverride::slowest(states.iter().map(|state| &state.pace)),
+        pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         expires: own.as_ref().and_then(expires),
         open: standing.tasks,
         finished,

@@ -4,8 +4,8 @@ mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
 use packcast_rollout::{
-    DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask, Orders, Pace,
-    PackageRecord,
+    DeviceCommands, DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask,
+    Pacing, PackageRecord,
 };
 use packcast_store::records::Standing;
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub struct Explained {
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
-    pub orders: Orders,
+    pub orders: DeviceCommands,
 }
 
 /// A package that goes before the explained one.
@@ -104,7 +104,7 @@ async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Resu
 }
 
 impl Read {
-    fn evidence(&self, target: Pace) -> Evidence<'_> {
+    fn evidence(&self, target: Pacing) -> Evidence<'_> {
         let groups = self.groups.iter().map(|state| &state.pace);
         let pace = target.in_force(groups, &self.standing.pace);
         Evidence {

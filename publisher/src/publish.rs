@@ -3,11 +3,11 @@
 pub mod build;
 pub mod info;
 pub mod inspect;
+pub mod ocs_limits;
 mod pack;
 pub mod plan;
 pub mod publication;
 pub mod source;
-pub mod stock;
 
 use packcast_archive::Limits;
 use packcast_protocol::FragmentSize;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use packcast_https::Route;
 use packcast_local::LocalState;
 use packcast_protocol::ObjectPath;
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use packcast_rollout::pace::PauseS;
 use packcast_store::{Directory, Objects, Records, RecordsConfig, S3, S3Config};
 use serde::Deserialize;
@@ -28,7 +28,7 @@ pub struct Target {
     /// What all object paths begin with.
     pub prefix: ObjectPath,
     /// How its check-in function was set up to pace stock agents.
-    pub pace: Pace,
+    pub pace: Pacing,
     /// Trusted instead of the system's authorities when locations are probed.
     pub ca_file: Option<PathBuf>,
     /// The secret key file, unless another is named.
@@ -84,9 +84,9 @@ enum ObjectsPlace {
 }
 
 impl TargetConfig {
-    fn pace(&self) -> Pace {
-        let default = Pace::default();
-        Pace {
+    fn pace(&self) -> Pacing {
+        let default = Pacing::default();
+        Pacing {
             fragment_pause_s: self.fragment_pause_s.unwrap_or(default.fragment_pause_s),
             cycle_pause_s: self.cycle_pause_s.unwrap_or(default.cycle_pause_s),
             period_pause_s: self.period_pause_s.unwrap_or(default.period_pause_s),
@@ -249,7 +249,7 @@ impl Target {
             .await,
             objects: Objects::Directory(Directory::new(state.objects_dir)),
             prefix: state.prefix,
-            pace: Pace::default(),
+            pace: Pacing::default(),
             ca_file: Some(state.ca_file),
             key_file: local_key_file(state_dir),
             memory_file: memory_file(state_dir),

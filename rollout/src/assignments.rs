@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::assignments::{Assigned, Assignments, AssignmentsError, Held, Recipient};
+use packcast_protocol::assignments::{Assigned, Assignee, Assignments, AssignmentsError, Held};
 use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
 
 use crate::membership::Memberships;
 use crate::record::{OpenTask, TaskState};
-use crate::validity::{Term, next_revision};
+use crate::validity::{Validity, next_revision};
 
 /// The packages whose signed manifests a publisher has seen, with the digest of each: what the
 /// records say of a package may have been put there by whoever owns them.
-pub type Vouched = BTreeMap<PackageId, Sha256Digest>;
+pub type VerifiedPackages = BTreeMap<PackageId, Sha256Digest>;
 
 /// What changes of a device's own assignments.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub fn change(
     if !is_changed {
         return Ok(None);
     }
-    let term = Term::following(latest.map(|latest| latest.issued), now);
+    let term = Validity::following(latest.map(|latest| latest.issued), now);
     state(device, revision, groups, packages, term).map(Some)
 }
 
@@ -87,7 +87,7 @@ pub fn renewed(
 ) -> Result<Assignments, AssignmentsError> {
     let Held { issued, revision } = before.held();
     let known = known.map_or(issued, |known| known.issued);
-    let term = Term::renewing(issued.max(known), now);
+    let term = Validity::renewing(issued.max(known), now);
     let issued = term.issued;
     Assignments::new(
         before.recipient().clone(),
@@ -107,7 +107,7 @@ pub fn as_recorded(
     known: Option<Held>,
     memberships: &Memberships,
     tasks: &[OpenTask],
-    vouched: &Vouched,
+    vouched: &VerifiedPackages,
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
     let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
@@ -121,7 +121,7 @@ pub fn as_recorded(
     });
     let groups = memberships.joined().cloned().collect();
     let issued = |held: Option<Held>| held.map(|held| held.issued);
-    let term = Term::following_unsigned(issued(latest), issued(known), now);
+    let term = Validity::following_unsigned(issued(latest), issued(known), now);
     state(device, revision, groups, packages.collect(), term)
 }
 
@@ -137,10 +137,10 @@ fn state(
     revision: u64,
     groups: BTreeSet<GroupName>,
     packages: Vec<Assigned>,
-    term: Term,
+    term: Validity,
 ) -> Result<Assignments, AssignmentsError> {
-    let Term { issued, expires } = term;
-    let recipient = Recipient::Device(device.clone());
+    let Validity { issued, expires } = term;
+    let recipient = Assignee::Device(device.clone());
     Assignments::new(
         recipient,
         Held { issued, revision },
@@ -231,7 +231,7 @@ mod tests {
             None,
             &Memberships::default(),
             &[],
-            &Vouched::new(),
+            &VerifiedPackages::new(),
             slow,
         );
         assert!(again.unwrap().held() > one.held());

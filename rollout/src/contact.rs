@@ -15,7 +15,7 @@ pub const MAX_OS_BYTES: usize = 128;
 
 /// What a device says of itself in a check-in; `None` leaves what is known.
 #[derive(Clone, Debug, Default)]
-pub struct Introduction<'a> {
+pub struct ReportedFacts<'a> {
     pub host_name: Option<&'a str>,
     pub agent: Option<&'a str>,
     pub os: Option<&'a str>,
@@ -38,7 +38,7 @@ pub struct Contact {
 pub fn contact(
     device: &DeviceId,
     known: Option<&DeviceRecord>,
-    says: &Introduction<'_>,
+    says: &ReportedFacts<'_>,
     now: UnixTime,
 ) -> Contact {
     let ask_inventory = matches!(device, DeviceId::Ocs(_)) && asks_inventory(device, known, now);
@@ -110,8 +110,8 @@ mod tests {
         "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
     }
 
-    fn says() -> Introduction<'static> {
-        Introduction {
+    fn says() -> ReportedFacts<'static> {
+        ReportedFacts {
             host_name: Some("web01"),
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
             os: None,
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_long_name_of_a_system_is_cut_and_is_no_news_then() {
         let long = "\u{e9}".repeat(MAX_OS_BYTES);
-        let says = Introduction {
+        let says = ReportedFacts {
             os: Some(&long),
             ..says()
         };
@@ -166,7 +166,7 @@ mod tests {
             later
         );
         let soon = NOW.plus(60);
-        let renamed = Introduction {
+        let renamed = ReportedFacts {
             host_name: Some("web02"),
             ..says()
         };

@@ -13,7 +13,7 @@ use crate::assign::Situation;
 use crate::change::TaskChange;
 use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
-use crate::order::Orders;
+use crate::order::DeviceCommands;
 use crate::reconcile::{Reconciling, reconcile, wanting};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
 
@@ -28,7 +28,7 @@ pub struct Evidence<'a> {
     pub groups: &'a [GroupState],
     /// All open tasks of the device, of whatever package.
     pub tasks: &'a [OpenTask],
-    pub orders: Orders,
+    pub orders: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
     pub others: &'a [PackageRecord],
@@ -91,7 +91,7 @@ pub enum Reason {
     /// The package is meant for other devices.
     NotInAudience,
     /// The package is meant for some devices only, and a stock agent cannot check for which.
-    StockAgent,
+    OcsAgent,
     /// A package of a higher priority comes first (only where strict is in force).
     BehindPriority {
         behind: PackageId,
@@ -293,7 +293,7 @@ fn without_task(evidence: &Evidence<'_>) -> Reason {
     }
     if !package.audience.includes_device(evidence.device) {
         return if is_stock(evidence.device) {
-            Reason::StockAgent
+            Reason::OcsAgent
         } else {
             Reason::NotInAudience
         };

@@ -3,9 +3,9 @@
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::pace::{PaceChange, PaceOverride};
+use crate::pace::{PacingChange, PacingOverride};
 use crate::record::PackageRecord;
-use crate::validity::{Seal, next_revision};
+use crate::validity::{GroupSignature, next_revision};
 
 /// How many packages a group can have: what fits into one item of a table.
 pub const MAX_ASSIGNMENTS: usize = 1_000;
@@ -21,12 +21,12 @@ pub struct GroupState {
     /// Where its devices fetch from first, if a package is active there.
     pub preferred: Option<LocationName>,
     /// How fast its devices with stock agents work, where it differs from the target.
-    #[serde(default, skip_serializing_if = "PaceOverride::is_empty")]
-    pub pace: PaceOverride,
+    #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
+    pub pace: PacingOverride,
     pub created_at: UnixTime,
     /// The publisher's signature over this state; a change is to be signed anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seal: Option<Seal>,
+    pub seal: Option<GroupSignature>,
 }
 
 /// Which state of a group it is: a state that is signed again keeps its revision.
@@ -71,7 +71,7 @@ impl GroupState {
             revision,
             assignments: Vec::new(),
             preferred: None,
-            pace: PaceOverride::default(),
+            pace: PacingOverride::default(),
             created_at: now,
             seal: None,
         }
@@ -147,7 +147,7 @@ impl GroupState {
 
     /// Returns the group with another pace.
     #[must_use]
-    pub fn pace(&self, change: &PaceChange, now: UnixTime) -> Self {
+    pub fn pace(&self, change: &PacingChange, now: UnixTime) -> Self {
         Self {
             pace: self.pace.changed(change),
             ..self.next(now)

@@ -3,31 +3,31 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::assignments::{
-    Assigned, Assignments, AssignmentsError, Held, Recipient, SignedAssignments,
+    Assigned, Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
 };
 use packcast_protocol::signed::{Document as _, Signed};
 
 use crate::group::{GroupAssignment, GroupState};
-use crate::validity::{Seal, Term};
+use crate::validity::{GroupSignature, Validity};
 
 impl GroupState {
     /// Returns the document that is signed for this state.
-    pub fn document(&self, term: Term) -> Result<Assignments, AssignmentsError> {
+    pub fn document(&self, term: Validity) -> Result<Assignments, AssignmentsError> {
         let state = Held {
             revision: self.revision,
             issued: term.issued,
         };
         let packages = self.assignments.iter().map(assigned).collect();
-        let recipient = Recipient::Group(self.group.clone());
+        let recipient = Assignee::Group(self.group.clone());
         Assignments::new(recipient, state, BTreeSet::new(), packages, term.expires)
     }
 
     /// Returns the state with a signature over its document of that term.
     #[must_use]
-    pub fn sealed(self, term: Term, signature: String) -> Self {
-        let Term { issued, expires } = term;
+    pub fn sealed(self, term: Validity, signature: String) -> Self {
+        let Validity { issued, expires } = term;
         Self {
-            seal: Some(Seal {
+            seal: Some(GroupSignature {
                 issued,
                 expires,
                 signature,
@@ -39,13 +39,13 @@ impl GroupState {
     /// Returns the signed document; none if the state is not signed. Whether the signature
     /// holds is not looked at.
     pub fn signed(&self) -> Option<SignedAssignments> {
-        let Seal {
+        let GroupSignature {
             issued,
             expires,
             signature,
         } = self.seal.as_ref()?;
         let (issued, expires) = (*issued, *expires);
-        let document = self.document(Term { issued, expires }).ok()?;
+        let document = self.document(Validity { issued, expires }).ok()?;
         Signed::new(document.to_document(), signature.clone()).ok()
     }
 
@@ -82,7 +82,7 @@ mod tests {
         let state = GroupState::new(group("lab"), NOW.0, NOW);
         let state = state.assign(&package(2), true, NOW).unwrap();
         assert_eq!((state.signed(), state.held()), (None, None));
-        let term = Term::from(NOW);
+        let term = Validity::from(NOW);
         let document = state.document(term).unwrap();
         let expected = Assigned {
             package: id(2),

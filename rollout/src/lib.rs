@@ -24,13 +24,13 @@ pub mod validity;
 
 pub use announce::{Announcement, NotAnnounced, Pick, Rules, announce};
 pub use change::TaskChange;
-pub use contact::{Contact, Introduction, contact};
+pub use contact::{Contact, ReportedFacts, contact};
 pub use explain::{Evidence, Explanation, Reason, explain};
 pub use fold::{Fold, Ignored, ReportedBy, fold};
 pub use group::GroupState;
 pub use membership::{Memberships, Round};
-pub use order::{Order, OrderKind, Orders};
-pub use pace::{Pace, PaceChange, PaceOverride};
+pub use order::{CommandRecord, DeviceCommand, DeviceCommands};
+pub use pace::{Pacing, PacingChange, PacingOverride};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,

@@ -33,7 +33,7 @@ use crate::record::{OpenTask, TaskState};
 /// What a device can be ordered to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OrderKind {
+pub enum DeviceCommand {
     /// To kill its download process, and to resume at the contact after.
     Unstick,
     /// To drop every package that it was told of and has not begun to deploy.
@@ -42,8 +42,8 @@ pub enum OrderKind {
 
 /// An order, and how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    pub order: OrderKind,
+pub struct CommandRecord {
+    pub order: DeviceCommand,
     pub asked_at: UnixTime,
     /// When the device was first told; none before its next contact.
     pub told_at: Option<UnixTime>,
@@ -51,14 +51,14 @@ pub struct Order {
 
 /// The orders for one device, at most one of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Orders {
-    pub unstick: Option<Order>,
-    pub cancel: Option<Order>,
+pub struct DeviceCommands {
+    pub unstick: Option<CommandRecord>,
+    pub cancel: Option<CommandRecord>,
 }
 
 /// Why a device cannot be given an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotOrderable {
+pub enum CommandRefusal {
     /// It runs our agent, which cancels by itself what was taken back.
     OurAgent,
     /// Its stock agent is not the Unix one, the only one that was seen to obey.
@@ -79,8 +79,8 @@ pub enum Mode {
 /// What becomes of an order in the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    Told(Order),
-    Done(Order),
+    Told(CommandRecord),
+    Done(CommandRecord),
 }
 
 /// What the reply to PROLOG says because of the orders.
@@ -99,7 +99,7 @@ pub struct Instruction {
 /// Its configuration says so all the time, and it looks at least once a period.
 pub const PATIENCE_S: u64 = 3_600;
 
-impl Orders {
+impl DeviceCommands {
     pub const fn is_empty(&self) -> bool {
         self.unstick.is_none() && self.cancel.is_none()
     }
@@ -124,11 +124,11 @@ impl Orders {
 }
 
 /// Decides whether a device can be given orders. `agent` is its agent's name and version.
-pub fn orderable(device: &DeviceId, agent: &str) -> Result<(), NotOrderable> {
+pub fn orderable(device: &DeviceId, agent: &str) -> Result<(), CommandRefusal> {
     match device {
-        DeviceId::Agent(_) => Err(NotOrderable::OurAgent),
+        DeviceId::Agent(_) => Err(CommandRefusal::OurAgent),
         DeviceId::Ocs(_) if agent.starts_with("OCS-NG_unified_unix_agent") => Ok(()),
-        DeviceId::Ocs(_) => Err(NotOrderable::NotUnix),
+        DeviceId::Ocs(_) => Err(CommandRefusal::NotUnix),
     }
 }
 
@@ -137,11 +137,11 @@ pub fn orderable(device: &DeviceId, agent: &str) -> Result<(), NotOrderable> {
 /// To stop comes first, once: a process that was stopped drops nothing. To drop is repeated
 /// until every task that the device was told of before has its report, or [`PATIENCE_S`] is
 /// over. A withdrawn task that has none by then keeps the order on record.
-pub fn instruct(orders: &Orders, tasks: &[OpenTask], now: UnixTime) -> Instruction {
+pub fn instruct(orders: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) -> Instruction {
     let mut notes = Vec::new();
-    let told = |order: Order| {
+    let told = |order: CommandRecord| {
         let told_at = Some(now);
-        Note::Told(Order { told_at, ..order })
+        Note::Told(CommandRecord { told_at, ..order })
     };
     if let Some(unstick) = orders.unstick {
         if unstick.told_at.is_none() {
@@ -188,7 +188,7 @@ pub fn instruct(orders: &Orders, tasks: &[OpenTask], now: UnixTime) -> Instructi
 ///
 /// A task that is still wanted was dropped by order, not by its age: it is held again, with the
 /// same attempt, and announced when the device is told to work.
-pub fn put_back(orders: &Orders, task: &OpenTask, code: &ResultCode) -> Option<TaskChange> {
+pub fn put_back(orders: &DeviceCommands, task: &OpenTask, code: &ResultCode) -> Option<TaskChange> {
     let is_wanted = matches!(task.state, TaskState::Announced { .. });
     let is_dropped = is_timeout(code) && is_wanted && orders.covers(task);
     is_dropped.then(|| TaskChange::Alter {
@@ -224,17 +224,17 @@ mod tests {
     const SOON: UnixTime = UnixTime(TOLD.0 + PATIENCE_S - 1);
     const LATE: UnixTime = UnixTime(TOLD.0 + PATIENCE_S);
 
-    fn order(order: OrderKind, told_at: Option<UnixTime>) -> Order {
-        Order {
+    fn order(order: DeviceCommand, told_at: Option<UnixTime>) -> CommandRecord {
+        CommandRecord {
             order,
             asked_at: ASKED,
             told_at,
         }
     }
 
-    fn cancel(told_at: Option<UnixTime>) -> Orders {
-        Orders {
-            cancel: Some(order(OrderKind::Cancel, told_at)),
+    fn cancel(told_at: Option<UnixTime>) -> DeviceCommands {
+        DeviceCommands {
+            cancel: Some(order(DeviceCommand::Cancel, told_at)),
             unstick: None,
         }
     }
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    fn says(orders: &Orders, tasks: &[OpenTask], now: UnixTime) -> (Mode, bool, Vec<Note>) {
+    fn says(orders: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) -> (Mode, bool, Vec<Note>) {
         let instruction = instruct(orders, tasks, now);
         (
             instruction.mode,
@@ -266,16 +266,16 @@ mod tests {
     fn without_an_order_nothing_is_different() {
         let tasks = [announced(ASKED), withdrawn(ASKED), task(3, 5)];
         let nothing = (Mode::Work, false, Vec::new());
-        assert_eq!(says(&Orders::default(), &tasks, TOLD), nothing);
+        assert_eq!(says(&DeviceCommands::default(), &tasks, TOLD), nothing);
     }
 
     #[test]
     fn a_device_is_stopped_once_and_works_at_the_contact_after() {
-        let unstick = |told_at| Orders {
-            unstick: Some(order(OrderKind::Unstick, told_at)),
+        let unstick = |told_at| DeviceCommands {
+            unstick: Some(order(DeviceCommand::Unstick, told_at)),
             cancel: None,
         };
-        let told = order(OrderKind::Unstick, Some(TOLD));
+        let told = order(DeviceCommand::Unstick, Some(TOLD));
         let stop = (Mode::Stop, true, vec![Note::Told(told)]);
         assert_eq!(says(&unstick(None), &[announced(ASKED)], TOLD), stop);
         let work = (Mode::Work, false, vec![Note::Done(told)]);
@@ -285,18 +285,18 @@ mod tests {
     #[test]
     fn what_is_ordered_twice_is_stopped_first_and_dropped_then() {
         let mut orders = cancel(None);
-        orders.unstick = Some(order(OrderKind::Unstick, None));
+        orders.unstick = Some(order(DeviceCommand::Unstick, None));
         assert_eq!(instruct(&orders, &[], TOLD).mode, Mode::Stop);
-        let stopped = order(OrderKind::Unstick, Some(TOLD));
+        let stopped = order(DeviceCommand::Unstick, Some(TOLD));
         orders.unstick = Some(stopped);
-        let told = order(OrderKind::Cancel, Some(SOON));
+        let told = order(DeviceCommand::Cancel, Some(SOON));
         let notes = vec![Note::Done(stopped), Note::Told(told)];
         assert_eq!(says(&orders, &[], SOON), (Mode::Drop, true, notes));
     }
 
     #[test]
     fn to_drop_is_said_until_all_have_reported() {
-        let told = Note::Told(order(OrderKind::Cancel, Some(TOLD)));
+        let told = Note::Told(order(DeviceCommand::Cancel, Some(TOLD)));
         let first = (Mode::Drop, true, vec![told]);
         assert_eq!(says(&cancel(None), &[], TOLD), first);
         let orders = cancel(Some(TOLD));
@@ -340,7 +340,7 @@ mod tests {
             (orders, announced(SOON), &timeout),
             (orders, withdrawn(ASKED), &timeout),
             (cancel(None), announced(ASKED), &timeout),
-            (Orders::default(), announced(ASKED), &timeout),
+            (DeviceCommands::default(), announced(ASKED), &timeout),
         ] {
             assert_eq!(put_back(&orders, &task, code), None, "{task:?} {code}");
         }
@@ -365,10 +365,10 @@ mod tests {
         };
         let stock = "ocs:web01-2026-03-04-05-06-07";
         check(stock, "OCS-NG_unified_unix_agent_v2.10.0", Ok(()));
-        let not_unix = Err(NotOrderable::NotUnix);
+        let not_unix = Err(CommandRefusal::NotUnix);
         check(stock, "OCS-NG_WINDOWS_AGENT_v2.11.0.1", not_unix);
         check(stock, "", not_unix);
         let ours = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa";
-        check(ours, "packcast-agent/0.1.0", Err(NotOrderable::OurAgent));
+        check(ours, "packcast-agent/0.1.0", Err(CommandRefusal::OurAgent));
     }
 }

@@ -35,14 +35,14 @@ use schedule::{pauses, period_length};
 pub type PauseS = UpTo<3_600>;
 
 /// The time between two contacts, in hours.
-pub type ContactHours = UpTo<168>;
+pub type CheckInHours = UpTo<168>;
 
 /// After how many days a device drops a package that it could not deploy.
 pub type TimeoutDays = UpTo<3_650>;
 
 /// What the replies to a device are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Pacing {
     /// After each turn of a package, which is a fragment or the deployment.
     pub fragment_pause_s: PauseS,
     /// After each cycle.
@@ -50,7 +50,7 @@ pub struct Pace {
     /// After each period. It is what keeps an agent that has nothing it can do from spinning.
     pub period_pause_s: PauseS,
     /// How often the device asks, if it runs a Windows service or a Unix daemon.
-    pub contact_every_h: ContactHours,
+    pub contact_every_h: CheckInHours,
     pub timeout_days: TimeoutDays,
     /// Announces one priority level at a time.
     pub strict: bool,
@@ -59,7 +59,7 @@ pub struct Pace {
 /// What a group or a device has instead of its target's settings; what is none stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PaceOverride {
+pub struct PacingOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fragment_pause_s: Option<PauseS>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct PaceOverride {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period_pause_s: Option<PauseS>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub contact_every_h: Option<ContactHours>,
+    pub contact_every_h: Option<CheckInHours>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_days: Option<TimeoutDays>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,14 +76,14 @@ pub struct PaceOverride {
 
 /// How a group's or a device's own settings are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaceChange {
+pub enum PacingChange {
     /// What is none stays.
-    Set(PaceOverride),
+    Set(PacingOverride),
     /// Nothing else stays.
-    Replace(PaceOverride),
+    Replace(PacingOverride),
 }
 
-impl Default for Pace {
+impl Default for Pacing {
     /// Returns the fastest pace that is safe; a device gives up after 30 days.
     fn default() -> Self {
         Self {
@@ -101,7 +101,7 @@ const fn number<const MOST: u16>(number: u16) -> UpTo<MOST> {
     UpTo::new(number).expect("a default is within its bounds")
 }
 
-impl Pace {
+impl Pacing {
     /// Returns what is in force for a device.
     ///
     /// The device's own settings win over those of its groups, and those over the target's. Of
@@ -110,14 +110,14 @@ impl Pace {
     #[must_use]
     pub fn in_force<'a>(
         self,
-        groups: impl IntoIterator<Item = &'a PaceOverride>,
-        device: &PaceOverride,
+        groups: impl IntoIterator<Item = &'a PacingOverride>,
+        device: &PacingOverride,
     ) -> Self {
-        let groups = PaceOverride::slowest(groups);
+        let groups = PacingOverride::slowest(groups);
         self.with(&groups).with(device)
     }
 
-    fn with(self, other: &PaceOverride) -> Self {
+    fn with(self, other: &PacingOverride) -> Self {
         Self {
             fragment_pause_s: other.fragment_pause_s.unwrap_or(self.fragment_pause_s),
             cycle_pause_s: other.cycle_pause_s.unwrap_or(self.cycle_pause_s),
@@ -170,16 +170,16 @@ impl Pace {
     }
 }
 
-impl PaceOverride {
+impl PacingOverride {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     #[must_use]
-    pub fn changed(&self, change: &PaceChange) -> Self {
+    pub fn changed(&self, change: &PacingChange) -> Self {
         let other = match change {
-            PaceChange::Set(other) => other,
-            PaceChange::Replace(other) => return *other,
+            PacingChange::Set(other) => other,
+            PacingChange::Replace(other) => return *other,
         };
         Self {
             fragment_pause_s: other.fragment_pause_s.or(self.fragment_pause_s),

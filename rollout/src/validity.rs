@@ -31,12 +31,12 @@ pub fn next_revision(before: u64, now: UnixTime) -> u64 {
 
 /// From when and until when assignments are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
+pub struct Validity {
     pub issued: UnixTime,
     pub expires: UnixTime,
 }
 
-impl Term {
+impl Validity {
     /// Returns the term of what is signed now.
     pub fn from(now: UnixTime) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Term {
 
 /// A signature over a group's state, with what the signed document says beside the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
+pub struct GroupSignature {
     pub issued: UnixTime,
     pub expires: UnixTime,
     /// In minisign format.
@@ -97,7 +97,7 @@ mod tests {
     fn a_time_far_ahead_that_nobody_has_signed_is_not_followed() {
         let check = |recorded: u64, known: Option<u64>, issued: u64| {
             let known = known.map(UnixTime);
-            let term = Term::following_unsigned(Some(UnixTime(recorded)), known, NOW);
+            let term = Validity::following_unsigned(Some(UnixTime(recorded)), known, NOW);
             let expected = (UnixTime(issued), NOW.plus(VALIDITY_S));
             assert_eq!((term.issued, term.expires), expected);
         };

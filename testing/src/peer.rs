@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, REPORT_PATH, Report, ReportReply,
-    ReportRequest, Secret, Text,
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, REPORT_PATH, Report,
+    ReportReply, ReportRequest, Secret, Text,
 };
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
@@ -44,7 +44,7 @@ enum Agent {
     /// A stock agent, with its DEVICEID.
     Stock(String),
     /// Ours, with what it was given at enrolment, and the documents that it was sent.
-    Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<Holds>),
+    Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
 }
 
 /// What a device is told by a check-in, in the order of the reply.
@@ -221,8 +221,8 @@ impl Peer {
             .expect("a request")
     }
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn facts(&self) -> DeviceFacts {
+        DeviceFacts {
             host_name: Text::tail(&self.names.host),
             os: Text::tail(&self.names.os),
             arch: Text::tail("x86_64"),
@@ -246,7 +246,7 @@ fn signed(
 }
 
 /// Notes down which documents came, as a device that keeps the latest of each.
-fn take_up(holds: &mut Holds, reply: &CheckInReply) {
+fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     for signed in &reply.keys {
         let list = signed.verify(trusted()).expect("the operator signs");
         holds.keys = holds.keys.max(list.serial());
@@ -255,8 +255,8 @@ fn take_up(holds: &mut Holds, reply: &CheckInReply) {
         let assignments = signed.verify(trusted()).expect("the operator signs");
         let held = assignments.held();
         match assignments.recipient() {
-            Recipient::Device(_) => holds.device = holds.device.max(Some(held)),
-            Recipient::Group(group) => {
+            Assignee::Device(_) => holds.device = holds.device.max(Some(held)),
+            Assignee::Group(group) => {
                 let known = holds.groups.entry(group.clone()).or_insert(held);
                 *known = held.max(*known);
             }

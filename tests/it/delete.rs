@@ -115,7 +115,7 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
 
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
     assert!(ran.stderr.contains("2 devices were told"), "{ran:?}");
-    assert!(ran.stderr.contains("--cancel"), "{ran:?}");
+    assert!(ran.stderr.contains("--drop"), "{ran:?}");
     assert_eq!(files(&world, &package.folder), 0);
     let groups: Value = world.json(&["group", "list"]);
     for group in groups.as_array().unwrap() {
@@ -130,7 +130,7 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
 
     let explained: Value = world.json(&["explain", "told", "tool@1"]);
     assert_eq!(explained["reason"], "withdrawn", "{explained:#}");
-    assert!(explained["next"].as_str().unwrap().contains("--cancel"));
+    assert!(explained["next"].as_str().unwrap().contains("--drop"));
 
     // A report of what was told before counts, though the package is gone.
     stock[0].report(package.id, "SUCCESS");

@@ -3,8 +3,8 @@
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::{FinishedTask, PackageRecord};
 use packcast_tests::archives::tar_gz;
-use packcast_tests::stock::times::Times;
-use packcast_tests::stock::{Contact, StockAgent, installed};
+use packcast_tests::ocs_agent::times::Times;
+use packcast_tests::ocs_agent::{Contact, OcsAgent, installed};
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -15,7 +15,7 @@ pub(crate) const PROMPT: [&str; 3] = ["--priority", "1", "--activate"];
 /// A world with an OCS agent that has checked in for the first time.
 pub(crate) struct EnrolledAgent {
     pub(crate) world: World,
-    pub(crate) agent: StockAgent,
+    pub(crate) agent: OcsAgent,
     pub(crate) first: Contact,
     times: Times,
 }
@@ -25,7 +25,7 @@ impl EnrolledAgent {
     pub(crate) fn begin() -> Option<Self> {
         let program = installed()?;
         let world = World::start(PROGRAM);
-        let (agent, first) = StockAgent::enrol(&program, &world);
+        let (agent, first) = OcsAgent::enrol(&program, &world);
         Some(Self {
             world,
             agent,

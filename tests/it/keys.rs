@@ -235,7 +235,7 @@ fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
     let file = world.file("other.key", b"");
     std::fs::remove_file(&file).unwrap();
     let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
-    let seen = ["--key", &file, "--public-key", &first];
+    let seen = ["--key", &file, "--accept-key", &first];
     let assign = ["assign", "own@1", "--group", "lab"];
     let refused = world.refused(3, &[&assign[..], &seen].concat());
     assert!(refused.contains("'packcast sign --group lab'"), "{refused}");
@@ -244,7 +244,7 @@ fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
     // Nor is what nobody whom the publisher knows has signed.
     let refused = world.refused(3, &named);
     assert!(refused.contains("is not signed to be"), "{refused}");
-    let named = [&named[..], &["--public-key", &first]].concat();
+    let named = [&named[..], &["--accept-key", &first]].concat();
     let signed: Signed = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));
     let key = std::slice::from_ref(&made.public_key);
@@ -257,7 +257,7 @@ fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
     );
     let signed: Signed = world.json(&other);
     assert_eq!((signed.signed, signed.good), (0, 2));
-    let signed: Signed = world.json(&[&other[..], &["--everything"]].concat());
+    let signed: Signed = world.json(&[&other[..], &["--all"]].concat());
     assert_eq!((signed.signed, signed.good), (2, 0));
 }
 

@@ -17,7 +17,7 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
         world.ok(&["group", "add", group, "--device", &id]);
     }
     let slow = ["--fragment-pause", "2s", "--cycle-pause", "1m", "--strict"];
-    let pace = [&["group", "pace", "thin-line"], &slow[..]].concat();
+    let pace = [&["group", "pacing", "thin-line"], &slow[..]].concat();
     let said = world.ok(&pace).stdout;
     assert!(
         said.contains("fragment pause 2s, cycle pause 60s, strict"),
@@ -48,8 +48,8 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
     let text = world.ok(&["device", &id]).stdout;
     assert!(text.contains("fragment pause 1s, not strict"), "{text}");
 
-    world.ok(&["device", &id, "--reset-pace", "--cycle-pause", "9s"]);
-    world.ok(&["group", "pace", "thin-line", "--reset"]);
+    world.ok(&["device", &id, "--reset-pacing", "--cycle-pause", "9s"]);
+    world.ok(&["group", "pacing", "thin-line", "--reset"]);
     let shown: Value = world.json(&["device", &id]);
     assert_eq!(shown["pace"], json!({ "cycle_pause_s": 9 }));
     let left = json!({ "cycle_pause_s": 5, "timeout_days": 7 });
@@ -64,7 +64,7 @@ fn a_pace_that_makes_no_sense_is_refused() {
         let said = world.refused(code, arguments);
         assert!(said.contains(expected), "{said}");
     };
-    let pace = ["group", "pace", "lab"];
+    let pace = ["group", "pacing", "lab"];
     let with = |rest: &[&'static str]| [&pace[..], rest].concat();
     check(2, &with(&["--cycle-pause", "0s"]), "from 1s to 3600s");
     check(2, &with(&["--contact-every", "90m"]), "whole hours");
@@ -74,8 +74,12 @@ fn a_pace_that_makes_no_sense_is_refused() {
         "cannot be used with",
     );
     check(2, &pace, "group show lab");
-    check(1, &["group", "pace", "elsewhere", "--strict"], "elsewhere");
+    check(
+        1,
+        &["group", "pacing", "elsewhere", "--strict"],
+        "elsewhere",
+    );
     check(2, &["device", "--strict"], "one device");
-    check(2, &["device", "pc1", "--strict", "--cancel"], "by itself");
+    check(2, &["device", "pc1", "--strict", "--drop"], "by itself");
     check(1, &["device", "pc1", "--strict"], "pc1");
 }

@@ -108,7 +108,7 @@ fn a_package_signed_with_a_key_that_the_device_does_not_trust_does_not_run() {
     let refusal = world.refused(3, &assign);
     assert!(refusal.contains("is not signed to be tool@1"), "{refusal}");
     let public = read_public(Path::new(&key)).unwrap().to_string();
-    world.ok(&[&assign[..], &["--public-key", &public]].concat());
+    world.ok(&[&assign[..], &["--accept-key", &public]].concat());
     assert_eq!(device.told(), 1);
     expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
     assert!(!Path::new(&marker).exists(), "it ran");

@@ -11,7 +11,7 @@ use std::thread;
 
 use packcast_check_in::{ORIGIN_HEADER, REQUEST_LIMIT, Settings, TableSettings};
 use packcast_protocol::ObjectPath;
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::policy::TEMPLATE;
@@ -87,7 +87,7 @@ fn settings_by_default() -> (Settings, BTreeSet<String>) {
 #[test]
 fn the_function_has_every_setting_and_no_other() {
     let (settings, mut asked) = settings_by_default();
-    assert_eq!(settings.pace, Pace::default());
+    assert_eq!(settings.pace, Pacing::default());
     assert_eq!(settings.check_in_interval_s, Settings::DEFAULT_INTERVAL_S);
     assert_eq!(settings.origin_secrets.len(), 1);
     assert_eq!(settings.path_tokens.len(), 1);

@@ -7,9 +7,9 @@ pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kill;
 pub mod ocs;
+pub mod ocs_agent;
 pub mod process;
 pub mod relay;
 mod server;
 pub mod settings;
-pub mod stock;
 pub mod world;

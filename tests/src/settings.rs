@@ -2,7 +2,7 @@
 
 use packcast_check_in::{PassKey, Settings};
 use packcast_protocol::api::Secret;
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 
 /// Returns the settings of a function that admits every peer.
@@ -17,7 +17,7 @@ pub fn settings() -> Settings {
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
         check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
-        pace: Pace::default(),
+        pace: Pacing::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
     }
 }

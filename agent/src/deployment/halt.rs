@@ -66,7 +66,7 @@ impl From<AcceptError> for Halt {
             },
             AcceptError::Refused(manifest) => return Self::Failed(manifest.into()),
             AcceptError::Audience { .. } => NamedCode::WrongAudience,
-            AcceptError::GoingBack { .. } => NamedCode::GoingBack,
+            AcceptError::Downgrade { .. } => NamedCode::GoingBack,
             AcceptError::Platform { .. } => NamedCode::WrongPlatform,
         };
         Self::Failed(Failure::of(code, &error))

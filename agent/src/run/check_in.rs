@@ -1,6 +1,6 @@
 //! Check-ins: the results that wait go out, and the reply brings tasks and signed documents.
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Facts, Report, Text};
+use packcast_protocol::api::{CheckInReply, CheckInRequest, DeviceFacts, Report, Text};
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
@@ -80,8 +80,8 @@ pub(super) fn next_check_in_s(reply: &CheckInReply) -> u32 {
     reply.next_check_in_s.clamp(shortest, longest)
 }
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> DeviceFacts {
+    DeviceFacts {
         host_name: Text::tail(&crate::platform::host_name()),
         os: Text::tail(std::env::consts::OS),
         arch: Text::tail(std::env::consts::ARCH),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::assignments::Assigned;
 use packcast_protocol::{
-    AgentId, Assignments, GroupName, PackageId, Recipient, UnixTime, VerifiedAssignments,
+    AgentId, Assignee, Assignments, GroupName, PackageId, UnixTime, VerifiedAssignments,
 };
 
 use super::mandates::{Expired, Mandate, Mandates, Meant};
@@ -15,7 +15,7 @@ pub(crate) struct Authority<'a> {
     pub(crate) device: &'a AgentId,
     /// The groups that the device's own configuration names.
     pub(crate) configured: &'a BTreeSet<GroupName>,
-    pub(crate) documents: &'a BTreeMap<Recipient, VerifiedAssignments>,
+    pub(crate) documents: &'a BTreeMap<Assignee, VerifiedAssignments>,
     /// Whether what the function tells is done without a document, too.
     pub(crate) server_is_trusted: bool,
 }
@@ -46,8 +46,8 @@ impl Authority<'_> {
         };
         for document in self.documents.values().map(|document| &**document) {
             let concerns = match document.recipient() {
-                Recipient::Device(device) => device == self.device,
-                Recipient::Group(group) => groups.contains(group),
+                Assignee::Device(device) => device == self.device,
+                Assignee::Group(group) => groups.contains(group),
             };
             if let Some(assigned) = document.assigned(package).filter(|_| concerns) {
                 let mandate = Mandate {
@@ -69,7 +69,7 @@ impl Authority<'_> {
     }
 
     fn own(&self) -> Option<&Assignments> {
-        let device = Recipient::Device(self.device.clone());
+        let device = Assignee::Device(self.device.clone());
         self.documents.get(&device).map(|own| &**own)
     }
 
@@ -80,8 +80,8 @@ impl Authority<'_> {
 
     fn expired(&self, document: &Assignments, now: UnixTime) -> Option<Expired> {
         let is_member = match document.recipient() {
-            Recipient::Device(_) => true,
-            Recipient::Group(group) => group.is_all() || self.groups(now).contains(group),
+            Assignee::Device(_) => true,
+            Assignee::Group(group) => group.is_all() || self.groups(now).contains(group),
         };
         let expired = if document.is_expired(now) {
             Some(document)
@@ -116,17 +116,17 @@ mod tests {
         expected: &'a str,
     }
 
-    fn recipient(name: &str) -> Recipient {
+    fn recipient(name: &str) -> Assignee {
         match name {
-            "device" => Recipient::Device(device(1)),
-            name => Recipient::Group(group(name)),
+            "device" => Assignee::Device(device(1)),
+            name => Assignee::Group(group(name)),
         }
     }
 
     fn shown(mandate: &Mandate) -> String {
         let name = match &mandate.recipient {
-            Recipient::Device(_) => "device",
-            Recipient::Group(group) => group.as_str(),
+            Assignee::Device(_) => "device",
+            Assignee::Group(group) => group.as_str(),
         };
         format!("{name} {}", mandate.seq)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::{AgentId, Recipient, SignedKeyList, with_causes};
+use packcast_protocol::{AgentId, Assignee, SignedKeyList, with_causes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -61,10 +61,10 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), StateError> {
 
 /// A group's name has only signs that every file system takes; with what is in front of it,
 /// it is none that Windows reserves.
-fn file_name(recipient: &Recipient) -> String {
+fn file_name(recipient: &Assignee) -> String {
     match recipient {
-        Recipient::Device(_) => "device.json".to_owned(),
-        Recipient::Group(group) => format!("group-{group}.json"),
+        Assignee::Device(_) => "device.json".to_owned(),
+        Assignee::Group(group) => format!("group-{group}.json"),
     }
 }
 
@@ -172,6 +172,9 @@ mod tests {
         }
         fs::write(state.keys(), "[").unwrap();
         let loaded = Trust::load(&state, &config, device(1)).unwrap();
-        assert_eq!(loaded.holds(), packcast_protocol::api::Holds::default());
+        assert_eq!(
+            loaded.holds(),
+            packcast_protocol::api::HeldDocuments::default()
+        );
     }
 }

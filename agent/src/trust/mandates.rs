@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{GroupName, Recipient, Sha256Digest, UnixTime};
+use packcast_protocol::{Assignee, GroupName, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
 /// One assignment of a package, which a device acts on once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Mandate {
-    pub(crate) recipient: Recipient,
+    pub(crate) recipient: Assignee,
     /// The recipient's revision that brought it.
     pub(crate) seq: u64,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Mandate {
 impl Mandate {
     pub(crate) fn of_all(seq: u64) -> Self {
         Self {
-            recipient: Recipient::Group(GroupName::all()),
+            recipient: Assignee::Group(GroupName::all()),
             seq,
         }
     }
@@ -49,7 +49,7 @@ pub(super) struct Meant {
 /// in the group it names it for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expired {
-    pub(super) recipient: Recipient,
+    pub(super) recipient: Assignee,
     pub(super) expires: UnixTime,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Unauthorised {
         expires.day()
     )]
     Expired {
-        recipient: Recipient,
+        recipient: Assignee,
         expires: UnixTime,
     },
 }

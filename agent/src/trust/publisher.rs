@@ -7,8 +7,8 @@ use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
-    AgentId, Assignments, GroupName, KeyList, PackageId, Recipient, Sha256Digest,
-    SignedAssignments, SignedKeyList, UnixTime,
+    AgentId, Assignee, Assignments, GroupName, KeyList, PackageId, Sha256Digest, SignedAssignments,
+    SignedKeyList, UnixTime,
 };
 
 static KEYS: LazyLock<Vec<KeyPair>> = LazyLock::new(|| {
@@ -52,7 +52,7 @@ pub(crate) fn manifest(n: u32) -> Sha256Digest {
 
 /// What a document of the tests says; it is issued as many seconds after 0 as its revision.
 pub(crate) struct Said<'a> {
-    pub(crate) to: Recipient,
+    pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: &'a [&'a str],
     /// The number, seq and force of each package.
@@ -62,7 +62,7 @@ pub(crate) struct Said<'a> {
 
 pub(crate) fn to_group(name: &str) -> Said<'_> {
     Said {
-        to: Recipient::Group(group(name)),
+        to: Assignee::Group(group(name)),
         revision: 1,
         groups: &[],
         packages: &[],
@@ -72,7 +72,7 @@ pub(crate) fn to_group(name: &str) -> Said<'_> {
 
 pub(crate) fn to_device(n: u8) -> Said<'static> {
     Said {
-        to: Recipient::Device(device(n)),
+        to: Assignee::Device(device(n)),
         ..to_group("all")
     }
 }

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Holds, Problem, ProblemKind, Report, ReportReply,
+    Cancel, CheckInReply, CheckInRequest, HeldDocuments, Problem, ProblemKind, Report, ReportReply,
     ReportRequest, Secret, Task,
 };
 use packcast_protocol::http_signature::{SignedRequest, verify};
@@ -46,7 +46,7 @@ pub(crate) struct EdgeState {
     pub(crate) forged: Option<Vec<SignedAssignments>>,
     pub(crate) keys: Vec<SignedKeyList>,
     /// What the device said that it has, at each check-in.
-    pub(crate) held: Vec<Holds>,
+    pub(crate) held: Vec<HeldDocuments>,
     pub(crate) cancel: Vec<Cancel>,
     /// Paths of the objects asked for, in order.
     pub(crate) gets: Vec<String>,

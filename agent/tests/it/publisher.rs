@@ -8,7 +8,7 @@ use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
-    Assignments, GroupName, KeyList, Recipient, SignedAssignments, SignedKeyList, UnixTime,
+    Assignee, Assignments, GroupName, KeyList, SignedAssignments, SignedKeyList, UnixTime,
 };
 
 /// When nothing that the lab signs has expired yet.
@@ -53,7 +53,7 @@ impl Signer {
 /// What a signed document says.
 #[derive(Clone)]
 pub(crate) struct Said {
-    pub(crate) to: Recipient,
+    pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: Vec<GroupName>,
     pub(crate) packages: Vec<Assigned>,
@@ -82,7 +82,7 @@ pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
     packages.sort_by_key(|assigned| assigned.package);
     packages.dedup_by_key(|assigned| assigned.package);
     Said {
-        to: Recipient::Group(GroupName::all()),
+        to: Assignee::Group(GroupName::all()),
         revision,
         groups: Vec::new(),
         packages,

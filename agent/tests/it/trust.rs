@@ -9,7 +9,7 @@ use packcast_protocol::assignments::Assigned;
 use packcast_protocol::manifest::Audience;
 use packcast_protocol::signed::{Document as _, Signed};
 use packcast_protocol::{
-    AgentId, Assignments, GroupName, PackageId, Recipient, Sha256Digest, UnixTime,
+    AgentId, Assignee, Assignments, GroupName, PackageId, Sha256Digest, UnixTime,
 };
 
 use crate::lab::{Lab, Package, Run};
@@ -52,7 +52,7 @@ fn device(lab: &Lab) -> AgentId {
 
 fn of_device(lab: &Lab, groups: &[&str]) -> Said {
     Said {
-        to: Recipient::Device(device(lab)),
+        to: Assignee::Device(device(lab)),
         groups: groups.iter().map(|name| group(name)).collect(),
         packages: Vec::new(),
         ..to_all(lab)
@@ -61,7 +61,7 @@ fn of_device(lab: &Lab, groups: &[&str]) -> Said {
 
 fn of_group(lab: &Lab, name: &str) -> Said {
     Said {
-        to: Recipient::Group(group(name)),
+        to: Assignee::Group(group(name)),
         ..to_all(lab)
     }
 }
@@ -171,7 +171,7 @@ fn what_is_for_others_is_not_done_here() {
     let lab = Lab::new();
     counting(&lab, 1);
     let other = Said {
-        to: Recipient::Device(AgentId::of_public_key(&[1; 32])),
+        to: Assignee::Device(AgentId::of_public_key(&[1; 32])),
         ..to_all(&lab)
     };
     assert_eq!(forge(&lab, vec![other.signed(&lab.signer)]), NOT_ASSIGNED);

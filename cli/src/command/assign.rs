@@ -22,7 +22,7 @@ Examples:
   packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force
   packcast assign vlc@3.0.21 --group lab --group office
   packcast assign vlc@3.0.21 --all
-  packcast assign vlc@3.0.21 --group lab --public-key KEY_OF_ANOTHER_PUBLISHER")]
+  packcast assign vlc@3.0.21 --group lab --accept-key KEY_OF_ANOTHER_PUBLISHER")]
 pub(crate) struct Args {
     /// The package: its id, or name@version
     #[arg(value_name = "PKG")]

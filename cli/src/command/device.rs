@@ -7,7 +7,7 @@ use packcast_protocol::{GroupName, PackageId, UnixTime};
 use packcast_publisher::device::{self, DeviceDetails};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, OrderKind, TaskState};
+use packcast_rollout::{DeviceCommand, DeviceRecord, FinishedTask, OpenTask, TaskState};
 
 use super::pace as pace_settings;
 use crate::Globals;
@@ -20,7 +20,7 @@ Examples:
   packcast device
   packcast device web01
   packcast device ocs:web01-2026-03-04-05-06-07 --format json
-  packcast device web01 --cancel
+  packcast device web01 --drop
   packcast device web01 --fragment-pause 2s --cycle-pause 5s")]
 pub(crate) struct Args {
     /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
@@ -38,24 +38,24 @@ pub(crate) struct Args {
     ///
     /// For an agent that a command holds up, or that no longer downloads. A command that is
     /// running then goes on by itself, and is run again.
-    #[arg(long, requires = "device", conflicts_with = "cancel")]
-    unstick: bool,
+    #[arg(long, requires = "device", conflicts_with = "drop")]
+    restart_download: bool,
     /// Let a stock Unix agent drop what it has not begun to deploy
     ///
     /// What was taken back ends as cancelled; what is still assigned is announced again. Our
     /// agent needs no order: it cancels what was taken back at its next check-in.
     #[arg(long, requires = "device")]
-    cancel: bool,
+    drop: bool,
     #[command(flatten, next_help_heading = "Pace of a stock agent")]
     pace: pace_settings::Settings,
     /// Take back what the device has of its own, but for what is set with this command
     #[arg(long, requires = "device", help_heading = "Pace of a stock agent")]
-    reset_pace: bool,
+    reset_pacing: bool,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let pace = self.pace.change(self.reset_pace);
+        let pace = self.pace.change(self.reset_pacing);
         if pace.is_some() && (self.device.is_none() || self.order().is_some()) {
             let why = "a pace is that of one device, and is set by itself";
             return Err(Failure::usage(why));
@@ -76,9 +76,9 @@ impl Args {
         Ok(())
     }
 
-    fn order(&self) -> Option<OrderKind> {
-        let unstick = self.unstick.then_some(OrderKind::Unstick);
-        unstick.or_else(|| self.cancel.then_some(OrderKind::Cancel))
+    fn order(&self) -> Option<DeviceCommand> {
+        let unstick = self.restart_download.then_some(DeviceCommand::Unstick);
+        unstick.or_else(|| self.drop.then_some(DeviceCommand::Cancel))
     }
 }
 

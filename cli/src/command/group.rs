@@ -25,7 +25,7 @@ Examples:
   packcast group add lab --device web01 --device web02
   packcast group add lab --from lab.txt
   packcast group prefer lab --location site-berlin
-  packcast group pace lab --fragment-pause 2s --cycle-pause 5s
+  packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
   packcast assign vlc@3.0.21 --group lab")]
 pub(crate) enum Args {
     /// Create a group
@@ -61,10 +61,10 @@ pub(crate) enum Args {
     /// own wins over its groups. The group 'all' counts as any other.
     #[command(after_help = "\
 Examples:
-  packcast group pace thin-line --fragment-pause 2s --cycle-pause 5s
-  packcast group pace lab --strict
-  packcast group pace lab --reset")]
-    Pace(pace::Args),
+  packcast group pacing thin-line --fragment-pause 2s --cycle-pause 5s
+  packcast group pacing lab --strict
+  packcast group pacing lab --reset")]
+    Pacing(pace::Args),
     /// Delete a group that has neither devices nor packages
     Delete {
         group: GroupName,
@@ -92,7 +92,7 @@ impl Args {
                 key,
                 ..
             } => prefer(&target, &group, location.as_ref(), &key, format).await,
-            Self::Pace(args) => args.run(&target, format).await,
+            Self::Pacing(args) => args.run(&target, format).await,
             Self::Delete { group, force, key } => {
                 let key = force.then_some(key);
                 delete(&target, &group, key.as_ref(), format).await

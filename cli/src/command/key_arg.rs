@@ -43,11 +43,11 @@ pub(crate) struct AcceptArg {
     /// Take packages that this key has signed for signed, beside those that agents trust and
     /// your own (repeatable)
     #[arg(long, value_name = "KEY")]
-    public_key: Vec<PublicKey>,
+    accept_key: Vec<PublicKey>,
 }
 
 impl AcceptArg {
     pub(crate) fn also_accept(&self) -> AlsoAccept {
-        AlsoAccept(self.public_key.clone())
+        AlsoAccept(self.accept_key.clone())
     }
 }

@@ -1,8 +1,8 @@
 //! How fast stock agents work: what a group or a device can have instead of its target's pace.
 
 use jiff::{Span, SpanRelativeTo};
-use packcast_rollout::pace::{ContactHours, PauseS, TimeoutDays, UpTo};
-use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_rollout::pace::{CheckInHours, PauseS, TimeoutDays, UpTo};
+use packcast_rollout::{PacingChange, PacingOverride};
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     period_pause: Option<PauseS>,
     /// Let stock agents that run as a service ask this often, such as 4h
     #[arg(long, value_name = "TIME", value_parser = hours)]
-    contact_every: Option<ContactHours>,
+    contact_every: Option<CheckInHours>,
     /// Let stock agents drop what they could not deploy in this time, such as 30d
     #[arg(long, value_name = "TIME", value_parser = days)]
     drop_after: Option<TimeoutDays>,
@@ -33,8 +33,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Returns the change that these options ask for; none if they ask for nothing.
-    pub(crate) fn change(self, reset: bool) -> Option<PaceChange> {
-        let settings = PaceOverride {
+    pub(crate) fn change(self, reset: bool) -> Option<PacingChange> {
+        let settings = PacingOverride {
             fragment_pause_s: self.fragment_pause,
             cycle_pause_s: self.cycle_pause,
             period_pause_s: self.period_pause,
@@ -43,15 +43,15 @@ impl Settings {
             strict: (self.strict || self.no_strict).then_some(self.strict),
         };
         match settings {
-            _ if reset => Some(PaceChange::Replace(settings)),
+            _ if reset => Some(PacingChange::Replace(settings)),
             settings if settings.is_empty() => None,
-            settings => Some(PaceChange::Set(settings)),
+            settings => Some(PacingChange::Set(settings)),
         }
     }
 }
 
 /// Says what is set; nothing for a pace that is the target's.
-pub(crate) fn words(pace: &PaceOverride) -> String {
+pub(crate) fn words(pace: &PacingOverride) -> String {
     let number = |what: &str, number: Option<u16>, unit: &str| {
         number.map(|number| format!("{what} {number}{unit}"))
     };
@@ -80,7 +80,7 @@ fn seconds(text: &str) -> Result<PauseS, NotATime> {
     whole(text, ('s', "seconds", 1))
 }
 
-fn hours(text: &str) -> Result<ContactHours, NotATime> {
+fn hours(text: &str) -> Result<CheckInHours, NotATime> {
     whole(text, ('h', "hours", 3_600))
 }
 
@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn only_what_is_set_is_said() {
-        assert_eq!(words(&PaceOverride::default()), "");
-        let pace = PaceOverride {
+        assert_eq!(words(&PacingOverride::default()), "");
+        let pace = PacingOverride {
             cycle_pause_s: UpTo::new(5),
             timeout_days: UpTo::new(30),
             strict: Some(false),
-            ..PaceOverride::default()
+            ..PacingOverride::default()
         };
         assert_eq!(words(&pace), "cycle pause 5s, drop after 30d, not strict");
     }

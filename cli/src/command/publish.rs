@@ -11,12 +11,12 @@ use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{Plan, Terms, Wish};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
-use packcast_publisher::publish::stock;
 use packcast_publisher::{Failure, activate, publish};
-use packcast_rollout::pace::Pace;
+use packcast_rollout::pace::Pacing;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     reboot_code: Vec<i32>,
     /// End the program after this many seconds
-    #[arg(long, default_value_t = stock::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
+    #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
     timeout: u32,
     /// Agents stop acting on the package after this many days
     #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
@@ -83,7 +83,7 @@ pub(crate) struct Args {
     rerun_after_interruption: bool,
     /// Let devices go back to it from one of the same name that was published later
     #[arg(long)]
-    going_back: bool,
+    allow_downgrade: bool,
     /// Only this agent may act on the package (repeatable; any agent if none is given)
     ///
     /// Such a package cannot be assigned to stock agents, which check no audience.
@@ -202,7 +202,7 @@ impl Args {
                 timeout_s: self.timeout,
                 validity_s: self.expires_in * DAY_S,
                 rerun_after_interruption: self.rerun_after_interruption,
-                going_back: self.going_back,
+                going_back: self.allow_downgrade,
                 audience: self.audience(),
                 windows: self.windows.terms(),
             },
@@ -290,12 +290,12 @@ fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
-    for warning in stock::warnings(plan, inspection, now()) {
+    for warning in ocs_limits::warnings(plan, inspection, now()) {
         output::note(&format!("warning: {warning}"));
     }
 }
 
-fn tell(publication: &Publication, pace: &Pace) {
+fn tell(publication: &Publication, pace: &Pacing) {
     let package = &publication.package;
     let fragments = package
         .published()

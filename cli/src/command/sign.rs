@@ -23,7 +23,7 @@ const NAMED: usize = 10;
 #[command(after_help = "\
 Examples:
   packcast sign
-  packcast sign --everything
+  packcast sign --all
   packcast sign --restored
   packcast sign --group lab --device web01")]
 pub(crate) struct Args {
@@ -35,9 +35,9 @@ pub(crate) struct Args {
     device: Vec<DeviceName>,
     /// Sign what is good for long, too
     #[arg(long, conflicts_with_all = ["group", "device"])]
-    everything: bool,
+    all: bool,
     /// Sign everything, also where a later state was signed: for a table that was restored
-    #[arg(long, conflicts_with_all = ["group", "device", "everything"])]
+    #[arg(long, conflicts_with_all = ["group", "device", "all"])]
     restored: bool,
     #[command(flatten)]
     key: KeyArg,
@@ -66,7 +66,7 @@ impl Args {
             }
         } else if self.restored {
             ToSign::Restored
-        } else if self.everything {
+        } else if self.all {
             ToSign::Everything
         } else {
             ToSign::Due

@@ -15,7 +15,7 @@ use crate::progress::{Bar, until_interrupted};
 ///
 /// Once this has returned, no device that was not told is told. One of our agents that was
 /// told cancels at its next check-in, unless it has begun to act; a stock agent that was told
-/// goes on, as nothing can stop it but 'packcast device DEVICE --cancel'.
+/// goes on, as nothing can stop it but 'packcast device DEVICE --drop'.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

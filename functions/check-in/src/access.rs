@@ -66,8 +66,8 @@ pub(crate) fn admits_agent(
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{Facts, Holds, Text};
-    use packcast_rollout::Pace;
+    use packcast_protocol::api::{DeviceFacts, HeldDocuments, Text};
+    use packcast_rollout::Pacing;
 
     use super::*;
     use crate::pass_key::PassKey;
@@ -80,7 +80,7 @@ mod tests {
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: PassKey::new([9; 32]),
             check_in_interval_s: 3600,
-            pace: Pace::default(),
+            pace: Pacing::default(),
             group_cache_s: 0,
         }
     }
@@ -89,14 +89,14 @@ mod tests {
         CheckInRequest {
             enrolment: enrolment.map(|token| token.parse().unwrap()),
             pass,
-            facts: Facts {
+            facts: DeviceFacts {
                 host_name: Text::tail("web01"),
                 os: Text::tail("linux"),
                 arch: Text::tail("x86_64"),
                 agent: Text::tail("t"),
             },
             results: Vec::new(),
-            holds: Holds::default(),
+            holds: HeldDocuments::default(),
         }
     }
 

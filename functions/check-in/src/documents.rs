@@ -1,7 +1,7 @@
 //! The signed documents that a device lacks. The function passes them on, and cannot make one.
 
 use packcast_protocol::DeviceId;
-use packcast_protocol::api::Holds;
+use packcast_protocol::api::HeldDocuments;
 use packcast_protocol::assignments::{Held, SignedAssignments};
 use packcast_rollout::GroupState;
 use packcast_store::RecordsError;
@@ -17,7 +17,7 @@ pub(crate) async fn assignments(
     function: &CheckIn,
     device: &DeviceId,
     reconciled: &Reconciled,
-    holds: &Holds,
+    holds: &HeldDocuments,
 ) -> Result<Vec<SignedAssignments>, RecordsError> {
     let mut lacking = Vec::new();
     if is_later(reconciled.standing.signed, holds.device) {

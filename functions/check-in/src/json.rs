@@ -10,7 +10,7 @@ use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
-use packcast_rollout::{Introduction, OpenTask, ReportedBy, contact};
+use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
@@ -172,7 +172,7 @@ async fn answer_check_in(
     let accepted = record_all(function, device, &asked.results, now).await?;
     let standing = function.records.standing(device).await?;
     let os = format!("{} {}", asked.facts.os, asked.facts.arch);
-    let says = Introduction {
+    let says = ReportedFacts {
         host_name: Some(asked.facts.host_name.as_str()),
         agent: Some(asked.facts.agent.as_str()),
         os: Some(&os),

@@ -7,7 +7,7 @@ use packcast_rollout::assign::Situation;
 use packcast_rollout::reconcile::{
     Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pace, PackageRecord, Round};
+use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, Round};
 use packcast_store::RecordsError;
 use packcast_store::records::Standing;
 
@@ -25,7 +25,7 @@ pub(crate) struct Reconciled {
 
 impl Reconciled {
     /// Returns the pace that is in force for the device, where the target's is this one.
-    pub(crate) fn pace(&self, target: Pace) -> Pace {
+    pub(crate) fn pace(&self, target: Pacing) -> Pacing {
         let groups = self.groups.iter().map(|state| &state.pace);
         target.in_force(groups, &self.standing.pace)
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use packcast_rollout::pace::{UpTo, UpToError};
 
 use crate::pass_key::PassKey;
@@ -24,7 +24,7 @@ pub struct Settings {
     /// How often our agents ask, in seconds.
     pub check_in_interval_s: u32,
     /// How fast stock agents work, unless a group or a device has its own pace.
-    pub pace: Pace,
+    pub pace: Pacing,
     /// How long a function believes what it knows of a group, in seconds: how late a device
     /// may be told of a group's new package.
     pub group_cache_s: u64,
@@ -183,10 +183,10 @@ fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
 }
 
 /// Reads what stock agents are paced with; each variable may be absent.
-fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pace, SettingsError> {
-    let default = Pace::default();
+fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pacing, SettingsError> {
+    let default = Pacing::default();
     let pause = |name, default| up_to(&variable, name, "seconds", default);
-    Ok(Pace {
+    Ok(Pacing {
         fragment_pause_s: pause("PACKCAST_FRAGMENT_PAUSE_S", default.fragment_pause_s)?,
         cycle_pause_s: pause("PACKCAST_CYCLE_PAUSE_S", default.cycle_pause_s)?,
         period_pause_s: pause("PACKCAST_PERIOD_PAUSE_S", default.period_pause_s)?,
@@ -266,7 +266,7 @@ mod tests {
             settings.origin_secrets.is_empty()
                 && settings.path_tokens.is_empty()
                 && settings.enrolment_tokens.is_empty()
-                && settings.pace == Pace::default()
+                && settings.pace == Pacing::default()
         );
         assert!(matches!(read(&[]), Err(SettingsError::Missing(_))));
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::reconcile::wanting;
 use packcast_rollout::{
-    Announcement, LocationRecord, OpenTask, Pace, PackageRecord, Published, Rules, announce,
+    Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
     locations,
 };
 use packcast_store::RecordsError;
@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 /// What one device is told.
 #[derive(Debug)]
 pub(crate) struct Told {
-    pub(crate) pace: Pace,
+    pub(crate) pace: Pacing,
     /// In the order of priority.
     pub(crate) tasks: Vec<Telling>,
     pub(crate) called_off: Vec<OpenTask>,
@@ -78,7 +78,7 @@ fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a Ope
 }
 
 fn told(
-    pace: Pace,
+    pace: Pacing,
     announcement: &Announcement<'_>,
     on_record: &HashSet<PackageId>,
     by: Reconciled,

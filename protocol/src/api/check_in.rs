@@ -23,19 +23,19 @@ pub struct CheckInRequest {
     /// What the function gave this device at enrolment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Secret>,
-    pub facts: Facts,
+    pub facts: DeviceFacts,
     /// Results that no reply has accepted yet, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
     /// The signed documents that need not be sent again.
-    #[serde(default, skip_serializing_if = "Holds::is_nothing")]
-    pub holds: Holds,
+    #[serde(default, skip_serializing_if = "HeldDocuments::is_nothing")]
+    pub holds: HeldDocuments,
 }
 
 /// Which state of each signed document a device has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Holds {
+pub struct HeldDocuments {
     /// The number of the last list of keys that it follows, 0 before the first.
     #[serde(default)]
     pub keys: u64,
@@ -48,7 +48,7 @@ pub struct Holds {
     pub groups: BTreeMap<GroupName, Held>,
 }
 
-impl Holds {
+impl HeldDocuments {
     /// Tells whether the device has none, as before its first contact.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
@@ -57,7 +57,7 @@ impl Holds {
 
 /// What a device says of itself, for people to recognise it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Facts {
+pub struct DeviceFacts {
     pub host_name: Text<253>,
     /// The operating system's family, such as `linux` or `windows`.
     pub os: Text<64>,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, Facts, Holds, Problem, ProblemKind, Report, ReportReply,
-    ReportRequest, Secret, Task, Text,
+    Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind, Report,
+    ReportReply, ReportRequest, Secret, Task, Text,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signed::SchemaNumber;
@@ -49,8 +49,8 @@ fn pass() -> Secret {
     token("example-pass-0123456789_-")
 }
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> DeviceFacts {
+    DeviceFacts {
         host_name: Text::tail("kasse-07.filiale.example"),
         os: Text::tail("linux"),
         arch: Text::tail("x86_64"),
@@ -76,7 +76,7 @@ fn a_check_in_is_written_as_in_the_example() {
         pass: None,
         facts: facts(),
         results: Vec::new(),
-        holds: Holds::default(),
+        holds: HeldDocuments::default(),
     };
     check("check-in-request-first", &first);
 

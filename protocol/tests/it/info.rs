@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::num::NonZeroU32;
 
 use packcast_protocol::info::{
-    FragmentScheme, Info, InfoArchive, InfoError, MAX_INFO_BYTES, StockInfo,
+    FragmentScheme, Info, InfoArchive, InfoError, MAX_INFO_BYTES, OcsInfo,
 };
 use packcast_protocol::windows::{Dialogue, Message, Notice};
 use packcast_protocol::{Action, Sha256Digest};
@@ -111,7 +111,7 @@ fn documents_are_written_and_read_as_the_golden_ones() {
         let golden = golden::text(&format!("{name}.xml"));
         assert_eq!(info.to_xml().expect(name), golden, "{name}");
         assert_eq!(Info::parse(golden.as_bytes()).expect(name), info);
-        let stock = StockInfo::parse(golden.as_bytes()).expect(name);
+        let stock = OcsInfo::parse(golden.as_bytes()).expect(name);
         let Info {
             id,
             priority,
@@ -120,7 +120,7 @@ fn documents_are_written_and_read_as_the_golden_ones() {
         } = info;
         assert_eq!(
             stock,
-            StockInfo {
+            OcsInfo {
                 id,
                 priority,
                 action,
@@ -134,7 +134,7 @@ fn documents_are_written_and_read_as_the_golden_ones() {
 fn recorded_documents_are_read() {
     let check = |stem: &str, id: u32, action: Action<InfoArchive>| {
         let stock =
-            StockInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.body"))).expect(stem);
+            OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.body"))).expect(stem);
         let Info {
             id,
             priority,
@@ -143,7 +143,7 @@ fn recorded_documents_are_read() {
         } = info(id, 5, action, "cdn");
         assert_eq!(
             stock,
-            StockInfo {
+            OcsInfo {
                 id,
                 priority,
                 action,
@@ -239,12 +239,12 @@ fn what_is_not_one_element_is_refused() {
         ("&lt;", "<", "one empty DOWNLOAD"),
         ("/>", &*long, "are allowed"),
     ];
-    check_refused(StockInfo::parse, &changes);
+    check_refused(OcsInfo::parse, &changes);
     assert!(matches!(
-        StockInfo::parse(b"<DOWNLOAD ID=\"\xFF\"/>"),
+        OcsInfo::parse(b"<DOWNLOAD ID=\"\xFF\"/>"),
         Err(InfoError::NotUtf8(_))
     ));
-    assert!(StockInfo::parse(b"").is_err());
+    assert!(OcsInfo::parse(b"").is_err());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn bad_values_are_refused_by_name() {
         ("übersetzer.sh", "bin/run.sh", "NAME of info is invalid"),
         ("übersetzer.sh", "a&#1;", "NAME of info is invalid"),
     ];
-    check_refused(StockInfo::parse, &changes);
+    check_refused(OcsInfo::parse, &changes);
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn ours_is_read_only_as_it_would_be_written() {
         launch()
     );
     let stock = good.replace("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU");
-    assert!(StockInfo::parse(stock.as_bytes()).is_ok());
+    assert!(OcsInfo::parse(stock.as_bytes()).is_ok());
 }
 
 fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
@@ -409,7 +409,7 @@ proptest! {
 
     #[test]
     fn parsing_never_panics(bytes in any::<Vec<u8>>(), at in 0_usize..600, piece in "\\PC{0,4}|&#x?[0-9a-f]{0,9};|[<>&\"'=/!?-]{1,4}") {
-        let _ = StockInfo::parse(&bytes);
+        let _ = OcsInfo::parse(&bytes);
         let mut document = golden::text("info-launch.xml");
         document.insert_str(document.floor_char_boundary(at), &piece);
         let _ = Info::parse(document.as_bytes());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroU16};
 
-use packcast_protocol::info::{Info, StockInfo};
+use packcast_protocol::info::{Info, OcsInfo};
 use packcast_protocol::ocs::{
     Coding, Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength,
     PrologReply, envelope,
@@ -131,8 +131,8 @@ fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: 
 }
 
 fn info(stem: &str) -> String {
-    let stock = StockInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
-    let StockInfo {
+    let stock = OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
+    let OcsInfo {
         id,
         priority,
         action,

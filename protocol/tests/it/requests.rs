@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::info::StockInfo;
+use packcast_protocol::info::OcsInfo;
 use packcast_protocol::ocs::{Coding, Inventory, Query, Request, envelope};
 use packcast_protocol::{Location, PackageId};
 
@@ -234,7 +234,7 @@ fn recorded_fragments_make_up_what_info_describes() {
         .filter(|stem| stem.contains("get-info"))
     {
         let info =
-            StockInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
+            OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
         let archive = info
             .action
             .archive()

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Holds};
+use packcast_protocol::api::{CheckInReply, CheckInRequest, HeldDocuments};
 use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::keys::trusted;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document, Signed};
-use packcast_protocol::{AgentId, Assignments, KeyList, PackageId, Recipient, UnixTime};
+use packcast_protocol::{AgentId, Assignee, Assignments, KeyList, PackageId, UnixTime};
 
 use crate::api::check;
 use crate::golden;
@@ -47,7 +47,7 @@ fn assigned(package: &str, seq: u64, force: bool) -> Assigned {
 fn of_device() -> Assignments {
     let groups = ["branch-7", "tills"].map(|name| name.parse().expect("this is a group's name"));
     let made = Assignments::new(
-        Recipient::Device(device()),
+        Assignee::Device(device()),
         held(3, 1_795_330_000),
         BTreeSet::from(groups),
         vec![assigned("1795327754", 2, true)],
@@ -59,7 +59,7 @@ fn of_device() -> Assignments {
 fn of_group() -> Assignments {
     let tills = "tills".parse().expect("this is a group's name");
     let made = Assignments::new(
-        Recipient::Group(tills),
+        Assignee::Group(tills),
         held(12, 1_795_330_060),
         BTreeSet::new(),
         vec![
@@ -81,8 +81,8 @@ pub(crate) fn reply() -> CheckInReply {
     serde_json::from_str(&text).expect("the example is read")
 }
 
-pub(crate) fn holds() -> Holds {
-    Holds {
+pub(crate) fn holds() -> HeldDocuments {
+    HeldDocuments {
         keys: 1,
         device: Some(of_device().held()),
         groups: BTreeMap::from([(

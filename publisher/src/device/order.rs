@@ -1,8 +1,8 @@
 //! Orders for a device with a stock agent.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::order::{NotOrderable, orderable};
-use packcast_rollout::{DeviceRecord, OrderKind};
+use packcast_rollout::order::{CommandRefusal, orderable};
+use packcast_rollout::{DeviceCommand, DeviceRecord};
 use serde::Serialize;
 
 use super::known;
@@ -16,14 +16,14 @@ use crate::text::printable;
 #[derive(Debug, Serialize)]
 pub struct Ordered {
     pub device: DeviceId,
-    pub order: OrderKind,
+    pub order: DeviceCommand,
 }
 
 /// Orders a device to do something at its next check-in.
 pub async fn order(
     target: &Target,
     name: &DeviceName,
-    order: OrderKind,
+    order: DeviceCommand,
 ) -> Result<Ordered, Failure> {
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
@@ -35,14 +35,14 @@ pub async fn order(
     })
 }
 
-fn refusal(device: &DeviceRecord, why: NotOrderable) -> Failure {
+fn refusal(device: &DeviceRecord, why: CommandRefusal) -> Failure {
     let id = &device.device;
     match why {
-        NotOrderable::OurAgent => Failure::failed(format!(
+        CommandRefusal::OurAgent => Failure::failed(format!(
             "{id} runs packcast-agent, which takes no orders"
         ))
         .hint("'packcast unassign' is enough: it cancels at its next check-in what was taken back"),
-        NotOrderable::NotUnix => Failure::failed(format!(
+        CommandRefusal::NotUnix => Failure::failed(format!(
             "{id} runs {:?}, and only the Unix agent of OCS Inventory is known to obey",
             printable(&device.agent)
         ))

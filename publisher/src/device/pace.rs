@@ -1,7 +1,7 @@
 //! The pace of one device with a stock agent.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
 use super::known;
@@ -13,14 +13,14 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct DevicePace {
     pub device: DeviceId,
-    pub pace: PaceOverride,
+    pub pace: PacingOverride,
 }
 
 /// Changes a device's own pace, and returns the pace after the change.
 pub async fn pace(
     target: &Target,
     name: &DeviceName,
-    change: &PaceChange,
+    change: &PacingChange,
 ) -> Result<DevicePace, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;

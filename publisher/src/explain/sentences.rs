@@ -51,7 +51,7 @@ impl Sentences {
                 told_to_drop: false,
                 ..
             } if words.is_stock => format!(
-                "wait for its report; 'packcast device {id} --cancel' lets a stock Unix agent drop it"
+                "wait for its report; 'packcast device {id} --drop' lets a stock Unix agent drop it"
             ),
             reason if subject.package.is_deleted() => next_of_deleted(reason),
             reason => words.next(reason),
@@ -95,7 +95,7 @@ impl Words<'_> {
             Reason::NotInAudience => {
                 format!("{package} is meant for some devices only, and {host} is none of them.")
             }
-            Reason::StockAgent => format!(
+            Reason::OcsAgent => format!(
                 "{package} is meant for some devices only, and {host} runs a stock agent, which cannot check for which."
             ),
             Reason::Held => format!("{host} is told of {package} at its next check-in."),
@@ -200,14 +200,14 @@ impl Words<'_> {
             Reason::NotInAudience => {
                 "publish it under another version, for this device too (--only-for)".to_owned()
             }
-            Reason::StockAgent => {
+            Reason::OcsAgent => {
                 "publish it under another version for all devices, without --only-for".to_owned()
             }
             Reason::BehindPriority { behind } => {
                 format!("'packcast explain {id} {behind}' tells what the other waits for")
             }
             Reason::Announced { .. } if self.is_stock => format!(
-                "wait for its report; 'packcast device {id} --unstick' lets a stock Unix agent resume"
+                "wait for its report; 'packcast device {id} --restart-download' lets a stock Unix agent resume"
             ),
             Reason::Announced { .. } => {
                 "wait for its report; see to the agent on the device if there is none".to_owned()

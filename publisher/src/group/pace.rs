@@ -1,7 +1,7 @@
 //! The pace of a group's devices with stock agents.
 
 use packcast_protocol::GroupName;
-use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -12,14 +12,14 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct GroupPace {
     pub group: GroupName,
-    pub pace: PaceOverride,
+    pub pace: PacingOverride,
 }
 
 /// Changes a group's own pace, and returns the pace after the change.
 pub async fn pace(
     target: &Target,
     group: &GroupName,
-    change: &PaceChange,
+    change: &PacingChange,
     signer: &Signer,
 ) -> Result<GroupPace, Failure> {
     let signing = signer.signing();

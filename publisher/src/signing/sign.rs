@@ -1,7 +1,7 @@
 //! Signs the assignments of groups and devices again, before their signatures expire.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::assignments::own;
 use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
@@ -98,11 +98,11 @@ async fn named(
     target: &Target,
     groups: &[GroupName],
     devices: &[DeviceName],
-) -> Result<Vec<Recipient>, Failure> {
-    let mut recipients: Vec<Recipient> = groups.iter().cloned().map(Recipient::Group).collect();
+) -> Result<Vec<Assignee>, Failure> {
+    let mut recipients: Vec<Assignee> = groups.iter().cloned().map(Assignee::Group).collect();
     for name in devices {
         match name.find(target).await? {
-            DeviceId::Agent(agent) => recipients.push(Recipient::Device(agent)),
+            DeviceId::Agent(agent) => recipients.push(Assignee::Device(agent)),
             device @ DeviceId::Ocs(_) => {
                 let why = format!("device {device} has a stock agent, which checks no signature");
                 return Err(Failure::usage(why));
@@ -113,30 +113,28 @@ async fn named(
 }
 
 /// Returns every group, and every device with a Packcast agent.
-async fn all(target: &Target) -> Result<Vec<Recipient>, Failure> {
+async fn all(target: &Target) -> Result<Vec<Assignee>, Failure> {
     let groups = target.records.groups().await?;
-    let groups = groups
-        .into_iter()
-        .map(|state| Recipient::Group(state.group));
+    let groups = groups.into_iter().map(|state| Assignee::Group(state.group));
     let devices = target.records.members(&GroupName::all()).await?;
     let agents = devices.into_iter().filter_map(|device| match device {
-        DeviceId::Agent(agent) => Some(Recipient::Device(agent)),
+        DeviceId::Agent(agent) => Some(Assignee::Device(agent)),
         DeviceId::Ocs(_) => None,
     });
     Ok(groups.chain(agents).collect())
 }
 
 /// Returns the packages that these have on record.
-async fn recorded(target: &Target, recipients: &[Recipient]) -> Result<Vec<PackageId>, Failure> {
+async fn recorded(target: &Target, recipients: &[Assignee]) -> Result<Vec<PackageId>, Failure> {
     let mut packages = Vec::new();
     for recipient in recipients {
         match recipient {
-            Recipient::Group(group) => {
+            Assignee::Group(group) => {
                 let state = target.records.group(group).await?;
                 let has = state.map(|state| state.assignments).unwrap_or_default();
                 packages.extend(has.iter().map(|assignment| assignment.package));
             }
-            Recipient::Device(agent) => {
+            Assignee::Device(agent) => {
                 let device = DeviceId::Agent(agent.clone());
                 let standing = target.records.standing(&device).await?;
                 packages.extend(own(&standing.tasks).map(|task| task.package));
@@ -148,7 +146,7 @@ async fn recorded(target: &Target, recipients: &[Recipient]) -> Result<Vec<Packa
 
 async fn sign_each(
     target: &Target,
-    recipients: Vec<Recipient>,
+    recipients: Vec<Assignee>,
     renewal: Renewal<'_>,
     signer: &Signer,
     progress: &Progress,
@@ -157,8 +155,8 @@ async fn sign_each(
     let mut result = SignResult::default();
     let mut attempts = stream::iter(recipients)
         .map(async |recipient| match &recipient {
-            Recipient::Group(group) => sign_group(target, group, renewal, signer).await,
-            Recipient::Device(agent) => sign_device(target, agent, renewal, signer).await,
+            Assignee::Group(group) => sign_group(target, group, renewal, signer).await,
+            Assignee::Device(agent) => sign_device(target, agent, renewal, signer).await,
         })
         .buffer_unordered(AT_ONCE);
     while let Some(attempt) = attempts.try_next().await? {

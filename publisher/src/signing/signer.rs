@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use packcast_protocol::DeviceId;
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::signature::PublicKey;
 use packcast_store::records::{AssignError, Sign, SignError, Signing, SigningError};
 
@@ -140,18 +140,18 @@ impl std::fmt::Debug for Unlocked {
 pub const HOW_TO_SIGN_ANYWAY: &str = "'packcast group show GROUP' and 'packcast device DEVICE' show what is on record: if it is what you mean, 'packcast sign --group GROUP' and 'packcast sign --device DEVICE' sign it";
 
 /// Names the command that shows what a recipient has on record.
-fn shown(recipient: &Recipient) -> String {
+fn shown(recipient: &Assignee) -> String {
     match recipient {
-        Recipient::Group(group) => format!("'packcast group show {group}'"),
-        Recipient::Device(agent) => format!("'packcast device key:{agent}'"),
+        Assignee::Group(group) => format!("'packcast group show {group}'"),
+        Assignee::Device(agent) => format!("'packcast device key:{agent}'"),
     }
 }
 
 /// Names the command that signs it as it is.
-fn signed(recipient: &Recipient) -> String {
+fn signed(recipient: &Assignee) -> String {
     match recipient {
-        Recipient::Group(group) => format!("'packcast sign --group {group}'"),
-        Recipient::Device(agent) => format!("'packcast sign --device key:{agent}'"),
+        Assignee::Group(group) => format!("'packcast sign --group {group}'"),
+        Assignee::Device(agent) => format!("'packcast sign --device key:{agent}'"),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::assignments::{Held, Recipient};
+use packcast_protocol::assignments::{Assignee, Held};
 use packcast_protocol::with_causes;
 use packcast_store::records::Known;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ struct Remembered {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
-    recipient: Recipient,
+    recipient: Assignee,
     #[serde(flatten)]
     held: Held,
 }
@@ -174,8 +174,8 @@ mod tests {
 
     use super::*;
 
-    fn lab() -> Recipient {
-        Recipient::Group("lab".parse().unwrap())
+    fn lab() -> Assignee {
+        Assignee::Group("lab".parse().unwrap())
     }
 
     const fn held(revision: u64) -> Held {

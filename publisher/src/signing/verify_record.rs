@@ -3,7 +3,7 @@
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
 use packcast_rollout::PackageRecord;
-use packcast_rollout::assignments::Vouched;
+use packcast_rollout::assignments::VerifiedPackages;
 
 use super::key_lists;
 use super::signer::Signer;
@@ -50,9 +50,9 @@ impl AlsoAccept {
         target: &Target,
         packages: &[PackageId],
         signer: &Signer,
-    ) -> Result<Vouched, Failure> {
+    ) -> Result<VerifiedPackages, Failure> {
         let keys = self.keys(target, signer).await?;
-        let mut vouched = Vouched::new();
+        let mut vouched = VerifiedPackages::new();
         for package in target.records.packages_of(packages).await? {
             if let Some(published) = package.published() {
                 manifest_of(target, &package, &keys).await?;
@@ -123,6 +123,6 @@ fn refused(package: &PackageRecord, source: Problem) -> Failure {
             .hint("nothing is lost; run the command again in a minute");
     }
     Failure::conflict(unsigned).hint(
-        "'packcast verify' tells more; if another publisher whom you trust has signed the package, name his key with --public-key, and let agents trust it with 'packcast keys trust'",
+        "'packcast verify' tells more; if another publisher whom you trust has signed the package, name his key with --accept-key, and let agents trust it with 'packcast keys trust'",
     )
 }

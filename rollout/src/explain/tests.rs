@@ -5,7 +5,7 @@ use packcast_protocol::{AgentId, ResultCode};
 
 use super::*;
 use crate::group::tests::group;
-use crate::order::{Order, OrderKind};
+use crate::order::{CommandRecord, DeviceCommand};
 use crate::record::tests::{id, package, task};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
@@ -21,7 +21,7 @@ struct Case {
     memberships: Memberships,
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
-    orders: Orders,
+    orders: DeviceCommands,
     package: PackageRecord,
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
@@ -44,7 +44,7 @@ fn nothing() -> Case {
         memberships: Memberships::default(),
         groups: Vec::new(),
         tasks: Vec::new(),
-        orders: Orders::default(),
+        orders: DeviceCommands::default(),
         package: package(1),
         others: Vec::new(),
         finished: None,
@@ -148,7 +148,7 @@ fn what_a_device_without_a_task_lacks() {
     );
     check(&nothing().deleted(), &Reason::Deleted { deleted_at: TOLD });
     check(&only_for(&ours()), &Reason::NotInAudience);
-    check(&only_for(&stock()), &Reason::StockAgent);
+    check(&only_for(&stock()), &Reason::OcsAgent);
     check(
         &nothing().with(|case| case.in_history = true),
         &Reason::InHistory,
@@ -227,8 +227,8 @@ fn what_was_withdrawn_goes_on_until_it_is_dropped() {
     check(&open(WITHDRAWN).deleted(), &withdrawn(false));
     let dropped = open(WITHDRAWN).with(|case| {
         case.device = stock();
-        case.orders.cancel = Some(Order {
-            order: OrderKind::Cancel,
+        case.orders.cancel = Some(CommandRecord {
+            order: DeviceCommand::Cancel,
             asked_at: TOLD,
             told_at: Some(NOW),
         });

@@ -32,24 +32,24 @@ fn announced(packages: &[(u8, u32)]) -> Vec<Announced> {
 }
 
 fn length(packages: &[(u8, u32)]) -> u32 {
-    let conf = Pace::default().conf(&announced(packages));
+    let conf = Pacing::default().conf(&announced(packages));
     conf.period_length.get()
 }
 
 /// Works through packages that the agent takes up in the order in which they are given.
 fn worked(packages: &[(u8, u32)]) -> Run {
     let announced = announced(packages);
-    run(&Pace::default().conf(&announced), &announced)
+    run(&Pacing::default().conf(&announced), &announced)
 }
 
 #[test]
 fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
-    let pace = Pace {
+    let pace = Pacing {
         fragment_pause_s: number(7),
         cycle_pause_s: number(8),
         period_pause_s: number(9),
         timeout_days: number(10),
-        ..Pace::default()
+        ..Pacing::default()
     };
     let conf = pace.conf(&announced(&[(0, 12)]));
     assert_eq!(conf.frag_latency_s.get(), 7);
@@ -87,7 +87,7 @@ fn a_period_has_a_length_whatever_is_announced() {
     let most = length(&[(0, u32::MAX), (0, u32::MAX), (7, 1)]);
     assert!(most > 2_000_000_000, "{most}");
     let all = announced(&[(0, u32::MAX), (10, u32::MAX)]);
-    assert!(Pace::default().longest_s(&all) > u64::from(u32::MAX));
+    assert!(Pacing::default().longest_s(&all) > u64::from(u32::MAX));
 }
 
 /// The time that OCS's defaults imply is 550 s for the first.
@@ -95,7 +95,7 @@ fn a_period_has_a_length_whatever_is_announced() {
 fn the_usual_package_takes_seconds() {
     let check = |(priority, fragments), expected| {
         let priority = Priority::try_from(priority).unwrap();
-        assert_eq!(Pace::default().alone_s(priority, fragments), expected);
+        assert_eq!(Pacing::default().alone_s(priority, fragments), expected);
     };
     check((5, 1), 2 * (5 + 1));
     check((0, 0), 1);
@@ -103,8 +103,8 @@ fn the_usual_package_takes_seconds() {
     check((7, 3), 4 * (7 + 1) + 1);
     // Beside the formula, the pauses between periods of two turns each.
     check((5, 20), 21 * (5 + 1) + 10);
-    assert!(Pace::default().alone_s(Priority::DEFAULT, 1) <= 15);
-    assert!(Pace::default().alone_s(Priority::DEFAULT, 20) <= 150);
+    assert!(Pacing::default().alone_s(Priority::DEFAULT, 1) <= 15);
+    assert!(Pacing::default().alone_s(Priority::DEFAULT, 20) <= 150);
 }
 
 /// The times are those of the Unix agent 2.10.0: its own scheduler, run on a clock of its own.
@@ -160,7 +160,7 @@ fn contacts(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) 
                 })
                 .collect();
         let sizes: Vec<Announced> = told.iter().map(|(_, size)| *size).collect();
-        let run = run(&Pace::default().conf(&sizes), &sizes);
+        let run = run(&Pacing::default().conf(&sizes), &sizes);
         for ((id, _), at) in told.iter().zip(run.deployed) {
             deployed.push((*id, clock + at.expect("nothing starves")));
             tasks.retain(|task| task.package != *id);
@@ -183,22 +183,22 @@ fn a_small_package_of_a_low_priority_overtakes_a_large_one_unless_strict() {
     assert_eq!(strict[0], 69);
 }
 
-fn over(pauses: (u16, u16), strict: Option<bool>) -> PaceOverride {
-    PaceOverride {
+fn over(pauses: (u16, u16), strict: Option<bool>) -> PacingOverride {
+    PacingOverride {
         fragment_pause_s: UpTo::new(pauses.0),
         cycle_pause_s: UpTo::new(pauses.1),
         strict,
-        ..PaceOverride::default()
+        ..PacingOverride::default()
     }
 }
 
 #[test]
 fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
-    let check = |groups: &[PaceOverride], device: &PaceOverride, expected| {
-        let target = Pace {
+    let check = |groups: &[PacingOverride], device: &PacingOverride, expected| {
+        let target = Pacing {
             fragment_pause_s: number(2),
             cycle_pause_s: number(3),
-            ..Pace::default()
+            ..Pacing::default()
         };
         let pace = target.in_force(groups, device);
         let found = (
@@ -208,7 +208,7 @@ fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
         );
         assert_eq!(found, expected);
     };
-    let none = PaceOverride::default();
+    let none = PacingOverride::default();
     let (thin, fast) = (over((10, 0), Some(true)), over((1, 5), Some(false)));
     check(&[], &none, (2, 3, false));
     check(&[none], &none, (2, 3, false));
@@ -220,12 +220,12 @@ fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
 
 #[test]
 fn what_is_changed_again_keeps_the_rest() {
-    let once = PaceOverride::default().changed(&PaceChange::Set(over((10, 5), None)));
+    let once = PacingOverride::default().changed(&PacingChange::Set(over((10, 5), None)));
     let second = over((0, 6), Some(true));
     let both = over((10, 6), Some(true));
-    assert_eq!(once.changed(&PaceChange::Set(second)), both);
-    assert_eq!(once.changed(&PaceChange::Replace(second)), second);
-    assert!(PaceOverride::default().is_empty() && !once.is_empty());
+    assert_eq!(once.changed(&PacingChange::Set(second)), both);
+    assert_eq!(once.changed(&PacingChange::Replace(second)), second);
+    assert!(PacingOverride::default().is_empty() && !once.is_empty());
 }
 
 /// Packages in the order in which an agent takes them up. Those of priority 0 are of one size,
@@ -246,11 +246,11 @@ proptest! {
         packages in queue(),
         pauses in (1_u16..100, 1_u16..100, 1_u16..100),
     ) {
-        let pace = Pace {
+        let pace = Pacing {
             fragment_pause_s: number(pauses.0),
             cycle_pause_s: number(pauses.1),
             period_pause_s: number(pauses.2),
-            ..Pace::default()
+            ..Pacing::default()
         };
         let run = run(&pace.conf(&packages), &packages);
         prop_assert!(!run.died);
@@ -260,7 +260,7 @@ proptest! {
 
     #[test]
     fn what_is_urgent_is_deployed_first(packages in queue()) {
-        let run = run(&Pace::default().conf(&packages), &packages);
+        let run = run(&Pacing::default().conf(&packages), &packages);
         let of = |is_urgent: bool| {
             let all = packages.iter().zip(&run.deployed);
             all.filter(move |((priority, _), _)| (priority.get() == 0) == is_urgent)
@@ -277,6 +277,6 @@ proptest! {
         let between_periods = (turns - 1) / (u64::from(length(&[(priority, fragments)])) / level);
         let expected = turns * (level + 1) + between_periods;
         let alone = announced(&[(priority, fragments)]);
-        prop_assert_eq!(Pace::default().longest_s(&alone), expected);
+        prop_assert_eq!(Pacing::default().longest_s(&alone), expected);
     }
 }

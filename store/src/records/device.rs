@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, Memberships, OpenTask, Orders, PaceOverride, Round};
+use packcast_rollout::{
+    DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, Round,
+};
 
 use super::commit::Commit;
 use super::item::{self, Item, PK, SK};
@@ -26,9 +28,9 @@ pub struct Standing {
     pub signed: Option<Held>,
     /// What a change holds for that the device's groups have a part in.
     pub round: Round,
-    pub orders: Orders,
+    pub orders: DeviceCommands,
     /// The device's own settings, whatever its groups have.
-    pub pace: PaceOverride,
+    pub pace: PacingOverride,
     /// In the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// The read units that the question has cost.
@@ -49,8 +51,8 @@ impl Records {
             memberships: Memberships::default(),
             signed: None,
             round: Round::FIRST,
-            orders: Orders::default(),
-            pace: PaceOverride::default(),
+            orders: DeviceCommands::default(),
+            pace: PacingOverride::default(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::GroupState;
 use packcast_rollout::group::{GroupAssignError, Version};
@@ -55,7 +55,7 @@ impl Records {
         let latest = before.map_or(0, |before| before.revision);
         let next = next_revision(latest, signing.now);
         let state = GroupState::new(group.clone(), next, signing.now);
-        let recipient = Recipient::Group(group.clone());
+        let recipient = Assignee::Group(group.clone());
         let issued = before.and_then(|before| before.issued);
         let term = signing.term_after_unsigned(&recipient, issued);
         let state = signing.sealed(state, term)?;

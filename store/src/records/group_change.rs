@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
-use packcast_rollout::validity::Term;
-use packcast_rollout::{GroupState, PaceChange, PackageRecord};
+use packcast_rollout::validity::Validity;
+use packcast_rollout::{GroupState, PacingChange, PackageRecord};
 
 use super::Records;
 use super::commit::Commit;
@@ -45,7 +45,7 @@ impl Records {
             };
             signing.ours_of_group(&state)?;
             let next = state.assign(package, force, now)?;
-            let term = Term::following(state.version().issued, now);
+            let term = Validity::following(state.version().issued, now);
             let next = signing.sealed(next, term)?;
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
@@ -54,7 +54,7 @@ impl Records {
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             match commit {
                 Commit::Done => {
-                    signing.written(&Recipient::Group(group.clone()), next.held());
+                    signing.written(&Assignee::Group(group.clone()), next.held());
                     Ok(ControlFlow::Break(GroupChanged {
                         state: next,
                         consumed_units,
@@ -113,7 +113,7 @@ impl Records {
     pub async fn pace_group(
         &self,
         group: &GroupName,
-        change: &PaceChange,
+        change: &PacingChange,
         signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         self.group_or_all(group, signing).await?;
@@ -146,7 +146,7 @@ impl Records {
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             if commit == Commit::Done {
-                signing.written(&Recipient::Group(group.clone()), next.held());
+                signing.written(&Assignee::Group(group.clone()), next.held());
                 return Ok(ControlFlow::Break(GroupChanged {
                     state: next,
                     consumed_units,

@@ -8,7 +8,7 @@ use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
 };
-use packcast_rollout::OrderKind;
+use packcast_rollout::DeviceCommand;
 use serde::Serialize;
 
 use super::item::{self, Item, PK, SK};
@@ -73,10 +73,10 @@ impl Key {
         Self::new(device_partition(device), sk)
     }
 
-    pub(super) fn order(device: &DeviceId, order: OrderKind) -> Self {
+    pub(super) fn order(device: &DeviceId, order: DeviceCommand) -> Self {
         let kind = match order {
-            OrderKind::Unstick => "unstick",
-            OrderKind::Cancel => "cancel",
+            DeviceCommand::Unstick => "unstick",
+            DeviceCommand::Cancel => "cancel",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }

@@ -2,7 +2,7 @@
 
 use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::order::Note;
-use packcast_rollout::{Order, OrderKind, Orders, TaskChange};
+use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange};
 
 use super::commit::Commit;
 use super::item::{self, Item};
@@ -23,10 +23,10 @@ impl Records {
     pub async fn order(
         &self,
         device: &DeviceId,
-        order: OrderKind,
+        order: DeviceCommand,
         now: UnixTime,
     ) -> Result<(), RecordsError> {
-        let order = Order {
+        let order = CommandRecord {
             order,
             asked_at: now,
             told_at: None,
@@ -72,11 +72,11 @@ impl Records {
 }
 
 /// Adds the order that an item holds.
-pub(super) fn add(orders: &mut Orders, item: Item) -> Result<(), RecordsError> {
-    let order: Order = item::read(item)?;
+pub(super) fn add(orders: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
+    let order: CommandRecord = item::read(item)?;
     match order.order {
-        OrderKind::Unstick => orders.unstick = Some(order),
-        OrderKind::Cancel => orders.cancel = Some(order),
+        DeviceCommand::Unstick => orders.unstick = Some(order),
+        DeviceCommand::Cancel => orders.cancel = Some(order),
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A device's own pace: an item beside its record that a contact does not overwrite.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_rollout::{PacingChange, PacingOverride};
 
 use super::item::{PK, SK};
 use super::key::Key;
@@ -16,20 +16,20 @@ impl Records {
     pub async fn pace_device(
         &self,
         device: &DeviceId,
-        change: &PaceChange,
+        change: &PacingChange,
     ) -> Result<(), RecordsError> {
         let write = match change {
-            PaceChange::Set(settings) => {
+            PacingChange::Set(settings) => {
                 let (expression, terms) = setting(device, settings);
                 let Some(expression) = expression else {
                     return Ok(());
                 };
                 write::update(self.table(), &Key::pace(device), &expression, None, &terms)
             }
-            PaceChange::Replace(settings) if settings.is_empty() => {
+            PacingChange::Replace(settings) if settings.is_empty() => {
                 write::remove(self.table(), &Key::pace(device))
             }
-            PaceChange::Replace(settings) => {
+            PacingChange::Replace(settings) => {
                 write::replace(self.table(), stored::pace(device, settings))
             }
         };
@@ -39,7 +39,7 @@ impl Records {
 }
 
 /// Sets what is some; there is no expression for nothing at all.
-fn setting(device: &DeviceId, settings: &PaceOverride) -> (Option<String>, Terms) {
+fn setting(device: &DeviceId, settings: &PacingOverride) -> (Option<String>, Terms) {
     let mut sets = Vec::new();
     let mut terms = Terms::default();
     for (name, value) in stored::pace(device, settings) {

@@ -9,8 +9,8 @@ use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::group::Version;
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask, Order,
-    PaceOverride, PackageRecord, Round, TaskState,
+    CommandRecord, DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask,
+    PacingOverride, PackageRecord, Round, TaskState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -227,11 +227,11 @@ pub(super) fn location(record: &LocationRecord) -> Item {
     Key::location(&record.name).item(record)
 }
 
-pub(super) fn order(device: &DeviceId, order: &Order) -> Item {
+pub(super) fn order(device: &DeviceId, order: &CommandRecord) -> Item {
     Key::order(device, order.order).item(order)
 }
 
-pub(super) fn pace(device: &DeviceId, pace: &PaceOverride) -> Item {
+pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {
     Key::pace(device).item(pace)
 }
 

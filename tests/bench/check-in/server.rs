@@ -11,7 +11,7 @@ use packcast_tests::world::World;
 use crate::load::Load;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
-const STOCK_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/stock-server");
+const STOCK_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
 const PACKAGES: u32 = 10;
 
 /// A running server; dropping it stops it.
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 enum Running {
     Packcast { _world: Box<World> },
-    Stock { _stock: StockServer },
+    Stock { _stock: OcsServer },
 }
 
 impl Server {
@@ -60,12 +60,12 @@ impl Server {
     pub(crate) fn stock(load: &Load, devices: u32, folder: &Path) -> Option<Self> {
         let missing = Ran::of(Command::new(STOCK_SERVER).arg("missing")).expect_code(0);
         if !missing.stdout.is_empty() {
-            let how = "there is no stock server: 'tests/bench/stock-server install' gets it";
+            let how = "there is no stock server: 'tests/bench/ocs-server install' gets it";
             // Standard error may be closed.
             let _ = writeln!(std::io::stderr(), "{how}");
             return None;
         }
-        let (stock, address) = StockServer::start(devices, folder.join("stock-server"));
+        let (stock, address) = OcsServer::start(devices, folder.join("ocs-server"));
         load.enrol(&address);
         Some(Self {
             name: "OCS server",
@@ -77,11 +77,11 @@ impl Server {
 }
 
 #[derive(Debug)]
-struct StockServer {
+struct OcsServer {
     folder: PathBuf,
 }
 
-impl StockServer {
+impl OcsServer {
     fn start(devices: u32, folder: PathBuf) -> (Self, String) {
         let server = Self { folder };
         let mut up = Command::new(STOCK_SERVER);
@@ -99,7 +99,7 @@ impl StockServer {
     }
 }
 
-impl Drop for StockServer {
+impl Drop for OcsServer {
     fn drop(&mut self) {
         // It may not have come up.
         let _ = Command::new(STOCK_SERVER)

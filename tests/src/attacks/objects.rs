@@ -187,7 +187,7 @@ pub fn lower_id_where_a_higher_one_was_set_up(stage: &Stage) -> Tried {
 }
 
 pub fn lower_id_that_was_meant_to_go_back_once_more(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &["--going-back"]);
+    let package = stage.package("tool", &["--allow-downgrade"]);
     stage.world.assign("tool@1", &stage.device);
     stage.device.run();
     assert_eq!(stage.runs("tool"), 1, "once is meant");

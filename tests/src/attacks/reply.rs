@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use packcast_protocol::api::CHECK_IN_PATH;
 use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::{AgentId, Assignments, GroupName, KeyList, Recipient, UnixTime};
+use packcast_protocol::{AgentId, Assignee, Assignments, GroupName, KeyList, UnixTime};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn agent(stage: &Stage) -> AgentId {
     id.and_then(|id| id.parse().ok()).expect("our agent's id")
 }
 
-fn says(to: Recipient, package: &PackageRecord, expires: UnixTime) -> Assignments {
+fn says(to: Assignee, package: &PackageRecord, expires: UnixTime) -> Assignments {
     let state = Held {
         revision: 1_000,
         issued: UnixTime(1_790_000_000),
@@ -69,13 +69,13 @@ fn says(to: Recipient, package: &PackageRecord, expires: UnixTime) -> Assignment
         .expect("one package is not too many")
 }
 
-fn to_device(stage: &Stage) -> Recipient {
-    Recipient::Device(agent(stage))
+fn to_device(stage: &Stage) -> Assignee {
+    Assignee::Device(agent(stage))
 }
 
-fn to_group(name: &str) -> Recipient {
+fn to_group(name: &str) -> Assignee {
     let name: GroupName = name.parse().expect("a group's name");
-    Recipient::Group(name)
+    Assignee::Group(name)
 }
 
 pub fn task_in_no_document(stage: &Stage) -> Tried {
@@ -104,7 +104,7 @@ pub fn document_signed_by_another_key(stage: &Stage) -> Tried {
 
 pub fn document_of_another_device(stage: &Stage) -> Tried {
     let package = stage.package("tool", &[]);
-    let other = Recipient::Device(AgentId::of_public_key(&[9; 32]));
+    let other = Assignee::Device(AgentId::of_public_key(&[9; 32]));
     let signed = Stage::signed(&stage.key(), &says(other, &package, LATE));
     tell(stage, &package, vec![signed])
 }

@@ -8,8 +8,8 @@ use packcast_agent::event::Event;
 use packcast_protocol::assignments::{Assigned, Held};
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
-    Archive, ArchiveFormat, Assignments, FragmentNumber, FragmentSize, GroupName, Location,
-    Manifest, PackageId, Recipient, Sha256Digest, UnixTime,
+    Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
+    Location, Manifest, PackageId, Sha256Digest, UnixTime,
 };
 use packcast_publisher::signing::{NoSecrets, SigningKey};
 use packcast_rollout::PackageRecord;
@@ -196,7 +196,7 @@ impl Stage {
             issued: UnixTime(1_790_000_000),
             revision: 1,
         };
-        let all = Recipient::Group(GroupName::all());
+        let all = Assignee::Group(GroupName::all());
         let (groups, expires) = (BTreeSet::new(), UnixTime(4_000_000_000));
         let assignments = Assignments::new(all, state, groups, vec![assigned], expires);
         let assignments = assignments.expect("one package is not too many");

@@ -4,7 +4,7 @@ use packcast_protocol::DeviceId;
 use packcast_publisher::device::{self, DevicePace};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::PaceChange;
+use packcast_rollout::PacingChange;
 
 use crate::Globals;
 use crate::command::pace;
@@ -15,7 +15,7 @@ pub(super) async fn change(
     globals: &Globals,
     target: &Target,
     name: &DeviceName,
-    change: &PaceChange,
+    change: &PacingChange,
 ) -> Result<(), Failure> {
     let paced = device::pace(target, name, change).await?;
     output::result(globals.format, &paced, text);

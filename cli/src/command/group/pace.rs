@@ -1,4 +1,4 @@
-//! `packcast group pace`: how fast a group's devices with stock agents work.
+//! `packcast group pacing`: how fast a group's devices with stock agents work.
 
 use packcast_protocol::GroupName;
 use packcast_publisher::group::{self, GroupPace};

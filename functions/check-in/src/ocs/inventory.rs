@@ -5,7 +5,7 @@ use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::order::Note;
-use packcast_rollout::{FinishedTask, Introduction, OpenTask, contact};
+use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, contact};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
@@ -22,7 +22,7 @@ pub(super) async fn receive(
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
-    let says = Introduction {
+    let says = ReportedFacts {
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),

@@ -3,8 +3,8 @@
 use packcast_protocol::ocs::reply::{Deployment, InventoryAsk, Pack, PrologReply};
 use packcast_protocol::{DeviceId, OcsDeviceId, UnixTime};
 use packcast_rollout::order::{Instruction, Mode, instruct};
-use packcast_rollout::pace::{Announced, Pace};
-use packcast_rollout::{Introduction, contact};
+use packcast_rollout::pace::{Announced, Pacing};
+use packcast_rollout::{ReportedFacts, contact};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::Standing;
@@ -24,7 +24,7 @@ pub(super) async fn reply(
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
     // An inventory knows the host's name better than the DEVICEID does.
-    let says = Introduction {
+    let says = ReportedFacts {
         host_name: standing.device.is_none().then_some(&*host_name),
         agent,
         os: None,
@@ -78,7 +78,7 @@ async fn instructed(
 }
 
 fn prolog_reply(
-    pace: &Pace,
+    pace: &Pacing,
     told: &[Telling],
     ask_inventory: bool,
     deployment: Deployment,

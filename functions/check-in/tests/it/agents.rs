@@ -5,10 +5,10 @@ use http::Request;
 use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, Facts, Holds, Problem, ProblemKind, REPORT_PATH,
-    Report, Secret, Text,
+    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind,
+    REPORT_PATH, Report, Secret, Text,
 };
-use packcast_protocol::assignments::Recipient;
+use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_testing::signing::trusted;
 use packcast_testing::table::NOW;
@@ -21,7 +21,7 @@ pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
     /// The documents that it keeps.
-    pub(crate) holds: Holds,
+    pub(crate) holds: HeldDocuments,
 }
 
 impl Agent {
@@ -30,7 +30,7 @@ impl Agent {
         Self {
             key,
             pass: None,
-            holds: Holds::default(),
+            holds: HeldDocuments::default(),
         }
     }
 
@@ -51,7 +51,7 @@ impl Agent {
         CheckInRequest {
             enrolment: None,
             pass: self.pass.clone(),
-            facts: Facts {
+            facts: DeviceFacts {
                 host_name: Text::tail("web01"),
                 os: Text::tail("linux"),
                 arch: Text::tail("x86_64"),
@@ -72,8 +72,8 @@ impl Agent {
             let assignments = signed.verify(trusted()).expect("the operator has signed");
             let held = assignments.held();
             match assignments.recipient() {
-                Recipient::Device(_) => self.holds.device = Some(held),
-                Recipient::Group(group) => {
+                Assignee::Device(_) => self.holds.device = Some(held),
+                Assignee::Group(group) => {
                     self.holds.groups.insert(group.clone(), held);
                 }
             }

@@ -2,7 +2,7 @@
 
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::order::PATIENCE_S;
-use packcast_rollout::{OrderKind, Orders, PackageRecord, TaskState};
+use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
@@ -17,12 +17,12 @@ async fn told(world: &World) -> (DeviceId, PackageRecord) {
     (device, package)
 }
 
-async fn order(world: &World, device: &DeviceId, order: OrderKind) {
+async fn order(world: &World, device: &DeviceId, order: DeviceCommand) {
     let ordered = world.table.records.order(device, order, NOW).await;
     ordered.expect("a device can be given an order");
 }
 
-async fn orders(world: &World, device: &DeviceId) -> Orders {
+async fn orders(world: &World, device: &DeviceId) -> DeviceCommands {
     let standing = world.table.records.standing(device).await;
     standing.expect("a device can be read").orders
 }
@@ -66,10 +66,10 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 pub(crate) async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
-    order(&world, &device, OrderKind::Unstick).await;
+    order(&world, &device, DeviceCommand::Unstick).await;
     assert_eq!(contact(&world, NOW).await, stop());
     assert_eq!(world.ocs(&inventory(1, &[])).await, "");
-    assert_eq!(orders(&world, &device).await, Orders::default());
+    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
     assert_eq!(contact(&world, NOW).await, work(&[package.id]));
     assert_ne!(world.ocs(&inventory(1, &[])).await, "");
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);
@@ -79,10 +79,10 @@ pub(crate) async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_
 async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
-    order(&world, &device, OrderKind::Unstick).await;
+    order(&world, &device, DeviceCommand::Unstick).await;
     assert_eq!(contact(&world, NOW).await, stop());
     assert_eq!(contact(&world, NOW).await, work(&[package.id]));
-    assert_eq!(orders(&world, &device).await, Orders::default());
+    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
     world.assign(&device, &wanted, false).await;
     contact(&world, NOW).await;
     withdraw(&world, &device, &stuck).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
 
@@ -113,7 +113,7 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
     assert_eq!(contact(&world, NOW).await, work(&[wanted.id, next.id]));
-    assert_eq!(orders(&world, &device).await, Orders::default());
+    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
     // From here on, a timeout is one.
     world.ocs(&download(1, wanted.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(wanted.id).await, [0, 0, 1]);
@@ -123,7 +123,7 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
 async fn a_result_that_comes_while_dropping_counts() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     contact(&world, NOW).await;
     world.ocs(&download(1, package.id, "SUCCESS_0")).await;
     assert_eq!(world.counts(package.id).await, [0, 1, 0]);
@@ -135,7 +135,7 @@ async fn what_was_deployed_and_not_reported_is_found_before_it_is_dropped() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
     withdraw(&world, &device, &package).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     assert_eq!(contact(&world, NOW).await, drop_all(true));
     world.ocs(&inventory(1, &[package.id])).await;
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
@@ -150,7 +150,7 @@ async fn a_device_that_drops_in_silence_is_not_told_of_what_was_withdrawn() {
     withdraw(&world, &device, &stuck).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     assert_eq!(contact(&world, NOW).await, drop_all(true));
     let soon = NOW.plus(PATIENCE_S - 1);
     assert_eq!(contact(&world, soon).await, drop_all(false));
@@ -163,14 +163,14 @@ async fn a_device_that_drops_in_silence_is_not_told_of_what_was_withdrawn() {
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed), (1, 0));
     contact(&world, NOW.plus(PATIENCE_S + 120)).await;
-    assert_eq!(orders(&world, &device).await, Orders::default());
+    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
 }
 
 #[tokio::test]
 async fn a_timeout_without_an_order_is_a_failure() {
     let world = World::start().await;
     let (device, package) = told(&world).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     // The device has not been told yet.
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(package.id).await, [0, 0, 1]);
@@ -180,7 +180,7 @@ async fn a_timeout_without_an_order_is_a_failure() {
 async fn an_order_that_was_carried_out_costs_nothing() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    order(&world, &device, OrderKind::Cancel).await;
+    order(&world, &device, DeviceCommand::Cancel).await;
     contact(&world, NOW).await;
     world.ocs(&inventory(1, &[])).await;
     contact(&world, NOW).await;

@@ -3,7 +3,9 @@
 use packcast_check_in::Settings;
 use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::pace::UpTo;
-use packcast_rollout::{OrderKind, Pace, PaceChange, PaceOverride, PackageRecord, Published};
+use packcast_rollout::{
+    DeviceCommand, Pacing, PacingChange, PacingOverride, PackageRecord, Published,
+};
 use packcast_store::records::Reserved;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, location, published, reservation};
@@ -62,18 +64,18 @@ impl Says {
     }
 }
 
-fn pauses(fragment: u16, cycle: u16) -> PaceChange {
-    PaceChange::Set(PaceOverride {
+fn pauses(fragment: u16, cycle: u16) -> PacingChange {
+    PacingChange::Set(PacingOverride {
         fragment_pause_s: UpTo::new(fragment),
         cycle_pause_s: UpTo::new(cycle),
-        ..PaceOverride::default()
+        ..PacingOverride::default()
     })
 }
 
-fn strict(strict: bool) -> PaceChange {
-    PaceChange::Set(PaceOverride {
+fn strict(strict: bool) -> PacingChange {
+    PacingChange::Set(PacingOverride {
         strict: Some(strict),
-        ..PaceOverride::default()
+        ..PacingOverride::default()
     })
 }
 
@@ -102,7 +104,7 @@ async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> Pac
 }
 
 /// Makes a group of the first device.
-async fn group(world: &World, name: &str, change: &PaceChange) {
+async fn group(world: &World, name: &str, change: &PacingChange) {
     let group: GroupName = name.parse().expect("a group's name");
     let records = &world.table.records;
     let created = records.create_group(&group, signing()).await;
@@ -151,7 +153,7 @@ async fn a_period_is_as_long_as_what_is_told_needs() {
 #[tokio::test]
 async fn a_target_has_its_settings() {
     let world = World::start_with(Settings {
-        pace: Pace {
+        pace: Pacing {
             fragment_pause_s: UpTo::new(2).unwrap(),
             cycle_pause_s: UpTo::new(3).unwrap(),
             period_pause_s: UpTo::new(4).unwrap(),
@@ -223,7 +225,7 @@ async fn a_device_that_is_told_to_drop_or_to_stop_keeps_its_pace() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    for order in [OrderKind::Unstick, OrderKind::Cancel] {
+    for order in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
         world.table.records.order(&pc, order, NOW).await.unwrap();
         let told = told(&world).await;
         assert_eq!((told.fragment, told.cycle), (10, 2), "{order:?}");

@@ -3,7 +3,7 @@
 use packcast_check_in::Settings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
@@ -156,9 +156,9 @@ async fn a_warm_function_tells_nobody_of_what_was_deactivated() {
 #[tokio::test]
 async fn strict_tells_one_priority_after_the_other() {
     let strict = Settings {
-        pace: Pace {
+        pace: Pacing {
             strict: true,
-            ..Pace::default()
+            ..Pacing::default()
         },
         ..settings()
     };

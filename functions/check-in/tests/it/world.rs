@@ -8,7 +8,7 @@ use packcast_check_in::{CheckIn, PassKey, Settings};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::Assigned;
-use packcast_rollout::{OpenTask, Pace, PackageRecord};
+use packcast_rollout::{OpenTask, Pacing, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
 pub(crate) use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
@@ -43,7 +43,7 @@ pub(crate) fn settings() -> Settings {
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
         check_in_interval_s: 900,
-        pace: Pace::default(),
+        pace: Pacing::default(),
         group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
     }
 }

@@ -4,7 +4,7 @@
 //! It is outside of what a check-in reads, as a device that holds it does not ask for it.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::assignments::{Assignments, Held, Recipient, SignedAssignments};
+use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
 use packcast_protocol::{AgentId, DeviceId};
 use packcast_rollout::assignments::{self, Change};
 
@@ -39,7 +39,7 @@ pub(crate) enum Own<'a> {
 /// The next assignments of a device.
 #[derive(Debug)]
 pub(crate) struct NextOwn {
-    recipient: Recipient,
+    recipient: Assignee,
     /// To be written with the device's record.
     pub(crate) held: Held,
     write: TransactWriteItem,
@@ -85,7 +85,7 @@ impl Records {
         let DeviceId::Agent(agent) = device else {
             return Ok(Own::Stock);
         };
-        let recipient = Recipient::Device(agent.clone());
+        let recipient = Assignee::Device(agent.clone());
         let signed = self.own_assignments(device).await?;
         let before = signed.map(|signed| signing.ours(&signed, &recipient));
         let before = before.transpose()?;

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use packcast_protocol::assignments::{Assignments, Held, Recipient};
+use packcast_protocol::assignments::{Assignee, Assignments, Held};
 use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
-use packcast_rollout::assignments::{Vouched, as_recorded, renewed};
-use packcast_rollout::validity::{Term, is_due};
+use packcast_rollout::assignments::{VerifiedPackages, as_recorded, renewed};
+use packcast_rollout::validity::{Validity, is_due};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
 use super::own::{AssignError, NextOwn};
@@ -27,7 +27,7 @@ pub enum Renewal<'a> {
     Restored,
     /// What is on record, whoever put it there: for a publisher who has looked at it, and has
     /// seen the signed manifests of its packages.
-    AsRecorded(&'a Vouched),
+    AsRecorded(&'a VerifiedPackages),
 }
 
 impl Renewal<'_> {
@@ -67,9 +67,9 @@ impl Records {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
-            let recipient = Recipient::Group(group.clone());
+            let recipient = Assignee::Group(group.clone());
             let issued = state.held().map(|held| held.issued);
-            let renewing = |issued| Term::renewing(issued, signing.now);
+            let renewing = |issued| Validity::renewing(issued, signing.now);
             let term = match renewal {
                 Renewal::AsRecorded(vouched) => {
                     Signing::vouched_for(&state, vouched)?;
@@ -77,7 +77,7 @@ impl Records {
                 }
                 Renewal::Due | Renewal::All => {
                     signing.ours_of_group(&state)?;
-                    issued.map_or_else(|| Term::from(signing.now), renewing)
+                    issued.map_or_else(|| Validity::from(signing.now), renewing)
                 }
                 Renewal::Restored => {
                     signing.signed_by_us_of_group(&state)?;
@@ -106,7 +106,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<Renewed, AssignError> {
         let device = DeviceId::Agent(agent.clone());
-        let recipient = Recipient::Device(agent.clone());
+        let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
         self.retry_on_conflict(false, |was_behind| async move {
             let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
@@ -192,7 +192,7 @@ impl Recorded {
         &self,
         agent: &AgentId,
         known: Option<Held>,
-        vouched: &Vouched,
+        vouched: &VerifiedPackages,
         now: UnixTime,
     ) -> Result<Assignments, SigningError> {
         let Self {

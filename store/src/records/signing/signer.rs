@@ -4,13 +4,13 @@ use std::error::Error;
 use std::fmt;
 
 use packcast_protocol::assignments::{
-    Assignments, AssignmentsError, Held, Recipient, SignedAssignments,
+    Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
 };
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::{Document as _, Signed, TooLarge};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::GroupState;
-use packcast_rollout::validity::Term;
+use packcast_rollout::validity::Validity;
 
 use super::known::Known;
 
@@ -43,23 +43,20 @@ pub enum SigningError {
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error("what {recipient} is assigned on record is not signed by your key")]
-    NotOurs { recipient: Recipient },
+    NotOurs { recipient: Assignee },
     #[error(
         "what {recipient} is assigned on record was signed on {}, and later since: somebody, or a table that was restored, has put the earlier state back",
         recorded.issued.day()
     )]
-    RolledBack {
-        recipient: Recipient,
-        recorded: Held,
-    },
+    RolledBack { recipient: Assignee, recorded: Held },
     #[error("the signature of what {recipient} is assigned on record expired on {}", expires.day())]
     Expired {
-        recipient: Recipient,
+        recipient: Assignee,
         expires: UnixTime,
     },
     #[error("{recipient} has package {package} on record, whose signed manifest was not seen")]
     Unvouched {
-        recipient: Recipient,
+        recipient: Assignee,
         package: PackageId,
     },
     #[error(transparent)]
@@ -96,7 +93,11 @@ impl Signing<'_> {
     }
 
     /// Signs a group's state.
-    pub(crate) fn sealed(self, state: GroupState, term: Term) -> Result<GroupState, SigningError> {
+    pub(crate) fn sealed(
+        self,
+        state: GroupState,
+        term: Validity,
+    ) -> Result<GroupState, SigningError> {
         let document = state.document(term)?.to_document();
         let signature = (self.sign)(&document)?;
         Ok(state.sealed(term, signature))
@@ -106,20 +107,20 @@ impl Signing<'_> {
     /// is known.
     pub(crate) fn term_after_unsigned(
         self,
-        recipient: &Recipient,
+        recipient: &Assignee,
         issued: Option<UnixTime>,
-    ) -> Term {
+    ) -> Validity {
         let known = self.latest(recipient).map(|known| known.issued);
-        Term::following_unsigned(issued, known, self.now)
+        Validity::following_unsigned(issued, known, self.now)
     }
 
     /// Returns the latest state of a recipient that the publisher knows of.
-    pub(crate) fn latest(self, recipient: &Recipient) -> Option<Held> {
+    pub(crate) fn latest(self, recipient: &Assignee) -> Option<Held> {
         self.known?.latest(recipient)
     }
 
     /// Remembers what is on record now.
-    pub(crate) fn written(self, recipient: &Recipient, held: Option<Held>) {
+    pub(crate) fn written(self, recipient: &Assignee, held: Option<Held>) {
         if let (Some(known), Some(held)) = (self.known, held) {
             known.advance(recipient, held);
         }

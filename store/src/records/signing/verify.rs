@@ -1,9 +1,9 @@
 //! Judgements over signed assignments on record: which of them a change may follow.
 
-use packcast_protocol::assignments::{Assignments, Held, Recipient, SignedAssignments};
+use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
 use packcast_rollout::GroupState;
-use packcast_rollout::assignments::Vouched;
-use packcast_rollout::validity::Term;
+use packcast_rollout::assignments::VerifiedPackages;
+use packcast_rollout::validity::Validity;
 
 use super::own::Own;
 use super::{Signing, SigningError};
@@ -26,7 +26,7 @@ impl Signing<'_> {
     pub(crate) fn ours(
         self,
         signed: &SignedAssignments,
-        recipient: &Recipient,
+        recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
         let assignments = self.signed_by_us(signed, recipient)?;
         let Some(known) = self.known else {
@@ -53,7 +53,7 @@ impl Signing<'_> {
     pub(crate) fn signed_by_us(
         self,
         signed: &SignedAssignments,
-        recipient: &Recipient,
+        recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
         let verified = signed.verify(self.keys).ok();
         let ours = verified.filter(|found| found.recipient() == recipient);
@@ -64,12 +64,15 @@ impl Signing<'_> {
     }
 
     /// Refuses a group's state that has a package which nobody vouches for.
-    pub(crate) fn vouched_for(state: &GroupState, vouched: &Vouched) -> Result<(), SigningError> {
+    pub(crate) fn vouched_for(
+        state: &GroupState,
+        vouched: &VerifiedPackages,
+    ) -> Result<(), SigningError> {
         let mut assignments = state.assignments.iter();
         let unvouched = assignments.find(|one| vouched.get(&one.package) != Some(&one.manifest));
         unvouched.map_or(Ok(()), |assignment| {
             Err(SigningError::Unvouched {
-                recipient: Recipient::Group(state.group.clone()),
+                recipient: Assignee::Group(state.group.clone()),
                 package: assignment.package,
             })
         })
@@ -91,7 +94,7 @@ impl Signing<'_> {
     ) -> Result<GroupState, SigningError> {
         let issued = state.version().issued;
         match self.ours_of_group(state) {
-            Ok(()) => self.sealed(next, Term::following(issued, self.now)),
+            Ok(()) => self.sealed(next, Validity::following(issued, self.now)),
             // What was not signed gives nobody anything now.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {
                 self.sealed(next, self.term_after_unsigned(&recipient, issued))
@@ -119,7 +122,7 @@ impl Own<'_> {
                 agent,
                 before: None,
             } if is_unsigned => {
-                let recipient = Recipient::Device((*agent).clone());
+                let recipient = Assignee::Device((*agent).clone());
                 Err(SigningError::NotOurs { recipient })
             }
             Self::Stock | Self::Agent { .. } => Ok(()),
@@ -127,8 +130,8 @@ impl Own<'_> {
     }
 }
 
-fn signed_state(state: &GroupState) -> Result<(SignedAssignments, Recipient), SigningError> {
-    let recipient = Recipient::Group(state.group.clone());
+fn signed_state(state: &GroupState) -> Result<(SignedAssignments, Assignee), SigningError> {
+    let recipient = Assignee::Group(state.group.clone());
     match state.signed() {
         Some(signed) => Ok((signed, recipient)),
         None => Err(SigningError::NotOurs { recipient }),

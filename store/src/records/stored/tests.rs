@@ -9,8 +9,8 @@ use packcast_protocol::{
 };
 use packcast_rollout::pace::UpTo;
 use packcast_rollout::record::ArchiveRecord;
-use packcast_rollout::validity::Term;
-use packcast_rollout::{PaceChange, PackageState, Published};
+use packcast_rollout::validity::Validity;
+use packcast_rollout::{PacingChange, PackageState, Published};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -61,14 +61,14 @@ fn group_state() -> GroupState {
     GroupState::new(lab(), 0, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
-        .sealed(Term::from(AT), "signed".to_owned())
+        .sealed(Validity::from(AT), "signed".to_owned())
 }
 
-fn slow() -> PaceOverride {
-    PaceOverride {
+fn slow() -> PacingOverride {
+    PacingOverride {
         cycle_pause_s: UpTo::new(5),
         strict: Some(true),
-        ..PaceOverride::default()
+        ..PacingOverride::default()
     }
 }
 
@@ -355,7 +355,7 @@ fn records_read_back_whatever_newer_writers_add() {
     let read_back: OwnItem = read(own(&pc(), &own_item())).unwrap();
     assert_eq!(read_back.held, own_item().held);
     assert_eq!(read_back.signed, own_item().signed);
-    let slowed_down = group_state().pace(&PaceChange::Set(slow()), AT);
+    let slowed_down = group_state().pace(&PacingChange::Set(slow()), AT);
     check_read(group(&slowed_down), &slowed_down);
 }
 

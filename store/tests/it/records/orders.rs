@@ -3,7 +3,7 @@
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::order::{Note, put_back};
-use packcast_rollout::{Order, OrderKind, Orders, TaskChange, TaskState};
+use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -11,13 +11,13 @@ use packcast_testing::table::{NOW, Table};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
-async fn orders(table: &Table, device: &DeviceId) -> Orders {
+async fn orders(table: &Table, device: &DeviceId) -> DeviceCommands {
     table.records.standing(device).await.unwrap().orders
 }
 
-fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> Order {
-    Order {
-        order: OrderKind::Cancel,
+fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
+    CommandRecord {
+        order: DeviceCommand::Cancel,
         asked_at,
         told_at,
     }
@@ -27,7 +27,7 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
     let table = Table::start_on(service, 30).await;
     let device = table.device(1).await;
     let records = &table.records;
-    for kind in [OrderKind::Cancel, OrderKind::Unstick] {
+    for kind in [DeviceCommand::Cancel, DeviceCommand::Unstick] {
         records.order(&device, kind, NOW).await.unwrap();
     }
     table.meter.take();
@@ -47,7 +47,7 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
     for note in [Note::Done(told), unstick] {
         records.note_order(&device, &note).await.unwrap();
     }
-    assert_eq!(orders(&table, &device).await, Orders::default());
+    assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }
 
 async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Service) {
@@ -55,7 +55,7 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
     let device = table.device(1).await;
     let records = &table.records;
     for at in [NOW, LATER] {
-        let ordered = records.order(&device, OrderKind::Cancel, at).await;
+        let ordered = records.order(&device, DeviceCommand::Cancel, at).await;
         ordered.unwrap();
     }
     let before = cancel(NOW, Some(LATER));
@@ -70,7 +70,7 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
     for note in [done, told] {
         records.note_order(&device, &note).await.unwrap();
     }
-    assert_eq!(orders(&table, &device).await, Orders::default());
+    assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }
 
 async fn a_task_is_put_back_once(service: Service) {
@@ -101,7 +101,7 @@ async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     let announced = table.records.announce(device, &announcing, NOW).await;
     assert_eq!(announced.unwrap().told.len(), 1);
     let tasks = table.records.standing(device).await.unwrap().tasks;
-    let orders = Orders {
+    let orders = DeviceCommands {
         unstick: None,
         cancel: Some(cancel(NOW, Some(LATER))),
     };

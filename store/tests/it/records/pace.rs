@@ -2,37 +2,37 @@
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::pace::UpTo;
-use packcast_rollout::{PaceChange, PaceOverride};
+use packcast_rollout::{PacingChange, PacingOverride};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
 
-fn pauses(fragment: u16, cycle: u16) -> PaceOverride {
-    PaceOverride {
+fn pauses(fragment: u16, cycle: u16) -> PacingOverride {
+    PacingOverride {
         fragment_pause_s: UpTo::new(fragment),
         cycle_pause_s: UpTo::new(cycle),
-        ..PaceOverride::default()
+        ..PacingOverride::default()
     }
 }
 
-async fn of(table: &Table, device: &DeviceId) -> PaceOverride {
+async fn of(table: &Table, device: &DeviceId) -> PacingOverride {
     table.records.standing(device).await.unwrap().pace
 }
 
-async fn change(table: &Table, device: &DeviceId, change: PaceChange) {
+async fn change(table: &Table, device: &DeviceId, change: PacingChange) {
     let changed = table.records.pace_device(device, &change).await;
     changed.unwrap();
 }
 
 async fn a_device_keeps_its_pace_whatever_its_contacts_say(service: Service) {
-    let nothing = PaceOverride::default();
+    let nothing = PacingOverride::default();
     let table = Table::start_on(service, 80).await;
     let device = table.device(1).await;
-    change(&table, &device, PaceChange::Set(nothing)).await;
+    change(&table, &device, PacingChange::Set(nothing)).await;
     assert!(of(&table, &device).await.is_empty());
 
-    change(&table, &device, PaceChange::Set(pauses(2, 0))).await;
-    change(&table, &device, PaceChange::Set(pauses(0, 5))).await;
+    change(&table, &device, PacingChange::Set(pauses(2, 0))).await;
+    change(&table, &device, PacingChange::Set(pauses(0, 5))).await;
     let record = table.records.standing(&device).await.unwrap().device;
     let mut seen = record.clone().unwrap();
     seen.last_seen = UnixTime(NOW.0 + 86_400);
@@ -44,9 +44,9 @@ async fn a_device_keeps_its_pace_whatever_its_contacts_say(service: Service) {
     assert_eq!(usage.operations, ["Query"]);
     assert!(usage.read_units <= 1.0, "{usage:?}");
 
-    change(&table, &device, PaceChange::Replace(pauses(3, 0))).await;
+    change(&table, &device, PacingChange::Replace(pauses(3, 0))).await;
     assert_eq!(of(&table, &device).await, pauses(3, 0));
-    change(&table, &device, PaceChange::Replace(nothing)).await;
+    change(&table, &device, PacingChange::Replace(nothing)).await;
     assert!(of(&table, &device).await.is_empty());
 }
 
@@ -54,7 +54,7 @@ async fn a_groups_pace_is_a_revision_of_it(service: Service) {
     let table = Table::start_on(service, 81).await;
     let lab: GroupName = "lab".parse().unwrap();
     let records = &table.records;
-    let set = PaceChange::Set(pauses(2, 5));
+    let set = PacingChange::Set(pauses(2, 5));
     assert!(records.pace_group(&lab, &set, signing()).await.is_err());
     let created = records.create_group(&lab, signing()).await.unwrap();
     let changed = records.pace_group(&lab, &set, signing()).await.unwrap();

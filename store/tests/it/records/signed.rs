@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use packcast_protocol::assignments::{
-    Assignments, Held, Recipient, SignedAssignments, VerifiedAssignments,
+    Assignee, Assignments, Held, SignedAssignments, VerifiedAssignments,
 };
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::GroupState;
 use packcast_rollout::assign::Assigned;
-use packcast_rollout::assignments::Vouched;
+use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
@@ -46,7 +46,7 @@ fn brought(assignments: &Assignments) -> Vec<(PackageId, u64)> {
 /// Returns the packages that a group's state has signed, with their revisions.
 fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
     let assignments = verified(&state.signed().unwrap());
-    assert_eq!(assignments.recipient(), &Recipient::Group(lab()));
+    assert_eq!(assignments.recipient(), &Assignee::Group(lab()));
     assert_eq!(assignments.held().revision, state.revision);
     brought(&assignments)
 }
@@ -60,7 +60,7 @@ async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, 
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
     };
-    assert_eq!(assignments.recipient(), &Recipient::Device(agent.clone()));
+    assert_eq!(assignments.recipient(), &Assignee::Device(agent.clone()));
     let groups = assignments.groups().iter().map(ToString::to_string);
     (groups.collect(), brought(&assignments))
 }
@@ -154,7 +154,7 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
 
     let refused = records.assign_group(lab, &wanted, false, signing()).await;
     let not_ours = SigningError::NotOurs {
-        recipient: Recipient::Group(lab.clone()),
+        recipient: Assignee::Group(lab.clone()),
     };
     let refused = refused.unwrap_err();
     assert_eq!(refused.to_string(), not_ours.to_string());
@@ -203,9 +203,9 @@ async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
     );
 }
 
-fn verified_recipient(device: &DeviceId) -> Recipient {
+fn verified_recipient(device: &DeviceId) -> Assignee {
     match device {
-        DeviceId::Agent(agent) => Recipient::Device(agent.clone()),
+        DeviceId::Agent(agent) => Assignee::Device(agent.clone()),
         DeviceId::Ocs(_) => panic!("{device} is no recipient"),
     }
 }
@@ -256,7 +256,7 @@ async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
         .await
         .unwrap();
     records.join(&device, lab, signing()).await.unwrap();
-    let Recipient::Device(agent) = verified_recipient(&device) else {
+    let Assignee::Device(agent) = verified_recipient(&device) else {
         panic!("a device is one")
     };
     let renew = async |days: u64| {
@@ -286,7 +286,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         .assign(&device, &package, false, other)
         .await
         .unwrap();
-    let Recipient::Device(agent) = verified_recipient(&device) else {
+    let Assignee::Device(agent) = verified_recipient(&device) else {
         panic!("a device is one")
     };
     let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
@@ -301,7 +301,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         );
     }
     let manifest = package.published().unwrap().manifest;
-    let seen = Vouched::from([(package.id, manifest)]);
+    let seen = VerifiedPackages::from([(package.id, manifest)]);
     let signed = renew(Renewal::AsRecorded(&seen)).await.unwrap();
     assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
@@ -312,8 +312,8 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         .assign_group(lab, &package, false, signing())
         .await
         .unwrap();
-    let other = Vouched::from([(package.id, Sha256Digest::of(b"other"))]);
-    let none = Vouched::new();
+    let other = VerifiedPackages::from([(package.id, Sha256Digest::of(b"other"))]);
+    let none = VerifiedPackages::new();
     for unseen in [&none, &other] {
         let refused = group(Renewal::AsRecorded(unseen)).await;
         assert!(
@@ -370,7 +370,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         );
     }
     // A restored table goes on, and what is signed then is later than all that was known.
-    let latest = known.latest(&Recipient::Group(lab.clone())).unwrap();
+    let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
         .renew_group(lab, Renewal::Restored, signing)
         .await
@@ -406,7 +406,7 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
     );
     // Who signed it knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
-    let known = Known::from_iter([(Recipient::Group(lab.clone()), held)]);
+    let known = Known::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use packcast_protocol::{FragmentNumber, Outcome};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::ObjectKey;
+use packcast_tests::ocs_agent::Ongoing;
 use packcast_tests::process::eventually;
-use packcast_tests::stock::Ongoing;
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -83,7 +83,11 @@ fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
     eventually("what is behind is deployed", || story.finished(behind.id));
     story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 
-    assert!(story.order("--unstick").contains("At its next contact"));
+    assert!(
+        story
+            .order("--restart-download")
+            .contains("At its next contact")
+    );
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("unstick, asked"), "{shown}");
     let stopped = story.agent.begin().end();
@@ -113,7 +117,7 @@ fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
     story.world.ok(&unassign);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("withdrawn"), "{shown}");
-    assert!(story.order("--cancel").contains("ends as cancelled"));
+    assert!(story.order("--drop").contains("ends as cancelled"));
     let told = story.agent.begin().end();
     assert!(told.log.contains("TIMEOUT=\"0\""), "{}", told.log);
     assert_eq!(told.told().len(), 0);
@@ -143,7 +147,7 @@ fn what_a_process_that_was_killed_left_behind_is_dropped_and_begun_anew() {
     let (place, content) = story.lose_fragment(&stuck);
     drop(story.stuck());
 
-    story.order("--cancel");
+    story.order("--drop");
     let dropping = story.agent.contact();
     assert!(
         dropping.log.contains("code=ERR_TIMEOUT"),
@@ -167,7 +171,7 @@ fn a_command_that_runs_is_let_end_before_the_rest_is_dropped() {
         contact,
     } = story.waiting();
 
-    story.order("--cancel");
+    story.order("--drop");
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("locked. Cannot begin work"));
     fs::write(&gate, "").unwrap();
@@ -176,7 +180,7 @@ fn a_command_that_runs_is_let_end_before_the_rest_is_dropped() {
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
 
-/// What `--unstick` warns of.
+/// What `--restart-download` warns of.
 #[test]
 fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
     let Some(story) = EnrolledAgent::begin() else {
@@ -189,7 +193,7 @@ fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
         contact,
     } = story.waiting();
 
-    story.order("--unstick");
+    story.order("--restart-download");
     story.agent.begin().end();
     contact.until("Exiting on signal");
     fs::write(&gate, "").unwrap();
@@ -202,11 +206,11 @@ fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
 fn our_agent_takes_no_orders() {
     let world = World::start(PROGRAM);
     let device = world.device("ours");
-    for order in ["--unstick", "--cancel"] {
+    for order in ["--restart-download", "--drop"] {
         let why = world.refused(1, &["device", device.id(), order]);
         assert!(why.contains("takes no orders"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }
-    world.refused(2, &["device", device.id(), "--unstick", "--cancel"]);
-    world.refused(2, &["device", "--cancel"]);
+    world.refused(2, &["device", device.id(), "--restart-download", "--drop"]);
+    world.refused(2, &["device", "--drop"]);
 }

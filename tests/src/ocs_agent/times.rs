@@ -6,12 +6,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use packcast_rollout::PackageRecord;
-use packcast_rollout::pace::{Announced, Pace};
+use packcast_rollout::pace::{Announced, Pacing};
 
 use super::Contact;
 
 /// The environment variable with the file that each story adds its line to.
-const VARIABLE: &str = "PACKCAST_STOCK_TIMES";
+const VARIABLE: &str = "PACKCAST_OCS_TIMES";
 
 /// The times of one story; its line is written when they are dropped.
 #[derive(Debug, Default)]
@@ -23,11 +23,11 @@ pub struct Times {
 impl Times {
     /// Adds a contact and the packages that it was told.
     pub fn add<'a>(&self, contact: &Contact, told: impl IntoIterator<Item = &'a PackageRecord>) {
-        let pace = Pace {
+        let pace = Pacing {
             fragment_pause_s: contact.told_pause("FRAG_LATENCY"),
             cycle_pause_s: contact.told_pause("CYCLE_LATENCY"),
             period_pause_s: contact.told_pause("PERIOD_LATENCY"),
-            ..Pace::default()
+            ..Pacing::default()
         };
         let announced = told.into_iter().map(|package| {
             let published = package.published().expect("it was told");

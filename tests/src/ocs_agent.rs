@@ -30,7 +30,7 @@ const HISTORY: &str = "download/history";
 
 /// A stock agent that trusts one world.
 #[derive(Debug)]
-pub struct StockAgent {
+pub struct OcsAgent {
     id: String,
     program: PathBuf,
     server: String,
@@ -63,7 +63,7 @@ pub fn installed() -> Option<PathBuf> {
     found
 }
 
-impl StockAgent {
+impl OcsAgent {
     /// Returns an agent after its first contact, and what it wrote.
     pub fn enrol(program: &Path, world: &World) -> (Self, Contact) {
         let state = world.state();

@@ -8,7 +8,7 @@ use packcast_archive::System;
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::windows::Schedule;
 use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
-use packcast_rollout::Pace;
+use packcast_rollout::Pacing;
 
 use super::inspect::{Contents, Inspection};
 use super::plan::{Plan, Terms};
