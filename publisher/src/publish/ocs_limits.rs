@@ -242,7 +242,7 @@ fn too_long(text: &str, room: usize) -> Option<Warning> {
 }
 
 fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
-    let days = Pace::default().timeout_days.get();
+    let days = Pacing::default().timeout_days.get();
     let mut warnings = Vec::new();
     if !terms.is_none() {
         warnings.push(Warning::WindowsTerms);
