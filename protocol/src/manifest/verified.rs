@@ -1,4 +1,4 @@
-//! Checks that a manifest is the announced one, is signed, and has not expired.
+//! Verified manifests: announced, signed and not expired.
 
 use crate::digest::Sha256Digest;
 use crate::package::PackageId;
@@ -7,21 +7,21 @@ use crate::time::UnixTime;
 
 use super::{MAX_MANIFEST_BYTES, Manifest};
 
-/// Why a manifest is not acted on.
+/// Errors from verifying a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("the manifest's digest is {actual}, announced was {announced}")]
+    #[error("SHA-256 mismatch of the manifest: expected {announced}, found {actual}")]
     NotAnnounced {
         announced: Sha256Digest,
         actual: Sha256Digest,
     },
-    #[error("the manifest's signature was refused")]
+    #[error("cannot verify the manifest")]
     Signature(#[source] SignatureError),
-    #[error("the manifest does not read as one")]
+    #[error("cannot read the manifest")]
     Json(#[source] serde_json::Error),
     #[error("the manifest has more than {MAX_MANIFEST_BYTES} bytes")]
     TooLarge,
-    #[error("the manifest is for package {found}, announced was {announced}")]
+    #[error("wrong package in the manifest: expected {announced}, found {found}")]
     OtherPackage {
         announced: PackageId,
         found: PackageId,
@@ -30,7 +30,11 @@ pub enum ManifestError {
     Expired { expires: UnixTime },
 }
 
-/// What an agent was told to expect before it fetched a manifest.
+/// The manifest that was announced to an agent.
+/// +/     pub id: PackageId,
+/// Id of the package.
+/// +/     pub manifest: Sha256Digest,
+/// SHA-256 of the manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Announced {
     pub id: PackageId,
@@ -55,14 +59,15 @@ impl Announced {
 
 /// A manifest that was announced, is signed by a trusted key and has not expired.
 ///
-/// There is no other way to get one than [`VerifiedManifest::verify`], and
-/// [`VerifiedManifest::dangerously_unsigned`] for those who ask for no signature.
+/// [`VerifiedManifest::verify`] creates it, as does [`VerifiedManifest::dangerously_unsigned`]
+/// for an agent that is configured to accept unsigned packages.
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest(Manifest);
 
 impl VerifiedManifest {
-    /// Checks digest, signature, form, identity and expiry, in this order: nothing of an
-    /// unsigned document is parsed.
+    /// Verifies digest, signature, form, identity and expiry, in this order.
+    ///
+    /// An unsigned document is never parsed.
     pub fn verify(
         bytes: &[u8],
         signature: &str,
@@ -75,7 +80,8 @@ impl VerifiedManifest {
         Self::read(bytes, announced, now)
     }
 
-    /// Checks all but the signature: whoever chooses what is announced chooses what is run.
+    /// Verifies everything but the signature: the sender of the announcement chooses what the
+    /// agent runs.
     pub fn dangerously_unsigned(
         bytes: &[u8],
         announced: Announced,
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn another_package_or_a_late_date_is_refused() {
+    fn another_package_or_an_expired_manifest_is_refused() {
         let manifest = manifest();
         let signed = signed(&manifest);
         let other = manifest.id.next().unwrap();

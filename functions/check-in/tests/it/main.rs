@@ -1,4 +1,4 @@
-//! The handler on the embedded engine: requests as devices send them, byte for byte.
+//! The handler on the embedded engine, with requests in the exact form that devices send.
 
 mod access;
 mod agents;
@@ -9,11 +9,11 @@ mod download;
 mod groups;
 mod hostile;
 mod inventory;
-mod orders;
-mod pace;
+mod commands;
+mod pacing;
 mod prolog;
 mod results;
-mod together;
+mod concurrency;
 mod transcripts;
 mod traps;
 mod world;

@@ -1,4 +1,4 @@
-//! Picks the fields of a request out of its XML, in one pass and without building a tree.
+//! Fields of a request, picked out of the XML in one pass, without a tree.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use super::{Inventory, RequestError};
 pub(super) const MAX_DEPTH: usize = 64;
 pub(super) const MAX_ATTRIBUTES: usize = 256;
 
-/// What is kept of one field; everything longer is cut or refused later on.
+/// Length at which a field is cut. Longer fields are cut or refused later on.
 const MAX_FIELD_BYTES: usize = 4096;
 
-/// What a request says, before anyone knows what it is for.
+/// The fields of a request, before its purpose is known.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) device: Option<String>,
@@ -41,7 +41,7 @@ enum Field {
     OsName,
 }
 
-/// Where in a request something is; attributes are in the same places as child elements.
+/// Place of an element in a request; attributes have the same places as child elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Document,
@@ -92,6 +92,7 @@ impl Fields {
                 Event::Text(text) => walk.text(&text.xml10_content())?,
                 Event::CData(text) => walk.text(&text.xml10_content())?,
                 Event::GeneralRef(reference) => walk.reference(&reference)?,
+                // A DOCTYPE could define entities, which expand to any size.
                 Event::DocType(_) => return Err(RequestError::Doctype),
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
                 Event::Eof => return walk.finish(),
@@ -117,6 +118,7 @@ impl Fields {
     fn keep_history(&mut self, value: &str) {
         self.history.extend(value.parse::<PackageId>());
         if self.history.len() > Inventory::MAX_HISTORY {
+            // Ids grow with time: the first id is the oldest package.
             self.history.pop_first();
         }
     }
@@ -133,7 +135,7 @@ fn name(value: &str) -> Option<String> {
     Some(plain(value, 255)).filter(|name| !name.is_empty())
 }
 
-/// Returns at most `max_bytes` of a text, its control characters replaced.
+/// Returns at most `max_bytes` of a text, with control characters replaced.
 pub(super) fn plain(text: &str, max_bytes: usize) -> String {
     let replaced = |c: char| {
         if c.is_control() {
@@ -156,7 +158,7 @@ struct Walk {
     fields: Fields,
     open: Vec<Place>,
     has_root: bool,
-    /// The text of the innermost element, as long as it has had no child.
+    /// Text of the innermost element, as long as the element has no child.
     text: Option<String>,
 }
 
