@@ -158,3 +158,24 @@ impl From<Archive> for RawArchive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            ArchiveShapeError::Empty,
+            ArchiveShapeError::Count {
+                bytes: 2500,
+                expected: 3,
+                given: 2,
+            },
+        ]), @"
+        the archive is empty
+        expected 3 fragment digests for 2500 bytes, found 2
+        ");
+    }
+}

@@ -107,10 +107,9 @@ pub enum AssignmentsError {
 #[serde(rename = "Assignments", deny_unknown_fields)]
 struct Raw {
     /// Schema of the document; a reader refuses any other.
-    /// +/     recipient: Assignee,
-    /// The assignee: a group or a device.
     schema: SchemaNumber,
     kind: Kind,
+    /// The assignee: a group or a device.
     recipient: Assignee,
     /// Number of the change; each change has a greater one.
     revision: u64,
@@ -156,6 +155,7 @@ impl Assignments {
         if matches!(recipient, Assignee::Group(_)) && !groups.is_empty() {
             return Err(AssignmentsError::GroupInGroups { recipient });
         }
+        // The order is part of the signed text: equal assignments must have equal documents.
         packages.sort_unstable_by_key(|assigned| assigned.package);
         let mut pairs = packages.windows(2);
         if let Some(twice) = pairs.find(|pair| pair[0].package == pair[1].package) {
@@ -272,6 +272,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     const STATE: Held = Held {
         revision: 7,
@@ -295,7 +296,7 @@ mod tests {
         }
     }
 
-    fn made(
+    fn created(
         recipient: Assignee,
         groups: &[&str],
         packages: impl IntoIterator<Item = u32>,
@@ -309,28 +310,28 @@ mod tests {
     #[test]
     fn invalid_assignments_are_refused() {
         let lab = || Assignee::Group(group("lab"));
-        let check = |made: Result<Assignments, AssignmentsError>, expected: &str| {
-            assert_eq!(made.unwrap_err().to_string(), expected);
+        let check = |created: Result<Assignments, AssignmentsError>, expected: &str| {
+            assert_eq!(created.unwrap_err().to_string(), expected);
         };
         check(
-            made(lab(), &[], [3, 1, 3]),
+            created(lab(), &[], [3, 1, 3]),
             "group lab has package 1795000003 twice",
         );
         check(
-            made(lab(), &["site"], []),
+            created(lab(), &["site"], []),
             "group lab is a group, and cannot be in groups",
         );
         check(
-            made(lab(), &[], 0..1001),
+            created(lab(), &[], 0..1001),
             "group lab would have 1001 packages, at most 1000 are allowed: unassign some",
         );
-        let all = made(device(), &["all"], []).unwrap_err();
+        let all = created(device(), &["all"], []).unwrap_err();
         assert!(matches!(all, AssignmentsError::NamesAll { .. }));
         let names: Vec<String> = (0..=MAX_GROUPS).map(|n| format!("g{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let many = made(device(), &names, []).unwrap_err();
+        let many = created(device(), &names, []).unwrap_err();
         assert!(matches!(many, AssignmentsError::TooManyGroups { .. }));
-        assert!(made(device(), &names[1..], 0..1000).is_ok());
+        assert!(created(device(), &names[1..], 0..1000).is_ok());
     }
 
     #[test]
@@ -351,8 +352,8 @@ mod tests {
             revision: u64::MAX,
             issued: last,
         };
-        let made = Assignments::new(device(), state, groups, packages.collect(), last).unwrap();
-        let document = made.to_document();
+        let created = Assignments::new(device(), state, groups, packages.collect(), last).unwrap();
+        let document = created.to_document();
         assert!(Signed::<Assignments>::new(document, String::new()).is_ok());
     }
 
@@ -375,7 +376,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_schemas_and_kinds_are_refused() {
-        let document = made(device(), &["lab"], [1]).unwrap().to_document();
+        let document = created(device(), &["lab"], [1]).unwrap().to_document();
         for (from, to) in [
             ("\"schema\":1", "\"schema\":2"),
             ("\"schema\":1", "\"schema\":1,\"only_on_tuesdays\":true"),
@@ -391,13 +392,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn error_messages() {
+        let many: Vec<String> = (0..=MAX_GROUPS).map(|n| format!("g{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let lab = || Assignee::Group(group("lab"));
+        let results = [
+            created(lab(), &[], 0..1001),
+            created(device(), &many, []),
+            created(lab(), &[], [1, 1]),
+            created(lab(), &["site"], []),
+            created(device(), &["all"], []),
+        ];
+        insta::assert_snapshot!(messages(results.map(Result::unwrap_err)), @"
+        group lab would have 1001 packages, at most 1000 are allowed: unassign some
+        device key:joyg7dsohj3rluqb2vz5bkscg4 would be in 65 groups, at most 64 are allowed
+        group lab has package 1795000001 twice
+        group lab is a group, and cannot be in groups
+        device key:joyg7dsohj3rluqb2vz5bkscg4 must not name the group all: every device is in it
+        ");
+    }
+
     proptest! {
         #[test]
         fn equal_assignments_have_equal_documents(ids in proptest::collection::btree_set(0_u32..5000, 0..20), seed: u64) {
-            let one = made(device(), &["b", "a"], ids.iter().copied()).unwrap();
+            let one = created(device(), &["b", "a"], ids.iter().copied()).unwrap();
             let mut shuffled: Vec<u32> = ids.into_iter().collect();
             shuffled.sort_by_key(|id| u64::from(*id).wrapping_mul(seed | 1));
-            let other = made(device(), &["a", "b"], shuffled).unwrap();
+            let other = created(device(), &["a", "b"], shuffled).unwrap();
             let document = one.to_document();
             prop_assert_eq!(&other.to_document(), &document);
             prop_assert_eq!(serde_json::from_str::<Assignments>(&document).unwrap(), one);

@@ -19,6 +19,13 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+/// Returns the messages of errors with their causes, one error a line, for snapshots.
+#[cfg(test)]
+pub(crate) fn messages<E: Error>(errors: impl IntoIterator<Item = E>) -> String {
+    let lines: Vec<String> = errors.into_iter().map(|e| with_causes(&e)).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,10 +40,9 @@ mod tests {
     #[test]
     fn causes_follow_without_repetition() {
         let check = |words: &[&'static str], expected: &str| {
-            let error = words
-                .iter()
-                .rev()
-                .fold(None, |source, words| Some(Box::new(Layered { words, source })));
+            let error = words.iter().rev().fold(None, |source, words| {
+                Some(Box::new(Layered { words, source }))
+            });
             assert_eq!(with_causes(&error.unwrap()), expected);
         };
         check(&["not fetched"], "not fetched");

@@ -88,6 +88,7 @@ impl OcsDeviceId {
 
     /// Returns the host name before the time.
     pub fn host_name(&self) -> &str {
+        // Parsing has checked that the text ends in a time of this length.
         &self.0[..self.0.len() - STAMP.len()]
     }
 }
@@ -163,6 +164,7 @@ text_form!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn namespaces_are_separate() {
@@ -198,5 +200,15 @@ mod tests {
         ] {
             assert!(bad.parse::<OcsDeviceId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<DeviceId>().unwrap_err();
+        insta::assert_snapshot!(messages([error("key:1"), error("ocs:web01"), error("web01")]), @r#"
+        "1" is not an agent's id: 26 letters a-z and digits 2-7
+        "web01" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes
+        "web01" names no device: write key:<agent id> or ocs:<DEVICEID>
+        "#);
     }
 }

@@ -124,4 +124,10 @@ mod tests {
             assert!(bad.parse::<Md5Digest>().is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn error_messages() {
+        let error = "ABC".parse::<Sha256Digest>().unwrap_err();
+        insta::assert_snapshot!(error, @r#""ABC" is not a digest of 64 lower-case hexadecimal digits"#);
+    }
 }

@@ -151,6 +151,7 @@ pub fn ranges(
     bytes: u64,
     size: FragmentSize,
 ) -> impl Iterator<Item = (FragmentNumber, Range<u64>)> {
+    // The range is finite, so that a hostile length cannot make the iteration endless.
     (0..MAX_FRAGMENTS)
         .map(move |index| (index, u64::from(index) * size.get()))
         .take_while(move |(_, start)| *start < bytes)
@@ -167,6 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn automatic_size_grows_with_the_archive() {
@@ -198,6 +200,17 @@ mod tests {
         ] {
             assert!(bad.parse::<FragmentSize>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            "1KB".parse::<FragmentSize>().unwrap_err(),
+            FragmentSize::auto(0).count(u64::MAX).unwrap_err(),
+        ]), @r#"
+        fragment size "1KB" is not between 1KiB and 4GiB: give a size such as 1MiB, or auto
+        18446744073709551615 bytes in fragments of 1048576 bytes are more than 50000 fragments: choose a larger fragment size
+        "#);
     }
 
     proptest! {

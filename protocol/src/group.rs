@@ -84,4 +84,9 @@ mod tests {
             assert!(bad.parse::<GroupName>().is_err(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("Lab".parse::<GroupName>().unwrap_err(), @r#""Lab" is not a group's name: 1 to 48 lower-case letters, digits or any of . _ -, the first a letter or digit"#);
+    }
 }

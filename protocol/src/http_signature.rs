@@ -116,6 +116,7 @@ pub fn verify(request: SignedRequest<'_>, now: UnixTime) -> Result<AgentId, Http
         .ok_or(HttpSignatureError::Missing(SIGNATURE))?;
     let (key, created) = read_input(input).ok_or(HttpSignatureError::Malformed(SIGNATURE_INPUT))?;
     let signature = read_signature(signature).ok_or(HttpSignatureError::Malformed(SIGNATURE))?;
+    // There is one spelling of the header, so its text is compared.
     if digest != content_digest(request.body) {
         return Err(HttpSignatureError::Body);
     }
@@ -190,6 +191,7 @@ fn read_signature(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -279,5 +281,26 @@ mod tests {
             "keyid=\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\";alg=\"ed25519\";tag=\"packcast-v1\"",
         );
         assert_eq!(base, expected);
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(DeviceKeyError, @"the device key is not a usable Ed25519 seed");
+        insta::assert_snapshot!(messages([
+            HttpSignatureError::Missing(SIGNATURE),
+            HttpSignatureError::Malformed(SIGNATURE_INPUT),
+            HttpSignatureError::Body,
+            HttpSignatureError::Mismatch,
+            HttpSignatureError::Skew {
+                created: NOW,
+                now: NOW.plus(3600),
+            },
+        ]), @"
+        the request has no signature header
+        the request's signature-input header is not in the form of RFC 9421 that Packcast uses
+        the request's body does not match its content-digest
+        the request's signature does not match
+        the request was signed at 1795000000, but the function's clock shows 1795003600 (Unix time): set the device's clock
+        ");
     }
 }

@@ -245,3 +245,45 @@ impl OcsInfo {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    const LAUNCH: &str = include_str!("../tests/golden/info-launch.xml");
+
+    fn refused(bytes: &[u8]) -> InfoError {
+        Info::parse(bytes).unwrap_err()
+    }
+
+    fn changed(from: &str, to: &str) -> InfoError {
+        assert!(LAUNCH.contains(from), "{from}");
+        refused(LAUNCH.replacen(from, to, 1).as_bytes())
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            refused(" ".repeat(MAX_INFO_BYTES + 1).as_bytes()),
+            refused(b"\xFF"),
+            changed("/>", ""),
+            changed("/>", "/>text"),
+            changed("ID=\"1770000002\" ", ""),
+            changed("PRI=\"5\"", "PRI=\"11\""),
+            changed("\"MD5\"", "\"SHA1\""),
+            changed("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU"),
+            changed("FRAGS=\"3\"", "FRAGS=\"0\""),
+        ]), @r#"
+        info has 16385 bytes, at most 16384 are allowed: put long commands in a script inside the archive
+        info is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+        info is not well-formed XML: syntax error: tag not closed: `>` not found before end of input
+        expected info to be one empty DOWNLOAD element after an optional XML 1.0 declaration in UTF-8, found text
+        info has no attribute ID
+        attribute PRI of info is invalid: priority "11" is not a whole number from 0 (first) to 10 (last)
+        attribute DIGEST_ALGO of info has the unsupported value "SHA1"
+        unexpected attribute POSTCMD in info
+        info has FRAGS="0", but LAUNCH needs an archive
+        "#);
+    }
+}

@@ -142,6 +142,7 @@ mod tests {
 
     use super::*;
     use crate::assignments::{Assignee, Assignments, Held};
+    use crate::causes::messages;
     use crate::signature::SignatureError;
     use crate::signed::SignedError;
 
@@ -174,12 +175,12 @@ mod tests {
 
     #[test]
     fn invalid_key_lists_are_refused() {
-        let made = |serial, named: &[usize]| KeyList::new(serial, keys(named), UnixTime(1));
-        assert_eq!(made(1, &[]), Err(KeyListError::Count { count: 0 }));
-        assert_eq!(made(1, &[0; 9]), Err(KeyListError::Count { count: 9 }));
-        assert_eq!(made(1, &[0, 0]), Err(KeyListError::Twice { key: key(0) }));
-        assert_eq!(made(0, &[0]), Err(KeyListError::Serial));
-        let document = made(1, &[0]).unwrap().to_document();
+        let create = |serial, named: &[usize]| KeyList::new(serial, keys(named), UnixTime(1));
+        assert_eq!(create(1, &[]), Err(KeyListError::Count { count: 0 }));
+        assert_eq!(create(1, &[0; 9]), Err(KeyListError::Count { count: 9 }));
+        assert_eq!(create(1, &[0, 0]), Err(KeyListError::Twice { key: key(0) }));
+        assert_eq!(create(0, &[0]), Err(KeyListError::Serial));
+        let document = create(1, &[0]).unwrap().to_document();
         for (from, to) in [
             ("\"serial\":1", "\"serial\":0"),
             ("\"schema\":1", "\"schema\":1,\"until\":9"),
@@ -223,5 +224,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
+        insta::assert_snapshot!(messages([
+            KeyListError::Count { count: 9 },
+            KeyListError::Twice {
+                key: key.parse().unwrap(),
+            },
+            KeyListError::Serial,
+        ]), @"
+        a key list has 1 to 8 keys, not 9
+        the key list has key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
+        the serial number of a key list is at least 1
+        ");
     }
 }

@@ -195,6 +195,7 @@ text_form!(LocationName, "LocationName", "^[a-z0-9-]{1,32}$");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn a_location_is_a_host_with_optional_port_and_path() {
@@ -231,5 +232,25 @@ mod tests {
         ] {
             assert!(bad.parse::<Location>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<Location>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            error("https://cdn"),
+            error("cdn/../x"),
+            error("/ocs"),
+            error("cdn:0/x"),
+            error("cdn/a b"),
+        ]), @r#"
+        location "https://cdn" has a scheme: write host[:port]/path; HTTPS is always used
+        location "cdn/../x" has an empty, '.' or '..' path segment, or a slash at its end
+        location "/ocs" has no host name before its path
+        location "cdn:0/x" has a port that is not a number from 1 to 65535
+        location "cdn/a b" may only hold letters, digits and . _ - / : and at most 343 of them
+        "#);
+        insta::assert_snapshot!("/x".parse::<ObjectPath>().unwrap_err(), @r#""/x" is not a path such as d or pub/packcast: letters, digits and . _ - between single slashes"#);
+        insta::assert_snapshot!("CDN".parse::<LocationName>().unwrap_err(), @r#""CDN" is not a location's name: 1 to 32 lower-case letters, digits and '-'"#);
     }
 }

@@ -33,24 +33,18 @@ pub const DEFAULT_VALIDITY_S: u64 = 180 * 24 * 3600;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Schema of the document; a reader refuses any other.
-    /// +/     pub id: PackageId,
-    /// Id of the package.
-    /// +/     pub name: PackageName,
-    /// Name of the package.
-    /// +/     pub version: PackageVersion,
-    /// Version of the package.
-    /// +/     pub priority: Priority,
-    /// Priority of the package.
-    /// +/     pub action: Action<Archive>,
-    /// Action of the package, with the digests of its archive.
-    /// +/     pub platform: Platform,
-    /// Platform of the devices that can run the package.
     pub schema: SchemaNumber,
+    /// Id of the package.
     pub id: PackageId,
+    /// Name of the package.
     pub name: PackageName,
+    /// Version of the package.
     pub version: PackageVersion,
+    /// Priority of the package.
     pub priority: Priority,
+    /// Action of the package, with the digests of its archive.
     pub action: Action<Archive>,
+    /// Platform of the devices that can run the package.
     pub platform: Platform,
     /// Exit codes that count as success: 0 unless the publisher chooses others.
     pub success_codes: BTreeSet<i32>,
@@ -63,9 +57,8 @@ pub struct Manifest {
     /// True if the package may replace a higher version of the same name.
     pub going_back: bool,
     /// End of the validity: agents stop acting on the package.
-    /// +/     pub audience: Audience,
-    /// Devices that may run the package.
     pub expires: UnixTime,
+    /// Devices that may run the package.
     pub audience: Audience,
 }
 
@@ -95,6 +88,7 @@ impl Manifest {
 mod tests {
     use super::*;
     use crate::archive::ArchiveFormat;
+    use crate::causes::messages;
     use crate::digest::Sha256Digest;
     use crate::fragment::FragmentSize;
 
@@ -153,5 +147,17 @@ mod tests {
                 "{to}"
             );
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let json = serde_json::from_str::<Manifest>("").unwrap_err();
+        insta::assert_snapshot!(messages([
+            ManifestWriteError::TooLarge { bytes: 5_000_000 },
+            ManifestWriteError::Json(json),
+        ]), @"
+        the manifest would have 5000000 bytes, at most 4194304 are allowed: choose a larger fragment size
+        cannot write the manifest as JSON: EOF while parsing a value at line 1 column 0
+        ");
     }
 }

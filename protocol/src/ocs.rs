@@ -17,4 +17,4 @@ pub use reply::{
     Conf, DOWNLOAD_REPLY, DownloadMode, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
     PeriodLength, PrologReply,
 };
-pub use request::{Inventory, Query, OcsRequest, RequestError};
+pub use request::{Inventory, OcsRequest, Query, RequestError};

@@ -67,6 +67,7 @@ impl FromStr for PackageId {
     type Err = PackageIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The number parser accepts a plus sign, so the digits are checked first.
         let digits = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit());
         digits
             .then(|| text.parse::<u32>().ok())
@@ -214,6 +215,7 @@ impl fmt::Display for PackageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
@@ -249,5 +251,16 @@ mod tests {
         for bad in ["vlc", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1"] {
             assert!(bad.parse::<PackageRef>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("1".parse::<PackageId>().unwrap_err(), @r#""1" is not a package id: ten digits from 1000000000 to 2147483647"#);
+        let error = |text: &str| text.parse::<PackageRef>().unwrap_err();
+        insta::assert_snapshot!(messages([error("vlc"), error("-vlc@1"), error("vlc@-1")]), @r#"
+        "vlc" names no package: give its ten-digit id, or name@version
+        "-vlc" is not a package name: 1 to 64 letters, digits or any of ._+-, the first a letter or digit
+        "-1" is not a package version: 1 to 64 letters, digits or any of ._+-~:, the first a letter or digit
+        "#);
     }
 }

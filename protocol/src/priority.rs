@@ -56,6 +56,7 @@ impl FromStr for Priority {
         let error = || PriorityError {
             given: text.chars().take(32).collect(),
         };
+        // The number parser accepts a plus sign, so the digits are checked first.
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error());
         }
@@ -97,5 +98,10 @@ mod tests {
         for bad in ["11", "255", "256", "-1", "", " 5", "5.0", "+5", "five"] {
             assert!(bad.parse::<Priority>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("11".parse::<Priority>().unwrap_err(), @r#"priority "11" is not a whole number from 0 (first) to 10 (last)"#);
     }
 }

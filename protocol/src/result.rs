@@ -100,7 +100,7 @@ named_codes! {
 
 /// Text that is not a result code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a result code has 1 to 255 bytes and no control characters, this text has {bytes} bytes")]
+#[error("a result code has 1 to 255 bytes and no control characters; this text has {bytes} bytes")]
 pub struct ResultCodeError {
     bytes: usize,
 }
@@ -263,6 +263,11 @@ mod tests {
             check(text, Outcome::Failed);
         }
         check("CANCELLED", Outcome::Cancelled);
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("".parse::<ResultCode>().unwrap_err(), @"a result code has 1 to 255 bytes and no control characters; this text has 0 bytes");
     }
 
     proptest! {

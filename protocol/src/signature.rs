@@ -23,7 +23,7 @@ pub enum SignatureError {
     UntrustedKey,
     #[error("the signature does not match the document")]
     Mismatch,
-    #[error("no trusted key is known: the signature cannot be verified")]
+    #[error("cannot verify the signature: no key is trusted")]
     NoKeys,
 }
 
@@ -90,6 +90,7 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
+    use crate::causes::messages;
 
     fn key() -> (KeyPair, PublicKey) {
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
@@ -138,5 +139,21 @@ mod tests {
                 assert!(verify(b"document", &text, &keys).is_err(), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("RWx".parse::<PublicKey>().unwrap_err(), @r#""RWx" is not a minisign public key: 56 characters of base64 that start with RW"#);
+        insta::assert_snapshot!(messages([
+            SignatureError::Malformed,
+            SignatureError::UntrustedKey,
+            SignatureError::Mismatch,
+            SignatureError::NoKeys,
+        ]), @"
+        the signature is not in minisign format
+        the signature is not by a trusted key
+        the signature does not match the document
+        cannot verify the signature: no key is trusted
+        ");
     }
 }

@@ -129,6 +129,7 @@ impl<D: Document> Signed<D> {
     pub fn verify(&self, keys: &[PublicKey]) -> Result<Verified<D>, SignedError> {
         let name = D::NAME;
         let document = self.document.as_str();
+        // The signature comes first: nothing of an unsigned document is parsed.
         verify(document.as_bytes(), self.signature.as_str(), keys)
             .map_err(|source| SignedError::Signature { name, source })?;
         serde_json::from_str(document)
@@ -166,5 +167,30 @@ impl<D> Deref for Verified<D> {
 
     fn deref(&self) -> &D {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+    use crate::keys::KeyList;
+
+    #[test]
+    fn error_messages() {
+        let name = KeyList::NAME;
+        let json = serde_json::from_str::<SchemaNumber>("2").unwrap_err();
+        insta::assert_snapshot!(messages([
+            SignedError::Signature {
+                name,
+                source: SignatureError::Mismatch,
+            },
+            SignedError::Json { name, source: json },
+        ]), @"
+        cannot verify the key list: the signature does not match the document
+        cannot read the key list: expected schema 1, found 2: update the agent
+        ");
+        let long = "x".repeat(MAX_DOCUMENT_BYTES + 1);
+        insta::assert_snapshot!(Signed::<KeyList>::new(long, String::new()).unwrap_err(), @"the document or its signature is too large: text has 196609 bytes, at most 196608 are allowed");
     }
 }

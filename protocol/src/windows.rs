@@ -21,7 +21,6 @@ pub struct WindowsTerms {
     pub dialogue: Dialogue,
     /// Start of the action, sent with the announcement. The agent downloads at once, and waits
     /// to act.
-    /// A message before the action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// Restart or shutdown after the action, sent with the announcement.
@@ -40,6 +39,7 @@ impl WindowsTerms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dialogue {
+    /// A message before the action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
     /// A message after the action, shown until the person closes it; [`Afterwards`] waits for
@@ -85,11 +85,16 @@ pub struct DialogueText(String);
 pub enum DialogueTextError {
     #[error("the text is empty")]
     Empty,
-    #[error("the text has {bytes} bytes; at most {} are shown", DialogueText::MAX_BYTES)]
+    #[error(
+        "the text has {bytes} bytes; at most {} are shown",
+        DialogueText::MAX_BYTES
+    )]
     Long { bytes: usize },
     #[error("the text has a double quote, which would end the text: use single quotes, or &quot;")]
     Quote,
-    #[error("the text ends in a backslash, which would escape the quote after it: remove the backslash")]
+    #[error(
+        "the text ends in a backslash, which would escape the quote after it: remove the backslash"
+    )]
     Backslash,
     #[error("the text holds the control character {character:?}: break lines with <br>")]
     Control { character: char },
@@ -169,6 +174,8 @@ impl FromStr for Schedule {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The parser accepts shorter numbers, which agents do not read: only the written form
+        // counts.
         DateTime::strptime(Self::FORM, text)
             .ok()
             .map(Self)
@@ -217,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
@@ -233,7 +241,10 @@ mod tests {
         let control = DialogueTextError::Control { character: '\n' };
         assert_eq!(refused("one\ntwo"), control);
         let bytes = DialogueText::MAX_BYTES + 1;
-        assert_eq!(refused(&"x".repeat(bytes)), DialogueTextError::Long { bytes });
+        assert_eq!(
+            refused(&"x".repeat(bytes)),
+            DialogueTextError::Long { bytes }
+        );
         for good in ["Größe <b>C:\\x</b> & 'more'", "100 %", "&quot;"] {
             assert_eq!(good.parse::<DialogueText>().unwrap().as_str(), good);
         }
@@ -288,6 +299,25 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<WindowsTerms>(&json).unwrap(), terms);
         assert_eq!(serde_json::from_str::<WindowsTerms>("{}").unwrap(), none);
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<DialogueText>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            error(""),
+            error(&"x".repeat(3000)),
+            error("say \"yes\""),
+            error("C:\\"),
+            error("one\ntwo"),
+        ]), @r"
+        the text is empty
+        the text has 3000 bytes; at most 2048 are shown
+        the text has a double quote, which would end the text: use single quotes, or &quot;
+        the text ends in a backslash, which would escape the quote after it: remove the backslash
+        the text holds the control character '\n': break lines with <br>
+        ");
+        insta::assert_snapshot!("tomorrow".parse::<Schedule>().unwrap_err(), @r#""tomorrow" is not a date and time such as 2026/12/01 22:00"#);
     }
 
     proptest! {

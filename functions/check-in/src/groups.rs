@@ -141,12 +141,7 @@ impl Groups {
         Ok(states)
     }
 
-    fn cache(
-        &self,
-        groups: &[GroupName],
-        states: &HashMap<GroupName, GroupState>,
-        now: UnixTime,
-    ) {
+    fn cache(&self, groups: &[GroupName], states: &HashMap<GroupName, GroupState>, now: UnixTime) {
         let mut cached = self.lock();
         // Emptying is rare and cheap: each device reads its own few groups again.
         if cached.len() + groups.len() > MAX_GROUPS {

@@ -186,7 +186,8 @@ async fn answer_check_in(
             .await?;
     }
     let announced = announce_tasks(function, device, standing, now).await?;
-    let assignments = documents::assignments(function, device, &announced.reconciled, &sent.holds).await?;
+    let assignments =
+        documents::assignments(function, device, &announced.reconciled, &sent.holds).await?;
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),
@@ -250,4 +251,27 @@ async fn record_all(
         accepted.push(report.id);
     }
     Ok(accepted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages() {
+        let json = serde_json::from_str::<ReportRequest>("{}").unwrap_err();
+        let errors = [
+            ApiRefusal::TooLarge { bytes: 600_000 },
+            ApiRefusal::Json(json),
+            ApiRefusal::TooMany { count: 65 },
+            ApiRefusal::NotEnrolled,
+        ];
+        let lines = errors.map(|error| with_causes(&error));
+        insta::assert_snapshot!(lines.join("\n"), @"
+        the request has 600000 bytes, at most 524288 are allowed
+        cannot read the request: missing field `pass` at line 1 column 2
+        the request has 65 results, at most 64 are allowed: send the rest in further requests
+        the request has neither a pass nor an enrolment token of this target: give the agent the target's enrolment token
+        ");
+    }
 }

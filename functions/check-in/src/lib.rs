@@ -1,7 +1,7 @@
 //! The check-in function: announces packages to devices, and records their results.
 //!
 //! Every handler has the shape read → decide → write: it reads records, `packcast_rollout`
-//! decides, and the reply shows only what is on record. The library knows neither Lambda nor a
+//! decides, and the reply shows recorded decisions only. The library knows neither Lambda nor a
 //! clock; the program brings both.
 
 mod access;

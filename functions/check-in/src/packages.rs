@@ -88,6 +88,7 @@ impl Packages {
         for package in packages {
             cached.insert(package.id, (now, package.clone()));
         }
+        // Half of the records go at once, so that the search for old ones is rare.
         if cached.len() > MAX_PACKAGES {
             let mut times: Vec<UnixTime> = cached.values().map(|(read_at, _)| *read_at).collect();
             let (_, middle, _) = times.select_nth_unstable(MAX_PACKAGES / 2);

@@ -49,7 +49,8 @@ pub(crate) async fn reconciled(
             // The conflict may come from a stale state of a group, so the next attempt reads
             // them.
             function
-                .groups.invalidate(groups.iter().map(|state| &state.group));
+                .groups
+                .invalidate(groups.iter().map(|state| &state.group));
         }
         standing = function.records.standing(device).await?;
     }
@@ -67,7 +68,10 @@ async fn groups(
     let cached = function.groups.states(records, memberships, now).await?;
     // A stale state must not withdraw a task, so withdrawals are decided on a fresh read.
     if takes_back(&reconciling(device, standing, &cached)) {
-        return function.groups.current_states(records, memberships, now).await;
+        return function
+            .groups
+            .current_states(records, memberships, now)
+            .await;
     }
     Ok(cached)
 }
@@ -92,7 +96,10 @@ async fn steps(
 ) -> Result<Vec<Step>, RecordsError> {
     let candidates = candidates(reconciling);
     let ids: Vec<PackageId> = candidates.iter().copied().collect();
-    let packages = function.packages.records(&function.records, &ids, now).await?;
+    let packages = function
+        .packages
+        .records(&function.records, &ids, now)
+        .await?;
     let package_history = PackageHistory::read(function, reconciling.device, &candidates).await?;
     let situation = |package: PackageId| {
         let open = reconciling

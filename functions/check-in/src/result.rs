@@ -80,6 +80,7 @@ async fn finished_task(
         .one(&function.records, open.package, now)
         .await?;
     let success_codes =
+        // The success codes of a package without a record are unknown.
         package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
     Ok(FinishedTask {
         package: open.package,

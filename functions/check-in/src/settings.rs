@@ -48,9 +48,7 @@ pub enum SettingsError {
     Missing(&'static str),
     #[error("environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
     PassKey,
-    #[error(
-        "environment variable {variable} is not a comma-separated list of SHA-256 digests"
-    )]
+    #[error("environment variable {variable} is not a comma-separated list of SHA-256 digests")]
     Digests {
         variable: &'static str,
         source: DigestError,
@@ -256,6 +254,7 @@ impl std::fmt::Debug for Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use packcast_protocol::with_causes;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_environment(|name| look_up(variables, name))
@@ -336,5 +335,32 @@ mod tests {
                 .to_string();
             assert!(error.contains(name) && !error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let key = "0".repeat(64);
+        let error = |name: &str, value: &str| {
+            let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)]);
+            with_causes(&error.unwrap_err())
+        };
+        let lines = [
+            with_causes(&read(&[]).unwrap_err()),
+            error("PACKCAST_PASS_KEY", "abc"),
+            error("PACKCAST_PATH_TOKENS", "abc"),
+            error("PACKCAST_ORIGIN_SECRETS", ""),
+            error("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
+            error("PACKCAST_CONTACT_EVERY_H", "169"),
+            error("PACKCAST_STRICT", "perhaps"),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        environment variable PACKCAST_PASS_KEY is not set
+        environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits
+        environment variable PACKCAST_PATH_TOKENS is not a comma-separated list of SHA-256 digests: "abc" is not a digest of 64 lower-case hexadecimal digits
+        environment variable PACKCAST_ORIGIN_SECRETS is empty: remove it if there is no CDN in front of the function
+        environment variable PACKCAST_CHECK_IN_INTERVAL_S is not a whole number of seconds from 60 to 604800
+        environment variable PACKCAST_CONTACT_EVERY_H is not a whole number of hours from 1 to 168
+        environment variable PACKCAST_STRICT is neither true nor false
+        "#);
     }
 }

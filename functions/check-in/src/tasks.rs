@@ -61,12 +61,19 @@ pub(crate) async fn announce_tasks(
         };
         let Standing { tasks, orders, .. } = &device_now.standing;
         let mut tasks = tasks.clone();
+        // A dropped task may lack its report for a while. Another announcement would start it
+        // again.
         tasks.retain(|task| !orders.have_dropped(task));
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
-        let packages = function.packages.records(&function.records, &ids, now).await?;
+        let packages = function
+            .packages
+            .records(&function.records, &ids, now)
+            .await?;
         let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
         let new: HashSet<PackageId> = new_tasks(&announcement).map(|task| task.package).collect();
         let on_record = record(function, device, &device_now, &announcement, now).await?;
+        // After the last attempt, the device gets the tasks that are on record. The next
+        // check-in brings the others.
         if on_record.len() == new.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }

@@ -226,6 +226,7 @@ text_form!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn launch_takes_a_name_without_a_path() {
@@ -270,5 +271,30 @@ mod tests {
         for bad in ["", "opt", "/opt/../etc", "C:x", "%", "/a\nb"] {
             assert!(bad.parse::<Folder>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let command = |text: &str| text.parse::<LaunchCommand>().unwrap_err();
+        let folder = |text: &str| text.parse::<Folder>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            command(""),
+            command(&"x".repeat(5000)),
+            command("setup.sh \u{1b}"),
+            command("bin/setup.sh"),
+            folder(""),
+            folder("opt"),
+            folder("/opt/../etc"),
+            folder(&"/x".repeat(1000)),
+        ]), @r#"
+        the command is empty
+        the command has 5000 bytes; at most 4096 fit in info: put longer logic in a script inside the archive
+        the command holds the control character '\u{1b}', which info cannot carry
+        "bin/setup.sh" is not a program of the archive: LAUNCH takes the name of a file at its top, without a path
+        the folder is empty: STORE needs an absolute path
+        folder "opt" is not absolute: start it with /, a drive such as C:\, a variable such as %ProgramFiles%, or INSTALL_PATH
+        folder "/opt/../etc" has a '..' in it: name the folder itself
+        the folder has 2000 bytes; at most 1024 are allowed
+        "#);
     }
 }

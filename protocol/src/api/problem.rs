@@ -44,7 +44,9 @@ pub enum ProblemKind {
 /// Adds to the schema that `#[serde(other)]` accepts any text as a kind.
 fn open_to_new_kinds(schema: &mut Schema) {
     if let Some(serde_json::Value::Array(mut kinds)) = schema.remove("oneOf") {
-        kinds.push(serde_json::json!({ "description": "A kind of a later version.", "type": "string" }));
+        kinds.push(
+            serde_json::json!({ "description": "A kind of a later version.", "type": "string" }),
+        );
         schema.insert("anyOf".to_owned(), kinds.into());
     }
 }

@@ -65,3 +65,19 @@ mod wire {
         secret
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(SecretError, @"a token has 16 to 128 letters, digits, '-' and '_'");
+    }
+
+    #[test]
+    fn debug_output_hides_the_secret() {
+        let secret: Secret = "0123456789abcdef".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+}

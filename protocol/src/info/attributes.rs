@@ -75,6 +75,7 @@ fn archive(attributes: &Attributes) -> Result<Option<InfoArchive>, InfoError> {
 
 fn fragment_count(attributes: &Attributes) -> Result<u32, InfoError> {
     let count = text(attributes, "FRAGS")?;
+    // The number parser accepts a plus sign, which is not part of the wire form.
     if count.starts_with('+') {
         return Err(unsupported("FRAGS", count));
     }

@@ -54,6 +54,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Attributes, InfoError> {
                 Place::AfterRoot
             }
             (Place::InRoot, Event::End(_)) => Place::AfterRoot,
+            // A declaration is valid at the very start only, so white space rules it out.
             (Place::Start, Event::Text(text)) if is_blank(text) => Place::BeforeRoot,
             (_, Event::Text(text)) if is_blank(text) => place,
             (Place::AfterRoot, Event::Eof) => return Ok(attributes),

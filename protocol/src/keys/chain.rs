@@ -23,7 +23,9 @@ pub enum FollowError {
     Refused(#[from] SignedError),
     #[error("key list {given} is not later than key list {followed}")]
     Stale { given: u64, followed: u64 },
-    #[error("cannot follow more than {MAX_LISTS} key lists: put the trusted keys into the configuration")]
+    #[error(
+        "cannot follow more than {MAX_LISTS} key lists: put the trusted keys into the configuration"
+    )]
     TooMany,
 }
 
@@ -85,6 +87,7 @@ impl Trusted {
 pub fn trusted(configured: Vec<PublicKey>, chain: &[SignedKeyList]) -> Trusted {
     let mut trusted = Trusted::configured(configured);
     for list in chain.iter().take(MAX_LISTS) {
+        // A list that does not verify is skipped, because a later list may still be valid.
         let _ = trusted.follow(list);
     }
     trusted
@@ -95,6 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
     use crate::keys::tests::{keys, list};
 
     /// Checks the last list that a device follows, and the keys that it then trusts.
@@ -164,6 +168,20 @@ mod tests {
             .prop_map(|(serial, named, signer)| list(serial, &named, signer))
     }
 
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            FollowError::Stale {
+                given: 2,
+                followed: 3,
+            },
+            FollowError::TooMany,
+        ]), @"
+        key list 2 is not later than key list 3
+        cannot follow more than 32 key lists: put the trusted keys into the configuration
+        ");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -183,9 +201,9 @@ mod tests {
         #[test]
         fn following_lists_together_or_one_by_one_is_the_same(chain in proptest::collection::vec(any_list(), 0..8), cut in 0_usize..8) {
             let (first, then) = chain.split_at(cut.min(chain.len()));
-            let kept = trusted(keys(&[0]), first);
-            let mut later = trusted(keys(&[0]), kept.followed());
-            prop_assert_eq!(&later, &kept);
+            let first_lists = trusted(keys(&[0]), first);
+            let mut later = trusted(keys(&[0]), first_lists.followed());
+            prop_assert_eq!(&later, &first_lists);
             for list in then {
                 let _ = later.follow(list);
             }

@@ -31,13 +31,11 @@ pub enum ManifestError {
 }
 
 /// The manifest that was announced to an agent.
-/// +/     pub id: PackageId,
-/// Id of the package.
-/// +/     pub manifest: Sha256Digest,
-/// SHA-256 of the manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Announced {
+    /// Id of the package.
     pub id: PackageId,
+    /// SHA-256 of the manifest.
     pub manifest: Sha256Digest,
 }
 
@@ -80,8 +78,7 @@ impl VerifiedManifest {
         Self::read(bytes, announced, now)
     }
 
-    /// Verifies everything but the signature: the sender of the announcement chooses what the
-    /// agent runs.
+    /// Verifies everything but the signature: any sender of an announcement can run any package.
     pub fn dangerously_unsigned(
         bytes: &[u8],
         announced: Announced,
@@ -123,6 +120,7 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
+    use crate::causes::messages;
     use crate::manifest::tests::{NOW, manifest};
 
     struct Signed {
@@ -207,5 +205,31 @@ mod tests {
             check(&signed, manifest.id, NOW),
             Err(ManifestError::Signature(SignatureError::Mismatch))
         ));
+    }
+
+    #[test]
+    fn error_messages() {
+        let id = manifest().id;
+        insta::assert_snapshot!(messages([
+            ManifestError::NotAnnounced {
+                announced: Sha256Digest::of(b"1"),
+                actual: Sha256Digest::of(b"2"),
+            },
+            ManifestError::Signature(SignatureError::Mismatch),
+            ManifestError::Json(serde_json::from_str::<Manifest>("").unwrap_err()),
+            ManifestError::TooLarge,
+            ManifestError::OtherPackage {
+                announced: id,
+                found: id.next().unwrap(),
+            },
+            ManifestError::Expired { expires: NOW },
+        ]), @"
+        SHA-256 mismatch of the manifest: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
+        cannot verify the manifest: the signature does not match the document
+        cannot read the manifest: EOF while parsing a value at line 1 column 0
+        the manifest has more than 4194304 bytes
+        wrong package in the manifest: expected 1795000000, found 1795000001
+        the manifest expired at 1795000000 (Unix time)
+        ");
     }
 }

@@ -69,6 +69,7 @@ const fn sniff(body: &[u8]) -> Option<Coding> {
 fn inflate(coding: Coding, decoder: impl Read) -> Result<Vec<u8>, EnvelopeError> {
     let mut content = Vec::new();
     let result = decoder
+        // One byte above the limit is enough to notice a larger body.
         .take(MAX_CONTENT_BYTES as u64 + 1)
         .read_to_end(&mut content);
     if content.len() > MAX_CONTENT_BYTES {
@@ -111,6 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
@@ -198,6 +200,20 @@ mod tests {
                 .is_too_large()
         );
         assert!(open(&vec![b'<'; MAX_BODY_BYTES]).is_ok());
+    }
+
+    #[test]
+    fn error_messages() {
+        let large = vec![b'<'; MAX_BODY_BYTES + 1];
+        let inflating = seal(Coding::Zlib, &vec![0; MAX_CONTENT_BYTES + 1]);
+        let cut = seal(Coding::Gzip, b"<REQUEST/>");
+        let bodies = [&large[..], &inflating, b"hello", &cut[..10]];
+        insta::assert_snapshot!(messages(bodies.map(|body| open(body).unwrap_err())), @"
+        the body has 4194305 bytes, at most 4194304 are allowed
+        the body inflates to more than 33554432 bytes
+        the body is neither zlib, gzip nor XML
+        the body is not a complete Gzip stream: incomplete deflate stream
+        ");
     }
 
     proptest! {

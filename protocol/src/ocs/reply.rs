@@ -34,9 +34,8 @@ pub struct PrologReply {
     /// Request for an inventory.
     pub response: InventoryAsk,
     /// Pacing of the downloads.
-    /// +/     pub deployment: DownloadMode,
-    /// Mode of the agent's download process.
     pub conf: Conf,
+    /// Mode of the agent's download process.
     pub deployment: DownloadMode,
 }
 
@@ -68,19 +67,15 @@ const EXECUTION_TIMEOUT_MIN: &str = "120";
 /// A latency of zero between fragments or cycles would let a failing agent send hundreds of
 /// requests a second (§0 rule 16). A timeout of zero days would drop every package, so only
 /// [`DownloadMode::Drop`] sends it.
-/// +/     pub frag_latency_s: NonZeroU16,
-/// Seconds between fragments.
-/// +/     pub cycle_latency_s: NonZeroU16,
-/// Seconds between cycles.
-/// +/     pub period_latency_s: u16,
-/// Seconds between periods.
-/// +/     pub period_length: PeriodLength,
-/// Cycles in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conf {
+    /// Seconds between fragments.
     pub frag_latency_s: NonZeroU16,
+    /// Seconds between cycles.
     pub cycle_latency_s: NonZeroU16,
+    /// Seconds between periods.
     pub period_latency_s: u16,
+    /// Cycles in a period.
     pub period_length: PeriodLength,
     /// Days until the agent drops a package, counted from its first sight of the package.
     pub timeout_days: NonZeroU16,
@@ -121,10 +116,9 @@ impl TryFrom<u32> for PeriodLength {
 }
 
 /// A package to deploy.
-/// +/     pub id: PackageId,
-/// Id of the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pack {
+    /// Id of the package.
     pub id: PackageId,
     /// Location of `<id>/info`, always over HTTPS.
     pub info_loc: Location,
@@ -290,5 +284,10 @@ mod tests {
         for bad in [0, 9, 0x8000_0000] {
             assert!(PeriodLength::try_from(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(PeriodLength::try_from(9).unwrap_err(), @"a period has 10 to 2147483647 cycles, not 9");
     }
 }

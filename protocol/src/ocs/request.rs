@@ -139,6 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
@@ -372,6 +373,39 @@ mod tests {
             OcsRequest::parse(b"<REQUEST \xFF/>"),
             Err(RequestError::NotUtf8(_))
         ));
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |xml: &str| parse(xml).unwrap_err();
+        let attributes: String = (0..300).map(|n| format!(" a{n}=''")).collect();
+        insta::assert_snapshot!(messages([
+            OcsRequest::parse(b"\xFF").unwrap_err(),
+            error("<REQUEST>&</REQUEST>"),
+            error("<!DOCTYPE REQUEST><REQUEST/>"),
+            error("<REQUEST>&a;</REQUEST>"),
+            error(&"<REQUEST>".repeat(100)),
+            error(&format!("<REQUEST{attributes}/>")),
+            error("<REPLY/>"),
+            error("<REQUEST>"),
+            error("<REQUEST QUERY='PROLOG'><QUERY>PROLOG</QUERY></REQUEST>"),
+            error("<REQUEST QUERY='PROLOG'/>"),
+            error("<REQUEST DEVICEID='web01' QUERY='PROLOG'/>"),
+            error(&format!("<REQUEST DEVICEID='{DEVICE}'/>")),
+        ]), @r#"
+        the request is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+        the request is not well-formed XML: ill-formed document: entity or character reference not closed: `;` not found before end of input
+        the request has a DOCTYPE, which is never accepted
+        the request uses the entity "a", which XML does not define
+        the request nests elements more than 64 deep
+        the request has an element with more than 256 attributes
+        the request must be one REQUEST element
+        the request ends inside an element
+        the request gives QUERY twice
+        the request has no DEVICEID
+        the request's DEVICEID is invalid: "web01" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes
+        the request has no QUERY
+        "#);
     }
 
     proptest! {

@@ -254,8 +254,8 @@ fn check_newer<T: DeserializeOwned + PartialEq + Debug>(name: &str) {
     let mut newer: Value = serde_json::from_str(&text).expect("examples are JSON");
     let today: T = serde_json::from_str(&text).expect("examples are read");
     add_unknown_fields(&mut newer);
-    let read: T =
-        serde_json::from_value(newer).unwrap_or_else(|error| panic!("{name} with unknown fields: {error}"));
+    let read: T = serde_json::from_value(newer)
+        .unwrap_or_else(|error| panic!("{name} with unknown fields: {error}"));
     assert_eq!(read, today, "{name}");
 }
 

@@ -220,7 +220,11 @@ fn check_refused<T: Debug>(
 fn anything_but_one_element_is_refused() {
     let long = " ".repeat(MAX_INFO_BYTES);
     let changes = [
-        ("<DOWNLOAD", "<!DOCTYPE DOWNLOAD><DOWNLOAD", "found a DOCTYPE"),
+        (
+            "<DOWNLOAD",
+            "<!DOCTYPE DOWNLOAD><DOWNLOAD",
+            "found a DOCTYPE",
+        ),
         ("<DOWNLOAD", "<?php?><DOWNLOAD", "one empty DOWNLOAD"),
         ("<DOWNLOAD", "<!-- c --><DOWNLOAD", "one empty DOWNLOAD"),
         ("<DOWNLOAD", "x<DOWNLOAD", "one empty DOWNLOAD"),

@@ -52,12 +52,14 @@ fn differences(exchange: &'static str, recorded: &str, packcast: &str) -> BTreeS
 fn listed() -> BTreeSet<Difference> {
     LISTED
         .iter()
-        .map(|(exchange, place, recorded, packcast, _section)| Difference {
-            exchange,
-            place: (*place).to_owned(),
-            recorded: recorded.map(str::to_owned),
-            packcast: packcast.map(str::to_owned),
-        })
+        .map(
+            |(exchange, place, recorded, packcast, _section)| Difference {
+                exchange,
+                place: (*place).to_owned(),
+                recorded: recorded.map(str::to_owned),
+                packcast: packcast.map(str::to_owned),
+            },
+        )
         .collect()
 }
 
@@ -132,7 +134,8 @@ fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: 
 }
 
 fn info(stem: &str) -> String {
-    let recorded = OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
+    let recorded =
+        OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
     let OcsInfo {
         id,
         priority,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::info::OcsInfo;
-use packcast_protocol::ocs::{Coding, Inventory, Query, OcsRequest, envelope};
+use packcast_protocol::ocs::{Coding, Inventory, OcsRequest, Query, envelope};
 use packcast_protocol::{Location, PackageId};
 
 use crate::golden;

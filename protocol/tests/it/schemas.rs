@@ -68,7 +68,11 @@ fn every_schema_belongs_to_a_document() {
     let names: Vec<PathBuf> = generated().iter().map(|(name, _)| path(name)).collect();
     for entry in fs::read_dir(directory()).expect("the directory is part of the repository") {
         let found = entry.expect("the directory can be listed").path();
-        assert!(names.contains(&found), "{} belongs to no document", found.display());
+        assert!(
+            names.contains(&found),
+            "{} belongs to no document",
+            found.display()
+        );
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) async fn receive(
         .write_history(&device, &inventory.history, now)
         .await?;
     finish_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    // After a restart of the download, the reply keeps the agent from forking a process without
+    // a connection.
     let stopped = standing
         .orders
         .unstick

@@ -6,7 +6,7 @@ use packcast_protocol::api::Secret;
 use packcast_testing::table::NOW;
 
 use crate::world::{
-    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, ocs_request, zlib,
+    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, ocs_request, prolog, settings, zlib,
 };
 
 #[tokio::test]

@@ -17,12 +17,12 @@ async fn device_with_task(world: &World) -> (DeviceId, PackageRecord) {
     (device, package)
 }
 
-async fn order(world: &World, device: &DeviceId, order: DeviceCommand) {
-    let ordered = world.table.records.order(device, order, NOW).await;
-    ordered.expect("a device can be given a command");
+async fn give(world: &World, device: &DeviceId, command: DeviceCommand) {
+    let given = world.table.records.order(device, command, NOW).await;
+    given.expect("a device can be given a command");
 }
 
-async fn orders(world: &World, device: &DeviceId) -> DeviceCommands {
+async fn open_commands(world: &World, device: &DeviceId) -> DeviceCommands {
     let standing = world.table.records.standing(device).await;
     standing.expect("a device can be read").orders
 }
@@ -45,7 +45,7 @@ async fn check_in(world: &World, at: UnixTime) -> (String, bool, Vec<PackageId>)
     let reply = world.ocs_at(&prolog(1), at).await;
     let conf = reply.lines().find(|line| line.contains("TYPE=\"CONF\""));
     let conf = conf.expect("a reply has a configuration");
-    let value = |name| attribute(conf, name).expect("it has every value");
+    let value = |name| attribute(conf, name).expect("the configuration has every value");
     let conf = format!("ON={} TIMEOUT={}", value("ON"), value("TIMEOUT"));
     let asks = reply.contains("<RESPONSE>SEND</RESPONSE>");
     (conf, asks, announced(&reply))
@@ -67,11 +67,14 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    order(&world, &device, DeviceCommand::Unstick).await;
-    assert_eq!(contact(&world, NOW).await, stop());
+    give(&world, &device, DeviceCommand::Unstick).await;
+    assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(world.ocs(&inventory(1, &[])).await, "");
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
-    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
+    assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
     assert_ne!(world.ocs(&inventory(1, &[])).await, "");
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);
 }
@@ -80,10 +83,13 @@ pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
 async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    order(&world, &device, DeviceCommand::Unstick).await;
-    assert_eq!(contact(&world, NOW).await, stop());
-    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
+    give(&world, &device, DeviceCommand::Unstick).await;
+    assert_eq!(check_in(&world, NOW).await, stop());
+    assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
 }
 
 #[tokio::test]
@@ -94,11 +100,11 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     world.assign(&device, &wanted, false).await;
     check_in(&world, NOW).await;
     withdraw(&world, &device, &stuck).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
 
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     assert_ne!(world.ocs(&inventory(1, &[])).await, "");
     for package in [stuck.id, wanted.id, wanted.id] {
         world.ocs(&download(1, package, "ERR_TIMEOUT")).await;
@@ -113,8 +119,11 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     assert_eq!((held.state, held.attempt), (TaskState::Held, 1));
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
-    assert_eq!(contact(&world, NOW).await, work(&[wanted.id, next.id]));
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
+    assert_eq!(check_in(&world, NOW).await, work(&[wanted.id, next.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
     // From here on, a timeout is a failure.
     world.ocs(&download(1, wanted.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(wanted.id).await, [0, 0, 1]);
@@ -124,11 +133,11 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
 async fn a_result_that_comes_while_dropping_counts() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
     check_in(&world, NOW).await;
     world.ocs(&download(1, package.id, "SUCCESS_0")).await;
     assert_eq!(world.counts(package.id).await, [0, 1, 0]);
-    assert_eq!(contact(&world, NOW).await, work(&[]));
+    assert_eq!(check_in(&world, NOW).await, work(&[]));
 }
 
 #[tokio::test]
@@ -136,8 +145,8 @@ async fn a_deployed_package_is_found_before_its_task_is_dropped() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
     withdraw(&world, &device, &package).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    give(&world, &device, DeviceCommand::Cancel).await;
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     world.ocs(&inventory(1, &[package.id])).await;
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     let code = world.code(&device, package.id).await;
@@ -151,27 +160,30 @@ async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
     withdraw(&world, &device, &stuck).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    give(&world, &device, DeviceCommand::Cancel).await;
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     let soon = NOW.plus(PATIENCE_S - 1);
-    assert_eq!(contact(&world, soon).await, drop_all(false));
+    assert_eq!(check_in(&world, soon).await, drop_all(false));
     for late in [0, 60] {
         let late = NOW.plus(PATIENCE_S + late);
-        assert_eq!(contact(&world, late).await, work(&[next.id]));
+        assert_eq!(check_in(&world, late).await, work(&[next.id]));
     }
     // The report may still arrive.
     world.ocs(&download(1, stuck.id, "ERR_TIMEOUT")).await;
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed), (1, 0));
     check_in(&world, NOW.plus(PATIENCE_S + 120)).await;
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
 }
 
 #[tokio::test]
 async fn a_timeout_without_a_command_is_a_failure() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
     // The command has not reached the device yet.
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(package.id).await, [0, 0, 1]);
@@ -181,11 +193,11 @@ async fn a_timeout_without_a_command_is_a_failure() {
 async fn a_command_that_was_carried_out_costs_nothing() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
     check_in(&world, NOW).await;
     world.ocs(&inventory(1, &[])).await;
     check_in(&world, NOW).await;
     world.operations();
-    assert_eq!(contact(&world, NOW).await, work(&[]));
+    assert_eq!(check_in(&world, NOW).await, work(&[]));
     assert_eq!(world.operations(), ["Query"]);
 }

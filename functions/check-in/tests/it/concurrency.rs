@@ -3,7 +3,7 @@
 use packcast_check_in::CheckIn;
 use packcast_testing::table::NOW;
 
-use crate::world::{PATH_TOKEN, World, announced, download, prolog, settings, ocs_request, zlib};
+use crate::world::{PATH_TOKEN, World, announced, download, ocs_request, prolog, settings, zlib};
 
 const ROUNDS: u32 = 20;
 

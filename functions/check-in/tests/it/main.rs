@@ -2,6 +2,8 @@
 
 mod access;
 mod agents;
+mod commands;
+mod concurrency;
 mod cost;
 mod deadline;
 mod documents;
@@ -9,11 +11,9 @@ mod download;
 mod groups;
 mod hostile;
 mod inventory;
-mod commands;
 mod pacing;
 mod prolog;
 mod results;
-mod concurrency;
 mod transcripts;
 mod traps;
 mod world;

@@ -39,9 +39,11 @@ fn pacing_of(reply: &str) -> PacingReply {
     let conf = conf.expect("a reply has a configuration");
     let value = |name| {
         let value = attribute(conf, name).and_then(|value| value.parse().ok());
-        value.expect("it has every value")
+        value.expect("the configuration has every value")
     };
-    let (_, freq) = reply.split_once("<PROLOG_FREQ>").expect("a reply has a frequency");
+    let (_, freq) = reply
+        .split_once("<PROLOG_FREQ>")
+        .expect("a reply has a frequency");
     let (freq, _) = freq.split_once('<').expect("an element has an end");
     PacingReply {
         fragment: value("FRAG_LATENCY"),
@@ -58,9 +60,9 @@ impl PacingReply {
     /// Returns the pauses of an agent with one package, in seconds: the formula of protocol
     /// reference §2.5, and a pause after each period but the last.
     fn implied_s(&self, priority: u64, fragments: u64) -> u64 {
-        let turns = fragments + 1;
-        let periods = (turns - 1) / (self.cycles / priority);
-        turns * (priority * self.cycle + self.fragment) + periods * self.period
+        let cycles = fragments + 1;
+        let periods = (cycles - 1) / (self.cycles / priority);
+        cycles * (priority * self.cycle + self.fragment) + periods * self.period
     }
 }
 
@@ -225,10 +227,10 @@ async fn pacing_stays_while_a_device_drops_or_stops() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    for order in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
-        world.table.records.order(&pc, order, NOW).await.unwrap();
+    for command in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
+        world.table.records.order(&pc, command, NOW).await.unwrap();
         let pacing = prolog_pacing(&world).await;
-        assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{order:?}");
+        assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{command:?}");
     }
 }
 

@@ -10,7 +10,9 @@ use crate::package::PackageId;
 
 use super::{Inventory, RequestError};
 
+/// Largest depth of elements.
 pub(super) const MAX_DEPTH: usize = 64;
+/// Largest number of attributes of an element.
 pub(super) const MAX_ATTRIBUTES: usize = 256;
 
 /// Length at which a field is cut. Longer fields are cut or refused later on.
@@ -145,6 +147,7 @@ pub(super) fn plain(text: &str, max_bytes: usize) -> String {
         }
     };
     let mut text: String = cut(text, max_bytes).chars().map(replaced).collect();
+    // A replacement character may be longer than the character that it replaces.
     text.truncate(text.floor_char_boundary(max_bytes));
     text
 }

@@ -25,7 +25,10 @@ struct Function {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let here = std::env::current_exe()?;
-    let functions = here.ancestors().nth(2).expect("each program has its own folder");
+    let functions = here
+        .ancestors()
+        .nth(2)
+        .expect("each program has its own folder");
     let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
         name,
         program: functions.join(name).join("bootstrap"),
