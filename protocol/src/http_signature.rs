@@ -130,7 +130,7 @@ pub fn verify(request: SignedRequest<'_>, now: UnixTime) -> Result<AgentId, Http
     UnparsedPublicKey::new(&ED25519, key)
         .verify(base.as_bytes(), &signature)
         .map_err(|_| HttpSignatureError::Mismatch)?;
-    // The time is compared last, so that only the agent itself is shown the clock.
+    // The time is checked last: a wrong clock is reported only for a valid signature.
     if created.since(now).max(now.since(created)) > MAX_SKEW_S {
         return Err(HttpSignatureError::Skew { created, now });
     }

@@ -13,8 +13,8 @@ use packcast_store::{Records, RecordsError};
 /// Capacity of the cache. A full cache is emptied.
 const MAX_GROUPS: usize = 1000;
 
-#[derive(Debug)]
 /// Cached group states and key lists.
+#[derive(Debug)]
 pub(crate) struct Groups {
     /// Age up to which a state is used without a read, in seconds.
     max_age_s: u64,

@@ -16,8 +16,8 @@ const MAX_AGE_S: u64 = 60;
 /// Capacity of the cache, in records of about 1 KiB. A full cache loses its older half.
 const MAX_PACKAGES: usize = 10_000;
 
-#[derive(Debug)]
 /// Cached package records.
+#[derive(Debug)]
 pub(crate) struct Packages {
     /// Age up to which an inactive package is used without a read, in seconds.
     max_inactive_age_s: u64,

@@ -83,7 +83,8 @@ pub struct Conf {
 
 /// Number of cycles in a period: at least 10.
 ///
-/// An agent never deploys a package whose priority is greater (protocol reference §2.5).
+/// An agent never deploys a package whose priority is greater than this number (protocol
+/// reference §2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeriodLength(u32);
 
