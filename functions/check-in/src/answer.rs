@@ -15,7 +15,7 @@ pub(crate) fn not_found() -> Response<Bytes> {
     respond(
         StatusCode::NOT_FOUND,
         "text/plain",
-        Bytes::from_static(b"not found\n"),
+        Bytes::from_static(b"there is nothing here\n"),
     )
 }
 
