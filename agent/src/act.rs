@@ -14,19 +14,19 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
 use self::growth::Growth;
-use self::process::{Ended, Ending};
-use crate::failure::Failure;
+use self::process::{ProcessEnd, ExitReason};
+use crate::failure::DeploymentFailure;
 use crate::fetch::space;
 use crate::manifest::Accepted;
 use crate::platform;
-use crate::stage::{Examined, Unpacked, Verified};
+use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::Unfinished;
 
 /// Everything that could be done without touching the device is done.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
-    Store { archive: Examined, folder: PathBuf },
+    Store { archive: ExaminedArchive, folder: PathBuf },
 }
 
 /// A program that is about to run.
@@ -50,7 +50,7 @@ struct ExitRules {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Done {
+pub(crate) struct ActResult {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<Text<1024>>,
     pub(crate) output_tail: Option<Text<TAIL_BYTES>>,
@@ -62,15 +62,15 @@ pub(crate) struct Done {
 /// stored. Blocks.
 pub(crate) fn prepare(
     manifest: &Accepted,
-    action: Action<Verified>,
+    action: Action<VerifiedArchive>,
     work: PathBuf,
     install_path: &Path,
     limits: &Limits,
-) -> Result<Prepared, Failure> {
-    let unpack = |archive: &Verified| {
+) -> Result<Prepared, DeploymentFailure> {
+    let unpack = |archive: &VerifiedArchive| {
         archive
             .unpack(work.clone(), limits)
-            .map_err(|unfinished| Failure::of_unpacking(&unfinished.cause, NamedCode::Build))
+            .map_err(|unfinished| DeploymentFailure::of_unpacking(&unfinished.cause, NamedCode::Build))
     };
     match action {
         Action::Launch { archive, command } => {
@@ -99,23 +99,23 @@ pub(crate) fn prepare(
             let mut growth = Growth::of(&folder);
             let archive = archive
                 .examine(limits, |entry| growth.add(entry))
-                .map_err(|error| Failure::from(&error))?;
+                .map_err(|error| DeploymentFailure::from(&error))?;
             space::check_folder(&folder, growth.most())
-                .map_err(|error| Failure::of(NamedCode::OutOfSpace, &error))?;
+                .map_err(|error| DeploymentFailure::of(NamedCode::OutOfSpace, &error))?;
             Ok(Prepared::Store { archive, folder })
         }
     }
 }
 
 /// Returns the folder that STORE means on this device.
-pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, DeploymentFailure> {
     platform::store_folder(folder, install_path)
-        .map_err(|reason| Failure::new(NamedCode::Store, &reason))
+        .map_err(|reason| DeploymentFailure::new(NamedCode::Store, &reason))
 }
 
-fn check_program(unpacked: &Unpacked, command: &LaunchCommand) -> Result<(), Failure> {
+fn check_program(unpacked: &UnpackedArchive, command: &LaunchCommand) -> Result<(), DeploymentFailure> {
     let program = command.program().as_str();
-    let failure = |reason: &str| Failure::new(NamedCode::Execute, reason);
+    let failure = |reason: &str| DeploymentFailure::new(NamedCode::Execute, reason);
     let path = unpacked.folder().join(program);
     if !path.is_file() {
         let reason = format!("the archive has no file {program:?} at its top");
@@ -135,7 +135,7 @@ impl Program {
         manifest: &Manifest,
         mut command: Command,
         folder: PathBuf,
-        unpacked: Option<&Unpacked>,
+        unpacked: Option<&UnpackedArchive>,
     ) -> Self {
         command
             .env_clear()
@@ -152,12 +152,12 @@ impl Program {
                 reboot: manifest.reboot_codes.clone(),
             },
             timeout: Duration::from_secs(manifest.timeout_s.into()),
-            unpacked: unpacked.map(Unpacked::summary),
+            unpacked: unpacked.map(UnpackedArchive::summary),
         }
     }
 
     /// Runs the program to its end, or to its time limit.
-    pub(crate) async fn run(self) -> Result<Done, Failure> {
+    pub(crate) async fn run(self) -> Result<ActResult, DeploymentFailure> {
         let Self {
             command,
             folder,
@@ -167,31 +167,31 @@ impl Program {
         } = self;
         let ended = process::run(command, &folder, timeout)
             .await
-            .map_err(|error| Failure::of(NamedCode::Execute, &error))?;
+            .map_err(|error| DeploymentFailure::of(NamedCode::Execute, &error))?;
         Ok(rules.judge(ended, timeout))
     }
 }
 
 impl ExitRules {
-    fn judge(&self, ended: Ended, timeout: Duration) -> Done {
+    fn judge(&self, ended: ProcessEnd, timeout: Duration) -> ActResult {
         let (code, detail) = match ended.ending {
-            Ending::Exited(code) if self.reboot.contains(&code) => (
+            ExitReason::Exited(code) if self.reboot.contains(&code) => (
                 NamedCode::RebootRequired.into(),
                 Some(format!("exit code {code}")),
             ),
-            Ending::Exited(code) if self.launch => (ResultCode::Exited(code), None),
-            Ending::Exited(0) if self.success.contains(&0) => (ResultCode::Success, None),
-            Ending::Exited(code) => (ResultCode::ExitCode(code), None),
-            Ending::Signal(signal) => (
+            ExitReason::Exited(code) if self.launch => (ResultCode::Exited(code), None),
+            ExitReason::Exited(0) if self.success.contains(&0) => (ResultCode::Success, None),
+            ExitReason::Exited(code) => (ResultCode::ExitCode(code), None),
+            ExitReason::Signal(signal) => (
                 NamedCode::Signal.into(),
                 Some(format!("ended by signal {signal}")),
             ),
-            Ending::TimedOut => {
+            ExitReason::TimedOut => {
                 let reason = format!("it ran for more than {} s", timeout.as_secs());
                 (NamedCode::ExecuteTimeout.into(), Some(reason))
             }
         };
-        Done {
+        ActResult {
             code,
             detail: detail.as_deref().map(Text::tail),
             output_tail: (!ended.output.as_str().is_empty()).then_some(ended.output),
@@ -203,15 +203,15 @@ impl ExitRules {
 /// Puts an archive's files into their folder. Blocks.
 ///
 /// A failure tells what was stored before it.
-pub(crate) fn store(archive: &Examined, folder: &Path, limits: &Limits) -> Result<Done, Failure> {
+pub(crate) fn store(archive: &ExaminedArchive, folder: &Path, limits: &Limits) -> Result<ActResult, DeploymentFailure> {
     let summary = archive
         .store(folder, limits)
         .map_err(|Unfinished { cause, written }| {
-            let failure = Failure::of_unpacking(&cause, NamedCode::Store);
+            let failure = DeploymentFailure::of_unpacking(&cause, NamedCode::Store);
             let detail = format!("{}; before that, {written}", failure.detail);
-            Failure::new(failure.code, &detail)
+            DeploymentFailure::new(failure.code, &detail)
         })?;
-    Ok(Done {
+    Ok(ActResult {
         code: ResultCode::Success,
         detail: None,
         output_tail: None,
@@ -225,23 +225,23 @@ mod tests {
 
     #[test]
     fn exit_codes_mean_what_the_package_says() {
-        let check = |launch: bool, ending: Ending, expected: &str| {
+        let check = |launch: bool, ending: ExitReason, expected: &str| {
             let rules = ExitRules {
                 launch,
                 success: BTreeSet::from([0, 5]),
                 reboot: BTreeSet::from([3010]),
             };
             let output = Text::tail("");
-            let done = rules.judge(Ended { ending, output }, Duration::from_secs(1));
+            let done = rules.judge(ProcessEnd { ending, output }, Duration::from_secs(1));
             assert_eq!(done.code.to_string(), expected);
         };
-        check(true, Ending::Exited(0), "SUCCESS_0");
-        check(true, Ending::Exited(7), "SUCCESS_7");
-        check(false, Ending::Exited(0), "SUCCESS");
-        check(false, Ending::Exited(7), "EXIT_CODE_7");
-        check(true, Ending::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
-        check(false, Ending::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
-        check(true, Ending::Signal(9), "ERR_SIGNAL");
-        check(false, Ending::TimedOut, "ERR_EXECUTE_TIMEOUT");
+        check(true, ExitReason::Exited(0), "SUCCESS_0");
+        check(true, ExitReason::Exited(7), "SUCCESS_7");
+        check(false, ExitReason::Exited(0), "SUCCESS");
+        check(false, ExitReason::Exited(7), "EXIT_CODE_7");
+        check(true, ExitReason::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
+        check(false, ExitReason::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
+        check(true, ExitReason::Signal(9), "ERR_SIGNAL");
+        check(false, ExitReason::TimedOut, "ERR_EXECUTE_TIMEOUT");
     }
 }

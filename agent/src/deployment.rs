@@ -1,12 +1,11 @@
 //! The life of a package on this device.
 //!
-//! [`step`](step::step) decides, and does nothing. [`Deployment`] does what was decided, one
-//! effect at a time, and tells what came of it. What is on disk when the agent dies is all that
-//! the next start has to go by.
+//! [`step`](step::step) is a pure function that decides. [`Deployment`] performs each effect and
+//! passes its result to the next step. After a crash, the next start knows only the files on disk.
 
 mod attempt;
 mod decide;
-mod halt;
+mod attempt_error;
 mod machine;
 mod perform;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 pub(crate) mod download;
 pub(crate) mod fragments;
 mod locations;
-pub(crate) mod miss;
+pub(crate) mod location_error;
 pub(crate) mod rate;
 mod save;
 pub(crate) mod space;
@@ -18,8 +18,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
 
 use self::download::Downloads;
-use self::locations::Preference;
-use self::miss::{Miss, NotObtained, Verdict};
+use self::locations::LocationOrder;
+use self::miss::{LocationError, NotFetched, Verdict};
 use self::save::{SaveError, save};
 use self::space::OutOfSpace;
 use crate::retry;
@@ -31,7 +31,7 @@ const TRIES: u32 = 3;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error(transparent)]
-    NotObtained(#[from] NotObtained),
+    NotFetched(#[from] NotFetched),
     #[error(transparent)]
     Space(#[from] OutOfSpace),
     #[error("{} cannot be written", path.display())]
@@ -45,30 +45,30 @@ pub(crate) enum FetchError {
 /// Why a location's answer was not taken.
 enum NotTaken<E> {
     /// Another location may do better.
-    Miss(Miss),
+    LocationError(LocationError),
     /// Whatever the location, it would not be taken.
     Final(E),
 }
 
 /// Why no location's answer was taken.
 enum NoneTaken<E> {
-    NotObtained(NotObtained),
+    NotFetched(NotFetched),
     Final(E),
 }
 
 impl From<NoneTaken<Self>> for FetchError {
     fn from(error: NoneTaken<Self>) -> Self {
         match error {
-            NoneTaken::NotObtained(missed) => missed.into(),
+            NoneTaken::NotFetched(missed) => missed.into(),
             NoneTaken::Final(error) => error,
         }
     }
 }
 
-impl From<NoneTaken<Infallible>> for NotObtained {
+impl From<NoneTaken<Infallible>> for NotFetched {
     fn from(error: NoneTaken<Infallible>) -> Self {
         match error {
-            NoneTaken::NotObtained(missed) => missed,
+            NoneTaken::NotFetched(missed) => missed,
             NoneTaken::Final(never) => match never {},
         }
     }
@@ -81,11 +81,11 @@ fn disk(path: &Path, source: io::Error) -> NotTaken<FetchError> {
 
 /// Where a package is, with what to fetch it, and how its locations have done so far.
 #[derive(Debug)]
-pub(crate) struct Source<'a> {
+pub(crate) struct PackageSource<'a> {
     downloads: &'a Downloads,
     id: PackageId,
     locations: &'a [Location],
-    preference: RefCell<Preference>,
+    preference: RefCell<LocationOrder>,
 }
 
 /// A fragment as the manifest describes it.
@@ -96,13 +96,13 @@ struct Wanted {
     digest: Sha256Digest,
 }
 
-impl<'a> Source<'a> {
+impl<'a> PackageSource<'a> {
     pub(crate) fn new(downloads: &'a Downloads, id: PackageId, locations: &'a [Location]) -> Self {
         Self {
             downloads,
             id,
             locations,
-            preference: RefCell::new(Preference::of(locations.len())),
+            preference: RefCell::new(LocationOrder::of(locations.len())),
         }
     }
 
@@ -158,11 +158,11 @@ impl<'a> Source<'a> {
         wanted: Wanted,
         folder: &Path,
     ) -> Result<(), NotTaken<FetchError>> {
-        let download = self.downloads.begin(url).await.map_err(NotTaken::Miss)?;
+        let download = self.downloads.begin(url).await.map_err(NotTaken::LocationError)?;
         let part = folder.join(format!("{}.part", wanted.number));
         let saved = save(download, (wanted.bytes, wanted.digest), &part).await;
         saved.map_err(|error| match error {
-            SaveError::Miss(miss) => NotTaken::Miss(miss),
+            SaveError::LocationError(miss) => NotTaken::LocationError(miss),
             SaveError::Disk(source) => disk(&part, source),
         })?;
         let done = folder.join(wanted.number.to_string());
@@ -175,11 +175,11 @@ impl<'a> Source<'a> {
         &self,
         name: &str,
         limit: usize,
-        check: impl Fn(Vec<u8>) -> Result<T, Miss>,
-    ) -> Result<T, NotObtained> {
+        check: impl Fn(Vec<u8>) -> Result<T, LocationError>,
+    ) -> Result<T, NotFetched> {
         let take = async |url: &str| {
             let bytes = self.downloads.document(url, limit).await;
-            bytes.and_then(&check).map_err(NotTaken::Miss)
+            bytes.and_then(&check).map_err(NotTaken::LocationError)
         };
         let worth = |verdict| matches!(verdict, Verdict::Later);
         Ok(self.insist::<_, Infallible>(name, worth, take).await?)
@@ -196,7 +196,7 @@ impl<'a> Source<'a> {
         loop {
             let taken = self.any_location(name, &take).await;
             match &taken {
-                Err(NoneTaken::NotObtained(missed)) if worth(missed.verdict()) => {}
+                Err(NoneTaken::NotFetched(missed)) if worth(missed.verdict()) => {}
                 _ => return taken,
             }
             failed += 1;
@@ -223,22 +223,22 @@ impl<'a> Source<'a> {
                     return Ok(taken);
                 }
                 Err(NotTaken::Final(error)) => return Err(NoneTaken::Final(error)),
-                Err(NotTaken::Miss(miss)) => {
+                Err(NotTaken::LocationError(miss)) => {
                     tracing::warn!(package = %self.id, file = name, %location, why = %miss, "a location did not give a file");
                     self.preference.borrow_mut().failed(index, turn);
                     misses.push((index, miss));
                 }
             }
         }
-        Err(NoneTaken::NotObtained(self.not_obtained(name, misses)))
+        Err(NoneTaken::NotFetched(self.not_fetched(name, misses)))
     }
 
     /// Names the locations in the order in which they were announced.
-    fn not_obtained(&self, name: &str, mut misses: Vec<(usize, Miss)>) -> NotObtained {
+    fn not_fetched(&self, name: &str, mut misses: Vec<(usize, LocationError)>) -> NotFetched {
         misses.sort_by_key(|(index, _)| *index);
         let misses = misses
             .into_iter()
             .map(|(index, miss)| (self.locations[index].clone(), miss));
-        NotObtained::new(name.to_owned(), misses.collect())
+        NotFetched::new(name.to_owned(), misses.collect())
     }
 }

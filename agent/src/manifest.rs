@@ -11,8 +11,8 @@ use packcast_protocol::{
 };
 
 use crate::config::UNSIGNED_PACKAGES;
-use crate::fetch::Source;
-use crate::fetch::miss::{Miss, NotObtained};
+use crate::fetch::PackageSource;
+use crate::fetch::location_error::{LocationError, NotFetched};
 use crate::platform;
 use crate::state::history::History;
 
@@ -63,10 +63,10 @@ impl Accepted {
 pub(crate) enum AcceptError {
     /// No location gave the manifest that was announced.
     #[error(transparent)]
-    Manifest(NotObtained),
+    Manifest(NotFetched),
     /// No location gave a signature of it by a trusted key.
     #[error(transparent)]
-    Signature(NotObtained),
+    Signature(NotFetched),
     #[error(transparent)]
     Refused(#[from] ManifestError),
     #[error(
@@ -109,7 +109,7 @@ pub(crate) struct Judge {
 /// Fetches the announced manifest and its signature, each from the first location that has it
 /// as it should be.
 pub(crate) async fn fetch(
-    source: &Source<'_>,
+    source: &PackageSource<'_>,
     task: &Task,
     judge: &Judge,
 ) -> Result<Accepted, AcceptError> {
@@ -120,7 +120,7 @@ pub(crate) async fn fetch(
     let whole = |bytes: Vec<u8>| {
         let actual = Sha256Digest::of(&bytes);
         let announced = announced.manifest;
-        let wrong = Miss::Digest { actual, announced };
+        let wrong = LocationError::Digest { actual, announced };
         (actual == announced).then_some(bytes).ok_or(wrong)
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
@@ -135,7 +135,7 @@ pub(crate) async fn fetch(
                 let signature = String::from_utf8_lossy(&bytes).into_owned();
                 // Another location may have the right signature; nothing else depends on it.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-                    Err(ManifestError::Signature(refusal)) => Err(Miss::Signature(refusal)),
+                    Err(ManifestError::Signature(refusal)) => Err(LocationError::Signature(refusal)),
                     _ => Ok(signature),
                 }
             };

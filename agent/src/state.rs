@@ -6,7 +6,7 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
-mod sealed;
+mod checked_line;
 
 use std::fs::{self, File, TryLockError};
 use std::io;

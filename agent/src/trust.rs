@@ -37,7 +37,7 @@ pub(crate) struct Trust {
 
 /// What a reply changed, which is to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum TrustChange {
     /// The lists of keys that are followed now.
     Keys(Vec<SignedKeyList>),
     /// The latest assignments of one recipient.
@@ -119,7 +119,7 @@ impl Trust {
         &mut self,
         lists: &[SignedKeyList],
         assignments: Vec<SignedAssignments>,
-    ) -> (Vec<Change>, Vec<Refusal>) {
+    ) -> (Vec<TrustChange>, Vec<Refusal>) {
         let mut refused = Vec::new();
         let mut changes = Vec::new();
         changes.extend(self.follow(lists, &mut refused));
@@ -135,7 +135,7 @@ impl Trust {
             match self.take(document) {
                 Ok(Some(recipient)) => {
                     self.signed.insert(recipient.clone(), signed.clone());
-                    changes.push(Change::Assignments(recipient, signed));
+                    changes.push(TrustChange::Assignments(recipient, signed));
                 }
                 Ok(None) => {}
                 Err(refusal) => refused.push(refusal),
@@ -153,7 +153,7 @@ impl Trust {
         Ok(())
     }
 
-    fn follow(&mut self, lists: &[SignedKeyList], refused: &mut Vec<Refusal>) -> Option<Change> {
+    fn follow(&mut self, lists: &[SignedKeyList], refused: &mut Vec<Refusal>) -> Option<TrustChange> {
         let before = self.keys.serial();
         let mut left = Vec::new();
         for list in lists {
@@ -169,7 +169,7 @@ impl Trust {
             return None;
         }
         self.forget_revoked();
-        Some(Change::Keys(self.keys.followed().to_vec()))
+        Some(TrustChange::Keys(self.keys.followed().to_vec()))
     }
 
     /// Drops what only a revoked key has signed. It does not even say which revision is too
@@ -213,7 +213,7 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
-    use super::publisher::{Said, device, group, key, list, to_device, to_group};
+    use super::publisher::{TestDocument, device, group, key, list, to_device, to_group};
     use super::*;
 
     fn trust() -> Trust {
@@ -224,9 +224,9 @@ mod tests {
     fn heard(trust: &mut Trust, assignments: Vec<SignedAssignments>) -> (Vec<String>, Vec<String>) {
         let (changes, refused) = trust.hear(&[], assignments);
         let taken = changes.into_iter().map(|change| match change {
-            Change::Assignments(Assignee::Device(_), _) => "device".to_owned(),
-            Change::Assignments(Assignee::Group(group), _) => group.to_string(),
-            Change::Keys(_) => panic!("no keys were sent"),
+            TrustChange::Assignments(Assignee::Device(_), _) => "device".to_owned(),
+            TrustChange::Assignments(Assignee::Group(group), _) => group.to_string(),
+            TrustChange::Keys(_) => panic!("no keys were sent"),
         });
         let refused = refused.into_iter().map(|refusal| {
             let kind = match refusal {
@@ -251,8 +251,8 @@ mod tests {
         assert_eq!(was_refused, refused);
     }
 
-    fn revision(revision: u64, said: Said<'_>) -> SignedAssignments {
-        Said { revision, ..said }.signed(0)
+    fn revision(revision: u64, said: TestDocument<'_>) -> SignedAssignments {
+        TestDocument { revision, ..said }.signed(0)
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
     fn the_devices_own_document_names_its_groups_wherever_it_stands() {
         let mut trust = trust();
         let groups = &["lab"];
-        let own = Said {
+        let own = TestDocument {
             groups,
             ..to_device(1)
         };
@@ -308,7 +308,7 @@ mod tests {
     fn a_group_that_the_device_left_does_not_go_back_either() {
         let mut trust = trust();
         let own = |n, groups| {
-            let said = Said {
+            let said = TestDocument {
                 groups,
                 ..to_device(1)
             };
@@ -338,10 +338,10 @@ mod tests {
         let all = |signer| vec![to_group("all").signed(signer)];
         check(&mut trust, all(0), &["all"], &[]);
         let (changes, refused) = trust.hear(&[list(0, 1, &[1, 0])], Vec::new());
-        assert!(matches!(changes[..], [Change::Keys(_)]) && refused.is_empty());
+        assert!(matches!(changes[..], [TrustChange::Keys(_)]) && refused.is_empty());
         assert_eq!(trust.documents().count(), 1);
         let (changes, _) = trust.hear(&[list(1, 2, &[1])], Vec::new());
-        assert!(matches!(&changes[..], [Change::Keys(lists)] if lists.len() == 2));
+        assert!(matches!(&changes[..], [TrustChange::Keys(lists)] if lists.len() == 2));
         assert_eq!(trust.documents().count(), 0);
         check(&mut trust, all(0), &[], &["signature"]);
         check(&mut trust, all(1), &["all"], &[]);
@@ -353,7 +353,7 @@ mod tests {
         let mut trust = trust();
         let [old, own, last] = [list(1, 1, &[1, 0]), list(0, 2, &[0]), list(1, 3, &[1])];
         let (changes, refused) = trust.hear(&[old.clone(), own.clone()], Vec::new());
-        assert!(matches!(changes[..], [Change::Keys(_)]) && refused.is_empty());
+        assert!(matches!(changes[..], [TrustChange::Keys(_)]) && refused.is_empty());
         let (changes, refused) = trust.hear(&[last], Vec::new());
         assert!(changes.is_empty() && refused.len() == 1);
     }

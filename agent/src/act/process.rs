@@ -11,7 +11,7 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::platform::{self, Tree};
+use crate::platform::{self, ProcessTree};
 
 /// How long programs have to end after they were asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,18 +22,18 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ExitReason {
     Exited(i32),
     /// Killed by this signal.
     Signal(i32),
-    /// Ended by the agent, as it ran for too long.
+    /// ProcessEnd by the agent, as it ran for too long.
     TimedOut,
 }
 
 /// What is known of a program that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) ending: Ending,
+pub(crate) struct ProcessEnd {
+    pub(crate) ending: ExitReason,
     /// The end of what it wrote to its output and its error output.
     pub(crate) output: Text<TAIL_BYTES>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Ended {
 ///
 /// What the command left running in the background goes on running, unless the limit was
 /// reached: then all that it started is ended.
-pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<Ended> {
+pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<ProcessEnd> {
     let (reader, writer) = io::pipe()?;
     command
         .current_dir(folder)
@@ -52,23 +52,23 @@ pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) ->
     // Before the program is started: what cannot be followed does not begin.
     let output = Output::follow(reader)?;
     // The command holds the writing ends, and the output ends when all of them are closed.
-    let mut tree = Tree::start(command)?;
+    let mut tree = ProcessTree::start(command)?;
     let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
         ending(status?)
     } else {
         tree.end(GRACE).await?;
-        Ending::TimedOut
+        ExitReason::TimedOut
     };
-    Ok(Ended {
+    Ok(ProcessEnd {
         ending,
         output: output.tail().await,
     })
 }
 
-fn ending(status: ExitStatus) -> Ending {
+fn ending(status: ExitStatus) -> ExitReason {
     match (status.code(), platform::signal(status)) {
-        (Some(code), _) => Ending::Exited(code),
-        (None, signal) => Ending::Signal(signal.unwrap_or(0)),
+        (Some(code), _) => ExitReason::Exited(code),
+        (None, signal) => ExitReason::Signal(signal.unwrap_or(0)),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
     mod unix {
         use super::*;
 
-        async fn sh(line: &str, limit: Duration) -> Ended {
+        async fn sh(line: &str, limit: Duration) -> ProcessEnd {
             let dir = tempfile::tempdir().unwrap();
             run(platform::shell(line), dir.path(), limit).await.unwrap()
         }
@@ -169,23 +169,23 @@ mod tests {
         async fn exit_codes_and_signals_are_told() {
             for code in [0, 7, 255] {
                 let ended = sh(&format!("echo out; echo err >&2; exit {code}"), MINUTE).await;
-                assert_eq!(ended.ending, Ending::Exited(code));
+                assert_eq!(ended.ending, ExitReason::Exited(code));
                 assert_eq!(ended.output.as_str(), "out\nerr\n");
             }
-            assert_eq!(sh("kill -9 $$", MINUTE).await.ending, Ending::Signal(9));
+            assert_eq!(sh("kill -9 $$", MINUTE).await.ending, ExitReason::Signal(9));
         }
 
         #[tokio::test]
         async fn a_chatty_program_is_not_held_up() {
             let ended = sh("yes 0123456789 | head -c 5000000; exit 3", MINUTE).await;
-            assert_eq!(ended.ending, Ending::Exited(3));
+            assert_eq!(ended.ending, ExitReason::Exited(3));
             assert_eq!(ended.output.as_str().len(), TAIL_BYTES);
         }
 
         #[tokio::test]
         async fn what_stays_in_the_background_does_not_hold_the_result() {
             let ended = sh("echo $$; sleep 1000 & exit 4", MINUTE).await;
-            assert_eq!(ended.ending, Ending::Exited(4));
+            assert_eq!(ended.ending, ExitReason::Exited(4));
             let group = ended.output.as_str().trim().parse().unwrap();
             let group = rustix::process::Pid::from_raw(group).unwrap();
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
@@ -198,7 +198,7 @@ mod tests {
                 Duration::from_millis(300),
             )
             .await;
-            assert_eq!(ended.ending, Ending::TimedOut);
+            assert_eq!(ended.ending, ExitReason::TimedOut);
             let group = ended.output.as_str().trim().parse().unwrap();
             let group = rustix::process::Pid::from_raw(group).unwrap();
             let gone = async {

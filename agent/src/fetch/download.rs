@@ -6,9 +6,9 @@ use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
-use crate::fetch::miss::Miss;
+use crate::fetch::location_error::LocationError;
 use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
-use crate::interruption::Interruption;
+use crate::transport_error::TransportError;
 
 /// How long a whole document may take.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -42,18 +42,18 @@ impl Downloads {
     }
 
     /// Begins to fetch a file of any size.
-    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, Miss> {
+    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, LocationError> {
         let response = answer(self.http.get(url)).await?;
         Ok(Download::of(response, &self.throttle))
     }
 
     /// Fetches a file of at most `limit` bytes.
-    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, Miss> {
+    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, LocationError> {
         let mut response = answer(self.http.get(url).timeout(DOCUMENT_TIMEOUT)).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
             if bytes.len() + chunk.len() > limit {
-                return Err(Miss::TooLong {
+                return Err(LocationError::TooLong {
                     limit: limit as u64,
                 });
             }
@@ -64,20 +64,20 @@ impl Downloads {
     }
 }
 
-async fn answer(request: RequestBuilder) -> Result<Response, Miss> {
+async fn answer(request: RequestBuilder) -> Result<Response, LocationError> {
     let response = request.send().await.map_err(interrupted)?;
     let status = response.status();
     match status {
         StatusCode::OK => Ok(response),
-        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(LocationError::Absent {
             status: status.as_u16(),
         }),
-        _ => Err(Miss::Status { status }),
+        _ => Err(LocationError::Status { status }),
     }
 }
 
-fn interrupted(error: reqwest::Error) -> Miss {
-    Miss::Interrupted(Interruption::of(&error.without_url()))
+fn interrupted(error: reqwest::Error) -> LocationError {
+    LocationError::Interrupted(TransportError::of(&error.without_url()))
 }
 
 impl<'a> Download<'a> {
@@ -91,7 +91,7 @@ impl<'a> Download<'a> {
     }
 
     /// Waits for what comes next; nothing does at the end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Miss> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, LocationError> {
         let patience = patience(self.arrived).saturating_sub(self.waited);
         let asked = Instant::now();
         let chunk = timeout(patience, self.response.chunk()).await;
@@ -104,8 +104,8 @@ impl<'a> Download<'a> {
         Ok(chunk)
     }
 
-    fn too_slow(&self) -> Miss {
-        Miss::TooSlow {
+    fn too_slow(&self) -> LocationError {
+        LocationError::TooSlow {
             arrived: self.arrived,
             seconds: self.waited.as_secs(),
         }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     /// Downloads chunks of this size that come this far apart, and returns how many came.
-    async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<Miss>) {
+    async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<LocationError>) {
         let chunks = stream::iter(0..200).then(move |_| async move {
             tokio::time::sleep(every).await;
             Ok::<_, std::io::Error>(vec![0; bytes])
@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_trickles_is_left() {
         let (count, miss) = trickle(1, Duration::from_secs(20), None).await;
-        let too_slow = Miss::TooSlow {
+        let too_slow = LocationError::TooSlow {
             arrived: 1,
             seconds: 30,
         };

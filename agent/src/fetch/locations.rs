@@ -12,7 +12,7 @@ const MAX_REST: u64 = 1024;
 /// further failure in a row: a dead location costs little, and the preferred one is found
 /// again when it is back. A location is put off, but never left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Preference {
+pub(crate) struct LocationOrder {
     latest: Turn,
     locations: Vec<Standing>,
 }
@@ -29,7 +29,7 @@ struct Standing {
     rests_until: Turn,
 }
 
-impl Preference {
+impl LocationOrder {
     /// Prefers the locations in the order in which they were announced.
     pub(crate) fn of(count: usize) -> Self {
         Self {
@@ -78,30 +78,30 @@ mod tests {
 
     use super::*;
 
-    fn order(preference: &mut Preference) -> Vec<usize> {
+    fn order(preference: &mut LocationOrder) -> Vec<usize> {
         preference.begin().1
     }
 
     /// Fails a location in a request of its own.
-    fn fail(preference: &mut Preference, index: usize) {
+    fn fail(preference: &mut LocationOrder, index: usize) {
         let (turn, _) = preference.begin();
         preference.failed(index, turn);
     }
 
     /// Counts the requests for which another location is asked before the first.
-    fn rest(preference: &mut Preference) -> usize {
+    fn rest(preference: &mut LocationOrder) -> usize {
         (0..5000).take_while(|_| order(preference)[0] != 0).count()
     }
 
     #[test]
     fn locations_are_asked_as_announced() {
-        assert_eq!(order(&mut Preference::of(3)), [0, 1, 2]);
-        assert_eq!(order(&mut Preference::of(0)), [] as [usize; 0]);
+        assert_eq!(order(&mut LocationOrder::of(3)), [0, 1, 2]);
+        assert_eq!(order(&mut LocationOrder::of(0)), [] as [usize; 0]);
     }
 
     #[test]
     fn one_that_failed_rests_twice_as_long_each_time() {
-        let mut preference = Preference::of(2);
+        let mut preference = LocationOrder::of(2);
         for expected in [7, 15, 31] {
             fail(&mut preference, 0);
             assert_eq!(rest(&mut preference), expected);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn of_those_that_failed_the_one_that_rests_least_comes_first() {
-        let mut preference = Preference::of(3);
+        let mut preference = LocationOrder::of(3);
         fail(&mut preference, 1);
         fail(&mut preference, 1);
         fail(&mut preference, 0);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn requests_side_by_side_fail_once() {
-        let mut preference = Preference::of(2);
+        let mut preference = LocationOrder::of(2);
         let turns: Vec<Turn> = (0..4).map(|_| preference.begin().0).collect();
         for turn in turns {
             preference.failed(0, turn);
@@ -139,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_location_is_ever_left_out(events in proptest::collection::vec((0_usize..4, any::<bool>()), 0..200)) {
-            let mut preference = Preference::of(4);
+            let mut preference = LocationOrder::of(4);
             for (index, gave) in events {
                 let (turn, mut order) = preference.begin();
                 order.sort_unstable();

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::fetch::download::Download;
-use crate::fetch::miss::Miss;
+use crate::fetch::location_error::LocationError;
 
 /// How much is handed to the disk at a time, at least.
 ///
@@ -21,7 +21,7 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Why a fragment was not saved.
 #[derive(Debug)]
 pub(crate) enum SaveError {
-    Miss(Miss),
+    LocationError(LocationError),
     Disk(io::Error),
 }
 
@@ -49,9 +49,9 @@ pub(crate) async fn save(
         let batch = batch(&mut download, &mut arrived, bytes).await;
         // Nothing may write to the file any more when another location gets its turn.
         let output = written(writing).await.map_err(SaveError::Disk)?;
-        let batch = batch.map_err(SaveError::Miss)?;
+        let batch = batch.map_err(SaveError::LocationError)?;
         if batch.is_empty() {
-            return output.check(expected).map_err(SaveError::Miss);
+            return output.check(expected).map_err(SaveError::LocationError);
         }
         writing = tokio::task::spawn_blocking(move || output.add(&batch));
     }
@@ -62,7 +62,7 @@ async fn batch(
     download: &mut Download<'_>,
     arrived: &mut u64,
     limit: u64,
-) -> Result<Vec<Bytes>, Miss> {
+) -> Result<Vec<Bytes>, LocationError> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < BATCH_BYTES {
         let Some(chunk) = download.chunk().await? else {
@@ -70,7 +70,7 @@ async fn batch(
         };
         *arrived += chunk.len() as u64;
         if *arrived > limit {
-            return Err(Miss::TooLong { limit });
+            return Err(LocationError::TooLong { limit });
         }
         bytes += chunk.len();
         batch.push(chunk);
@@ -100,12 +100,12 @@ impl Output {
         Ok(self)
     }
 
-    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), Miss> {
+    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), LocationError> {
         let actual = Sha256Digest::from_bytes(self.hash.finalize().into());
         if actual == digest {
             return Ok(());
         }
-        Err(Miss::Fragment {
+        Err(LocationError::Fragment {
             arrived: self.bytes,
             bytes,
             actual,

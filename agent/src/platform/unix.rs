@@ -16,7 +16,7 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
-pub(crate) use self::tree::Tree;
+pub(crate) use self::tree::ProcessTree;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 

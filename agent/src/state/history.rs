@@ -10,7 +10,7 @@ use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 use crate::state::StateError;
 use crate::state::journal::Finished;
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::sealed};
+use crate::{state::durable, state::checked_line};
 
 /// How many attempts that changed nothing are kept at the most, and how many of them once
 /// there are more. Attempts that may have changed the device are kept for ever: there are as
@@ -20,13 +20,13 @@ const KEPT_HARMLESS: usize = 1000;
 
 /// The finished attempts whose reports were accepted, or made way for those of another attempt.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History(BTreeMap<PackageId, Past>);
+pub(crate) struct History(BTreeMap<PackageId, PastResults>);
 
 /// The finished attempts at one package.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Past(BTreeMap<u32, Finished>);
+pub(crate) struct PastResults(BTreeMap<u32, Finished>);
 
-impl Past {
+impl PastResults {
     pub(crate) fn attempt(&self, attempt: u32) -> Option<&Finished> {
         self.0.get(&attempt)
     }
@@ -60,7 +60,7 @@ impl History {
     fn parse(bytes: &[u8]) -> Self {
         let mut history = Self::default();
         for (line, n) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
-            match sealed::read::<Finished>(line) {
+            match checked_line::read::<Finished>(line) {
                 Ok(finished) => history.insert(finished),
                 Err(error) => {
                     tracing::error!(line = n, %error, "a line of the history is left out");
@@ -83,7 +83,7 @@ impl History {
         if past.is_some_and(|past| past.attempt(kept.report.attempt).is_some()) {
             return Ok(());
         }
-        let line = sealed::line(&kept).map_err(io::Error::from);
+        let line = checked_line::line(&kept).map_err(io::Error::from);
         line.and_then(|line| durable::append(path, &line))
             .map_err(StateError::at(path))?;
         self.insert(kept);
@@ -118,12 +118,12 @@ impl History {
     }
 
     fn rewrite(&self, path: &Path) -> io::Result<()> {
-        let lines: Result<Vec<Vec<u8>>, _> = self.iter().map(sealed::line).collect();
+        let lines: Result<Vec<Vec<u8>>, _> = self.iter().map(checked_line::line).collect();
         durable::replace(path, &lines?.concat())
     }
 
     /// Returns the finished attempts at a package.
-    pub(crate) fn past(&self, id: PackageId) -> Past {
+    pub(crate) fn past(&self, id: PackageId) -> PastResults {
         self.0.get(&id).cloned().unwrap_or_default()
     }
 
@@ -152,7 +152,7 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::state::journal::Named;
+    use crate::state::journal::PackageLabel;
 
     fn id(n: u32) -> PackageId {
         PackageId::try_from(1_795_000_000 + n).unwrap()
@@ -216,7 +216,7 @@ mod tests {
             history.insert(finished(0, attempt, Outcome::Failed));
         }
         let refused = Finished {
-            package: Some(Named {
+            package: Some(PackageLabel {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             }),

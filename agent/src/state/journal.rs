@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::sealed};
+use crate::{state::durable, state::checked_line};
 
 /// What is on disk for a package under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(crate) struct Fetching {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Acting {
     pub(crate) attempt: u32,
-    pub(crate) package: Named,
+    pub(crate) package: PackageLabel,
     /// Whether it may be done again if it was interrupted.
     pub(crate) may_repeat: bool,
     /// How often it was done again already.
@@ -59,7 +59,7 @@ pub(crate) struct Acting {
 
 /// What a person calls a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct PackageLabel {
     pub(crate) name: PackageName,
     pub(crate) version: PackageVersion,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Finished {
     pub(crate) outcome: Outcome,
     /// Not known if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) package: Option<Named>,
+    pub(crate) package: Option<PackageLabel>,
     /// Whether the device may have been changed by it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) acted: bool,
@@ -115,7 +115,7 @@ impl Finished {
 
 /// A journal as found on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum StoredJournal {
     Read(Journal),
     /// It exists, but does not read: whether the package was acted on is not known.
     Unreadable {
@@ -124,11 +124,11 @@ pub(crate) enum Found {
 }
 
 /// Reads a package's journal.
-pub(crate) fn read(dir: &PackageDir) -> Result<Option<Found>, StateError> {
+pub(crate) fn read(dir: &PackageDir) -> Result<Option<StoredJournal>, StateError> {
     let path = dir.journal();
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(
-            sealed::read(&bytes).map_or(Found::Unreadable { path }, Found::Read),
+            checked_line::read(&bytes).map_or(StoredJournal::Unreadable { path }, StoredJournal::Read),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::File { path, source }),
@@ -136,7 +136,7 @@ pub(crate) fn read(dir: &PackageDir) -> Result<Option<Found>, StateError> {
 }
 
 /// Reads the journals of all packages that have one. What cannot be read now is left out.
-pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, Found> {
+pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, StoredJournal> {
     let read = |id| {
         let found = read(&state.package(id)).unwrap_or_else(|error| {
             let error = with_causes(&error);
@@ -156,17 +156,17 @@ pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, Found> {
 pub(crate) fn write(dir: &PackageDir, journal: &Journal) -> Result<(), StateError> {
     dir.create()?;
     let path = dir.journal();
-    let line = sealed::line(journal).map_err(io::Error::from);
+    let line = checked_line::line(journal).map_err(io::Error::from);
     line.and_then(|line| durable::replace(&path, &line))
         .map_err(StateError::at(&path))
 }
 
 impl Fetching {
     /// Begins an attempt, or goes on with the one that is on disk.
-    pub(crate) fn begin(attempt: u32, found: Option<&Found>, now: UnixTime) -> Self {
+    pub(crate) fn begin(attempt: u32, found: Option<&StoredJournal>, now: UnixTime) -> Self {
         let begun = match found {
-            Some(Found::Read(Journal::Fetching(before))) => Some(before.clone()),
-            Some(Found::Read(Journal::Acting(before))) => Some(Self::interrupted(before.clone())),
+            Some(StoredJournal::Read(Journal::Fetching(before))) => Some(before.clone()),
+            Some(StoredJournal::Read(Journal::Acting(before))) => Some(Self::interrupted(before.clone())),
             _ => None,
         };
         let begun = begun.filter(|begun| begun.attempt == attempt);
@@ -227,7 +227,7 @@ mod tests {
     fn acting(attempt: u32, repeats: u32) -> Acting {
         Acting {
             attempt,
-            package: Named {
+            package: PackageLabel {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             },
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn an_attempt_keeps_its_beginning_and_how_it_was_interrupted() {
         let check = |found: Option<Journal>, attempt, since, repeats| {
-            let begun = Fetching::begin(attempt, found.map(Found::Read).as_ref(), UnixTime(9));
+            let begun = Fetching::begin(attempt, found.map(StoredJournal::Read).as_ref(), UnixTime(9));
             assert_eq!((begun.attempt, begun.repeats()), (attempt, repeats));
             assert_eq!(begun.since, Some(UnixTime(since)));
         };
@@ -273,13 +273,13 @@ mod tests {
         assert_eq!(read(&package).unwrap(), None);
         write(&package, &journal(1)).unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
+        assert_eq!(read(&package).unwrap(), Some(StoredJournal::Read(journal(2))));
         let path = package.journal();
         let whole = std::fs::read(&path).unwrap();
         let check = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             let path = path.clone();
-            assert_eq!(read(&package).unwrap(), Some(Found::Unreadable { path }));
+            assert_eq!(read(&package).unwrap(), Some(StoredJournal::Unreadable { path }));
         };
         for at in 0..whole.len() {
             check(&whole[..at]);
@@ -299,7 +299,7 @@ mod tests {
         let left = package.journal().with_file_name("journal.new");
         std::fs::write(&left, "torn").unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
+        assert_eq!(read(&package).unwrap(), Some(StoredJournal::Read(journal(2))));
         assert!(!left.exists());
     }
 }

@@ -38,7 +38,7 @@ impl PackageDir {
     /// folders, and all that [`PackageDir::remove`] may have left is those of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
-        self.give_back_room()?;
+        self.release_space()?;
         self.remove_work();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
@@ -105,7 +105,7 @@ impl PackageDir {
 
     /// Sets room aside for a result; it is taken on disk when this returns. A program may fill
     /// the volume.
-    pub(crate) fn set_room_aside(&self) -> Result<(), StateError> {
+    pub(crate) fn reserve_space(&self) -> Result<(), StateError> {
         let path = self.reserve();
         // A file system that compresses has as much of it as of anything else.
         let mut bytes = vec![0; RESERVE_BYTES];
@@ -116,7 +116,7 @@ impl PackageDir {
     }
 
     /// Frees the room for a result, if any was set aside.
-    pub(crate) fn give_back_room(&self) -> Result<(), StateError> {
+    pub(crate) fn release_space(&self) -> Result<(), StateError> {
         remove_file(&self.reserve().with_extension("new"))?;
         remove_file(&self.reserve())
     }

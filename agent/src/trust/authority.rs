@@ -100,9 +100,9 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::trust::mandates::{Authorised, Unauthorised};
+    use crate::trust::mandates::{Authorised, NotAuthorised};
     use crate::trust::publisher::{
-        Said, device, group, key, manifest, package, to_device, to_group,
+        TestDocument, device, group, key, manifest, package, to_device, to_group,
     };
 
     const NOW: UnixTime = UnixTime(500);
@@ -110,7 +110,7 @@ mod tests {
     /// Whether device 1, which is in group `own` by its configuration, acts on package 1.
     #[derive(Default)]
     struct Case<'a> {
-        documents: Vec<Said<'a>>,
+        documents: Vec<TestDocument<'a>>,
         acted: &'a [(&'a str, u64)],
         server_is_trusted: bool,
         expected: &'a str,
@@ -163,16 +163,16 @@ mod tests {
         const PLAIN: &[(u32, u64, bool)] = &[(1, 7, false)];
         const FORCED: &[(u32, u64, bool)] = &[(1, 8, true)];
         const OTHER: &[(u32, u64, bool)] = &[(2, 7, true)];
-        let to = |name, packages| Said {
+        let to = |name, packages| TestDocument {
             packages,
             ..to_group(name)
         };
-        let own = |packages, groups| Said {
+        let own = |packages, groups| TestDocument {
             groups,
             packages,
             ..to_device(1)
         };
-        let old = |said| Said {
+        let old = |said| TestDocument {
             expires: 500,
             ..said
         };
@@ -197,7 +197,7 @@ mod tests {
                 NOT_ASSIGNED,
             ),
             case(
-                vec![Said {
+                vec![TestDocument {
                     packages: PLAIN,
                     ..to_device(2)
                 }],
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_assignment_is_of_one_manifest() {
-        let own = Said {
+        let own = TestDocument {
             packages: &[(1, 7, false)],
             ..to_device(1)
         };
@@ -280,17 +280,17 @@ mod tests {
         let announced = manifest(2);
         let refused = mandates.authorise(&BTreeSet::new(), announced).unwrap_err();
         let meant = manifest(1);
-        assert_eq!(refused, Unauthorised::OtherManifest { meant, announced });
+        assert_eq!(refused, NotAuthorised::OtherManifest { meant, announced });
         assert_eq!(refused.code(), NamedCode::BadManifest);
         // Once acted on, it is no other one's either.
         let refused = mandates.authorise(&mandates.all(), announced);
-        assert_eq!(refused, Err(Unauthorised::Acted));
+        assert_eq!(refused, Err(NotAuthorised::Acted));
     }
 
     #[test]
     fn an_expired_document_puts_the_device_in_no_group() {
         let groups = |expires| {
-            let said = Said {
+            let said = TestDocument {
                 groups: &["lab"],
                 expires,
                 ..to_device(1)
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_trusted_server_needs_no_document_and_uses_none_up_that_was_acted_on() {
         let packages = &[(1, 7, false)];
-        let own = || Said {
+        let own = || TestDocument {
             packages,
             ..to_device(1)
         };

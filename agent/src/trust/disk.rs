@@ -8,7 +8,7 @@ use packcast_protocol::{AgentId, Assignee, SignedKeyList, with_causes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Trust};
+use super::{TrustChange, Trust};
 use crate::config::Config;
 use crate::state::durable;
 use crate::state::{StateDir, StateError};
@@ -39,7 +39,7 @@ impl Trust {
     }
 }
 
-impl Change {
+impl TrustChange {
     /// Keeps the change; it is on disk when this returns.
     pub(crate) fn store(&self, state: &StateDir) -> Result<(), StateError> {
         match self {
@@ -102,7 +102,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::publisher::{Said, device, key, list, to_device, to_group};
+    use super::super::publisher::{TestDocument, device, key, list, to_device, to_group};
     use super::*;
 
     fn config(dir: &Path) -> Config {
@@ -119,7 +119,7 @@ mod tests {
     /// A device that heard of a new key, its own assignments, and those of two groups.
     fn kept(state: &StateDir, config: &Config) -> Trust {
         let mut trust = Trust::load(state, config, device(1)).unwrap();
-        let own = Said {
+        let own = TestDocument {
             groups: &["con"],
             ..to_device(1)
         };

@@ -65,7 +65,7 @@ pub(crate) struct Authorised {
 
 /// Why a package that the function told of is not wanted, as far as the publisher has signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unauthorised {
+pub(crate) enum NotAuthorised {
     #[error(
         "no signed assignment to {} names the package: assign it again with the key that the device trusts",
         recipients(groups)
@@ -97,7 +97,7 @@ impl Mandates {
         &self,
         acted: &BTreeSet<Mandate>,
         announced: Sha256Digest,
-    ) -> Result<Authorised, Unauthorised> {
+    ) -> Result<Authorised, NotAuthorised> {
         let unused = || {
             let current = self.current.iter();
             current.filter(|(mandate, _)| !acted.contains(mandate))
@@ -118,17 +118,17 @@ impl Mandates {
             });
         }
         if let Some((_, Meant { manifest, .. })) = unused().next() {
-            return Err(Unauthorised::OtherManifest {
+            return Err(NotAuthorised::OtherManifest {
                 meant: *manifest,
                 announced,
             });
         }
         if !self.current.is_empty() {
-            return Err(Unauthorised::Acted);
+            return Err(NotAuthorised::Acted);
         }
         Err(match self.expired.values().next().cloned() {
-            Some(Expired { recipient, expires }) => Unauthorised::Expired { recipient, expires },
-            None => Unauthorised::NotNamed {
+            Some(Expired { recipient, expires }) => NotAuthorised::Expired { recipient, expires },
+            None => NotAuthorised::NotNamed {
                 groups: self.groups.clone(),
             },
         })
@@ -161,7 +161,7 @@ impl Mandates {
     }
 }
 
-impl Unauthorised {
+impl NotAuthorised {
     pub(crate) const fn code(&self) -> NamedCode {
         match self {
             Self::NotNamed { .. } | Self::Acted => NamedCode::NotAssigned,
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_refusal_names_whom_the_package_could_have_been_assigned_to() {
         let names = (0..30).map(|n| group(&format!("g{n:02}"))).collect();
-        let refused = Unauthorised::NotNamed { groups: names };
+        let refused = NotAuthorised::NotNamed { groups: names };
         assert_eq!(
             refused.to_string(),
             "no signed assignment to this device or to group g00, g01, g02, g03, g04, g05, g06, \

@@ -12,12 +12,12 @@ use tokio::time::{sleep, timeout};
 ///
 /// A daemon that makes itself a session of its own (`setsid`) has left the group.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub(crate) struct ProcessTree {
     program: Child,
     group: Option<Pid>,
 }
 
-impl Tree {
+impl ProcessTree {
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
         use std::os::unix::process::CommandExt as _;
         command.process_group(0);
@@ -76,7 +76,7 @@ mod tests {
     async fn what_does_not_end_when_it_is_asked_is_killed() {
         let mut command = crate::platform::shell("trap '' TERM; echo; sleep 1000; sleep 1000");
         command.stdout(Stdio::piped());
-        let mut tree = Tree::start(command).unwrap();
+        let mut tree = ProcessTree::start(command).unwrap();
         let mut output = tree.program.stdout.take().unwrap();
         output.read_u8().await.unwrap();
         tree.end(Duration::from_millis(10)).await.unwrap();

@@ -11,9 +11,9 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject};
 /// What a service starts at its request, such as the scheduler or Windows Installer's, is the
 /// service's.
 #[derive(Debug)]
-pub(crate) struct Tree(Box<dyn ChildWrapper>);
+pub(crate) struct ProcessTree(Box<dyn ChildWrapper>);
 
-impl Tree {
+impl ProcessTree {
     pub(crate) fn start(command: Command) -> io::Result<Self> {
         let command = tokio::process::Command::from(command);
         CommandWrap::from(command).wrap(JobObject).spawn().map(Self)

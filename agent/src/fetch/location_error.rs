@@ -7,14 +7,14 @@ use packcast_protocol::{Location, Sha256Digest};
 use reqwest::StatusCode;
 
 use crate::fetch::rate::LOWEST_RATE;
-use crate::interruption::Interruption;
+use crate::transport_error::TransportError;
 
 /// How much is told of one location, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
 /// Why one location did not give a file.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum Miss {
+pub(crate) enum LocationError {
     /// Object stores say 403 of what is not there, too.
     #[error("{} (status {status})", if *status == 403 { "it is not there, or not public" } else { "it is not there" })]
     Absent { status: u16 },
@@ -38,14 +38,14 @@ pub(crate) enum Miss {
     #[error("too slow: {arrived} bytes in {seconds} s, at least {LOWEST_RATE} bytes/s are wanted")]
     TooSlow { arrived: u64, seconds: u64 },
     #[error("{0}")]
-    Interrupted(Interruption),
+    Interrupted(TransportError),
 }
 
 /// A file that no location gave: what each of them did instead.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct NotObtained {
+pub(crate) struct NotFetched {
     name: String,
-    misses: Vec<(Location, Miss)>,
+    misses: Vec<(Location, LocationError)>,
 }
 
 /// What follows if no location gave a file; the greatest of what follows from each.
@@ -59,7 +59,7 @@ pub(crate) enum Verdict {
     Later,
 }
 
-impl Miss {
+impl LocationError {
     const fn verdict(&self) -> Verdict {
         match self {
             Self::Absent { .. } => Verdict::Absent,
@@ -72,8 +72,8 @@ impl Miss {
     }
 }
 
-impl NotObtained {
-    pub(crate) const fn new(name: String, misses: Vec<(Location, Miss)>) -> Self {
+impl NotFetched {
+    pub(crate) const fn new(name: String, misses: Vec<(Location, LocationError)>) -> Self {
         Self { name, misses }
     }
 
@@ -83,13 +83,13 @@ impl NotObtained {
     }
 }
 
-impl std::error::Error for NotObtained {}
+impl std::error::Error for NotFetched {}
 
-impl fmt::Display for NotObtained {
+impl fmt::Display for NotFetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.verdict() {
-            _ if self.misses.is_empty() => {
+            _ if self.errors.is_empty() => {
                 return write!(f, "{name} cannot be had: the package has no location");
             }
             Verdict::Absent => write!(
@@ -112,25 +112,25 @@ impl fmt::Display for NotObtained {
 mod tests {
     use super::*;
 
-    const ABSENT: Miss = Miss::Absent { status: 404 };
+    const ABSENT: LocationError = LocationError::Absent { status: 404 };
 
-    const WRONG: Miss = Miss::TooLong { limit: 9 };
-    const UNAVAILABLE: Miss = Miss::Status {
+    const WRONG: LocationError = LocationError::TooLong { limit: 9 };
+    const UNAVAILABLE: LocationError = LocationError::Status {
         status: StatusCode::SERVICE_UNAVAILABLE,
     };
 
-    fn not_obtained(misses: &[Miss]) -> NotObtained {
+    fn not_fetched(misses: &[LocationError]) -> NotFetched {
         let misses = misses.iter().enumerate().map(|(n, miss)| {
             let location = format!("cdn{n}.example.net/p").parse().unwrap();
             (location, miss.clone())
         });
-        NotObtained::new("1795000000-2".to_owned(), misses.collect())
+        NotFetched::new("1795000000-2".to_owned(), misses.collect())
     }
 
     #[test]
     fn what_may_pass_outweighs_what_will_not() {
-        let check = |misses: &[Miss], expected| {
-            assert_eq!(not_obtained(misses).verdict(), expected, "{misses:?}");
+        let check = |misses: &[LocationError], expected| {
+            assert_eq!(not_fetched(misses).verdict(), expected, "{misses:?}");
         };
         check(&[], Verdict::Absent);
         check(&[ABSENT, ABSENT], Verdict::Absent);
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn each_location_is_named_with_its_reason() {
-        let check = |misses: &[Miss], expected: &str| {
-            assert_eq!(not_obtained(misses).to_string(), expected);
+        let check = |misses: &[LocationError], expected: &str| {
+            assert_eq!(not_fetched(misses).to_string(), expected);
         };
         check(
             &[],
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn no_location_takes_up_the_whole_report() {
-        let long = Miss::Interrupted(Interruption::Other("x".repeat(5000)));
-        let told = not_obtained(&[long, ABSENT]).to_string();
+        let long = LocationError::Interrupted(TransportError::Other("x".repeat(5000)));
+        let told = not_fetched(&[long, ABSENT]).to_string();
         assert!(
             told.len() < 400 && told.contains("cdn1.example.net"),
             "{told}"

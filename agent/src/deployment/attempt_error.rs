@@ -1,67 +1,67 @@
-//! What an error on the way means for the attempt.
+//! Errors of an attempt: failed for good, unavailable for now, or damaged on disk.
 
 use packcast_protocol::result::NamedCode;
 
-use crate::failure::Failure;
+use crate::failure::DeploymentFailure;
 use crate::fetch::FetchError;
-use crate::fetch::miss::{NotObtained, Verdict};
+use crate::fetch::location_error::{NotFetched, Verdict};
 use crate::manifest::AcceptError;
 use crate::platform::is_full;
 use crate::stage::VerifyError;
 use crate::state::StateError;
 
-/// Why an attempt does not go on as it was to.
+/// The reason why an attempt cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Halt {
-    Failed(Failure),
-    /// What is missing may be had later.
+pub(crate) enum AttemptError {
+    Failed(DeploymentFailure),
+    /// Transient: retried at the next check-in.
     Later(String),
-    /// Fragments went wrong on disk, and were removed.
+    /// Fragments were damaged on disk, and were removed.
     Damaged(String),
 }
 
-impl Halt {
-    /// Tells what follows if no location gave a file; `wrong` is the code for one that is not
-    /// what was published.
-    fn not_obtained(file: &NotObtained, wrong: NamedCode) -> Self {
+impl AttemptError {
+    /// Maps a file that no location sent to an error; `wrong` is the code if a location sent other
+    /// content than was published.
+    fn not_fetched(file: &NotFetched, wrong: NamedCode) -> Self {
         let code = match file.verdict() {
             Verdict::Later => return Self::Later(file.to_string()),
             Verdict::Absent => NamedCode::DownloadPack,
             Verdict::Wrong => wrong,
         };
-        Self::Failed(Failure::of(code, file))
+        Self::Failed(DeploymentFailure::of(code, file))
     }
 }
 
-impl From<Failure> for Halt {
-    fn from(failure: Failure) -> Self {
+impl From<DeploymentFailure> for AttemptError {
+    fn from(failure: DeploymentFailure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<FetchError> for Halt {
+impl From<FetchError> for AttemptError {
     fn from(error: FetchError) -> Self {
         let code = match &error {
-            FetchError::NotObtained(file) => {
-                return Self::not_obtained(file, NamedCode::BadDigest);
+            FetchError::NotFetched(file) => {
+                return Self::not_fetched(file, NamedCode::BadDigest);
             }
             FetchError::Space(_) => NamedCode::OutOfSpace,
             FetchError::Disk { source, .. } if is_full(source) => NamedCode::OutOfSpace,
             FetchError::Disk { .. } => NamedCode::Build,
         };
-        Self::Failed(Failure::of(code, &error))
+        Self::Failed(DeploymentFailure::of(code, &error))
     }
 }
 
-impl From<AcceptError> for Halt {
+impl From<AcceptError> for AttemptError {
     fn from(error: AcceptError) -> Self {
         let code = match &error {
             AcceptError::Manifest(file) => {
-                return Self::not_obtained(file, NamedCode::BadManifest);
+                return Self::not_fetched(file, NamedCode::BadManifest);
             }
             AcceptError::Signature(file) => match file.verdict() {
                 Verdict::Later => return Self::Later(file.to_string()),
-                // A package without a signature is as good as one that somebody else signed.
+                // For the device, a missing signature is the same as a signature by another key.
                 Verdict::Absent | Verdict::Wrong => NamedCode::BadSignature,
             },
             AcceptError::Refused(manifest) => return Self::Failed(manifest.into()),
@@ -69,29 +69,29 @@ impl From<AcceptError> for Halt {
             AcceptError::Downgrade { .. } => NamedCode::GoingBack,
             AcceptError::Platform { .. } => NamedCode::WrongPlatform,
         };
-        Self::Failed(Failure::of(code, &error))
+        Self::Failed(DeploymentFailure::of(code, &error))
     }
 }
 
-impl From<VerifyError> for Halt {
+impl From<VerifyError> for AttemptError {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Whole { .. } => Self::Failed(Failure::of(NamedCode::BadDigest, &error)),
-            VerifyError::Read { .. } => Self::Failed(Failure::of(NamedCode::Build, &error)),
+            VerifyError::Whole { .. } => Self::Failed(DeploymentFailure::of(NamedCode::BadDigest, &error)),
+            VerifyError::Read { .. } => Self::Failed(DeploymentFailure::of(NamedCode::Build, &error)),
             VerifyError::Fragments { .. } => Self::Damaged(error.to_string()),
         }
     }
 }
 
-/// A full disk is a result; anything else that is wrong with the state folder is told to
-/// whoever drives the machine, as if the agent had stopped there.
-impl TryFrom<StateError> for Halt {
+/// Maps a full disk to a result. Any other error of the state folder ends the machine's run, as if
+/// the agent had stopped there.
+impl TryFrom<StateError> for AttemptError {
     type Error = StateError;
 
     fn try_from(error: StateError) -> Result<Self, StateError> {
         match &error {
             StateError::File { source, .. } if is_full(source) => {
-                Ok(Self::Failed(Failure::of(NamedCode::OutOfSpace, &error)))
+                Ok(Self::Failed(DeploymentFailure::of(NamedCode::OutOfSpace, &error)))
             }
             _ => Err(error),
         }
