@@ -1,6 +1,6 @@
-//! Doing what a package is for: LAUNCH, EXECUTE or STORE.
+//! The actions of packages: LAUNCH, EXECUTE and STORE.
 
-mod growth;
+mod store_size;
 mod process;
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
-use self::growth::Growth;
+use self::store_size::StoreSize;
 use self::process::{ProcessEnd, ExitReason};
 use crate::failure::DeploymentFailure;
 use crate::fetch::space;
@@ -22,22 +22,22 @@ use crate::platform;
 use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::Unfinished;
 
-/// Everything that could be done without touching the device is done.
+/// An action that is ready: everything that does not change the device is done.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
     Store { archive: ExaminedArchive, folder: PathBuf },
 }
 
-/// A program that is about to run.
+/// A program that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Program {
     command: Command,
     folder: PathBuf,
-    /// Tells what an exit code means.
+    /// The meaning of exit codes.
     rules: ExitRules,
     timeout: Duration,
-    /// What was unpacked for it.
+    /// The archive that was unpacked for the program.
     pub(crate) unpacked: Option<Summary>,
 }
 
@@ -48,18 +48,19 @@ struct ExitRules {
     reboot: BTreeSet<i32>,
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ActResult {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<Text<1024>>,
     pub(crate) output_tail: Option<Text<TAIL_BYTES>>,
-    /// What STORE put into its folder.
+    /// The files that STORE wrote to its folder.
     pub(crate) stored: Option<Summary>,
 }
 
-/// Unpacks what a program needs into `work`, an empty folder, or looks through what is to be
-/// stored. Blocks.
+/// Prepares an action without changing the device. Blocks.
+///
+/// Unpacks the files of a program into the empty folder `work`, or examines the files to store.
 pub(crate) fn prepare(
     manifest: &Accepted,
     action: Action<VerifiedArchive>,
@@ -96,18 +97,18 @@ pub(crate) fn prepare(
         }
         Action::Store { archive, folder } => {
             let folder = store_folder(&folder, install_path)?;
-            let mut growth = Growth::of(&folder);
+            let mut size = StoreSize::of(&folder);
             let archive = archive
-                .examine(limits, |entry| growth.add(entry))
+                .examine(limits, |entry| size.add(entry))
                 .map_err(|error| DeploymentFailure::from(&error))?;
-            space::check_folder(&folder, growth.most())
+            space::check_folder(&folder, size.most())
                 .map_err(|error| DeploymentFailure::of(NamedCode::OutOfSpace, &error))?;
             Ok(Prepared::Store { archive, folder })
         }
     }
 }
 
-/// Returns the folder that STORE means on this device.
+/// Returns the folder of STORE on this device.
 pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, DeploymentFailure> {
     platform::store_folder(folder, install_path)
         .map_err(|reason| DeploymentFailure::new(NamedCode::Store, &reason))
@@ -118,19 +119,21 @@ fn check_program(unpacked: &UnpackedArchive, command: &LaunchCommand) -> Result<
     let failure = |reason: &str| DeploymentFailure::new(NamedCode::Execute, reason);
     let path = unpacked.folder().join(program);
     if !path.is_file() {
-        let reason = format!("the archive has no file {program:?} at its top");
+        let reason = format!("the archive has no file {program:?} at the top level");
         return Err(failure(&reason));
     }
     platform::make_executable(&path)
         .map_err(|error| error.to_string())
         .and_then(|()| platform::check_startable(&path))
-        .map_err(|reason| failure(&format!("{program:?} cannot be started: {reason}")))
+        .map_err(|reason| failure(&format!("cannot start {program:?}: {reason}")))
 }
 
 impl Program {
-    /// The program sees its own environment, not the agent's: on Unix `PATH`, `HOME`,
-    /// `LC_ALL=C` and `LANG=C`, on Windows the system's variables, and on both
-    /// `PACKCAST_PACKAGE_ID`, `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
+    /// Prepares a program to run with an environment of its own.
+    ///
+    /// The agent's environment is not passed on. The variables are `PATH`, `HOME`, `LC_ALL=C` and
+    /// `LANG=C` on Unix, the system's variables on Windows, and on both `PACKCAST_PACKAGE_ID`,
+    /// `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
     fn new(
         manifest: &Manifest,
         mut command: Command,
@@ -156,7 +159,7 @@ impl Program {
         }
     }
 
-    /// Runs the program to its end, or to its time limit.
+    /// Runs the program until it ends, or until its time limit.
     pub(crate) async fn run(self) -> Result<ActResult, DeploymentFailure> {
         let Self {
             command,
@@ -184,10 +187,10 @@ impl ExitRules {
             ExitReason::Exited(code) => (ResultCode::ExitCode(code), None),
             ExitReason::Signal(signal) => (
                 NamedCode::Signal.into(),
-                Some(format!("ended by signal {signal}")),
+                Some(format!("killed by signal {signal}")),
             ),
             ExitReason::TimedOut => {
-                let reason = format!("it ran for more than {} s", timeout.as_secs());
+                let reason = format!("ran for more than {} s", timeout.as_secs());
                 (NamedCode::ExecuteTimeout.into(), Some(reason))
             }
         };
@@ -200,15 +203,15 @@ impl ExitRules {
     }
 }
 
-/// Puts an archive's files into their folder. Blocks.
+/// Stores the files of an archive in their folder. Blocks.
 ///
-/// A failure tells what was stored before it.
+/// The detail of a failure also names the files that were stored before it.
 pub(crate) fn store(archive: &ExaminedArchive, folder: &Path, limits: &Limits) -> Result<ActResult, DeploymentFailure> {
     let summary = archive
         .store(folder, limits)
         .map_err(|Unfinished { cause, written }| {
             let failure = DeploymentFailure::of_unpacking(&cause, NamedCode::Store);
-            let detail = format!("{}; before that, {written}", failure.detail);
+            let detail = format!("{}; before the error, {written}", failure.detail);
             DeploymentFailure::new(failure.code, &detail)
         })?;
     Ok(ActResult {
@@ -224,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_mean_what_the_package_says() {
+    fn exit_codes_are_read_by_the_rules_of_the_package() {
         let check = |launch: bool, ending: ExitReason, expected: &str| {
             let rules = ExitRules {
                 launch,
@@ -232,8 +235,8 @@ mod tests {
                 reboot: BTreeSet::from([3010]),
             };
             let output = Text::tail("");
-            let done = rules.judge(ProcessEnd { ending, output }, Duration::from_secs(1));
-            assert_eq!(done.code.to_string(), expected);
+            let result = rules.judge(ProcessEnd { ending, output }, Duration::from_secs(1));
+            assert_eq!(result.code.to_string(), expected);
         };
         check(true, ExitReason::Exited(0), "SUCCESS_0");
         check(true, ExitReason::Exited(7), "SUCCESS_7");

@@ -1,4 +1,4 @@
-//! From an announcement to a manifest that this device may act on.
+//! From an announced task to a manifest that this device accepts.
 
 use std::collections::BTreeSet;
 
@@ -16,21 +16,21 @@ use crate::fetch::location_error::{LocationError, NotFetched};
 use crate::platform;
 use crate::state::history::History;
 
-/// A verified manifest that is for this device and its platform.
+/// A verified manifest for this device and its platform.
 ///
-/// There is no other way to get one than [`fetch`].
+/// Only [`fetch`] creates one.
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     manifest: VerifiedManifest,
     published: Published,
 }
 
-/// What a manifest is read from.
+/// The bytes that a manifest was read from.
 #[derive(Clone, Debug)]
 struct Published {
     announced: Announced,
     document: Vec<u8>,
-    /// Empty if nobody's is asked for.
+    /// Empty if the device accepts unsigned packages.
     signature: String,
 }
 
@@ -44,7 +44,7 @@ impl std::ops::Deref for Accepted {
 
 #[cfg(test)]
 impl Accepted {
-    /// Takes a manifest for one that is for this device.
+    /// Creates an accepted manifest without checking it.
     pub(crate) const fn for_test(manifest: VerifiedManifest, announced: Announced) -> Self {
         let published = Published {
             announced,
@@ -58,56 +58,56 @@ impl Accepted {
     }
 }
 
-/// Why a device has no manifest to act on.
+/// Errors from accepting a manifest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
-    /// No location gave the manifest that was announced.
+    /// No location sent the announced manifest.
     #[error(transparent)]
     Manifest(NotFetched),
-    /// No location gave a signature of it by a trusted key.
+    /// No location sent a signature of the manifest by a trusted key.
     #[error(transparent)]
     Signature(NotFetched),
     #[error(transparent)]
     Refused(#[from] ManifestError),
     #[error(
-        "the package is for other devices than {agent}: assign it to those it was published for"
+        "the package is not for {agent}: assign it to its audience only"
     )]
     Audience { agent: AgentId },
     #[error(
-        "the newer package {newer} of the same name is set up: publish {version} again with --allow-downgrade if that is meant"
+        "the newer package {newer} of the same name is already set up: to downgrade, publish {version} again with --allow-downgrade"
     )]
     Downgrade {
         newer: PackageId,
         version: PackageVersion,
     },
-    #[error("the package is for {wanted:?}, this device runs {found}")]
+    #[error("wrong platform: expected {wanted:?}, found {found}")]
     Platform {
         wanted: Platform,
         found: &'static str,
     },
 }
 
-/// Whose packages the agent runs.
+/// The signers whose packages the agent accepts.
 #[derive(Clone, Debug)]
 pub(crate) enum Signers {
     Trusted(Vec<PublicKey>),
-    /// Anybody's: the administrator has asked for it by the name of the danger.
+    /// Any signer or none, because the administrator chose the dangerous option.
     Anybody,
 }
 
-/// Whom the agent trusts, who it is, what it has done and what time it is.
+/// The inputs of the decision to accept a manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
     pub(crate) signers: Signers,
     pub(crate) agent: AgentId,
-    /// The groups that it is in, without `all`.
+    /// The groups of the device, without `all`.
     pub(crate) groups: BTreeSet<GroupName>,
     pub(crate) history: History,
     pub(crate) now: UnixTime,
 }
 
-/// Fetches the announced manifest and its signature, each from the first location that has it
-/// as it should be.
+/// Fetches the announced manifest and its signature, each from the first location with a correct
+/// one.
 pub(crate) async fn fetch(
     source: &PackageSource<'_>,
     task: &Task,
@@ -127,13 +127,14 @@ pub(crate) async fn fetch(
     let document = document.await.map_err(AcceptError::Manifest)?;
     let signature = match &judge.signers {
         Signers::Anybody => {
-            tracing::warn!(package = %task.id, "nobody's signature is asked for: {UNSIGNED_PACKAGES} is set");
+            tracing::warn!(package = %task.id, "accepting the package without a signature: {UNSIGNED_PACKAGES} is set");
             String::new()
         }
         Signers::Trusted(keys) => {
             let signed = |bytes: Vec<u8>| {
                 let signature = String::from_utf8_lossy(&bytes).into_owned();
-                // Another location may have the right signature; nothing else depends on it.
+                // Another location may have the right signature. Other errors do not depend on the
+                // location.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
                     Err(ManifestError::Signature(refusal)) => Err(LocationError::Signature(refusal)),
                     _ => Ok(signature),
@@ -156,7 +157,7 @@ pub(crate) async fn fetch(
 }
 
 impl Judge {
-    /// Judges a manifest once more that was accepted before.
+    /// Checks an accepted manifest again.
     pub(crate) fn again(&self, accepted: &Accepted) -> Result<(), AcceptError> {
         self.read(&accepted.published).map(drop)
     }

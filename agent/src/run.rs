@@ -184,7 +184,7 @@ impl Agent {
         let now = now();
         let event = StepEvent::Cancelled {
             cancel,
-            mandates: self.trust.borrow().authority().mandates(cancel.id, now),
+            mandates: self.trust.borrow().device_documents().mandates(cancel.id, now),
             past: self.history.borrow().past(cancel.id),
             now,
         };
@@ -211,7 +211,7 @@ impl Agent {
         let cancel = CancellationToken::new();
         let announced = StepEvent::Announced {
             task: task.clone(),
-            mandates: self.trust.borrow().authority().mandates(task.id, now()),
+            mandates: self.trust.borrow().device_documents().mandates(task.id, now()),
             past: self.history.borrow().past(task.id),
             blocked,
             now: now(),

@@ -170,7 +170,7 @@ impl Deployment<'_> {
         let now = now();
         self.judge_of(now).again(manifest)?;
         Ok(StepEvent::Judged {
-            mandates: self.trust.borrow().authority().mandates(self.id, now),
+            mandates: self.trust.borrow().device_documents().mandates(self.id, now),
             past: self.history.borrow().past(self.id),
             now,
         })
@@ -185,7 +185,7 @@ impl Deployment<'_> {
                 Signers::Trusted(trust.keys().keys().to_vec())
             },
             agent: self.api.agent().clone(),
-            groups: trust.authority().groups(now),
+            groups: trust.device_documents().groups(now),
             history: self.finished(),
             now,
         }

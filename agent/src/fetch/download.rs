@@ -1,4 +1,4 @@
-//! Files on their way from a location: what all downloads share, and how long one may take.
+//! Downloads in progress: shared connections, rate limit and time limits.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::fetch::location_error::LocationError;
 use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
 use crate::transport_error::TransportError;
 
-/// How long a whole document may take.
+/// The time limit of a whole document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// How long a location may be slower than [`LOWEST_RATE`] in all.
+/// The total time for which a location may be slower than [`LOWEST_RATE`].
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The connections that all downloads share, and the rate that they keep to.
+/// The connections of all downloads, and their common rate limit.
 #[derive(Debug)]
 pub(crate) struct Downloads {
     http: Client,
     throttle: Throttle,
 }
 
-/// A file that has begun to arrive.
+/// A file whose first bytes have arrived.
 #[derive(Debug)]
 pub(crate) struct Download<'a> {
     response: Response,
     throttle: &'a Throttle,
     arrived: u64,
-    /// How long the location was waited for; the rate's own waits do not count.
+    /// The time spent waiting for the location, without the waits of the rate limit.
     waited: Duration,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Waits for what comes next; nothing does at the end.
+    /// Waits for the next bytes. Returns `None` at the end of the file.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, LocationError> {
         let patience = patience(self.arrived).saturating_sub(self.waited);
         let asked = Instant::now();
@@ -112,7 +112,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// Returns how long to wait for a location in all, if this much has arrived from it.
+/// Returns the total time to wait for a location that has sent this many bytes.
 const fn patience(arrived: u64) -> Duration {
     PATIENCE.saturating_add(Duration::from_secs(arrived / LOWEST_RATE))
 }
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Downloads chunks of this size that come this far apart, and returns how many came.
+    /// Downloads chunks of this size at this interval, and returns the number of chunks.
     async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<LocationError>) {
         let chunks = stream::iter(0..200).then(move |_| async move {
             tokio::time::sleep(every).await;
@@ -139,29 +139,29 @@ mod tests {
             match download.chunk().await {
                 Ok(Some(_)) => count += 1,
                 Ok(None) => return (count, None),
-                Err(miss) => return (count, Some(miss)),
+                Err(error) => return (count, Some(error)),
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_trickles_is_left() {
-        let (count, miss) = trickle(1, Duration::from_secs(20), None).await;
+    async fn a_stalling_location_is_given_up() {
+        let (count, error) = trickle(1, Duration::from_secs(20), None).await;
         let too_slow = LocationError::TooSlow {
             arrived: 1,
             seconds: 30,
         };
-        assert_eq!((count, miss), (1, Some(too_slow)));
+        assert_eq!((count, error), (1, Some(too_slow)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_slow_but_gives_is_waited_for() {
+    async fn a_slow_location_is_waited_for() {
         let ended = trickle(11_000, Duration::from_secs(20), None).await;
         assert_eq!(ended, (200, None));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_rate_holds_up_is_no_fault_of_the_location() {
+    async fn waits_of_the_rate_limit_do_not_count_against_the_location() {
         let ended = trickle(2048, Duration::from_millis(1), Some("1KiB/s")).await;
         assert_eq!(ended, (200, None));
     }

@@ -1,4 +1,4 @@
-//! What went wrong at a package's locations, and what follows from all of it.
+//! Errors of single locations, and the conclusion from all of them.
 
 use std::fmt;
 
@@ -9,53 +9,53 @@ use reqwest::StatusCode;
 use crate::fetch::rate::LOWEST_RATE;
 use crate::transport_error::TransportError;
 
-/// How much is told of one location, in characters.
+/// The length limit of the reason for one location, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Why one location did not give a file.
+/// The reason why one location did not send a correct file.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum LocationError {
-    /// Object stores say 403 of what is not there, too.
-    #[error("{} (status {status})", if *status == 403 { "it is not there, or not public" } else { "it is not there" })]
+    /// Object stores also answer 403 for missing objects.
+    #[error("{} (status {status})", if *status == 403 { "not found, or not public" } else { "not found" })]
     Absent { status: u16 },
-    #[error("it has more than {limit} bytes")]
+    #[error("larger than {limit} bytes")]
     TooLong { limit: u64 },
-    #[error("{arrived} of {bytes} bytes with SHA-256 {actual}")]
+    #[error("wrong content: {arrived} of {bytes} bytes, SHA-256 {actual}")]
     Fragment {
         arrived: u64,
         bytes: u64,
         actual: Sha256Digest,
     },
-    #[error("its SHA-256 is {actual}, announced was {announced}")]
+    #[error("SHA-256 mismatch: expected {announced}, found {actual}")]
     Digest {
         actual: Sha256Digest,
         announced: Sha256Digest,
     },
-    #[error("the manifest's signature was refused: {0}")]
+    #[error("invalid signature of the manifest: {0}")]
     Signature(SignatureError),
     #[error("status {status}")]
     Status { status: StatusCode },
-    #[error("too slow: {arrived} bytes in {seconds} s, at least {LOWEST_RATE} bytes/s are wanted")]
+    #[error("too slow: {arrived} bytes in {seconds} s, the minimum is {LOWEST_RATE} bytes/s")]
     TooSlow { arrived: u64, seconds: u64 },
     #[error("{0}")]
     Interrupted(TransportError),
 }
 
-/// A file that no location gave: what each of them did instead.
+/// A file that no location sent correctly, with the reason of each location.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NotFetched {
     name: String,
-    misses: Vec<(Location, LocationError)>,
+    errors: Vec<(Location, LocationError)>,
 }
 
-/// What follows if no location gave a file; the greatest of what follows from each.
+/// The conclusion from the reasons of all locations: the greatest of their verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
-    /// No location has it.
+    /// No location has the file.
     Absent,
-    /// Where it is, it is not what was published.
+    /// The locations have other content than was published.
     Wrong,
-    /// A location may give it later.
+    /// A location may send the file later.
     Later,
 }
 
@@ -73,12 +73,12 @@ impl LocationError {
 }
 
 impl NotFetched {
-    pub(crate) const fn new(name: String, misses: Vec<(Location, LocationError)>) -> Self {
-        Self { name, misses }
+    pub(crate) const fn new(name: String, errors: Vec<(Location, LocationError)>) -> Self {
+        Self { name, errors }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        let each = self.misses.iter().map(|(_, miss)| miss.verdict());
+        let each = self.errors.iter().map(|(_, error)| error.verdict());
         each.max().unwrap_or(Verdict::Absent)
     }
 }
@@ -90,18 +90,18 @@ impl fmt::Display for NotFetched {
         let name = &self.name;
         match self.verdict() {
             _ if self.errors.is_empty() => {
-                return write!(f, "{name} cannot be had: the package has no location");
+                return write!(f, "cannot fetch {name}: the package has no location");
             }
             Verdict::Absent => write!(
                 f,
-                "{name} cannot be had, publish and activate the package again: "
+                "cannot fetch {name}, publish and activate the package again: "
             ),
-            Verdict::Wrong => write!(f, "{name} is not what was published: "),
-            Verdict::Later => write!(f, "{name} cannot be had now: "),
+            Verdict::Wrong => write!(f, "wrong content of {name}: "),
+            Verdict::Later => write!(f, "cannot fetch {name} now: "),
         }?;
-        for (n, (location, miss)) in self.misses.iter().enumerate() {
+        for (n, (location, error)) in self.errors.iter().enumerate() {
             let separator = if n == 0 { "" } else { "; " };
-            let reason: String = miss.to_string().chars().take(MAX_REASON_CHARS).collect();
+            let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
             write!(f, "{separator}{location}: {reason}")?;
         }
         Ok(())
@@ -119,18 +119,18 @@ mod tests {
         status: StatusCode::SERVICE_UNAVAILABLE,
     };
 
-    fn not_fetched(misses: &[LocationError]) -> NotFetched {
-        let misses = misses.iter().enumerate().map(|(n, miss)| {
+    fn not_fetched(errors: &[LocationError]) -> NotFetched {
+        let errors = errors.iter().enumerate().map(|(n, error)| {
             let location = format!("cdn{n}.example.net/p").parse().unwrap();
-            (location, miss.clone())
+            (location, error.clone())
         });
-        NotFetched::new("1795000000-2".to_owned(), misses.collect())
+        NotFetched::new("1795000000-2".to_owned(), errors.collect())
     }
 
     #[test]
-    fn what_may_pass_outweighs_what_will_not() {
-        let check = |misses: &[LocationError], expected| {
-            assert_eq!(not_fetched(misses).verdict(), expected, "{misses:?}");
+    fn a_transient_error_outweighs_permanent_ones() {
+        let check = |errors: &[LocationError], expected| {
+            assert_eq!(not_fetched(errors).verdict(), expected, "{errors:?}");
         };
         check(&[], Verdict::Absent);
         check(&[ABSENT, ABSENT], Verdict::Absent);
@@ -141,37 +141,37 @@ mod tests {
 
     #[test]
     fn each_location_is_named_with_its_reason() {
-        let check = |misses: &[LocationError], expected: &str| {
-            assert_eq!(not_fetched(misses).to_string(), expected);
+        let check = |errors: &[LocationError], expected: &str| {
+            assert_eq!(not_fetched(errors).to_string(), expected);
         };
         check(
             &[],
-            "1795000000-2 cannot be had: the package has no location",
+            "cannot fetch 1795000000-2: the package has no location",
         );
         check(
             &[ABSENT],
-            "1795000000-2 cannot be had, publish and activate the package again: \
-             cdn0.example.net/p: it is not there (status 404)",
+            "cannot fetch 1795000000-2, publish and activate the package again: \
+             cdn0.example.net/p: not found (status 404)",
         );
         check(
             &[WRONG, ABSENT],
-            "1795000000-2 is not what was published: cdn0.example.net/p: it has more than 9 bytes; \
-             cdn1.example.net/p: it is not there (status 404)",
+            "wrong content of 1795000000-2: cdn0.example.net/p: larger than 9 bytes; \
+             cdn1.example.net/p: not found (status 404)",
         );
         check(
             &[ABSENT, UNAVAILABLE],
-            "1795000000-2 cannot be had now: cdn0.example.net/p: it is not there (status 404); \
+            "cannot fetch 1795000000-2 now: cdn0.example.net/p: not found (status 404); \
              cdn1.example.net/p: status 503 Service Unavailable",
         );
     }
 
     #[test]
-    fn no_location_takes_up_the_whole_report() {
+    fn long_reasons_of_a_location_are_shortened() {
         let long = LocationError::Interrupted(TransportError::Other("x".repeat(5000)));
-        let told = not_fetched(&[long, ABSENT]).to_string();
+        let text = not_fetched(&[long, ABSENT]).to_string();
         assert!(
-            told.len() < 400 && told.contains("cdn1.example.net"),
-            "{told}"
+            text.len() < 400 && text.contains("cdn1.example.net"),
+            "{text}"
         );
     }
 }

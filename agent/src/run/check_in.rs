@@ -38,7 +38,7 @@ impl Agent {
 
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
     async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
-        let holds = self.trust.borrow().holds();
+        let holds = self.trust.borrow().held_documents();
         let request = |enrolment, pass| CheckInRequest {
             enrolment,
             pass,

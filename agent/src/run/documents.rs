@@ -17,7 +17,7 @@ impl Agent {
             std::mem::take(&mut reply.keys),
             std::mem::take(&mut reply.assignments),
         );
-        let (changes, refused) = self.trust.borrow_mut().accept_documents(&keys, assignments);
+        let (changes, refused) = self.trust.borrow_mut().accept(&keys, assignments);
         for change in changes {
             if let TrustChange::Keys(_) = change {
                 let serial = self.trust.borrow().keys().serial();

@@ -1,4 +1,4 @@
-//! What this device has done: one line for each finished attempt.
+//! The history of this device: one line for each finished attempt.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +12,14 @@ use crate::state::journal::Finished;
 use crate::trust::mandates::Mandate;
 use crate::{state::durable, state::checked_line};
 
-/// How many attempts that changed nothing are kept at the most, and how many of them once
-/// there are more. Attempts that may have changed the device are kept for ever: there are as
-/// many as a publisher signed and assigned.
+/// The limit of harmless attempts, and the number of them that is kept beyond it.
+///
+/// Attempts that may have changed the device are kept forever. There are no more of them than
+/// signed assignments.
 const MAX_HARMLESS: usize = 2000;
 const KEPT_HARMLESS: usize = 1000;
 
-/// The finished attempts whose reports were accepted, or made way for those of another attempt.
+/// The finished attempts whose reports were accepted, or that another attempt replaced.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History(BTreeMap<PackageId, PastResults>);
 
@@ -36,7 +37,7 @@ impl PastResults {
         finished.any(|finished| finished.outcome == Outcome::Succeeded)
     }
 
-    /// Returns the assignments that were acted on.
+    /// Returns the assignments that were used up.
     pub(crate) fn acted_on(&self) -> BTreeSet<Mandate> {
         let by = self.0.values().flat_map(|finished| &finished.by);
         by.cloned().collect()
@@ -56,14 +57,14 @@ impl History {
         }
     }
 
-    /// Reads lines; those that do not read, such as a torn last one, are left out.
+    /// Parses lines. Damaged lines, such as a torn last line, are skipped.
     fn parse(bytes: &[u8]) -> Self {
         let mut history = Self::default();
         for (line, n) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
             match checked_line::read::<Finished>(line) {
                 Ok(finished) => history.insert(finished),
                 Err(error) => {
-                    tracing::error!(line = n, %error, "a line of the history is left out");
+                    tracing::error!(line = n, %error, "skipped a damaged line of the history");
                 }
             }
         }
@@ -75,7 +76,7 @@ impl History {
         package.insert(finished);
     }
 
-    /// Adds a result, once; it is on disk when this returns. The program's output is not kept.
+    /// Adds a result once, without the program's output; it is on disk when this returns.
     pub(crate) fn remember(&mut self, path: &Path, finished: &Finished) -> Result<(), StateError> {
         let mut kept = finished.clone();
         kept.report.output_tail = None;
@@ -87,15 +88,16 @@ impl History {
         line.and_then(|line| durable::append(path, &line))
             .map_err(StateError::at(path))?;
         self.insert(kept);
-        if self.forget_harmless(MAX_HARMLESS, KEPT_HARMLESS) {
+        if self.drop_harmless(MAX_HARMLESS, KEPT_HARMLESS) {
             self.rewrite(path).map_err(StateError::at(path))?;
         }
         Ok(())
     }
 
-    /// Forgets the oldest attempts that changed nothing down to `kept`, if there are more than
-    /// `max`, and returns whether it did.
-    fn forget_harmless(&mut self, max: usize, kept: usize) -> bool {
+    /// Drops the oldest harmless attempts beyond `kept` if there are more than `max`.
+    ///
+    /// Returns `true` if it dropped any.
+    fn drop_harmless(&mut self, max: usize, kept: usize) -> bool {
         let harmless = self.iter().filter(|finished| is_harmless(finished));
         let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless
             .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
@@ -104,14 +106,14 @@ impl History {
             return false;
         }
         harmless.sort_unstable();
-        let forgotten: BTreeSet<(PackageId, u32)> = harmless
+        let dropped: BTreeSet<(PackageId, u32)> = harmless
             .into_iter()
             .skip(kept)
             .map(|(_, id, attempt)| (id, attempt))
             .collect();
         self.0.retain(|id, past| {
             past.0
-                .retain(|attempt, _| !forgotten.contains(&(*id, *attempt)));
+                .retain(|attempt, _| !dropped.contains(&(*id, *attempt)));
             !past.0.is_empty()
         });
         true
@@ -127,7 +129,7 @@ impl History {
         self.0.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Returns the package with the highest id of those of a name that succeeded.
+    /// Returns the highest id of the succeeded packages with this name.
     pub(crate) fn newest(&self, name: &PackageName) -> Option<PackageId> {
         let named = |finished: &&Finished| {
             finished.outcome == Outcome::Succeeded
@@ -142,7 +144,7 @@ impl History {
     }
 }
 
-/// Whether an attempt came to its result without touching the device.
+/// Returns `true` if the attempt reached its result without changing the device.
 fn is_harmless(finished: &Finished) -> bool {
     !finished.acted && finished.by.is_empty()
 }
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_torn_or_changed_loses_nothing_else_and_tells_nothing() {
+    fn a_damaged_line_is_skipped_and_the_others_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history");
         let mut history = History::default();
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_nothing_is_forgotten_the_oldest_first() {
+    fn only_harmless_attempts_are_dropped_the_oldest_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history");
         let mut history = History::default();
@@ -229,8 +231,8 @@ mod tests {
                 ..finished(n, 1, Outcome::Failed)
             });
         }
-        assert!(!history.forget_harmless(9, 3));
-        assert!(history.forget_harmless(8, 3));
+        assert!(!history.drop_harmless(9, 3));
+        assert!(history.drop_harmless(8, 3));
         history.rewrite(&path).unwrap();
         let history = History::load(&path).unwrap();
         let kept: Vec<(u32, u32)> = history

@@ -1,4 +1,4 @@
-//! Publishers of the tests, who sign with keys that are made once.
+//! Publishers of the tests. Their keys are created once.
 
 use std::sync::LazyLock;
 
@@ -45,12 +45,12 @@ pub(crate) fn package(n: u32) -> PackageId {
     PackageId::try_from(1_795_000_000 + n).unwrap()
 }
 
-/// The digest of a package's manifest.
+/// The digest of a test package's manifest.
 pub(crate) fn manifest(n: u32) -> Sha256Digest {
     Sha256Digest::of(&n.to_be_bytes())
 }
 
-/// What a document of the tests says; it is issued as many seconds after 0 as its revision.
+/// The content of a document in the tests. It is issued as many seconds after 0 as its revision.
 pub(crate) struct TestDocument<'a> {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
