@@ -1,7 +1,7 @@
 //! The actions of packages: LAUNCH, EXECUTE and STORE.
 
-mod store_size;
 mod process;
+mod store_size;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use packcast_protocol::api::{TAIL_BYTES, Text};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
+use self::process::{ExitReason, ProcessEnd};
 use self::store_size::StoreSize;
-use self::process::{ProcessEnd, ExitReason};
 use crate::failure::DeploymentFailure;
 use crate::fetch::space;
 use crate::manifest::Accepted;
@@ -26,7 +26,10 @@ use crate::unpack::Unfinished;
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
-    Store { archive: ExaminedArchive, folder: PathBuf },
+    Store {
+        archive: ExaminedArchive,
+        folder: PathBuf,
+    },
 }
 
 /// A program that is ready to run.
@@ -69,9 +72,9 @@ pub(crate) fn prepare(
     limits: &Limits,
 ) -> Result<Prepared, DeploymentFailure> {
     let unpack = |archive: &VerifiedArchive| {
-        archive
-            .unpack(work.clone(), limits)
-            .map_err(|unfinished| DeploymentFailure::of_unpacking(&unfinished.cause, NamedCode::Build))
+        archive.unpack(work.clone(), limits).map_err(|unfinished| {
+            DeploymentFailure::of_unpacking(&unfinished.cause, NamedCode::Build)
+        })
     };
     match action {
         Action::Launch { archive, command } => {
@@ -109,12 +112,18 @@ pub(crate) fn prepare(
 }
 
 /// Returns the folder of STORE on this device.
-pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, DeploymentFailure> {
+pub(crate) fn store_folder(
+    folder: &Folder,
+    install_path: &Path,
+) -> Result<PathBuf, DeploymentFailure> {
     platform::store_folder(folder, install_path)
         .map_err(|reason| DeploymentFailure::new(NamedCode::Store, &reason))
 }
 
-fn check_program(unpacked: &UnpackedArchive, command: &LaunchCommand) -> Result<(), DeploymentFailure> {
+fn check_program(
+    unpacked: &UnpackedArchive,
+    command: &LaunchCommand,
+) -> Result<(), DeploymentFailure> {
     let program = command.program().as_str();
     let failure = |reason: &str| DeploymentFailure::new(NamedCode::Execute, reason);
     let path = unpacked.folder().join(program);
@@ -206,7 +215,11 @@ impl ExitRules {
 /// Stores the files of an archive in their folder. Blocks.
 ///
 /// The detail of a failure also names the files that were stored before it.
-pub(crate) fn store(archive: &ExaminedArchive, folder: &Path, limits: &Limits) -> Result<ActResult, DeploymentFailure> {
+pub(crate) fn store(
+    archive: &ExaminedArchive,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<ActResult, DeploymentFailure> {
     let summary = archive
         .store(folder, limits)
         .map_err(|Unfinished { cause, written }| {

@@ -129,7 +129,9 @@ impl ApiClient {
         let mut failed = 0;
         loop {
             match self.post_once(path, &body, now).await {
-                Err(PostError::Skew { now: server_time, .. }) if !corrected => {
+                Err(PostError::Skew {
+                    now: server_time, ..
+                }) if !corrected => {
                     // The reply shows the function's clock, so the request is signed again with
                     // that time, once.
                     now = server_time;

@@ -4,13 +4,13 @@
 //! passes its result to the next step. After a crash, the next start knows only the files on disk.
 
 mod attempt;
-mod decide;
 mod attempt_error;
+mod decide;
 mod machine;
 mod perform;
 #[cfg(test)]
 mod properties;
 mod step;
 
-pub(crate) use self::machine::{Event, State};
+pub(crate) use self::machine::{State, StepEvent};
 pub(crate) use self::perform::Deployment;

@@ -24,9 +24,7 @@ pub enum Event {
         serial: u64,
     },
     /// The agent refused a signed document of the reply, and keeps the one that it has.
-    DocumentRefused {
-        detail: String,
-    },
+    DocumentRefused { detail: String },
     /// The signed manifest was fetched and verified.
     ManifestVerified {
         id: PackageId,
@@ -43,10 +41,7 @@ pub enum Event {
         already: bool,
     },
     /// The whole archive was verified.
-    ArchiveVerified {
-        id: PackageId,
-        bytes: u64,
-    },
+    ArchiveVerified { id: PackageId, bytes: u64 },
     /// The archive was unpacked or stored.
     Unpacked {
         id: PackageId,
@@ -54,9 +49,7 @@ pub enum Event {
         bytes: u64,
     },
     /// The agent begins to act on the package.
-    Started {
-        id: PackageId,
-    },
+    Started { id: PackageId },
     /// The attempt has a result.
     Finished {
         id: PackageId,
@@ -70,15 +63,9 @@ pub enum Event {
         output_tail: Option<String>,
     },
     /// The package waits for the next check-in, because its locations are unavailable now.
-    Deferred {
-        id: PackageId,
-        detail: String,
-    },
+    Deferred { id: PackageId, detail: String },
     /// The agent sent a result to the function.
-    Reported {
-        id: PackageId,
-        accepted: bool,
-    },
+    Reported { id: PackageId, accepted: bool },
 }
 
 /// The receiver of the agent's events.

@@ -2,8 +2,8 @@
 
 pub(crate) mod download;
 pub(crate) mod fragments;
-mod locations;
 pub(crate) mod location_error;
+mod locations;
 pub(crate) mod rate;
 mod save;
 pub(crate) mod space;
@@ -18,8 +18,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
 
 use self::download::Downloads;
+use self::location_error::{LocationError, NotFetched, Verdict};
 use self::locations::LocationOrder;
-use self::miss::{LocationError, NotFetched, Verdict};
 use self::save::{SaveError, save};
 use self::space::OutOfSpace;
 use crate::retry;
@@ -158,7 +158,11 @@ impl<'a> PackageSource<'a> {
         wanted: FragmentSpec,
         folder: &Path,
     ) -> Result<(), TakeError<FetchError>> {
-        let download = self.downloads.begin(url).await.map_err(TakeError::LocationError)?;
+        let download = self
+            .downloads
+            .begin(url)
+            .await
+            .map_err(TakeError::LocationError)?;
         let part = folder.join(format!("{}.part", wanted.number));
         let saved = save(download, (wanted.bytes, wanted.digest), &part).await;
         saved.map_err(|error| match error {
@@ -182,7 +186,9 @@ impl<'a> PackageSource<'a> {
             bytes.and_then(&check).map_err(TakeError::LocationError)
         };
         let retry_on = |verdict| matches!(verdict, Verdict::Later);
-        Ok(self.with_retries::<_, Infallible>(name, retry_on, take).await?)
+        Ok(self
+            .with_retries::<_, Infallible>(name, retry_on, take)
+            .await?)
     }
 
     /// Asks all locations again after a pause, while the error is `retry_on` a retry.
@@ -196,7 +202,8 @@ impl<'a> PackageSource<'a> {
         loop {
             let taken = self.any_location(name, &take).await;
             match &taken {
-                Err(AllLocationsError::NotFetched(failed_file)) if retry_on(failed_file.verdict()) => {}
+                Err(AllLocationsError::NotFetched(failed_file))
+                    if retry_on(failed_file.verdict()) => {}
                 _ => return taken,
             }
             failed += 1;
@@ -219,7 +226,7 @@ impl<'a> PackageSource<'a> {
             let location = &self.locations[index];
             match take(&location.url(&format!("{}/{name}", self.id))).await {
                 Ok(taken) => {
-                    self.order.borrow_mut().gave(index);
+                    self.order.borrow_mut().succeeded(index);
                     return Ok(taken);
                 }
                 Err(TakeError::Final(error)) => return Err(AllLocationsError::Final(error)),
@@ -230,7 +237,9 @@ impl<'a> PackageSource<'a> {
                 }
             }
         }
-        Err(AllLocationsError::NotFetched(self.not_fetched(name, errors)))
+        Err(AllLocationsError::NotFetched(
+            self.not_fetched(name, errors),
+        ))
     }
 
     /// Lists the locations in the order of the task.

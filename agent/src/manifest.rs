@@ -69,9 +69,7 @@ pub(crate) enum AcceptError {
     Signature(NotFetched),
     #[error(transparent)]
     Refused(#[from] ManifestError),
-    #[error(
-        "the package is not for {agent}: assign it to its audience only"
-    )]
+    #[error("the package is not for {agent}: assign it to its audience only")]
     Audience { agent: AgentId },
     #[error(
         "the newer package {newer} of the same name is already set up: to downgrade, publish {version} again with --allow-downgrade"
@@ -136,7 +134,9 @@ pub(crate) async fn fetch(
                 // Another location may have the right signature. Other errors do not depend on the
                 // location.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-                    Err(ManifestError::Signature(refusal)) => Err(LocationError::Signature(refusal)),
+                    Err(ManifestError::Signature(refusal)) => {
+                        Err(LocationError::Signature(refusal))
+                    }
                     _ => Ok(signature),
                 }
             };

@@ -28,7 +28,7 @@ use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
-use crate::state::journal::{Finished, StoredJournal, Journal};
+use crate::state::journal::{Finished, Journal, StoredJournal};
 use crate::state::{Lock, StateDir, StateError};
 use crate::trust::Trust;
 
@@ -184,7 +184,11 @@ impl Agent {
         let now = now();
         let event = StepEvent::Cancelled {
             cancel,
-            mandates: self.trust.borrow().device_documents().mandates(cancel.id, now),
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(cancel.id, now),
             past: self.history.borrow().past(cancel.id),
             now,
         };
@@ -211,7 +215,11 @@ impl Agent {
         let cancel = CancellationToken::new();
         let announced = StepEvent::Announced {
             task: task.clone(),
-            mandates: self.trust.borrow().device_documents().mandates(task.id, now()),
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(task.id, now()),
             past: self.history.borrow().past(task.id),
             blocked,
             now: now(),

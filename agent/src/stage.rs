@@ -47,7 +47,9 @@ pub(crate) enum VerifyError {
         "{wrong} fragments have changed on disk since they were fetched, the first of them {first}: they will be fetched again"
     )]
     Fragments { wrong: usize, first: FragmentNumber },
-    #[error("SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package again")]
+    #[error(
+        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package again"
+    )]
     Whole {
         expected: Sha256Digest,
         actual: Sha256Digest,
@@ -161,13 +163,17 @@ impl VerifiedArchive {
         see: impl FnMut(&Entry),
     ) -> Result<ExaminedArchive, ArchiveError> {
         examine(self.0.archive.format(), self.0.reader(), limits, see)?;
-Ok(ExaminedArchive(self))
+        Ok(ExaminedArchive(self))
     }
 
     /// Unpacks the archive into the empty `folder` of a program. Blocks.
     ///
     /// The files need not survive a power failure.
-    pub(crate) fn unpack(&self, folder: PathBuf, limits: &Limits) -> Result<UnpackedArchive, Unfinished> {
+    pub(crate) fn unpack(
+        &self,
+        folder: PathBuf,
+        limits: &Limits,
+    ) -> Result<UnpackedArchive, Unfinished> {
         let summary = self.put(&folder, limits, Durability::Temporary)?;
         Ok(UnpackedArchive { folder, summary })
     }

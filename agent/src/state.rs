@@ -1,12 +1,12 @@
 //! The state folder: everything that the agent remembers.
 
+mod checked_line;
 pub(crate) mod durable;
 pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
-mod checked_line;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -216,9 +216,15 @@ mod tests {
         fs::write(path.join("data"), "of another service").unwrap();
         assert!(matches!(open(0o755), Err(StateError::Foreign { .. })));
         assert_eq!(mode(&path), 0o755);
-        assert!(open(0o700).is_ok(), "a folder that nobody else can enter is accepted");
+        assert!(
+            open(0o700).is_ok(),
+            "a folder that nobody else can enter is accepted"
+        );
         fs::write(path.join("lock"), "").unwrap();
-        assert!(open(0o755).is_ok(), "a folder that the agent has used is made private");
+        assert!(
+            open(0o755).is_ok(),
+            "a folder that the agent has used is made private"
+        );
         assert_eq!(mode(&path), 0o700);
     }
 

@@ -12,7 +12,7 @@ use crate::run::RunError;
 use crate::state::StateDir;
 use crate::state::history::History;
 use crate::state::identity;
-use crate::state::journal::{self, Finished, StoredJournal, Journal};
+use crate::state::journal::{self, Finished, Journal, StoredJournal};
 use crate::trust::Trust;
 
 /// The data of the `status` command.

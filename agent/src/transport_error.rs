@@ -51,7 +51,9 @@ impl TransportError {
         let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
         match io.map(io::Error::kind) {
             Some(ErrorKind::ConnectionRefused) => Self::Refused,
-            Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => Self::Unreachable(last()),
+            Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
+                Self::Unreachable(last())
+            }
             Some(
                 ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted

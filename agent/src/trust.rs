@@ -3,10 +3,10 @@
 //! Both come from the configuration and from check-ins.
 
 pub(crate) mod device_documents;
-mod store;
 pub(crate) mod mandates;
 #[cfg(test)]
 pub(crate) mod publisher;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +156,11 @@ impl Trust {
         Ok(())
     }
 
-    fn follow_key_lists(&mut self, lists: &[SignedKeyList], refused: &mut Vec<Refusal>) -> Option<TrustChange> {
+    fn follow_key_lists(
+        &mut self,
+        lists: &[SignedKeyList],
+        refused: &mut Vec<Refusal>,
+    ) -> Option<TrustChange> {
         let before = self.keys.serial();
         let mut left = Vec::new();
         for list in lists {
@@ -230,7 +234,10 @@ mod tests {
 
     /// Accepts assignments, and returns the assignees of the accepted ones and the kinds of
     /// refusals.
-    fn accepted(trust: &mut Trust, assignments: Vec<SignedAssignments>) -> (Vec<String>, Vec<String>) {
+    fn accepted(
+        trust: &mut Trust,
+        assignments: Vec<SignedAssignments>,
+    ) -> (Vec<String>, Vec<String>) {
         let (changes, refused) = trust.accept(&[], assignments);
         let taken = changes.into_iter().map(|change| match change {
             TrustChange::Assignments(Assignee::Device(_), _) => "device".to_owned(),

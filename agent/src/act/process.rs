@@ -43,7 +43,11 @@ pub(crate) struct ProcessEnd {
 ///
 /// Programs that the command left in the background keep running. At the time limit, the agent ends
 /// all of them.
-pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<ProcessEnd> {
+pub(crate) async fn run(
+    mut command: Command,
+    folder: &Path,
+    limit: Duration,
+) -> io::Result<ProcessEnd> {
     let (reader, writer) = io::pipe()?;
     command
         .current_dir(folder)

@@ -7,15 +7,15 @@ use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
-use super::decide;
 use super::attempt_error::AttemptError;
-use super::machine::{Attempt, Effect, StepEvent, Next, AttemptStage, State, conclude, rest};
+use super::decide;
+use super::machine::{Attempt, AttemptStage, Effect, Next, State, StepEvent, conclude, rest};
 use crate::act::{ActResult, Prepared};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
-use crate::stage::Verified;
+use crate::stage::VerifiedArchive;
 use crate::state::history::PastResults;
-use crate::state::journal::{Acting, Finished, StoredJournal, Journal, PackageLabel};
+use crate::state::journal::{Acting, Finished, Journal, PackageLabel, StoredJournal};
 use crate::trust::mandates::Mandates;
 
 /// The longest time an attempt waits for unreachable locations: as long as OCS agents wait.
@@ -41,7 +41,9 @@ impl Attempt {
             (AttemptStage::Fetching(manifest), StepEvent::Fetched(Some(fetched))) => {
                 self.then(AttemptStage::Verifying(manifest), Effect::Verify(fetched))
             }
-            (AttemptStage::Fetching(manifest), StepEvent::Fetched(None)) => self.prepare(manifest, None),
+            (AttemptStage::Fetching(manifest), StepEvent::Fetched(None)) => {
+                self.prepare(manifest, None)
+            }
             (AttemptStage::Verifying(manifest), StepEvent::Verified(verified)) => {
                 self.prepare(manifest, Some(verified))
             }
@@ -56,7 +58,7 @@ impl Attempt {
                     past,
                     now,
                 },
-            ) => match decide::wanted(&self.task, &mandates, &past, &self.fetching, now) {
+            ) => match decide::authorise(&self.task, &mandates, &past, &self.fetching, now) {
                 Ok(by) => {
                     self.by = by;
                     self.commit(manifest, prepared)
@@ -66,12 +68,16 @@ impl Attempt {
             (AttemptStage::Committing(manifest, prepared), StepEvent::Written) => {
                 self.then(AttemptStage::Acting(manifest), Effect::Act(prepared))
             }
-            (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => self.finish(result, &stage, now),
+            (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => {
+                self.finish(result, &stage, now)
+            }
             (stage, StepEvent::EffectFailed { error, now }) => match (stage, error) {
                 (stage, AttemptError::Failed(failure)) => self.finish(failure.into(), &stage, now),
                 // Repeated damage points to a bad disk, so the second failure waits for the next
                 // check-in.
-                (AttemptStage::Verifying(manifest), AttemptError::Damaged(_)) if !self.refetched => {
+                (AttemptStage::Verifying(manifest), AttemptError::Damaged(_))
+                    if !self.refetched =>
+                {
                     self.refetched = true;
                     self.fetch(manifest)
                 }
@@ -120,7 +126,7 @@ impl Attempt {
     }
 
     fn wait(self, stage: &AttemptStage, reason: String, now: UnixTime) -> Next {
-        if self.fetching.waited(now) < MAX_WAIT_S {
+        if self.fetching.seconds_since_start(now) < MAX_WAIT_S {
             let fetching = self.fetching;
             return (State::Waiting { fetching, reason }, None);
         }

@@ -76,8 +76,12 @@ impl From<AcceptError> for AttemptError {
 impl From<VerifyError> for AttemptError {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Whole { .. } => Self::Failed(DeploymentFailure::of(NamedCode::BadDigest, &error)),
-            VerifyError::Read { .. } => Self::Failed(DeploymentFailure::of(NamedCode::Build, &error)),
+            VerifyError::Whole { .. } => {
+                Self::Failed(DeploymentFailure::of(NamedCode::BadDigest, &error))
+            }
+            VerifyError::Read { .. } => {
+                Self::Failed(DeploymentFailure::of(NamedCode::Build, &error))
+            }
             VerifyError::Fragments { .. } => Self::Damaged(error.to_string()),
         }
     }
@@ -90,9 +94,9 @@ impl TryFrom<StateError> for AttemptError {
 
     fn try_from(error: StateError) -> Result<Self, StateError> {
         match &error {
-            StateError::File { source, .. } if is_full(source) => {
-                Ok(Self::Failed(DeploymentFailure::of(NamedCode::OutOfSpace, &error)))
-            }
+            StateError::File { source, .. } if is_full(source) => Ok(Self::Failed(
+                DeploymentFailure::of(NamedCode::OutOfSpace, &error),
+            )),
             _ => Err(error),
         }
     }

@@ -8,7 +8,7 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use super::machine::{Attempt, Decision};
 use crate::state::history::PastResults;
-use crate::state::journal::{Acting, Fetching, Finished, StoredJournal, Journal};
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Authorised, Mandate, Mandates};
 
 /// Decides on a task that the function announced.
@@ -115,7 +115,9 @@ pub(super) fn on_cancelled(
         }
         Some(StoredJournal::Read(journal)) if journal.attempt() > attempt => None,
         Some(StoredJournal::Read(Journal::Acting(_))) => None,
-        Some(StoredJournal::Read(Journal::Finished(finished))) if finished.report.attempt == attempt => {
+        Some(StoredJournal::Read(Journal::Finished(finished)))
+            if finished.report.attempt == attempt =>
+        {
             Some(finished.clone())
         }
         Some(StoredJournal::Read(Journal::Fetching(Fetching {
@@ -152,7 +154,12 @@ fn interrupted_by_damage(
 /// Returns the result of an attempt that was interrupted while the agent acted, and that may not be
 /// repeated.
 pub(super) fn interrupted_by_stop(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
-    stopped(id, acting, "so it is unknown if the package was deployed", now)
+    stopped(
+        id,
+        acting,
+        "so it is unknown if the package was deployed",
+        now,
+    )
 }
 
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
@@ -252,10 +259,14 @@ mod tests {
 
     #[test]
     fn nothing_is_done_twice() {
-        let check =
-            |before: &[Finished], found: Option<&StoredJournal>, attempt: u32, force, expected: &str| {
-                let mandates = Mandates::of_all(attempt.into(), force);
-                let code = match on_announced(task(attempt, force), &mandates, &past(before), found, NOW) {
+        let check = |before: &[Finished],
+                     found: Option<&StoredJournal>,
+                     attempt: u32,
+                     force,
+                     expected: &str| {
+            let mandates = Mandates::of_all(attempt.into(), force);
+            let code =
+                match on_announced(task(attempt, force), &mandates, &past(before), found, NOW) {
                     Decision::Begin(begun) => {
                         assert_eq!(begun.number(), attempt);
                         "begin".to_owned()
@@ -265,8 +276,8 @@ mod tests {
                         finished.report.code.to_string()
                     }
                 };
-                assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
-            };
+            assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
+        };
         let (was_set_up, failed) = ("SUCCESS_REBOOT_REQUIRED", "ERR_EXECUTE");
         let (already, interrupted) = ("SUCCESS_ALREADY_SETUP", "ERR_INTERRUPTED");
         check(&[], None, 1, false, "begin");
@@ -297,13 +308,14 @@ mod tests {
 
     #[test]
     fn each_assignment_is_acted_on_once_and_nothing_else_is() {
-        let check = |before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates, expected| {
-            let code = match second(before, found, mandates) {
-                Decision::Begin(_) => "begin".to_owned(),
-                Decision::Conclude(finished) => finished.report.code.to_string(),
+        let check =
+            |before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates, expected| {
+                let code = match second(before, found, mandates) {
+                    Decision::Begin(_) => "begin".to_owned(),
+                    Decision::Conclude(finished) => finished.report.code.to_string(),
+                };
+                assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
             };
-            assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
-        };
         let by = |seq, finished| Finished {
             by: [Mandate::of_all(seq)].into(),
             ..finished
@@ -330,7 +342,8 @@ mod tests {
 
     #[test]
     fn a_damaged_journal_uses_up_every_assignment() {
-        let Decision::Conclude(finished) = second(&[], Some(&damaged()), &Mandates::of_all(7, false))
+        let Decision::Conclude(finished) =
+            second(&[], Some(&damaged()), &Mandates::of_all(7, false))
         else {
             panic!("a damaged journal must not begin an attempt");
         };

@@ -13,7 +13,7 @@ use crate::act::{ActResult, Prepared};
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
-use crate::state::journal::{Acting, Fetching, Finished, StoredJournal, Journal};
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Mandate, Mandates};
 
 /// The state of a package. All states but the first two wait for the result of one effect.
@@ -119,7 +119,7 @@ pub(crate) enum StepEvent {
         past: PastResults,
         now: UnixTime,
     },
-Done {
+    Done {
         result: ActResult,
         now: UnixTime,
     },

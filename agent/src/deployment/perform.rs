@@ -10,7 +10,7 @@ use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
-use super::machine::{Effect, StepEvent, State};
+use super::machine::{Effect, State, StepEvent};
 use super::step::step;
 use crate::act::{self, Prepared};
 use crate::client::ApiClient;
@@ -23,7 +23,7 @@ use crate::manifest::{self, Accepted, Judge, Signers};
 use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
-use crate::state::journal::{self, Acting, Finished, StoredJournal, Journal};
+use crate::state::journal::{self, Acting, Finished, Journal, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::Trust;
 
@@ -41,7 +41,7 @@ pub(crate) struct Deployment<'a> {
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a CancellationToken,
     /// Cancelled when the function cancels the attempt under way.
-    pub(crate) cancelled: &'a CancellationToken,
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 /// The reason why an effect was not performed.
@@ -81,7 +81,7 @@ impl Deployment<'_> {
         if !effect.is_interruptible() {
             return self.perform(effect).await;
         }
-        let performed = self.cancelled.run_until_cancelled(self.perform(effect));
+        let performed = self.cancel.run_until_cancelled(self.perform(effect));
         match self.stop.run_until_cancelled(performed).await {
             Some(Some(event)) => event,
             Some(None) => Ok(StepEvent::AttemptCancelled { now: now() }),
@@ -92,7 +92,7 @@ impl Deployment<'_> {
     async fn perform(&self, effect: Effect) -> Result<StepEvent, StateError> {
         match self.try_perform(effect).await {
             Ok(event) => Ok(event),
-            Err(NotDone::AttemptError(why)) => Ok(StepEvent::EffectFailed { why, now: now() }),
+            Err(NotDone::AttemptError(error)) => Ok(StepEvent::EffectFailed { error, now: now() }),
             Err(NotDone::State(error)) => Err(error),
         }
     }
@@ -170,7 +170,11 @@ impl Deployment<'_> {
         let now = now();
         self.judge_of(now).again(manifest)?;
         Ok(StepEvent::Judged {
-            mandates: self.trust.borrow().device_documents().mandates(self.id, now),
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(self.id, now),
             past: self.history.borrow().past(self.id),
             now,
         })
@@ -327,7 +331,8 @@ pub(super) fn with_archive<A>(
     action: &Action<A>,
     verified: Option<VerifiedArchive>,
 ) -> Result<Action<VerifiedArchive>, DeploymentFailure> {
-    let missing = || DeploymentFailure::new(NamedCode::Build, "the package's archive was not fetched");
+    let missing =
+        || DeploymentFailure::new(NamedCode::Build, "the package's archive was not fetched");
     Ok(match action {
         Action::Launch { command, .. } => Action::Launch {
             archive: verified.ok_or_else(missing)?,

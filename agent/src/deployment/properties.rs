@@ -18,7 +18,7 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::attempt_error::AttemptError;
-use super::machine::{Effect, StepEvent, Next, State};
+use super::machine::{Effect, Next, State, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
 use crate::act::{self, ActResult};
@@ -26,7 +26,7 @@ use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
-use crate::state::journal::{Acting, Fetching, Finished, StoredJournal, Journal};
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::Mandates;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
@@ -220,7 +220,10 @@ impl World {
                 }
             }
             Effect::Write(Journal::Fetching(Fetching { attempt, .. })) => {
-                assert!(!self.results.contains_key(attempt), "a finished attempt must not begin again");
+                assert!(
+                    !self.results.contains_key(attempt),
+                    "a finished attempt must not begin again"
+                );
             }
             Effect::FreeContents => {
                 assert!(self.finished().is_some(), "the result is on disk first");
@@ -237,14 +240,23 @@ impl World {
 
     fn check_act(&self) {
         let Some(StoredJournal::Read(Journal::Acting(acting))) = &self.journal else {
-            panic!("expected a journal entry for acting, found {:?}", self.journal);
+            panic!(
+                "expected a journal entry for acting, found {:?}",
+                self.journal
+            );
         };
         let acknowledged = Some(Acknowledged::Acting(acting.clone()));
-        assert_eq!(self.acknowledged, acknowledged, "the journal is written directly before the action");
+        assert_eq!(
+            self.acknowledged, acknowledged,
+            "the journal is written directly before the action"
+        );
         let task = self.announced.as_ref().expect("the task was announced");
         assert_eq!(acting.attempt, task.attempt);
         assert_eq!(acting.may_repeat, self.kind.repeats());
-        assert!(!self.results.contains_key(&task.attempt), "a finished attempt must not act again");
+        assert!(
+            !self.results.contains_key(&task.attempt),
+            "a finished attempt must not act again"
+        );
         let acted = self.acted.contains_key(&task.attempt);
         assert!(!acted || self.may_repeat(task.attempt), "acted twice");
         let used = self.assignments.contains_key(&self.assigned.0);
@@ -252,7 +264,10 @@ impl World {
             !self.signed || !used || self.kind.repeats(),
             "acted twice under one assignment"
         );
-        assert!(!self.signed || !self.withdrawn, "acted under a withdrawn assignment");
+        assert!(
+            !self.signed || !self.withdrawn,
+            "acted under a withdrawn assignment"
+        );
         let mut results = self.results.values();
         let set_up = results.any(|result| result.outcome == Outcome::Succeeded);
         let forced = task.force && (!self.signed || self.assigned.1);
@@ -342,8 +357,9 @@ impl World {
 
     /// Returns the event that follows an effect under way.
     fn answer(&mut self, effect: Effect, chosen: Move) -> StepEvent {
-        let halted = |why, now| StepEvent::EffectFailed { error, now };
-        let failure = || AttemptError::Failed(DeploymentFailure::new(NamedCode::OutOfSpace, "full"));
+        let halted = |error, now| StepEvent::EffectFailed { error, now };
+        let failure =
+            || AttemptError::Failed(DeploymentFailure::new(NamedCode::OutOfSpace, "full"));
         match (chosen, &effect) {
             (Move::Fail, Effect::Report(_)) => StepEvent::NotAccepted,
             (Move::Fail, Effect::Act(_)) => {
@@ -365,7 +381,9 @@ impl World {
             }
             (Move::Damage, Effect::Verify(_)) => halted(AttemptError::Damaged("1".to_owned()), NOW),
             (Move::Stop, effect) if effect.is_interruptible() => StepEvent::Stopped,
-            (Move::CancelAttempt, effect) if effect.is_interruptible() => StepEvent::AttemptCancelled { now: NOW },
+            (Move::CancelAttempt, effect) if effect.is_interruptible() => {
+                StepEvent::AttemptCancelled { now: NOW }
+            }
             (chosen, _) => {
                 let code = match chosen {
                     Move::Succeed(code) => code,
@@ -448,7 +466,9 @@ impl World {
     /// Damages the journal. A result that only the journal had is lost.
     fn damage_journal(&mut self) {
         let path = PathBuf::from("journal");
-        if let Some(StoredJournal::Read(journal)) = self.journal.replace(StoredJournal::Unreadable { path }) {
+        if let Some(StoredJournal::Read(journal)) =
+            self.journal.replace(StoredJournal::Unreadable { path })
+        {
             let attempt = journal.attempt();
             self.damaged = Some(attempt);
             if self.past.attempt(attempt).is_none() {

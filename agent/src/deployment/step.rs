@@ -3,8 +3,8 @@
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::decide;
-use super::machine::{Decision, Effect, StepEvent, Next, State, conclude, rest};
-use crate::state::journal::{Fetching, Finished, StoredJournal, Journal};
+use super::machine::{Decision, Effect, Next, State, StepEvent, conclude, rest};
+use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
 ///
@@ -14,9 +14,10 @@ use crate::state::journal::{Fetching, Finished, StoredJournal, Journal};
 pub(crate) fn step(state: State, event: StepEvent) -> Next {
     match (state, event) {
         (State::Resting(found), event) => resting(found, event),
-        (State::Waiting { fetching, .. }, event) => {
-            resting(Some(StoredJournal::Read(Journal::Fetching(fetching))), event)
-        }
+        (State::Waiting { fetching, .. }, event) => resting(
+            Some(StoredJournal::Read(Journal::Fetching(fetching))),
+            event,
+        ),
         (State::Repeating(acting), StepEvent::Written) => tidying(Fetching::interrupted(acting)),
         (State::Repeating(acting), StepEvent::EffectFailed { .. }) => rest(Journal::Acting(acting)),
         (State::Tidying(fetching), StepEvent::Tidied) => rest(Journal::Fetching(fetching)),
@@ -35,7 +36,9 @@ pub(crate) fn step(state: State, event: StepEvent) -> Next {
 /// Decides on a package without work under way.
 fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
     match (found, event) {
-        (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, now }) => restarted(journal, id, now),
+        (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, now }) => {
+            restarted(journal, id, now)
+        }
         (
             found,
             StepEvent::Announced {
@@ -65,11 +68,10 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
             let report = finished.report.clone();
             (State::Reporting(finished), Some(Effect::Report(report)))
         }
-        (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportAccepted { attempt })
-            if finished.report.attempt == attempt =>
-        {
-            remembering(finished)
-        }
+        (
+            Some(StoredJournal::Read(Journal::Finished(finished))),
+            StepEvent::ReportAccepted { attempt },
+        ) if finished.report.attempt == attempt => remembering(finished),
         (found, _) => (State::Resting(found), None),
     }
 }
@@ -84,7 +86,7 @@ fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
             let again = Journal::Fetching(Fetching::interrupted(acting.clone()));
             (State::Repeating(acting), Some(Effect::Write(again)))
         }
-        Journal::Acting(acting) => conclude(decide::interrupted(id, acting, now)),
+        Journal::Acting(acting) => conclude(decide::interrupted_by_stop(id, acting, now)),
         Journal::Finished(finished) => freeing(finished),
     }
 }

@@ -51,7 +51,7 @@ impl Downloads {
     pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, LocationError> {
         let mut response = answer(self.http.get(url).timeout(DOCUMENT_TIMEOUT)).await?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
+        while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
             if bytes.len() + chunk.len() > limit {
                 return Err(LocationError::TooLong {
                     limit: limit as u64,
@@ -65,18 +65,20 @@ impl Downloads {
 }
 
 async fn answer(request: RequestBuilder) -> Result<Response, LocationError> {
-    let response = request.send().await.map_err(interrupted)?;
+    let response = request.send().await.map_err(transport_error)?;
     let status = response.status();
     match status {
         StatusCode::OK => Ok(response),
-        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(LocationError::Absent {
-            status: status.as_u16(),
-        }),
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => {
+            Err(LocationError::Absent {
+                status: status.as_u16(),
+            })
+        }
         _ => Err(LocationError::Status { status }),
     }
 }
 
-fn interrupted(error: reqwest::Error) -> LocationError {
+fn transport_error(error: reqwest::Error) -> LocationError {
     LocationError::Interrupted(TransportError::of(&error.without_url()))
 }
 
@@ -96,7 +98,9 @@ impl<'a> Download<'a> {
         let asked = Instant::now();
         let chunk = timeout(patience, self.response.chunk()).await;
         self.waited += asked.elapsed();
-        let chunk = chunk.map_err(|_| self.too_slow())?.map_err(interrupted)?;
+        let chunk = chunk
+            .map_err(|_| self.too_slow())?
+            .map_err(transport_error)?;
         if let Some(chunk) = &chunk {
             self.arrived += chunk.len() as u64;
             self.throttle.pay(chunk.len()).await;
@@ -125,7 +129,11 @@ mod tests {
     use super::*;
 
     /// Downloads chunks of this size at this interval, and returns the number of chunks.
-    async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<LocationError>) {
+    async fn trickle(
+        bytes: usize,
+        every: Duration,
+        rate: Option<&str>,
+    ) -> (u32, Option<LocationError>) {
         let chunks = stream::iter(0..200).then(move |_| async move {
             tokio::time::sleep(every).await;
             Ok::<_, std::io::Error>(vec![0; bytes])

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    fn order(order: &mut LocationOrder) -> Vec<usize> {
+    fn indices(order: &mut LocationOrder) -> Vec<usize> {
         order.begin().1
     }
 
@@ -90,13 +90,13 @@ mod tests {
 
     /// Counts the requests in which another location is asked before the first one.
     fn rest(order: &mut LocationOrder) -> usize {
-        (0..5000).take_while(|_| order(order)[0] != 0).count()
+        (0..5000).take_while(|_| indices(order)[0] != 0).count()
     }
 
     #[test]
     fn locations_are_asked_in_the_order_of_the_task() {
-        assert_eq!(order(&mut LocationOrder::of(3)), [0, 1, 2]);
-        assert_eq!(order(&mut LocationOrder::of(0)), [] as [usize; 0]);
+        assert_eq!(indices(&mut LocationOrder::of(3)), [0, 1, 2]);
+        assert_eq!(indices(&mut LocationOrder::of(0)), [] as [usize; 0]);
     }
 
     #[test]
@@ -121,9 +121,9 @@ mod tests {
         fail(&mut order, 1);
         fail(&mut order, 1);
         fail(&mut order, 0);
-        assert_eq!(order(&mut order), [2, 0, 1]);
+        assert_eq!(indices(&mut order), [2, 0, 1]);
         order.succeeded(1);
-        assert_eq!(order(&mut order), [1, 2, 0]);
+        assert_eq!(indices(&mut order), [1, 2, 0]);
     }
 
     #[test]
@@ -141,9 +141,9 @@ mod tests {
         fn no_location_is_ever_left_out(events in proptest::collection::vec((0_usize..4, any::<bool>()), 0..200)) {
             let mut order = LocationOrder::of(4);
             for (index, succeeded) in events {
-                let (turn, mut order) = order.begin();
-                order.sort_unstable();
-                prop_assert_eq!(order, [0, 1, 2, 3]);
+                let (turn, mut indices) = order.begin();
+                indices.sort_unstable();
+                prop_assert_eq!(indices, [0, 1, 2, 3]);
                 if succeeded {
                     order.succeeded(index);
                 } else {

@@ -31,10 +31,10 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Keeps other users out of a folder that exists, and refuses one that they have had a part in.
+/// Keeps other users out of an existing folder.
 ///
 /// # Errors
-/// The folder, or something in it, belongs to another user.
+/// The folder, or a file in it, belongs to another user, who may have prepared its content.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     expect_own(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o700))?;

@@ -6,7 +6,7 @@ use packcast_protocol::with_causes;
 use super::{Agent, RunError, unaccepted};
 use crate::client::ClientError;
 use crate::state::identity;
-use crate::state::journal::{self, StoredJournal, Journal};
+use crate::state::journal::{self, Journal, StoredJournal};
 
 /// The shortest and longest pause between two check-ins, in seconds, regardless of the reply.
 const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;

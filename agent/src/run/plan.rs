@@ -36,7 +36,9 @@ pub(crate) fn plan(
     tasks.retain(|task| !is_cancelled(task, cancels) && seen.insert(task.id));
     // If the reply announces and cancels a package, the announced attempt is a later one, and wins.
     let cancels = cancels.iter().filter(|cancel| seen.insert(cancel.id));
-    let cancels = cancels.map(|cancel| WorkItem::Cancel(*cancel)).take(MAX_ITEMS);
+    let cancels = cancels
+        .map(|cancel| WorkItem::Cancel(*cancel))
+        .take(MAX_ITEMS);
     let tasks = tasks.into_iter().map(WorkItem::Deploy).take(MAX_ITEMS);
     let mut room = MAX_HELD_PACKAGES.saturating_sub(held.len());
     let has_room = |work: &WorkItem| {
@@ -142,7 +144,11 @@ mod tests {
         };
         assert_eq!(count(5000, 5000, 0), (1000, 1000));
         assert_eq!(count(10, 10, 1995), (10, 5));
-        assert_eq!(count(10, 10, 2000), (10, 0), "packages that the device holds go on");
+        assert_eq!(
+            count(10, 10, 2000),
+            (10, 0),
+            "packages that the device holds go on"
+        );
         assert_eq!(count(3000, 0, 1999), (1000, 0));
     }
 }

@@ -6,7 +6,7 @@ use super::Agent;
 use crate::clock::now;
 use crate::deployment::StepEvent;
 use crate::state::StateError;
-use crate::state::journal::{self, StoredJournal, Journal};
+use crate::state::journal::{self, Journal, StoredJournal};
 
 impl Agent {
     /// Brings every package to rest that a stopped agent has left in the middle.

@@ -10,7 +10,7 @@ use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 use crate::state::StateError;
 use crate::state::journal::Finished;
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::checked_line};
+use crate::{state::checked_line, state::durable};
 
 /// The limit of harmless attempts, and the number of them that is kept beyond it.
 ///

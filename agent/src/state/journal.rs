@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::checked_line};
+use crate::{state::checked_line, state::durable};
 
 /// The progress of an attempt, as it is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,8 @@ pub(crate) fn read(dir: &PackageDir) -> Result<Option<StoredJournal>, StateError
     let path = dir.journal();
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(
-            checked_line::read(&bytes).map_or(StoredJournal::Unreadable { path }, StoredJournal::Read),
+            checked_line::read(&bytes)
+                .map_or(StoredJournal::Unreadable { path }, StoredJournal::Read),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::File { path, source }),
@@ -148,7 +149,10 @@ pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, StoredJournal> {
         Some((id, found?))
     };
     let packages = state.packages().unwrap_or_else(|error| {
-        tracing::error!(error = with_causes(&error), "cannot list the packages: skipped their journals");
+        tracing::error!(
+            error = with_causes(&error),
+            "cannot list the packages: skipped their journals"
+        );
         Vec::new()
     });
     packages.into_iter().filter_map(read).collect()
@@ -168,7 +172,9 @@ impl Fetching {
     pub(crate) fn begin(attempt: u32, found: Option<&StoredJournal>, now: UnixTime) -> Self {
         let begun = match found {
             Some(StoredJournal::Read(Journal::Fetching(before))) => Some(before.clone()),
-            Some(StoredJournal::Read(Journal::Acting(before))) => Some(Self::interrupted(before.clone())),
+            Some(StoredJournal::Read(Journal::Acting(before))) => {
+                Some(Self::interrupted(before.clone()))
+            }
             _ => None,
         };
         let begun = begun.filter(|begun| begun.attempt == attempt);
@@ -242,7 +248,11 @@ mod tests {
     #[test]
     fn an_attempt_keeps_its_start_and_its_interrupted_action() {
         let check = |found: Option<Journal>, attempt, since, repeats| {
-            let begun = Fetching::begin(attempt, found.map(StoredJournal::Read).as_ref(), UnixTime(9));
+            let begun = Fetching::begin(
+                attempt,
+                found.map(StoredJournal::Read).as_ref(),
+                UnixTime(9),
+            );
             assert_eq!((begun.attempt, begun.repeats()), (attempt, repeats));
             assert_eq!(begun.since, Some(UnixTime(since)));
         };
@@ -275,13 +285,19 @@ mod tests {
         assert_eq!(read(&package).unwrap(), None);
         write(&package, &journal(1)).unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(StoredJournal::Read(journal(2))));
+        assert_eq!(
+            read(&package).unwrap(),
+            Some(StoredJournal::Read(journal(2)))
+        );
         let path = package.journal();
         let whole = std::fs::read(&path).unwrap();
         let check = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             let path = path.clone();
-            assert_eq!(read(&package).unwrap(), Some(StoredJournal::Unreadable { path }));
+            assert_eq!(
+                read(&package).unwrap(),
+                Some(StoredJournal::Unreadable { path })
+            );
         };
         for at in 0..whole.len() {
             check(&whole[..at]);
@@ -301,7 +317,10 @@ mod tests {
         let left = package.journal().with_file_name("journal.new");
         std::fs::write(&left, "torn").unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(StoredJournal::Read(journal(2))));
+        assert_eq!(
+            read(&package).unwrap(),
+            Some(StoredJournal::Read(journal(2)))
+        );
         assert!(!left.exists());
     }
 }

@@ -93,7 +93,10 @@ impl PackageDir {
         self.remove_work();
         let is_part = |path: &Path| path.extension().is_some_and(|kind| kind == "part");
         if let Err(error) = remove_files(&self.fragments(), is_part) {
-            tracing::warn!(error = with_causes(&error), "cannot remove partial fragments");
+            tracing::warn!(
+                error = with_causes(&error),
+                "cannot remove partial fragments"
+            );
         }
     }
 

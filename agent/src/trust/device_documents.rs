@@ -7,7 +7,7 @@ use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, UnixTime, VerifiedAssignments,
 };
 
-use super::mandates::{ExpiredDocument, Mandate, Mandates, AssignedManifest};
+use super::mandates::{AssignedManifest, ExpiredDocument, Mandate, Mandates};
 
 /// The documents of a device: the latest of each assignee.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,9 @@ impl DeviceDocuments<'_> {
                     let Assigned {
                         manifest, force, ..
                     } = assigned;
-                    mandates.current.insert(mandate, AssignedManifest { manifest, force });
+                    mandates
+                        .current
+                        .insert(mandate, AssignedManifest { manifest, force });
                 }
             }
         }
@@ -68,7 +70,7 @@ impl DeviceDocuments<'_> {
         mandates
     }
 
-    fn own(&self) -> Option<&Assignments> {
+    fn device_document(&self) -> Option<&Assignments> {
         let device = Assignee::Device(self.device.clone());
         self.documents.get(&device).map(|own| &**own)
     }
@@ -325,7 +327,7 @@ mod tests {
             assert_eq!(decide(case), expected);
         };
         check(vec![], &[], ", force");
-        check(vec![device_document()], &[], "device 7");
-        check(vec![device_document()], &[("device", 7)], ", force");
+        check(vec![own()], &[], "device 7");
+        check(vec![own()], &[("device", 7)], ", force");
     }
 }

@@ -74,9 +74,7 @@ pub(crate) enum NotAuthorised {
     NotNamed { groups: BTreeSet<GroupName> },
     #[error("every signed assignment of the package was already used: assign it again")]
     Acted,
-    #[error(
-        "the assigned manifest has the SHA-256 {meant}, but the announced one has {announced}"
-    )]
+    #[error("the assigned manifest has the SHA-256 {meant}, but the announced one has {announced}")]
     OtherManifest {
         meant: Sha256Digest,
         announced: Sha256Digest,
@@ -85,7 +83,7 @@ pub(crate) enum NotAuthorised {
         "the signature of the assignments to {recipient} expired on {}: sign them again with 'packcast sign', then assign the package again",
         expires.day()
     )]
-    ExpiredDocument {
+    Expired {
         recipient: Assignee,
         expires: UnixTime,
     },
@@ -130,7 +128,9 @@ impl Mandates {
             return Err(NotAuthorised::Acted);
         }
         Err(match self.expired.values().next().cloned() {
-            Some(ExpiredDocument { recipient, expires }) => NotAuthorised::Expired { recipient, expires },
+            Some(ExpiredDocument { recipient, expires }) => {
+                NotAuthorised::Expired { recipient, expires }
+            }
             None => NotAuthorised::NotNamed {
                 groups: self.groups.clone(),
             },

@@ -8,7 +8,7 @@ use packcast_protocol::{AgentId, Assignee, SignedKeyList, with_causes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{TrustChange, Trust};
+use super::{Trust, TrustChange};
 use crate::config::Config;
 use crate::state::durable;
 use crate::state::{StateDir, StateError};

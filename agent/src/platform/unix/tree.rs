@@ -57,7 +57,7 @@ impl ProcessTree {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // A group that is gone already is what was wanted.
+            // Ignored: the group may already be gone.
             let _ = kill_process_group(group, signal);
         }
     }
