@@ -244,3 +244,36 @@ async fn read_bounded(mut response: Response) -> Result<Option<Vec<u8>>, reqwest
     }
     Ok(Some(body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_server() {
+        let url = || "https://ocs.example/v1/check-in".to_owned();
+        let errors = [
+            ClientError::Unreachable {
+                url: url(),
+                source: reqwest::Proxy::all("http://").unwrap_err(),
+            },
+            ClientError::Unavailable {
+                url: url(),
+                status: 503,
+            },
+            ClientError::Refused {
+                url: url(),
+                status: 403,
+                kind: ProblemKind::NotEnrolled,
+                detail: "the pass is not valid".to_owned(),
+            },
+            ClientError::Reply {
+                url: url(),
+                status: 200,
+            },
+            ClientError::Json(serde_json::from_str::<u32>("").unwrap_err()),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

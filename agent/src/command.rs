@@ -55,7 +55,7 @@ pub enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Show what is under way and what was done
+    /// Show the packages under way and the finished ones
     Status,
     /// Show this device's id, and create it at first use
     Id,

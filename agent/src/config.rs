@@ -335,4 +335,46 @@ mod tests {
         mode(0o600);
         assert!(config.enrolment_token().unwrap().is_some());
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/etc/packcast/agent.toml");
+        let token = || PathBuf::from("/etc/packcast/token");
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let errors = [
+            ConfigError::Read {
+                path: path(),
+                source: missing(),
+            },
+            ConfigError::Invalid {
+                path: path(),
+                source: InvalidConfig::NoKeys,
+            },
+            ConfigError::TokenRead {
+                path: token(),
+                source: missing(),
+            },
+            ConfigError::TokenOpen { path: token() },
+            ConfigError::TokenText { path: token() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+
+    #[test]
+    fn messages_of_an_invalid_configuration_name_the_option() {
+        let toml = toml::from_str::<Raw>("server = 1").err().unwrap();
+        let errors = [
+            InvalidConfig::Toml(toml),
+            InvalidConfig::NoKeys,
+            InvalidConfig::TooManyKeys,
+            InvalidConfig::GroupAll,
+            InvalidConfig::TooManyGroups,
+            InvalidConfig::RelativeStateDir,
+            InvalidConfig::ParallelDownloads,
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

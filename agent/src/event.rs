@@ -136,3 +136,66 @@ impl fmt::Display for Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_readable_lines() {
+        let id = PackageId::try_from(1_795_000_000).unwrap();
+        let finished = |code: &str, detail: Option<&str>| Event::Finished {
+            id,
+            attempt: 1,
+            code: code.parse().unwrap(),
+            exit_code: None,
+            detail: detail.map(str::to_owned),
+            output_tail: None,
+        };
+        let fragment = |already| Event::FragmentVerified {
+            id,
+            n: 2,
+            of: 7,
+            bytes: 1024,
+            already,
+        };
+        let reported = |accepted| Event::Reported { id, accepted };
+        let events = [
+            Event::CheckedIn {
+                tasks: 2,
+                next_check_in_s: 3600,
+            },
+            Event::KeysFollowed { serial: 3 },
+            Event::DocumentRefused {
+                detail: "refused a key list".to_owned(),
+            },
+            Event::ManifestVerified {
+                id,
+                name: "vlc".parse().unwrap(),
+                version: "3.0".parse().unwrap(),
+            },
+            fragment(false),
+            fragment(true),
+            Event::ArchiveVerified { id, bytes: 7000 },
+            Event::Unpacked {
+                id,
+                entries: 4,
+                bytes: 9000,
+            },
+            Event::Started { id },
+            finished("SUCCESS", None),
+            finished(
+                "ERR_EXECUTE",
+                Some("the archive has no file \"run.sh\" at the top level"),
+            ),
+            Event::Deferred {
+                id,
+                detail: "cannot fetch manifest.json now".to_owned(),
+            },
+            reported(true),
+            reported(false),
+        ];
+        let text = events.map(|event| event.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

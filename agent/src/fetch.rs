@@ -251,3 +251,18 @@ impl<'a> PackageSource<'a> {
         NotFetched::new(name.to_owned(), errors.collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_error_names_the_path() {
+        let error = FetchError::Disk {
+            path: "/var/lib/packcast/packages/1795000000/fragments/2.part".into(),
+            source: io::Error::from(io::ErrorKind::PermissionDenied),
+        };
+        let text = error.to_string();
+        insta::assert_snapshot!(text, @"");
+    }
+}

@@ -202,3 +202,27 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            AcceptError::Audience {
+                agent: AgentId::of_public_key(&[1; 32]),
+            },
+            AcceptError::Downgrade {
+                newer: PackageId::try_from(1_795_000_002).unwrap(),
+                version: "1.0".parse().unwrap(),
+            },
+            AcceptError::Platform {
+                wanted: Platform::Windows,
+                found: "linux",
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

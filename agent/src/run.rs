@@ -279,3 +279,18 @@ fn event(finished: &Finished) -> Event {
         output_tail: report.output_tail.as_ref().map(ToString::to_string),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            RunError::NotEnrolled,
+            RunError::Runtime(std::io::Error::other("no threads")),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

@@ -205,3 +205,28 @@ impl UnpackedArchive {
         self.summary
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            VerifyError::Fragments {
+                wrong: 2,
+                first: FragmentNumber::from_index(4),
+            },
+            VerifyError::Whole {
+                expected: Sha256Digest::of(b"1"),
+                actual: Sha256Digest::of(b"2"),
+            },
+            VerifyError::Read {
+                folder: "/var/lib/packcast/packages/1795000000/fragments".into(),
+                source: io::Error::from(io::ErrorKind::PermissionDenied),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

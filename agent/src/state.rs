@@ -257,4 +257,25 @@ mod tests {
         let opened = StateDir::open(&folder);
         assert!(matches!(opened, Err(StateError::Open { .. })));
     }
+
+    #[test]
+    fn messages_name_the_path_and_the_remedy() {
+        let path = || PathBuf::from("/var/lib/packcast");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let errors = [
+            StateError::Open {
+                path: path(),
+                source: denied(),
+            },
+            StateError::Foreign { path: path() },
+            StateError::Link { path: path() },
+            StateError::Locked { path: path() },
+            StateError::File {
+                path: path().join("history"),
+                source: denied(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

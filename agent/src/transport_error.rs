@@ -79,3 +79,26 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_part_that_failed() {
+        let detail = || "detail".to_owned();
+        let errors = [
+            TransportError::Name(detail()),
+            TransportError::Refused,
+            TransportError::Unreachable(detail()),
+            TransportError::ConnectTimeout,
+            TransportError::Timeout,
+            TransportError::Tls(rustls::Error::General(detail())),
+            TransportError::Redirect(detail()),
+            TransportError::Lost(detail()),
+            TransportError::Other(detail()),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

@@ -385,4 +385,29 @@ mod tests {
         ));
         assert_eq!(trust.held_documents(), HeldDocuments::default());
     }
+
+    #[test]
+    fn messages_name_the_document() {
+        let assignee = || Assignee::Group(group("lab"));
+        let held = |revision| Held {
+            revision,
+            issued: packcast_protocol::UnixTime(revision),
+        };
+        let untrusted = || SignedError::Signature {
+            name: "key list",
+            source: packcast_protocol::signature::SignatureError::UntrustedKey,
+        };
+        let errors = [
+            Refusal::Keys(FollowError::Refused(untrusted())),
+            Refusal::Signed(untrusted()),
+            Refusal::NotConcerned(assignee()),
+            Refusal::Stale {
+                recipient: assignee(),
+                given: held(4),
+                held: held(5),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

@@ -340,3 +340,44 @@ impl<'a> Unpacker<'a> {
 fn parent(path: &EntryPath) -> &str {
     path.parent().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_path() {
+        let path = || PathBuf::from("/opt/app/bin");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let errors = [
+            UnpackError::NoSpace { path: path() },
+            UnpackError::Folder {
+                path: path(),
+                source: denied(),
+            },
+            UnpackError::InTheWay {
+                path: path(),
+                obstacle: "a folder",
+            },
+            UnpackError::Write {
+                path: path(),
+                source: denied(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+
+    #[test]
+    fn the_written_files_are_summarised() {
+        let mut written = Written::default();
+        let mut lines = vec![written.to_string()];
+        for ends in [("a", "a"), ("a", "c/d")] {
+            written.count += 1;
+            written.ends = Some((ends.0.to_owned(), ends.1.to_owned()));
+            lines.push(written.to_string());
+        }
+        let text = lines.join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

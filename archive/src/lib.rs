@@ -342,3 +342,53 @@ impl<'a> Progress<'a> {
 pub fn shown(name: &str) -> String {
     name.chars().take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_entry() {
+        let entry = || "bin/run.sh".to_owned();
+        let source = || io::Error::other("bad checksum");
+        let errors = [
+            ArchiveError::Unreadable {
+                format: ArchiveFormat::Zip,
+                source: source(),
+            },
+            ArchiveError::Damaged {
+                entry: entry(),
+                source: source(),
+            },
+            ArchiveError::Path {
+                entry: entry(),
+                source: EntryPathError::Climbs,
+            },
+            ArchiveError::Tree {
+                entry: entry(),
+                source: TreeError::Twice,
+            },
+            ArchiveError::Name {
+                entry: entry(),
+                system: System::Windows,
+                source: NameError::Reserved {
+                    name: "nul".to_owned(),
+                },
+            },
+            ArchiveError::Kind {
+                entry: entry(),
+                kind: "device",
+            },
+            ArchiveError::Contradiction { source: source() },
+            ArchiveError::GoesOn,
+            ArchiveError::TooManyEntries { limit: 200 },
+            ArchiveError::TooLarge {
+                entry: entry(),
+                limit: 1_048_576,
+            },
+            ArchiveError::Unsupported { entry: entry() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

@@ -215,4 +215,16 @@ mod tests {
         let error = NameCheck::new(System::Windows).add(&entry).unwrap_err();
         assert!(matches!(error, NameError::Reserved { .. }), "{error:?}");
     }
+
+    #[test]
+    fn messages_name_the_rule() {
+        let errors = [
+            NameError::Reserved {
+                name: "nul".to_owned(),
+            },
+            NameError::Alike(TreeError::Twice),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

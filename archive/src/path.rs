@@ -230,4 +230,24 @@ mod tests {
         // `up` could lead to any folder inside, so its parent is unknown.
         check("a", "up/..", false);
     }
+
+    #[test]
+    fn messages_name_the_defect() {
+        let target = || "../../x".to_owned();
+        let errors = [
+            EntryPathError::Empty,
+            EntryPathError::Absolute,
+            EntryPathError::Climbs,
+            EntryPathError::Drive,
+            EntryPathError::Control,
+            EntryPathError::NotUtf8,
+            EntryPathError::TooLong,
+            EntryPathError::TooDeep,
+            EntryPathError::Part,
+            EntryPathError::Escapes { target: target() },
+            EntryPathError::Detour { target: target() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

@@ -90,4 +90,17 @@ mod tests {
         assert_eq!(add("a/d"), Ok(()));
         assert_eq!(add("e"), Err(TreeError::TooMuch));
     }
+
+    #[test]
+    fn messages_name_the_conflict() {
+        let errors = [
+            TreeError::Twice,
+            TreeError::Through {
+                through: "lib".to_owned(),
+            },
+            TreeError::TooMuch,
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

@@ -136,3 +136,24 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/etc/packcast/ca.pem");
+        let errors = [
+            TlsError::Read {
+                path: path(),
+                source: pem::Error::NoItemsFound,
+            },
+            TlsError::Empty { path: path() },
+            TlsError::Tls(rustls::Error::General("detail".to_owned())),
+            TlsError::Client(reqwest::Proxy::all("http://").unwrap_err()),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
+}

@@ -79,4 +79,12 @@ mod tests {
             assert_eq!(route(there), Route::Proxies, "{there}");
         }
     }
+
+    #[test]
+    fn messages_show_the_form_of_an_address() {
+        let text = Server::try_from("http://ocs.example".to_owned())
+            .unwrap_err()
+            .to_string();
+        insta::assert_snapshot!(text, @"");
+    }
 }

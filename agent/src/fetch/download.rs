@@ -79,7 +79,7 @@ async fn answer(request: RequestBuilder) -> Result<Response, LocationError> {
 }
 
 fn transport_error(error: reqwest::Error) -> LocationError {
-    LocationError::Interrupted(TransportError::of(&error.without_url()))
+    LocationError::Transport(TransportError::of(&error.without_url()))
 }
 
 impl<'a> Download<'a> {

@@ -38,7 +38,7 @@ pub(crate) enum LocationError {
     #[error("too slow: {arrived} bytes in {seconds} s, the minimum is {LOWEST_RATE} bytes/s")]
     TooSlow { arrived: u64, seconds: u64 },
     #[error("{0}")]
-    Interrupted(TransportError),
+    Transport(TransportError),
 }
 
 /// A file that no location sent correctly, with the reason of each location.
@@ -67,7 +67,7 @@ impl LocationError {
             | Self::Fragment { .. }
             | Self::Digest { .. }
             | Self::Signature(_) => Verdict::Wrong,
-            Self::Status { .. } | Self::TooSlow { .. } | Self::Interrupted(_) => Verdict::Later,
+            Self::Status { .. } | Self::TooSlow { .. } | Self::Transport(_) => Verdict::Later,
         }
     }
 }
@@ -167,11 +167,38 @@ mod tests {
 
     #[test]
     fn long_reasons_of_a_location_are_shortened() {
-        let long = LocationError::Interrupted(TransportError::Other("x".repeat(5000)));
+        let long = LocationError::Transport(TransportError::Other("x".repeat(5000)));
         let text = not_fetched(&[long, ABSENT]).to_string();
         assert!(
             text.len() < 400 && text.contains("cdn1.example.net"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn messages_name_the_cause() {
+        let errors = [
+            LocationError::Absent { status: 404 },
+            LocationError::Absent { status: 403 },
+            LocationError::TooLong { limit: 9 },
+            LocationError::Fragment {
+                arrived: 5,
+                bytes: 1024,
+                actual: Sha256Digest::of(b"1"),
+            },
+            LocationError::Digest {
+                actual: Sha256Digest::of(b"1"),
+                announced: Sha256Digest::of(b"2"),
+            },
+            LocationError::Signature(SignatureError::Mismatch),
+            UNAVAILABLE,
+            LocationError::TooSlow {
+                arrived: 100,
+                seconds: 30,
+            },
+            LocationError::Transport(TransportError::Refused),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
     }
 }

@@ -85,4 +85,11 @@ mod tests {
         assert_eq!(error.needed, most * 2);
         assert_eq!(check(dir.path(), 0, &folder, 0), Ok(()));
     }
+
+    #[test]
+    fn the_message_names_the_folder_and_the_remedy() {
+        let error = room(Path::new("/var/lib"), 8, Ok(7)).unwrap_err();
+        let text = error.to_string();
+        insta::assert_snapshot!(text, @"");
+    }
 }

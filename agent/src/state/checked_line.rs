@@ -53,4 +53,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn messages_name_the_cause() {
+        let json = serde_json::from_str::<u32>("").unwrap_err();
+        let errors = [LineError::Changed, LineError::Json(json)];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

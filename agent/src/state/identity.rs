@@ -95,4 +95,19 @@ mod tests {
         store_pass(&state, &pass).unwrap();
         assert_eq!(load_pass(&state).unwrap(), Some(pass));
     }
+
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/var/lib/packcast/identity");
+        let errors = [
+            IdentityError::Damaged { path: path() },
+            IdentityError::Key {
+                path: path(),
+                source: DeviceKeyError,
+            },
+            IdentityError::Random(getrandom::Error::UNSUPPORTED),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }

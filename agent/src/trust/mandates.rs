@@ -198,4 +198,24 @@ mod tests {
              g07 and 22 more names the package: assign it again with a key that the device trusts"
         );
     }
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            NotAuthorised::NotNamed {
+                groups: [group("lab")].into(),
+            },
+            NotAuthorised::Acted,
+            NotAuthorised::OtherManifest {
+                meant: Sha256Digest::of(b"1"),
+                announced: Sha256Digest::of(b"2"),
+            },
+            NotAuthorised::Expired {
+                recipient: Assignee::Group(group("lab")),
+                expires: UnixTime(1_795_000_000),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"");
+    }
 }
