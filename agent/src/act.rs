@@ -150,6 +150,7 @@ impl Program {
         unpacked: Option<&UnpackedArchive>,
     ) -> Self {
         command
+            // Secrets in the agent's environment must not reach the programs of packages.
             .env_clear()
             .envs(platform::environment())
             .env("PACKCAST_PACKAGE_ID", manifest.id.to_string())

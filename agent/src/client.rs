@@ -221,6 +221,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         url,
         status,
         kind: problem.kind,
+        // The detail comes from outside and ends up in logs, so its length is bounded.
         detail: problem.detail.chars().take(500).collect(),
     };
     if problem.kind == ProblemKind::ClockSkew {
@@ -274,6 +275,12 @@ mod tests {
             ClientError::Json(serde_json::from_str::<u32>("").unwrap_err()),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        cannot reach server https://ocs.example/v1/check-in: try again later
+        server https://ocs.example/v1/check-in is unavailable (status 503): try again later
+        server https://ocs.example/v1/check-in refused the request (status 403): the pass is not valid
+        the reply of https://ocs.example/v1/check-in is not from a check-in function (status 200): check `server` in the configuration
+        cannot write the request as JSON
+        ");
     }
 }

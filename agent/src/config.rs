@@ -237,6 +237,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     use io::Read as _;
     let mut text = String::new();
     fs::File::open(path)?
+        // The path may lead to a device file that never ends.
         .take(MAX_FILE_BYTES)
         .read_to_string(&mut text)?;
     Ok(text)
@@ -359,7 +360,13 @@ mod tests {
             ConfigError::TokenText { path: token() },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        cannot read configuration /etc/packcast/agent.toml: create it, or pass --config
+        invalid configuration /etc/packcast/agent.toml
+        cannot read enrolment token /etc/packcast/token: write the target's token there, or correct enrolment_token_file in the configuration
+        other users can read enrolment token /etc/packcast/token, or one of them owns it: protect it with `chown AGENT FILE; chmod 600 FILE`
+        invalid enrolment token in /etc/packcast/token: expected 16 to 128 letters, digits, '-' and '_'
+        ");
     }
 
     #[test]
@@ -375,6 +382,18 @@ mod tests {
             InvalidConfig::ParallelDownloads,
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        TOML parse error at line 1, column 10
+          |
+        1 | server = 1
+          |          ^
+        invalid type: integer `1`, expected a string
+        trusted_keys is empty: add the public key that `packcast keys show` prints
+        trusted_keys has more than 8 keys
+        groups names all, and every device is in that group: leave it out
+        groups has more than 64 names
+        state_dir is a relative path: write an absolute one
+        parallel_downloads is not between 1 and 16
+        ");
     }
 }

@@ -97,7 +97,7 @@ impl fmt::Display for Event {
                 next_check_in_s,
             } => write!(f, "checked in, tasks: {tasks}, next in {next_check_in_s} s"),
             Self::KeysFollowed { serial } => {
-                write!(f, "trusting the keys of list {serial}")
+                write!(f, "now trusting the keys of key list {serial}")
             }
             Self::DocumentRefused { detail } => f.write_str(detail),
             Self::ManifestVerified { id, name, version } => {
@@ -196,6 +196,21 @@ mod tests {
             reported(false),
         ];
         let text = events.map(|event| event.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        checked in, tasks: 2, next in 3600 s
+        now trusting the keys of key list 3
+        refused a key list
+        package 1795000000: manifest of vlc 3.0 verified
+        package 1795000000: fragment 2 of 7 verified
+        package 1795000000: fragment 2 of 7 was on disk
+        package 1795000000: archive of 7000 bytes verified
+        package 1795000000: unpacked, entries: 4, bytes: 9000
+        package 1795000000: started
+        package 1795000000: finished with SUCCESS
+        package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level
+        package 1795000000: waits for the next check-in: cannot fetch manifest.json now
+        package 1795000000: result accepted
+        package 1795000000: result kept for the next check-in
+        "#);
     }
 }

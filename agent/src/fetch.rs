@@ -140,6 +140,7 @@ impl<'a> PackageSource<'a> {
                 on_fragment(wanted.number, wanted.bytes, false);
                 Ok(())
             })
+            // Any order, so that one slow fragment does not hold up the others.
             .buffer_unordered(parallel.get())
             .try_collect::<()>()
             .await
@@ -170,6 +171,7 @@ impl<'a> PackageSource<'a> {
             SaveError::Disk(source) => disk(&part, source),
         })?;
         let done = folder.join(wanted.number.to_string());
+        // Only a verified fragment gets its name, so the name alone is proof on the next run.
         let renamed = tokio::fs::rename(&part, &done).await;
         renamed.map_err(|source| disk(&done, source))
     }
@@ -229,6 +231,7 @@ impl<'a> PackageSource<'a> {
                     self.order.borrow_mut().succeeded(index);
                     return Ok(taken);
                 }
+                // A full disk, for example, is the same for every location.
                 Err(TakeError::Final(error)) => return Err(AllLocationsError::Final(error)),
                 Err(TakeError::LocationError(error)) => {
                     tracing::warn!(package = %self.id, file = name, %location, why = %error, "cannot fetch a file from a location");
@@ -263,6 +266,8 @@ mod tests {
             source: io::Error::from(io::ErrorKind::PermissionDenied),
         };
         let text = error.to_string();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        cannot write /var/lib/packcast/packages/1795000000/fragments/2.part
+        ");
     }
 }

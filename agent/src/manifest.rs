@@ -223,6 +223,10 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        the package is not for olgw5bbcyqd7w3ijq2ipceylpu: assign it to its audience only
+        the newer package 1795000002 of the same name is already set up: to downgrade, publish 1.0 again with --allow-downgrade
+        wrong platform: expected Windows, found linux
+        ");
     }
 }

@@ -79,6 +79,8 @@ impl Agent {
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
         let state = StateDir::open(&config.state_dir)?;
+        // The lock comes first: two agents must not create two identities, or remove each other's
+        // files.
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
         state.remove_temporary()?;
@@ -118,6 +120,8 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
+        // Cancellations and tasks of packages on this device need no further room, so the plan has
+        // to know them.
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &InterimCheckIns::due_in(next)).await?;
@@ -144,7 +148,7 @@ impl Agent {
     async fn report(&self, id: PackageId, event: StepEvent) {
         if let Err(error) = self.happened(id, event).await {
             let error = with_causes(&error);
-            tracing::error!(package = %id, error, "cannot record the accepted report: it will be sent again");
+            tracing::error!(package = %id, error, "cannot complete the report: the result is kept, and will be sent again");
         }
     }
 
@@ -162,6 +166,8 @@ impl Agent {
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
                     let state = self.deploy(&task, blocked, meanwhile).await?;
+                    // Only a waiting package blocks others. A failed one has a result, and the next
+                    // may begin.
                     if let State::Waiting { reason, .. } = &state {
                         waiting = Some(task.priority);
                         let (id, detail) = (task.id, reason.clone());
@@ -212,6 +218,7 @@ impl Agent {
         if meanwhile.cancels(task) {
             return self.cancel(cancel_of(task)).await;
         }
+        // A cancellation stops a download at once, not only between two effects.
         let cancel = CancellationToken::new();
         let announced = StepEvent::Announced {
             task: task.clone(),
@@ -228,12 +235,14 @@ impl Agent {
         let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &cancel));
         match select(pin!(deployment.drive(announced)), checking_in).await {
             Either::Left((state, _)) => state,
+            // The check-ins go on forever, so only the deployment can end the select.
             Either::Right((never, _)) => match never {},
         }
     }
 
     /// Sends an event to the machine of a package. No such event needs the package's locations.
     async fn happened(&self, id: PackageId, event: StepEvent) -> Result<State, StateError> {
+        // These events have no interruptible effects, so nothing cancels the token.
         let never = CancellationToken::new();
         self.deployment(id, &[], &never).drive(event).await
     }
@@ -291,6 +300,9 @@ mod tests {
             RunError::Runtime(std::io::Error::other("no threads")),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration
+        cannot start the agent's runtime
+        ");
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct UnpackedArchive {
 pub(crate) enum VerifyError {
     /// Some fragments have changed on disk, and were removed.
     #[error(
-        "{wrong} fragments have changed on disk since they were fetched, the first of them {first}: they will be fetched again"
+        "{wrong} fragments have changed on disk, the first is number {first}: fetching them again"
     )]
     Fragments { wrong: usize, first: FragmentNumber },
     #[error(
@@ -227,6 +227,10 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        2 fragments have changed on disk, the first is number 5: fetching them again
+        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package again
+        cannot read the fragments in /var/lib/packcast/packages/1795000000/fragments
+        ");
     }
 }

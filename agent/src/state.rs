@@ -103,6 +103,7 @@ impl StateDir {
 
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
         let path = self.lock_path();
+        // The system releases the lock when the process ends, even after a crash.
         let file = File::create(&path).map_err(StateError::at(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
@@ -174,6 +175,7 @@ impl StateDir {
                     .and_then(|name| name.parse::<PackageId>().ok()),
             );
         }
+        // The order of a folder's entries depends on the file system.
         ids.sort_unstable();
         Ok(ids)
     }
@@ -276,6 +278,12 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        cannot make state folder /var/lib/packcast private: run the agent as the owner of the folder
+        state folder /var/lib/packcast has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone
+        state folder /var/lib/packcast is a symbolic link: set state_dir to its target
+        state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
+        cannot read or write /var/lib/packcast/history: free some space, or run the agent as the owner of the file
+        ");
     }
 }

@@ -99,6 +99,16 @@ mod tests {
             TransportError::Other(detail()),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        DNS: cannot resolve the name: detail
+        connection refused
+        unreachable: detail
+        timed out while connecting
+        timed out while waiting for data
+        TLS: unexpected error: detail
+        redirect not followed: detail
+        connection lost: detail
+        detail
+        ");
     }
 }

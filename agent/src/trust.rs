@@ -133,6 +133,7 @@ impl Trust {
                 Err(error) => refused.push(Refusal::Signed(error)),
             }
         }
+        // The device's document first, because it decides which groups concern the device.
         verified.sort_by_key(|(_, document)| matches!(document.recipient(), Assignee::Group(_)));
         for (signed, document) in verified {
             match self.insert_newer(document) {
@@ -408,6 +409,11 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        refused a key list
+        refused signed assignments
+        refused the assignments to group lab: they are for other devices
+        refused the assignments to group lab: revision 4 (issued 4) is older than revision 5 (issued 5) on this device
+        ");
     }
 }

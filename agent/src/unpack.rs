@@ -185,6 +185,8 @@ impl<'a> Unpacker<'a> {
         let missing = folder.ancestors().take_while(|folder| !folder.exists());
         let above = missing.filter_map(Path::parent).collect();
         let opened = std::fs::create_dir_all(folder)
+            // All later paths are resolved below this handle, so a link inside cannot lead out of
+            // the folder.
             .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
         let dir = opened.map_err(|source| {
             let path = folder.to_owned();
@@ -301,6 +303,7 @@ impl<'a> Unpacker<'a> {
                 Ok(None)
             }
             EntryKind::File { executable, .. } => {
+                // `create_new` does not follow a link that somebody else puts there.
                 let mut options = OpenOptions::new();
                 options.write(true).create_new(true);
                 let mut file = self.dir.open_with(part, &options)?;
@@ -365,7 +368,12 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        not enough space for /opt/app/bin: free some on the device
+        cannot create or open folder /opt/app/bin
+        cannot write /opt/app/bin: a folder is in its place, remove or rename it
+        cannot write /opt/app/bin
+        ");
     }
 
     #[test]
@@ -378,6 +386,10 @@ mod tests {
             lines.push(written.to_string());
         }
         let text = lines.join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        nothing was stored
+        1 file was stored: "a"
+        2 files were stored, from "a" to "c/d"
+        "#);
     }
 }

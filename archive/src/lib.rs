@@ -214,6 +214,7 @@ impl Content<'_> {
                 }
             }
         };
+        // Counted while inflating: the sizes in headers may lie.
         self.bytes = self.bytes.saturating_add(read as u64);
         *self.total = self.total.saturating_add(read as u64);
         if *self.total > self.limit {
@@ -389,6 +390,18 @@ mod tests {
             ArchiveError::Unsupported { entry: entry() },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        cannot read the archive as zip: it may be cut off, damaged or of another format
+        cannot read entry "bin/run.sh" of the archive: it may be cut off or damaged
+        entry "bin/run.sh" of the archive has an unsafe path
+        entry "bin/run.sh" of the archive conflicts with an earlier entry
+        cannot store entry "bin/run.sh" of the archive on Windows
+        unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
+        programs read the archive differently: pack the files again with a common program
+        the archive has data after its end, where most programs stop: pack all files into one archive
+        the archive has more than 200 entries
+        the archive has more than 1048576 bytes when unpacked, at entry "bin/run.sh"
+        entry "bin/run.sh" of the archive is encrypted, or compressed in an unsupported way: use deflate without encryption
+        "#);
     }
 }

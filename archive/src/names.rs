@@ -225,6 +225,9 @@ mod tests {
             NameError::Alike(TreeError::Twice),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        the name "nul" is reserved: it means a device, a stream, or a shorter name
+        upper and lower case are the same, so the entry conflicts with an earlier one
+        "#);
     }
 }

@@ -34,7 +34,7 @@ pub enum EntryPathError {
     Climbs,
     #[error("the path starts with a drive letter")]
     Drive,
-    #[error("the path holds a control character")]
+    #[error("the path contains a control character")]
     Control,
     #[error("the path is not UTF-8")]
     NotUtf8,
@@ -57,6 +57,7 @@ impl EntryPath {
     /// archive's folder itself, which is not an entry.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, EntryPathError> {
         check_text(text)?;
+        // A backslash separates on Windows, so it counts as a separator in every archive.
         if text.split(['/', '\\']).any(|name| name == "..") {
             return Err(EntryPathError::Climbs);
         }
@@ -248,6 +249,18 @@ mod tests {
             EntryPathError::Detour { target: target() },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        the path is empty
+        the path is absolute
+        the path climbs with '..'
+        the path starts with a drive letter
+        the path contains a control character
+        the path is not UTF-8
+        the path is longer than 4096 bytes, or a name in it than 255
+        the path is more than 64 names deep
+        the name .packcast.part is reserved for incomplete files of the agent
+        the link leads to "../../x", outside the archive's folder
+        the link's target "../../x" has '..' after a name: write it without the detour
+        "#);
     }
 }

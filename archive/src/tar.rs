@@ -36,6 +36,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
         let name = name(&file)?;
         check_extensions(&mut file, &name)?;
         if let Some(entry) = describe(&file, &name)? {
+            // The content itself is counted against `limits`, not against the allowance.
             allowance.lift();
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }

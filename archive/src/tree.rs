@@ -101,6 +101,10 @@ mod tests {
             TreeError::TooMuch,
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        duplicate path
+        the path leads through "lib", which is not a folder
+        the paths of the entries and folders have more than 268435456 bytes in total
+        "#);
     }
 }

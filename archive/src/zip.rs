@@ -37,6 +37,8 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     allowance.limit(directory_bytes(limits));
     let mut archive = ZipArchive::new(reader).map_err(unreadable)?;
     allowance.lift();
+    // The reader keeps only one of two entries with the same name, so `Progress` would not see the
+    // other.
     if archive.has_duplicate_names() {
         return Err(E::from(ArchiveError::Tree {
             entry: "(in the central directory)".to_owned(),

@@ -75,7 +75,7 @@ impl Clients {
         };
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
-                attempt.error("the redirect leaves HTTPS")
+                attempt.error("a redirect leaves HTTPS")
             } else if attempt.previous().len() > MAX_REDIRECTS {
                 attempt.error("too many redirects")
             } else {
@@ -86,6 +86,8 @@ impl Clients {
             api: builder(config.clone()).redirect(Policy::none()).build()?,
             objects: builder(config)
                 .redirect(https_only)
+                // The default windows of HTTP/2 are too small for fast lines with a long round
+                // trip.
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .build()?,
@@ -154,6 +156,11 @@ mod tests {
             TlsError::Client(reqwest::Proxy::all("http://").unwrap_err()),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        cannot read certificate authorities /etc/packcast/ca.pem: correct ca_file in the configuration
+        no usable certificate in /etc/packcast/ca.pem: set ca_file in the configuration to a PEM file of certificate authorities
+        cannot set up TLS
+        cannot set up the HTTPS client
+        ");
     }
 }

@@ -53,6 +53,7 @@ pub(crate) async fn run(
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
+        // One pipe for both, so that the report shows the lines in the order of writing.
         .stderr(writer);
     // Output comes before the program: a program that cannot be followed must not start.
     let output = Output::follow(reader)?;
@@ -77,7 +78,7 @@ fn ending(status: ExitStatus) -> ExitReason {
     }
 }
 
-/// The output of a program, of which the end is kept.
+/// The output of a program. Only its end is kept.
 struct Output {
     tail: Arc<Mutex<Tail>>,
     closed: oneshot::Receiver<()>,

@@ -85,6 +85,8 @@ mod tests {
         let text = Server::try_from("http://ocs.example".to_owned())
             .unwrap_err()
             .to_string();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        "http://ocs.example" is not the address of a server: write https://host or https://host:port
+        "#);
     }
 }

@@ -28,6 +28,7 @@ impl Attempt {
     pub(super) fn begin(self, found: Option<&StoredJournal>) -> Next {
         let journal = Journal::Fetching(self.fetching.clone());
         match found {
+            // Writing the same entry again would only cost a disk synchronisation.
             Some(StoredJournal::Read(before)) if *before == journal => self.accept(),
             _ => self.then(AttemptStage::Beginning, Effect::Write(journal)),
         }

@@ -26,7 +26,7 @@ pub(crate) enum State {
         fetching: Fetching,
         reason: String,
     },
-    /// The agent stopped while it acted, and the action is to be repeated.
+    /// The agent stopped while it acted, and the action will be repeated.
     Repeating(Acting),
     /// The remains of an interrupted download are being removed.
     Tidying(Fetching),

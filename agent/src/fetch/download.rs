@@ -103,6 +103,8 @@ impl<'a> Download<'a> {
             .map_err(transport_error)?;
         if let Some(chunk) = &chunk {
             self.arrived += chunk.len() as u64;
+            // Paid after the wait was measured, so that the rate limit is not blamed on the
+            // location.
             self.throttle.pay(chunk.len()).await;
         }
         Ok(chunk)

@@ -49,7 +49,7 @@ impl Concatenation {
         }
         match &mut self.open {
             Some((_, file)) => Ok(file),
-            None => Err(io::Error::other("a fragment was just opened")),
+            None => Err(io::Error::other("no fragment is open")),
         }
     }
 }

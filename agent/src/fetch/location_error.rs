@@ -199,6 +199,16 @@ mod tests {
             LocationError::Transport(TransportError::Refused),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        not found (status 404)
+        not found, or not public (status 403)
+        larger than 9 bytes
+        wrong content: 5 of 1024 bytes, SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
+        SHA-256 mismatch: expected d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35, found 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
+        invalid signature of the manifest: the signature does not match the document
+        status 503 Service Unavailable
+        too slow: 100 bytes in 30 s, the minimum is 512 bytes/s
+        connection refused
+        ");
     }
 }

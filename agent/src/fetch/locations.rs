@@ -45,6 +45,7 @@ impl LocationOrder {
         let mut order: Vec<usize> = (0..self.locations.len()).collect();
         order.sort_by_key(|index| {
             let until = self.locations[*index].rests_until;
+            // `None` sorts first, so locations without a rest keep the order of the task.
             (until > turn).then_some(until)
         });
         (turn, order)

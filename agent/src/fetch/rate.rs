@@ -68,7 +68,7 @@ fn parse(text: &str) -> Option<NonZeroU64> {
 /// A token bucket that may go into debt.
 ///
 /// A download that takes more than the bucket holds waits until the debt is paid, and later ones
-/// wait after it. All times are measured from one moment.
+/// wait behind it. All times are measured from one moment.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rate: Rate,
@@ -86,6 +86,7 @@ impl Bucket {
 
     /// Takes bytes that have arrived, and returns the pause before the next may arrive.
     fn take(&mut self, bytes: u64, now: Duration) -> Duration {
+        // An idle time counts only up to `CREDIT`, which bounds the burst after a long pause.
         let start = self.paid.max(now.saturating_sub(CREDIT));
         self.paid = start.saturating_add(self.rate.time_for(bytes));
         self.paid.saturating_sub(now)

@@ -90,6 +90,8 @@ mod tests {
     fn the_message_names_the_folder_and_the_remedy() {
         let error = room(Path::new("/var/lib"), 8, Ok(7)).unwrap_err();
         let text = error.to_string();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        not enough space in /var/lib: 8 bytes needed, 7 free: free some, and assign the package again
+        ");
     }
 }

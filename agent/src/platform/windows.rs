@@ -42,7 +42,10 @@ pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// Does nothing: the command prompt itself reports a program that cannot start.
-#[expect(clippy::unnecessary_wraps, reason = "other systems know it before")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems check it in advance"
+)]
 pub(crate) const fn check_startable(_path: &Path) -> Result<(), String> {
     Ok(())
 }
@@ -141,6 +144,7 @@ pub(crate) fn shell(line: &str) -> Command {
     let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
     // The full path, so that no other folder is searched for the program.
     let mut command = Command::new(PathBuf::from(system).join(r"System32\cmd.exe"));
+    // `/D` skips the AutoRun commands of the registry, `/S` keeps the quotes inside `line`.
     command.raw_arg("/D /S /C \"").raw_arg(line).raw_arg("\"");
     command
 }

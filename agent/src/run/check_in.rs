@@ -25,6 +25,7 @@ impl Agent {
     pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
         let results = self.unaccepted();
         let reply = match self.check_in_with(&results).await {
+            // A result must not be stuck because a proxy or a server has a small limit.
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
                 tracing::warn!(%error, "checking in again without the programs' output");
                 self.check_in_with(&unaccepted::without_output(results.clone()))
@@ -57,6 +58,7 @@ impl Agent {
             );
         }
         let mut reply = self.api.check_in(&request(token, pass)).await;
+        // The pass is invalid if the target has a new secret. The token enrols the device again.
         if has_pass && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
             let Some(token) = self.config.enrolment_token()? else {
                 return Err(RunError::NotEnrolled);

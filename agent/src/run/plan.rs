@@ -12,7 +12,7 @@ pub(crate) const MAX_ITEMS: usize = 1000;
 
 /// The number of packages that the device holds at most: unfinished, or with an unaccepted result.
 ///
-/// A device with as many begins no further package. Only a faulty or hostile server goes there.
+/// At the limit, a device begins no further package. Only a faulty or hostile server causes that.
 pub(crate) const MAX_HELD_PACKAGES: usize = 2000;
 
 /// One item of the plan.
@@ -24,13 +24,14 @@ pub(crate) enum WorkItem {
 
 /// Orders the tasks and cancellations of a reply.
 ///
-/// Cancellations come first, then tasks by priority, 0 first, and by id. `kept` are the packages
+/// Cancellations come first, then tasks by priority, 0 first, and by id. `held` are the packages
 /// that the device already holds.
 pub(crate) fn plan(
     mut tasks: Vec<Task>,
     cancels: &[Cancel],
     held: &BTreeSet<PackageId>,
 ) -> Vec<WorkItem> {
+    // The order must not depend on the reply: strict priority, and a stable order among equals.
     tasks.sort_by_key(|task| (task.priority, task.id));
     let mut seen = BTreeSet::new();
     tasks.retain(|task| !is_cancelled(task, cancels) && seen.insert(task.id));

@@ -28,6 +28,7 @@ impl Agent {
 
     async fn recover_package(&self, id: PackageId) -> Result<(), StateError> {
         match journal::read(&self.state.package(id))? {
+            // Without a journal, no work is under way, so the folder holds nothing of value.
             None => self.state.package(id).remove_unused()?,
             Some(StoredJournal::Unreadable { path }) => {
                 tracing::error!(package = %id, path = %path.display(), "cannot read the journal: the package will not be deployed again");

@@ -14,6 +14,7 @@ pub(crate) fn batch(reports: impl IntoIterator<Item = Report>) -> Vec<Report> {
     let mut taken = Vec::new();
     for report in reports.into_iter().take(MAX_REPORTS) {
         bytes += serde_json::to_vec(&report).map_or(0, |json| json.len());
+        // The first result always goes, so that a single large result cannot block the queue.
         if bytes > MAX_BYTES && !taken.is_empty() {
             break;
         }

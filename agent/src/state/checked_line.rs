@@ -59,6 +59,9 @@ mod tests {
         let json = serde_json::from_str::<u32>("").unwrap_err();
         let errors = [LineError::Changed, LineError::Json(json)];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        the line was cut off, or changed after it was written
+        another version of the agent wrote the line
+        ");
     }
 }

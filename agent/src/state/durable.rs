@@ -16,12 +16,15 @@ use crate::platform;
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut left = name(path)?.to_owned();
     left.push(".new");
+    // A fixed name would not be created a second time after a crash.
     match std::fs::remove_file(path.with_file_name(left)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut new = tempfile::Builder::new();
     let new = new.prefix(name(path)?).suffix(".new").rand_bytes(0);
+    // The content is on disk before the rename, so that no crash leaves the name with half of the
+    // content.
     let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
     platform::sync_renamed(&file)?;
     sync_parent(path)
@@ -55,6 +58,7 @@ pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
         .append(true)
         .open(path)?;
     let is_new = file.metadata()?.len() == 0;
+    // A new line must not be glued to the rest of a torn one.
     let torn = !is_new && is_torn(&mut file)?;
     let end: &[u8] = if torn { b"\n" } else { b"" };
     file.write_all(&[end, line].concat())?;

@@ -85,6 +85,7 @@ impl History {
             return Ok(());
         }
         let line = checked_line::line(&kept).map_err(io::Error::from);
+        // On disk first, so that memory never has more than the next start would read.
         line.and_then(|line| durable::append(path, &line))
             .map_err(StateError::at(path))?;
         self.insert(kept);

@@ -33,6 +33,7 @@ pub(crate) fn load_or_create(state: &StateDir) -> Result<DeviceKey, IdentityErro
     if !path.exists() {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(IdentityError::Random)?;
+        // Not replaced but created, so that two processes agree on one key.
         match durable::create(&path, &seed) {
             // Another process was faster, so its key is the device's key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -108,6 +109,10 @@ mod tests {
             IdentityError::Random(getrandom::Error::UNSUPPORTED),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        identity /var/lib/packcast/identity is damaged: restore the file, or remove it to enrol as a new device
+        identity /var/lib/packcast/identity is not a key: restore the file, or remove it to enrol as a new device
+        cannot create an identity: the system has no random bytes
+        ");
     }
 }

@@ -56,6 +56,7 @@ impl PackageDir {
 
     /// Removes the journal, then the rest of the folder as far as possible.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
+        // First the journal: without it, the next start removes the rest of the folder.
         remove_file(&self.journal())?;
         remove::folder(&self.0);
         Ok(())

@@ -80,7 +80,7 @@ pub(crate) enum NotAuthorised {
         announced: Sha256Digest,
     },
     #[error(
-        "the signature of the assignments to {recipient} expired on {}: sign them again with 'packcast sign', then assign the package again",
+        "the signature of the assignments to {recipient} expired on {}: run 'packcast sign', then assign the package again",
         expires.day()
     )]
     Expired {
@@ -108,6 +108,8 @@ impl Mandates {
             .peekable();
         if meant.peek().is_some() {
             return Ok(Authorised {
+                // All of them, also the expired ones: otherwise a renewed signature would run the
+                // package again.
                 by: self.all(),
                 force: meant.any(|(_, meant)| meant.force),
             });
@@ -216,6 +218,11 @@ mod tests {
             },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        no signed assignment to this device or to group lab names the package: assign it again with a key that the device trusts
+        every signed assignment of the package was already used: assign it again
+        the assigned manifest has the SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, but the announced one has d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
+        the signature of the assignments to group lab expired on 2026-11-18: run 'packcast sign', then assign the package again
+        ");
     }
 }

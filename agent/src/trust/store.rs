@@ -27,6 +27,7 @@ impl Trust {
         let groups = config.groups.clone();
         let mut trust = Self::configured(device, keys, groups, config.trust_server_assignments);
         let lists: Vec<SignedKeyList> = read(&state.keys())?.unwrap_or_default();
+        // Key lists first, because they decide which signatures of assignments are valid.
         let (_, mut refused) = trust.accept(&lists, Vec::new());
         for path in files(&state.assignments())? {
             if let Some(signed) = read(&path)? {
