@@ -193,7 +193,7 @@ impl<'a> PackageSource<'a> {
             .await?)
     }
 
-    /// Asks all locations again after a pause, while the error is `retry_on` a retry.
+    /// Asks all locations again after a pause, while `retry_on` accepts the verdict.
     async fn with_retries<T, E>(
         &self,
         name: &str,

@@ -95,7 +95,8 @@ impl fmt::Display for Written {
 /// the archive stay. Modes are 755 for executables and 644 for other files. Times are not
 /// preserved.
 ///
-/// # Errors Files that are in their places before an error stay there. No temporary files stay.
+/// # Errors
+/// After an error, finished files stay in their places. No temporary file is left.
 pub fn unpack<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,

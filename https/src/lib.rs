@@ -86,8 +86,8 @@ impl Clients {
             api: builder(config.clone()).redirect(Policy::none()).build()?,
             objects: builder(config)
                 .redirect(https_only)
-                // The default windows of HTTP/2 are too small for fast lines with a long round
-                // trip.
+                // The stream window bounds the memory of each file. The connection window lets all
+                // files of a package arrive at the same time.
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .build()?,

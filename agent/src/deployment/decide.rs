@@ -59,7 +59,8 @@ pub(super) fn on_announced(
 ///
 /// The decision is made when the attempt begins, and again directly before the device acts.
 ///
-/// # Errors The result of an attempt that the device does not act on.
+/// # Errors
+/// The device does not act on the attempt; the error is its result.
 pub(super) fn authorise(
     task: &Task,
     mandates: &Mandates,

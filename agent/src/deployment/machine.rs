@@ -53,7 +53,7 @@ pub(crate) enum Effect {
     Verify(FetchedArchive),
     /// Unpacks, and does everything else that does not change the device.
     Prepare(Arc<Accepted>, Option<VerifiedArchive>),
-    /// Checks the manifest again, with the keys and the time of now.
+    /// Checks the manifest again, with the present keys and time.
     Judge(Arc<Accepted>),
     /// Runs the program, or stores the files.
     Act(Box<Prepared>),

@@ -12,7 +12,7 @@ use crate::state::journal::Finished;
 use crate::trust::mandates::Mandate;
 use crate::{state::checked_line, state::durable};
 
-/// The limit of harmless attempts, and the number of them that is kept beyond it.
+/// The limit of stored harmless attempts, and the number that is kept once there are more.
 ///
 /// Attempts that may have changed the device are kept forever. There are no more of them than
 /// signed assignments.

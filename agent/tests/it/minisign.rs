@@ -12,7 +12,8 @@ use crate::skip::{Missing, skip};
 
 /// Returns `true` if the tool is installed. Without the tool, the test is skipped.
 ///
-/// # Panics Like [`skip`].
+/// # Panics
+/// Like [`skip`].
 fn is_installed() -> bool {
     let here = Command::new("minisign").arg("-v").output().is_ok();
     if !here {

@@ -19,8 +19,8 @@ pub(crate) const KEEP_PRIVATE: &str =
 
 /// Keeps other users out of an existing folder.
 ///
-/// # Errors The folder, or a file in it, belongs to another user, who may have prepared its
-/// content.
+/// # Errors
+/// The folder, or a file in it, belongs to another user, who may have prepared its content.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     let private: LocalBox<SecurityDescriptor> = sddl::PRIVATE.parse()?;
     SetNamedSecurityInfo(
