@@ -69,7 +69,7 @@ fn an_archive_that_is_cut_short_is_refused() {
     for (name, archive) in [("cut.tar.gz", tar_gz(&files)), ("cut.zip", zip(&files))] {
         for length in [archive.len() / 2, archive.len() - 1, 20] {
             let source = story.world.file(name, &archive[..length]);
-            story.stores(&source, &["cut short"]);
+            story.stores(&source, &["cut off"]);
         }
     }
 }
@@ -78,7 +78,7 @@ fn an_archive_that_is_cut_short_is_refused() {
 fn an_archive_that_claims_more_than_it_has_is_refused() {
     let story = BadInput::begin();
     let source = story.world.file("claims.tar.gz", &claiming(100 << 30));
-    story.stores(&source, &["cut short"]);
+    story.stores(&source, &["cut off"]);
 }
 
 /// Packs an entry whose header promises more bytes than any device unpacks.
