@@ -1,4 +1,4 @@
-//! Devices of both kinds, played by their requests: they say what they are told to, and do nothing.
+//! Simulated devices with both kinds of agents: they send the requests that a test asks for.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -20,18 +20,18 @@ use crate::signing::trusted;
 pub const PATH_TOKEN: &str = "path-token-one-1";
 /// The enrolment token of every Packcast peer.
 pub const ENROLMENT_TOKEN: &str = "enrolment-token-1";
-/// What follows the host name in a DEVICEID.
+/// The part of a DEVICEID after the host name.
 const STAMP: &str = "-2026-03-04-05-06-07";
 const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-/// A device that a function admits that knows [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`].
+/// A simulated device, which a function with [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`] admits.
 #[derive(Debug)]
 pub struct Peer {
     agent: Agent,
     names: Names,
 }
 
-/// What a device says of itself.
+/// The names that a device reports of itself.
 #[derive(Debug)]
 struct Names {
     host: String,
@@ -41,18 +41,18 @@ struct Names {
 
 #[derive(Debug)]
 enum Agent {
-    /// A stock agent, with its DEVICEID.
+    /// An OCS agent, with its DEVICEID.
     Stock(String),
-    /// Ours, with what it was given at enrolment, and the documents that it was sent.
+    /// A Packcast agent, with its key, its pass, and the documents that it has received.
     Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
 }
 
-/// What a device is told by a check-in, in the order of the reply.
+/// The tasks in the reply to a check-in, in the order of the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// Packages with their attempts; stock agents are told none.
+    /// Packages with their attempts; OCS agents are not sent the attempts.
     pub tasks: Vec<(PackageId, Option<u32>)>,
-    /// Attempts that our agents are to cancel.
+    /// Attempts that Packcast agents have to cancel.
     pub cancel: Vec<(PackageId, u32)>,
 }
 
@@ -60,13 +60,13 @@ pub struct Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub package: PackageId,
-    /// Stock agents do not say it.
+    /// The attempt that the result belongs to; OCS agents do not report it.
     pub attempt: u32,
     pub code: &'static str,
 }
 
 impl Peer {
-    /// Returns a device with a stock agent.
+    /// Returns a device with an OCS agent.
     pub fn stock(number: u32) -> Self {
         let host = format!("pc{number}");
         Self {
@@ -79,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// Returns a device with an agent of ours, its key always the same.
+    /// Returns a device with a Packcast agent; its key depends on the number only.
     pub fn ours(number: u32) -> Self {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
@@ -94,7 +94,7 @@ impl Peer {
         }
     }
 
-    /// Gives a device that has not been in contact the longest names that are accepted.
+    /// Gives a device that has not checked in yet the longest names that the function accepts.
     #[must_use]
     pub fn with_longest_names(self) -> Self {
         let (agent, host, os) = match self.agent {
@@ -123,8 +123,8 @@ impl Peer {
         }
     }
 
-    /// Asks what to do. Our agent shows what [`Peer::told`] has seen last, its pass, and may
-    /// bring results.
+    /// Returns a check-in. A Packcast agent includes its pass and the documents that it holds, both
+    /// as of the last [`Peer::told`], and may report results.
     pub fn check_in(&self, results: &[Said], now: UnixTime) -> Request<Bytes> {
         match &self.agent {
             Agent::Stock(name) => self.posted(&format!(
@@ -144,7 +144,7 @@ impl Peer {
         }
     }
 
-    /// The inventory of a stock agent, which must be asked for once.
+    /// Returns the inventory of an OCS agent, which the function requests once.
     pub fn inventory(&self) -> Option<Request<Bytes>> {
         let Agent::Stock(name) = &self.agent else {
             return None;
@@ -155,7 +155,7 @@ impl Peer {
         )))
     }
 
-    /// Reports results: ours all at once, a stock agent one by one.
+    /// Reports results: a Packcast agent all in one request, an OCS agent each in its own.
     pub fn reports(&self, results: &[Said], now: UnixTime) -> Vec<Request<Bytes>> {
         match &self.agent {
             Agent::Stock(name) => results
@@ -167,7 +167,7 @@ impl Peer {
                 })
                 .collect(),
             Agent::Ours(key, pass, _) => {
-                let pass = pass.get().expect("it has checked in before").clone();
+                let pass = pass.get().expect("the agent has checked in before").clone();
                 let results = results.iter().map(|said| report(said, now)).collect();
                 let sent = ReportRequest { pass, results };
                 vec![signed(key, REPORT_PATH, &sent, now)]
@@ -190,7 +190,7 @@ impl Peer {
                 let mut holds = holds.lock().unwrap_or_else(PoisonError::into_inner);
                 take_up(&mut holds, &reply);
                 if let Some(pass) = reply.pass {
-                    // Two enrolments at once are given the same pass.
+                    // Two concurrent enrolments get the same pass.
                     let _ = known.set(pass);
                 }
                 let tasks = reply.tasks.iter().map(|task| (task.id, Some(task.attempt)));
@@ -203,7 +203,7 @@ impl Peer {
         }
     }
 
-    /// Reads the reply to reports: the packages that our agent need not report again.
+    /// Reads the reply to reports: the packages that a Packcast agent need not report again.
     pub fn accepted(&self, reply: &[u8]) -> Option<Vec<PackageId>> {
         match &self.agent {
             Agent::Stock(_) => None,
@@ -245,7 +245,7 @@ fn signed(
     request.body(body.into()).expect("a request")
 }
 
-/// Notes down which documents came, as a device that keeps the latest of each.
+/// Records the received documents, as a device does that keeps the newest of each.
 fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     for signed in &reply.keys {
         let list = signed.verify(trusted()).expect("the operator signs");
