@@ -25,7 +25,7 @@ mod locations;
 mod minisign;
 mod ocs_agent;
 mod ocs_commands;
-mod pace;
+mod pacing;
 mod priorities;
 mod publish;
 mod resume;

@@ -1,4 +1,4 @@
-//! Archives for the stories, honest and hostile.
+//! Archives for the stories, valid and malicious.
 
 use std::io::{Cursor, Write as _};
 
@@ -8,10 +8,10 @@ use tar::{EntryType, Header};
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-/// An entry of a tar archive: kind, name, link's target, mode and content.
+/// An entry of a tar archive: kind, name, target of the link, mode and content.
 pub(crate) type Entry<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
 
-/// Packs programs as `.tar.gz`. Names are written as they are given, so they may climb.
+/// Packs programs as `.tar.gz`. Names are written as given, so they may contain `..`.
 pub fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let entries: Vec<Entry> = entries
         .iter()
@@ -52,7 +52,7 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().expect("memory takes it").into_inner()
 }
 
-/// Returns bytes that cannot be compressed, the same for the same seed.
+/// Returns incompressible bytes, equal for equal seeds.
 pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     fastrand::Rng::with_seed(seed).fill(&mut noise);

@@ -1,4 +1,4 @@
-//! What attackers try who own objects, table and function, but no signing key.
+//! Attacks by an attacker who controls objects, table and function, but has no signing key.
 
 pub mod careless;
 pub mod function;
@@ -11,16 +11,16 @@ pub mod table;
 
 use self::stage::{Stage, Tried};
 
-/// Something that must not succeed.
+/// An action that must not succeed.
 #[derive(Clone, Copy, Debug)]
 pub struct Attack {
     pub name: &'static str,
-    /// What the agent answers, or a part of it.
+    /// A part of the answer of the agent or the publisher.
     pub answer: &'static str,
     pub act: fn(&Stage) -> Tried,
 }
 
-/// Hands every attack to a macro: where it is, its name and what the agent answers.
+/// Passes every attack to a macro: its module, its name and a part of the answer.
 #[macro_export]
 macro_rules! every_attack {
     ($with:ident) => {
@@ -29,7 +29,7 @@ macro_rules! every_attack {
             objects manifest_changed_and_announced "ERR_BAD_MANIFEST",
             objects manifest_of_ones_own_announced "ERR_BAD_MANIFEST",
             objects manifest_of_an_earlier_publication "ERR_BAD_MANIFEST",
-            objects manifest_and_signature_of_another_package "ERR_BAD_MANIFEST",
+            objects own_manifest_announced "ERR_BAD_MANIFEST",
             objects manifest_signed_by_another_key "ERR_BAD_SIGNATURE",
             objects fragment_changed "ERR_BAD_DIGEST",
             objects fragment_truncated "ERR_BAD_DIGEST",
@@ -41,8 +41,8 @@ macro_rules! every_attack {
             objects assignments_as_manifest "ERR_BAD_MANIFEST",
             objects lower_id_where_a_higher_one_was_set_up "ERR_GOING_BACK",
             objects lower_id_that_was_meant_to_go_back_once_more "SUCCESS_ALREADY_SETUP",
-            careless manifest_expired "ERR_EXPIRED",
-            careless manifest_for_another_device "ERR_WRONG_AUDIENCE",
+            objects unintended_downgrade "ERR_GOING_BACK",
+            objects intended_downgrade_repeated "SUCCESS_ALREADY_SETUP",
             careless manifest_for_a_group_of_others "ERR_WRONG_AUDIENCE",
             careless manifest_for_another_platform "ERR_WRONG_PLATFORM",
             careless climbing_archive "ERR_UNSAFE_ARCHIVE",
@@ -110,7 +110,7 @@ macro_rules! every_attack {
 
 macro_rules! list {
     ($($owned:ident $name:ident $answer:literal,)+) => {
-        /// Every attack, in the order in which they are told of.
+        /// Every attack, in the order of the printed table.
         pub const ALL: &[Attack] = &[$(Attack {
             name: stringify!($name),
             answer: $answer,
@@ -122,20 +122,20 @@ macro_rules! list {
 every_attack!(list);
 
 impl Attack {
-    /// Tries it on a system of its own.
+    /// Carries the attack out on a system of its own.
     pub fn attempt(&self, program: &str) -> Tried {
         (self.act)(&Stage::new(program))
     }
 
-    /// Tells whether the attacker got nothing, and the agent said what it has to.
+    /// Returns whether the attack did no harm and was answered as expected.
     pub fn is_refused(&self, tried: &Tried) -> bool {
         tried.is_harmless() && tried.says(self.answer)
     }
 
-    /// Tries it, and expects that it is refused.
+    /// Carries the attack out and expects that it is refused.
     ///
     /// # Panics
-    /// It succeeded.
+    /// If the attack succeeds.
     pub fn expect_refused(&self, program: &str) {
         let tried = self.attempt(program);
         assert!(self.is_refused(&tried), "{}: {tried:#?}", self.name);

@@ -1,6 +1,6 @@
-//! A careless publisher: what is wrong is signed by a key that the device trusts.
+//! A careless publisher, who signs faulty packages with a key that the device trusts.
 //!
-//! `packcast publish` refuses most of this, so the publisher's key signs it here by itself.
+//! `packcast publish` refuses most of them, so the attacks sign with the publisher's key directly.
 
 use std::io::{Cursor, Write as _};
 
@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use super::stage::{STOLEN, Stage, Tried};
 use crate::archives::{Entry, tar_of};
 
-/// Packs entries; even large ones of zeros become a small archive.
+/// Packs entries compressed, because some are large and contain only zeros.
 fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
     tar_of(entries, Compression::fast())
 }
@@ -27,14 +27,14 @@ fn link(target: &str) -> Entry<'_> {
     (EntryType::Symlink, "link", target, 0o777, b"")
 }
 
-/// Lets the device have a package with this archive.
+/// Assigns a package with this archive to the device.
 fn unpacked(stage: &Stage, format: ArchiveFormat, archive: &[u8]) -> Tried {
     let package = stage.assigned("tool");
     stage.publish_carelessly(&package, Some((format, archive)), |_| {});
     stage.attempt()
 }
 
-/// Adds hostile entries to a program that would leave a line.
+/// Assigns an archive of hostile entries and a program that would record its run.
 fn with(stage: &Stage, entries: &[Entry<'_>]) -> Tried {
     let script = stage.script("tool");
     let all = [&[file("run.sh", script.as_bytes())], entries].concat();
@@ -135,7 +135,7 @@ pub fn device_node(stage: &Stage) -> Tried {
     with(stage, &[(EntryType::Char, STOLEN, "", 0o644, b"")])
 }
 
-/// More than the device unpacks, of nothing but zeros.
+/// An archive of zeros that is larger than the device's limit for unpacked bytes.
 pub fn bomb(stage: &Stage) -> Tried {
     let server = stage.function.address();
     stage
@@ -144,7 +144,7 @@ pub fn bomb(stage: &Stage) -> Tried {
     with(stage, &[file("zeros", &vec![0; 64 << 20])])
 }
 
-/// What an archive may bring, but the bit may not come with it.
+/// A program with the setuid bit; the archive is accepted, but the bit is not set.
 pub fn setuid_program(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     let program = (
@@ -167,7 +167,7 @@ pub fn windows_backslashes(stage: &Stage) -> Tried {
     with(stage, &[file(&format!("..\\..\\{STOLEN}"), b"x")])
 }
 
-/// Lets the publisher offer entries to Windows devices.
+/// Publishes entries for Windows devices.
 fn offered_to_windows(stage: &Stage, entries: &[Entry<'_>]) -> Tried {
     let all = [&[file("run.cmd", b"exit")], entries].concat();
     let source = stage.world.file("offered.tar.gz", &tar(&all));

@@ -1,4 +1,4 @@
-//! The function in an attacker's hands: it answers in the place of the genuine one.
+//! The function under an attacker's control: it answers instead of the genuine function.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,15 +25,15 @@ use crate::world::World;
 type Answer = Box<dyn FnMut(&Asked) -> Option<Response<Bytes>> + Send>;
 type Edit = Box<dyn FnMut(&mut Value) + Send>;
 
-/// A server with a certificate of the world's authority, which passes on to the world's edge
-/// what it does not answer itself.
+/// A server with a certificate of the world's authority. It forwards requests to the world's edge
+/// unless the attacker answers them.
 #[derive(Debug)]
 pub struct OwnedFunction {
     server: Server,
     mind: Arc<Mutex<Mind>>,
 }
 
-/// A request as the attacker sees it.
+/// A request to the function, as the attacker sees it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
@@ -53,7 +53,7 @@ impl fmt::Debug for Mind {
     }
 }
 
-/// The edge behind, and whom it is known by.
+/// The genuine edge, and a TLS connector that trusts it.
 #[derive(Clone)]
 struct Behind {
     edge: SocketAddr,
@@ -61,7 +61,7 @@ struct Behind {
 }
 
 impl OwnedFunction {
-    /// Listens before a world's edge, and changes nothing yet.
+    /// Listens in front of a world's edge; changes nothing yet.
     pub fn before(world: &World) -> Self {
         let mind = Arc::new(Mutex::new(Mind {
             answer: Box::new(|_| None),
@@ -89,23 +89,23 @@ impl OwnedFunction {
         self.server.address()
     }
 
-    /// Changes each reply to a check-in like this from now on, before the device has it.
+    /// Edits each reply to a check-in from now on, before the device receives it.
     pub fn edit(&self, edit: impl FnMut(&mut Value) + Send + 'static) {
         lock(&self.mind).edit = Box::new(edit);
     }
 
-    /// Answers like this from now on; what it has no answer for is passed on.
+    /// Answers requests from now on; a request that `answer` returns `None` for is forwarded.
     pub fn answer(&self, answer: impl FnMut(&Asked) -> Option<Response<Bytes>> + Send + 'static) {
         lock(&self.mind).answer = Box::new(answer);
     }
 
-    /// Returns every request so far.
+    /// Returns all requests so far.
     pub fn heard(&self) -> Vec<Asked> {
         lock(&self.mind).heard.clone()
     }
 }
 
-/// Returns an answer.
+/// Returns a response.
 pub fn said(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status.try_into().expect("a status of HTTP");
@@ -115,7 +115,7 @@ pub fn said(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
 /// Returns a redirect that keeps the method.
 pub fn redirect(to: &str) -> Response<Bytes> {
     let mut response = said(307, "");
-    let to = to.parse().expect("an address is a header's value");
+    let to = to.parse().expect("an address is a header value");
     response.headers_mut().insert("location", to);
     response
 }
@@ -127,12 +127,12 @@ fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
 fn connector(ca_file: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_file).expect("the world has an authority") {
-        let certificate = certificate.expect("the authority's file is whole");
+        let certificate = certificate.expect("the authority's file is complete");
         roots.add(certificate).expect("the authority is usable");
     }
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("the provider has them")
+        .expect("the provider supports the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(tls))

@@ -1,4 +1,4 @@
-//! The bucket in an attacker's hands: what is published is changed.
+//! The bucket under an attacker's control: published objects are changed.
 
 use std::fs;
 use std::path::Path;
@@ -94,7 +94,7 @@ pub fn manifest_and_signature_of_another_package(stage: &Stage) -> Tried {
     stage.attempt()
 }
 
-pub fn manifest_of_ones_own_announced(stage: &Stage) -> Tried {
+pub fn own_manifest_announced(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     stage.publish_again(&package, &stage.attackers_key(), None, |manifest| {
         manifest.timeout_s += 1;
@@ -113,7 +113,7 @@ pub fn manifest_signed_by_another_key(stage: &Stage) -> Tried {
     stage.attempt()
 }
 
-/// What minisign signed before it hashed first: of the publisher's own key, and of the document.
+/// A signature in the format of minisign before prehashing, by the publisher's key over the document.
 pub fn legacy_signature(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     let document = fs::read(stage.manifest_file(&package)).expect("it is published");
@@ -123,8 +123,8 @@ pub fn legacy_signature(stage: &Stage) -> Tried {
 }
 
 fn legacy(stage: &Stage, document: &[u8]) -> String {
-    /// Where the seed begins in a key file of minisign: after algorithms, scrypt's terms and
-    /// the key's number.
+    /// Offset of the seed in a key file of minisign, after the algorithms, scrypt's parameters
+    /// and the key number.
     const SEED: usize = 2 + 2 + 2 + 32 + 8 + 8 + 8;
     let file = stage.world.local_dir().join("packcast.key");
     let text = fs::read_to_string(file).expect("packcast local has a key");
@@ -164,8 +164,8 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A package that the publisher has replaced since, of which the device was not told before.
-pub fn lower_id_where_a_higher_one_was_set_up(stage: &Stage) -> Tried {
+/// An older version that was withheld from the device until a newer version was set up.
+pub fn unintended_downgrade(stage: &Stage) -> Tried {
     let older = stage.assigned("tool");
     stage
         .function
@@ -181,16 +181,17 @@ pub fn lower_id_where_a_higher_one_was_set_up(stage: &Stage) -> Tried {
         super::stage::tasks(reply).retain(|task| task["id"] != serde_json::json!(id));
     });
     stage.device.run();
-    assert_eq!(stage.runs("newer"), 1, "the newer one is set up");
+    assert_eq!(stage.runs("newer"), 1, "the newer version is set up");
     stage.function.edit(|_| {});
     stage.attempt()
 }
 
-pub fn lower_id_that_was_meant_to_go_back_once_more(stage: &Stage) -> Tried {
+/// A downgrade that the publisher allowed once, announced a second time.
+pub fn intended_downgrade_repeated(stage: &Stage) -> Tried {
     let package = stage.package("tool", &["--allow-downgrade"]);
     stage.world.assign("tool@1", &stage.device);
     stage.device.run();
-    assert_eq!(stage.runs("tool"), 1, "once is meant");
+    assert_eq!(stage.runs("tool"), 1, "the downgrade is allowed once");
     let mut task = stage.task(&package);
     task["attempt"] = 2.into();
     task["force"] = true.into();
@@ -200,7 +201,7 @@ pub fn lower_id_that_was_meant_to_go_back_once_more(stage: &Stage) -> Tried {
     stage.attempt()
 }
 
-/// Puts the signed assignments where the manifest is.
+/// Stores signed assignments in the place of the manifest.
 pub fn assignments_as_manifest(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     let documents = super::reply::documents(stage);
@@ -210,7 +211,7 @@ pub fn assignments_as_manifest(stage: &Stage) -> Tried {
     stage.attempt()
 }
 
-/// Takes a package from the manifest that its publisher had signed before.
+/// Replaces the manifest with an earlier one that the publisher had signed.
 pub fn manifest_of_an_earlier_publication(stage: &Stage) -> Tried {
     let package = stage.assigned("tool");
     let announced = fs::read(stage.manifest_file(&package)).expect("it is published");

@@ -1,36 +1,36 @@
-//! Objects, table and function in one attacker's hands: what remains possible.
+//! An attacker who controls objects, table and function, but has no key: what remains possible.
 
 use serde_json::{Value, json};
 
 use super::stage::{Stage, tasks};
 
-/// Something that no signature prevents, and how to do it.
+/// An action that the attacker tries, with the known answer whether it is possible.
 #[derive(Clone, Copy, Debug)]
 pub struct Power {
     pub name: &'static str,
-    /// Tells whether it was done.
+    /// Carries the action out, and returns whether it succeeded.
     pub act: fn(&Stage) -> bool,
-    /// Whether it is known to be possible.
+    /// The action is known to be possible, because no signature prevents it.
     pub remains: bool,
 }
 
-/// What the owner of everything but a key tries.
+/// Actions of an attacker who controls everything except the keys.
 pub const POWERS: &[Power] = &[
-    power("delay what is assigned", withhold),
+    power("delay an assigned package", withhold),
     power(
-        "keep from a device that an assignment was taken back",
+        "hide the withdrawal of an assignment from a device",
         withhold_the_withdrawal,
     ),
-    power("cancel what has not begun", cancel),
-    power("re-order what is assigned", reorder),
-    power("learn what devices say of themselves, and results", learn),
+    power("cancel tasks before they begin", cancel),
+    power("reorder assigned packages", reorder),
+    power("read the facts and results that devices report", learn),
     power("forge statistics", forge_statistics),
     impossible(
-        "run what the publisher signed, but did not assign",
+        "run a signed package that is not assigned",
         run_unassigned,
     ),
-    impossible("run something of one's own", run_own),
-    impossible("run a second time what was assigned once", run_again),
+    impossible("run an unsigned program", run_own),
+    impossible("run a package again that was assigned once", run_again),
 ];
 
 const fn power(name: &'static str, act: fn(&Stage) -> bool) -> Power {
@@ -116,13 +116,13 @@ fn learn(stage: &Stage) -> bool {
     stage.assigned("tool");
     stage.device.run();
     let heard = stage.function.heard();
-    let told = |word: &str| {
+    let seen = |word: &str| {
         let mut bodies = heard
             .iter()
             .map(|asked| String::from_utf8_lossy(&asked.body));
         bodies.any(|body| body.contains(word))
     };
-    told("host_name") && told("SUCCESS_0")
+    seen("host_name") && seen("SUCCESS_0")
 }
 
 fn forge_statistics(stage: &Stage) -> bool {
@@ -140,7 +140,7 @@ fn run_unassigned(stage: &Stage) -> bool {
 }
 
 fn run_own(stage: &Stage) -> bool {
-    super::objects::manifest_of_ones_own_announced(stage).ran > 0
+    super::objects::own_manifest_announced(stage).ran > 0
 }
 
 fn run_again(stage: &Stage) -> bool {
