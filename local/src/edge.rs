@@ -131,7 +131,7 @@ impl Edge {
         self.address
     }
 
-    /// Stops accepting connections and returns when the answers under way are sent, after 5 s at most.
+    /// Stops accepting connections, and returns when all answers are sent, after 5 s at most.
     pub async fn stop(self) {
         // Sending fails only if the server has ended by itself.
         let _ = self.shutdown.send(());

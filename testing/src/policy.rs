@@ -56,7 +56,7 @@ impl Policy {
         }
     }
 
-    /// Returns a client that refuses requests as the service does if the policy does not allow them.
+    /// Returns a client that refuses forbidden requests as the service does.
     pub fn before(&self, client: SharedHttpClient) -> SharedHttpClient {
         layered(self.clone(), client)
     }

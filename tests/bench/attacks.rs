@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use packcast_tests::attacks::owned::POWERS;
-use packcast_tests::attacks::stage::{Stage, Tried};
+use packcast_tests::attacks::attacked_system::{AttackedSystem, AttackResult};
 use packcast_tests::attacks::{ALL, Attack};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
@@ -47,11 +47,11 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(succeeded > 0)))
 }
 
-fn tell(out: &mut impl io::Write, attack: &Attack, found: &Tried) -> io::Result<()> {
+fn tell(out: &mut impl io::Write, attack: &Attack, found: &AttackResult) -> io::Result<()> {
     let name = attack.name.replace('_', " ");
     let answer = found.answered.join("; ");
     let answer: String = answer.chars().take(SHOWN).collect();
-    let came = if found.is_harmless() && found.says("SUCCESS_0") {
+    let came = if found.is_harmless() && found.contains("SUCCESS_0") {
         "only what was assigned ran, nothing was written outside".to_owned()
     } else if found.is_harmless() {
         "nothing ran, nothing was written outside".to_owned()
@@ -78,7 +78,7 @@ fn remaining(out: &mut impl io::Write) -> io::Result<usize> {
     )?;
     let mut unexpected = 0;
     for power in POWERS {
-        let done = (power.act)(&Stage::new(PROGRAM));
+        let done = (power.act)(&AttackedSystem::new(PROGRAM));
         unexpected += usize::from(done && !power.remains);
         let can = if done { "can   " } else { "cannot" };
         writeln!(out, "    {can} {}", power.name)?;

@@ -1,9 +1,9 @@
-//! A fleet: thousands of devices of both kinds, an operator who changes their groups, and a
-//! service at its worst. In the end the records are compared with the truth.
+//! A fleet: thousands of devices of both kinds, an administrator who changes their groups, and a
+//! service with many faults. In the end, the records are compared with a model.
 //!
 //! Devices check in and report over real connections, some of them twice and in any order, and
-//! come again when they are answered 503. The operator acts between two rounds of check-ins, so
-//! that the truth does not depend on who was faster.
+//! retry requests that were answered with 503. The administrator acts between two rounds of
+//! check-ins, so that the model does not depend on the order in which requests are served.
 
 mod caller;
 mod compare;
@@ -32,42 +32,42 @@ use packcast_testing::peer::{Peer, Said};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
 
-/// How many connections the devices share.
+/// Number of connections that the devices share.
 pub const CONNECTIONS: usize = 8;
 
-/// How far the clock goes on between two rounds: nothing that was remembered is believed then.
+/// Time between two rounds, long enough that the function no longer uses its caches.
 const ROUND_S: u64 = 3_600;
 
-/// How a fleet is run.
+/// Options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub devices: u32,
-    /// The same seed is the same plan; who is faster is not planned.
+    /// The seed of the plan; the order in which requests are served does not depend on it.
     pub seed: u64,
     pub faults: FaultRates,
 }
 
-/// Is told the name of a phase, and how many of how many things are done in it.
+/// Receives the name of a phase, and how many of its jobs are done.
 pub type Watch = Arc<dyn Fn(&str, usize, usize) + Send + Sync>;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub phases: Vec<Phase>,
     pub packages: Vec<PackageCount>,
     pub groups: Vec<GroupCount>,
     pub injected: Injected,
-    /// How often each operation was asked of the table.
+    /// Number of requests for each operation on the table.
     pub operations: BTreeMap<String, usize>,
-    /// Where the records are not the truth, in words; empty if all is well.
+    /// Differences between the records and the model, in words; empty if there are none.
     pub differences: Vec<String>,
 }
 
-/// What was done at a stretch.
+/// A step of the plan, with its counts.
 #[derive(Clone, Debug)]
 pub struct Phase {
     pub name: String,
-    /// Requests of devices, those included that were sent again.
+    /// Requests of devices, including retries.
     pub requests: u64,
     /// Requests that were answered with 503.
     pub refused: u64,
@@ -90,7 +90,7 @@ pub async fn run(options: Options, watch: Watch) -> Report {
     fleet.compare().await
 }
 
-/// A device's results, in the order in which it says them.
+/// The results of devices, in the order in which each reports them.
 type Results = Vec<(usize, Vec<Said>)>;
 
 struct Fleet {
@@ -148,7 +148,7 @@ impl Fleet {
         }
     }
 
-    /// Does jobs in any order, over all connections at once.
+    /// Performs jobs in random order, over all connections at once.
     async fn phase(&mut self, name: String, mut jobs: Vec<Job>) {
         self.random.shuffle(&mut jobs);
         let begun = Instant::now();
@@ -167,7 +167,7 @@ impl Fleet {
         self.report.differences.extend(done.differences);
     }
 
-    /// Lets every device make its first contact, some of them twice at once.
+    /// Lets every device check in for the first time, some of them twice at once.
     async fn enrol(&mut self) {
         self.table.faults.set_rates(self.faults);
         let mut jobs = Vec::new();
@@ -193,32 +193,32 @@ impl Fleet {
         }
     }
 
-    /// Lets every device check in, some of them twice at once; some of ours bring results that
-    /// they have reported before.
+    /// Lets every device check in, some of them twice at once; some Packcast agents bring results
+    /// that they have reported before.
     async fn check_in(&mut self, number: usize, before: &Results) -> Vec<Told> {
         let before: BTreeMap<usize, &Vec<Said>> = before
             .iter()
             .map(|(device, said)| (*device, said))
             .collect();
         let mut jobs = Vec::new();
-        let mut all_told = Vec::new();
+        let mut replies = Vec::new();
         for device in 0..self.truth.devices.len() {
-            let told = self.truth.check_in(device);
+            let reply = self.truth.check_in(device);
             let resent = before.get(&device).filter(|_| self.random.u8(0..5) == 0);
             let job = CheckIn {
                 device,
                 resent: resent.map(|said| (*said).clone()).unwrap_or_default(),
-                expected: told.clone(),
+                expected: reply.clone(),
             };
             let copies = copies(&mut self.random);
             jobs.extend((0..copies).map(|_| Job::CheckIn(job.clone())));
-            all_told.push(told);
+            replies.push(reply);
         }
         self.phase(format!("{}: check-ins", number + 1), jobs).await;
-        all_told
+        replies
     }
 
-    /// Lets most devices report on most of what they were told, some of it twice or thrice.
+    /// Lets most devices report results of most of their tasks, some results two or three times.
     async fn report(&mut self, number: usize, told: &[Told]) -> Results {
         let mut jobs: Vec<Job> = (0..PRIORITIES.len()).map(Job::Look).collect();
         let mut results = Results::new();
@@ -278,7 +278,7 @@ impl Fleet {
         }
     }
 
-    /// Lets some devices contradict themselves, and report on what they were never told of.
+    /// Lets some devices contradict their results, and report results of tasks they never had.
     async fn stray(&mut self, number: usize, said: &Results) {
         let mut jobs = Vec::new();
         for (device, said) in said {
@@ -323,7 +323,7 @@ impl Fleet {
         }
         let scans = self.table.meter.scans();
         if scans > 0 {
-            let scans = format!("{scans} operations were a Scan");
+            let scans = format!("{scans} operations were Scans");
             self.report.differences.push(scans);
         }
         self.report
@@ -343,7 +343,7 @@ const RESULTS: [(&str, Outcome); 3] = [
     ("ERR_UNZIP", Outcome::Failed),
 ];
 
-/// What our agents say of what they are to cancel; nothing yet, as well.
+/// The results that Packcast agents report of tasks to cancel; `None` is no result yet.
 const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
     None,
     Some(("SUCCESS_0", Outcome::Succeeded)),
@@ -351,7 +351,7 @@ const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
     Some(("CANCELLED", Outcome::Cancelled)),
 ];
 
-/// Draws how often a device says the same.
+/// Draws how often a device sends a request.
 fn copies(random: &mut Rng) -> usize {
     match random.u8(0..20) {
         0 => 3,
@@ -360,7 +360,7 @@ fn copies(random: &mut Rng) -> usize {
     }
 }
 
-/// Divides results over one request, or two.
+/// Splits results into one request or two.
 fn split(said: &[Said], random: &mut Rng) -> Vec<Vec<Said>> {
     let (first, second) = said.split_at(random.usize(0..=said.len()));
     let parts = [first, second].into_iter();
@@ -380,7 +380,7 @@ async fn names(table: &Table, peers: &[Peer]) -> Names {
     let groups = GROUPS.map(|name| name.parse().expect("a group's name"));
     for group in groups.iter().filter(|group| !GroupName::is_all(group)) {
         let created = table.records.create_group(group, signing()).await;
-        created.expect("a group can be made");
+        created.expect("a group can be created");
     }
     Names {
         devices: peers.iter().map(Peer::device).collect(),

@@ -1,8 +1,8 @@
-//! The kill matrix: the agent is killed at each of its effects, and started again; and killed
-//! again at each effect with which it recovers.
+//! The kill matrix: the agent is killed at each of its effects and started again. The agent that
+//! recovers is killed at each of its effects as well.
 //!
-//! The agent is the real process, without hooks: it is stopped at its system calls. Effects
-//! are compared by what they change, as threads do not meet in the same order in every run.
+//! The agent is the real process, without hooks; it is stopped at its system calls. Effects are
+//! compared by the objects that they change, because threads interleave differently in each run.
 
 mod effect;
 mod journal;
@@ -32,39 +32,39 @@ use self::subject::Subject;
 pub use self::verdict::Fault;
 use self::verdict::{Evidence, Program, judge};
 
-/// How often a point is tried that a run did not come to, as its threads met in another order.
+/// Number of attempts to reach a point; the threads of a run may interleave in another order.
 const TRIES: usize = 6;
 
-/// Of so many kills, one may not be reached.
+/// Share of the kills that need not be reached: one of this many.
 const ONE_MISSED_IN: usize = 20;
 
-/// At which points the agent is killed.
+/// The choice of the points at which the agent is killed.
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// One of so many, evenly over the matrix and over what is seen of recoveries; at least 1.
+    /// One of this many, evenly over the matrix and over the points seen in recoveries; at least 1.
     OneIn(usize),
     Only(Kill),
 }
 
-/// What became of the devices.
+/// The results of all kills.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many effects and points the matrix has of each kind.
+    /// The number of effects and points in the matrix, for each kind.
     pub matrix: BTreeMap<Kind, (usize, usize)>,
-    /// What the agent did in a wrong order, before anybody killed it.
+    /// Effects in a wrong order, seen in a run without a kill.
     pub disorders: Vec<Disorder>,
-    /// How many agents were killed that were the first on their devices.
+    /// Number of agents that were killed in their first run on a device.
     pub killed: usize,
-    /// How many were killed that recovered from that.
+    /// Number of agents that were killed during their recovery.
     pub killed_again: usize,
-    /// What no run came to.
+    /// Points that no run reached.
     pub missed: Vec<Kill>,
-    /// How many packages were reported as interrupted.
+    /// Number of packages that were reported as interrupted.
     pub interrupted: usize,
-    /// How often programs were run again that may be.
+    /// Number of repeated runs of programs that may run again.
     pub repeated: usize,
     pub found: Vec<(Kill, Fault)>,
-    /// Where the tallies on record are not the sums of the results.
+    /// Differences between the tallies on record and the sums of the results.
     pub differences: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Report {
         self.count(|fault| matches!(fault, Fault::FetchedAgain { .. }))
     }
 
-    /// Counts what is wrong beside these.
+    /// Counts all other faults.
     pub fn others(&self) -> usize {
         let counted = self.double_runs() + self.lost_reports() + self.fetched_again();
         self.found.len() - counted + self.differences.len()
@@ -91,7 +91,7 @@ impl Report {
         self.found.iter().filter(|(_, fault)| one(fault)).count()
     }
 
-    /// Whether all is as it has to be, and enough of it was tried.
+    /// Returns whether no fault was found and enough points were reached.
     pub fn is_good(&self) -> bool {
         let kills = self.killed + self.killed_again;
         self.found.is_empty()
@@ -102,8 +102,9 @@ impl Report {
     }
 }
 
-/// Runs the matrix on some threads, each with a system of its own, and tells `progress` how many
-/// kills of how many are done. `program` is the program under test.
+/// Runs the matrix on several threads, each with a system of its own.
+///
+/// `program` is the program under test; `progress` receives the number of kills done and in total.
 pub fn run(
     program: &str,
     choice: &Choice,
@@ -144,7 +145,7 @@ fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
     result.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What an agent does that nobody kills, and what it leaves on its device.
+/// The steps of an agent that is not killed, and the files that it leaves on its device.
 struct Unhindered {
     steps: Vec<Step>,
     left: BTreeSet<String>,
@@ -172,9 +173,9 @@ fn size(steps: &[Step], points: &[Point]) -> BTreeMap<Kind, (usize, usize)> {
     size
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Matrix {
-    /// What is left on a device whose agent nobody killed.
+    /// The files on a device whose agent was not killed.
     good: BTreeSet<String>,
     report: Mutex<Report>,
     recoveries: Mutex<Vec<Recovery>>,
@@ -206,7 +207,7 @@ impl Matrix {
         });
     }
 
-    /// Tries until the agents were killed where they were to be.
+    /// Retries until the agents were killed at the intended points.
     fn reach(&self, site: &mut Site, kill: Kill) {
         if !(0..TRIES).any(|_| self.attempt(site, &kill)) {
             unpoisoned(self.report.lock()).missed.push(kill);
@@ -239,7 +240,7 @@ impl Matrix {
     }
 }
 
-/// Counts the runs after the first of packages that may be run again.
+/// Counts repeated runs of the packages that may run again.
 fn repeated(evidence: &Evidence) -> usize {
     let packages = PACKAGES.iter();
     let repeatable = packages.filter(|package| package.program == Program::Repeatable);
@@ -247,7 +248,7 @@ fn repeated(evidence: &Evidence) -> usize {
     runs.map(|times| times.saturating_sub(1)).sum()
 }
 
-/// Each device has one result of each package.
+/// Compares the tallies with the number of devices: each has one result of each package.
 fn differences(site: &Site) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, progress) in site.progress() {

@@ -1,4 +1,4 @@
-//! The records beside the truth.
+//! The comparison of the records with the model.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use packcast_store::records::{DeviceState, Tally};
 use super::operator::{Names, until_answered};
 use super::truth::{Done, Open, Truth};
 
-/// What the records say of a package.
+/// The tally of a package, on record and in the model.
 #[derive(Clone, Debug)]
 pub struct PackageCount {
     pub name: String,
@@ -20,7 +20,7 @@ pub struct PackageCount {
     pub truth: Tally,
 }
 
-/// How many devices a group has.
+/// The size of a group, on record and in the model.
 #[derive(Clone, Debug)]
 pub struct GroupCount {
     pub name: String,
@@ -28,11 +28,11 @@ pub struct GroupCount {
     pub truth: u64,
 }
 
-fn differ<T: PartialEq + Debug>(what: &str, records: &T, truth: &T) -> Option<String> {
-    (records != truth).then(|| format!("{what}: {records:?}, and the truth is {truth:?}"))
+fn differ<T: PartialEq + Debug>(subject: &str, records: &T, truth: &T) -> Option<String> {
+    (records != truth).then(|| format!("{subject}: expected {truth:?}, found {records:?}"))
 }
 
-/// Compares what a device has open and what it has finished.
+/// Compares the open tasks and the results of a device.
 pub(super) async fn device(
     records: &Records,
     names: &Names,
@@ -68,8 +68,8 @@ pub(super) async fn device(
         .clone()
         .filter_map(|(id, deployment)| Some((id, deployment.open?)));
     let truly_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
-    let told = |done: Done| (done.attempt, done.code.to_owned(), done.outcome);
-    let truly_done = truly_done.map(|(id, done)| (id, told(done)));
+    let result = |done: Done| (done.attempt, done.code.to_owned(), done.outcome);
+    let truly_done = truly_done.map(|(id, done)| (id, result(done)));
     [
         differ(&format!("open tasks of {id}"), &open, &truly_open.collect()),
         differ(&format!("results of {id}"), &done, &truly_done.collect()),
@@ -87,7 +87,7 @@ const fn state(state: TaskState) -> DeviceState {
     }
 }
 
-/// Compares the tally of a package, the devices that the index lists, and its groups.
+/// Compares the tally of a package, the devices in its index, and its groups.
 pub(super) async fn package(
     records: &Records,
     names: &Names,
@@ -112,7 +112,7 @@ pub(super) async fn package(
     let mut differences: Vec<String> = wrong
         .map(|(device, state)| {
             let truth = states.get(device);
-            format!("index of {name}: {device} {state}, and the truth is {truth:?}")
+            format!("index of {name}: {device}: expected {truth:?}, found {state}")
         })
         .collect();
     let groups = until_answered(|| records.groups_with(id)).await;
@@ -136,7 +136,7 @@ pub(super) async fn package(
     (count, differences)
 }
 
-/// Compares the size of a group and its members.
+/// Compares the size and the members of a group.
 pub(super) async fn group(
     records: &Records,
     names: &Names,

@@ -1,4 +1,4 @@
-//! What an operator does to a fleet, drawn by lot.
+//! The random plan of an administrator for a fleet.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use super::truth::Truth;
 pub(super) const GROUPS: [&str; 5] = ["lab", "site-1", "site-2", "site-3", "all"];
 const ALL: usize = GROUPS.len() - 1;
 
-/// The packages' priorities.
+/// The priorities of the packages.
 pub(super) const PRIORITIES: [u8; 10] = [5, 5, 0, 10, 3, 5, 7, 0, 9, 1];
 
-/// How often the operator acts, each time followed by check-ins and reports.
+/// Number of rounds: the administrator acts, devices check in and report.
 pub(super) const ROUNDS: usize = 4;
 
-/// One command of an operator.
+/// A command of the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Join(usize, usize),
@@ -36,7 +36,7 @@ pub(super) enum Act {
     Deactivate(usize),
 }
 
-/// Draws what is done in a round: three lists one after the other, the acts of one at once.
+/// Draws the acts of a round: three lists in sequence; the acts of one list are concurrent.
 pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>; 3] {
     let acts = match number {
         0 => [
@@ -46,12 +46,12 @@ pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>
         ],
         1 => [
             some_move(truth, random, 15, 10),
-            second_thoughts(truth, random),
+            changes(truth, random),
             some_devices(truth, random, Act::AssignDevice),
         ],
         2 => [
             some_move(truth, random, 5, 5),
-            taken_back(truth),
+            withdrawals(truth),
             some_devices(truth, random, Act::UnassignDevice),
         ],
         _ => [vec![], vec![], vec![]],
@@ -62,7 +62,7 @@ pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>
     })
 }
 
-/// Notes an act down.
+/// Applies an act to the model.
 pub(super) fn follow(truth: &mut Truth, act: Act) {
     match act {
         Act::Join(device, group) => truth.join(device, group),
@@ -93,7 +93,7 @@ fn everybody_joins(truth: &Truth, random: &mut Rng) -> Vec<Act> {
     acts
 }
 
-/// One package for all, and six for a group or two; one of them waits for its activation.
+/// One package for all, and six for one or two groups each; one of them is activated later.
 fn first_packages(random: &mut Rng) -> Vec<Act> {
     let mut acts = vec![assign(ALL, 0), Act::Deactivate(6)];
     for package in 1..7 {
@@ -102,9 +102,9 @@ fn first_packages(random: &mut Rng) -> Vec<Act> {
     acts
 }
 
-/// Three packages more, one of which is never activated; one for a second time, for those on
-/// which it failed; two that one group loses.
-fn second_thoughts(truth: &Truth, random: &mut Rng) -> Vec<Act> {
+/// Three more packages, of which one is never activated; a package assigned again, for devices on
+/// which it failed; two packages that a group loses.
+fn changes(truth: &Truth, random: &mut Rng) -> Vec<Act> {
     let mut acts = vec![Act::Activate(6), Act::Deactivate(9)];
     for package in 7..10 {
         acts.extend(some_groups(random).map(|group| assign(group, package)));
@@ -117,8 +117,8 @@ fn second_thoughts(truth: &Truth, random: &mut Rng) -> Vec<Act> {
     acts
 }
 
-/// Two packages that all groups lose, one that is forced upon those that have it already.
-fn taken_back(truth: &Truth) -> Vec<Act> {
+/// Two packages that all groups lose, and one that is forced on devices that already have it.
+fn withdrawals(truth: &Truth) -> Vec<Act> {
     let lost = [0, 4].into_iter().flat_map(|package| {
         let groups = truth.having(package).into_iter();
         groups.map(move |group| Act::Unassign { group, package })
@@ -139,13 +139,13 @@ fn assign(group: usize, package: usize) -> Act {
     }
 }
 
-/// Returns one group, or two.
+/// Draws one or two groups.
 fn some_groups(random: &mut Rng) -> impl Iterator<Item = usize> {
     let groups = BTreeSet::from([random.usize(0..ALL), random.usize(0..ALL)]);
     groups.into_iter()
 }
 
-/// Some devices join a group more, and some leave one.
+/// Lets some devices join another group, and some leave one.
 fn some_move(truth: &Truth, random: &mut Rng, join: u32, leave: u32) -> Vec<Act> {
     let mut acts = Vec::new();
     for device in 0..truth.devices.len() {
@@ -161,7 +161,7 @@ fn some_move(truth: &Truth, random: &mut Rng, join: u32, leave: u32) -> Vec<Act>
     acts
 }
 
-/// A package of its own for every tenth device or so.
+/// Assigns or unassigns a package for about every tenth device.
 fn some_devices(truth: &Truth, random: &mut Rng, act: fn(usize, usize) -> Act) -> Vec<Act> {
     let mut acts = Vec::new();
     for device in 0..truth.devices.len() {

@@ -1,21 +1,21 @@
-//! What the records must say: a model that keeps everything in memory and shares no decision
-//! with the system.
+//! A model of the records, which keeps everything in memory and shares no decision with the
+//! system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::Outcome;
 use packcast_store::records::{DeviceState, Tally};
 
-/// Everything that was done, and what follows from it.
+/// The expected state after all acts, check-ins and reports.
 ///
-/// Packages, groups and devices are numbers. Groups are in the order of their names, the one
-/// that all devices are in last.
+/// Packages, groups and devices are numbers. Groups are in the order of their names; the last is
+/// the group of all devices.
 #[derive(Debug)]
 pub(super) struct Truth {
     pub(super) packages: Vec<Package>,
     pub(super) groups: Vec<Group>,
     pub(super) devices: Vec<Device>,
-    /// Counts what is done to groups.
+    /// The number of assignments to groups so far.
     events: u64,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Package {
     pub(super) is_active: bool,
 }
 
-/// What a group has been assigned.
+/// The assignments of a group.
 #[derive(Debug, Default)]
 pub(super) struct Group(BTreeMap<usize, Assignment>);
 
@@ -38,12 +38,12 @@ struct Assignment {
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) is_stock: bool,
-    /// The groups it is in, each with the last event that it has heard of.
+    /// The device's groups, each with the last event up to which the device is reconciled.
     groups: BTreeMap<usize, u64>,
     pub(super) deployments: BTreeMap<usize, Deployment>,
 }
 
-/// How far a package has come on a device.
+/// The state of a package on a device.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deployment {
     pub(super) open: Option<Open>,
@@ -64,7 +64,7 @@ pub(super) struct Done {
     pub(super) outcome: Outcome,
 }
 
-/// What a check-in must be answered: packages with their attempts.
+/// The expected reply to a check-in: packages with their attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) tasks: Vec<(usize, u32)>,
@@ -95,7 +95,7 @@ impl Truth {
         self.devices[device].groups.remove(&group);
     }
 
-    /// Returns the groups that a device was put in.
+    /// Returns the groups that a device has joined.
     pub(super) fn joined(&self, device: usize) -> impl Iterator<Item = usize> {
         let all = self.groups.len() - 1;
         let groups = self.devices[device].groups.keys().copied();
@@ -134,23 +134,23 @@ impl Truth {
 
     pub(super) fn unassign_device(&mut self, device: usize, package: usize) {
         let device = &mut self.devices[device];
-        let is_wanted = device.is_wanted(&self.groups, package);
+        let is_in_group = device.is_in_a_group_with(&self.groups, package);
         if let Some(deployment) = device.deployments.get_mut(&package) {
-            if is_wanted {
+            if is_in_group {
                 if let Some(open) = &mut deployment.open {
                     open.is_direct = false;
                 }
             } else {
-                deployment.take_back();
+                deployment.withdraw();
             }
         }
     }
 
-    /// Follows a check-in, and returns what it is answered.
+    /// Applies a check-in, and returns the expected reply.
     pub(super) fn check_in(&mut self, device: usize) -> Told {
         let device = &mut self.devices[device];
-        device.lose_what_is_gone(&self.groups);
-        device.hear_of_news(&self.groups, self.events);
+        device.withdraw_lost_packages(&self.groups);
+        device.start_new_packages(&self.groups, self.events);
         for (package, deployment) in &mut device.deployments {
             if let Some(open) = &mut deployment.open
                 && open.state == DeviceState::Held
@@ -159,11 +159,11 @@ impl Truth {
                 open.state = DeviceState::Announced;
             }
         }
-        device.told(&self.packages)
+        device.reply(&self.packages)
     }
 
-    /// Follows a report, of which a stock agent says no attempt.
-    pub(super) fn report(&mut self, device: usize, package: usize, said: Done) {
+    /// Applies a report; OCS agents report no attempt.
+    pub(super) fn report(&mut self, device: usize, package: usize, reported: Done) {
         let device = &mut self.devices[device];
         let is_stock = device.is_stock;
         let Some(deployment) = device.deployments.get_mut(&package) else {
@@ -172,20 +172,20 @@ impl Truth {
         let Some(open) = deployment.open else {
             return;
         };
-        if open.state != DeviceState::Held && (is_stock || open.attempt == said.attempt) {
+        if open.state != DeviceState::Held && (is_stock || open.attempt == reported.attempt) {
             let attempt = open.attempt;
-            // What it has dropped and is to have all the same, it tries again.
-            let is_wanted = open.state == DeviceState::Announced;
-            deployment.open = (is_wanted && said.outcome == Outcome::Cancelled).then_some(Open {
+            // A task that was cancelled although it is assigned again gets another attempt.
+            let is_assigned = open.state == DeviceState::Announced;
+            deployment.open = (is_assigned && reported.outcome == Outcome::Cancelled).then_some(Open {
                 state: DeviceState::Held,
                 attempt: attempt + 1,
                 ..open
             });
-            deployment.done = Some(Done { attempt, ..said });
+            deployment.done = Some(Done { attempt, ..reported });
         }
     }
 
-    /// Returns the devices that have, or had, a package, with their states.
+    /// Returns the devices that have or had a package, with their states.
     pub(super) fn states(&self, package: usize) -> BTreeMap<usize, DeviceState> {
         let devices = self.devices.iter().enumerate();
         let states = devices.filter_map(|(number, device)| {
@@ -213,31 +213,31 @@ impl Truth {
 }
 
 impl Device {
-    fn is_wanted(&self, groups: &[Group], package: usize) -> bool {
+    fn is_in_a_group_with(&self, groups: &[Group], package: usize) -> bool {
         let mut joined = self.groups.keys();
         joined.any(|group| groups[*group].0.contains_key(&package))
     }
 
-    fn lose_what_is_gone(&mut self, groups: &[Group]) {
+    fn withdraw_lost_packages(&mut self, groups: &[Group]) {
         let gone: Vec<usize> = self
             .deployments
             .keys()
             .copied()
-            .filter(|package| !self.is_wanted(groups, *package))
+            .filter(|package| !self.is_in_a_group_with(groups, *package))
             .collect();
         for package in gone {
             let deployment = self.deployments.entry(package).or_default();
             if deployment.open.is_some_and(|open| !open.is_direct) {
-                deployment.take_back();
+                deployment.withdraw();
             }
         }
     }
 
-    fn hear_of_news(&mut self, groups: &[Group], events: u64) {
+    fn start_new_packages(&mut self, groups: &[Group], events: u64) {
         let mut begun = BTreeSet::new();
-        for (group, heard) in self.groups.clone() {
+        for (group, observed) in self.groups.clone() {
             let mut news: Vec<_> = groups[group].0.iter().collect();
-            news.retain(|(_, assignment)| assignment.event > heard);
+            news.retain(|(_, assignment)| assignment.event > observed);
             news.sort_by_key(|(_, assignment)| assignment.event);
             for (package, assignment) in news {
                 if begun.insert(*package) {
@@ -269,28 +269,28 @@ impl Device {
         };
     }
 
-    fn told(&self, packages: &[Package]) -> Told {
+    fn reply(&self, packages: &[Package]) -> Told {
         let mut open: Vec<(usize, Open)> = self
             .deployments
             .iter()
             .filter_map(|(package, deployment)| Some((*package, deployment.open?)))
             .collect();
         open.sort_by_key(|(package, _)| (packages[*package].priority, *package));
-        let mut told = Told::default();
+        let mut reply = Told::default();
         for (package, open) in open {
             match open.state {
-                DeviceState::Announced => told.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn if self.is_stock => told.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn => told.cancel.push((package, open.attempt)),
+                DeviceState::Announced => reply.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn if self.is_stock => reply.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn => reply.cancel.push((package, open.attempt)),
                 _ => {}
             }
         }
-        told
+        reply
     }
 }
 
 impl Deployment {
-    fn take_back(&mut self) {
+    fn withdraw(&mut self) {
         self.open = self.open.and_then(|open| match open.state {
             DeviceState::Held => None,
             _ => Some(Open {
@@ -301,7 +301,7 @@ impl Deployment {
         });
     }
 
-    /// Returns what the package's devices are counted by.
+    /// Returns the state in which the device is counted in the package's tally.
     fn state(&self) -> Option<DeviceState> {
         let outcome = |done: Done| match done.outcome {
             Outcome::Succeeded => DeviceState::Succeeded,

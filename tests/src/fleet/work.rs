@@ -1,4 +1,4 @@
-//! What is done by several at once, in any order.
+//! Jobs of a phase, performed concurrently and in any order.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use super::truth::{self, Truth};
 use super::{CONNECTIONS, Watch, compare};
 use packcast_testing::peer::{Peer, Said, Told};
 
-/// Where everything is done.
+/// The parts of a fleet that all jobs share.
 pub(super) struct Place {
     pub(super) address: SocketAddr,
     pub(super) clock: Arc<Clock>,
@@ -26,19 +26,19 @@ pub(super) struct Place {
     pub(super) watch: Watch,
 }
 
-/// One thing to do.
+/// One job of a phase.
 #[derive(Debug)]
 pub(super) enum Job {
     Enrol(usize),
     Act(Act),
     CheckIn(CheckIn),
     Report(usize, Vec<Said>),
-    /// Lists a package's devices, which may be an old list.
+    /// Lists the devices of a package; the list may be out of date.
     Look(usize),
     Compare(Arc<Truth>, usize),
 }
 
-/// A check-in, and what it must be answered.
+/// A check-in, and the expected reply.
 #[derive(Clone, Debug)]
 pub(super) struct CheckIn {
     pub(super) device: usize,
@@ -46,7 +46,7 @@ pub(super) struct CheckIn {
     pub(super) expected: truth::Told,
 }
 
-/// What came of several jobs.
+/// The result of a phase.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) requests: u64,
@@ -54,7 +54,7 @@ pub(super) struct Work {
     pub(super) differences: Vec<String>,
 }
 
-/// Does all jobs, as many at once as there are connections.
+/// Performs all jobs, each connection one at a time.
 pub(super) async fn all(place: &Arc<Place>, name: &str, jobs: Vec<Job>) -> Work {
     let total = jobs.len();
     let jobs = Arc::new(Mutex::new(jobs));
@@ -134,10 +134,10 @@ async fn check_in(
 ) -> Option<String> {
     let peer = &place.peers[device];
     let request = peer.check_in(resent, place.clock.now());
-    let told = peer.told(&caller.ask(&request).await);
+    let reply = peer.told(&caller.ask(&request).await);
     let expected = expected_of(&place.names, peer, expected);
     let id = peer.device();
-    (told != expected).then(|| format!("{id} was told {told:?}, and is to be told {expected:?}"))
+    (reply != expected).then(|| format!("reply to {id}: expected {expected:?}, found {reply:?}"))
 }
 
 fn expected_of(names: &Names, peer: &Peer, told: &truth::Told) -> Told {
@@ -165,7 +165,7 @@ async fn report(place: &Place, caller: &mut Caller, device: usize, said: &[Said]
         let sent: Vec<PackageId> = said.iter().map(|said| said.package).collect();
         if let Some(accepted) = peer.accepted(&reply).filter(|accepted| *accepted != sent) {
             let id = peer.device();
-            differences.push(format!("{id} sent {sent:?}, and {accepted:?} was accepted"));
+            differences.push(format!("reports of {id}: expected {sent:?}, found {accepted:?}"));
         }
     }
     differences

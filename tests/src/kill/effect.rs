@@ -1,4 +1,4 @@
-//! What the system calls of a process do to files, to the network, and by starting programs.
+//! Effects of system calls: changes of files, network traffic, and started programs.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,20 +14,20 @@ use nix::unistd::Pid;
 /// The kinds of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Makes or empties a file.
+    /// Creates or truncates a file.
     Create,
     Write,
     Sync,
     Resize,
     SetMode,
     Rename,
-    /// Makes a hard or symbolic link.
+    /// Creates a hard or symbolic link.
     Link,
     Remove,
     MakeFolder,
     Connect,
     Send,
-    /// Takes bytes that have arrived.
+    /// Receives bytes.
     Receive,
     /// Starts a program.
     Spawn,
@@ -80,26 +80,26 @@ impl FromStr for Kind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        named.ok_or_else(|| format!("{text:?} is no kind of effect"))
+        named.ok_or_else(|| format!("{text:?} is not a kind of effect"))
     }
 }
 
-/// What an effect changes.
+/// The object that an effect changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Object {
-    /// A file or folder; of two, the one that there is afterwards.
+    /// A file or folder; of two paths, the one that exists afterwards.
     Path(PathBuf),
     /// The connection with this descriptor.
     Connection(i32),
     Program,
 }
 
-/// A system call that has an effect, as it begins.
+/// A system call with an effect, at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) object: Object,
-    /// How many bytes it writes, if half of them can be left out.
+    /// The number of bytes that it writes, if half of them can be left out.
     pub(super) bytes: Option<u64>,
 }
 
@@ -122,10 +122,10 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Returns what the call does, `None` if nothing that lasts.
+    /// Returns the effect of the call, `None` if nothing of it lasts.
     ///
-    /// A descriptor that is neither a file's nor one of `connections` leads to the process
-    /// itself, or to whoever started it.
+    /// A descriptor that is neither a file nor one of `connections` belongs to the process itself
+    /// or to its parent.
     pub(super) fn effect(&self, connections: impl Fn(i32) -> bool) -> Option<Call> {
         let at = |kind, index| Some(Call::new(kind, Object::Path(self.path(index)?)));
         let path_at = |kind, index| Some(Call::new(kind, Object::Path(self.path_at(index)?)));
@@ -194,13 +194,13 @@ impl Begun {
         (self.arguments[index] as u32).cast_signed()
     }
 
-    /// Returns a path that is one argument.
+    /// Returns the path in an argument.
     fn path(&self, index: usize) -> Option<PathBuf> {
         let folder = fs::read_link(format!("/proc/{}/cwd", self.thread)).ok()?;
         Some(folder.join(self.text(self.arguments[index])?))
     }
 
-    /// Returns a path that is two arguments: a folder's descriptor, and a path in it.
+    /// Returns the path in two arguments: a folder's descriptor, and a path in the folder.
     fn path_at(&self, index: usize) -> Option<PathBuf> {
         if self.descriptor(index) == libc::AT_FDCWD {
             return self.path(index + 1);
@@ -209,7 +209,7 @@ impl Begun {
         Some(folder.join(self.text(self.arguments[index + 1])?))
     }
 
-    /// Returns the path of an open file of the file system.
+    /// Returns the path of an open file in a file system.
     fn file(&self, index: usize) -> Option<PathBuf> {
         let path = self.opened(index)?;
         (path.is_absolute() && !path.starts_with("/dev") && !path.starts_with("/proc"))
@@ -227,7 +227,7 @@ impl Begun {
             && [libc::AF_INET, libc::AF_INET6].contains(&u16::from_ne_bytes(family).into())
     }
 
-    /// Returns a number of 64 bits in the process's memory, 0 where there is none.
+    /// Returns a 64-bit number in the process's memory, or 0 if it cannot be read.
     fn number_at(&self, address: u64) -> u64 {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes);
@@ -241,7 +241,7 @@ impl Begun {
         Some(Path::new(OsStr::from_bytes(&bytes[..end])).to_owned())
     }
 
-    /// Reads the process's memory as far as it goes.
+    /// Reads the process's memory, possibly fewer bytes than asked for.
     fn read(&self, address: u64, bytes: &mut [u8]) -> usize {
         let memory = File::open(format!("/proc/{}/mem", self.thread));
         memory
@@ -250,12 +250,12 @@ impl Begun {
     }
 }
 
-/// Whether a file that is opened with these flags is made or emptied.
+/// Returns whether a file that is opened with these flags is created or truncated.
 const fn makes(flags: u64) -> bool {
     flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0
 }
 
-/// A new thread is no effect.
+/// Returns the effect of starting a process; a new thread is no effect.
 fn spawns(flags: u64) -> Option<Call> {
     let thread = flags & libc::CLONE_THREAD as u64 != 0;
     (!thread).then(|| Call::new(Kind::Spawn, Object::Program))

@@ -1,7 +1,7 @@
-//! In which order an agent makes things last, as a power cut would find them.
+//! The order in which an agent makes changes durable, as a power cut requires it.
 //!
-//! A process that is killed loses nothing that it has written, whether it is on disk or not: so
-//! this is seen from what the agent does, and not from what is left of it.
+//! A killed process loses nothing that it has written, synced or not. So the order is checked in
+//! the effects of the agent, and not in the files that it leaves.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use super::step::Step;
 use super::tracer::Stop;
 use super::verdict::{Expected, Program};
 
-/// Something that was not done in its order.
+/// A violation of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disorder {
-    /// The journal did not go through its stages.
+    /// The journal did not pass through all stages.
     Stages { package: String },
-    /// What a journal says was not on disk before something else was done.
+    /// A stage of the journal was not on disk before the next effect.
     Journal { package: String },
-    /// The program was not started once, while the journal on disk said so.
+    /// The program was not started exactly once while the journal on disk allowed it.
     Program { package: String },
-    /// Something was sent before the result was on disk.
+    /// A request was sent before the result was on disk.
     Report { package: String },
     /// The journal was removed before the history was on disk.
     History { package: String },
@@ -29,28 +29,28 @@ pub enum Disorder {
 impl fmt::Display for Disorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stages { package } => write!(f, "the journal of {package} left out a stage"),
+            Self::Stages { package } => write!(f, "the journal of {package} skipped a stage"),
             Self::Journal { package } => write!(f, "the journal of {package} was not on disk"),
             Self::Program { package } => {
-                write!(f, "{package} did not run once, with its journal on disk")
+                write!(f, "{package} did not run once with its journal on disk")
             }
             Self::Report { package } => {
                 write!(
                     f,
-                    "the result of {package} was not on disk when something was sent"
+                    "a request was sent before the result of {package} was on disk"
                 )
             }
             Self::History { package } => {
                 write!(
                     f,
-                    "the history was not on disk when the journal of {package} went"
+                    "the journal of {package} was removed before the history was on disk"
                 )
             }
         }
     }
 }
 
-/// Finds what was out of order in what an agent did that nobody killed.
+/// Finds violations of the order in the steps of an agent that was not killed.
 pub(super) fn disorders(steps: &[Step], packages: &[Expected]) -> Vec<Disorder> {
     let each = packages.iter();
     each.flat_map(|package| of_package(steps, *package))
@@ -91,7 +91,7 @@ fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
     disorders
 }
 
-/// Returns where a package's journal got its name, and what it says.
+/// Returns the steps in which a package's journal got its name, with its stage.
 fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
     let each = steps.iter().enumerate();
     each.filter_map(move |(at, step)| {
@@ -100,8 +100,9 @@ fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
     })
 }
 
-/// Returns after which step a journal is on disk, with its name, that has got its name in step
-/// `renamed`; nothing else that lasts may be done on the way.
+/// Returns the step after which a journal that got its name in step `renamed` is on disk.
+///
+/// `None` if it is not, or if another lasting effect comes in between.
 fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
     let folder = format!("state/packages/{name}");
     let (journal, new) = (format!("{folder}/journal"), format!("{folder}/journal.new"));
@@ -120,8 +121,8 @@ fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
     Some(renamed + 1 + synced)
 }
 
-/// Whether a history that has grown after step `finished` is on disk when the journal is
-/// removed; a new one with its name.
+/// Returns whether the history, which grew after step `finished`, is on disk when the journal is
+/// removed. For a new history, its name must be on disk as well.
 fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
     const WRITE: (Kind, &str) = (Kind::Write, "state/history");
     const SYNC: (Kind, &str) = (Kind::Sync, "state/history");
@@ -138,7 +139,7 @@ fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
     written < removed && follows(&rest[written..removed], expected).is_some()
 }
 
-/// Leaves out the network, where other threads have a part; each step with its index.
+/// Returns the steps that are not network traffic, in which other threads take part.
 fn lasting(steps: &[Step]) -> Vec<(usize, &Step)> {
     let network = [Kind::Connect, Kind::Send, Kind::Receive];
     let each = steps.iter().enumerate();
@@ -146,8 +147,8 @@ fn lasting(steps: &[Step]) -> Vec<(usize, &Step)> {
         .collect()
 }
 
-/// Whether steps begin with these effects, one after the other and each of them done; returns
-/// the index of the last.
+/// Returns the index of the last of these effects, if the steps begin with them in this order
+/// and each of them succeeds.
 fn follows(steps: &[(usize, &Step)], expected: &[(Kind, &str)]) -> Option<usize> {
     let done = |stop| matches!(stop, Stop::After(returned) if returned >= 0);
     let mut steps = steps.iter();
@@ -178,7 +179,7 @@ mod tests {
         program: Program::Once,
     }];
 
-    /// What a good agent does; a stage is what its journal says.
+    /// The effects of a correct agent, with the stages of its journal.
     const GOOD: [(Kind, &str, Option<Stage>); 19] = [
         (
             Kind::Rename,
@@ -230,19 +231,19 @@ mod tests {
         steps.collect()
     }
 
-    fn told(steps: &[Step]) -> String {
+    fn violations(steps: &[Step]) -> String {
         let disorders = disorders(steps, &PACKAGES);
-        let told: Vec<String> = disorders.iter().map(ToString::to_string).collect();
-        told.join("; ")
+        let texts: Vec<String> = disorders.iter().map(ToString::to_string).collect();
+        texts.join("; ")
     }
 
     #[test]
-    fn what_is_left_out_is_told() {
-        assert_eq!(told(&steps(&GOOD)), "");
+    fn missing_effects_are_found() {
+        assert_eq!(violations(&steps(&GOOD)), "");
         let journal = "the journal of tool was not on disk";
-        let stage = "the journal of tool left out a stage";
-        let history = "the history was not on disk when the journal of tool went";
-        let program = "tool did not run once, with its journal on disk";
+        let stage = "the journal of tool skipped a stage";
+        let history = "the journal of tool was removed before the history was on disk";
+        let program = "tool did not run once with its journal on disk";
         let expected = [
             (0, stage),
             (2, journal),
@@ -262,17 +263,17 @@ mod tests {
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
             done.remove(at);
-            assert_eq!(told(&steps(&done)), expected, "without {:?}", GOOD[at]);
+            assert_eq!(violations(&steps(&done)), expected, "without {:?}", GOOD[at]);
         }
     }
 
     #[test]
-    fn what_is_done_too_early_or_fails_is_told() {
+    fn early_and_failed_effects_are_found() {
         let check = |from: usize, to: usize, expected: &str| {
             let mut done = GOOD.to_vec();
             let early = done.remove(from);
             done.insert(to, early);
-            assert_eq!(told(&steps(&done)), expected, "{early:?} at {to}");
+            assert_eq!(violations(&steps(&done)), expected, "{early:?} at {to}");
         };
         let journal = "the journal of tool was not on disk";
         check(6, 5, journal);
@@ -281,15 +282,15 @@ mod tests {
         check(
             12,
             7,
-            "the result of tool was not on disk when something was sent",
+            "a request was sent before the result of tool was on disk",
         );
         check(
             18,
             16,
-            "the history was not on disk when the journal of tool went",
+            "the journal of tool was removed before the history was on disk",
         );
         let mut failed = steps(&GOOD);
         failed[7].stop = Stop::After(-5);
-        assert_eq!(told(&failed), journal);
+        assert_eq!(violations(&failed), journal);
     }
 }

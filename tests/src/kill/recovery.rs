@@ -1,4 +1,4 @@
-//! What an agent does that was started after another was killed, and where it is killed then.
+//! The recovery of an agent after a kill, and the points of the second kill.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use super::journal::Journals;
 use super::point::{Kill, Point};
 use super::step::{Step, effects, points};
 
-/// What the agent had to do that was started after a kill.
+/// The recovery after a kill.
 #[derive(Debug)]
 pub(super) struct Recovery {
     at: Point,
-    /// How far the packages were.
+    /// The stages of the packages at the kill.
     journals: Journals,
     points: Vec<Point>,
 }
@@ -26,28 +26,28 @@ impl Recovery {
     }
 }
 
-/// Returns what an agent does before it works on a package again: it brings to rest what is
-/// there, checks in, and clears away what was accepted.
+/// Returns the steps of an agent before it continues with a package: it settles the state that it
+/// finds, checks in, and removes accepted results.
 pub(super) fn recovery(steps: &[Step]) -> &[Step] {
-    let mut heard = false;
+    let mut has_received = false;
     let works = |step: &Step| {
         let effect = &step.effect;
-        heard |= effect.kind == Kind::Receive;
+        has_received |= effect.kind == Kind::Receive;
         let begins = match effect.kind {
             Kind::Connect => true,
             Kind::Create | Kind::MakeFolder => effect.object.starts_with("state/packages/"),
             _ => false,
         };
-        heard && begins
+        has_received && begins
     };
     let end = steps.iter().position(works);
     &steps[..end.unwrap_or(steps.len())]
 }
 
-/// Chooses where to kill an agent that recovers: at every point that was seen of a recovery, once
-/// for each way in which the journals can be found.
+/// Chooses the points of second kills: each point that was seen in a recovery, once for each
+/// different set of journals.
 pub(super) fn second_kills(mut recoveries: Vec<Recovery>) -> Vec<Kill> {
-    // They come from several threads.
+    // Sorted, because several threads have added to the list.
     recoveries.sort_by_key(|recovery| recovery.at.to_string());
     let mut seen = BTreeSet::new();
     let mut kills = Vec::new();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_is_cut_off_once_where_the_journals_are_the_same() {
+    fn a_second_kill_is_tried_once_for_equal_journals() {
         let recovery = |at: &str, stage, removed: &[&str]| {
             let journals = Journals::from([("tool".to_owned(), stage)]);
             let steps = removed.iter().map(|path| step(Kind::Remove, path));

@@ -1,4 +1,4 @@
-//! What an agent was seen to do, in order.
+//! The steps of an agent, as the tracer saw them.
 
 use super::effect::Kind;
 use super::journal::Stage;
@@ -10,19 +10,20 @@ use super::tracer::{Effect, Stop};
 pub(super) struct Step {
     pub(super) effect: Effect,
     pub(super) stop: Stop,
-    /// What a journal says that has just got its name.
+    /// The stage in a journal that has just got its name.
     pub(super) stage: Option<Stage>,
 }
 
 impl Step {
-    /// Whether it is the one step of its effect that counts the effect: that something arrives
-    /// is known afterwards only.
+    /// Returns whether the effect is counted at this step.
+    ///
+    /// Effects are counted at their beginning, but received bytes at the end, when they are known.
     pub(super) fn begins(&self) -> bool {
         self.stop == Stop::Before || self.effect.kind == Kind::Receive
     }
 }
 
-/// Returns the effects of some steps.
+/// Returns the effects of these steps.
 pub(super) fn effects(steps: &[Step]) -> impl Iterator<Item = &Effect> {
     let begin = steps.iter().filter(|step| step.begins());
     begin.map(|step| &step.effect)

@@ -121,7 +121,7 @@ async fn concurrent_changes_of_one_device_are_all_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    // The device has no signed document yet, so that the first of its changes conflicts with the rest.
+    // The device has no signed document yet, so that its first changes conflict.
     for number in 0..8 {
         let device = &table.agent(number).await;
         let assigned = packages.iter().map(async |package| {
