@@ -1,4 +1,4 @@
-//! Every attack on a system of its own, and what remains to an attacker who owns all of it.
+//! Every attack on a system of its own, and the powers that an attacker without a key keeps.
 
 use packcast_tests::attacks::owned::POWERS;
 use packcast_tests::attacks::attacked_system::AttackedSystem;
@@ -26,7 +26,7 @@ macro_rules! tests {
 every_attack!(tests);
 
 #[test]
-fn what_remains_to_who_owns_everything_but_a_key() {
+fn an_attacker_without_a_key_has_only_the_known_powers() {
     for power in POWERS {
         let done = (power.act)(&AttackedSystem::new(PROGRAM));
         assert_eq!(done, power.remains, "{}", power.name);

@@ -1,4 +1,4 @@
-//! Assignments that are taken back from devices that were told.
+//! Assignments that are withdrawn after they were announced.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 
-/// A device that was told of a package, which it cannot fetch while the only location is cut.
+/// A device with an announced package, which it cannot download while the only location is cut off.
 struct DeferredPackage {
     world: World,
     site: Relay,
@@ -45,7 +45,7 @@ impl DeferredPackage {
         }
     }
 
-    /// Takes the assignment back, of which the device is not told yet.
+    /// Withdraws the assignment; the device does not know of it yet.
     fn unassign(&self) {
         let device = self.device.id();
         self.world.ok(&["unassign", "files@1", "--device", device]);
@@ -66,7 +66,7 @@ impl DeferredPackage {
 }
 
 #[test]
-fn a_device_that_was_told_cancels_and_says_so() {
+fn a_device_cancels_a_withdrawn_task_and_reports_it() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.site.mend();
@@ -82,7 +82,7 @@ fn a_device_that_was_told_cancels_and_says_so() {
 }
 
 #[test]
-fn what_was_cancelled_can_be_assigned_again() {
+fn a_cancelled_package_can_be_assigned_again() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.device.run();
@@ -97,7 +97,7 @@ fn what_was_cancelled_can_be_assigned_again() {
 }
 
 #[test]
-fn a_device_that_never_heard_of_it_reports_the_cancellation_all_the_same() {
+fn a_device_without_the_announcement_reports_the_cancellation_as_well() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.device.forget(story.package);

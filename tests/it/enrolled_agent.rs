@@ -9,7 +9,7 @@ use packcast_tests::world::World;
 
 use crate::PROGRAM;
 
-/// A priority at which a stock agent serves a package in every cycle, so that stories are short.
+/// A priority at which an OCS agent deploys a package in every cycle, so that stories are short.
 pub(crate) const PROMPT: [&str; 3] = ["--priority", "1", "--activate"];
 
 /// A world with an OCS agent that has checked in for the first time.
@@ -34,18 +34,18 @@ impl EnrolledAgent {
         })
     }
 
-    /// Lets the agent deploy what it is told.
-    pub(crate) fn contact(&self) -> Contact {
-        let contact = self.agent.contact();
-        let told = contact.told();
-        if told.is_empty() {
+    /// Lets the agent check in and complete the announced tasks.
+    pub(crate) fn check_in(&self) -> Contact {
+        let contact = self.agent.check_in();
+        let announced = contact.announced();
+        if announced.is_empty() {
             return contact;
         }
         let packages = self.world.packages();
-        let told = packages
+        let announced = packages
             .iter()
-            .filter(|package| told.contains_key(&package.id));
-        self.times.add(&contact, told);
+            .filter(|package| announced.contains_key(&package.id));
+        self.times.add(&contact, announced);
         contact
     }
 
@@ -54,7 +54,8 @@ impl EnrolledAgent {
         self.launch_with(name, script, &PROMPT).id
     }
 
-    /// Does so with arguments of its own in the place of [`PROMPT`].
+    /// Launches and assigns a package like [`Self::launch`], with these arguments instead of
+    /// [`PROMPT`].
     pub(crate) fn launch_with(&self, name: &str, script: &str, rest: &[&str]) -> PackageRecord {
         let source = self.script(name, script);
         let action = ["--action", "launch", "--command", "run.sh", &source];
@@ -111,7 +112,7 @@ impl EnrolledAgent {
     }
 
     pub(crate) fn expect(&self, package: PackageId, attempt: u32, code: &str, outcome: Outcome) {
-        let result = self.finished(package).expect("the device has finished it");
+        let result = self.finished(package).expect("the device has finished the package");
         assert_eq!(result.code.to_string(), code);
         assert_eq!((result.attempt, result.outcome), (attempt, outcome));
     }

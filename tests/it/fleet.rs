@@ -1,4 +1,4 @@
-//! A small fleet; `just fleet` runs a large one.
+//! A small fleet in the test suite; `just fleet` runs a large one.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use packcast_testing::fault::FaultRates;
 use packcast_tests::fleet::{self, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_records_of_a_fleet_are_the_truth() {
+async fn the_records_of_a_fleet_are_correct() {
     let options = Options {
         devices: 200,
         seed: 1,

@@ -20,32 +20,33 @@ use crate::process::{Ran, text};
 use crate::world::clean;
 use crate::world::device::{configuration, event};
 
-/// After as many rounds a device has nothing more to do.
+/// Number of rounds after which a device has no task left.
 const MOST_ROUNDS: usize = 6;
 
-/// What a device keeps is in a folder of its own, and so is its home, which its packages'
-/// programs write to.
+/// A device with a folder of its own.
+///
+/// The folder contains the agent's state and a home, which the packages' programs write to.
 #[derive(Debug)]
 pub(super) struct Subject {
     folder: PathBuf,
     program: PathBuf,
 }
 
-/// What was seen of an agent while it ran, killed or not.
+/// The observation of one agent run, killed or not.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// Whether it was killed where it was to be.
+    /// Whether the agent was killed at the intended point.
     pub(super) killed: bool,
     pub(super) steps: Vec<Step>,
-    /// How far the packages were when it ended.
+    /// The stages of the packages at the end of the run.
     pub(super) journals: Journals,
     life: Life,
-    /// Why it did not come to its end by itself.
+    /// The reason why the run did not end regularly.
     failed: Option<String>,
 }
 
 impl Subject {
-    /// Returns a device of a site that has never run its agent.
+    /// Returns a new device of a site; its agent has never run.
     pub(super) fn new(site: &mut Site) -> Self {
         let name = site.next_device();
         let world = site.world();
@@ -59,7 +60,7 @@ impl Subject {
         subject
     }
 
-    /// Runs the agent until it is killed, or to the end of its round.
+    /// Runs the agent until it is killed, or until its round ends.
     pub(super) fn watch(&self, site: &mut Site, point: Option<&Point>) -> Watched {
         let mut watched = self.trace(site, point);
         watched.life.asked = site.fetched();
@@ -77,7 +78,7 @@ impl Subject {
             let stage = self.stage(effect, stop, site);
             watched.see(effect, stop, stage, point)
         });
-        let ended = ended.expect("an agent can be traced, as its own parent may");
+        let ended = ended.expect("a parent can trace its child");
         let state = self.state();
         let left = tree(&state).into_iter().map(|path| labels.path(&path));
         let verified = left.filter_map(|label| fragment(&label));
@@ -94,7 +95,7 @@ impl Subject {
         watched
     }
 
-    /// Returns what a journal says that has just got its name.
+    /// Returns the stage in a journal that has just got its name.
     fn stage(&self, effect: &Effect, stop: Stop, site: &Site) -> Option<Stage> {
         let renamed = effect.kind == Kind::Rename && stop == Stop::After(0);
         let name = renamed
@@ -105,7 +106,7 @@ impl Subject {
         journal::read(&self.state().join(format!("packages/{id}/journal")))
     }
 
-    /// Lets the agent do what is left to do, and tells what became of the device.
+    /// Lets the agent complete its remaining tasks, and returns the final state of the device.
     pub(super) fn settle(self, site: &mut Site, watched: Vec<Watched>) -> Evidence {
         let settled = self.rounds().err();
         let failed = watched.iter().find_map(|watched| watched.failed.clone());
@@ -136,7 +137,7 @@ impl Subject {
         }
     }
 
-    /// Checks in until there is nothing to do.
+    /// Checks in until no task is left.
     fn rounds(&self) -> Result<(), String> {
         for _ in 0..MOST_ROUNDS {
             let ran = Ran::of(&mut self.command(&["run", "--once"]));
@@ -148,10 +149,10 @@ impl Subject {
                 return Ok(());
             }
         }
-        Err(format!("it still had tasks after {MOST_ROUNDS} rounds"))
+        Err(format!("the device still had tasks after {MOST_ROUNDS} rounds"))
     }
 
-    /// Returns how often each package's program has run.
+    /// Returns the number of runs of each package's program.
     fn runs(&self) -> BTreeMap<String, usize> {
         let lines = fs::read_to_string(self.home().join("runs")).unwrap_or_default();
         let mut runs = BTreeMap::new();
@@ -229,7 +230,7 @@ fn at(point: &Point, effect: &Effect, stop: Stop) -> Next {
     }
 }
 
-/// Reads the label of a verified fragment's file.
+/// Reads the label of a file with a verified fragment.
 fn fragment(label: &str) -> Option<Fragment> {
     let (package, number) = label
         .strip_prefix("state/packages/")?
@@ -237,8 +238,8 @@ fn fragment(label: &str) -> Option<Fragment> {
     Some((package.to_owned(), number.parse().ok()?))
 }
 
-/// Reads what the agent's `id` says as JSON.
+/// Reads the output of the agent's command `id`.
 fn device(json: &str) -> String {
-    let said: serde_json::Value = serde_json::from_str(json).expect("the id comes as JSON");
-    said["device"].as_str().expect("and is text").to_owned()
+    let output: serde_json::Value = serde_json::from_str(json).expect("the output is JSON");
+    output["device"].as_str().expect("the id is text").to_owned()
 }

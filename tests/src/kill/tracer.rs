@@ -1,7 +1,7 @@
-//! Stops a process at each of its effects, by ptrace.
+//! A tracer that stops a process at each of its effects, with ptrace.
 //!
-//! The process runs as it is: nothing in it knows of the tracer. Programs that it starts are
-//! not stopped.
+//! The process is unchanged and does not know of the tracer. Programs that it starts are not
+//! stopped.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -18,54 +18,55 @@ use nix::unistd::Pid;
 use super::effect::{Begun, Kind, Object};
 use super::labels::Labels;
 
-/// Stops itself before it becomes the program that its arguments say.
+/// Script of a shell that stops itself before it becomes the program in its arguments.
 ///
-/// What the program starts inherits descriptor 9, so that its output is open for as long as
-/// any of it runs.
+/// Processes that the program starts inherit descriptor 9, so that the output stays open as long
+/// as any of them runs.
 const STOPPED: &str = r#"exec 9>&1; kill -STOP $$; exec "$@""#;
 
 /// The shell that [`trace`] starts, before the program and its arguments.
 pub(super) const LAUNCHER: [&str; 4] = ["/bin/sh", "-c", STOPPED, "sh"];
 
-/// An effect that a process has, which means the same in every run.
+/// An effect of a process, with the same name in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Effect {
     pub(super) kind: Kind,
     pub(super) object: String,
-    /// Counts the effects of this kind on this object, from 1.
+    /// The number of the effect among those of its kind on this object, from 1.
     pub(super) ordinal: u32,
-    /// Whether half of it can be done.
+    /// Whether half of the effect can be done.
     pub(super) halves: bool,
 }
 
-/// Where a process stands.
+/// The place in a system call at which a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     Before,
-    /// The call has returned this: an error if it is negative.
+    /// After the call, with its return value; a negative value is an error.
     After(i64),
 }
 
-/// What a stopped process does next.
+/// The tracer's order for a stopped process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Go,
-    /// Goes on, and writes half of its bytes.
+    /// Continue, but write only half of the bytes.
     Tear,
-    /// Dies, as by SIGKILL; what it has not done yet stays undone.
+    /// Kill the process as SIGKILL does; an effect that has not begun is not done.
     Die,
 }
 
-/// What a traced process left.
+/// The end of a traced process.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// `None` if it was killed.
+    /// The exit code, `None` if the process was killed.
     pub(super) code: Option<i32>,
     pub(super) output: String,
 }
 
-/// Runs a command that begins with [`LAUNCHER`], and asks `watch` at each effect of it. Returns
-/// when all that it has started has ended, too.
+/// Runs a command that begins with [`LAUNCHER`], and calls `watch` at each of its effects.
+///
+/// Returns when all processes that the command has started have ended.
 pub(super) fn trace(
     command: &mut Command,
     labels: &Labels<'_>,
@@ -80,7 +81,7 @@ pub(super) fn trace(
     let process = i32::try_from(child.id()).expect("a process's id is positive");
     let code = Tracer::attach(Pid::from_raw(process), labels)?.run(&mut watch)?;
     let mut output = String::new();
-    let mut pipe = child.stdout.take().expect("it is piped");
+    let mut pipe = child.stdout.take().expect("the output is piped");
     pipe.read_to_string(&mut output)?;
     Ok(Ended { code, output })
 }
@@ -90,17 +91,17 @@ struct Tracer<'a> {
     labels: &'a Labels<'a>,
     /// Whether the launcher has become the program.
     began: bool,
-    /// How many effects there were of each kind on each object.
+    /// The number of effects so far, by kind and object.
     counts: HashMap<(Kind, String), u32>,
-    /// What is under way, by thread.
+    /// The unfinished effects, by thread.
     effects: HashMap<Pid, Effect>,
-    /// The connections by descriptor, with a number of their own.
+    /// The number of each open connection, by descriptor.
     connections: HashMap<i32, i32>,
     connected: i32,
 }
 
 impl<'a> Tracer<'a> {
-    /// Takes hold of a launcher that stops itself.
+    /// Attaches to a launcher that has stopped itself.
     fn attach(process: Pid, labels: &'a Labels<'a>) -> nix::Result<Self> {
         let stopped = waitpid(process, Some(WaitPidFlag::WUNTRACED))?;
         assert_eq!(stopped, WaitStatus::Stopped(process, Signal::SIGSTOP));
@@ -121,9 +122,9 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    /// Returns the exit code, `None` if the process was killed.
+    /// Runs the process and returns its exit code, `None` if it was killed.
     fn run(mut self, watch: &mut impl FnMut(&Effect, Stop) -> Next) -> nix::Result<Option<i32>> {
-        // The threads, and nothing else that this test has started.
+        // Waits for the threads of this process only, because the test may have other children.
         let threads = Pid::from_raw(-self.process.as_raw());
         loop {
             match waitpid(threads, Some(WaitPidFlag::__WALL))? {
@@ -193,7 +194,7 @@ impl<'a> Tracer<'a> {
             halves: call.bytes.is_some_and(|bytes| bytes > 1),
         };
         let next = if effect.kind == Kind::Receive {
-            // It counts if something has arrived.
+            // A read is counted only if bytes have arrived.
             Next::Go
         } else {
             self.count(&mut effect);
@@ -245,18 +246,18 @@ fn begun(thread: Pid) -> nix::Result<Begun> {
     })
 }
 
-/// Halves the length that a call is about to write.
+/// Halves the length that a call is going to write.
 fn tear(thread: Pid) -> nix::Result<()> {
     let mut registers = ptrace::getregs(thread)?;
     registers.rdx /= 2;
     ptrace::setregs(thread, registers)
 }
 
-/// A thread that was killed meanwhile cannot be told anything.
-fn unless_gone(told: nix::Result<()>) -> nix::Result<()> {
-    match told {
+/// Ignores that a thread was killed in the meantime.
+fn unless_gone(result: nix::Result<()>) -> nix::Result<()> {
+    match result {
         Err(Errno::ESRCH) => Ok(()),
-        told => told,
+        result => result,
     }
 }
 
@@ -267,7 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a shell that writes eight bytes into a file, and dies as `watch` says.
+    /// Runs a shell that writes eight bytes into a file, and kills it as `watch` decides.
     fn check(watch: impl Fn(&Effect, Stop) -> Next, expected: Option<&str>, code: Option<i32>) {
         let place = tempfile::tempdir().unwrap();
         let script = "printf whole-ly > file; /bin/true; exit 5";
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_dies_before_an_effect_has_not_had_it() {
+    fn an_effect_is_not_done_if_the_process_dies_before_it() {
         let before =
             |kind| move |effect: &Effect, stop| die_if(effect.kind == kind && stop == Stop::Before);
         check(before(Kind::Create), None, None);
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_dies_after_an_effect_has_had_it() {
+    fn an_effect_is_done_if_the_process_dies_after_it() {
         let after = |kind| {
             move |effect: &Effect, stop| {
                 die_if(effect.kind == kind && matches!(stop, Stop::After(_)))
