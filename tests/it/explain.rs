@@ -77,7 +77,7 @@ fn explained(world: &World, device: &str, package: &str, reason: &str) -> Value 
     explained
 }
 
-/// Writes a package that no single command can create; a package that does not expire stays a draft.
+/// Writes a package that no single command can create: a draft, or a package that expires.
 fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecord {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -1,5 +1,5 @@
-//! Devices, groups and commands at the same time, while the service is at its worst: nothing
-//! is lost, and nothing is counted twice.
+//! Concurrent check-ins, commands and changes of groups, while many requests to the service fail:
+//! nothing is lost, and nothing is counted twice.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -23,14 +23,14 @@ const RATES: FaultRates = FaultRates {
     index_lag: 0,
 };
 
-/// How often each race is run, with devices of both kinds in turn.
+/// Number of repetitions of each race, with OCS agents and Packcast agents in turn.
 const RACES: u32 = 8;
 
 fn group(name: &str) -> GroupName {
     name.parse().unwrap()
 }
 
-/// Two functions on one table, and two groups.
+/// Two functions on one table with two groups.
 struct Site {
     table: Table,
     functions: [CheckIn; 2],
@@ -52,7 +52,7 @@ impl Site {
         &self.table.records
     }
 
-    /// Makes a device known, in both groups; a stock one and one of ours in turn.
+    /// Enrols a device in both groups; odd numbers have Packcast agents, even ones OCS agents.
     async fn member(&self, number: u32) -> Peer {
         let peer = self.newcomer(number).await;
         for name in ["lab", "site"] {
@@ -101,7 +101,7 @@ impl Site {
                 .unassign_group(&name, package.id, signing())
                 .await
             {
-                // The answer to the first try was lost.
+                // The answer to an earlier attempt was lost.
                 Err(GroupError::NotAssigned { .. }) => Ok(()),
                 answer => by_group(answer).map(|_| ()),
             }
@@ -109,7 +109,7 @@ impl Site {
         .await;
     }
 
-    /// Asks a function until it answers, as devices do.
+    /// Retries a request until a function answers, as devices do.
     async fn ask(&self, function: usize, request: Request<Bytes>, now: UnixTime) -> Bytes {
         for _ in 0..100 {
             let response = self.functions[function].handle(request.clone(), now).await;
@@ -166,7 +166,7 @@ fn ids(told: &Told) -> Vec<PackageId> {
     told.tasks.iter().map(|(package, _)| *package).collect()
 }
 
-async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
+async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
     let site = Site::start(service, 90).await;
     let packages = [
         site.table.package("lab-only", 5).await,
@@ -191,7 +191,7 @@ async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
     }
 }
 
-async fn a_report_against_an_unassignment_counts_once(service: Service) {
+async fn a_report_during_an_unassignment_counts_once(service: Service) {
     let site = Site::start(service, 91).await;
     let (own, of_group) = (
         site.table.package("own", 5).await,
@@ -205,17 +205,17 @@ async fn a_report_against_an_unassignment_counts_once(service: Service) {
         until_answered(async || answered(records.assign(&device, &own, false, signing()).await))
             .await;
         site.assign("lab", &of_group).await;
-        // A function that knows the group without the package is told of it a minute later.
+        // A function that caches the group without the package announces it a minute later.
         let later = NOW.plus(60 * u64::from(number + 1));
         assert_eq!(site.check_in(0, &peer, later).await.tasks.len(), 2);
-        let take_back = async || {
+        let unassign = async || {
             until_answered(async || answered(records.unassign(&device, &own, signing()).await))
                 .await;
             site.unassign("lab", &of_group).await;
             site.check_in(1, &peer, later).await;
         };
         tokio::join!(
-            take_back(),
+            unassign(),
             site.report(0, &peer, own.id, "SUCCESS_0"),
             site.report(1, &peer, of_group.id, "SUCCESS_0"),
             site.report(1, &peer, own.id, "SUCCESS_0"),
@@ -234,7 +234,7 @@ async fn a_report_against_an_unassignment_counts_once(service: Service) {
     }
 }
 
-async fn who_joins_while_the_group_is_assigned_a_package_is_told_of_it(service: Service) {
+async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Service) {
     let site = Site::start(service, 92).await;
     for number in 0..RACES {
         let name = format!("package-{number}");
@@ -255,12 +255,12 @@ async fn who_joins_while_the_group_is_assigned_a_package_is_told_of_it(service: 
     site.expect_faults();
 }
 
-async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
+async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(service: Service) {
     let site = Site::start(service, 93).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     site.at_its_worst();
-    let mut told_to = 0;
+    let mut announced = 0;
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();
@@ -273,12 +273,12 @@ async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
         };
         let (told, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
         site.check_in(1, &peer, NOW).await;
-        told_to += u64::from(!told.tasks.is_empty());
+        announced += u64::from(!told.tasks.is_empty());
         let task = site.table.task(&device, package.id);
         site.table.faults.set_rates(FaultRates::default());
         let state = task.await.map(|task| task.state);
         site.at_its_worst();
-        // The answer that told it may have been lost; the record of it is not.
+        // The reply with the announcement may be lost, but the announcement is on record.
         let is_withdrawn = matches!(state, Some(TaskState::Withdrawn { .. }));
         assert!(is_withdrawn || state.is_none(), "{device}: {state:?}");
         assert!(is_withdrawn || told.tasks.is_empty(), "{device}: {told:?}");
@@ -286,10 +286,10 @@ async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
     site.expect_faults();
     let tally = site.tally(&package).await;
     assert_eq!((tally.assigned, tally.announced), (tally.withdrawn, 0));
-    assert!(tally.withdrawn >= told_to, "{tally:?}");
+    assert!(tally.withdrawn >= announced, "{tally:?}");
 }
 
-async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
+async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
     let site = Site::start(service, 94).await;
     let package = site.table.package("vlc", 5).await;
     site.at_its_worst();
@@ -301,7 +301,7 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
             answered(records.assign(&device, &package, false, signing()).await)
         })
         .await;
-        // Each minute, as a function may know the group without the package for as long.
+        // Minutes apart, because a function may cache the group without the package for a minute.
         let now = NOW.plus(120 * u64::from(number));
         let unassign =
             until_answered(async || answered(records.unassign(&device, &package, signing()).await));
@@ -322,7 +322,7 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
     assert_eq!(tally.announced + tally.withdrawn, u64::from(RACES));
 }
 
-async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) {
+async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
     let site = Site::start(service, 95).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
@@ -330,7 +330,7 @@ async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) 
     for number in 0..RACES * 2 {
         peers.push(site.member(number).await);
     }
-    // Every other device was told, and has the package announced.
+    // Every other device has checked in before the changes, and the package is announced to it.
     for peer in peers.iter().step_by(2) {
         site.check_in(0, peer, NOW).await;
     }
@@ -360,14 +360,14 @@ async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) 
     assert_eq!((tally.assigned, tally.announced), (count, count));
 }
 
-async fn a_package_that_goes_to_another_group_of_the_device_is_not_cancelled(service: Service) {
+async fn a_package_that_moves_to_another_group_of_the_device_is_not_cancelled(service: Service) {
     let site = Site::start(service, 96).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     let (peer, of_site) = (site.member(1).await, site.newcomer(3).await);
     site.join(&of_site.device(), "site").await;
     assert_eq!(ids(&site.check_in(0, &peer, NOW).await), [package.id]);
-    // The function now believes what it knows of `site` for longer than of `lab`.
+    // The function now caches `site` for longer than `lab`.
     site.check_in(0, &of_site, NOW.plus(60)).await;
     site.assign("site", &package).await;
     site.unassign("lab", &package).await;
@@ -377,7 +377,7 @@ async fn a_package_that_goes_to_another_group_of_the_device_is_not_cancelled(ser
     assert_eq!((tally.announced, tally.withdrawn), (1, 0));
 }
 
-async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Service) {
+async fn a_group_that_was_created_again_has_no_package_of_its_predecessor(service: Service) {
     let site = Site::start(service, 97).await;
     let (old, new) = (
         site.table.package("old", 5).await,
@@ -402,9 +402,9 @@ async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Serv
     for peer in [&first, &second] {
         site.join(&peer.device(), "lab").await;
     }
-    // The same function, which has not forgotten the group before.
+    // The same function, which still caches the deleted group.
     assert_eq!(ids(&site.check_in(0, &second, NOW).await), [new.id]);
-    // What it was told of is on its way on a stock agent, and not wanted any more.
+    // On the OCS agent, the old package is in progress and withdrawn, so it stays in the reply.
     let told = ids(&site.check_in(0, &first, NOW.plus(60)).await);
     assert_eq!(told, [old.id, new.id]);
     let tally = site.tally(&old).await;
@@ -425,7 +425,7 @@ async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
                 answer => return answer,
             }
         };
-        // The content follows from the name, so both publish the same.
+        // The content follows from the name, so both publish equal packages.
         let (one, other) = tokio::join!(publish(5), publish(5));
         let id = |reserved| match reserved {
             Ok(Reserved::New(package) | Reserved::Resumed(package)) => package.id,
@@ -438,13 +438,13 @@ async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    two_check_ins_with_news_of_two_groups_count_once
-    a_report_against_an_unassignment_counts_once
-    who_joins_while_the_group_is_assigned_a_package_is_told_of_it
-    who_leaves_during_a_check_in_was_told_or_is_not
-    what_is_unassigned_while_a_group_gets_it_stays
-    a_group_that_changes_all_the_time_takes_nothing_back
-    a_package_that_goes_to_another_group_of_the_device_is_not_cancelled
-    a_group_that_was_made_again_has_nothing_of_the_one_before
+    two_concurrent_check_ins_count_new_packages_once
+    a_report_during_an_unassignment_counts_once
+    a_device_that_joins_during_an_assignment_gets_the_package
+    leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task
+    a_package_unassigned_while_a_group_gets_it_stays
+    a_group_that_changes_constantly_withdraws_nothing
+    a_package_that_moves_to_another_group_of_the_device_is_not_cancelled
+    a_group_that_was_created_again_has_no_package_of_its_predecessor
     of_two_publishers_of_one_name_one_reserves_it
 }

@@ -1,4 +1,4 @@
-//! A group from its first package to its last device.
+//! Groups, from the first package to the last device.
 
 use packcast_protocol::Outcome;
 use packcast_tests::world::World;
@@ -12,7 +12,7 @@ fn join(world: &World, group: &str, device: &str) {
 }
 
 #[test]
-fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
+fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     let mut world = World::start(PROGRAM);
     let devices = ["first", "late", "too-late"].map(|name| world.device(name));
     let [first, late, too_late] = &devices;
@@ -45,7 +45,7 @@ fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
 }
 
 #[test]
-fn all_devices_have_what_all_are_assigned() {
+fn a_package_for_all_reaches_old_and_new_devices() {
     let world = World::start(PROGRAM);
     let before = world.device("before");
     world.execute("tool", "true");
@@ -53,7 +53,7 @@ fn all_devices_have_what_all_are_assigned() {
     assert_eq!(before.told(), 1);
     let after = world.device("after");
     assert_eq!(world.progress("tool@1").succeeded, 2);
-    assert_eq!(after.told(), 0, "it had its package at its first contact");
+    assert_eq!(after.announced(), 0, "the package came with its first check-in");
     let groups: Value = world.json(&["group", "list"]);
     assert_eq!(groups[0]["group"], "all");
     assert_eq!(
@@ -63,7 +63,7 @@ fn all_devices_have_what_all_are_assigned() {
 }
 
 #[test]
-fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
+fn a_group_with_devices_or_packages_is_deleted_only_with_force() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     world.execute("tool", "true");
@@ -77,14 +77,14 @@ fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
     let unknown = world.refused(1, &["group", "show", "lab"]);
     assert!(unknown.contains("no group lab"), "{unknown}");
 
-    // A group that is made anew under the name has nothing of the old one.
+    // A new group with the name of a deleted group has none of its packages.
     world.ok(&["group", "create", "lab"]);
     join(&world, "lab", device.id());
     assert_eq!(device.told(), 0);
 }
 
 #[test]
-fn devices_are_added_from_a_file_and_those_unknown_are_named() {
+fn devices_are_added_from_a_file_and_unknown_ones_are_named() {
     let world = World::start(PROGRAM);
     let devices = ["one", "two"].map(|name| world.device(name));
     world.ok(&["group", "create", "lab"]);
@@ -130,7 +130,7 @@ fn every_device_is_in_all_and_cannot_leave_it() {
 }
 
 #[test]
-fn who_is_assigned_a_package_for_another_group_is_warned_of() {
+fn assigning_to_others_than_the_audience_causes_a_warning() {
     let world = World::start(PROGRAM);
     let [inside, outside] = ["inside", "outside"].map(|name| world.device(name));
     for group in ["lab", "office"] {

@@ -1,4 +1,4 @@
-//! The agent is killed while a package's program runs.
+//! The agent is killed while the program of a package runs.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use packcast_tests::world::device::Device;
 
 use crate::PROGRAM;
 
-/// A package whose program writes a line, and waits to be let go.
+/// A package whose program records its run, and then waits for a file.
 struct WaitingProgram {
     world: World,
     device: Device,
@@ -37,7 +37,7 @@ impl WaitingProgram {
         }
     }
 
-    /// Kills the agent while the program runs, lets the program go, and starts the agent again.
+    /// Kills the agent while the program runs, lets the program end, and starts the agent again.
     fn interrupt(&self) {
         let mut agent = self.device.start();
         while !matches!(agent.next_event(), Event::Started { .. }) {}
@@ -51,7 +51,7 @@ impl WaitingProgram {
         fs::read_to_string(&self.runs).map_or(0, |runs| runs.lines().count())
     }
 
-    /// Expects a result, and that the device has nothing more to do.
+    /// Expects a result, and that no task is left.
     fn expect(&self, runs: usize, outcome: Outcome, code: &str) {
         let result = self.world.result(&self.device);
         assert_eq!(
@@ -65,7 +65,7 @@ impl WaitingProgram {
 }
 
 #[test]
-fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
+fn an_interrupted_program_is_reported_and_not_run_again() {
     for action in ["execute", "launch"] {
         let story = WaitingProgram::begin(action, &[]);
         story.interrupt();
@@ -74,7 +74,7 @@ fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
 }
 
 #[test]
-fn a_program_that_may_be_run_again_is() {
+fn a_repeatable_program_is_run_again_after_an_interruption() {
     for (action, code) in [("execute", "SUCCESS"), ("launch", "SUCCESS_0")] {
         let story = WaitingProgram::begin(action, &["--rerun-after-interruption"]);
         story.interrupt();
@@ -83,7 +83,7 @@ fn a_program_that_may_be_run_again_is() {
 }
 
 #[test]
-fn a_second_agent_on_the_same_state_says_so_and_does_nothing() {
+fn a_second_agent_on_the_same_state_exits_with_an_error() {
     let story = WaitingProgram::begin("launch", &[]);
     let mut agent = story.device.start();
     while !matches!(agent.next_event(), Event::Started { .. }) {}

@@ -1,4 +1,4 @@
-//! Stories across crates, on real engines.
+//! Stories: tests across crates, on real engines.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has to fail"
@@ -37,5 +37,5 @@ mod targets;
 mod template;
 mod windows_terms;
 
-/// The program that the stories are told of.
+/// The program that the stories run.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");

@@ -1,4 +1,4 @@
-//! What a stock OCS agent makes of us, as Debian has it.
+//! The OCS agent of Debian with our function and our packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use packcast_tests::archives::{noise, tar_gz};
 use crate::enrolled_agent::{EnrolledAgent, PROMPT};
 
 #[test]
-fn a_first_contact_brings_an_inventory() {
+fn the_first_check_in_brings_an_inventory() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -31,7 +31,7 @@ fn a_first_contact_brings_an_inventory() {
 }
 
 #[test]
-fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_again() {
+fn a_failed_launch_runs_again_when_assigned_again_and_finished_packages_are_not_announced() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -41,14 +41,14 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
         "fails",
         &format!("echo run >> {runs}; test -e {gate} || exit 3"),
     );
-    let told = story.contact().told();
-    assert_eq!(told, BTreeMap::from([(succeeds, false), (fails, false)]));
+    let announced = story.check_in().announced();
+    assert_eq!(announced, BTreeMap::from([(succeeds, false), (fails, false)]));
     story.expect(succeeds, 1, "SUCCESS_0", Outcome::Succeeded);
     story.expect(fails, 1, "SUCCESS_3", Outcome::Failed);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("succeeded: ran, exit code 0"), "{shown}");
     assert!(shown.contains("failed: ran, exit code 3"), "{shown}");
-    // A stock agent takes whatever it launched for deployed.
+    // An OCS agent counts every launched package as deployed.
     assert!(story.agent.history().contains(&fails));
 
     fs::write(&gate, "").unwrap();
@@ -65,7 +65,7 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
 }
 
 #[test]
-fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
+fn each_exit_code_ends_the_package_and_success_codes_are_successes() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -80,7 +80,7 @@ fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
 }
 
 #[test]
-fn a_failed_command_is_over_until_it_is_assigned_again() {
+fn a_failed_command_is_not_retried_until_it_is_assigned_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -99,7 +99,7 @@ fn a_failed_command_is_over_until_it_is_assigned_again() {
 }
 
 #[test]
-fn a_package_is_deployed_again_when_it_is_forced() {
+fn a_forced_package_is_deployed_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -122,7 +122,7 @@ fn a_package_is_deployed_again_when_it_is_forced() {
 }
 
 #[test]
-fn who_joins_a_group_late_gets_what_it_has() {
+fn a_device_that_joins_a_group_gets_its_packages() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -138,16 +138,16 @@ fn who_joins_a_group_late_gets_what_it_has() {
     assert_eq!(story.contact().told(), BTreeMap::new());
 }
 
-/// What was begun is told until it is reported, or the agent asks nowhere for its fragments
-/// until it times out.
+/// A package that the agent has begun is announced until it is reported. Otherwise the agent would
+/// find no location for its fragments until it times out.
 #[test]
-fn what_is_withdrawn_from_a_group_holds_up_nothing() {
+fn packages_withdrawn_from_a_group_do_not_delay_others() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     story.world.ok(&["group", "create", "lab"]);
     story.join("lab");
-    // However late the agent is killed, it is not through.
+    // The program waits for a file, so that the agent is killed before the program ends.
     let gate = story.world.path("gate");
     let begun = {
         let script = format!("until test -e {gate}; do sleep 0.1; done");
@@ -162,17 +162,17 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
     assert_eq!(interrupted.kill().told().len(), 1);
     fs::write(&gate, "").unwrap();
 
-    story.command("untold", "true");
-    story.world.ok(&["assign", "untold@1", "--group", "lab"]);
-    for package in ["begun@1", "untold@1"] {
+    story.command("unannounced", "true");
+    story.world.ok(&["assign", "unannounced@1", "--group", "lab"]);
+    for package in ["begun@1", "unannounced@1"] {
         story.world.ok(&["unassign", package, "--group", "lab"]);
     }
     let next = story.command("next", "true");
     story.world.ok(&["assign", "next@1", "--group", "lab"]);
 
     let contact = story.contact();
-    let told: Vec<_> = contact.told().into_keys().collect();
-    assert_eq!(told, [begun, next]);
+    let announced: Vec<_> = contact.announced().into_keys().collect();
+    assert_eq!(announced, [begun, next]);
     assert_eq!(contact.complaints(), [""; 0]);
     story.expect(next, 1, "SUCCESS", Outcome::Succeeded);
     story.expect(begun, 1, "SUCCESS_0", Outcome::Succeeded);
@@ -180,9 +180,9 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
     assert_eq!((standing.open.len(), standing.finished.len()), (0, 2));
 }
 
-/// Another address makes the agent another device, as when the path token is rotated.
+/// Another server address makes the agent another device, as does a rotated path token.
 #[test]
-fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
+fn a_package_in_the_inventory_is_not_announced_to_a_device_that_moved() {
     let Some(mut story) = EnrolledAgent::begin() else {
         return;
     };
@@ -208,7 +208,7 @@ fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
 }
 
 #[test]
-fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
+fn each_action_is_carried_out_without_complaints() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -242,11 +242,11 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
         story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
     }
     let file = fs::read(format!("{folder}/noise")).unwrap();
-    assert!(file == content, "the file is another");
+    assert!(file == content, "the stored file differs");
     let done = fs::read_to_string(&marker).unwrap();
     let done: BTreeSet<_> = done.lines().collect();
     assert_eq!(done, ["executed", "launched", "unpacked"].into());
-    // The edge speaks nothing but HTTPS.
+    // The edge serves HTTPS only.
     for number in 1..=3 {
         let fragment = format!("/{0}/{0}-{number}", stores.id);
         let mut requests = story.world.requests().into_iter();
@@ -255,7 +255,7 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
 }
 
 #[test]
-fn a_package_of_one_fragment_is_deployed_at_the_usual_priority() {
+fn a_package_of_one_fragment_is_deployed_at_the_default_priority() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The pace of stock agents, as an administrator sets it.
+//! Pacing of OCS agents, as an administrator sets it.
 
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::world::World;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::PROGRAM;
 
 #[test]
-fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
+fn groups_and_devices_have_their_own_pacing() {
     let world = World::start(PROGRAM);
     let device = OcsDevice::new(&world, "pc1");
     device.contact();
@@ -25,7 +25,7 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
     );
     world.ok(&[
         "group",
-        "pace",
+        "pacing",
         "lab",
         "--cycle-pause",
         "5s",
@@ -57,7 +57,7 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
 }
 
 #[test]
-fn a_pace_that_makes_no_sense_is_refused() {
+fn invalid_pacing_is_refused() {
     let world = World::start(PROGRAM);
     world.ok(&["group", "create", "lab"]);
     let check = |code, arguments: &[&str], expected: &str| {

@@ -1,4 +1,4 @@
-//! The order in which a device deploys.
+//! The order in which a device deploys packages.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use packcast_tests::world::World;
 use crate::PROGRAM;
 
 #[test]
-fn packages_run_in_order_of_priority_not_of_assignment() {
+fn packages_run_in_the_order_of_their_priority() {
     let world = World::start(PROGRAM);
     let (device, order) = (world.device("pc"), world.path("order"));
     let publish = |priority: &str| {

@@ -1,4 +1,4 @@
-//! A publication that stops anywhere shows devices nothing, and is completed by the same command.
+//! An interrupted publication is not visible to devices, and the same command completes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ const PUBLISH: [&str; 9] = [
     "big.tar.gz",
 ];
 
-/// A world with an archive that is large enough to be killed in the middle of, and a device.
+/// A world with a device, and an archive that is large enough to interrupt its publication.
 struct BigArchive {
     world: World,
     device: Device,
@@ -44,7 +44,7 @@ impl BigArchive {
         Self { world, device }
     }
 
-    /// Kills a publication when it has stored some fragments, and returns the draft it leaves.
+    /// Kills a publication after it has stored some fragments, and returns the draft.
     fn kill_between_fragments(&self) -> PackageRecord {
         let mut command = self.world.command(&PUBLISH);
         let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
@@ -56,7 +56,7 @@ impl BigArchive {
         self.draft()
     }
 
-    /// Expects that there is a draft, and nothing that a device could see.
+    /// Expects a draft that no device can see.
     fn draft(&self) -> PackageRecord {
         let world = &self.world;
         assert_eq!(world.progress("big@1").state, "draft");
@@ -71,7 +71,7 @@ impl BigArchive {
         packages.remove(0)
     }
 
-    /// Returns the folder of a package's fragments.
+    /// Returns the folder with the fragments of a package.
     fn folder(&self, package: &PackageRecord) -> PathBuf {
         let manifest = ObjectKey::manifest(&package.folder, package.id);
         let file = self.world.object(&manifest);
@@ -83,17 +83,17 @@ impl BigArchive {
         (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
     }
 
-    /// Publishes again, and expects what is there to be completed.
+    /// Publishes again, and expects that the draft is completed.
     fn complete(&self, draft: &PackageRecord) -> (Publication, String) {
-        let (publication, told) = self.publish();
+        let (publication, messages) = self.publish();
         assert!(publication.resumed);
         assert_eq!(publication.package.id, draft.id);
         assert_eq!(publication.package.folder, draft.folder);
         assert!(publication.package.published().is_some());
-        (publication, told)
+        (publication, messages)
     }
 
-    /// Puts a folder where an object is to go, so that it cannot be stored.
+    /// Creates a folder in the place of an object, so that the object cannot be stored.
     fn obstruct(&self, path: &Path) {
         fs::create_dir_all(path).unwrap();
         let refusal = self.world.refused(1, &PUBLISH);
@@ -110,12 +110,12 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
     let before = files(&folder);
     let stored = u32::try_from(before.len()).unwrap();
 
-    let (publication, told) = story.complete(&draft);
+    let (publication, messages) = story.complete(&draft);
     let fragments = publication.package.published().unwrap().fragments;
     assert_eq!(publication.kept.fragments, stored);
     assert!(
-        told.contains(&format!("{stored} of {fragments} fragments")),
-        "{told}"
+        messages.contains(&format!("{stored} of {fragments} fragments")),
+        "{messages}"
     );
     let after = files(&folder);
     let unchanged = before
@@ -123,14 +123,14 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
         .all(|(name, inode)| after.get(name) == Some(inode));
     assert!(unchanged, "a stored fragment was written again");
 
-    let (publication, told) = story.complete(&draft);
+    let (publication, messages) = story.complete(&draft);
     assert_eq!(publication.kept.fragments, fragments);
-    assert!(told.contains("published already"), "{told}");
+    assert!(messages.contains("published already"), "{messages}");
     assert_eq!(files(&folder), after);
 }
 
 #[test]
-fn a_publication_is_completed_from_wherever_it_stopped() {
+fn a_publication_is_completed_from_each_point() {
     let story = BigArchive::begin();
     let world = &story.world;
     let draft = story.kill_between_fragments();
@@ -161,7 +161,7 @@ fn a_publication_is_completed_from_wherever_it_stopped() {
 }
 
 #[test]
-fn other_content_under_a_name_that_is_taken_is_a_conflict() {
+fn other_content_under_a_used_name_is_a_conflict() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     let named = ["publish", "--name", "tool", "--version", "1"];
@@ -175,15 +175,15 @@ fn other_content_under_a_name_that_is_taken_is_a_conflict() {
     assert_eq!(device.told(), 0);
 }
 
-/// Returns the names of the complete objects below a folder, with what changes when one is
-/// written again.
+/// Returns the names of the complete objects below a folder, with their inodes, which change when
+/// an object is written again.
 fn files(folder: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         let entries = fs::read_dir(next).into_iter().flatten().flatten();
         for entry in entries {
-            // A partial object may be complete, and have another name, by now.
+            // A partial object may have been completed and renamed by now.
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! What the rounds measured, as a table.
+//! The measurements of the rounds, as a table.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const HEADS: [&str; 5] = [
     "peak memory MiB",
 ];
 
-/// One round.
+/// The measurements of one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) agent: Took,
@@ -22,10 +22,10 @@ pub(crate) struct Sample {
     pub(crate) curl_parallel: Duration,
 }
 
-/// One of the times of a round.
+/// A function that returns one of the durations of a round.
 type Time = fn(&Sample) -> Duration;
 
-/// Returns a table in Markdown of the medians. A share is the median of the rounds' shares.
+/// Returns a table in Markdown with the medians. A share is the median of the rounds' shares.
 pub(crate) fn table(samples: &[Sample], bytes: u64) -> Table {
     #[expect(
         clippy::cast_precision_loss,
@@ -36,7 +36,7 @@ pub(crate) fn table(samples: &[Sample], bytes: u64) -> Table {
         ("agent, each fragment verified", |round| {
             round.agent.fragments
         }),
-        ("agent, the whole verified again", |round| {
+        ("agent, archive verified again", |round| {
             round.agent.archive
         }),
         ("curl, one after the other", |round| round.curl),

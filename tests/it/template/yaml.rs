@@ -1,17 +1,19 @@
-//! Reads the YAML of the template, with tags such as `!Ref` and `!GetAtt`.
+//! A parser for the YAML of the template, with tags such as `!Ref` and `!GetAtt`.
 
 use saphyr_parser::{Event, Parser, Tag};
 use serde_json::{Map, Value, json};
 
-/// A sequence or a mapping that has not ended.
+/// A sequence or a mapping that has not ended yet.
 enum Open {
     Sequence(Vec<Value>),
-    /// With the key whose value follows.
+    /// The entries so far, and the key whose value follows.
     Mapping(Map<String, Value>, Option<String>),
 }
 
-/// Reads one document. Scalars stay text, and a tag becomes the long form of its function:
-/// `!Ref Table` is `{"Ref": "Table"}`, and `!GetAtt Table.Arn` is `{"Fn::GetAtt": "Table.Arn"}`.
+/// Parses a document.
+///
+/// Scalars stay text. A tag becomes the long form of its function: `!Ref Table` is
+/// `{"Ref": "Table"}`, and `!GetAtt Table.Arn` is `{"Fn::GetAtt": "Table.Arn"}`.
 pub(super) fn parse(text: &str) -> Value {
     let mut open: Vec<(Open, Option<String>)> = Vec::new();
     let mut root = None;
@@ -30,7 +32,7 @@ pub(super) fn parse(text: &str) -> Value {
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => closed(open.pop()),
-            Event::Alias(_) => panic!("CloudFormation knows no aliases: {span:?}"),
+            Event::Alias(_) => panic!("CloudFormation has no aliases: {span:?}"),
             _ => continue,
         };
         match open.last_mut() {
@@ -41,9 +43,9 @@ pub(super) fn parse(text: &str) -> Value {
                 *key = Some(name.to_owned());
             }
             Some((Open::Mapping(entries, key), _)) => {
-                let name = key.take().expect("a key came before");
+                let name = key.take().expect("a value follows its key");
                 let earlier = entries.insert(name, node);
-                assert!(earlier.is_none(), "a key stands twice before {span:?}");
+                assert!(earlier.is_none(), "duplicate key before {span:?}");
             }
         }
     }
@@ -51,7 +53,7 @@ pub(super) fn parse(text: &str) -> Value {
 }
 
 fn closed(open: Option<(Open, Option<String>)>) -> Value {
-    let (open, function) = open.expect("what ends has begun");
+    let (open, function) = open.expect("a collection ends after it has begun");
     let node = match open {
         Open::Sequence(items) => Value::Array(items),
         Open::Mapping(entries, _) => Value::Object(entries),
@@ -76,7 +78,7 @@ fn called(function: Option<String>, argument: Value) -> Value {
 }
 
 #[test]
-fn tags_are_read_as_functions() {
+fn tags_are_parsed_as_functions() {
     let text =
         "a: !If [Has, !Ref B, !Sub \"${C}/*\"]\nb: !GetAtt D.Arn\nc:\n  - 25\n  - { e: 'f' }\n";
     assert_eq!(

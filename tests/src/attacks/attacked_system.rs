@@ -111,7 +111,7 @@ impl AttackedSystem {
         package
     }
 
-    /// Returns an archive that is a little larger than a fragment and whose program records its run.
+    /// Returns an archive a little larger than a fragment, whose program records its run.
     pub fn archive(&self, name: &str) -> Vec<u8> {
         let script = self.script(name);
         tar_gz(&[("run.sh", script.as_bytes()), (name, &[0; 200])])
