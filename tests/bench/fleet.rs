@@ -1,4 +1,4 @@
-//! Runs a fleet, and prints what became of it; fails if the records are not the truth.
+//! Runs a fleet, and prints its counts; fails if the records differ from the model.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -11,20 +11,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use packcast_testing::fault::FaultRates;
 use packcast_tests::fleet::{self, CONNECTIONS, Options, Report, Watch};
 
-/// Of many differences, the first say enough.
+/// Number of differences that are printed.
 const SHOWN: usize = 20;
 
-/// Enrol a fleet, deploy packages to its groups, and compare the records with the truth
+/// Enrol a fleet, deploy packages to its groups, and compare the records with a model
 #[derive(Parser)]
 #[command(bin_name = "just fleet")]
 struct Args {
-    /// How many devices there are
+    /// Number of devices
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
-    /// What the plan is drawn from; another one each time by default
+    /// Seed of the plan; random by default
     #[arg(long)]
     seed: Option<u64>,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -61,7 +61,7 @@ async fn main() -> io::Result<ExitCode> {
     })
 }
 
-/// A line on a terminal, nothing elsewhere.
+/// A progress bar on terminals, nothing elsewhere.
 #[derive(Default)]
 struct Bar(Mutex<Option<(String, ProgressBar)>>);
 
@@ -71,7 +71,7 @@ impl Bar {
         if shown.as_ref().is_none_or(|(phase, _)| phase != name) {
             let bar = ProgressBar::new(total as u64).with_message(name.to_owned());
             let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {eta}");
-            bar.set_style(style.expect("the template is one"));
+            bar.set_style(style.expect("the template is valid"));
             if let Some((_, before)) = shown.replace((name.to_owned(), bar)) {
                 before.finish_and_clear();
             }
@@ -109,8 +109,8 @@ fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
         writeln!(out, "difference: {difference}")?;
     }
     match report.differences.len() {
-        0 => writeln!(out, "the records are the truth"),
-        count => writeln!(out, "the records are not the truth: {count} differences"),
+        0 => writeln!(out, "the records agree with the model"),
+        count => writeln!(out, "the records differ from the model: {count} differences"),
     }
 }
 
@@ -152,7 +152,7 @@ fn phases(report: &Report) -> Table {
 }
 
 fn groups(report: &Report) -> Table {
-    let mut table = table(&["group", "devices", "in truth"]);
+    let mut table = table(&["group", "devices", "expected"]);
     for group in &report.groups {
         table.add_row(row(&group.name, &[group.size, group.truth]));
     }
@@ -169,7 +169,7 @@ fn packages(report: &Report) -> Table {
         "succeeded",
         "failed",
         "cancelled",
-        "is the truth",
+        "as expected",
     ]);
     for package in &report.packages {
         let tally = package.tally;

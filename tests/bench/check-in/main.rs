@@ -1,8 +1,8 @@
-//! Check-ins of ten thousand devices with ten packages each: Packcast, and beside it the stock
-//! OCS Inventory server where it is installed.
+//! Check-ins of ten thousand devices with ten packages each, at Packcast and, where it is installed,
+//! at the OCS Inventory server.
 //!
-//! The servers take turns, so that what else the machine does hits both. What is measured and
-//! what it shows is in `docs/benchmarks.md`.
+//! The servers take turns, so that other load of the machine affects both. The measurements and
+//! their meaning are in `docs/benchmarks.md`.
 
 mod cpu;
 mod load;
@@ -19,25 +19,25 @@ use crate::server::Server;
 
 const CONNECTIONS: [u32; 3] = [1, 8, 32];
 
-/// Replay the contacts of stock agents, and print how fast they are answered
+/// Replay the check-ins of OCS agents, and print how fast they are answered
 #[derive(Parser)]
 #[command(bin_name = "just bench-check-in")]
 struct Args {
-    /// How many devices there are
+    /// Number of devices
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
-    /// How long each of three runs takes
+    /// Duration of each of three runs
     #[arg(long, default_value_t = 12)]
     seconds: u32,
-    /// Only show that it works: 100 devices, one run of a second, Packcast alone
+    /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
     #[arg(long, conflicts_with_all = ["devices", "seconds"])]
     smoke: bool,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// How much is measured.
+/// The size of the measurement.
 struct Plan {
     devices: u32,
     seconds: u32,
@@ -70,7 +70,7 @@ fn main() -> io::Result<()> {
     let load = Load::of(plan.devices, folder.path());
     let mut servers = vec![Server::packcast(&load, plan.devices)];
     if plan.is_compared {
-        servers.extend(Server::stock(&load, plan.devices, folder.path()));
+        servers.extend(Server::ocs(&load, plan.devices, folder.path()));
     }
     let mut table = table();
     for connections in CONNECTIONS {
@@ -78,8 +78,8 @@ fn main() -> io::Result<()> {
         for (server, median) in servers.iter().zip(&medians) {
             table.add_row(median.row(connections, server.name));
         }
-        if let [ours, other] = &medians[..] {
-            table.add_row(ours.ratios(connections, other));
+        if let [packcast, other] = &medians[..] {
+            table.add_row(packcast.ratios(connections, other));
         }
     }
     writeln!(io::stdout(), "{table}")

@@ -1,8 +1,8 @@
-//! Starts the Lambda binary and a hello-world of the same runtime, in turn, and prints how long
-//! each takes from its start to its first question for work, with its memory then and its zip.
+//! Starts the Lambda binary and a hello-world on the same runtime in turn, and prints for each the
+//! time from its start to its first request for work, its memory at that moment and its zip.
 //!
-//! Both are looked for where `cargo lambda build` puts them, this program among them: `just
-//! cold-start` builds all three.
+//! Both are expected where `cargo lambda build` puts them, next to this program; `just cold-start`
+//! builds all three.
 
 mod measure;
 mod runtime;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::measure::{Start, median, zipped_bytes};
 use crate::runtime::FakeRuntime;
 
-/// How often each is started.
+/// Number of starts of each function.
 const STARTS: usize = 50;
 
 struct Function {
@@ -25,7 +25,7 @@ struct Function {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let here = std::env::current_exe()?;
-    let functions = here.ancestors().nth(2).expect("a folder has one for each");
+    let functions = here.ancestors().nth(2).expect("a folder contains all functions");
     let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
         name,
         program: functions.join(name).join("bootstrap"),

@@ -1,4 +1,4 @@
-//! What is measured of a function.
+//! The measurements of a function.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// One start.
+/// The measurements of one start.
 pub(crate) struct Start {
-    /// From before the process was made to its first question for work.
+    /// From before the process is created to its first request for work.
     pub(crate) time: Duration,
-    /// What of the process was in memory then, pages of files included.
+    /// The resident memory of the process at that moment, with pages of files.
     pub(crate) memory_bytes: u64,
 }
 
-/// Returns how much of a process is in memory, as `/proc` says.
+/// Returns the resident memory of a process, as counted in `/proc`.
 pub(crate) fn memory_bytes(process: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -25,7 +25,7 @@ pub(crate) fn memory_bytes(process: u32) -> io::Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Returns the size of the archive that is deployed for a program.
+/// Returns the size of the archive with which a program is deployed.
 pub(crate) fn zipped_bytes(program: &Path) -> io::Result<u64> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     archive.start_file("bootstrap", SimpleFileOptions::default())?;

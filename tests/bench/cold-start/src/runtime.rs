@@ -1,4 +1,4 @@
-//! What stands in for Lambda's runtime API: it waits for the first question for work.
+//! A fake of Lambda's runtime API, which waits for the first request for work.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::measure::{Start, memory_bytes};
 
-/// What a function asks for work with.
+/// The request for work of a function.
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
 
 pub(crate) struct FakeRuntime {
@@ -27,29 +27,29 @@ impl FakeRuntime {
         Ok(Self { listener, address })
     }
 
-    /// Starts a function, waits until it asks for work, and ends it.
+    /// Starts a function, waits until it requests work, and kills it.
     pub(crate) async fn start(&self, program: &Path) -> io::Result<Start> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", program.display()))
         };
         let before = Instant::now();
         let mut function = self.command(program).spawn().map_err(named)?;
-        let (asked, _connection) = tokio::select! {
-            asked = self.question() => asked?,
+        let (request, _connection) = tokio::select! {
+            request = self.request() => request?,
             status = function.wait() => {
                 return Err(named(io::Error::other(format!("ended with {}", status?))));
             }
         };
         let time = before.elapsed();
-        assert_eq!(asked.trim_end(), NEXT, "a function asks for work first");
-        let process = function.id().expect("it waits for work");
+        assert_eq!(request.trim_end(), NEXT, "a function first requests work");
+        let process = function.id().expect("the function waits for work");
         let memory_bytes = memory_bytes(process)?;
         function.kill().await?;
         Ok(Start { time, memory_bytes })
     }
 
-    /// Returns the first line of a question, and the connection: a function ends with it.
-    async fn question(&self) -> io::Result<(String, BufReader<TcpStream>)> {
+    /// Returns the first line of a request, and its connection; a function ends if it is closed.
+    async fn request(&self) -> io::Result<(String, BufReader<TcpStream>)> {
         let (connection, _) = self.listener.accept().await?;
         let mut connection = BufReader::new(connection);
         let mut line = String::new();
@@ -57,7 +57,7 @@ impl FakeRuntime {
         Ok((line, connection))
     }
 
-    /// The environment that Lambda sets, and what the function is deployed with.
+    /// Returns a function with the environment that Lambda and the stack set.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command

@@ -1,4 +1,4 @@
-//! The least that a function on the same runtime can be.
+//! The smallest possible function on the same runtime.
 
 use lambda_http::{Error, Request, run, service_fn};
 
