@@ -15,7 +15,7 @@ use crate::clock;
 use crate::edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 use crate::engine::{Engine, EngineError, EngineStorage};
 use crate::private;
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{LocalSecrets, SecretsError};
 use crate::state::{LocalState, LockError, StateLock};
 
 const TABLE: &str = "packcast";
@@ -85,7 +85,7 @@ impl Local {
         // A process that died may have left its state, which names a port of another program now.
         prepared(&dir, LocalState::remove(&dir))?;
 
-        let secrets = Secrets::load_or_create(&dir.join("secrets.json"))?;
+        let secrets = LocalSecrets::load_or_create(&dir.join("secrets.json"))?;
         let authority = Authority::load_or_create(&dir, clock::now())?;
         let identity = authority.issue_server_identity(clock::now())?;
         let port = reserve_port(&dir, options.edge_port).await?;
@@ -150,7 +150,7 @@ fn describe(
     engine: &Engine,
     edge: SocketAddr,
     authority: &Authority,
-    secrets: &Secrets,
+    secrets: &LocalSecrets,
 ) -> LocalState {
     LocalState {
         pid: std::process::id(),

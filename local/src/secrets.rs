@@ -14,7 +14,7 @@ use crate::private;
 
 /// The tokens and the key of a local system, in `secrets.json` (mode 0600).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Secrets {
+pub(crate) struct LocalSecrets {
     /// The path token, a part of the server address of OCS agents.
     pub(crate) ocs_path_token: Secret,
     /// The enrolment token, which Packcast agents send with their first check-in.
@@ -41,7 +41,7 @@ pub enum SecretsError {
     Random(#[from] getrandom::Error),
 }
 
-impl Secrets {
+impl LocalSecrets {
     /// Reads the secrets, or creates them at the first start.
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, SecretsError> {
         match fs::read(path) {
@@ -121,8 +121,8 @@ mod tests {
     fn secrets_stay_and_differ_from_each_other() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets.json");
-        let first = Secrets::load_or_create(&path).unwrap();
-        let again = Secrets::load_or_create(&path).unwrap();
+        let first = LocalSecrets::load_or_create(&path).unwrap();
+        let again = LocalSecrets::load_or_create(&path).unwrap();
         assert_eq!(first.enrolment_token, again.enrolment_token);
         assert_eq!(first.pass_key, again.pass_key);
         assert_ne!(first.enrolment_token, first.ocs_path_token);
@@ -135,7 +135,7 @@ mod tests {
         let short = r#"{"ocs_path_token":"aaaaaaaaaaaaaaaa","enrolment_token":"aaaaaaaaaaaaaaaa","pass_key":"aaaaaaaaaaaaaaaa"}"#;
         for text in ["", "{}", short] {
             fs::write(&path, text).unwrap();
-            let error = Secrets::load_or_create(&path).unwrap_err();
+            let error = LocalSecrets::load_or_create(&path).unwrap_err();
             assert!(error.to_string().contains("secrets.json"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = Secrets::load_or_create(&directory.path().join("secrets.json")).unwrap();
+        let secrets = LocalSecrets::load_or_create(&directory.path().join("secrets.json")).unwrap();
         let shown = format!("{secrets:?}");
         for secret in [
             &secrets.enrolment_token,

@@ -13,13 +13,13 @@ pub const MINISTACK: &str = "PACKCAST_TEST_MINISTACK";
 
 /// A bucket that only one test uses.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct TestBucket {
     pub name: String,
     pub engine: SocketAddr,
     pub objects: Objects,
 }
 
-impl Bucket {
+impl TestBucket {
     /// Creates a bucket. Returns `None` if the engine does not run; the test is then skipped.
     ///
     /// # Panics
@@ -33,7 +33,9 @@ impl Bucket {
             ..S3Config::default()
         })
         .await;
-        s3.create_bucket().await.expect("an engine creates a bucket");
+        s3.create_bucket()
+            .await
+            .expect("an engine creates a bucket");
         let engine = endpoint.strip_prefix("http://").unwrap_or(&endpoint);
         Some(Self {
             name,

@@ -8,12 +8,12 @@ use tokio::task::JoinHandle;
 
 /// An engine for one test, on a free port of loopback. It ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct EmbeddedEngine {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-impl Engine {
+impl EmbeddedEngine {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -30,7 +30,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for EmbeddedEngine {
     fn drop(&mut self) {
         self.server.abort();
     }

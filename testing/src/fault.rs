@@ -42,11 +42,11 @@ pub struct Injected {
 #[derive(Clone, Debug)]
 pub struct FakeFaults {
     client: SharedHttpClient,
-    seen: Arc<Mutex<Seen>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct FaultState {
     random: fastrand::Rng,
     rates: FaultRates,
     injected: Injected,
@@ -71,7 +71,7 @@ impl FakeFaults {
 
     /// Returns a client that injects faults before it calls another client.
     pub fn before(client: SharedHttpClient, seed: u64, rates: FaultRates) -> Self {
-        let state = Seen {
+        let state = FaultState {
             random: fastrand::Rng::with_seed(seed),
             rates,
             injected: Injected::default(),
@@ -79,7 +79,7 @@ impl FakeFaults {
         };
         Self {
             client,
-            seen: Arc::new(Mutex::new(state)),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
@@ -90,19 +90,19 @@ impl FakeFaults {
 
     /// Changes the rates from now on.
     pub fn set_rates(&self, rates: FaultRates) {
-        self.seen().rates = rates;
+        self.state().rates = rates;
     }
 
     pub fn injected(&self) -> Injected {
-        self.seen().injected
+        self.state().injected
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FaultState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl FaultState {
     fn chance(&mut self, per_mille: u16) -> bool {
         self.random.u16(0..1000) < per_mille
     }
@@ -144,7 +144,7 @@ impl Layer for FakeFaults {
     ) -> Result<HttpResponse, ConnectorError> {
         let operation = wire::operation(&request);
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
-        let fate = self.seen().fate(&operation);
+        let fate = self.state().fate(&operation);
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
             Fate::Throttle => return Ok(throttle(&operation)),
@@ -155,7 +155,7 @@ impl Layer for FakeFaults {
             return Err(ConnectorError::io("the answer was lost".into()));
         }
         let (status, answer) = if is_index_query(&operation, &body) {
-            self.seen().lagging(&body, (status, answer))
+            self.state().lagging(&body, (status, answer))
         } else {
             (status, answer)
         };

@@ -27,29 +27,29 @@ const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 /// A simulated device, which a function with [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`] admits.
 #[derive(Debug)]
 pub struct Peer {
-    agent: Agent,
-    names: Names,
+    agent: PeerAgent,
+    names: PeerNames,
 }
 
 /// The names that a device reports of itself.
 #[derive(Debug)]
-struct Names {
+struct PeerNames {
     host: String,
     os: String,
     agent: String,
 }
 
 #[derive(Debug)]
-enum Agent {
+enum PeerAgent {
     /// An OCS agent, with its DEVICEID.
-    Stock(String),
+    Ocs(String),
     /// A Packcast agent, with its key, its pass, and the documents that it has received.
-    Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
+    Packcast(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
 }
 
 /// The tasks in the reply to a check-in, in the order of the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct PeerReply {
     /// Packages with their attempts; OCS agents are not sent the attempts.
     pub tasks: Vec<(PackageId, Option<u32>)>,
     /// Attempts that Packcast agents have to cancel.
@@ -58,7 +58,7 @@ pub struct Told {
 
 /// A result that a device reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct PeerResult {
     pub package: PackageId,
     /// The attempt that the result belongs to; OCS agents do not report it.
     pub attempt: u32,
@@ -67,11 +67,11 @@ pub struct Said {
 
 impl Peer {
     /// Returns a device with an OCS agent.
-    pub fn stock(number: u32) -> Self {
+    pub fn ocs(number: u32) -> Self {
         let host = format!("pc{number}");
         Self {
-            agent: Agent::Stock(format!("{host}{STAMP}")),
-            names: Names {
+            agent: PeerAgent::Ocs(format!("{host}{STAMP}")),
+            names: PeerNames {
                 host,
                 os: "Debian".to_owned(),
                 agent: UNIX_AGENT.to_owned(),
@@ -80,13 +80,13 @@ impl Peer {
     }
 
     /// Returns a device with a Packcast agent; its key depends on the number only.
-    pub fn ours(number: u32) -> Self {
+    pub fn packcast(number: u32) -> Self {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
         Self {
-            agent: Agent::Ours(Box::new(key), OnceLock::new(), Mutex::default()),
-            names: Names {
+            agent: PeerAgent::Packcast(Box::new(key), OnceLock::new(), Mutex::default()),
+            names: PeerNames {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
@@ -98,13 +98,13 @@ impl Peer {
     #[must_use]
     pub fn with_longest_names(self) -> Self {
         let (agent, host, os) = match self.agent {
-            Agent::Stock(_) => {
+            PeerAgent::Ocs(_) => {
                 let name = "d".repeat(200 - STAMP.len()) + STAMP;
-                (Agent::Stock(name), "h".repeat(255), "o".repeat(255))
+                (PeerAgent::Ocs(name), "h".repeat(255), "o".repeat(255))
             }
-            ours @ Agent::Ours(..) => (ours, "h".repeat(253), "o".repeat(64)),
+            packcast @ PeerAgent::Packcast(..) => (packcast, "h".repeat(253), "o".repeat(64)),
         };
-        let names = Names {
+        let names = PeerNames {
             host,
             os,
             agent: "a".repeat(64),
@@ -112,31 +112,31 @@ impl Peer {
         Self { agent, names }
     }
 
-    pub const fn is_stock(&self) -> bool {
-        matches!(self.agent, Agent::Stock(_))
+    pub const fn is_ocs(&self) -> bool {
+        matches!(self.agent, PeerAgent::Ocs(_))
     }
 
     pub fn device(&self) -> DeviceId {
         match &self.agent {
-            Agent::Stock(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
-            Agent::Ours(key, ..) => DeviceId::Agent(key.id()),
+            PeerAgent::Ocs(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
+            PeerAgent::Packcast(key, ..) => DeviceId::Agent(key.id()),
         }
     }
 
     /// Returns a check-in. A Packcast agent includes its pass and the documents that it holds, both
-    /// as of the last [`Peer::told`], and may report results.
-    pub fn check_in(&self, results: &[Said], now: UnixTime) -> Request<Bytes> {
+    /// as of the last [`Peer::read_reply`], and may report results.
+    pub fn check_in(&self, results: &[PeerResult], now: UnixTime) -> Request<Bytes> {
         match &self.agent {
-            Agent::Stock(name) => self.posted(&format!(
+            PeerAgent::Ocs(name) => self.posted(&format!(
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
-            Agent::Ours(key, pass, holds) => {
+            PeerAgent::Packcast(key, pass, holds) => {
                 let enrolment = ENROLMENT_TOKEN.parse().ok();
                 let asking = CheckInRequest {
                     enrolment: enrolment.filter(|_| pass.get().is_none()),
                     pass: pass.get().cloned(),
                     facts: self.facts(),
-                    results: results.iter().map(|said| report(said, now)).collect(),
+                    results: results.iter().map(|result| report(result, now)).collect(),
                     holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 };
                 signed(key, CHECK_IN_PATH, &asking, now)
@@ -146,29 +146,29 @@ impl Peer {
 
     /// Returns the inventory of an OCS agent, which the function requests once.
     pub fn inventory(&self) -> Option<Request<Bytes>> {
-        let Agent::Stock(name) = &self.agent else {
+        let PeerAgent::Ocs(name) = &self.agent else {
             return None;
         };
-        let Names { host, os, .. } = &self.names;
+        let PeerNames { host, os, .. } = &self.names;
         Some(self.posted(&format!(
             "<REQUEST><CONTENT><HARDWARE><NAME>{host}</NAME><OSNAME>{os}</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
         )))
     }
 
     /// Reports results: a Packcast agent all in one request, an OCS agent each in its own.
-    pub fn reports(&self, results: &[Said], now: UnixTime) -> Vec<Request<Bytes>> {
+    pub fn reports(&self, results: &[PeerResult], now: UnixTime) -> Vec<Request<Bytes>> {
         match &self.agent {
-            Agent::Stock(name) => results
+            PeerAgent::Ocs(name) => results
                 .iter()
-                .map(|Said { package, code, .. }| {
+                .map(|PeerResult { package, code, .. }| {
                     self.posted(&format!(
                         "<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />"
                     ))
                 })
                 .collect(),
-            Agent::Ours(key, pass, _) => {
+            PeerAgent::Packcast(key, pass, _) => {
                 let pass = pass.get().expect("the agent has checked in before").clone();
-                let results = results.iter().map(|said| report(said, now)).collect();
+                let results = results.iter().map(|result| report(result, now)).collect();
                 let sent = ReportRequest { pass, results };
                 vec![signed(key, REPORT_PATH, &sent, now)]
             }
@@ -176,16 +176,16 @@ impl Peer {
     }
 
     /// Reads the reply to a check-in.
-    pub fn told(&self, reply: &[u8]) -> Told {
+    pub fn read_reply(&self, reply: &[u8]) -> PeerReply {
         match &self.agent {
-            Agent::Stock(_) => {
+            PeerAgent::Ocs(_) => {
                 let (_, content) = envelope::open(reply).expect("a reply in zlib");
                 let text = String::from_utf8(content).expect("replies are UTF-8");
                 let tasks = announced(&text).map(|id| (id, None)).collect();
                 let cancel = Vec::new();
-                Told { tasks, cancel }
+                PeerReply { tasks, cancel }
             }
-            Agent::Ours(_, known, holds) => {
+            PeerAgent::Packcast(_, known, holds) => {
                 let reply: CheckInReply = serde_json::from_slice(reply).expect("a reply in JSON");
                 let mut holds = holds.lock().unwrap_or_else(PoisonError::into_inner);
                 take_up(&mut holds, &reply);
@@ -195,7 +195,7 @@ impl Peer {
                 }
                 let tasks = reply.tasks.iter().map(|task| (task.id, Some(task.attempt)));
                 let cancel = reply.cancel.iter().map(|task| (task.id, task.attempt));
-                Told {
+                PeerReply {
                     tasks: tasks.collect(),
                     cancel: cancel.collect(),
                 }
@@ -206,8 +206,8 @@ impl Peer {
     /// Reads the reply to reports: the packages that a Packcast agent need not report again.
     pub fn accepted(&self, reply: &[u8]) -> Option<Vec<PackageId>> {
         match &self.agent {
-            Agent::Stock(_) => None,
-            Agent::Ours(..) => {
+            PeerAgent::Ocs(_) => None,
+            PeerAgent::Packcast(..) => {
                 let reply: ReportReply = serde_json::from_slice(reply).expect("a reply in JSON");
                 Some(reply.accepted)
             }
@@ -264,11 +264,11 @@ fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     }
 }
 
-fn report(said: &Said, now: UnixTime) -> Report {
+fn report(result: &PeerResult, now: UnixTime) -> Report {
     Report {
-        id: said.package,
-        attempt: said.attempt,
-        code: said.code.parse().expect("a result code"),
+        id: result.package,
+        attempt: result.attempt,
+        code: result.code.parse().expect("a result code"),
         detail: None,
         output_tail: None,
         finished: now,

@@ -60,7 +60,9 @@ impl<'a> RawEngine<'a> {
             "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0",
         );
         let answer = self.connector.call(request).await.expect("the engine runs");
-        let (status, body) = wire::collected(answer).await.expect("the answer is complete");
+        let (status, body) = wire::collected(answer)
+            .await
+            .expect("the answer is complete");
         assert_eq!(
             status,
             200,

@@ -13,7 +13,7 @@ use packcast_store::{Records, RecordsConfig};
 use serde_json::{Value, json};
 
 pub use crate::clock::NOW;
-use crate::engine::Engine;
+use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
 use crate::meter::Meter;
 use crate::raw::RawEngine;
@@ -31,7 +31,7 @@ pub struct Table {
     pub endpoint: String,
     name: String,
     /// The engine that ends with the table; `None` if the service runs on.
-    _engine: Option<Engine>,
+    _engine: Option<EmbeddedEngine>,
 }
 
 impl Table {
@@ -44,7 +44,7 @@ impl Table {
     pub async fn start_on(service: Service, seed: u64) -> Self {
         let (endpoint, engine) = match service {
             Service::Embedded => {
-                let engine = Engine::start().await;
+                let engine = EmbeddedEngine::start().await;
                 (engine.endpoint(), Some(engine))
             }
             Service::DynamoDbLocal { endpoint } => (endpoint, None),
@@ -53,7 +53,10 @@ impl Table {
         let faults = FakeFaults::before(meter.http_client(), seed, FaultRates::default());
         let name = format!("packcast-{:016x}", fastrand::u64(..));
         let records = connect(&endpoint, &faults, &name).await;
-        records.create_table().await.expect("a table can be created");
+        records
+            .create_table()
+            .await
+            .expect("a table can be created");
         meter.take();
         Self {
             records,
@@ -180,7 +183,7 @@ pub fn device(number: u32) -> DeviceRecord {
     DeviceRecord {
         device: format!("ocs:pc{number}-2026-03-04-05-06-07")
             .parse()
-            .expect("a DEVICEID as OCS agents form it")
+            .expect("a DEVICEID as OCS agents form it"),
         host_name: format!("pc{number}"),
         agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(),
         os: "Debian 12".to_owned(),

@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use packcast_tests::attacks::owned::POWERS;
 use packcast_tests::attacks::attacked_system::{AttackResult, AttackedSystem};
+use packcast_tests::attacks::owned::POWERS;
 use packcast_tests::attacks::{ALL, Attack};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");

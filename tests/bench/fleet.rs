@@ -9,7 +9,7 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use packcast_testing::fault::FaultRates;
-use packcast_tests::fleet::{self, CONNECTIONS, Options, Report, Watch};
+use packcast_tests::fleet::{self, CONNECTIONS, FleetReport, Options, Watch};
 
 /// Number of differences that are printed.
 const SHOWN: usize = 20;
@@ -48,7 +48,7 @@ async fn main() -> io::Result<ExitCode> {
         "{} devices on {CONNECTIONS} connections, seed {}",
         options.devices, options.seed
     )?;
-    let bar = Arc::new(Bar::default());
+    let bar = Arc::new(PhaseBar::default());
     let watched = Arc::clone(&bar);
     let watch: Watch = Arc::new(move |name, done, total| watched.show(name, done, total));
     let report = fleet::run(options, watch).await;
@@ -63,9 +63,9 @@ async fn main() -> io::Result<ExitCode> {
 
 /// A progress bar on terminals, nothing elsewhere.
 #[derive(Default)]
-struct Bar(Mutex<Option<(String, ProgressBar)>>);
+struct PhaseBar(Mutex<Option<(String, ProgressBar)>>);
 
-impl Bar {
+impl PhaseBar {
     fn show(&self, name: &str, done: usize, total: usize) {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if shown.as_ref().is_none_or(|(phase, _)| phase != name) {
@@ -89,7 +89,7 @@ impl Bar {
     }
 }
 
-fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
+fn print(out: &mut impl io::Write, report: &FleetReport) -> io::Result<()> {
     writeln!(out, "{}", phases(report))?;
     writeln!(out, "{}", groups(report))?;
     writeln!(out, "{}", packages(report))?;
@@ -110,7 +110,10 @@ fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
     }
     match report.differences.len() {
         0 => writeln!(out, "the records agree with the model"),
-        count => writeln!(out, "the records differ from the model: {count} differences"),
+        count => writeln!(
+            out,
+            "the records differ from the model: {count} differences"
+        ),
     }
 }
 
@@ -129,7 +132,7 @@ fn number(count: impl ToString) -> Cell {
     Cell::new(count).set_alignment(CellAlignment::Right)
 }
 
-fn phases(report: &Report) -> Table {
+fn phases(report: &FleetReport) -> Table {
     let mut table = table(&["phase", "requests", "503", "operations", "seconds"]);
     let mut whole = Duration::ZERO;
     for phase in &report.phases {
@@ -151,7 +154,7 @@ fn phases(report: &Report) -> Table {
     table
 }
 
-fn groups(report: &Report) -> Table {
+fn groups(report: &FleetReport) -> Table {
     let mut table = table(&["group", "devices", "expected"]);
     for group in &report.groups {
         table.add_row(row(&group.name, &[group.size, group.truth]));
@@ -159,7 +162,7 @@ fn groups(report: &Report) -> Table {
     table
 }
 
-fn packages(report: &Report) -> Table {
+fn packages(report: &FleetReport) -> Table {
     let mut table = table(&[
         "package",
         "assigned",

@@ -4,12 +4,12 @@ use std::fs;
 
 use packcast_protocol::Outcome;
 use packcast_tests::process::Ran;
-use packcast_tests::world::{Progress, World};
+use packcast_tests::world::{PackageProgress, World};
 
 use crate::PROGRAM;
 
-fn progress(succeeded: u64, failed: u64, waiting: u64) -> Progress {
-    Progress {
+fn progress(succeeded: u64, failed: u64, waiting: u64) -> PackageProgress {
+    PackageProgress {
         state: "active".to_owned(),
         assigned: succeeded + failed + waiting,
         waiting,
@@ -29,7 +29,11 @@ fn assigning_again_after_a_failure_is_another_attempt() {
     assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
     device.run();
     assert_eq!(world.progress("tool@1"), progress(0, 1, 0));
-    assert_eq!(device.announced(), 0, "a failure is not retried without a new assignment");
+    assert_eq!(
+        device.announced(),
+        0,
+        "a failure is not retried without a new assignment"
+    );
 
     fs::write(&gate, "").unwrap();
     let again = world.ok(&["assign", "tool@1", "--device", device.id()]);
@@ -55,10 +59,10 @@ fn a_package_is_deployed_again_only_with_force() {
     assert!(assign(&[]).contains("was assigned already"));
     device.run();
     assert!(assign(&[]).contains("--force deploys again"));
-    assert_eq!((device.told(), count()), (0, 1));
+    assert_eq!((device.announced(), count()), (0, 1));
 
     assert!(assign(&["--force"]).contains("attempt 2"));
-    assert_eq!((device.told(), count()), (1, 2));
+    assert_eq!((device.announced(), count()), (1, 2));
     assert_eq!(world.progress("tool@1"), progress(1, 0, 0));
 }
 

@@ -1,7 +1,7 @@
 //! Every attack on a system of its own, and the powers that an attacker without a key keeps.
 
-use packcast_tests::attacks::owned::POWERS;
 use packcast_tests::attacks::attacked_system::AttackedSystem;
+use packcast_tests::attacks::owned::POWERS;
 use packcast_tests::attacks::{self as attacks, Attack};
 use packcast_tests::every_attack;
 

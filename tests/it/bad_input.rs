@@ -34,7 +34,7 @@ impl BadInput {
         let refusal = self.world.refused(code, &[&NAMED, arguments].concat());
         expect_words(&refusal, words);
         assert!(self.world.packages().is_empty(), "{refusal}");
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
     }
 
     fn stores(&self, source: &str, words: &[&str]) {
@@ -251,7 +251,7 @@ fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
     let refusal = with(None, &publish).expect_code(1).stderr;
     expect_words(&refusal, &[&key, "PACKCAST_KEY_PASSPHRASE"]);
     assert!(story.world.packages().is_empty());
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
     let _ = with(Some("correct horse"), &publish).expect_code(0);
     assert_eq!(story.world.progress("tool@1").state, "published");
 }
@@ -273,7 +273,7 @@ fn an_error_names_a_full_disk_and_the_package_stays_a_draft() {
         command
             .env_clear()
             .envs(environment)
-            .current_dir(story.world.place());
+            .current_dir(story.world.directory());
         Ran::of(&mut command)
     };
     if on_small_disk(&mut Command::new("true")).code != Some(0) {
@@ -305,5 +305,5 @@ fn an_error_names_a_full_disk_and_the_package_stays_a_draft() {
     let assign = ["assign", "tool@1", "--device", story.device.id()];
     expect_words(&story.world.refused(3, &assign), &["not published yet"]);
     let _ = story.world.refused(1, &["activate", "tool@1"]);
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
 }

@@ -4,7 +4,7 @@ use packcast_check_in::CheckIn;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Joined;
-use packcast_testing::peer::{Peer, Told};
+use packcast_testing::peer::{Peer, PeerReply};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
@@ -21,10 +21,10 @@ fn function(table: &Table) -> CheckIn {
     CheckIn::new(table.records.clone(), settings())
 }
 
-async fn check_in(function: &CheckIn, peer: &Peer) -> Told {
+async fn check_in(function: &CheckIn, peer: &Peer) -> PeerReply {
     let response = function.handle(peer.check_in(&[], NOW), NOW).await;
     assert!(response.status().is_success(), "{response:?}");
-    peer.told(response.body())
+    peer.read_reply(response.body())
 }
 
 /// Lets a device check in with the longest names that it can report.
@@ -91,7 +91,7 @@ fn expect_one_query(table: &Table) {
 
 async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let table = Table::start_on(service, 70).await;
-    let peers = [Peer::stock(1), Peer::ours(2)].map(Peer::with_longest_names);
+    let peers = [Peer::ocs(1), Peer::packcast(2)].map(Peer::with_longest_names);
     let first = function(&table);
     for peer in &peers {
         enrol(&first, peer).await;
@@ -107,7 +107,7 @@ async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     }
     table.meter.take();
     for peer in peers.iter().chain(&peers) {
-        assert_eq!(check_in(&function, peer).await, Told::default());
+        assert_eq!(check_in(&function, peer).await, PeerReply::default());
         expect_one_query(&table);
     }
     cold_functions_read_the_groups(&table, &peers).await;

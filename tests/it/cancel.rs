@@ -49,7 +49,7 @@ impl DeferredPackage {
     fn unassign(&self) {
         let device = self.device.id();
         self.world.ok(&["unassign", "files@1", "--device", device]);
-        let open = self.world.standing(&self.device).open;
+        let open = self.world.device_state(&self.device).open;
         assert!(
             matches!(open[0].state, TaskState::Withdrawn { .. }),
             "{open:?}"
@@ -61,7 +61,7 @@ impl DeferredPackage {
         let progress = self.world.progress("files@1");
         let counts = (progress.succeeded, progress.cancelled, progress.announced);
         assert_eq!(counts, (succeeded, cancelled, 0), "{progress:?}");
-        assert!(self.world.standing(&self.device).open.is_empty());
+        assert!(self.world.device_state(&self.device).open.is_empty());
     }
 }
 
@@ -78,7 +78,7 @@ fn a_device_cancels_a_withdrawn_task_and_reports_it() {
     assert!(!Path::new(&story.stored).exists());
     let shown = story.world.ok(&["device", story.device.id()]).stdout;
     assert!(shown.contains("cancelled: CANCELLED"), "{shown}");
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
 }
 
 #[test]

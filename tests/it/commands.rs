@@ -364,8 +364,8 @@ fn a_location_without_a_package_is_checked_as_well() {
 fn a_unique_host_name_identifies_a_device() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
-    let host_name = world.standing(&device).device.host_name;
-    let shown = world.standing_of(&host_name.to_uppercase());
+    let host_name = world.device_state(&device).device.host_name;
+    let shown = world.device_state_of(&host_name.to_uppercase());
     assert_eq!(shown.device.device.to_string(), device.id());
     world.execute("tool", "true");
     world.ok(&["assign", "tool@1", "--device", &host_name]);

@@ -152,7 +152,7 @@ fn a_packcast_agent_cancels_a_deleted_package() {
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
     assert!(ran.stderr.contains("1 device was told"), "{ran:?}");
     device.run();
-    assert_eq!(world.standing(&device).open, []);
+    assert_eq!(world.device_state(&device).open, []);
     let progress = world.progress("tool@1");
     assert_eq!(
         (progress.state.as_str(), progress.cancelled),

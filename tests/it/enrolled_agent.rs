@@ -4,7 +4,7 @@ use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::{FinishedTask, PackageRecord};
 use packcast_tests::archives::tar_gz;
 use packcast_tests::ocs_agent::times::Times;
-use packcast_tests::ocs_agent::{Contact, OcsAgent, installed};
+use packcast_tests::ocs_agent::{OcsAgent, OcsCheckIn, installed};
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -16,7 +16,7 @@ pub(crate) const PROMPT: [&str; 3] = ["--priority", "1", "--activate"];
 pub(crate) struct EnrolledAgent {
     pub(crate) world: World,
     pub(crate) agent: OcsAgent,
-    pub(crate) first: Contact,
+    pub(crate) first: OcsCheckIn,
     times: Times,
 }
 
@@ -35,18 +35,18 @@ impl EnrolledAgent {
     }
 
     /// Lets the agent check in and complete the announced tasks.
-    pub(crate) fn check_in(&self) -> Contact {
-        let contact = self.agent.check_in();
-        let announced = contact.announced();
+    pub(crate) fn check_in(&self) -> OcsCheckIn {
+        let check_in = self.agent.check_in();
+        let announced = check_in.announced();
         if announced.is_empty() {
-            return contact;
+            return check_in;
         }
         let packages = self.world.packages();
         let announced = packages
             .iter()
             .filter(|package| announced.contains_key(&package.id));
-        self.times.add(&contact, announced);
-        contact
+        self.times.add(&check_in, announced);
+        check_in
     }
 
     /// Publishes a package `name@1` that launches a script, and assigns it.
@@ -107,12 +107,14 @@ impl EnrolledAgent {
 
     /// Returns the latest result of a package, `None` if the device has not finished it.
     pub(crate) fn finished(&self, package: PackageId) -> Option<FinishedTask> {
-        let finished = self.world.standing_of(self.agent.id()).finished;
+        let finished = self.world.device_state_of(self.agent.id()).finished;
         finished.into_iter().find(|task| task.package == package)
     }
 
     pub(crate) fn expect(&self, package: PackageId, attempt: u32, code: &str, outcome: Outcome) {
-        let result = self.finished(package).expect("the device has finished the package");
+        let result = self
+            .finished(package)
+            .expect("the device has finished the package");
         assert_eq!(result.code.to_string(), code);
         assert_eq!((result.attempt, result.outcome), (attempt, outcome));
     }

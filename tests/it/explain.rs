@@ -23,7 +23,7 @@ impl GroupedDevice {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let device = OcsDevice::new(&world, "web01");
-        device.contact();
+        device.check_in();
         device.inventory(&[]);
         world.ok(&["group", "create", "lab"]);
         world.ok(&["group", "add", "lab", "--device", "web01"]);
@@ -44,7 +44,7 @@ impl GroupedDevice {
     /// Publishes and assigns a package, and announces it to the device.
     fn announced(&self, name: &str) -> PackageId {
         let id = self.assigned(name);
-        self.device.contact();
+        self.device.check_in();
         id
     }
 
@@ -115,24 +115,24 @@ fn each_state_of_an_assignment_is_explained() {
     let unreached = story.expect("news", "unreached");
     assert_eq!(unreached["group"], "lab");
     assert_eq!(unreached["task"], Value::Null);
-    story.device.contact();
+    story.device.check_in();
     story.expect("news", "announced");
     story.unassign("news", &["--group", "lab"]);
     let taken_back = story.expect("news", "taken-back");
     assert!(taken_back["announced_at"].is_u64(), "{taken_back:#}");
-    story.device.contact();
+    story.device.check_in();
     story.expect("news", "withdrawn");
 
     let retried = story.assigned("retried");
     story.expect("retried", "held");
-    story.device.contact();
+    story.device.check_in();
     story.device.report(retried, "ERR_BUILD");
     let failed = story.expect("retried", "failed");
     assert_eq!(failed["result"]["code"], "ERR_BUILD");
     assert!(failed["says"].as_str().unwrap().contains("ERR_BUILD"));
     story.assign("retried", &["--device", "web01"]);
     assert_eq!(story.expect("retried", "held")["attempt"], 2);
-    story.device.contact();
+    story.device.check_in();
     story.device.report(retried, "SUCCESS");
     assert_eq!(story.expect("retried", "succeeded")["attempt"], 2);
 }
@@ -217,7 +217,7 @@ fn a_package_in_the_history_is_explained() {
     // The device is reconciled while it has the package, and loses the package afterwards.
     story.assign("had", &["--group", "lab"]);
     story.expect("had", "in-history");
-    story.device.contact();
+    story.device.check_in();
     story.device.inventory(&[]);
     assert_eq!(story.expect("had", "passed-over")["group"], "lab");
 }

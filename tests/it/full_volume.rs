@@ -73,7 +73,7 @@ impl DeviceOnVolume {
     fn begin() -> Option<Self> {
         let world = World::start(PROGRAM);
         let device = world.device("pc");
-        let volume = Volume::over(&world.place().join("pc/state"))?;
+        let volume = Volume::over(&world.directory().join("pc/state"))?;
         Some(Self {
             volume,
             device,

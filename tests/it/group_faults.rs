@@ -10,7 +10,7 @@ use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_testing::fault::{FaultRates, until_answered};
-use packcast_testing::peer::{Peer, Said, Told};
+use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{answered, signing};
 use packcast_testing::table::{NOW, Table, reservation};
@@ -31,12 +31,12 @@ fn group(name: &str) -> GroupName {
 }
 
 /// Two functions on one table with two groups.
-struct Site {
+struct TwoGroups {
     table: Table,
     functions: [CheckIn; 2],
 }
 
-impl Site {
+impl TwoGroups {
     async fn start(service: Service, seed: u64) -> Self {
         let table = Table::start_on(service, seed).await;
         for name in ["lab", "site"] {
@@ -63,9 +63,9 @@ impl Site {
 
     async fn newcomer(&self, number: u32) -> Peer {
         let peer = if number.is_multiple_of(2) {
-            Peer::stock(number)
+            Peer::ocs(number)
         } else {
-            Peer::ours(number)
+            Peer::packcast(number)
         };
         self.check_in(0, &peer, NOW).await;
         if let Some(inventory) = peer.inventory() {
@@ -122,13 +122,13 @@ impl Site {
         panic!("no answer in 100 tries")
     }
 
-    async fn check_in(&self, function: usize, peer: &Peer, now: UnixTime) -> Told {
+    async fn check_in(&self, function: usize, peer: &Peer, now: UnixTime) -> PeerReply {
         let reply = self.ask(function, peer.check_in(&[], now), now).await;
-        peer.told(&reply)
+        peer.read_reply(&reply)
     }
 
     async fn report(&self, function: usize, peer: &Peer, package: PackageId, code: &'static str) {
-        let said = Said {
+        let said = PeerResult {
             package,
             attempt: 1,
             code,
@@ -162,12 +162,12 @@ fn by_group<T>(answer: Result<T, GroupError>) -> Result<T, RecordsError> {
     })
 }
 
-fn ids(told: &Told) -> Vec<PackageId> {
+fn ids(told: &PeerReply) -> Vec<PackageId> {
     told.tasks.iter().map(|(package, _)| *package).collect()
 }
 
 async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
-    let site = Site::start(service, 90).await;
+    let site = TwoGroups::start(service, 90).await;
     let packages = [
         site.table.package("lab-only", 5).await,
         site.table.package("of-both", 5).await,
@@ -192,7 +192,7 @@ async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
 }
 
 async fn a_report_during_an_unassignment_counts_once(service: Service) {
-    let site = Site::start(service, 91).await;
+    let site = TwoGroups::start(service, 91).await;
     let (own, of_group) = (
         site.table.package("own", 5).await,
         site.table.package("of-group", 5).await,
@@ -220,8 +220,8 @@ async fn a_report_during_an_unassignment_counts_once(service: Service) {
             site.report(1, &peer, of_group.id, "SUCCESS_0"),
             site.report(1, &peer, own.id, "SUCCESS_0"),
         );
-        let standing = until_answered(async || records.standing(&device).await).await;
-        assert_eq!(standing.tasks, [], "{device}");
+        let device_state = until_answered(async || records.standing(&device).await).await;
+        assert_eq!(device_state.tasks, [], "{device}");
     }
     site.expect_faults();
     for package in [&own, &of_group] {
@@ -235,7 +235,7 @@ async fn a_report_during_an_unassignment_counts_once(service: Service) {
 }
 
 async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Service) {
-    let site = Site::start(service, 92).await;
+    let site = TwoGroups::start(service, 92).await;
     for number in 0..RACES {
         let name = format!("package-{number}");
         site.table.faults.set_rates(FaultRates::default());
@@ -256,7 +256,7 @@ async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Serv
 }
 
 async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(service: Service) {
-    let site = Site::start(service, 93).await;
+    let site = TwoGroups::start(service, 93).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     site.at_its_worst();
@@ -290,7 +290,7 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
 }
 
 async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
-    let site = Site::start(service, 94).await;
+    let site = TwoGroups::start(service, 94).await;
     let package = site.table.package("vlc", 5).await;
     site.at_its_worst();
     for number in 0..RACES {
@@ -323,7 +323,7 @@ async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
 }
 
 async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
-    let site = Site::start(service, 95).await;
+    let site = TwoGroups::start(service, 95).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     let mut peers = Vec::new();
@@ -361,7 +361,7 @@ async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
 }
 
 async fn a_package_that_moves_to_another_group_of_the_device_is_not_cancelled(service: Service) {
-    let site = Site::start(service, 96).await;
+    let site = TwoGroups::start(service, 96).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     let (peer, of_site) = (site.member(1).await, site.newcomer(3).await);
@@ -378,7 +378,7 @@ async fn a_package_that_moves_to_another_group_of_the_device_is_not_cancelled(se
 }
 
 async fn a_group_that_was_created_again_has_no_package_of_its_predecessor(service: Service) {
-    let site = Site::start(service, 97).await;
+    let site = TwoGroups::start(service, 97).await;
     let (old, new) = (
         site.table.package("old", 5).await,
         site.table.package("new", 5).await,

@@ -21,16 +21,16 @@ fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     join(&world, "lab", first.id());
     let assigned = world.ok(&["assign", "tool@1", "--group", "lab"]);
     assert!(assigned.stdout.contains("WRITE UNITS"), "{assigned:?}");
-    assert_eq!(first.told(), 1);
+    assert_eq!(first.announced(), 1);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (1, 1));
 
     join(&world, "lab", late.id());
-    assert_eq!(late.told(), 1);
+    assert_eq!(late.announced(), 1);
 
     world.ok(&["unassign", "tool@1", "--group", "lab"]);
     join(&world, "lab", too_late.id());
-    assert_eq!(too_late.told(), 0);
+    assert_eq!(too_late.announced(), 0);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (2, 2));
 
@@ -40,8 +40,8 @@ fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     assert_eq!(lab["size"], 3);
     assert_eq!(lab["devices"].as_array().unwrap().len(), 3);
     assert_eq!(lab["assignments"].as_array().unwrap().len(), 0);
-    assert_eq!(world.standing(too_late).finished, []);
-    assert_eq!(too_late.told(), 0);
+    assert_eq!(world.device_state(too_late).finished, []);
+    assert_eq!(too_late.announced(), 0);
 }
 
 #[test]
@@ -50,10 +50,14 @@ fn a_package_for_all_reaches_old_and_new_devices() {
     let before = world.device("before");
     world.execute("tool", "true");
     world.ok(&["assign", "tool@1", "--all"]);
-    assert_eq!(before.told(), 1);
+    assert_eq!(before.announced(), 1);
     let after = world.device("after");
     assert_eq!(world.progress("tool@1").succeeded, 2);
-    assert_eq!(after.announced(), 0, "the package came with its first check-in");
+    assert_eq!(
+        after.announced(),
+        0,
+        "the package came with its first check-in"
+    );
     let groups: Value = world.json(&["group", "list"]);
     assert_eq!(groups[0]["group"], "all");
     assert_eq!(
@@ -73,14 +77,14 @@ fn a_group_with_devices_or_packages_is_deleted_only_with_force() {
     let refused = world.refused(3, &["group", "delete", "lab"]);
     assert!(refused.contains("1 devices and 1 packages"), "{refused}");
     world.ok(&["group", "delete", "lab", "--force"]);
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
     let unknown = world.refused(1, &["group", "show", "lab"]);
     assert!(unknown.contains("no group lab"), "{unknown}");
 
     // A new group with the name of a deleted group has none of its packages.
     world.ok(&["group", "create", "lab"]);
     join(&world, "lab", device.id());
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
 }
 
 #[test]

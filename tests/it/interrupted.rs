@@ -60,7 +60,7 @@ impl WaitingProgram {
         );
         assert_eq!(result.attempt, 1);
         assert_eq!(self.runs(), runs);
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
     }
 }
 

@@ -13,33 +13,33 @@ use crate::PROGRAM;
 
 /// The JSON output of `keys show`: the key that signs.
 #[derive(Deserialize)]
-struct Shown {
+struct ShownKey {
     public_key: PublicKey,
     secret_key_file: std::path::PathBuf,
 }
 
 /// The JSON output of `keys list`, for one key.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Listed {
+struct ListedKey {
     public_key: PublicKey,
     signs: bool,
 }
 
 /// The JSON output of `keys revoke`.
 #[derive(Deserialize)]
-struct Revoked {
+struct RevokeOutput {
     refused: Vec<String>,
 }
 
 /// The JSON output of `sign`.
 #[derive(Deserialize)]
-struct Signed {
+struct SignOutput {
     signed: usize,
     good: usize,
 }
 
 fn public_key(world: &World) -> PublicKey {
-    let shown: Shown = world.json(&["keys", "show"]);
+    let shown: ShownKey = world.json(&["keys", "show"]);
     shown.public_key
 }
 
@@ -84,7 +84,7 @@ fn chain(world: &World) -> Vec<SignedKeyList> {
 
 /// Rotates the unencrypted key of a world.
 fn rotate(world: &World) -> PublicKey {
-    let shown: Shown = world.json(&["keys", "rotate", "--unencrypted"]);
+    let shown: ShownKey = world.json(&["keys", "rotate", "--unencrypted"]);
     let expected = world.local_dir().join("packcast.key");
     assert_eq!(shown.secret_key_file, expected);
     assert_eq!(shown.public_key, public_key(world));
@@ -111,7 +111,7 @@ fn lost_public_halves_are_written_again() {
     let first = public_key(&world);
     let file = world.local_dir().join("packcast.pub");
     std::fs::remove_file(&file).unwrap();
-    let shown: Shown = world.json(&["keys", "show"]);
+    let shown: ShownKey = world.json(&["keys", "show"]);
     assert_eq!(shown.public_key, first);
     assert_eq!(public_key(&world), first);
 
@@ -119,7 +119,7 @@ fn lost_public_halves_are_written_again() {
     std::fs::remove_file(&file).unwrap();
     let next = world.local_dir().join("packcast-next.key");
     let next = next.to_str().unwrap();
-    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", next]);
+    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", next]);
     std::fs::remove_file(world.local_dir().join("packcast-next.pub")).unwrap();
     let refused = world.refused(3, &["keys", "rotate"]);
     assert!(refused.contains("--unencrypted"), "{refused}");
@@ -135,7 +135,7 @@ fn a_rotation_without_room_for_a_key_creates_none() {
     let world = World::start(PROGRAM);
     for n in 0..7 {
         let file = world.path(&format!("{n}.key"));
-        let other: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+        let other: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
         world.ok(&["keys", "trust", &other.public_key.to_string()]);
     }
     let refused = world.refused(3, &["keys", "rotate", "--unencrypted"]);
@@ -154,9 +154,9 @@ fn a_new_key_signs_all_documents_and_devices_with_an_old_key_follow() {
     }
     let followed = trusted(vec![first.clone()], &chain(&world));
     assert_eq!(followed.keys(), [second.clone(), first.clone()]);
-    let listed: Vec<Listed> = world.json(&["keys", "list"]);
+    let listed: Vec<ListedKey> = world.json(&["keys", "list"]);
     let expected = [(second.clone(), true), (first, false)];
-    let expected = expected.map(|(public_key, signs)| Listed { public_key, signs });
+    let expected = expected.map(|(public_key, signs)| ListedKey { public_key, signs });
     assert_eq!(listed, expected);
     // Later documents are signed by the new key.
     world.ok(&["unassign", "news@1", "--group", "lab"]);
@@ -171,7 +171,7 @@ fn an_interrupted_rotation_continues_with_the_key_that_it_created() {
     let next = world.local_dir().join("packcast-next.key");
     let first = public_key(&world);
     let generate = ["keys", "generate", "--unencrypted", "--key"];
-    let made: Shown = world.json(&[&generate[..], &[next.to_str().unwrap()]].concat());
+    let made: ShownKey = world.json(&[&generate[..], &[next.to_str().unwrap()]].concat());
     let old = std::fs::read(&file).unwrap();
     assert_eq!(rotate(&world), made.public_key);
     assert!(!next.exists());
@@ -198,7 +198,7 @@ fn a_revoked_key_is_trusted_by_no_device_and_its_packages_are_named() {
     assert!(refused.contains("keys rotate"), "{refused}");
     let second = rotate(&world);
     world.execute("later", "true");
-    let revoked: Revoked = world.json(&["keys", "revoke", &first.to_string()]);
+    let revoked: RevokeOutput = world.json(&["keys", "revoke", &first.to_string()]);
     let mut names = revoked.refused;
     names.sort();
     assert_eq!(names, ["news@1", "own@1"]);
@@ -234,7 +234,7 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let first = public_key(&world).to_string();
     let file = world.file("other.key", b"");
     std::fs::remove_file(&file).unwrap();
-    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
     let seen = ["--key", &file, "--accept-key", &first];
     let assign = ["assign", "own@1", "--group", "lab"];
     let refused = world.refused(3, &[&assign[..], &seen].concat());
@@ -245,7 +245,7 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let refused = world.refused(3, &named);
     assert!(refused.contains("is not signed to be"), "{refused}");
     let named = [&named[..], &["--accept-key", &first]].concat();
-    let signed: Signed = world.json(&named);
+    let signed: SignOutput = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));
     let key = std::slice::from_ref(&made.public_key);
     let of_group = signed_group(&world, "lab").verify(key).unwrap();
@@ -255,9 +255,9 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
         (of_device.packages().len(), of_device.groups().len()),
         (1, 1)
     );
-    let signed: Signed = world.json(&other);
+    let signed: SignOutput = world.json(&other);
     assert_eq!((signed.signed, signed.good), (0, 2));
-    let signed: Signed = world.json(&[&other[..], &["--all"]].concat());
+    let signed: SignOutput = world.json(&[&other[..], &["--all"]].concat());
     assert_eq!((signed.signed, signed.good), (2, 0));
 }
 

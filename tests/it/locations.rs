@@ -49,7 +49,10 @@ fn an_unreachable_location_is_replaced_by_the_next() {
     let probes = site.connections();
     device.run();
     assert_eq!(world.result(&device).outcome, Outcome::Succeeded);
-    assert!(site.connections() > probes, "the first location is tried first");
+    assert!(
+        site.connections() > probes,
+        "the first location is tried first"
+    );
     let shown = world.ok(&["show", "files@1"]).stdout;
     for location in [site.address(), world.state().edge] {
         assert!(shown.contains(&location.to_string()), "{shown}");

@@ -12,7 +12,7 @@ use packcast_publisher::signing::{NoSecrets, PASSPHRASE_VARIABLE, SigningKey};
 use packcast_store::ObjectKey;
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
 
@@ -137,7 +137,7 @@ fn an_agent_accepts_a_manifest_signed_by_minisign_with_an_encrypted_key() {
     let publish = ["publish", "--name", "tool", "--version", "1", "--activate"];
     let action = ["--action", "execute", "--command", "true"];
     let published = ok(&[&publish[..], &action, &["--format", "json"]].concat());
-    let Publication { package, .. } = serde_json::from_str(&published.stdout).unwrap();
+    let PublishOutput { package, .. } = serde_json::from_str(&published.stdout).unwrap();
     ok(&["assign", "tool@1", "--device", device.id()]);
 
     let folder = &package.folder;

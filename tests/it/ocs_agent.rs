@@ -15,10 +15,10 @@ fn the_first_check_in_brings_an_inventory() {
         return;
     };
     assert!(story.first.log.contains("<RESPONSE>SEND</RESPONSE>"));
-    assert_eq!(story.first.told(), BTreeMap::new());
+    assert_eq!(story.first.announced(), BTreeMap::new());
     assert_eq!(story.first.complaints(), [""; 0]);
 
-    let device = story.world.standing_of(story.agent.id()).device;
+    let device = story.world.device_state_of(story.agent.id()).device;
     let host = format!("ocs:{}-", device.host_name);
     assert!(story.agent.id().starts_with(&host), "{device:?}");
     assert!(device.agent.starts_with("OCS-NG_unified_unix_agent_v"));
@@ -26,7 +26,7 @@ fn the_first_check_in_brings_an_inventory() {
     assert_ne!(device.os, "");
     assert!(device.inventory_received.is_some());
 
-    let second = story.contact();
+    let second = story.check_in();
     assert!(second.log.contains("<RESPONSE>STOP</RESPONSE>"));
 }
 
@@ -42,7 +42,10 @@ fn a_failed_launch_runs_again_when_assigned_again_and_finished_packages_are_not_
         &format!("echo run >> {runs}; test -e {gate} || exit 3"),
     );
     let announced = story.check_in().announced();
-    assert_eq!(announced, BTreeMap::from([(succeeds, false), (fails, false)]));
+    assert_eq!(
+        announced,
+        BTreeMap::from([(succeeds, false), (fails, false)])
+    );
     story.expect(succeeds, 1, "SUCCESS_0", Outcome::Succeeded);
     story.expect(fails, 1, "SUCCESS_3", Outcome::Failed);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
@@ -54,9 +57,9 @@ fn a_failed_launch_runs_again_when_assigned_again_and_finished_packages_are_not_
     fs::write(&gate, "").unwrap();
     assert!(story.assign("fails").contains("attempt 2"));
     let new = story.execute("new", "true");
-    let contact = story.contact();
+    let check_in = story.check_in();
     assert_eq!(
-        contact.told(),
+        check_in.announced(),
         BTreeMap::from([(fails, true), (new, false)])
     );
     story.expect(fails, 2, "SUCCESS_0", Outcome::Succeeded);
@@ -73,10 +76,10 @@ fn each_exit_code_ends_the_package_and_success_codes_are_successes() {
     let good = ["--success-code", "3"];
     let succeeds = story.launch_with("good", "exit 3", &[&PROMPT[..], &good].concat());
     let succeeds = succeeds.id;
-    story.contact();
+    story.check_in();
     story.expect(fails, 1, "SUCCESS_255", Outcome::Failed);
     story.expect(succeeds, 1, "SUCCESS_3", Outcome::Succeeded);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
 #[test]
@@ -86,14 +89,14 @@ fn a_failed_command_is_not_retried_until_it_is_assigned_again() {
     };
     let gate = story.world.path("gate");
     let package = story.execute("gated", &format!("test -e {gate}"));
-    story.contact();
+    story.check_in();
     story.expect(package, 1, "ERR_EXECUTE", Outcome::Failed);
     assert_eq!(story.agent.history(), []);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     fs::write(&gate, "").unwrap();
     assert!(story.assign("gated").contains("attempt 2"));
-    story.contact();
+    story.check_in();
     story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
     assert_eq!(story.agent.history(), [package]);
 }
@@ -105,20 +108,20 @@ fn a_forced_package_is_deployed_again() {
     };
     let runs = story.world.path("runs");
     let package = story.execute("twice", &format!("echo run >> {runs}"));
-    story.contact();
+    story.check_in();
     assert!(story.assign("twice").contains("--force deploys again"));
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     assert!(
         story
             .assign_with("twice", &["--force"])
             .contains("attempt 2")
     );
-    let forced = story.contact();
-    assert_eq!(forced.told(), BTreeMap::from([(package, true)]));
+    let forced = story.check_in();
+    assert_eq!(forced.announced(), BTreeMap::from([(package, true)]));
     story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
 #[test]
@@ -129,13 +132,13 @@ fn a_device_that_joins_a_group_gets_its_packages() {
     story.world.ok(&["group", "create", "lab"]);
     let package = story.command("tool", "true");
     story.world.ok(&["assign", "tool@1", "--group", "lab"]);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     story.join("lab");
-    let contact = story.contact();
-    assert_eq!(contact.told(), BTreeMap::from([(package, false)]));
+    let check_in = story.check_in();
+    assert_eq!(check_in.announced(), BTreeMap::from([(package, false)]));
     story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
 /// A package that the agent has begun is announced until it is reported. Otherwise the agent would
@@ -159,25 +162,30 @@ fn packages_withdrawn_from_a_group_do_not_delay_others() {
     story.world.ok(&["assign", "begun@1", "--group", "lab"]);
     let interrupted = story.agent.begin();
     interrupted.until("Beginning work");
-    assert_eq!(interrupted.kill().told().len(), 1);
+    assert_eq!(interrupted.kill().announced().len(), 1);
     fs::write(&gate, "").unwrap();
 
     story.command("unannounced", "true");
-    story.world.ok(&["assign", "unannounced@1", "--group", "lab"]);
+    story
+        .world
+        .ok(&["assign", "unannounced@1", "--group", "lab"]);
     for package in ["begun@1", "unannounced@1"] {
         story.world.ok(&["unassign", package, "--group", "lab"]);
     }
     let next = story.command("next", "true");
     story.world.ok(&["assign", "next@1", "--group", "lab"]);
 
-    let contact = story.contact();
-    let announced: Vec<_> = contact.announced().into_keys().collect();
+    let check_in = story.check_in();
+    let announced: Vec<_> = check_in.announced().into_keys().collect();
     assert_eq!(announced, [begun, next]);
-    assert_eq!(contact.complaints(), [""; 0]);
+    assert_eq!(check_in.complaints(), [""; 0]);
     story.expect(next, 1, "SUCCESS", Outcome::Succeeded);
     story.expect(begun, 1, "SUCCESS_0", Outcome::Succeeded);
-    let standing = story.world.standing_of(story.agent.id());
-    assert_eq!((standing.open.len(), standing.finished.len()), (0, 2));
+    let device_state = story.world.device_state_of(story.agent.id());
+    assert_eq!(
+        (device_state.open.len(), device_state.finished.len()),
+        (0, 2)
+    );
 }
 
 /// Another server address makes the agent another device, as does a rotated path token.
@@ -188,7 +196,7 @@ fn a_package_in_the_inventory_is_not_announced_to_a_device_that_moved() {
     };
     let runs = story.world.path("runs");
     let had = story.execute("had", &format!("echo run >> {runs}"));
-    story.contact();
+    story.check_in();
     let left = story.agent.id().to_owned();
     let (moved, first) = story.agent.move_to("localhost");
     story.agent = moved;
@@ -201,8 +209,8 @@ fn a_package_in_the_inventory_is_not_announced_to_a_device_that_moved() {
     for package in ["had@1", "new@1"] {
         story.world.ok(&["assign", package, "--all"]);
     }
-    let contact = story.contact();
-    assert_eq!(contact.told(), BTreeMap::from([(new, false)]));
+    let check_in = story.check_in();
+    assert_eq!(check_in.announced(), BTreeMap::from([(new, false)]));
     story.expect(new, 1, "SUCCESS", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
@@ -234,8 +242,8 @@ fn each_action_is_carried_out_without_complaints() {
         .id;
     let executes = story.execute("executes", &format!("echo executed >> {marker}"));
 
-    let contact = story.contact();
-    assert_eq!(contact.complaints(), [""; 0]);
+    let check_in = story.check_in();
+    assert_eq!(check_in.complaints(), [""; 0]);
     story.expect(stores.id, 1, "SUCCESS", Outcome::Succeeded);
     story.expect(launches, 1, "SUCCESS_0", Outcome::Succeeded);
     for package in [unpacks, executes] {
@@ -260,7 +268,7 @@ fn a_package_of_one_fragment_is_deployed_at_the_default_priority() {
         return;
     };
     let package = story.launch_with("usual", "exit 0", &["--activate"]).id;
-    story.contact();
+    story.check_in();
     story.expect(package, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
@@ -276,9 +284,9 @@ fn packages_run_in_order_of_priority_not_of_assignment() {
         let name = format!("p{priority}");
         story.assigned(&name, &[&action[..], &["--priority", priority]].concat());
     }
-    story.contact();
+    story.check_in();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
-    let finished = story.world.standing_of(story.agent.id()).finished;
+    let finished = story.world.device_state_of(story.agent.id()).finished;
     let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();
     assert_eq!(outcomes, [Outcome::Succeeded; 3]);
 }

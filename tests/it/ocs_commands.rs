@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use packcast_protocol::{FragmentNumber, Outcome};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::ObjectKey;
-use packcast_tests::ocs_agent::Ongoing;
+use packcast_tests::ocs_agent::OngoingCheckIn;
 use packcast_tests::process::eventually;
 use packcast_tests::world::World;
 
@@ -18,7 +18,7 @@ struct Waiting {
     package: PackageRecord,
     runs: String,
     gate: String,
-    contact: Ongoing,
+    check_in: OngoingCheckIn,
 }
 
 impl EnrolledAgent {
@@ -34,7 +34,7 @@ impl EnrolledAgent {
         let (runs, gate) = (self.world.path("runs"), self.world.path("gate"));
         let script = format!("echo run >> {runs}; until test -e {gate}; do sleep 0.1; done");
         let package = self.launch_with("waits", &script, &PROMPT);
-        let contact = self.agent.begin();
+        let check_in = self.agent.begin();
         eventually("the command runs", || {
             fs::exists(&runs).unwrap().then_some(())
         });
@@ -42,7 +42,7 @@ impl EnrolledAgent {
             package,
             runs,
             gate,
-            contact,
+            check_in,
         }
     }
 
@@ -57,10 +57,10 @@ impl EnrolledAgent {
     }
 
     /// Begins a check-in, and returns when a fragment is missing.
-    fn stuck(&self) -> Ongoing {
-        let contact = self.agent.begin();
-        contact.until("404 Not Found");
-        contact
+    fn stuck(&self) -> OngoingCheckIn {
+        let check_in = self.agent.begin();
+        check_in.until("404 Not Found");
+        check_in
     }
 
     fn give(&self, command: &str) -> String {
@@ -79,8 +79,10 @@ fn a_missing_fragment_delays_no_other_package_and_a_restarted_download_resumes()
     let behind = story.exits("behind", "1", 0);
     let second = story.agent.begin().end();
     assert!(second.log.contains("locked. Cannot begin work"));
-    assert_eq!(second.told().len(), 2);
-    eventually("the package behind is deployed", || story.finished(behind.id));
+    assert_eq!(second.announced().len(), 2);
+    eventually("the package behind is deployed", || {
+        story.finished(behind.id)
+    });
     story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 
     assert!(
@@ -96,7 +98,7 @@ fn a_missing_fragment_delays_no_other_package_and_a_restarted_download_resumes()
     assert!(first.end().log.contains("Exiting on signal"));
 
     fs::write(place, content).unwrap();
-    story.agent.contact();
+    story.agent.check_in();
     // The exit code shows that the agent deployed the package and reported it over its connection.
     story.expect(stuck.id, 1, "SUCCESS_7", Outcome::Failed);
 }
@@ -111,7 +113,7 @@ fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
     story.lose_fragment(&stuck);
     let first = story.stuck();
     let behind = story.exits("behind", "1", 0);
-    assert_eq!(story.agent.begin().end().told().len(), 2);
+    assert_eq!(story.agent.begin().end().announced().len(), 2);
 
     let unassign = ["unassign", "stuck@1", "--device", story.agent.id()];
     story.world.ok(&unassign);
@@ -126,15 +128,18 @@ fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
     story.expect(stuck.id, 1, "ERR_TIMEOUT", Outcome::Cancelled);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("cancelled: ERR_TIMEOUT"), "{shown}");
-    let open = story.world.standing_of(story.agent.id()).open;
+    let open = story.world.device_state_of(story.agent.id()).open;
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(
         (open[0].package, open[0].state),
         (behind.id, TaskState::Held)
     );
 
-    let third = story.agent.contact();
-    assert_eq!(third.told().into_keys().collect::<Vec<_>>(), [behind.id]);
+    let third = story.agent.check_in();
+    assert_eq!(
+        third.announced().into_keys().collect::<Vec<_>>(),
+        [behind.id]
+    );
     story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
@@ -148,14 +153,14 @@ fn a_package_of_a_killed_process_is_dropped_and_started_again() {
     drop(story.stuck());
 
     story.give("--drop");
-    let dropping = story.agent.contact();
+    let dropping = story.agent.check_in();
     assert!(
         dropping.log.contains("code=ERR_TIMEOUT"),
         "{}",
         dropping.log
     );
     fs::write(place, content).unwrap();
-    story.agent.contact();
+    story.agent.check_in();
     story.expect(stuck.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
@@ -168,14 +173,14 @@ fn a_running_command_ends_before_other_packages_are_dropped() {
         package,
         runs,
         gate,
-        contact,
+        check_in,
     } = story.waiting();
 
     story.give("--drop");
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("locked. Cannot begin work"));
     fs::write(&gate, "").unwrap();
-    contact.end();
+    check_in.end();
     story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
@@ -190,14 +195,14 @@ fn a_command_that_is_running_at_a_restart_of_the_download_runs_again() {
         package,
         runs,
         gate,
-        contact,
+        check_in,
     } = story.waiting();
 
     story.give("--restart-download");
     story.agent.begin().end();
-    contact.until("Exiting on signal");
+    check_in.until("Exiting on signal");
     fs::write(&gate, "").unwrap();
-    story.agent.contact();
+    story.agent.check_in();
     story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
 }

@@ -10,7 +10,7 @@ use crate::PROGRAM;
 fn groups_and_devices_have_their_own_pacing() {
     let world = World::start(PROGRAM);
     let device = OcsDevice::new(&world, "pc1");
-    device.contact();
+    device.check_in();
     let id = device.id();
     for group in ["thin-line", "lab"] {
         world.ok(&["group", "create", group]);

@@ -23,7 +23,7 @@ fn packages_run_in_the_order_of_their_priority() {
     }
     device.run();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
-    let finished = world.standing(&device).finished;
+    let finished = world.device_state(&device).finished;
     let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();
     assert_eq!(outcomes, [Outcome::Succeeded; 3]);
 }

@@ -11,7 +11,7 @@ use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::process::{Process, Ran, eventually};
 use packcast_tests::world::device::Device;
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
 
@@ -65,7 +65,7 @@ impl BigArchive {
         let assign = ["assign", "big@1", "--device", self.device.id()];
         let refusal = world.refused(3, &assign);
         assert!(refusal.contains("not published yet"), "{refusal}");
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
         let mut packages = world.packages();
         assert_eq!(packages.len(), 1);
         packages.remove(0)
@@ -78,13 +78,13 @@ impl BigArchive {
         file.parent().unwrap().to_owned()
     }
 
-    fn publish(&self) -> (Publication, String) {
+    fn publish(&self) -> (PublishOutput, String) {
         let ran = Ran::of(&mut self.world.command(&PUBLISH)).expect_code(0);
         (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
     }
 
     /// Publishes again, and expects that the draft is completed.
-    fn complete(&self, draft: &PackageRecord) -> (Publication, String) {
+    fn complete(&self, draft: &PackageRecord) -> (PublishOutput, String) {
         let (publication, messages) = self.publish();
         assert!(publication.resumed);
         assert_eq!(publication.package.id, draft.id);
@@ -156,7 +156,7 @@ fn a_publication_is_completed_from_each_point() {
     assert_eq!(publication.kept.fragments, fragments);
     world.ok(&["activate", "big@1"]);
     world.assign("big@1", &story.device);
-    assert_eq!(story.device.told(), 1);
+    assert_eq!(story.device.announced(), 1);
     assert_eq!(world.progress("big@1").succeeded, 1);
 }
 
@@ -172,7 +172,7 @@ fn other_content_under_a_used_name_is_a_conflict() {
     assert!(refusal.contains("tool@1"), "{refusal}");
     assert!(refusal.contains("--version"), "{refusal}");
     assert_eq!(world.packages().len(), 1);
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
 }
 
 /// Returns the names of the complete objects below a folder, with their inodes, which change when

@@ -5,11 +5,11 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
-use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
+use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::front::{Front, Passed};
 use packcast_tests::process::{Process, Ran, eventually, text};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 use tokio::runtime::Runtime;
 
 use crate::PROGRAM;
@@ -86,7 +86,7 @@ fn kill_half_way(world: &World, front: &Front) {
     });
 }
 
-fn an_interrupted_publication_is_completed_and_installed(bucket: &Bucket, runtime: &Runtime) {
+fn an_interrupted_publication_is_completed_and_installed(bucket: &TestBucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     let address = front.address();
@@ -110,7 +110,7 @@ fn an_interrupted_publication_is_completed_and_installed(bucket: &Bucket, runtim
     let before = front.requests().len();
 
     let ran = Ran::of(&mut world.command(&PUBLISH)).expect_code(0);
-    let publication: Publication = serde_json::from_str(&ran.stdout).unwrap();
+    let publication: PublishOutput = serde_json::from_str(&ran.stdout).unwrap();
     assert!(publication.resumed);
     let fragments = publication.package.published().unwrap().fragments as usize;
     assert_eq!(publication.kept.fragments as usize, stored.len());
@@ -134,7 +134,7 @@ fn an_interrupted_publication_is_completed_and_installed(bucket: &Bucket, runtim
     assert!(edge.requests().len() - probes > fragments);
 }
 
-fn a_busy_bucket_is_retried(bucket: &Bucket, runtime: &Runtime) {
+fn a_busy_bucket_is_retried(bucket: &TestBucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     configure(&world, &bucket.name, &format!("http://{}", front.address()));
@@ -149,7 +149,7 @@ fn a_busy_bucket_is_retried(bucket: &Bucket, runtime: &Runtime) {
     );
 }
 
-fn an_error_names_a_bucket_that_does_not_exist(bucket: &Bucket, _: &Runtime) {
+fn an_error_names_a_bucket_that_does_not_exist(bucket: &TestBucket, _: &Runtime) {
     let world = World::start(PROGRAM);
     configure(
         &world,
@@ -165,9 +165,9 @@ fn an_error_names_a_bucket_that_does_not_exist(bucket: &Bucket, _: &Runtime) {
 }
 
 /// Runs a story on an engine, unless the engine is missing.
-fn on(engine: &str, story: fn(&Bucket, &Runtime)) {
+fn on(engine: &str, story: fn(&TestBucket, &Runtime)) {
     let runtime = Runtime::new().unwrap();
-    if let Some(bucket) = runtime.block_on(Bucket::on(engine)) {
+    if let Some(bucket) = runtime.block_on(TestBucket::on(engine)) {
         story(&bucket, &runtime);
     }
 }

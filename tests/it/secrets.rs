@@ -97,7 +97,7 @@ fn a_key_in_the_environment_signs_and_appears_nowhere() {
         }
         device.run();
         assert_eq!(story.world.result(&device).code.to_string(), "SUCCESS");
-        each_file(story.world.place(), &|path| {
+        each_file(story.world.directory(), &|path| {
             // Sockets and files that were just removed have no content to read.
             let content = fs::read(path).unwrap_or_default();
             story.expect_no_secret_in(&content, &path.display().to_string());

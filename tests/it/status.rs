@@ -36,7 +36,7 @@ fn devices_of_a_group_are_counted_from_their_first_check_in() {
     let devices = ["told", "late", "had", "alone"].map(|name| OcsDevice::new(&world, name));
     let [told, late, had, alone] = &devices;
     for device in &devices {
-        device.contact();
+        device.check_in();
         device.inventory(&[]);
     }
     had.inventory(&[id]);

@@ -42,7 +42,7 @@ fn check(
     let package = package(&world, &marker, &[]);
     world.assign("tool@1", &device);
     tamper(&world, &package);
-    assert_eq!(device.told(), 1);
+    assert_eq!(device.announced(), 1);
     expect(&world, &device, code, &named(package.id));
     assert!(!Path::new(&marker).exists(), "the program ran");
 }
@@ -109,7 +109,7 @@ fn a_package_signed_by_an_untrusted_key_does_not_run() {
     assert!(refusal.contains("is not signed to be tool@1"), "{refusal}");
     let public = read_public(Path::new(&key)).unwrap().to_string();
     world.ok(&[&assign[..], &["--accept-key", &public]].concat());
-    assert_eq!(device.told(), 1);
+    assert_eq!(device.announced(), 1);
     expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
     assert!(!Path::new(&marker).exists(), "the program ran");
 }

@@ -114,7 +114,7 @@ fn missing_credentials_and_a_missing_region_have_different_errors() {
 fn credentials_are_found_as_the_aws_cli_finds_them() {
     let story = FarTarget::begin();
     let profile = |lines: &str| {
-        let file = story.world.place().join("aws");
+        let file = story.world.directory().join("aws");
         let sso =
             "[sso-session ours]\nsso_region = eu-west-1\nsso_start_url = https://sso.invalid\n";
         fs::write(

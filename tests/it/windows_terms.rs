@@ -58,7 +58,11 @@ fn windows_terms_are_written_into_info_and_belong_to_the_package() {
     assert!(shown.contains("waits until 2026/12/01 22:00"), "{shown}");
 
     world.ok(&published);
-    assert_eq!(world.packages().len(), 1, "the same package is not published twice");
+    assert_eq!(
+        world.packages().len(),
+        1,
+        "the same package is not published twice"
+    );
     let why = world.refused(3, &PACKAGE);
     assert!(why.contains("notice@1 is package"), "{why}");
 }

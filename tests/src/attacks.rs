@@ -1,15 +1,15 @@
 //! Attacks by an attacker who controls objects, table and function, but has no signing key.
 
+pub mod attacked_system;
 pub mod careless;
 pub mod function;
 pub mod objects;
 pub mod owned;
 pub mod records;
 pub mod reply;
-pub mod attacked_system;
 pub mod table;
 
-use self::attacked_system::{AttackedSystem, AttackResult};
+use self::attacked_system::{AttackResult, AttackedSystem};
 
 /// An action that must not succeed.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ macro_rules! every_attack {
             objects manifest_changed_and_announced "ERR_BAD_MANIFEST",
             objects own_manifest_announced "ERR_BAD_MANIFEST",
             objects manifest_of_an_earlier_publication "ERR_BAD_MANIFEST",
-            objects own_manifest_announced "ERR_BAD_MANIFEST",
+            objects manifest_and_signature_of_another_package "ERR_BAD_MANIFEST",
             objects manifest_signed_by_another_key "ERR_BAD_SIGNATURE",
             objects fragment_changed "ERR_BAD_DIGEST",
             objects fragment_truncated "ERR_BAD_DIGEST",
@@ -41,8 +41,8 @@ macro_rules! every_attack {
             objects assignments_as_manifest "ERR_BAD_MANIFEST",
             objects unintended_downgrade "ERR_GOING_BACK",
             objects intended_downgrade_repeated "SUCCESS_ALREADY_SETUP",
-            objects unintended_downgrade "ERR_GOING_BACK",
-            objects intended_downgrade_repeated "SUCCESS_ALREADY_SETUP",
+            careless manifest_expired "ERR_EXPIRED",
+            careless manifest_for_another_device "ERR_WRONG_AUDIENCE",
             careless manifest_for_a_group_of_others "ERR_WRONG_AUDIENCE",
             careless manifest_for_another_platform "ERR_WRONG_PLATFORM",
             careless climbing_archive "ERR_UNSAFE_ARCHIVE",

@@ -5,10 +5,10 @@
 //! retry requests that were answered with 503. The administrator acts between two rounds of
 //! check-ins, so that the model does not depend on the order in which requests are served.
 
+mod administrator;
 mod caller;
 mod compare;
 mod function;
-mod operator;
 mod plan;
 mod truth;
 mod work;
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use packcast_protocol::{GroupName, Outcome};
 
+use self::administrator::FleetNames;
 pub use self::compare::{GroupCount, PackageCount};
-use self::function::Edge;
-use self::operator::Names;
+use self::function::FleetEdge;
 use self::plan::{GROUPS, PRIORITIES, ROUNDS};
-use self::truth::{Done, Package, Told, Truth};
-use self::work::{CheckIn, Job, Place};
+use self::truth::{ExpectedReply, ModelPackage, ModelResult, Truth};
+use self::work::{FleetContext, Job, PlannedCheckIn};
 use crate::settings::settings;
 use packcast_testing::fault::{FaultRates, Injected};
-use packcast_testing::peer::{Peer, Said};
+use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
 
@@ -52,7 +52,7 @@ pub type Watch = Arc<dyn Fn(&str, usize, usize) + Send + Sync>;
 
 /// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct FleetReport {
     pub phases: Vec<Phase>,
     pub packages: Vec<PackageCount>,
     pub groups: Vec<GroupCount>,
@@ -77,7 +77,7 @@ pub struct Phase {
 }
 
 /// Runs a fleet on an embedded engine.
-pub async fn run(options: Options, watch: Watch) -> Report {
+pub async fn run(options: Options, watch: Watch) -> FleetReport {
     let mut fleet = Fleet::start(options, watch).await;
     fleet.enrol().await;
     let mut said = Vec::new();
@@ -91,15 +91,15 @@ pub async fn run(options: Options, watch: Watch) -> Report {
 }
 
 /// The results of devices, in the order in which each reports them.
-type Results = Vec<(usize, Vec<Said>)>;
+type Results = Vec<(usize, Vec<PeerResult>)>;
 
 struct Fleet {
     table: Table,
-    edge: Edge,
-    place: Arc<Place>,
+    edge: FleetEdge,
+    context: Arc<FleetContext>,
     truth: Truth,
     random: Rng,
-    report: Report,
+    report: FleetReport,
     faults: FaultRates,
 }
 
@@ -109,19 +109,19 @@ impl Fleet {
         let mut random = Rng::with_seed(options.seed);
         let peers: Vec<Peer> = (0..options.devices)
             .map(|number| match random.u8(0..4) {
-                0 => Peer::ours(number),
-                _ => Peer::stock(number),
+                0 => Peer::packcast(number),
+                _ => Peer::ocs(number),
             })
             .collect();
-        let stock: Vec<bool> = peers.iter().map(Peer::is_stock).collect();
-        let packages = PRIORITIES.map(|priority| Package {
+        let ocs: Vec<bool> = peers.iter().map(Peer::is_ocs).collect();
+        let packages = PRIORITIES.map(|priority| ModelPackage {
             priority,
             is_active: true,
         });
-        let truth = Truth::new(packages.into(), GROUPS.len(), &stock);
+        let truth = Truth::new(packages.into(), GROUPS.len(), &ocs);
         let names = names(&table, &peers).await;
-        let edge = Edge::start(&table.records, &settings(), NOW).await;
-        let place = Place {
+        let edge = FleetEdge::start(&table.records, &settings(), NOW).await;
+        let context = FleetContext {
             address: edge.address,
             clock: Arc::clone(&edge.clock),
             records: table.records.clone(),
@@ -129,7 +129,7 @@ impl Fleet {
             names,
             watch,
         };
-        let report = Report {
+        let report = FleetReport {
             phases: Vec::new(),
             packages: Vec::new(),
             groups: Vec::new(),
@@ -140,7 +140,7 @@ impl Fleet {
         Self {
             table,
             edge,
-            place: Arc::new(place),
+            context: Arc::new(context),
             truth,
             random,
             report,
@@ -152,7 +152,7 @@ impl Fleet {
     async fn phase(&mut self, name: String, mut jobs: Vec<Job>) {
         self.random.shuffle(&mut jobs);
         let begun = Instant::now();
-        let done = work::all(&self.place, &name, jobs).await;
+        let done = work::all(&self.context, &name, jobs).await;
         let operations = self.table.meter.take().operations;
         self.report.phases.push(Phase {
             name,
@@ -195,8 +195,8 @@ impl Fleet {
 
     /// Lets every device check in, some of them twice at once; some Packcast agents bring results
     /// that they have reported before.
-    async fn check_in(&mut self, number: usize, before: &Results) -> Vec<Told> {
-        let before: BTreeMap<usize, &Vec<Said>> = before
+    async fn check_in(&mut self, number: usize, before: &Results) -> Vec<ExpectedReply> {
+        let before: BTreeMap<usize, &Vec<PeerResult>> = before
             .iter()
             .map(|(device, said)| (*device, said))
             .collect();
@@ -205,7 +205,7 @@ impl Fleet {
         for device in 0..self.truth.devices.len() {
             let reply = self.truth.check_in(device);
             let resent = before.get(&device).filter(|_| self.random.u8(0..5) == 0);
-            let job = CheckIn {
+            let job = PlannedCheckIn {
                 device,
                 resent: resent.map(|said| (*said).clone()).unwrap_or_default(),
                 expected: reply.clone(),
@@ -219,7 +219,7 @@ impl Fleet {
     }
 
     /// Lets most devices report results of most of their tasks, some results two or three times.
-    async fn report(&mut self, number: usize, told: &[Told]) -> Results {
+    async fn report(&mut self, number: usize, told: &[ExpectedReply]) -> Results {
         let mut jobs: Vec<Job> = (0..PRIORITIES.len()).map(Job::Look).collect();
         let mut results = Results::new();
         for (device, told) in told.iter().enumerate() {
@@ -236,12 +236,12 @@ impl Fleet {
         results
     }
 
-    fn draw_results(&mut self, device: usize, told: &Told) -> Vec<Said> {
+    fn draw_results(&mut self, device: usize, told: &ExpectedReply) -> Vec<PeerResult> {
         let mut said = Vec::new();
         for (package, attempt) in &told.tasks {
             if self.random.u8(0..100) < 70 {
-                let drawn = if self.truth.devices[device].is_stock {
-                    self.random.choice(STOCK_RESULTS)
+                let drawn = if self.truth.devices[device].is_ocs {
+                    self.random.choice(OCS_RESULTS)
                 } else {
                     self.random.choice(RESULTS)
                 };
@@ -264,15 +264,15 @@ impl Fleet {
         package: usize,
         attempt: u32,
         (code, outcome): (&'static str, Outcome),
-    ) -> Said {
-        let done = Done {
+    ) -> PeerResult {
+        let done = ModelResult {
             attempt,
             code,
             outcome,
         };
         self.truth.report(device, package, done);
-        Said {
-            package: self.place.names.packages[package].id,
+        PeerResult {
+            package: self.context.names.packages[package].id,
             attempt,
             code,
         }
@@ -284,7 +284,7 @@ impl Fleet {
         for (device, said) in said {
             let is_stray = self.random.u8(0..10) == 0;
             for said in said.iter().filter(|_| is_stray) {
-                let other = Said {
+                let other = PeerResult {
                     code: "ERR_CLEAN",
                     ..said.clone()
                 };
@@ -300,7 +300,7 @@ impl Fleet {
         self.phase(format!("{}: strays", number + 1), jobs).await;
     }
 
-    async fn compare(mut self) -> Report {
+    async fn compare(mut self) -> FleetReport {
         self.report.injected = self.table.faults.injected();
         self.table.faults.set_rates(FaultRates::default());
         let truth = Arc::new(std::mem::replace(
@@ -310,7 +310,7 @@ impl Fleet {
         let devices = 0..truth.devices.len();
         let jobs = devices.map(|device| Job::Compare(Arc::clone(&truth), device));
         self.phase("compare".to_owned(), jobs.collect()).await;
-        let (records, names) = (&self.table.records, &self.place.names);
+        let (records, names) = (&self.table.records, &self.context.names);
         for package in 0..PRIORITIES.len() {
             let (count, differences) = compare::package(records, names, &truth, package).await;
             self.report.packages.push(count);
@@ -330,7 +330,7 @@ impl Fleet {
     }
 }
 
-const STOCK_RESULTS: [(&str, Outcome); 4] = [
+const OCS_RESULTS: [(&str, Outcome); 4] = [
     ("SUCCESS", Outcome::Succeeded),
     ("SUCCESS_0", Outcome::Succeeded),
     ("SUCCESS_3", Outcome::Failed),
@@ -361,16 +361,16 @@ fn copies(random: &mut Rng) -> usize {
 }
 
 /// Splits results into one request or two.
-fn split(said: &[Said], random: &mut Rng) -> Vec<Vec<Said>> {
+fn split(said: &[PeerResult], random: &mut Rng) -> Vec<Vec<PeerResult>> {
     let (first, second) = said.split_at(random.usize(0..=said.len()));
     let parts = [first, second].into_iter();
     parts
         .filter(|part| !part.is_empty())
-        .map(<[Said]>::to_vec)
+        .map(<[PeerResult]>::to_vec)
         .collect()
 }
 
-async fn names(table: &Table, peers: &[Peer]) -> Names {
+async fn names(table: &Table, peers: &[Peer]) -> FleetNames {
     let mut packages = Vec::new();
     for (number, priority) in (0..).zip(PRIORITIES) {
         let name = format!("package-{number}");
@@ -382,7 +382,7 @@ async fn names(table: &Table, peers: &[Peer]) -> Names {
         let created = table.records.create_group(group, signing()).await;
         created.expect("a group can be created");
     }
-    Names {
+    FleetNames {
         devices: peers.iter().map(Peer::device).collect(),
         groups: groups.into(),
         packages,

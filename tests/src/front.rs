@@ -11,15 +11,15 @@ use hyper_util::rt::TokioIo;
 use packcast_local::ServerIdentity;
 use tokio::net::TcpStream;
 
-use crate::server::{Failure, Server};
+use crate::server::{Failure, TestServer};
 
 type Body = http_body_util::Either<Incoming, Full<Bytes>>;
 
 /// A port of loopback that forwards requests to an engine, until it is dropped.
 #[derive(Debug)]
 pub struct Front {
-    server: Server,
-    seen: Arc<Mutex<Seen>>,
+    server: TestServer,
+    seen: Arc<Mutex<FrontLog>>,
 }
 
 /// A request and the status of its answer; `None` until it is answered.
@@ -32,20 +32,20 @@ pub struct Passed {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct FrontLog {
     requests: Vec<Passed>,
     to_refuse: usize,
-    refusal: Refusal,
+    refusal: FrontRefusal,
 }
 
 /// The answer to a request that is not forwarded.
 #[derive(Clone, Debug)]
-struct Refusal {
+struct FrontRefusal {
     status: u16,
     body: Bytes,
 }
 
-impl Default for Refusal {
+impl Default for FrontRefusal {
     /// Returns the answer of S3 to too many requests.
     fn default() -> Self {
         let slow_down = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
@@ -68,10 +68,10 @@ impl Front {
     }
 
     fn start(engine: SocketAddr, identity: Option<ServerIdentity>) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(FrontLog::default()));
         let noted = Arc::clone(&seen);
         let answer = move |request| answer(request, engine, Arc::clone(&noted));
-        let server = Server::start(identity, answer);
+        let server = TestServer::start(identity, answer);
         Self { server, seen }
     }
 
@@ -93,19 +93,19 @@ impl Front {
     pub fn refuse_with(&self, requests: usize, status: u16, body: impl Into<Bytes>) {
         let body = body.into();
         let mut seen = lock(&self.seen);
-        seen.refusal = Refusal { status, body };
+        seen.refusal = FrontRefusal { status, body };
         seen.to_refuse = requests;
     }
 }
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+fn lock(seen: &Mutex<FrontLog>) -> MutexGuard<'_, FrontLog> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(
     request: Request<Incoming>,
     engine: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<FrontLog>>,
 ) -> Response<Body> {
     let (number, refusal) = note(&request, &seen);
     // A task of its own records the answer even if the client disconnects.
@@ -122,7 +122,7 @@ async fn answer(
 }
 
 /// Records a request; returns its number, and the answer if the request is refused.
-fn note(request: &Request<Incoming>, seen: &Mutex<Seen>) -> (usize, Option<Refusal>) {
+fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Option<FrontRefusal>) {
     let mut seen = lock(seen);
     seen.requests.push(Passed {
         method: request.method().to_string(),
@@ -141,7 +141,10 @@ async fn pass(request: Request<Incoming>, engine: SocketAddr) -> Result<Response
     Ok(sender.send_request(request).await?.map(Body::Left))
 }
 
-async fn refuse(request: Request<Incoming>, refusal: Refusal) -> Result<Response<Body>, Failure> {
+async fn refuse(
+    request: Request<Incoming>,
+    refusal: FrontRefusal,
+) -> Result<Response<Body>, Failure> {
     request.into_body().collect().await?;
     Ok(response(refusal.status, refusal.body))
 }

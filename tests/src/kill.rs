@@ -21,16 +21,16 @@ use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::result::NamedCode;
 
-pub use self::effect::Kind;
+pub use self::effect::EffectKind;
 pub use self::order::Disorder;
 use self::order::disorders;
 pub use self::point::{Kill, Moment, Point};
 use self::recovery::{Recovery, second_kills};
-use self::site::{PACKAGES, Site};
-use self::step::{Step, effects, points};
-use self::subject::Subject;
+use self::site::{KillSite, PACKAGES};
+use self::step::{TracedStep, effects, points};
+use self::subject::KillSubject;
 pub use self::verdict::Fault;
-use self::verdict::{Evidence, Program, judge};
+use self::verdict::{DeviceEvidence, ProgramRuns, judge};
 
 /// Number of attempts to reach a point; the threads of a run may interleave in another order.
 const TRIES: usize = 6;
@@ -48,9 +48,9 @@ pub enum Choice {
 
 /// The results of all kills.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct MatrixReport {
     /// The number of effects and points in the matrix, for each kind.
-    pub matrix: BTreeMap<Kind, (usize, usize)>,
+    pub matrix: BTreeMap<EffectKind, (usize, usize)>,
     /// Effects in a wrong order, seen in a run without a kill.
     pub disorders: Vec<Disorder>,
     /// Number of agents that were killed in their first run on a device.
@@ -68,7 +68,7 @@ pub struct Report {
     pub differences: Vec<String>,
 }
 
-impl Report {
+impl MatrixReport {
     pub fn double_runs(&self) -> usize {
         self.count(|fault| matches!(fault, Fault::RanAgain { .. }))
     }
@@ -110,16 +110,16 @@ pub fn run(
     choice: &Choice,
     threads: usize,
     progress: impl Fn(usize, usize) + Sync,
-) -> Report {
-    let mut sites: Vec<Site> = (0..threads).map(|_| Site::start(program)).collect();
+) -> MatrixReport {
+    let mut sites: Vec<KillSite> = (0..threads).map(|_| KillSite::start(program)).collect();
     let unhindered = unhindered(&mut sites[0]);
     let points = points(effects(&unhindered.steps));
     let mut matrix = Matrix {
         good: unhindered.left,
-        report: Mutex::new(Report {
+        report: Mutex::new(MatrixReport {
             matrix: size(&unhindered.steps, &points),
             disorders: disorders(&unhindered.steps, &PACKAGES),
-            ..Report::default()
+            ..MatrixReport::default()
         }),
         recoveries: Mutex::default(),
     };
@@ -135,7 +135,7 @@ pub fn run(
         }
     }
     let report = matrix.report.into_inner();
-    Report {
+    MatrixReport {
         differences: sites.iter().flat_map(differences).collect(),
         ..unpoisoned(report)
     }
@@ -147,12 +147,12 @@ fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
 
 /// The steps of an agent that is not killed, and the files that it leaves on its device.
 struct Unhindered {
-    steps: Vec<Step>,
+    steps: Vec<TracedStep>,
     left: BTreeSet<String>,
 }
 
-fn unhindered(site: &mut Site) -> Unhindered {
-    let subject = Subject::new(site);
+fn unhindered(site: &mut KillSite) -> Unhindered {
+    let subject = KillSubject::new(site);
     let watched = subject.watch(site, None);
     let steps = watched.steps.clone();
     let evidence = subject.settle(site, vec![watched]);
@@ -162,7 +162,7 @@ fn unhindered(site: &mut Site) -> Unhindered {
     Unhindered { steps, left }
 }
 
-fn size(steps: &[Step], points: &[Point]) -> BTreeMap<Kind, (usize, usize)> {
+fn size(steps: &[TracedStep], points: &[Point]) -> BTreeMap<EffectKind, (usize, usize)> {
     let mut size = BTreeMap::new();
     for effect in effects(steps) {
         size.entry(effect.kind).or_insert((0, 0)).0 += 1;
@@ -177,14 +177,14 @@ fn size(steps: &[Step], points: &[Point]) -> BTreeMap<Kind, (usize, usize)> {
 struct Matrix {
     /// The files on a device whose agent was not killed.
     good: BTreeSet<String>,
-    report: Mutex<Report>,
+    report: Mutex<MatrixReport>,
     recoveries: Mutex<Vec<Recovery>>,
 }
 
 impl Matrix {
     fn kill(
         &self,
-        sites: &mut [Site],
+        sites: &mut [KillSite],
         kills: Vec<Kill>,
         progress: &(impl Fn(usize, usize) + Sync),
     ) {
@@ -208,14 +208,14 @@ impl Matrix {
     }
 
     /// Retries until the agents were killed at the intended points.
-    fn reach(&self, site: &mut Site, kill: Kill) {
+    fn reach(&self, site: &mut KillSite, kill: Kill) {
         if !(0..TRIES).any(|_| self.attempt(site, &kill)) {
             unpoisoned(self.report.lock()).missed.push(kill);
         }
     }
 
-    fn attempt(&self, site: &mut Site, kill: &Kill) -> bool {
-        let subject = Subject::new(site);
+    fn attempt(&self, site: &mut KillSite, kill: &Kill) -> bool {
+        let subject = KillSubject::new(site);
         let first = subject.watch(site, Some(&kill.at));
         let second = subject.watch(site, kill.then.as_ref());
         let reached = first.killed && second.killed == kill.then.is_some();
@@ -241,15 +241,15 @@ impl Matrix {
 }
 
 /// Counts repeated runs of the packages that may run again.
-fn repeated(evidence: &Evidence) -> usize {
+fn repeated(evidence: &DeviceEvidence) -> usize {
     let packages = PACKAGES.iter();
-    let repeatable = packages.filter(|package| package.program == Program::Repeatable);
+    let repeatable = packages.filter(|package| package.program == ProgramRuns::Repeatable);
     let runs = repeatable.filter_map(|package| evidence.runs.get(package.name));
     runs.map(|times| times.saturating_sub(1)).sum()
 }
 
 /// Compares the tallies with the number of devices: each has one result of each package.
-fn differences(site: &Site) -> Vec<String> {
+fn differences(site: &KillSite) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, progress) in site.progress() {
         let finished = progress.succeeded + progress.failed;

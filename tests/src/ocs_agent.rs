@@ -43,7 +43,7 @@ pub struct OcsAgent {
 
 /// The log of the agent during one check-in.
 #[derive(Debug)]
-pub struct Contact {
+pub struct OcsCheckIn {
     pub log: String,
     /// The duration of the check-in.
     pub took: Duration,
@@ -65,7 +65,7 @@ pub fn installed() -> Option<PathBuf> {
 
 impl OcsAgent {
     /// Returns an agent after its first check-in.
-    pub fn enrol(program: &Path, world: &World) -> (Self, Contact) {
+    pub fn enrol(program: &Path, world: &World) -> (Self, OcsCheckIn) {
         let state = world.state();
         let token = state.ocs_path_token.reveal();
         let agent = Self {
@@ -83,9 +83,12 @@ impl OcsAgent {
     /// Configures another address of the same server, which makes the agent another device.
     ///
     /// The package history is copied. Returns the agent after its first check-in at that address.
-    pub fn move_to(self, host: &str) -> (Self, Contact) {
+    pub fn move_to(self, host: &str) -> (Self, OcsCheckIn) {
         let history = self.state().join(HISTORY);
-        let (_, rest) = self.server.rsplit_once(':').expect("the address has a port");
+        let (_, rest) = self
+            .server
+            .rsplit_once(':')
+            .expect("the address has a port");
         let moved = Self {
             server: format!("https://{host}:{rest}"),
             ..self
@@ -97,11 +100,11 @@ impl OcsAgent {
         moved.identified()
     }
 
-    fn identified(mut self) -> (Self, Contact) {
-        let contact = self.check_in();
-        let id = between(&contact.log, "<DEVICEID>", "</DEVICEID>");
+    fn identified(mut self) -> (Self, OcsCheckIn) {
+        let check_in = self.check_in();
+        let id = between(&check_in.log, "<DEVICEID>", "</DEVICEID>");
         self.id = format!("ocs:{}", id.expect("the log contains the DEVICEID"));
-        (self, contact)
+        (self, check_in)
     }
 
     /// Returns the device id in the form that commands accept.
@@ -112,17 +115,17 @@ impl OcsAgent {
     /// Checks in once, and returns when the agent has completed all announced tasks.
     ///
     /// The process that deploys would then pause until its period ends; it is killed instead.
-    pub fn check_in(&self) -> Contact {
-        let contact = self.begin();
+    pub fn check_in(&self) -> OcsCheckIn {
+        let check_in = self.begin();
         eventually("the agent ends its check-in", || {
-            contact.family.is_orphaned().then_some(())
+            check_in.group.is_orphaned().then_some(())
         });
-        let log = contact.log.text();
+        let log = check_in.log.text();
         assert!(log.contains(FORK), "the agent deploys nothing: {log}");
         eventually("the agent completes its packages", || {
-            self.is_done(&contact.log.text()).then_some(())
+            self.is_done(&check_in.log.text()).then_some(())
         });
-        contact.kill()
+        check_in.kill()
     }
 
     /// Returns whether the agent has removed every announced package, its last step of each.
@@ -139,13 +142,13 @@ impl OcsAgent {
     }
 
     /// Begins a check-in; its process that deploys may run for long.
-    pub fn begin(&self) -> Ongoing {
+    pub fn begin(&self) -> OngoingCheckIn {
         let (output, input) = std::io::pipe().expect("a pipe can be created");
         let errors = input.try_clone().expect("a pipe can be shared");
         // The command is dropped with this statement, so that only the agent keeps the pipe open.
-        let family = Family::start(self.command().stdout(input).stderr(errors));
-        Ongoing {
-            family,
+        let group = ProcessGroup::start(self.command().stdout(input).stderr(errors));
+        OngoingCheckIn {
+            group,
             log: Log::of(output),
             since: Instant::now(),
         }
@@ -179,41 +182,45 @@ impl OcsAgent {
 
 /// A check-in that has begun; its processes are killed when it is dropped.
 #[derive(Debug)]
-pub struct Ongoing {
-    family: Family,
+pub struct OngoingCheckIn {
+    group: ProcessGroup,
     log: Log,
     since: Instant,
 }
 
-impl Ongoing {
+impl OngoingCheckIn {
     /// Waits until the processes have written these words.
     pub fn until(&self, words: &str) {
         eventually(words, || self.log.text().contains(words).then_some(()));
     }
 
     /// Waits until all processes have ended, and kills them if they take too long.
-    pub fn end(self) -> Contact {
+    pub fn end(self) -> OcsCheckIn {
         let is_whole = self.log.ended.recv_timeout(PATIENCE);
         let took = self.since.elapsed();
-        drop(self.family);
+        drop(self.group);
         let is_whole = is_whole.or_else(|_| self.log.ended.recv());
-        is_whole.expect("the log is read").expect("a pipe can be read");
+        is_whole
+            .expect("the log is read")
+            .expect("a pipe can be read");
         let log = self.log.text();
-        Contact { log, took }
+        OcsCheckIn { log, took }
     }
 
     /// Kills all processes.
-    pub fn kill(self) -> Contact {
+    pub fn kill(self) -> OcsCheckIn {
         let took = self.since.elapsed();
-        drop(self.family);
+        drop(self.group);
         let is_whole = self.log.ended.recv();
-        is_whole.expect("the log is read").expect("a pipe can be read");
+        is_whole
+            .expect("the log is read")
+            .expect("a pipe can be read");
         let log = self.log.text();
-        Contact { log, took }
+        OcsCheckIn { log, took }
     }
 }
 
-impl Contact {
+impl OcsCheckIn {
     /// Returns the announced packages, each with whether the agent must deploy it although it is
     /// in the history.
     pub fn announced(&self) -> BTreeMap<PackageId, bool> {
@@ -263,12 +270,12 @@ fn announced(log: &str) -> BTreeMap<PackageId, bool> {
 ///
 /// The first process is not reaped before that, so that its id still identifies the group.
 #[derive(Debug)]
-struct Family {
+struct ProcessGroup {
     group: Pid,
     _first: Process,
 }
 
-impl Family {
+impl ProcessGroup {
     fn start(command: &mut Command) -> Self {
         let mut first = Process::start(command.process_group(0));
         let group = Pid::from_child(first.child());
@@ -286,7 +293,7 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // All processes may have ended already.
         let _ = kill_process_group(self.group, Signal::KILL);
@@ -342,9 +349,9 @@ mod tests {
     fn forked_processes_end_with_the_first_one() {
         let (mut output, input) = std::io::pipe().unwrap();
         let forks = "tail -f /dev/null & echo";
-        let family = Family::start(Command::new("sh").args(["-c", forks]).stdout(input));
+        let group = ProcessGroup::start(Command::new("sh").args(["-c", forks]).stdout(input));
         output.read_exact(&mut [0]).unwrap();
-        drop(family);
+        drop(group);
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 }

@@ -32,7 +32,11 @@ impl Process {
     pub fn kill(mut self) {
         self.0.kill().expect("a child can be killed");
         let status = self.0.wait().expect("a child can be waited for");
-        assert_eq!(status.code(), None, "the process has ended before: {status}");
+        assert_eq!(
+            status.code(),
+            None,
+            "the process has ended before: {status}"
+        );
     }
 
     /// Kills the process like a power cut, whether it runs or has ended.
@@ -103,7 +107,10 @@ pub fn eventually<T>(event: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "{event}: not within {PATIENCE:?}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{event}: not within {PATIENCE:?}"
+        );
         std::thread::sleep(PAUSE);
     }
 }

@@ -11,11 +11,11 @@ use std::thread;
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<RelayState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RelayState {
     is_cut: AtomicBool,
     connections: AtomicUsize,
 }
@@ -24,7 +24,7 @@ impl Relay {
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(RelayState::default());
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {

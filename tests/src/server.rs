@@ -23,12 +23,12 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A port of loopback that is served until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     _runtime: Runtime,
     address: SocketAddr,
 }
 
-impl Server {
+impl TestServer {
     /// Starts a server that calls `answer` for each request, over TLS if there is an identity.
     pub(crate) fn start<A, F, B>(identity: Option<ServerIdentity>, answer: A) -> Self
     where

@@ -29,22 +29,22 @@ pub struct World {
 
 /// The JSON output of `publish`.
 #[derive(Debug, Deserialize)]
-pub struct Publication {
+pub struct PublishOutput {
     pub package: PackageRecord,
     pub resumed: bool,
-    pub kept: Kept,
+    pub kept: ReusedFragments,
 }
 
-/// The parts of a [`Publication`] that were not uploaded again.
+/// The parts of a [`PublishOutput`] that were not uploaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Kept {
+pub struct ReusedFragments {
     pub fragments: u32,
     pub bytes: u64,
 }
 
 /// The JSON output of `device`: a device and its packages.
 #[derive(Debug, Deserialize)]
-pub struct Standing {
+pub struct DeviceOutput {
     pub device: DeviceRecord,
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
@@ -52,7 +52,7 @@ pub struct Standing {
 
 /// The JSON output of `status` for a package.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct Progress {
+pub struct PackageProgress {
     pub state: String,
     pub assigned: u64,
     pub waiting: u64,
@@ -64,7 +64,7 @@ pub struct Progress {
 
 /// A line of the edge's access log.
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub struct LoggedRequest {
     pub method: String,
     pub path: String,
 }
@@ -114,7 +114,7 @@ impl World {
 
     /// Returns the state directory of `packcast local`.
     pub fn local_dir(&self) -> PathBuf {
-        local_dir(self.place())
+        local_dir(self.directory())
     }
 
     /// Writes the administrator's `packcast.toml`.
@@ -127,24 +127,24 @@ impl World {
 
     /// Returns the path of the administrator's `packcast.toml`.
     pub fn config_file(&self) -> PathBuf {
-        self.place().join("config/packcast/packcast.toml")
+        self.directory().join("config/packcast/packcast.toml")
     }
 
     /// Writes a file into the world's folder and returns its path.
     pub fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.place().join(name);
+        let path = self.directory().join(name);
         fs::write(&path, content).expect("the test's folder is writable");
         text(&path).to_owned()
     }
 
     /// Returns a path in the world's folder; the file need not exist.
     pub fn path(&self, name: &str) -> String {
-        text(&self.place().join(name)).to_owned()
+        text(&self.directory().join(name)).to_owned()
     }
 
     /// Returns a command of the program under test, with a clean environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = clean(&self.program, self.place());
+        let mut command = clean(&self.program, self.directory());
         command.args(arguments);
         command
     }
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// Publishes a package `name@1`, without activating it.
-    pub fn publish(&self, name: &str, arguments: &[&str]) -> Publication {
+    pub fn publish(&self, name: &str, arguments: &[&str]) -> PublishOutput {
         let named = ["publish", "--name", name, "--version", "1"];
         self.json(&[&named, arguments].concat())
     }
@@ -195,24 +195,24 @@ impl World {
     }
 
     /// Returns the progress of a package, which must be the only one in the output.
-    pub fn progress(&self, package: &str) -> Progress {
-        let mut all: Vec<Progress> = self.json(&["status", package]);
+    pub fn progress(&self, package: &str) -> PackageProgress {
+        let mut all: Vec<PackageProgress> = self.json(&["status", package]);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
-    pub fn standing(&self, device: &Device) -> Standing {
-        self.standing_of(device.id())
+    pub fn device_state(&self, device: &Device) -> DeviceOutput {
+        self.device_state_of(device.id())
     }
 
     /// Returns the state of a device with any kind of agent.
-    pub fn standing_of(&self, device: &str) -> Standing {
+    pub fn device_state_of(&self, device: &str) -> DeviceOutput {
         self.json(&["device", device])
     }
 
     /// Returns the result of the only package that a device has finished.
     pub fn result(&self, device: &Device) -> FinishedTask {
-        let mut finished = self.standing(device).finished;
+        let mut finished = self.device_state(device).finished;
         assert_eq!(finished.len(), 1, "{finished:#?}");
         finished.remove(0)
     }
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// Returns all requests that the edge has answered or is answering.
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<LoggedRequest> {
         let log = fs::read_to_string(&self.state.edge_log).expect("the edge has a log");
         log.lines()
             .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))

@@ -57,7 +57,7 @@ pub(crate) struct Machine {
 
 /// A running agent, killed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct WineAgent {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -129,11 +129,11 @@ impl Machine {
     }
 
     /// Starts the agent like [`Machine::run`], without waiting for its end.
-    pub(crate) fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> WineAgent {
         let mut command = self.command(&self.config(), &["--format", "json", "run", "--once"]);
         let mut process = Process::start(command.stdout(Stdio::piped()));
         let stdout = process.stdout().expect("the output is piped");
-        Running {
+        WineAgent {
             process,
             lines: BufReader::new(stdout).lines(),
         }
@@ -171,7 +171,7 @@ impl Machine {
     }
 }
 
-impl Running {
+impl WineAgent {
     /// Waits for the next event.
     pub(crate) fn next_event(&mut self) -> Event {
         let line = self.lines.next().expect("the agent runs");

@@ -55,7 +55,10 @@ fn main() {
     for (name, step) in STEPS {
         let began = Instant::now();
         let summary = step(&story);
-        println!("{name:40} {:6.2} s  {summary}", began.elapsed().as_secs_f64());
+        println!(
+            "{name:40} {:6.2} s  {summary}",
+            began.elapsed().as_secs_f64()
+        );
     }
     println!("{:40} {:6.2} s", "all steps", began.elapsed().as_secs_f64());
 }

@@ -8,7 +8,7 @@ use packcast_agent::event::Event;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::FinishedTask;
 use packcast_tests::archives::{noise, zip};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::machine::Machine;
 use crate::processes::Endless;
@@ -30,7 +30,7 @@ impl Story {
             matches!(events[..], [Event::CheckedIn { tasks: 0, .. }]),
             "{events:?}"
         );
-        let device = self.world.standing_of(self.machine.id()).device;
+        let device = self.world.device_state_of(self.machine.id()).device;
         assert_eq!(device.os, "windows x86_64");
         assert_ne!(device.host_name, "");
         format!("{} on {}, {}", device.agent, device.os, device.host_name)
@@ -96,7 +96,7 @@ impl Story {
     pub(crate) fn execute(&self) -> String {
         let made = self.machine.name("made by execute.txt");
         let command = format!("echo %PACKCAST_PACKAGE_VERSION%>\"{made}\"& exit 5");
-        self.world.json::<Publication>(&[
+        self.world.json::<PublishOutput>(&[
             "publish",
             "--name=executed",
             "--version=1",
@@ -239,7 +239,7 @@ impl Story {
     }
 
     /// Publishes and activates a package `name@1` for Windows, in fragments of 1 MiB.
-    fn publish(&self, name: &str, files: &[(&str, &[u8])], action: &[&str]) -> Publication {
+    fn publish(&self, name: &str, files: &[(&str, &[u8])], action: &[&str]) -> PublishOutput {
         let source = self.world.file(&format!("{name}.zip"), &zip(files));
         let rest = [
             "--platform=windows",
@@ -271,9 +271,9 @@ impl Story {
             .find(|package| package.name.to_string() == name)
             .unwrap()
             .id;
-        let standing = self.world.standing_of(self.machine.id());
-        assert!(standing.open.is_empty(), "{standing:?}");
-        let result = standing
+        let device_state = self.world.device_state_of(self.machine.id());
+        assert!(device_state.open.is_empty(), "{device_state:?}");
+        let result = device_state
             .finished
             .into_iter()
             .find(|task| task.package == id)

@@ -20,7 +20,7 @@ const SHOWN_CHARACTERS: usize = 256;
 pub(super) struct AccessLog(Mutex<File>);
 
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     at_ms: u64,
     method: String,
     path: String,
@@ -30,7 +30,7 @@ pub(super) struct Line {
     user_agent: Option<String>,
 }
 
-impl Line {
+impl LogLine {
     pub(super) fn new(
         at_ms: u64,
         method: &Method,
@@ -60,7 +60,7 @@ impl AccessLog {
     }
 
     /// Adds a line. A log that cannot be written does not stop the answer.
-    pub(super) fn write(&self, line: &Line) {
+    pub(super) fn write(&self, line: &LogLine) {
         let mut text = serde_json::to_vec(line).expect("the fields are text and numbers");
         text.push(b'\n');
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);

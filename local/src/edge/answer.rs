@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use packcast_check_in::CheckIn;
 
-use super::access_log::{AccessLog, Line};
+use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
 use super::response::{Body, full, plain};
 use crate::clock;
@@ -33,7 +33,7 @@ impl Answering {
         let path = request.uri().path().to_owned();
         let agent = request.headers().get(USER_AGENT).cloned();
         let response = self.route(request, &path).await;
-        self.log.write(&Line::new(
+        self.log.write(&LogLine::new(
             at_ms,
             &method,
             &self.shown(&method, &path),
@@ -54,8 +54,7 @@ impl Answering {
             return self.objects.answer(request.method(), path).await;
         }
         let (parts, body) = request.into_parts();
-        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect())
-            .await
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await
         {
             Ok(Ok(body)) => {
                 let request = Request::from_parts(parts, body.to_bytes());

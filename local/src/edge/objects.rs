@@ -28,7 +28,7 @@ pub(super) struct PublishedObjects {
     pub(super) prefix: ObjectPath,
 }
 
-struct Object {
+struct StoredObject {
     file: std::fs::File,
     bytes: u64,
 }
@@ -56,10 +56,7 @@ impl PublishedObjects {
             Ok(None) => not_found(),
             Err(error) => {
                 tracing::warn!("cannot read object {key}: {error}");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "cannot read the object",
-                )
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the object")
             }
         }
     }
@@ -76,7 +73,7 @@ fn key(path: &str) -> Option<ObjectPath> {
 }
 
 /// Opens a regular file; links that lead out of the directory are not followed.
-fn open(root: &Path, path: &str) -> io::Result<Option<Object>> {
+fn open(root: &Path, path: &str) -> io::Result<Option<StoredObject>> {
     let found = Dir::open_ambient_dir(root, ambient_authority()).and_then(|directory| {
         // Checked first, because opening a named pipe would block until its other end is opened.
         if !directory.metadata(path)?.is_file() {
@@ -84,7 +81,7 @@ fn open(root: &Path, path: &str) -> io::Result<Option<Object>> {
         }
         let file = directory.open(path)?.into_std();
         let bytes = file.metadata()?.len();
-        Ok(Some(Object { file, bytes }))
+        Ok(Some(StoredObject { file, bytes }))
     });
     match found {
         Err(error) if is_absence(&error) => Ok(None),
@@ -102,7 +99,7 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-fn respond(object: Object, key: &ObjectPath, method: &Method) -> Response<Body> {
+fn respond(object: StoredObject, key: &ObjectPath, method: &Method) -> Response<Body> {
     let headers = headers_of(key.as_str());
     let length = HeaderValue::from(object.bytes);
     let body = if method == Method::HEAD {
@@ -122,7 +119,7 @@ fn respond(object: Object, key: &ObjectPath, method: &Method) -> Response<Body> 
 }
 
 /// Streams as many bytes as `Content-Length` announced, even if the file has grown since.
-fn stream(object: Object) -> BoxBody<Bytes, io::Error> {
+fn stream(object: StoredObject) -> BoxBody<Bytes, io::Error> {
     let file = tokio::fs::File::from_std(object.file).take(object.bytes);
     let chunks = ReaderStream::with_capacity(file, READ_BYTES);
     StreamBody::new(chunks.map_ok(Frame::data)).boxed()

@@ -207,8 +207,8 @@ async fn an_existing_table_is_left_as_it_is(service: Service) {
     let table = Table::start_on(service, 12).await;
     let device = table.device(1).await;
     table.records.create_table().await.unwrap();
-    let standing = table.records.standing(&device).await.unwrap();
-    assert!(standing.device.is_some());
+    let device_state = table.records.standing(&device).await.unwrap();
+    assert!(device_state.device.is_some());
 }
 
 async fn a_missing_table_and_an_unreachable_service_are_distinguished(service: Service) {

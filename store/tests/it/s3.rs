@@ -5,12 +5,12 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use packcast_store::{ObjectKey, Objects};
-use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
+use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 
 use crate::conformance::{folder, fragment, id, put};
 
-/// Unsigned requests to a bucket.
-trait Unsigned {
+/// UnsignedRequests requests to a bucket.
+trait UnsignedRequests {
     /// Sends a request, and returns the answer with its head in lower case.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String;
 
@@ -28,7 +28,7 @@ trait Unsigned {
     }
 }
 
-impl Unsigned for Bucket {
+impl UnsignedRequests for TestBucket {
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
         let address = self.engine;
         let mut stream = TcpStream::connect(address).unwrap();
@@ -53,14 +53,14 @@ macro_rules! bucket_rules {
         $(
             #[tokio::test]
             async fn $rule() {
-                if let Some(bucket) = Bucket::on($engine).await {
+                if let Some(bucket) = TestBucket::on($engine).await {
                     super::$rule(bucket).await;
                 }
             }
         )+
     };
     ($engine:expr) => {
-        conforms!(Bucket::on($engine).await.map(|bucket| ((), bucket.objects)));
+        conforms!(TestBucket::on($engine).await.map(|bucket| ((), bucket.objects)));
         bucket_rules! {
             $engine;
             a_bucket_is_created_once
@@ -72,7 +72,7 @@ macro_rules! bucket_rules {
     };
 }
 
-async fn objects_are_served_with_the_headers_of_their_keys(bucket: Bucket) {
+async fn objects_are_served_with_the_headers_of_their_keys(bucket: TestBucket) {
     let objects = &bucket.objects;
     let manifest = ObjectKey::manifest(&folder(), id());
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
@@ -88,7 +88,7 @@ async fn objects_are_served_with_the_headers_of_their_keys(bucket: Bucket) {
     }
 }
 
-async fn a_bucket_is_created_once(bucket: Bucket) {
+async fn a_bucket_is_created_once(bucket: TestBucket) {
     let objects = &bucket.objects;
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let Objects::S3(s3) = objects else {
@@ -98,7 +98,7 @@ async fn a_bucket_is_created_once(bucket: Bucket) {
     assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
 }
 
-async fn the_store_checks_bytes(bucket: Bucket) {
+async fn the_store_checks_bytes(bucket: TestBucket) {
     let objects = &bucket.objects;
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
     for (key, bytes) in [(fragment(0), Bytes::from("abc")), (fragment(1), large)] {
@@ -111,14 +111,14 @@ async fn the_store_checks_bytes(bucket: Bucket) {
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
 }
 
-async fn uploads_that_end_early_are_aborted(bucket: Bucket) {
+async fn uploads_that_end_early_are_aborted(bucket: TestBucket) {
     let objects = &bucket.objects;
     let broken = put(objects, &fragment(0), 9 << 20, &[b"abc"]).await;
     broken.unwrap_err();
     assert_eq!(bucket.unfinished(), 0);
 }
 
-async fn abandoned_uploads_are_removed_with_their_folder(bucket: Bucket) {
+async fn abandoned_uploads_are_removed_with_their_folder(bucket: TestBucket) {
     let objects = &bucket.objects;
     for path in [fragment(0).path(), "d/segments/other"] {
         let begun = bucket.ask("POST", &format!("/{path}?uploads"), "", "");
@@ -130,13 +130,13 @@ async fn abandoned_uploads_are_removed_with_their_folder(bucket: Bucket) {
 }
 
 mod localstack {
-    use super::{Bucket, LOCALSTACK};
+    use super::{LOCALSTACK, TestBucket};
 
     bucket_rules!(LOCALSTACK);
 }
 
 mod ministack {
-    use super::{Bucket, MINISTACK};
+    use super::{MINISTACK, TestBucket};
 
     bucket_rules!(MINISTACK);
 }

@@ -20,7 +20,7 @@ pub(crate) enum Curl {
 impl Curl {
     /// Downloads each address into a file of its own, and returns the duration.
     pub(crate) fn fetch(self, world: &World, urls: &[String]) -> Duration {
-        let folder = world.place().join("curl");
+        let folder = world.directory().join("curl");
         fs::create_dir(&folder).expect("the folder of the last run was removed");
         let mut config = String::new();
         for (number, url) in urls.iter().enumerate() {

@@ -7,11 +7,11 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::Running;
+use packcast_tests::world::device::RunningAgent;
 
 /// A published package whose program does nothing.
 #[derive(Debug)]
-pub(crate) struct Download<'a> {
+pub(crate) struct LargeDownload<'a> {
     world: &'a World,
     package: PackageId,
     bytes: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Download<'a> {
 
 /// The durations and the memory of one download by the agent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Took {
+pub(crate) struct DownloadTimes {
     /// From the manifest to the last fragment; each fragment is verified.
     pub(crate) fragments: Duration,
     /// From the manifest until the archive as a whole is verified as well.
@@ -28,7 +28,7 @@ pub(crate) struct Took {
     pub(crate) peak_kib: u64,
 }
 
-impl<'a> Download<'a> {
+impl<'a> LargeDownload<'a> {
     /// Publishes an archive of about this size, in fragments of 1 MiB.
     pub(crate) fn publish(world: &'a World, mib: u32) -> Self {
         let noise = noise(1, (mib as usize) << 20);
@@ -51,7 +51,7 @@ impl<'a> Download<'a> {
     }
 
     /// Deploys the package on a new device.
-    pub(crate) fn run(&self, round: usize) -> Took {
+    pub(crate) fn run(&self, round: usize) -> DownloadTimes {
         let device = self.world.device(&format!("large-{round}"));
         self.world.assign("large@1", &device);
         let mut agent = device.start();
@@ -69,7 +69,7 @@ impl<'a> Download<'a> {
             peak_kib = peak(&agent).unwrap_or(peak_kib);
         }
         assert!(!archive.is_zero(), "the agent has not deployed the package");
-        Took {
+        DownloadTimes {
             fragments,
             archive,
             peak_kib,
@@ -101,7 +101,7 @@ fn since(started: Option<Instant>) -> Duration {
 }
 
 /// Reads the peak of a process's memory; `None` if the process has ended.
-fn peak(agent: &Running) -> Option<u64> {
+fn peak(agent: &RunningAgent) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.process_id())).ok()?;
     let peak = status
         .lines()

@@ -15,8 +15,8 @@ use clap::Parser;
 use packcast_tests::world::World;
 
 use crate::curl::Curl;
-use crate::download::Download;
-use crate::sample::Sample;
+use crate::download::LargeDownload;
+use crate::sample::AgentSample;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
@@ -46,13 +46,13 @@ fn main() -> io::Result<()> {
         (args.mib, args.rounds.max(1))
     };
     let world = World::start(PROGRAM);
-    let download = Download::publish(&world, mib);
+    let download = LargeDownload::publish(&world, mib);
     let mut samples = Vec::new();
     for round in 0..rounds {
         let agent = download.run(round);
         let (one, parallel) = (Curl::OneByOne, Curl::Parallel);
         let urls = download.urls();
-        samples.push(Sample {
+        samples.push(AgentSample {
             agent,
             curl: one.fetch(&world, &urls),
             curl_parallel: parallel.fetch(&world, &urls),

@@ -8,7 +8,7 @@ use rustix::param::clock_ticks_per_second;
 
 /// The part of `/proc/<id>/stat` that is needed here.
 #[derive(Debug, PartialEq, Eq)]
-struct Usage {
+struct ProcessUsage {
     parent: u32,
     /// In clock ticks, with the time of children that have ended.
     ticks: u64,
@@ -26,11 +26,11 @@ pub(crate) fn used_by(roots: &[u32]) -> Duration {
 }
 
 /// Returns a process, its parent, and so on.
-fn ancestors(id: u32, usages: &HashMap<u32, Usage>) -> impl Iterator<Item = u32> {
+fn ancestors(id: u32, usages: &HashMap<u32, ProcessUsage>) -> impl Iterator<Item = u32> {
     std::iter::successors(Some(id), |id| usages.get(id).map(|usage| usage.parent))
 }
 
-fn usages() -> HashMap<u32, Usage> {
+fn usages() -> HashMap<u32, ProcessUsage> {
     let processes = fs::read_dir("/proc").expect("Linux has /proc");
     let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter_map(|id: u32| {
@@ -42,12 +42,12 @@ fn usages() -> HashMap<u32, Usage> {
 }
 
 /// Parses `/proc/<id>/stat`; its second field is a name in parentheses with any characters.
-fn usage(stat: &str) -> Option<Usage> {
+fn usage(stat: &str) -> Option<ProcessUsage> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     // utime, stime, cutime and cstime: fields 14 to 17 of the whole line.
     let times = fields.get(11..15)?;
-    Some(Usage {
+    Some(ProcessUsage {
         parent: fields.get(1)?.parse().ok()?,
         ticks: times
             .iter()

@@ -28,7 +28,7 @@ pub(crate) struct Load {
 
 /// The result of one run of `wrk`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct WrkResult {
     pub(crate) requests: u32,
     /// The bytes of all replies, with their headers.
     pub(crate) bytes: u32,
@@ -63,10 +63,10 @@ impl Load {
     }
 
     /// Lets random devices check in for some seconds.
-    pub(crate) fn run(&self, server: &str, connections: u32, seconds: u32) -> Found {
+    pub(crate) fn run(&self, server: &str, connections: u32, seconds: u32) -> WrkResult {
         let output = self.wrk(server, "any", connections, seconds);
         let text = String::from_utf8_lossy(&output.stdout);
-        let found: Option<Found> = text
+        let found: Option<WrkResult> = text
             .lines()
             .last()
             .and_then(|line| serde_json::from_str(line).ok());

@@ -1,5 +1,5 @@
-//! Check-ins of ten thousand devices with ten packages each, at Packcast and, where it is installed,
-//! at the OCS Inventory server.
+//! Check-ins of ten thousand devices with ten packages each, at Packcast and at the OCS Inventory
+//! server, where it is installed.
 //!
 //! The servers take turns, so that other load of the machine affects both. The measurements and
 //! their meaning are in `docs/benchmarks.md`.
@@ -14,8 +14,8 @@ use std::io::{self, Write as _};
 use clap::Parser;
 
 use crate::load::Load;
-use crate::sample::{Sample, table};
-use crate::server::Server;
+use crate::sample::{ServerSample, table};
+use crate::server::MeasuredServer;
 
 const CONNECTIONS: [u32; 3] = [1, 8, 32];
 
@@ -38,14 +38,14 @@ struct Args {
 }
 
 /// The size of the measurement.
-struct Plan {
+struct MeasurePlan {
     devices: u32,
     seconds: u32,
     rounds: usize,
     is_compared: bool,
 }
 
-impl From<Args> for Plan {
+impl From<Args> for MeasurePlan {
     fn from(args: Args) -> Self {
         if args.smoke {
             return Self {
@@ -65,12 +65,12 @@ impl From<Args> for Plan {
 }
 
 fn main() -> io::Result<()> {
-    let plan = Plan::from(Args::parse());
+    let plan = MeasurePlan::from(Args::parse());
     let folder = tempfile::tempdir()?;
     let load = Load::of(plan.devices, folder.path());
-    let mut servers = vec![Server::packcast(&load, plan.devices)];
+    let mut servers = vec![MeasuredServer::packcast(&load, plan.devices)];
     if plan.is_compared {
-        servers.extend(Server::ocs(&load, plan.devices, folder.path()));
+        servers.extend(MeasuredServer::ocs(&load, plan.devices, folder.path()));
     }
     let mut table = table();
     for connections in CONNECTIONS {
@@ -85,15 +85,20 @@ fn main() -> io::Result<()> {
     writeln!(io::stdout(), "{table}")
 }
 
-fn medians(servers: &[Server], load: &Load, plan: &Plan, connections: u32) -> Vec<Sample> {
+fn medians(
+    servers: &[MeasuredServer],
+    load: &Load,
+    plan: &MeasurePlan,
+    connections: u32,
+) -> Vec<ServerSample> {
     let mut samples = vec![Vec::new(); servers.len()];
     for _ in 0..plan.rounds {
         for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.push(Sample::take(server, load, connections, plan.seconds));
+            samples.push(ServerSample::take(server, load, connections, plan.seconds));
         }
     }
     samples
         .iter()
-        .map(|samples| Sample::median(samples))
+        .map(|samples| ServerSample::median(samples))
         .collect()
 }

@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::cpu;
 use crate::load::Load;
-use crate::server::Server;
+use crate::server::MeasuredServer;
 
 const HEADS: [&str; 7] = [
     "connections",
@@ -17,7 +17,7 @@ const HEADS: [&str; 7] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub(crate) struct ServerSample {
     requests_per_s: f64,
     p50_ms: f64,
     p99_ms: f64,
@@ -33,8 +33,13 @@ pub(crate) fn table() -> Table {
     table
 }
 
-impl Sample {
-    pub(crate) fn take(server: &Server, load: &Load, connections: u32, seconds: u32) -> Self {
+impl ServerSample {
+    pub(crate) fn take(
+        server: &MeasuredServer,
+        load: &Load,
+        connections: u32,
+        seconds: u32,
+    ) -> Self {
         let before = cpu::used_by(&server.processes);
         let found = load.run(&server.address, connections, seconds);
         let used = cpu::used_by(&server.processes).saturating_sub(before);

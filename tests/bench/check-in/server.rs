@@ -16,21 +16,21 @@ const PACKAGES: u32 = 10;
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct MeasuredServer {
     pub(crate) name: &'static str,
     pub(crate) address: String,
     /// The processes of the server; their descendants count as well.
     pub(crate) processes: Vec<u32>,
-    _running: Running,
+    _running: ServerGuard,
 }
 
 #[derive(Debug)]
-enum Running {
+enum ServerGuard {
     Packcast { _world: Box<World> },
     Ocs { _server: OcsServer },
 }
 
-impl Server {
+impl MeasuredServer {
     /// Starts `packcast local`, assigns ten packages to all devices, and lets each device check in for
     /// the first time.
     pub(crate) fn packcast(load: &Load, devices: u32) -> Self {
@@ -50,7 +50,7 @@ impl Server {
             name: "Packcast",
             address,
             processes,
-            _running: Running::Packcast {
+            _running: ServerGuard::Packcast {
                 _world: Box::new(world),
             },
         }
@@ -71,7 +71,7 @@ impl Server {
             name: "OCS server",
             address,
             processes: server.processes(),
-            _running: Running::Ocs { _server: server },
+            _running: ServerGuard::Ocs { _server: server },
         })
     }
 }
@@ -92,7 +92,8 @@ impl OcsServer {
 
     fn processes(&self) -> Vec<u32> {
         let id = |name: &str| {
-            let id = fs::read_to_string(self.folder.join(name)).expect("a running server has a pid file");
+            let id = fs::read_to_string(self.folder.join(name))
+                .expect("a running server has a pid file");
             id.trim().parse().expect("a process id is a number")
         };
         vec![id("apache.pid"), id("mariadb.pid")]

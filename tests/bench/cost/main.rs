@@ -13,8 +13,8 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 
-use crate::month::{Asked, Plan, Played};
-use crate::prices::{Bill, Line, Objects, Prices};
+use crate::month::{MonthPlan, RequestCounts, SimulatedCounts};
+use crate::prices::{Bill, BillLine, MonthObjects, Prices};
 
 /// Count the requests of a fleet to the cloud in a month, and their cost for 1,000 devices
 #[derive(Parser)]
@@ -66,16 +66,16 @@ fn per_day(per_hour: &str) -> Result<u32, &'static str> {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let args = Args::parse();
-    let plan = Plan {
+    let plan = MonthPlan {
         devices: args.devices,
         days: args.days,
         check_ins_per_day: args.check_ins_per_day,
         packages: args.packages,
         ocs: args.ocs,
     };
-    let played = simulate(plan).await;
-    let asked = played.month(plan);
-    let objects = Objects {
+    let simulated = simulate(plan).await;
+    let asked = simulated.month(plan);
+    let objects = MonthObjects {
         packages: f64::from(args.packages),
         fragments: f64::from(args.fragments),
         fragment_bytes: f64::from(args.fragment_bytes),
@@ -83,15 +83,15 @@ async fn main() -> io::Result<()> {
         documents: if args.ocs { 1.0 } else { 2.0 },
     };
     let prices = Prices::read();
-    let bill = prices.bill(&asked, played.processor_s(), objects);
-    print(&mut io::stdout(), &args, &played, &prices, &bill)
+    let bill = prices.bill(&asked, simulated.processor_s(), objects);
+    print(&mut io::stdout(), &args, &simulated, &prices, &bill)
 }
 
 /// Simulates the days, with a progress bar on terminals.
-async fn simulate(plan: Plan) -> Played {
+async fn simulate(plan: MonthPlan) -> SimulatedCounts {
     let bar = ProgressBar::new(month::count(plan));
     let done = Arc::new(AtomicU64::new(0));
-    let month = tokio::spawn(month::play(plan, Arc::clone(&done)));
+    let month = tokio::spawn(month::simulate(plan, Arc::clone(&done)));
     let shown = bar.clone();
     let showing = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
@@ -100,16 +100,16 @@ async fn simulate(plan: Plan) -> Played {
             shown.set_position(done.load(Ordering::Relaxed));
         }
     });
-    let played = month.await.expect("the simulation ends");
+    let simulated = month.await.expect("the simulation ends");
     showing.abort();
     bar.finish_and_clear();
-    played
+    simulated
 }
 
 fn print(
     out: &mut impl io::Write,
     args: &Args,
-    played: &Played,
+    simulated: &SimulatedCounts,
     prices: &Prices,
     bill: &Bill,
 ) -> io::Result<()> {
@@ -125,14 +125,14 @@ fn print(
     print_counts(
         out,
         "an idle check-in",
-        &played.idle,
-        f64::from(played.idle_check_ins),
+        &simulated.idle,
+        f64::from(simulated.idle_check_ins),
     )?;
     print_counts(
         out,
         "a package on a device",
-        &played.working,
-        played.working.deployments,
+        &simulated.working,
+        simulated.working.deployments,
     )?;
     writeln!(
         out,
@@ -144,14 +144,14 @@ fn print(
         out,
         "the function is billed {:.0} ms per request, including {:.2} ms of processor time",
         bill.billed_s * 1000.0,
-        played.processor_s() * 1000.0,
+        simulated.processor_s() * 1000.0,
     )
 }
 
 fn print_counts(
     out: &mut impl io::Write,
     subject: &str,
-    asked: &Asked,
+    asked: &RequestCounts,
     times: f64,
 ) -> io::Result<()> {
     if times == 0.0 {
@@ -184,7 +184,7 @@ fn table(prices: &Prices, bill: &Bill) -> Table {
     table
 }
 
-fn row(line: &Line) -> Vec<Cell> {
+fn row(line: &BillLine) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(line.name),
         right(format!("{:.0}", line.quantity)),

@@ -15,7 +15,7 @@ use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
 use packcast_store::records::Reserved;
-use packcast_testing::peer::{Peer, Said};
+use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::{NOW, Table, location, published, reservation};
 use packcast_tests::settings::settings;
@@ -27,20 +27,20 @@ const MONTH_DAYS: f64 = 30.4375;
 
 /// The fleet, and its check-ins and packages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct MonthPlan {
     pub(crate) devices: u32,
     /// Number of simulated days.
     pub(crate) days: u32,
     pub(crate) check_ins_per_day: u32,
     /// Number of packages that are published and assigned to all devices.
     pub(crate) packages: u32,
-    /// Whether devices have OCS agents instead of Packcast agents.
+    /// Devices have OCS agents instead of Packcast agents.
     pub(crate) ocs: bool,
 }
 
 /// Counts of requests and of their use of the table.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestCounts {
     /// Requests that the function answered.
     pub(crate) requests: f64,
     /// Bytes of the requests' bodies.
@@ -57,26 +57,27 @@ pub(crate) struct Asked {
 
 /// The counts of the simulated days.
 #[derive(Debug, Default)]
-pub(crate) struct Played {
+pub(crate) struct SimulatedCounts {
     /// Counts of the check-ins without a task.
-    pub(crate) idle: Asked,
+    pub(crate) idle: RequestCounts,
     /// Number of check-ins without a task.
     pub(crate) idle_check_ins: u32,
     /// Counts of packages: their publication, the check-ins that announce them, and the reports.
-    pub(crate) working: Asked,
+    pub(crate) working: RequestCounts,
     /// Processor time of the whole simulation: devices, handler and table.
     pub(crate) processor: Duration,
 }
 
-impl Played {
+impl SimulatedCounts {
     /// Returns the counts of 1,000 devices in a month: the idle check-ins scaled to the month, and the
     /// packages.
-    pub(crate) fn month(&self, plan: Plan) -> Asked {
+    pub(crate) fn month(&self, plan: MonthPlan) -> RequestCounts {
         let check_ins = 1000.0 * MONTH_DAYS * f64::from(plan.check_ins_per_day);
         let idle = check_ins / f64::from(self.idle_check_ins);
         let working = 1000.0 / f64::from(plan.devices);
-        let sum = |of: fn(&Asked) -> f64| of(&self.idle) * idle + of(&self.working) * working;
-        Asked {
+        let sum =
+            |of: fn(&RequestCounts) -> f64| of(&self.idle) * idle + of(&self.working) * working;
+        RequestCounts {
             requests: sum(|asked| asked.requests),
             request_bytes: sum(|asked| asked.request_bytes),
             answer_bytes: sum(|asked| asked.answer_bytes),
@@ -93,7 +94,7 @@ impl Played {
     }
 }
 
-impl std::ops::AddAssign for Asked {
+impl std::ops::AddAssign for RequestCounts {
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
         self.request_bytes += other.request_bytes;
@@ -111,15 +112,15 @@ struct Cloud {
     function: CheckIn,
     group: GroupName,
     /// The counts since the last call of [`Cloud::take`].
-    asked: Asked,
+    asked: RequestCounts,
 }
 
 /// Simulates the days; `done` is set to the number of check-ins so far.
-pub(crate) async fn play(plan: Plan, done: Arc<AtomicU64>) -> Played {
-    let peer = if plan.ocs { Peer::stock } else { Peer::ours };
+pub(crate) async fn simulate(plan: MonthPlan, done: Arc<AtomicU64>) -> SimulatedCounts {
+    let peer = if plan.ocs { Peer::ocs } else { Peer::packcast };
     let peers: Vec<Peer> = (0..plan.devices).map(peer).collect();
     let mut cloud = Cloud::begin(&peers).await;
-    let mut played = Played::default();
+    let mut simulated = SimulatedCounts::default();
     let mut published = 0;
     let before = processor_time();
     for (device, at) in check_ins(plan) {
@@ -127,24 +128,24 @@ pub(crate) async fn play(plan: Plan, done: Arc<AtomicU64>) -> Played {
         let at = NOW.plus(DAY_S + at);
         if published < plan.packages && at >= publication(plan, published) {
             cloud.publish(published, at).await;
-            played.working += cloud.take();
+            simulated.working += cloud.take();
             published += 1;
         }
         let has_tasks = cloud.check_in(&peers[device], at).await;
         if has_tasks {
-            played.working += cloud.take();
+            simulated.working += cloud.take();
         } else {
-            played.idle += cloud.take();
-            played.idle_check_ins += 1;
+            simulated.idle += cloud.take();
+            simulated.idle_check_ins += 1;
         }
         done.fetch_add(1, Ordering::Relaxed);
     }
-    played.processor = processor_time().saturating_sub(before);
-    played
+    simulated.processor = processor_time().saturating_sub(before);
+    simulated
 }
 
 /// Returns the device and the time, in seconds, of each check-in, evenly spread.
-fn check_ins(plan: Plan) -> impl Iterator<Item = (usize, u64)> {
+fn check_ins(plan: MonthPlan) -> impl Iterator<Item = (usize, u64)> {
     let devices = u64::from(plan.devices);
     (0..count(plan)).map(move |n| {
         let device = usize::try_from(n % devices).expect("a device has a place in memory");
@@ -153,7 +154,7 @@ fn check_ins(plan: Plan) -> impl Iterator<Item = (usize, u64)> {
 }
 
 /// Returns the number of simulated check-ins.
-pub(crate) fn count(plan: Plan) -> u64 {
+pub(crate) fn count(plan: MonthPlan) -> u64 {
     u64::from(plan.devices) * u64::from(plan.days) * u64::from(plan.check_ins_per_day)
 }
 
@@ -161,7 +162,7 @@ pub(crate) fn count(plan: Plan) -> u64 {
 ///
 /// All are published in the first half, so that all devices get them. None is published at the
 /// start of a day, so that the first check-in of a day, which is written, is an idle one.
-fn publication(plan: Plan, number: u32) -> UnixTime {
+fn publication(plan: MonthPlan, number: u32) -> UnixTime {
     let half = u64::from(plan.days) * DAY_S / 2;
     let share = (2 * u64::from(number) + 1) * half / (2 * u64::from(plan.packages));
     NOW.plus(DAY_S + share)
@@ -189,11 +190,11 @@ impl Cloud {
             table,
             function,
             group,
-            asked: Asked::default(),
+            asked: RequestCounts::default(),
         };
         for peer in peers {
             let reply = cloud.answer(peer.check_in(&[], NOW), NOW).await;
-            peer.told(&reply);
+            peer.read_reply(&reply);
             if let Some(inventory) = peer.inventory() {
                 cloud.answer(inventory, NOW).await;
             }
@@ -231,10 +232,10 @@ impl Cloud {
         if let Some(inventory) = peer.inventory().filter(|_| asks_for_inventory(&reply)) {
             self.answer(inventory, at).await;
         }
-        let tasks = peer.told(&reply).tasks;
-        let results: Vec<Said> = tasks
+        let tasks = peer.read_reply(&reply).tasks;
+        let results: Vec<PeerResult> = tasks
             .into_iter()
-            .map(|(package, attempt)| Said {
+            .map(|(package, attempt)| PeerResult {
                 package,
                 attempt: attempt.unwrap_or(1),
                 code: "SUCCESS",
@@ -260,9 +261,9 @@ impl Cloud {
         body
     }
 
-    fn take(&mut self) -> Asked {
+    fn take(&mut self) -> RequestCounts {
         let usage = self.table.meter.take();
-        Asked {
+        RequestCounts {
             operations: number(usage.operations.len()),
             read_units: usage.read_units,
             write_units: usage.write_units,

@@ -5,7 +5,7 @@ use std::path::Path;
 use packcast_testing::policy::TEMPLATE;
 use serde::Deserialize;
 
-use crate::month::Asked;
+use crate::month::RequestCounts;
 
 /// A price in each region.
 #[derive(Debug, Deserialize)]
@@ -42,7 +42,7 @@ pub(crate) struct Prices {
 
 /// The published objects of a month.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Objects {
+pub(crate) struct MonthObjects {
     pub(crate) packages: f64,
     pub(crate) fragments: f64,
     pub(crate) fragment_bytes: f64,
@@ -79,7 +79,7 @@ pub(crate) mod assumed {
 
 /// A line of a bill.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct BillLine {
     pub(crate) name: &'static str,
     pub(crate) quantity: f64,
     pub(crate) unit: &'static str,
@@ -91,10 +91,10 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) struct Bill {
     /// Costs that grow with the fleet, except egress.
-    pub(crate) lines: Vec<Line>,
-    pub(crate) egress: Line,
+    pub(crate) lines: Vec<BillLine>,
+    pub(crate) egress: BillLine,
     /// The cost of a stack without devices.
-    pub(crate) stack: Line,
+    pub(crate) stack: BillLine,
     /// Billed time of the function for one request, in seconds.
     pub(crate) billed_s: f64,
 }
@@ -107,8 +107,13 @@ impl Prices {
     }
 
     /// Returns the bill for the counts of 1,000 devices, with this processor time for each request.
-    pub(crate) fn bill(&self, asked: &Asked, processor_s: f64, objects: Objects) -> Bill {
-        let Asked {
+    pub(crate) fn bill(
+        &self,
+        asked: &RequestCounts,
+        processor_s: f64,
+        objects: MonthObjects,
+    ) -> Bill {
+        let RequestCounts {
             requests,
             deployments,
             ..
@@ -220,9 +225,9 @@ impl Bill {
     }
 }
 
-fn line(name: &'static str, quantity: f64, unit: &'static str, price: &Price) -> Line {
+fn line(name: &'static str, quantity: f64, unit: &'static str, price: &Price) -> BillLine {
     let usd = price.usd.iter().map(|usd| quantity * usd / price.per);
-    Line {
+    BillLine {
         name,
         quantity,
         unit,
@@ -240,7 +245,7 @@ fn alarms() -> f64 {
 ///
 /// It is the measured processor time, with devices and table, on the function's share of a
 /// processor, and the time of waiting for the table.
-fn billed_s(asked: &Asked, processor_s: f64) -> f64 {
+fn billed_s(asked: &RequestCounts, processor_s: f64) -> f64 {
     let processor = processor_s / assumed::PROCESSOR_SHARE;
     let waits = asked.operations / asked.requests * assumed::TABLE_REQUEST_S;
     ((processor + waits) * 1000.0).ceil() / 1000.0

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use packcast_tests::kill::{self, Choice, Kill, Point, Report};
+use packcast_tests::kill::{self, Choice, Kill, MatrixReport, Point};
 
 /// Number of faults that are printed.
 const SHOWN: usize = 40;
@@ -68,7 +68,7 @@ pub(crate) fn main() -> io::Result<ExitCode> {
     })
 }
 
-fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
+fn print(out: &mut impl io::Write, report: &MatrixReport) -> io::Result<()> {
     writeln!(out, "{}", matrix(report))?;
     for kill in &report.missed {
         writeln!(out, "not reached: {kill}")?;
@@ -84,7 +84,10 @@ fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
         writeln!(out, "in a run without a kill: {disorder}")?;
     }
     for difference in &report.differences {
-        writeln!(out, "tally differs from the sum of the results: {difference}")?;
+        writeln!(
+            out,
+            "tally differs from the sum of the results: {difference}"
+        )?;
     }
     writeln!(out, "{}", counts(report))
 }
@@ -95,7 +98,7 @@ fn options(kill: &Kill) -> String {
     format!("--at '{}'{then}", kill.at)
 }
 
-fn counts(report: &Report) -> Table {
+fn counts(report: &MatrixReport) -> Table {
     let counts = [
         (report.killed, "agents killed"),
         (report.killed_again, "agents killed during recovery"),
@@ -104,7 +107,10 @@ fn counts(report: &Report) -> Table {
         (report.repeated, "allowed repeated runs"),
         (report.double_runs(), "double runs"),
         (report.lost_reports(), "lost reports"),
-        (report.fetched_again(), "verified fragments downloaded again"),
+        (
+            report.fetched_again(),
+            "verified fragments downloaded again",
+        ),
         (
             report.disorders.len(),
             "effects before their record is on disk",
@@ -123,7 +129,7 @@ fn number(count: usize) -> Cell {
     Cell::new(count).set_alignment(CellAlignment::Right)
 }
 
-fn matrix(report: &Report) -> Table {
+fn matrix(report: &MatrixReport) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

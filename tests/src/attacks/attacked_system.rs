@@ -205,7 +205,9 @@ impl AttackedSystem {
         let (id, digest) = (package.id, assigned.manifest);
         self.function.edit(move |reply| {
             let documents = reply["assignments"].as_array_mut();
-            documents.expect("a reply has assignments").push(signed.clone());
+            documents
+                .expect("a reply has assignments")
+                .push(signed.clone());
             announce(reply, id, digest);
         });
     }

@@ -11,7 +11,7 @@ use packcast_protocol::{AgentId, UnixTime};
 use tar::EntryType;
 use zip::write::SimpleFileOptions;
 
-use super::attacked_system::{STOLEN, AttackedSystem, AttackResult};
+use super::attacked_system::{AttackResult, AttackedSystem, STOLEN};
 use crate::archives::{Entry, tar_of};
 
 /// Packs entries compressed, because some are large and contain only zeros.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::server::{Failure, Server};
+use crate::server::{Failure, TestServer};
 use crate::world::World;
 
 type Answer = Box<dyn FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send>;
@@ -29,7 +29,7 @@ type Edit = Box<dyn FnMut(&mut Value) + Send>;
 /// unless the attacker answers them.
 #[derive(Debug)]
 pub struct OwnedFunction {
-    server: Server,
+    server: TestServer,
     control: Arc<Mutex<Control>>,
 }
 
@@ -81,7 +81,7 @@ impl OwnedFunction {
                 response.map(Full::<Bytes>::from)
             }
         };
-        let server = Server::start(Some(world.server_identity()), answer);
+        let server = TestServer::start(Some(world.server_identity()), answer);
         Self { server, control }
     }
 
@@ -95,7 +95,10 @@ impl OwnedFunction {
     }
 
     /// Answers requests from now on; a request that `answer` returns `None` for is forwarded.
-    pub fn answer(&self, answer: impl FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send + 'static) {
+    pub fn answer(
+        &self,
+        answer: impl FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send + 'static,
+    ) {
         lock(&self.control).answer = Box::new(answer);
     }
 
@@ -167,7 +170,10 @@ async fn answer(
     Ok(honest)
 }
 
-async fn pass(request: Request<Full<Bytes>>, genuine: &GenuineEdge) -> Result<Response<Bytes>, Failure> {
+async fn pass(
+    request: Request<Full<Bytes>>,
+    genuine: &GenuineEdge,
+) -> Result<Response<Bytes>, Failure> {
     let stream = TcpStream::connect(genuine.edge).await?;
     let name = ServerName::from(genuine.edge.ip());
     let stream = genuine.tls.connect(name, stream).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ring::signature::Ed25519KeyPair;
 
-use super::attacked_system::{AttackedSystem, AttackResult, manifest, store};
+use super::attacked_system::{AttackResult, AttackedSystem, manifest, store};
 
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("it is published");

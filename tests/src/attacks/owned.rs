@@ -25,10 +25,7 @@ pub const POWERS: &[Power] = &[
     power("reorder assigned packages", reorder),
     power("read the facts and results that devices report", learn),
     power("forge statistics", forge_statistics),
-    impossible(
-        "run a signed package that is not assigned",
-        run_unassigned,
-    ),
+    impossible("run a signed package that is not assigned", run_unassigned),
     impossible("run an unsigned program", run_own),
     impossible("run a package again that was assigned once", run_again),
 ];

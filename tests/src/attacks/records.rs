@@ -5,7 +5,7 @@ use std::fs;
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
-use super::attacked_system::{AttackedSystem, AttackResult};
+use super::attacked_system::{AttackResult, AttackedSystem};
 
 /// Runs a command that must be refused with this exit code, and then lets the agent run.
 fn refused(system: &AttackedSystem, code: i32, command: &[&str]) -> AttackResult {
@@ -96,7 +96,10 @@ pub fn package_with_the_id_of_another(system: &AttackedSystem) -> AttackResult {
 /// A manifest of the attacker, whose digest is in the package's record.
 pub fn package_never_signed(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
-    let before = package.published().expect("the package is published").manifest;
+    let before = package
+        .published()
+        .expect("the package is published")
+        .manifest;
     system.publish_again(&package, &system.attackers_key(), None, |manifest| {
         manifest.timeout_s += 1;
     });
@@ -106,7 +109,10 @@ pub fn package_never_signed(system: &AttackedSystem) -> AttackResult {
     };
     let manifest = digest(system.manifest_file(&package));
     let signature = digest(system.signature_file(&package));
-    let of_signature = package.published().expect("the package is published").signature;
+    let of_signature = package
+        .published()
+        .expect("the package is published")
+        .signature;
     edit(system, &partition(&package), "PACKAGE", |item| {
         let text = item.to_string();
         let text = text.replace(&before.to_string(), &manifest);

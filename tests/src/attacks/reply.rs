@@ -11,8 +11,8 @@ use packcast_protocol::{AgentId, Assignee, Assignments, GroupName, KeyList, Unix
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
-use super::function::{SeenRequest, OwnedFunction, redirect, response};
-use super::attacked_system::{AttackedSystem, AttackResult, tasks};
+use super::attacked_system::{AttackResult, AttackedSystem, tasks};
+use super::function::{OwnedFunction, SeenRequest, redirect, response};
 
 /// A time after the expiry of all documents here.
 const LATE: UnixTime = UnixTime(4_102_444_800);
@@ -38,7 +38,11 @@ pub fn documents(system: &AttackedSystem) -> Vec<Value> {
 }
 
 /// Announces a package with these documents instead of the genuine ones.
-fn announce_with(system: &AttackedSystem, package: &PackageRecord, documents: Vec<Value>) -> AttackResult {
+fn announce_with(
+    system: &AttackedSystem,
+    package: &PackageRecord,
+    documents: Vec<Value>,
+) -> AttackResult {
     let task = system.task(package);
     system.function.edit(move |reply| {
         reply["tasks"] = json!([task]);
@@ -50,7 +54,8 @@ fn announce_with(system: &AttackedSystem, package: &PackageRecord, documents: Ve
 
 fn agent(system: &AttackedSystem) -> AgentId {
     let id = system.device.id().strip_prefix("key:");
-    id.and_then(|id| id.parse().ok()).expect("the id of a Packcast agent")
+    id.and_then(|id| id.parse().ok())
+        .expect("the id of a Packcast agent")
 }
 
 fn assignments_of(to: Assignee, package: &PackageRecord, expires: UnixTime) -> Assignments {
@@ -112,13 +117,21 @@ pub fn document_of_another_device(system: &AttackedSystem) -> AttackResult {
 pub fn document_of_a_group_that_the_device_is_not_in(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
     let signed = assignments_of(to_group("tills"), &package, LATE);
-    announce_with(system, &package, vec![AttackedSystem::signed(&system.key(), &signed)])
+    announce_with(
+        system,
+        &package,
+        vec![AttackedSystem::signed(&system.key(), &signed)],
+    )
 }
 
 pub fn document_expired(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
     let signed = assignments_of(to_device(system), &package, UnixTime(1_790_000_001));
-    announce_with(system, &package, vec![AttackedSystem::signed(&system.key(), &signed)])
+    announce_with(
+        system,
+        &package,
+        vec![AttackedSystem::signed(&system.key(), &signed)],
+    )
 }
 
 /// The assignment was withdrawn, and the device has received the newer document.
@@ -192,7 +205,10 @@ pub fn locations_of_another_host(system: &AttackedSystem) -> AttackResult {
         }
     });
     let tried = system.attempt();
-    assert!(!evil.requests().is_empty(), "the agent asks the attacker's host");
+    assert!(
+        !evil.requests().is_empty(),
+        "the agent asks the attacker's host"
+    );
     leaking(tried, &evil.requests())
 }
 
@@ -236,7 +252,10 @@ pub fn objects_redirected_to_another_host(system: &AttackedSystem) -> AttackResu
     let elsewhere = OwnedFunction::before(&system.world);
     elsewhere.answer(|_| Some(response(200, "no genuine object")));
     let tried = redirected(system, format!("https://{}", elsewhere.address()));
-    assert!(!elsewhere.requests().is_empty(), "the agent follows to HTTPS");
+    assert!(
+        !elsewhere.requests().is_empty(),
+        "the agent follows to HTTPS"
+    );
     leaking(tried, &elsewhere.requests())
 }
 
@@ -286,7 +305,10 @@ fn leaking(mut tried: AttackResult, requests: &[SeenRequest]) -> AttackResult {
     tried
 }
 
-fn answered_with(system: &AttackedSystem, body: impl Fn() -> String + Send + 'static) -> AttackResult {
+fn answered_with(
+    system: &AttackedSystem,
+    body: impl Fn() -> String + Send + 'static,
+) -> AttackResult {
     system.assigned("tool");
     system
         .function

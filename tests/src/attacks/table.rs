@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::attacked_system::{AttackedSystem, AttackResult};
+use super::attacked_system::{AttackResult, AttackedSystem};
 
 /// Replaces text in an item, in any attribute.
 fn replace(item: &mut Value, from: &str, to: &str) {

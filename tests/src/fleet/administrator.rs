@@ -14,7 +14,7 @@ const TRIES: u32 = 1_000;
 
 /// The devices, groups and packages that the numbers of a plan refer to.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct FleetNames {
     pub(super) devices: Vec<DeviceId>,
     pub(super) groups: Vec<GroupName>,
     pub(super) packages: Vec<PackageRecord>,
@@ -40,13 +40,13 @@ where
 /// Performs an act.
 ///
 /// An act that is performed twice, because the first answer was lost, changes nothing more.
-pub(super) async fn perform(records: &Records, names: &Names, act: Act, now: UnixTime) {
+pub(super) async fn perform(records: &Records, names: &FleetNames, act: Act, now: UnixTime) {
     until_answered(|| once(records, names, act, now)).await;
 }
 
 async fn once(
     records: &Records,
-    names: &Names,
+    names: &FleetNames,
     act: Act,
     now: UnixTime,
 ) -> Result<(), RecordsError> {

@@ -45,7 +45,11 @@ impl Caller {
                 .await
                 .expect("the edge answers");
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.expect("the answer is complete").to_bytes();
+            let body = body
+                .collect()
+                .await
+                .expect("the answer is complete")
+                .to_bytes();
             match parts.status {
                 StatusCode::OK => return body,
                 StatusCode::SERVICE_UNAVAILABLE => self.refused += 1,

@@ -8,8 +8,8 @@ use packcast_rollout::TaskState;
 use packcast_store::Records;
 use packcast_store::records::{DeviceState, Tally};
 
-use super::operator::{Names, until_answered};
-use super::truth::{Done, Open, Truth};
+use super::administrator::{FleetNames, until_answered};
+use super::truth::{ModelResult, ModelTask, Truth};
 
 /// The tally of a package, on record and in the model.
 #[derive(Clone, Debug)]
@@ -35,17 +35,17 @@ fn differ<T: PartialEq + Debug>(subject: &str, records: &T, truth: &T) -> Option
 /// Compares the open tasks and the results of a device.
 pub(super) async fn device(
     records: &Records,
-    names: &Names,
+    names: &FleetNames,
     truth: &Truth,
     number: usize,
 ) -> Vec<String> {
     let id = &names.devices[number];
-    let standing = until_answered(|| records.standing(id)).await;
-    let open: BTreeMap<PackageId, Open> = standing
+    let device_state = until_answered(|| records.standing(id)).await;
+    let open: BTreeMap<PackageId, ModelTask> = device_state
         .tasks
         .iter()
         .map(|task| {
-            let open = Open {
+            let open = ModelTask {
                 state: state(task.state),
                 attempt: task.attempt,
                 is_direct: task.direct,
@@ -68,7 +68,7 @@ pub(super) async fn device(
         .clone()
         .filter_map(|(id, deployment)| Some((id, deployment.open?)));
     let truly_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
-    let result = |done: Done| (done.attempt, done.code.to_owned(), done.outcome);
+    let result = |done: ModelResult| (done.attempt, done.code.to_owned(), done.outcome);
     let truly_done = truly_done.map(|(id, done)| (id, result(done)));
     [
         differ(&format!("open tasks of {id}"), &open, &truly_open.collect()),
@@ -90,7 +90,7 @@ const fn state(state: TaskState) -> DeviceState {
 /// Compares the tally of a package, the devices in its index, and its groups.
 pub(super) async fn package(
     records: &Records,
-    names: &Names,
+    names: &FleetNames,
     truth: &Truth,
     number: usize,
 ) -> (PackageCount, Vec<String>) {
@@ -139,7 +139,7 @@ pub(super) async fn package(
 /// Compares the size and the members of a group.
 pub(super) async fn group(
     records: &Records,
-    names: &Names,
+    names: &FleetNames,
     truth: &Truth,
     number: usize,
 ) -> (GroupCount, Vec<String>) {

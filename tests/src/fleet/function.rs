@@ -23,7 +23,7 @@ const FUNCTIONS: usize = 2;
 
 /// A port of loopback; its connections are served by the functions in turn.
 #[derive(Debug)]
-pub(super) struct Edge {
+pub(super) struct FleetEdge {
     pub(super) address: SocketAddr,
     pub(super) clock: Arc<Clock>,
     /// The server's tasks, which end with the edge.
@@ -44,7 +44,7 @@ impl Clock {
     }
 }
 
-impl Edge {
+impl FleetEdge {
     pub(super) async fn start(records: &Records, settings: &Settings, now: UnixTime) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await

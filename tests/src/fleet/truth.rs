@@ -12,22 +12,22 @@ use packcast_store::records::{DeviceState, Tally};
 /// the group of all devices.
 #[derive(Debug)]
 pub(super) struct Truth {
-    pub(super) packages: Vec<Package>,
-    pub(super) groups: Vec<Group>,
-    pub(super) devices: Vec<Device>,
+    pub(super) packages: Vec<ModelPackage>,
+    pub(super) groups: Vec<ModelGroup>,
+    pub(super) devices: Vec<ModelDevice>,
     /// The number of assignments to groups so far.
     events: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Package {
+pub(super) struct ModelPackage {
     pub(super) priority: u8,
     pub(super) is_active: bool,
 }
 
 /// The assignments of a group.
 #[derive(Debug, Default)]
-pub(super) struct Group(BTreeMap<usize, Assignment>);
+pub(super) struct ModelGroup(BTreeMap<usize, Assignment>);
 
 #[derive(Clone, Copy, Debug)]
 struct Assignment {
@@ -36,29 +36,29 @@ struct Assignment {
 }
 
 #[derive(Debug)]
-pub(super) struct Device {
-    pub(super) is_stock: bool,
+pub(super) struct ModelDevice {
+    pub(super) is_ocs: bool,
     /// The device's groups, each with the last event up to which the device is reconciled.
     groups: BTreeMap<usize, u64>,
-    pub(super) deployments: BTreeMap<usize, Deployment>,
+    pub(super) deployments: BTreeMap<usize, ModelDeployment>,
 }
 
 /// The state of a package on a device.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Deployment {
-    pub(super) open: Option<Open>,
-    pub(super) done: Option<Done>,
+pub(super) struct ModelDeployment {
+    pub(super) open: Option<ModelTask>,
+    pub(super) done: Option<ModelResult>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(super) struct ModelTask {
     pub(super) state: DeviceState,
     pub(super) attempt: u32,
     pub(super) is_direct: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct ModelResult {
     pub(super) attempt: u32,
     pub(super) code: &'static str,
     pub(super) outcome: Outcome,
@@ -66,23 +66,23 @@ pub(super) struct Done {
 
 /// The expected reply to a check-in: packages with their attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ExpectedReply {
     pub(super) tasks: Vec<(usize, u32)>,
     pub(super) cancel: Vec<(usize, u32)>,
 }
 
 impl Truth {
-    pub(super) fn new(packages: Vec<Package>, groups: usize, stock: &[bool]) -> Self {
+    pub(super) fn new(packages: Vec<ModelPackage>, groups: usize, ocs: &[bool]) -> Self {
         let all = groups - 1;
-        let device = |is_stock: &bool| Device {
-            is_stock: *is_stock,
+        let device = |is_ocs: &bool| ModelDevice {
+            is_ocs: *is_ocs,
             groups: BTreeMap::from([(all, 0)]),
             deployments: BTreeMap::new(),
         };
         Self {
             packages,
-            groups: (0..groups).map(|_| Group::default()).collect(),
-            devices: stock.iter().map(device).collect(),
+            groups: (0..groups).map(|_| ModelGroup::default()).collect(),
+            devices: ocs.iter().map(device).collect(),
             events: 0,
         }
     }
@@ -147,7 +147,7 @@ impl Truth {
     }
 
     /// Applies a check-in, and returns the expected reply.
-    pub(super) fn check_in(&mut self, device: usize) -> Told {
+    pub(super) fn check_in(&mut self, device: usize) -> ExpectedReply {
         let device = &mut self.devices[device];
         device.withdraw_lost_packages(&self.groups);
         device.start_new_packages(&self.groups, self.events);
@@ -163,25 +163,29 @@ impl Truth {
     }
 
     /// Applies a report; OCS agents report no attempt.
-    pub(super) fn report(&mut self, device: usize, package: usize, reported: Done) {
+    pub(super) fn report(&mut self, device: usize, package: usize, reported: ModelResult) {
         let device = &mut self.devices[device];
-        let is_stock = device.is_stock;
+        let is_ocs = device.is_ocs;
         let Some(deployment) = device.deployments.get_mut(&package) else {
             return;
         };
         let Some(open) = deployment.open else {
             return;
         };
-        if open.state != DeviceState::Held && (is_stock || open.attempt == reported.attempt) {
+        if open.state != DeviceState::Held && (is_ocs || open.attempt == reported.attempt) {
             let attempt = open.attempt;
             // A task that was cancelled although it is assigned again gets another attempt.
             let is_assigned = open.state == DeviceState::Announced;
-            deployment.open = (is_assigned && reported.outcome == Outcome::Cancelled).then_some(Open {
-                state: DeviceState::Held,
-                attempt: attempt + 1,
-                ..open
+            deployment.open =
+                (is_assigned && reported.outcome == Outcome::Cancelled).then_some(ModelTask {
+                    state: DeviceState::Held,
+                    attempt: attempt + 1,
+                    ..open
+                });
+            deployment.done = Some(ModelResult {
+                attempt,
+                ..reported
             });
-            deployment.done = Some(Done { attempt, ..reported });
         }
     }
 
@@ -212,13 +216,13 @@ impl Truth {
     }
 }
 
-impl Device {
-    fn is_in_a_group_with(&self, groups: &[Group], package: usize) -> bool {
+impl ModelDevice {
+    fn is_in_a_group_with(&self, groups: &[ModelGroup], package: usize) -> bool {
         let mut joined = self.groups.keys();
         joined.any(|group| groups[*group].0.contains_key(&package))
     }
 
-    fn withdraw_lost_packages(&mut self, groups: &[Group]) {
+    fn withdraw_lost_packages(&mut self, groups: &[ModelGroup]) {
         let gone: Vec<usize> = self
             .deployments
             .keys()
@@ -233,7 +237,7 @@ impl Device {
         }
     }
 
-    fn start_new_packages(&mut self, groups: &[Group], events: u64) {
+    fn start_new_packages(&mut self, groups: &[ModelGroup], events: u64) {
         let mut begun = BTreeSet::new();
         for (group, observed) in self.groups.clone() {
             let mut news: Vec<_> = groups[group].0.iter().collect();
@@ -249,19 +253,19 @@ impl Device {
     }
 
     fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
-        let Deployment { open, done } = self.deployments.entry(package).or_default();
+        let ModelDeployment { open, done } = self.deployments.entry(package).or_default();
         *open = match (*open, *done) {
-            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(Open {
+            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(ModelTask {
                 state: DeviceState::Announced,
                 is_direct,
                 ..open
             }),
-            (Some(open), _) => Some(Open {
+            (Some(open), _) => Some(ModelTask {
                 is_direct: open.is_direct || is_direct,
                 ..open
             }),
             (None, Some(done)) if done.outcome == Outcome::Succeeded && !force => None,
-            (None, done) => Some(Open {
+            (None, done) => Some(ModelTask {
                 state: DeviceState::Held,
                 attempt: done.map_or(0, |done| done.attempt) + 1,
                 is_direct,
@@ -269,18 +273,18 @@ impl Device {
         };
     }
 
-    fn reply(&self, packages: &[Package]) -> Told {
-        let mut open: Vec<(usize, Open)> = self
+    fn reply(&self, packages: &[ModelPackage]) -> ExpectedReply {
+        let mut open: Vec<(usize, ModelTask)> = self
             .deployments
             .iter()
             .filter_map(|(package, deployment)| Some((*package, deployment.open?)))
             .collect();
         open.sort_by_key(|(package, _)| (packages[*package].priority, *package));
-        let mut reply = Told::default();
+        let mut reply = ExpectedReply::default();
         for (package, open) in open {
             match open.state {
                 DeviceState::Announced => reply.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn if self.is_stock => reply.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn if self.is_ocs => reply.tasks.push((package, open.attempt)),
                 DeviceState::Withdrawn => reply.cancel.push((package, open.attempt)),
                 _ => {}
             }
@@ -289,11 +293,11 @@ impl Device {
     }
 }
 
-impl Deployment {
+impl ModelDeployment {
     fn withdraw(&mut self) {
         self.open = self.open.and_then(|open| match open.state {
             DeviceState::Held => None,
-            _ => Some(Open {
+            _ => Some(ModelTask {
                 state: DeviceState::Withdrawn,
                 is_direct: false,
                 ..open
@@ -303,7 +307,7 @@ impl Deployment {
 
     /// Returns the state in which the device is counted in the package's tally.
     fn state(&self) -> Option<DeviceState> {
-        let outcome = |done: Done| match done.outcome {
+        let outcome = |done: ModelResult| match done.outcome {
             Outcome::Succeeded => DeviceState::Succeeded,
             Outcome::Failed => DeviceState::Failed,
             Outcome::Cancelled => DeviceState::Cancelled,

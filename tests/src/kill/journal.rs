@@ -9,19 +9,19 @@ use serde::Deserialize;
 use super::labels::Labels;
 
 /// The stage of each package that has a journal.
-pub(super) type Journals = BTreeMap<String, Stage>;
+pub(super) type Journals = BTreeMap<String, JournalStage>;
 
 /// The stage that a journal contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
-pub(super) enum Stage {
+pub(super) enum JournalStage {
     Fetching,
     Acting,
     Finished,
 }
 
 /// Reads a journal: a digest, a space, and JSON.
-pub(super) fn read(path: &Path) -> Option<Stage> {
+pub(super) fn read(path: &Path) -> Option<JournalStage> {
     let line = fs::read_to_string(path).ok()?;
     let (_, json) = line.split_once(' ')?;
     serde_json::from_str(json).ok()
@@ -73,9 +73,12 @@ mod tests {
         };
         check(
             "5c7b {\"stage\":\"acting\",\"attempt\":1}\n",
-            Some(Stage::Acting),
+            Some(JournalStage::Acting),
         );
-        check("5c7b {\"stage\":\"finished\"}\n", Some(Stage::Finished));
+        check(
+            "5c7b {\"stage\":\"finished\"}\n",
+            Some(JournalStage::Finished),
+        );
         check("5c7b {\"stage\":\"act", None);
         check("", None);
     }

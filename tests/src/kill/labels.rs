@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use packcast_protocol::PackageId;
 
-use super::effect::Object;
+use super::effect::EffectTarget;
 
 /// A file whose temporary files have a random part in their names, and the suffix of those names.
 const MADE_ONCE: (&str, &str) = ("identity", ".new");
@@ -26,11 +26,11 @@ impl<'a> Labels<'a> {
         }
     }
 
-    pub(super) fn name(&self, object: &Object) -> String {
+    pub(super) fn name(&self, object: &EffectTarget) -> String {
         match object {
-            Object::Path(path) => self.path(path),
-            Object::Connection(number) => format!("connection-{number}"),
-            Object::Program => "program".to_owned(),
+            EffectTarget::Path(path) => self.path(path),
+            EffectTarget::Connection(number) => format!("connection-{number}"),
+            EffectTarget::Program => "program".to_owned(),
         }
     }
 

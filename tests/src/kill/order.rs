@@ -5,11 +5,11 @@
 
 use std::fmt;
 
-use super::effect::Kind;
-use super::journal::{Stage, package};
-use super::step::Step;
+use super::effect::EffectKind;
+use super::journal::{JournalStage, package};
+use super::step::TracedStep;
 use super::tracer::Stop;
-use super::verdict::{Expected, Program};
+use super::verdict::{ExpectedPackage, ProgramRuns};
 
 /// A violation of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Disorder {
     /// The program was not started exactly once while the journal on disk allowed it.
     Program { package: String },
     /// A request was sent before the result was on disk.
-    Report { package: String },
+    MatrixReport { package: String },
     /// The journal was removed before the history was on disk.
     History { package: String },
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Disorder {
             Self::Program { package } => {
                 write!(f, "{package} did not run once with its journal on disk")
             }
-            Self::Report { package } => {
+            Self::MatrixReport { package } => {
                 write!(
                     f,
                     "a request was sent before the result of {package} was on disk"
@@ -51,19 +51,19 @@ impl fmt::Display for Disorder {
 }
 
 /// Finds violations of the order in the steps of an agent that was not killed.
-pub(super) fn disorders(steps: &[Step], packages: &[Expected]) -> Vec<Disorder> {
+pub(super) fn disorders(steps: &[TracedStep], packages: &[ExpectedPackage]) -> Vec<Disorder> {
     let each = packages.iter();
     each.flat_map(|package| of_package(steps, *package))
         .collect()
 }
 
-fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
+fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> {
     let package = || expected.name.to_owned();
-    let renames: Vec<(usize, Stage)> = stages(steps, expected.name).collect();
+    let renames: Vec<(usize, JournalStage)> = stages(steps, expected.name).collect();
     let [
-        (_, Stage::Fetching),
-        (acting, Stage::Acting),
-        (finished, Stage::Finished),
+        (_, JournalStage::Fetching),
+        (acting, JournalStage::Acting),
+        (finished, JournalStage::Finished),
     ] = renames[..]
     else {
         return vec![Disorder::Stages { package: package() }];
@@ -79,11 +79,11 @@ fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
         begun.count()
     };
     let mut disorders = Vec::new();
-    if begun(Kind::Spawn) != usize::from(expected.program != Program::None) {
+    if begun(EffectKind::Spawn) != usize::from(expected.program != ProgramRuns::None) {
         disorders.push(Disorder::Program { package: package() });
     }
-    if begun(Kind::Connect) + begun(Kind::Send) > 0 {
-        disorders.push(Disorder::Report { package: package() });
+    if begun(EffectKind::Connect) + begun(EffectKind::Send) > 0 {
+        disorders.push(Disorder::MatrixReport { package: package() });
     }
     if !is_remembered(steps, finished, expected.name) {
         disorders.push(Disorder::History { package: package() });
@@ -92,7 +92,7 @@ fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
 }
 
 /// Returns the steps in which a package's journal got its name, with its stage.
-fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
+fn stages(steps: &[TracedStep], name: &str) -> impl Iterator<Item = (usize, JournalStage)> {
     let each = steps.iter().enumerate();
     each.filter_map(move |(at, step)| {
         let stage = step.stage?;
@@ -103,7 +103,7 @@ fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
 /// Returns the step after which a journal that got its name in step `renamed` is on disk.
 ///
 /// `None` if it is not, or if another lasting effect comes in between.
-fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
+fn durable(steps: &[TracedStep], renamed: usize, name: &str) -> Option<usize> {
     let folder = format!("state/packages/{name}");
     let (journal, new) = (format!("{folder}/journal"), format!("{folder}/journal.new"));
     let before = lasting(&steps[..=renamed]);
@@ -111,26 +111,26 @@ fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
     follows(
         &before[write..],
         &[
-            (Kind::Write, &new),
-            (Kind::Sync, &new),
-            (Kind::Rename, &journal),
+            (EffectKind::Write, &new),
+            (EffectKind::Sync, &new),
+            (EffectKind::Rename, &journal),
         ],
     )?;
     let after = lasting(&steps[renamed + 1..]);
-    let synced = follows(&after, &[(Kind::Sync, &folder)])?;
+    let synced = follows(&after, &[(EffectKind::Sync, &folder)])?;
     Some(renamed + 1 + synced)
 }
 
 /// Returns whether the history, which grew after step `finished`, is on disk when the journal is
 /// removed. For a new history, its name must be on disk as well.
-fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
-    const WRITE: (Kind, &str) = (Kind::Write, "state/history");
-    const SYNC: (Kind, &str) = (Kind::Sync, "state/history");
-    const SYNC_NAME: (Kind, &str) = (Kind::Sync, "state");
+fn is_remembered(steps: &[TracedStep], finished: usize, name: &str) -> bool {
+    const WRITE: (EffectKind, &str) = (EffectKind::Write, "state/history");
+    const SYNC: (EffectKind, &str) = (EffectKind::Sync, "state/history");
+    const SYNC_NAME: (EffectKind, &str) = (EffectKind::Sync, "state");
     let rest = lasting(&steps[finished..]);
     let find = |what| rest.iter().position(|(_, step)| is(step, what));
     let journal = format!("state/packages/{name}/journal");
-    let (Some(written), Some(removed)) = (find(WRITE), find((Kind::Remove, &journal))) else {
+    let (Some(written), Some(removed)) = (find(WRITE), find((EffectKind::Remove, &journal))) else {
         return false;
     };
     let is_new = !steps[..finished].iter().any(|step| is(step, WRITE));
@@ -140,8 +140,8 @@ fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
 }
 
 /// Returns the steps that are not network traffic, in which other threads take part.
-fn lasting(steps: &[Step]) -> Vec<(usize, &Step)> {
-    let network = [Kind::Connect, Kind::Send, Kind::Receive];
+fn lasting(steps: &[TracedStep]) -> Vec<(usize, &TracedStep)> {
+    let network = [EffectKind::Connect, EffectKind::Send, EffectKind::Receive];
     let each = steps.iter().enumerate();
     each.filter(|(_, step)| !network.contains(&step.effect.kind))
         .collect()
@@ -149,7 +149,7 @@ fn lasting(steps: &[Step]) -> Vec<(usize, &Step)> {
 
 /// Returns the index of the last of these effects, if the steps begin with them in this order
 /// and each of them succeeds.
-fn follows(steps: &[(usize, &Step)], expected: &[(Kind, &str)]) -> Option<usize> {
+fn follows(steps: &[(usize, &TracedStep)], expected: &[(EffectKind, &str)]) -> Option<usize> {
     let done = |stop| matches!(stop, Stop::After(returned) if returned >= 0);
     let mut steps = steps.iter();
     let mut last = None;
@@ -164,60 +164,60 @@ fn follows(steps: &[(usize, &Step)], expected: &[(Kind, &str)]) -> Option<usize>
     last
 }
 
-fn is(step: &Step, (kind, object): (Kind, &str)) -> bool {
+fn is(step: &TracedStep, (kind, object): (EffectKind, &str)) -> bool {
     step.effect.kind == kind && step.effect.object == object
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tracer::Effect;
+    use super::super::tracer::TracedEffect;
     use super::*;
 
-    const PACKAGES: [Expected; 1] = [Expected {
+    const PACKAGES: [ExpectedPackage; 1] = [ExpectedPackage {
         name: "tool",
         code: "SUCCESS_0",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     }];
 
     /// The effects of a correct agent, with the stages of its journal.
-    const GOOD: [(Kind, &str, Option<Stage>); 19] = [
+    const GOOD: [(EffectKind, &str, Option<JournalStage>); 19] = [
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Fetching),
+            Some(JournalStage::Fetching),
         ),
-        (Kind::Receive, "connection-1", None),
-        (Kind::Write, "state/packages/tool/journal.new", None),
-        (Kind::Sync, "state/packages/tool/journal.new", None),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::Write, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool/journal.new", None),
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Acting),
+            Some(JournalStage::Acting),
         ),
-        (Kind::Sync, "state/packages/tool", None),
-        (Kind::Spawn, "program", None),
-        (Kind::Create, "state/packages/tool/journal.new", None),
-        (Kind::Write, "state/packages/tool/journal.new", None),
-        (Kind::Sync, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool", None),
+        (EffectKind::Spawn, "program", None),
+        (EffectKind::Create, "state/packages/tool/journal.new", None),
+        (EffectKind::Write, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool/journal.new", None),
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Finished),
+            Some(JournalStage::Finished),
         ),
-        (Kind::Sync, "state/packages/tool", None),
-        (Kind::Send, "connection-1", None),
-        (Kind::Receive, "connection-1", None),
-        (Kind::Create, "state/history", None),
-        (Kind::Write, "state/history", None),
-        (Kind::Sync, "state/history", None),
-        (Kind::Sync, "state", None),
-        (Kind::Remove, "state/packages/tool/journal", None),
+        (EffectKind::Sync, "state/packages/tool", None),
+        (EffectKind::Send, "connection-1", None),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::Create, "state/history", None),
+        (EffectKind::Write, "state/history", None),
+        (EffectKind::Sync, "state/history", None),
+        (EffectKind::Sync, "state", None),
+        (EffectKind::Remove, "state/packages/tool/journal", None),
     ];
 
-    fn steps(done: &[(Kind, &str, Option<Stage>)]) -> Vec<Step> {
+    fn steps(done: &[(EffectKind, &str, Option<JournalStage>)]) -> Vec<TracedStep> {
         let steps = done.iter().flat_map(|(kind, object, stage)| {
-            let step = |stop, stage| Step {
-                effect: Effect {
+            let step = |stop, stage| TracedStep {
+                effect: TracedEffect {
                     kind: *kind,
                     object: (*object).to_owned(),
                     ordinal: 1,
@@ -231,7 +231,7 @@ mod tests {
         steps.collect()
     }
 
-    fn violations(steps: &[Step]) -> String {
+    fn violations(steps: &[TracedStep]) -> String {
         let disorders = disorders(steps, &PACKAGES);
         let texts: Vec<String> = disorders.iter().map(ToString::to_string).collect();
         texts.join("; ")
@@ -263,7 +263,12 @@ mod tests {
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
             done.remove(at);
-            assert_eq!(violations(&steps(&done)), expected, "without {:?}", GOOD[at]);
+            assert_eq!(
+                violations(&steps(&done)),
+                expected,
+                "without {:?}",
+                GOOD[at]
+            );
         }
     }
 

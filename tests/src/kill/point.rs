@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::effect::Kind;
+use super::effect::EffectKind;
 
 /// A moment of an effect, with the same name in every run: `rename:files/journal.json#2:after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    pub kind: Kind,
+    pub kind: EffectKind,
     /// The object that the effect changes, named by `kill::labels`.
     pub object: String,
     /// The number of the effect among those of its kind on this object, from 1.
@@ -47,15 +47,19 @@ impl Moment {
     ///
     /// For most effects, the moment after an effect is equal to the moment before the next one. The
     /// exceptions are effects that others see or that have to last: another thread may act between.
-    pub(super) fn of(kind: Kind, halves: bool) -> Vec<Self> {
+    pub(super) fn of(kind: EffectKind, halves: bool) -> Vec<Self> {
         match kind {
-            Kind::Receive => vec![Self::After],
-            Kind::Rename | Kind::Sync | Kind::Remove | Kind::Connect | Kind::Spawn => {
+            EffectKind::Receive => vec![Self::After],
+            EffectKind::Rename
+            | EffectKind::Sync
+            | EffectKind::Remove
+            | EffectKind::Connect
+            | EffectKind::Spawn => {
                 vec![Self::Before, Self::After]
             }
-            Kind::Write if halves => vec![Self::Before, Self::Torn],
-            Kind::Send if halves => vec![Self::Before, Self::Torn, Self::After],
-            Kind::Send => vec![Self::Before, Self::After],
+            EffectKind::Write if halves => vec![Self::Before, Self::Torn],
+            EffectKind::Send if halves => vec![Self::Before, Self::Torn, Self::After],
+            EffectKind::Send => vec![Self::Before, Self::After],
             _ => vec![Self::Before],
         }
     }

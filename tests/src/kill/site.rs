@@ -7,31 +7,31 @@ use std::path::Path;
 
 use packcast_protocol::PackageId;
 
-use super::verdict::{Expected, Fragment, Program};
+use super::verdict::{ExpectedPackage, Fragment, ProgramRuns};
 use crate::archives::{noise, tar_gz};
-use crate::world::{Progress, Request, World};
+use crate::world::{LoggedRequest, PackageProgress, World};
 
 /// The packages of all devices, in the order of their priorities.
-pub(super) const PACKAGES: [Expected; 4] = [
-    Expected {
+pub(super) const PACKAGES: [ExpectedPackage; 4] = [
+    ExpectedPackage {
         name: "files",
         code: "SUCCESS",
-        program: Program::None,
+        program: ProgramRuns::None,
     },
-    Expected {
+    ExpectedPackage {
         name: "command",
         code: "SUCCESS",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     },
-    Expected {
+    ExpectedPackage {
         name: "tool",
         code: "SUCCESS_0",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     },
-    Expected {
+    ExpectedPackage {
         name: "again",
         code: "SUCCESS_0",
-        program: Program::Repeatable,
+        program: ProgramRuns::Repeatable,
     },
 ];
 
@@ -46,7 +46,7 @@ const RUNS: &str = r#"echo "$PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
 /// A system whose devices run one at a time, so that new lines in the edge's log belong to the
 /// current device.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct KillSite {
     world: World,
     log: BufReader<File>,
     packages: BTreeMap<PackageId, &'static str>,
@@ -55,7 +55,7 @@ pub(super) struct Site {
     devices: usize,
 }
 
-impl Site {
+impl KillSite {
     pub(super) fn start(program: &str) -> Self {
         let world = World::start(program);
         let files = vec![
@@ -98,7 +98,7 @@ impl Site {
     }
 
     /// Returns the tallies of the packages on record.
-    pub(super) fn progress(&self) -> Vec<(&'static str, Progress)> {
+    pub(super) fn progress(&self) -> Vec<(&'static str, PackageProgress)> {
         let of = |name: &&'static str| (*name, self.world.progress(&format!("{name}@1")));
         self.packages.values().map(of).collect()
     }
@@ -117,7 +117,7 @@ impl Site {
         fetched
     }
 
-    fn fragment(&self, request: &Request) -> Option<Fragment> {
+    fn fragment(&self, request: &LoggedRequest) -> Option<Fragment> {
         let (_, name) = request.path.rsplit_once('/')?;
         let (package, number) = name.split_once('-')?;
         let package = self.packages.get(&package.parse().ok()?)?;

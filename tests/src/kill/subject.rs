@@ -8,14 +8,14 @@ use std::process::Command;
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 
-use super::effect::Kind;
-use super::journal::{self, Journals, Stage, tree};
+use super::effect::EffectKind;
+use super::journal::{self, JournalStage, Journals, tree};
 use super::labels::Labels;
 use super::point::{Moment, Point};
-use super::site::Site;
-use super::step::Step;
-use super::tracer::{Effect, LAUNCHER, Next, Stop, trace};
-use super::verdict::{Evidence, Fragment, Life};
+use super::site::KillSite;
+use super::step::TracedStep;
+use super::tracer::{LAUNCHER, Next, Stop, TracedEffect, trace};
+use super::verdict::{DeviceEvidence, Fragment, Life};
 use crate::process::{Ran, text};
 use crate::world::clean;
 use crate::world::device::{configuration, event};
@@ -27,7 +27,7 @@ const MOST_ROUNDS: usize = 6;
 ///
 /// The folder contains the agent's state and a home, which the packages' programs write to.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(super) struct KillSubject {
     folder: PathBuf,
     program: PathBuf,
 }
@@ -35,9 +35,9 @@ pub(super) struct Subject {
 /// The observation of one agent run, killed or not.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// Whether the agent was killed at the intended point.
+    /// The agent was killed at the intended point.
     pub(super) killed: bool,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<TracedStep>,
     /// The stages of the packages at the end of the run.
     pub(super) journals: Journals,
     life: Life,
@@ -45,13 +45,13 @@ pub(super) struct Watched {
     failed: Option<String>,
 }
 
-impl Subject {
+impl KillSubject {
     /// Returns a new device of a site; its agent has never run.
-    pub(super) fn new(site: &mut Site) -> Self {
+    pub(super) fn new(site: &mut KillSite) -> Self {
         let name = site.next_device();
         let world = site.world();
         let subject = Self {
-            folder: world.place().join(name),
+            folder: world.directory().join(name),
             program: world.command(&[]).get_program().into(),
         };
         fs::create_dir_all(subject.home()).expect("each device has a name of its own");
@@ -61,13 +61,13 @@ impl Subject {
     }
 
     /// Runs the agent until it is killed, or until its round ends.
-    pub(super) fn watch(&self, site: &mut Site, point: Option<&Point>) -> Watched {
+    pub(super) fn watch(&self, site: &mut KillSite, point: Option<&Point>) -> Watched {
         let mut watched = self.trace(site, point);
         watched.life.asked = site.fetched();
         watched
     }
 
-    fn trace(&self, site: &Site, point: Option<&Point>) -> Watched {
+    fn trace(&self, site: &KillSite, point: Option<&Point>) -> Watched {
         let labels = Labels::new(&self.folder, site.packages());
         let mut watched = Watched::default();
         let [shell, launcher @ ..] = LAUNCHER;
@@ -86,7 +86,7 @@ impl Subject {
         watched.journals = journal::read_all(&state, &labels);
         if watched.killed {
             let mut journals = watched.journals.iter();
-            let acting = journals.find(|(_, stage)| **stage == Stage::Acting);
+            let acting = journals.find(|(_, stage)| **stage == JournalStage::Acting);
             watched.life.acted = acting.map(|(package, _)| package.clone());
         } else if ended.code != Some(0) {
             let why = format!("exit code {:?}: {}", ended.code, ended.output);
@@ -96,8 +96,8 @@ impl Subject {
     }
 
     /// Returns the stage in a journal that has just got its name.
-    fn stage(&self, effect: &Effect, stop: Stop, site: &Site) -> Option<Stage> {
-        let renamed = effect.kind == Kind::Rename && stop == Stop::After(0);
+    fn stage(&self, effect: &TracedEffect, stop: Stop, site: &KillSite) -> Option<JournalStage> {
+        let renamed = effect.kind == EffectKind::Rename && stop == Stop::After(0);
         let name = renamed
             .then(|| journal::package(&effect.object))
             .flatten()?;
@@ -107,13 +107,13 @@ impl Subject {
     }
 
     /// Lets the agent complete its remaining tasks, and returns the final state of the device.
-    pub(super) fn settle(self, site: &mut Site, watched: Vec<Watched>) -> Evidence {
+    pub(super) fn settle(self, site: &mut KillSite, watched: Vec<Watched>) -> DeviceEvidence {
         let settled = self.rounds().err();
         let failed = watched.iter().find_map(|watched| watched.failed.clone());
         let id = Ran::of(&mut self.command(&["id"])).expect_code(0).stdout;
-        let standing = site.world().standing_of(device(&id).trim());
+        let device_state = site.world().device_state_of(device(&id).trim());
         let name = |id: &PackageId| site.packages()[id].to_owned();
-        let results = standing.finished.into_iter();
+        let results = device_state.finished.into_iter();
         let results = results.map(|task| (name(&task.package), task.attempt, task.code));
         let results = results.collect();
         let labels = Labels::new(&self.folder, site.packages());
@@ -126,10 +126,10 @@ impl Subject {
             asked,
             acted: None,
         });
-        Evidence {
+        DeviceEvidence {
             runs: self.runs(),
             results,
-            open: standing.open.len(),
+            open: device_state.open.len(),
             lives,
             failed: failed.or(settled),
             stored: site.is_stored(&self.state().join("installed/stored")),
@@ -149,7 +149,9 @@ impl Subject {
                 return Ok(());
             }
         }
-        Err(format!("the device still had tasks after {MOST_ROUNDS} rounds"))
+        Err(format!(
+            "the device still had tasks after {MOST_ROUNDS} rounds"
+        ))
     }
 
     /// Returns the number of runs of each package's program.
@@ -197,15 +199,15 @@ impl Subject {
 impl Watched {
     fn see(
         &mut self,
-        effect: &Effect,
+        effect: &TracedEffect,
         stop: Stop,
-        stage: Option<Stage>,
+        stage: Option<JournalStage>,
         point: Option<&Point>,
     ) -> Next {
-        if stop == Stop::After(0) && effect.kind == Kind::Rename {
+        if stop == Stop::After(0) && effect.kind == EffectKind::Rename {
             self.life.verified.extend(fragment(&effect.object));
         }
-        self.steps.push(Step {
+        self.steps.push(TracedStep {
             effect: effect.clone(),
             stop,
             stage,
@@ -216,7 +218,7 @@ impl Watched {
     }
 }
 
-fn at(point: &Point, effect: &Effect, stop: Stop) -> Next {
+fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
     let wanted = (point.kind, &point.object, point.ordinal);
     if (effect.kind, &effect.object, effect.ordinal) != wanted {
         return Next::Go;
@@ -241,5 +243,8 @@ fn fragment(label: &str) -> Option<Fragment> {
 /// Reads the output of the agent's command `id`.
 fn device(json: &str) -> String {
     let output: serde_json::Value = serde_json::from_str(json).expect("the output is JSON");
-    output["device"].as_str().expect("the id is text").to_owned()
+    output["device"]
+        .as_str()
+        .expect("the id is text")
+        .to_owned()
 }

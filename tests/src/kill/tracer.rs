@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::effect::{Begun, Kind, Object};
+use super::effect::{Begun, EffectKind, EffectTarget};
 use super::labels::Labels;
 
 /// Script of a shell that stops itself before it becomes the program in its arguments.
@@ -29,12 +29,12 @@ pub(super) const LAUNCHER: [&str; 4] = ["/bin/sh", "-c", STOPPED, "sh"];
 
 /// An effect of a process, with the same name in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Effect {
-    pub(super) kind: Kind,
+pub(super) struct TracedEffect {
+    pub(super) kind: EffectKind,
     pub(super) object: String,
     /// The number of the effect among those of its kind on this object, from 1.
     pub(super) ordinal: u32,
-    /// Whether half of the effect can be done.
+    /// Half of the effect can be done.
     pub(super) halves: bool,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum Next {
 
 /// The end of a traced process.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct TraceEnd {
     /// The exit code, `None` if the process was killed.
     pub(super) code: Option<i32>,
     pub(super) output: String,
@@ -70,8 +70,8 @@ pub(super) struct Ended {
 pub(super) fn trace(
     command: &mut Command,
     labels: &Labels<'_>,
-    mut watch: impl FnMut(&Effect, Stop) -> Next,
-) -> std::io::Result<Ended> {
+    mut watch: impl FnMut(&TracedEffect, Stop) -> Next,
+) -> std::io::Result<TraceEnd> {
     let mut child = command
         .process_group(0)
         .stdin(Stdio::null())
@@ -83,18 +83,18 @@ pub(super) fn trace(
     let mut output = String::new();
     let mut pipe = child.stdout.take().expect("the output is piped");
     pipe.read_to_string(&mut output)?;
-    Ok(Ended { code, output })
+    Ok(TraceEnd { code, output })
 }
 
 struct Tracer<'a> {
     process: Pid,
     labels: &'a Labels<'a>,
-    /// Whether the launcher has become the program.
+    /// The launcher has become the program.
     began: bool,
     /// The number of effects so far, by kind and object.
-    counts: HashMap<(Kind, String), u32>,
+    counts: HashMap<(EffectKind, String), u32>,
     /// The unfinished effects, by thread.
-    effects: HashMap<Pid, Effect>,
+    effects: HashMap<Pid, TracedEffect>,
     /// The number of each open connection, by descriptor.
     connections: HashMap<i32, i32>,
     connected: i32,
@@ -123,7 +123,10 @@ impl<'a> Tracer<'a> {
     }
 
     /// Runs the process and returns its exit code, `None` if it was killed.
-    fn run(mut self, watch: &mut impl FnMut(&Effect, Stop) -> Next) -> nix::Result<Option<i32>> {
+    fn run(
+        mut self,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
+    ) -> nix::Result<Option<i32>> {
         // Waits for the threads of this process only, because the test may have other children.
         let threads = Pid::from_raw(-self.process.as_raw());
         loop {
@@ -150,7 +153,7 @@ impl<'a> Tracer<'a> {
     fn at_call(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<()> {
         let next = if !self.began {
             Next::Go
@@ -170,7 +173,7 @@ impl<'a> Tracer<'a> {
     fn before(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<Next> {
         let begun = begun(thread)?;
         if begun.number == libc::SYS_close {
@@ -180,20 +183,20 @@ impl<'a> Tracer<'a> {
         let Some(mut call) = begun.effect(known) else {
             return Ok(Next::Go);
         };
-        if let Object::Connection(descriptor) = &mut call.object {
-            if call.kind == Kind::Connect {
+        if let EffectTarget::Connection(descriptor) = &mut call.object {
+            if call.kind == EffectKind::Connect {
                 self.connected += 1;
                 self.connections.insert(*descriptor, self.connected);
             }
             *descriptor = self.connections[descriptor];
         }
-        let mut effect = Effect {
+        let mut effect = TracedEffect {
             kind: call.kind,
             object: self.labels.name(&call.object),
             ordinal: 0,
             halves: call.bytes.is_some_and(|bytes| bytes > 1),
         };
-        let next = if effect.kind == Kind::Receive {
+        let next = if effect.kind == EffectKind::Receive {
             // A read is counted only if bytes have arrived.
             Next::Go
         } else {
@@ -207,13 +210,13 @@ impl<'a> Tracer<'a> {
     fn after(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<Next> {
         let Some(mut effect) = self.effects.remove(&thread) else {
             return Ok(Next::Go);
         };
         let returned = ptrace::getregs(thread)?.rax.cast_signed();
-        if effect.kind == Kind::Receive {
+        if effect.kind == EffectKind::Receive {
             if returned <= 0 {
                 return Ok(Next::Go);
             }
@@ -222,7 +225,7 @@ impl<'a> Tracer<'a> {
         Ok(watch(&effect, Stop::After(returned)))
     }
 
-    fn count(&mut self, effect: &mut Effect) {
+    fn count(&mut self, effect: &mut TracedEffect) {
         let key = (effect.kind, effect.object.clone());
         let count = self.counts.entry(key).or_default();
         *count += 1;
@@ -269,7 +272,11 @@ mod tests {
     use super::*;
 
     /// Runs a shell that writes eight bytes into a file, and kills it as `watch` decides.
-    fn check(watch: impl Fn(&Effect, Stop) -> Next, expected: Option<&str>, code: Option<i32>) {
+    fn check(
+        watch: impl Fn(&TracedEffect, Stop) -> Next,
+        expected: Option<&str>,
+        code: Option<i32>,
+    ) {
         let place = tempfile::tempdir().unwrap();
         let script = "printf whole-ly > file; /bin/true; exit 5";
         let [shell, launcher @ ..] = LAUNCHER;
@@ -298,29 +305,30 @@ mod tests {
 
     #[test]
     fn an_effect_is_not_done_if_the_process_dies_before_it() {
-        let before =
-            |kind| move |effect: &Effect, stop| die_if(effect.kind == kind && stop == Stop::Before);
-        check(before(Kind::Create), None, None);
-        check(before(Kind::Write), Some(""), None);
-        check(before(Kind::Rename), Some("whole-ly"), Some(5));
+        let before = |kind| {
+            move |effect: &TracedEffect, stop| die_if(effect.kind == kind && stop == Stop::Before)
+        };
+        check(before(EffectKind::Create), None, None);
+        check(before(EffectKind::Write), Some(""), None);
+        check(before(EffectKind::Rename), Some("whole-ly"), Some(5));
     }
 
     #[test]
     fn an_effect_is_done_if_the_process_dies_after_it() {
         let after = |kind| {
-            move |effect: &Effect, stop| {
+            move |effect: &TracedEffect, stop| {
                 die_if(effect.kind == kind && matches!(stop, Stop::After(_)))
             }
         };
-        check(after(Kind::Create), Some(""), None);
-        check(after(Kind::Write), Some("whole-ly"), None);
+        check(after(EffectKind::Create), Some(""), None);
+        check(after(EffectKind::Write), Some("whole-ly"), None);
     }
 
     #[test]
     fn a_torn_write_leaves_half() {
-        let torn = |effect: &Effect, stop| match (effect.kind, stop) {
-            (Kind::Write, Stop::Before) => Next::Tear,
-            (Kind::Write, Stop::After(_)) => Next::Die,
+        let torn = |effect: &TracedEffect, stop| match (effect.kind, stop) {
+            (EffectKind::Write, Stop::Before) => Next::Tear,
+            (EffectKind::Write, Stop::After(_)) => Next::Die,
             _ => Next::Go,
         };
         check(torn, Some("whol"), None);

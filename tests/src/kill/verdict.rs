@@ -11,15 +11,15 @@ pub(super) type Fragment = (String, u32);
 
 /// The expected result of a package.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
+pub(super) struct ExpectedPackage {
     pub(super) name: &'static str,
     pub(super) code: &'static str,
-    pub(super) program: Program,
+    pub(super) program: ProgramRuns,
 }
 
 /// Number of runs that a package's program is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub(super) enum ProgramRuns {
     /// The package has no program.
     None,
     Once,
@@ -40,7 +40,7 @@ pub(super) struct Life {
 
 /// The final state of a device, with the observations of all runs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct DeviceEvidence {
     /// Number of runs of each package's program.
     pub(super) runs: BTreeMap<String, usize>,
     /// The results on record: package, attempt, and code.
@@ -51,7 +51,7 @@ pub(super) struct Evidence {
     pub(super) lives: Vec<Life>,
     /// The reason why a run without a kill did not end regularly.
     pub(super) failed: Option<String>,
-    /// Whether the stored files are those of the archive.
+    /// The stored files are equal to those of the archive.
     pub(super) stored: bool,
     /// The files and folders on the device.
     pub(super) left: BTreeSet<String>,
@@ -92,8 +92,8 @@ impl fmt::Display for Fault {
 /// Compares the final state of a device with the expected results, and its files with those of a
 /// device whose agent was not killed.
 pub(super) fn judge(
-    evidence: &Evidence,
-    expected: &[Expected],
+    evidence: &DeviceEvidence,
+    expected: &[ExpectedPackage],
     left: &BTreeSet<String>,
 ) -> Vec<Fault> {
     let failed = evidence.failed.clone().into_iter();
@@ -146,17 +146,17 @@ fn fetched_again(lives: &[Life]) -> BTreeSet<Fragment> {
 ///
 /// A program runs once and its own result is reported. If the agent was killed while it acted, the
 /// program is reported as interrupted, or runs again if the package allows it.
-fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
+fn of_package(evidence: &DeviceEvidence, expected: ExpectedPackage) -> Option<Fault> {
     let package = expected.name.to_owned();
     let times = evidence.runs.get(expected.name).copied().unwrap_or(0);
     let lives = evidence.lives.iter();
     let acted = lives.filter(|life| life.acted.as_deref() == Some(expected.name));
     let killed = acted.count();
     let (least, most) = match expected.program {
-        Program::None => (0, 0),
-        Program::Once if killed > 0 => (0, 1),
-        Program::Once => (1, 1),
-        Program::Repeatable => (1, 1 + killed),
+        ProgramRuns::None => (0, 0),
+        ProgramRuns::Once if killed > 0 => (0, 1),
+        ProgramRuns::Once => (1, 1),
+        ProgramRuns::Repeatable => (1, 1 + killed),
     };
     if times > most {
         return Some(Fault::RanAgain { package, times });
@@ -172,7 +172,7 @@ fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
             },
         });
     };
-    let interrupted = expected.program == Program::Once && killed > 0;
+    let interrupted = expected.program == ProgramRuns::Once && killed > 0;
     let right = if interrupted {
         *code == NamedCode::Interrupted.into()
     } else {
@@ -191,16 +191,16 @@ fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    const EXPECTED: [Expected; 2] = [
-        Expected {
+    const EXPECTED: [ExpectedPackage; 2] = [
+        ExpectedPackage {
             name: "tool",
             code: "SUCCESS_0",
-            program: Program::Once,
+            program: ProgramRuns::Once,
         },
-        Expected {
+        ExpectedPackage {
             name: "again",
             code: "SUCCESS_0",
-            program: Program::Repeatable,
+            program: ProgramRuns::Repeatable,
         },
     ];
 
@@ -209,9 +209,9 @@ mod tests {
     }
 
     /// The final state of a device whose agent was killed once, before it acted on a package.
-    fn good() -> Evidence {
+    fn good() -> DeviceEvidence {
         let result = |name: &str| (name.to_owned(), 1, ResultCode::Exited(0));
-        Evidence {
+        DeviceEvidence {
             runs: ["tool", "again"].map(|name| (name.to_owned(), 1)).into(),
             results: vec![result("tool"), result("again")],
             lives: vec![
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    fn check(change: fn(&mut Evidence), expected: &str) {
+    fn check(change: fn(&mut DeviceEvidence), expected: &str) {
         let (mut evidence, left) = (good(), good().left);
         change(&mut evidence);
         let faults = judge(&evidence, &EXPECTED, &left);
@@ -241,11 +241,11 @@ mod tests {
         assert_eq!(texts.join("; "), expected);
     }
 
-    fn ran(evidence: &mut Evidence, package: &str, times: usize) {
+    fn ran(evidence: &mut DeviceEvidence, package: &str, times: usize) {
         evidence.runs.insert(package.to_owned(), times);
     }
 
-    fn killed_while_acting(evidence: &mut Evidence, package: &str) {
+    fn killed_while_acting(evidence: &mut DeviceEvidence, package: &str) {
         evidence.lives[0].acted = Some(package.to_owned());
     }
 
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_program_is_interrupted_only_if_the_agent_was_killed_while_it_acted() {
-        let interrupted = |e: &mut Evidence, times| {
+        let interrupted = |e: &mut DeviceEvidence, times| {
             killed_while_acting(e, "tool");
             e.results[0].2 = NamedCode::Interrupted.into();
             ran(e, "tool", times);

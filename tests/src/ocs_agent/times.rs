@@ -8,7 +8,7 @@ use std::time::Duration;
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pace::{Announced, Pacing};
 
-use super::Contact;
+use super::OcsCheckIn;
 
 /// The environment variable with the name of a file, to which each story adds its line.
 const VARIABLE: &str = "PACKCAST_OCS_TIMES";
@@ -24,23 +24,25 @@ impl Times {
     /// Adds a check-in with its announced packages.
     pub fn add<'a>(
         &self,
-        contact: &Contact,
+        check_in: &OcsCheckIn,
         announced: impl IntoIterator<Item = &'a PackageRecord>,
     ) {
         let pace = Pacing {
-            fragment_pause_s: contact.announced_pause("FRAG_LATENCY"),
-            cycle_pause_s: contact.announced_pause("CYCLE_LATENCY"),
-            period_pause_s: contact.announced_pause("PERIOD_LATENCY"),
+            fragment_pause_s: check_in.announced_pause("FRAG_LATENCY"),
+            cycle_pause_s: check_in.announced_pause("CYCLE_LATENCY"),
+            period_pause_s: check_in.announced_pause("PERIOD_LATENCY"),
             ..Pacing::default()
         };
         let announced = announced.into_iter().map(|package| {
-            let published = package.published().expect("an announced package is published");
+            let published = package
+                .published()
+                .expect("an announced package is published");
             (package.priority, published.fragments)
         });
         let announced: Vec<Announced> = announced.collect();
         let pauses_s = pace.longest_s(&announced);
         self.pauses_s.update(|sum| sum + pauses_s);
-        self.measured.update(|sum| sum + contact.took);
+        self.measured.update(|sum| sum + check_in.took);
     }
 }
 

@@ -30,19 +30,19 @@ pub struct Device {
 
 /// A running agent, killed when it is dropped.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningAgent {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Device {
     pub(crate) fn enrol(world: &World, name: &str) -> Self {
-        let folder = world.place().join(name);
+        let folder = world.directory().join(name);
         fs::create_dir(&folder).expect("each device has a name of its own");
         let mut device = Self {
             id: String::new(),
             folder,
-            environment: world.place().to_owned(),
+            environment: world.directory().to_owned(),
             program: world.command(&[]).get_program().into(),
         };
         device.configure(world, "");
@@ -95,10 +95,10 @@ impl Device {
     }
 
     /// Starts the agent like [`Device::run`], without waiting for its end.
-    pub fn start(&self) -> Running {
+    pub fn start(&self) -> RunningAgent {
         let mut process = Process::start(self.once().stdout(Stdio::piped()));
         let stdout = process.stdout().expect("the output is piped");
-        Running {
+        RunningAgent {
             process,
             lines: BufReader::new(stdout).lines(),
         }
@@ -139,7 +139,7 @@ impl Device {
     }
 }
 
-impl Running {
+impl RunningAgent {
     /// Waits for the next event.
     pub fn next_event(&mut self) -> Event {
         self.event().expect("the agent runs")

@@ -13,12 +13,12 @@ async fn reading_a_device_is_one_query_of_one_unit_for_any_number_of_results(ser
     let ids = (1..1_000).map(|n| PackageId::try_from(1_500_000_000 + n).unwrap());
     table.copy(&package, ids).await;
     table.meter.take();
-    let standing = table.records.standing(&device).await.unwrap();
-    assert!(standing.device.is_some() && standing.tasks.is_empty());
+    let device_state = table.records.standing(&device).await.unwrap();
+    assert!(device_state.device.is_some() && device_state.tasks.is_empty());
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert_eq!((usage.read_units, usage.write_units), (1.0, 0.0));
-    assert!(standing.consumed_units <= 1.0, "{standing:?}");
+    assert!(device_state.consumed_units <= 1.0, "{device_state:?}");
     let finished = table.records.finished_tasks(&device).await.unwrap();
     assert_eq!(finished.len(), 1_000);
 }
@@ -86,14 +86,14 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     let package = table.package("vlc", 5).await;
     note("package");
     records.standing(&device).await.unwrap();
-    note("standing, idle");
+    note("device_state, idle");
     records
         .assign(&device, &package, false, signing())
         .await
         .unwrap();
     note("assign");
     let task = table.task(&device, package.id).await.unwrap();
-    note("standing, assigned");
+    note("device_state, assigned");
     let tasks = [Announcing::direct(&task)];
     records.announce(&device, &tasks, NOW).await.unwrap();
     note("announce");
@@ -125,7 +125,7 @@ async fn the_engines_agree_on_operations_and_read_units() {
         }
     }
     assert_eq!(embedded.len(), reference.len());
-    let idle = ("standing, idle", vec!["Query".to_owned()], 1.0);
+    let idle = ("device_state, idle", vec!["Query".to_owned()], 1.0);
     assert!(reference.contains(&idle), "{reference:#?}");
 }
 

@@ -21,8 +21,8 @@ const RATES: FaultRates = FaultRates {
 const DEVICES: u32 = 8;
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
-    let standing = until_answered(async || records.standing(device).await).await;
-    standing.tasks.into_iter().next()
+    let device_state = until_answered(async || records.standing(device).await).await;
+    device_state.tasks.into_iter().next()
 }
 
 async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
@@ -38,7 +38,9 @@ async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, c
 async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     until_answered(async || answered(records.assign(device, package, false, signing()).await))
         .await;
-    let task = open(records, device).await.expect("the package is assigned");
+    let task = open(records, device)
+        .await
+        .expect("the package is assigned");
     for _ in 0..2 {
         let announced = until_answered(async || {
             records

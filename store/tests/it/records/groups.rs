@@ -114,8 +114,8 @@ async fn a_device_can_be_in_50_groups_at_most(service: Service) {
     let joined: Vec<Joined> = joined.into_iter().map(Result::unwrap).collect();
     let new = joined.iter().filter(|joined| **joined == Joined::New);
     assert_eq!(new.count(), 1, "{joined:?}");
-    let standing = table.records.standing(&device).await.unwrap();
-    assert_eq!(standing.memberships.joined().count(), MOST_GROUPS);
+    let device_state = table.records.standing(&device).await.unwrap();
+    assert_eq!(device_state.memberships.joined().count(), MOST_GROUPS);
 }
 
 async fn concurrent_assignments_are_all_kept(service: Service) {
@@ -203,7 +203,7 @@ struct Moving {
     table: Table,
     device: DeviceId,
     package: PackageRecord,
-    standing: Standing,
+    device_state: Standing,
     /// The groups before either had the package.
     before: Vec<GroupState>,
     /// The groups now.
@@ -217,7 +217,7 @@ impl Moving {
         join(&table, &device, "lab").await;
         join(&table, &device, "site").await;
         let moving = Self {
-            standing: table.records.standing(&device).await.unwrap(),
+            device_state: table.records.standing(&device).await.unwrap(),
             before: table.records.groups().await.unwrap(),
             now: Vec::new(),
             table,
@@ -243,10 +243,10 @@ impl Moving {
         let site = group("site");
         let assigned = records.assign_group(&site, &moving.package, false, signing());
         assigned.await.unwrap();
-        let standing = records.standing(&moving.device).await.unwrap();
+        let device_state = records.standing(&moving.device).await.unwrap();
         let now = records.groups().await.unwrap();
         Self {
-            standing,
+            device_state,
             now,
             ..moving
         }
@@ -256,13 +256,13 @@ impl Moving {
     fn steps(&self, states: &[GroupState]) -> Vec<Step> {
         let reconciling = Reconciling {
             device: &self.device,
-            memberships: &self.standing.memberships,
-            tasks: &self.standing.tasks,
+            memberships: &self.device_state.memberships,
+            tasks: &self.device_state.tasks,
             states,
         };
         let situation = |_| Situation {
             is_known: true,
-            open: self.standing.tasks.first().cloned(),
+            open: self.device_state.tasks.first().cloned(),
             ..Situation::default()
         };
         reconcile(&reconciling, situation, |_| Some(&self.package), NOW)
@@ -273,7 +273,7 @@ impl Moving {
             panic!("one step is enough: {steps:?}");
         };
         let records = &self.table.records;
-        let written = records.write_step(&self.device, self.standing.round, step);
+        let written = records.write_step(&self.device, self.device_state.round, step);
         written.await.unwrap()
     }
 
@@ -284,13 +284,16 @@ impl Moving {
     /// Expects that a check-in that reads the current groups leaves the device with the package.
     async fn expect_task(mut self) {
         let records = &self.table.records;
-        self.standing = records.standing(&self.device).await.unwrap();
+        self.device_state = records.standing(&self.device).await.unwrap();
         let steps = self.steps(&self.now);
         if !steps.is_empty() {
             assert!(self.write(&steps).await);
         }
         let task = self.table.task(&self.device, self.package.id).await;
-        assert!(task.is_some(), "the task is gone, and no later check-in starts it");
+        assert!(
+            task.is_some(),
+            "the task is gone, and no later check-in starts it"
+        );
         let tally = self.table.records.tally(self.package.id).await.unwrap();
         assert_eq!((tally.assigned, tally.waiting()), (1, 1));
     }

@@ -41,8 +41,8 @@ async fn a_renamed_device_is_not_found_by_its_old_name(service: Service) {
     let recased = called(1, "NEW");
     records.write_contact(&recased, Some(&new)).await.unwrap();
     assert_eq!(named(&table, "new").await, slice::from_ref(&new.device));
-    let standing = records.standing(&new.device).await.unwrap();
-    assert_eq!(standing.device.unwrap().host_name, "NEW");
+    let device_state = records.standing(&new.device).await.unwrap();
+    assert_eq!(device_state.device.unwrap().host_name, "NEW");
 }
 
 async fn concurrent_renames_leave_one_name(service: Service) {
@@ -57,8 +57,8 @@ async fn concurrent_renames_leave_one_name(service: Service) {
     for written in join_all(writes).await {
         written.unwrap();
     }
-    let standing = table.records.standing(&first.device).await.unwrap();
-    let last = standing.device.unwrap().host_name;
+    let device_state = table.records.standing(&first.device).await.unwrap();
+    let last = device_state.device.unwrap().host_name;
     for name in names.into_iter().chain(["first"]) {
         let expected: &[DeviceId] = if name == last {
             slice::from_ref(&first.device)

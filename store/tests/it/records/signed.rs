@@ -57,8 +57,8 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
     let signed = table.records.own_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
-    let standing = table.records.standing(device).await.unwrap();
-    assert_eq!(standing.signed, Some(assignments.held()));
+    let device_state = table.records.standing(device).await.unwrap();
+    assert_eq!(device_state.signed, Some(assignments.held()));
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
     };

@@ -25,7 +25,10 @@ struct Function {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let here = std::env::current_exe()?;
-    let functions = here.ancestors().nth(2).expect("a folder contains all functions");
+    let functions = here
+        .ancestors()
+        .nth(2)
+        .expect("a folder contains all functions");
     let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
         name,
         program: functions.join(name).join("bootstrap"),
