@@ -28,7 +28,7 @@ const SERVER_DAYS: u64 = 365;
 
 /// A certificate authority that is valid for the loopback names of this machine only.
 ///
-/// Even with its key, nobody can impersonate another host to clients that trust it (name
+/// Even an attacker with its key cannot impersonate another host to clients that trust it (name
 /// constraints, RFC 5280 §4.2.1.10).
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -281,5 +281,42 @@ mod tests {
         fs::remove_file(directory.path().join("ca-key.pem")).unwrap();
         let error = Authority::load_or_create(directory.path(), NOW).unwrap_err();
         assert!(error.to_string().contains("ca-key.pem"), "{error}");
+    }
+
+    #[test]
+    fn each_error_has_a_message() {
+        let path = || PathBuf::from("state/ca.pem");
+        let errors = [
+            AuthorityError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            AuthorityError::Write {
+                path: path(),
+                source: io::ErrorKind::StorageFull.into(),
+            },
+            AuthorityError::Key {
+                path: path(),
+                source: rcgen::Error::CouldNotParseKeyPair,
+            },
+            AuthorityError::Certificate {
+                path: path(),
+                source: pki_types::pem::Error::NoItemsFound,
+            },
+            AuthorityError::Generate(rcgen::Error::RingUnspecified),
+            AuthorityError::Unusable {
+                path: path(),
+                source: rustls::Error::General("unknown issuer".to_owned()),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot read state/ca.pem of the certificate authority
+        cannot write state/ca.pem of the certificate authority
+        state/ca.pem is not a private key in PEM form
+        state/ca.pem is not a certificate in PEM form
+        cannot create a certificate
+        certificate authority state/ca.pem does not match its key: restore both files, or remove it, start again and configure the new one on the agents
+        ");
     }
 }

@@ -257,3 +257,29 @@ fn http_server(http2: bool) -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(PING_INTERVAL);
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            EdgeError::Listen {
+                port: 8443,
+                source: io::ErrorKind::AddrInUse.into(),
+            },
+            EdgeError::Log {
+                path: PathBuf::from("state/edge.log"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            EdgeError::Tls(rustls::Error::NoCertificatesPresented),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot listen on 127.0.0.1:8443: choose another port, or stop what uses it
+        cannot open the access log state/edge.log
+        cannot use the certificate of the edge
+        ");
+    }
+}

@@ -140,3 +140,36 @@ fn prepare(path: &Path) -> io::Result<&str> {
     path.to_str()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            EngineError::File {
+                path: PathBuf::from("state/records.db"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            EngineError::Open {
+                place: "state/records.db".to_owned(),
+                source: DynoxideError::ValidationException("damaged".to_owned()),
+            },
+            EngineError::Listen {
+                port: 8000,
+                source: io::ErrorKind::AddrInUse.into(),
+            },
+            EngineError::Failed {
+                reason: "the server has stopped".to_owned(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot create the records file state/records.db
+        cannot open the records in state/records.db
+        cannot listen on 127.0.0.1:8000 for the records engine
+        the records engine failed: the server has stopped
+        ");
+    }
+}

@@ -47,7 +47,7 @@ pub struct Local {
 /// Errors from starting or stopping a local system.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    #[error("cannot prepare {}", path.display())]
+    #[error("cannot prepare {} for packcast local", path.display())]
     Prepare { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -226,4 +226,27 @@ fn remember_port(dir: &Path, port: u16) -> io::Result<()> {
 
 fn port_path(dir: &Path) -> PathBuf {
     dir.join("edge-port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            LocalError::Prepare {
+                path: PathBuf::from("state"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            LocalError::Records(RecordsError::Conflict {
+                table: TABLE.to_owned(),
+            }),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot prepare state for packcast local
+        cannot set up the records
+        ");
+    }
 }

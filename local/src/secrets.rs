@@ -154,4 +154,33 @@ mod tests {
             assert!(!shown.contains(secret.reveal()));
         }
     }
+
+    #[test]
+    fn each_error_has_a_message() {
+        let path = || PathBuf::from("state/secrets.json");
+        let errors = [
+            SecretsError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            SecretsError::Write {
+                path: path(),
+                source: io::ErrorKind::StorageFull.into(),
+            },
+            SecretsError::Damaged {
+                path: path(),
+                source: serde_json::from_str::<LocalSecrets>("").unwrap_err(),
+            },
+            SecretsError::PassKey { path: path() },
+            SecretsError::Random(getrandom::Error::UNSUPPORTED),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot read the secrets file state/secrets.json
+        cannot write the secrets file state/secrets.json
+        the secrets file state/secrets.json is damaged: restore it, or remove it and enrol all agents again
+        the pass key in the secrets file state/secrets.json is not 32 bytes in base32
+        cannot get random numbers from the system
+        ");
+    }
 }

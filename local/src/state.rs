@@ -154,3 +154,52 @@ fn lock_path(state_dir: &Path) -> PathBuf {
 fn state_path(state_dir: &Path) -> PathBuf {
     state_dir.join("local.json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let state_dir = || PathBuf::from("state");
+        let path = || PathBuf::from("state/local.json");
+        let errors = [
+            LoadError::NotRunning {
+                state_dir: state_dir(),
+            },
+            LoadError::Starting {
+                state_dir: state_dir(),
+            },
+            LoadError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            LoadError::Damaged {
+                path: path(),
+                source: serde_json::from_str::<LocalState>("").unwrap_err(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        packcast local is not running on state: start it
+        packcast local is still starting on state: try again
+        cannot read state/local.json
+        state/local.json is damaged: stop packcast local and start it again
+        ");
+
+        let errors = [
+            LockError::Running {
+                state_dir: state_dir(),
+            },
+            LockError::Io {
+                path: PathBuf::from("state/local.lock"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        packcast local already runs on state: stop it, or use another state directory
+        cannot lock state/local.lock
+        ");
+    }
+}

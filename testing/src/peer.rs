@@ -248,11 +248,11 @@ fn signed(
 /// Records the received documents, as a device does that keeps the newest of each.
 fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     for signed in &reply.keys {
-        let list = signed.verify(trusted()).expect("the operator signs");
+        let list = signed.verify(trusted()).expect("the test key signs");
         holds.keys = holds.keys.max(list.serial());
     }
     for signed in &reply.assignments {
-        let assignments = signed.verify(trusted()).expect("the operator signs");
+        let assignments = signed.verify(trusted()).expect("the test key signs");
         let held = assignments.held();
         match assignments.recipient() {
             Assignee::Device(_) => holds.device = holds.device.max(Some(held)),

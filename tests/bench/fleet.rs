@@ -157,7 +157,7 @@ fn phases(report: &FleetReport) -> Table {
 fn groups(report: &FleetReport) -> Table {
     let mut table = table(&["group", "devices", "expected"]);
     for group in &report.groups {
-        table.add_row(row(&group.name, &[group.size, group.truth]));
+        table.add_row(row(&group.name, &[group.size, group.expected]));
     }
     table
 }
@@ -186,8 +186,8 @@ fn packages(report: &FleetReport) -> Table {
             tally.cancelled,
         ];
         let mut cells = row(&package.name, &counts);
-        let is_truth = package.tally == package.truth;
-        cells.push(Cell::new(if is_truth { "yes" } else { "no" }));
+        let is_expected = package.tally == package.expected;
+        cells.push(Cell::new(if is_expected { "yes" } else { "no" }));
         table.add_row(cells);
     }
     table

@@ -29,7 +29,7 @@ async fn the_records_of_a_fleet_are_correct() {
         "{injected:?}"
     );
     let packages = &report.packages;
-    let any = |count: fn(&Tally) -> u64| packages.iter().any(|one| count(&one.truth) > 0);
+    let any = |count: fn(&Tally) -> u64| packages.iter().any(|one| count(&one.expected) > 0);
     assert!(
         any(Tally::waiting)
             && any(|tally| tally.announced)

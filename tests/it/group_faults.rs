@@ -128,12 +128,12 @@ impl TwoGroups {
     }
 
     async fn report(&self, function: usize, peer: &Peer, package: PackageId, code: &'static str) {
-        let said = PeerResult {
+        let result = PeerResult {
             package,
             attempt: 1,
             code,
         };
-        for request in peer.reports(&[said], NOW) {
+        for request in peer.reports(&[result], NOW) {
             self.ask(function, request, NOW).await;
         }
     }
@@ -162,8 +162,8 @@ fn by_group<T>(answer: Result<T, GroupError>) -> Result<T, RecordsError> {
     })
 }
 
-fn ids(told: &PeerReply) -> Vec<PackageId> {
-    told.tasks.iter().map(|(package, _)| *package).collect()
+fn ids(reply: &PeerReply) -> Vec<PackageId> {
+    reply.tasks.iter().map(|(package, _)| *package).collect()
 }
 
 async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
@@ -249,8 +249,8 @@ async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Serv
             site.check_in(0, &peer, NOW)
         );
         let later = NOW.plus(60 * u64::from(number + 1));
-        let told = site.check_in(0, &peer, later).await;
-        assert!(ids(&told).contains(&package.id), "{device}: {told:?}");
+        let reply = site.check_in(0, &peer, later).await;
+        assert!(ids(&reply).contains(&package.id), "{device}: {reply:?}");
     }
     site.expect_faults();
 }
@@ -271,9 +271,9 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
             })
             .await;
         };
-        let (told, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
+        let (reply, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
         site.check_in(1, &peer, NOW).await;
-        announced += u64::from(!told.tasks.is_empty());
+        announced += u64::from(!reply.tasks.is_empty());
         let task = site.table.task(&device, package.id);
         site.table.faults.set_rates(FaultRates::default());
         let state = task.await.map(|task| task.state);
@@ -281,7 +281,10 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
         // The reply with the announcement may be lost, but the announcement is on record.
         let is_withdrawn = matches!(state, Some(TaskState::Withdrawn { .. }));
         assert!(is_withdrawn || state.is_none(), "{device}: {state:?}");
-        assert!(is_withdrawn || told.tasks.is_empty(), "{device}: {told:?}");
+        assert!(
+            is_withdrawn || reply.tasks.is_empty(),
+            "{device}: {reply:?}"
+        );
     }
     site.expect_faults();
     let tally = site.tally(&package).await;
@@ -311,9 +314,9 @@ async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
             site.check_in(0, &peer, now),
             site.check_in(1, &peer, now),
         );
-        let told = site.check_in(0, &peer, now.plus(60)).await;
-        assert_eq!(ids(&told), [package.id], "{device}");
-        assert_eq!(told.cancel, [], "{device}");
+        let reply = site.check_in(0, &peer, now.plus(60)).await;
+        assert_eq!(ids(&reply), [package.id], "{device}");
+        assert_eq!(reply.cancel, [], "{device}");
         site.unassign("lab", &package).await;
     }
     site.expect_faults();
@@ -346,14 +349,14 @@ async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
         .iter()
         .map(|peer| site.check_in(0, peer, NOW.plus(60)));
     tokio::join!(change(), join_all(check_ins));
-    let told = join_all(
+    let reply = join_all(
         peers
             .iter()
             .map(|peer| site.check_in(0, peer, NOW.plus(120))),
     )
     .await;
-    for told in told {
-        assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    for reply in reply {
+        assert_eq!((ids(&reply), reply.cancel), (vec![package.id], vec![]));
     }
     let tally = site.tally(&package).await;
     let count = u64::from(RACES * 2);
@@ -371,8 +374,8 @@ async fn a_package_that_moves_to_another_group_of_the_device_is_not_cancelled(se
     site.check_in(0, &of_site, NOW.plus(60)).await;
     site.assign("site", &package).await;
     site.unassign("lab", &package).await;
-    let told = site.check_in(0, &peer, NOW.plus(61)).await;
-    assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    let reply = site.check_in(0, &peer, NOW.plus(61)).await;
+    assert_eq!((ids(&reply), reply.cancel), (vec![package.id], vec![]));
     let tally = site.tally(&package).await;
     assert_eq!((tally.announced, tally.withdrawn), (1, 0));
 }
@@ -405,8 +408,8 @@ async fn a_group_that_was_created_again_has_no_package_of_its_predecessor(servic
     // The same function, which still caches the deleted group.
     assert_eq!(ids(&site.check_in(0, &second, NOW).await), [new.id]);
     // On the OCS agent, the old package is in progress and withdrawn, so it stays in the reply.
-    let told = ids(&site.check_in(0, &first, NOW.plus(60)).await);
-    assert_eq!(told, [old.id, new.id]);
+    let reply = ids(&site.check_in(0, &first, NOW.plus(60)).await);
+    assert_eq!(reply, [old.id, new.id]);
     let tally = site.tally(&old).await;
     assert_eq!((tally.assigned, tally.withdrawn), (1, 1));
 }

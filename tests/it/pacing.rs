@@ -18,10 +18,10 @@ fn groups_and_devices_have_their_own_pacing() {
     }
     let slow = ["--fragment-pause", "2s", "--cycle-pause", "1m", "--strict"];
     let pace = [&["group", "pacing", "thin-line"], &slow[..]].concat();
-    let said = world.ok(&pace).stdout;
+    let output = world.ok(&pace).stdout;
     assert!(
-        said.contains("fragment pause 2s, cycle pause 60s, strict"),
-        "{said}"
+        output.contains("fragment pause 2s, cycle pause 60s, strict"),
+        "{output}"
     );
     world.ok(&[
         "group",
@@ -61,8 +61,8 @@ fn invalid_pacing_is_refused() {
     let world = World::start(PROGRAM);
     world.ok(&["group", "create", "lab"]);
     let check = |code, arguments: &[&str], expected: &str| {
-        let said = world.refused(code, arguments);
-        assert!(said.contains(expected), "{said}");
+        let output = world.refused(code, arguments);
+        assert!(output.contains(expected), "{output}");
     };
     let pace = ["group", "pacing", "lab"];
     let with = |rest: &[&'static str]| [&pace[..], rest].concat();

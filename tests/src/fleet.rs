@@ -9,8 +9,8 @@ mod administrator;
 mod caller;
 mod compare;
 mod function;
+mod model;
 mod plan;
-mod truth;
 mod work;
 
 use std::collections::BTreeMap;
@@ -23,8 +23,8 @@ use packcast_protocol::{GroupName, Outcome};
 use self::administrator::FleetNames;
 pub use self::compare::{GroupCount, PackageCount};
 use self::function::FleetEdge;
+use self::model::{ExpectedReply, FleetModel, ModelPackage, ModelResult};
 use self::plan::{GROUPS, PRIORITIES, ROUNDS};
-use self::truth::{ExpectedReply, ModelPackage, ModelResult, Truth};
 use self::work::{FleetContext, Job, PlannedCheckIn};
 use crate::settings::settings;
 use packcast_testing::fault::{FaultRates, Injected};
@@ -80,12 +80,12 @@ pub struct Phase {
 pub async fn run(options: Options, watch: Watch) -> FleetReport {
     let mut fleet = Fleet::start(options, watch).await;
     fleet.enrol().await;
-    let mut said = Vec::new();
+    let mut results = Vec::new();
     for number in 0..ROUNDS {
         fleet.act(number).await;
-        let told = fleet.check_in(number, &said).await;
-        said = fleet.report(number, &told).await;
-        fleet.stray(number, &said).await;
+        let replies = fleet.check_in(number, &results).await;
+        results = fleet.report(number, &replies).await;
+        fleet.stray(number, &results).await;
     }
     fleet.compare().await
 }
@@ -97,7 +97,7 @@ struct Fleet {
     table: Table,
     edge: FleetEdge,
     context: Arc<FleetContext>,
-    truth: Truth,
+    model: FleetModel,
     random: Rng,
     report: FleetReport,
     faults: FaultRates,
@@ -118,7 +118,7 @@ impl Fleet {
             priority,
             is_active: true,
         });
-        let truth = Truth::new(packages.into(), GROUPS.len(), &ocs);
+        let model = FleetModel::new(packages.into(), GROUPS.len(), &ocs);
         let names = names(&table, &peers).await;
         let edge = FleetEdge::start(&table.records, &settings(), NOW).await;
         let context = FleetContext {
@@ -141,7 +141,7 @@ impl Fleet {
             table,
             edge,
             context: Arc::new(context),
-            truth,
+            model,
             random,
             report,
             faults: options.faults,
@@ -171,8 +171,8 @@ impl Fleet {
     async fn enrol(&mut self) {
         self.table.faults.set_rates(self.faults);
         let mut jobs = Vec::new();
-        for device in 0..self.truth.devices.len() {
-            self.truth.check_in(device);
+        for device in 0..self.model.devices.len() {
+            self.model.check_in(device);
             let copies = copies(&mut self.random);
             jobs.extend((0..copies).map(|_| Job::Enrol(device)));
         }
@@ -181,10 +181,10 @@ impl Fleet {
 
     async fn act(&mut self, number: usize) {
         self.edge.clock.advance(ROUND_S);
-        let acts = plan::round(number, &self.truth, &mut self.random);
+        let acts = plan::round(number, &self.model, &mut self.random);
         for (part, acts) in ["move", "groups", "devices"].into_iter().zip(acts) {
             for act in &acts {
-                plan::follow(&mut self.truth, *act);
+                plan::follow(&mut self.model, *act);
             }
             if !acts.is_empty() {
                 let jobs = acts.into_iter().map(Job::Act).collect();
@@ -198,16 +198,16 @@ impl Fleet {
     async fn check_in(&mut self, number: usize, before: &Results) -> Vec<ExpectedReply> {
         let before: BTreeMap<usize, &Vec<PeerResult>> = before
             .iter()
-            .map(|(device, said)| (*device, said))
+            .map(|(device, results)| (*device, results))
             .collect();
         let mut jobs = Vec::new();
         let mut replies = Vec::new();
-        for device in 0..self.truth.devices.len() {
-            let reply = self.truth.check_in(device);
+        for device in 0..self.model.devices.len() {
+            let reply = self.model.check_in(device);
             let resent = before.get(&device).filter(|_| self.random.u8(0..5) == 0);
             let job = PlannedCheckIn {
                 device,
-                resent: resent.map(|said| (*said).clone()).unwrap_or_default(),
+                resent: resent.map(|results| (*results).clone()).unwrap_or_default(),
                 expected: reply.clone(),
             };
             let copies = copies(&mut self.random);
@@ -219,46 +219,47 @@ impl Fleet {
     }
 
     /// Lets most devices report results of most of their tasks, some results two or three times.
-    async fn report(&mut self, number: usize, told: &[ExpectedReply]) -> Results {
+    async fn report(&mut self, number: usize, replies: &[ExpectedReply]) -> Results {
         let mut jobs: Vec<Job> = (0..PRIORITIES.len()).map(Job::Look).collect();
         let mut results = Results::new();
-        for (device, told) in told.iter().enumerate() {
-            let said = self.draw_results(device, told);
-            for results in split(&said, &mut self.random) {
+        for (device, reply) in replies.iter().enumerate() {
+            let drawn = self.draw_results(device, reply);
+            for part in split(&drawn, &mut self.random) {
                 let copies = copies(&mut self.random);
-                jobs.extend((0..copies).map(|_| Job::Report(device, results.clone())));
+                jobs.extend((0..copies).map(|_| Job::Report(device, part.clone())));
             }
-            if !said.is_empty() {
-                results.push((device, said));
+            if !drawn.is_empty() {
+                results.push((device, drawn));
             }
         }
         self.phase(format!("{}: reports", number + 1), jobs).await;
         results
     }
 
-    fn draw_results(&mut self, device: usize, told: &ExpectedReply) -> Vec<PeerResult> {
-        let mut said = Vec::new();
-        for (package, attempt) in &told.tasks {
+    fn draw_results(&mut self, device: usize, reply: &ExpectedReply) -> Vec<PeerResult> {
+        let mut results = Vec::new();
+        for (package, attempt) in &reply.tasks {
             if self.random.u8(0..100) < 70 {
-                let drawn = if self.truth.devices[device].is_ocs {
+                let drawn = if self.model.devices[device].is_ocs {
                     self.random.choice(OCS_RESULTS)
                 } else {
                     self.random.choice(RESULTS)
                 };
-                said.extend(drawn.map(|result| (*package, *attempt, result)));
+                results.extend(drawn.map(|result| (*package, *attempt, result)));
             }
         }
-        for (package, attempt) in &told.cancel {
+        for (package, attempt) in &reply.cancel {
             let drawn = self.random.choice(CANCELLED_RESULTS);
-            said.extend(drawn.flatten().map(|result| (*package, *attempt, result)));
+            results.extend(drawn.flatten().map(|result| (*package, *attempt, result)));
         }
-        self.random.shuffle(&mut said);
-        said.into_iter()
-            .map(|(package, attempt, result)| self.say(device, package, attempt, result))
+        self.random.shuffle(&mut results);
+        results
+            .into_iter()
+            .map(|(package, attempt, result)| self.result(device, package, attempt, result))
             .collect()
     }
 
-    fn say(
+    fn result(
         &mut self,
         device: usize,
         package: usize,
@@ -270,7 +271,7 @@ impl Fleet {
             code,
             outcome,
         };
-        self.truth.report(device, package, done);
+        self.model.report(device, package, done);
         PeerResult {
             package: self.context.names.packages[package].id,
             attempt,
@@ -279,22 +280,22 @@ impl Fleet {
     }
 
     /// Lets some devices contradict their results, and report results of tasks they never had.
-    async fn stray(&mut self, number: usize, said: &Results) {
+    async fn stray(&mut self, number: usize, results: &Results) {
         let mut jobs = Vec::new();
-        for (device, said) in said {
+        for (device, results) in results {
             let is_stray = self.random.u8(0..10) == 0;
-            for said in said.iter().filter(|_| is_stray) {
+            for result in results.iter().filter(|_| is_stray) {
                 let other = PeerResult {
                     code: "ERR_CLEAN",
-                    ..said.clone()
+                    ..result.clone()
                 };
                 jobs.push(Job::Report(*device, vec![other]));
             }
             if is_stray {
                 let package = self.random.usize(0..PRIORITIES.len());
                 let never = ("ERR_BAD_ID", Outcome::Failed);
-                let said = self.say(*device, package, 1, never);
-                jobs.push(Job::Report(*device, vec![said]));
+                let result = self.result(*device, package, 1, never);
+                jobs.push(Job::Report(*device, vec![result]));
             }
         }
         self.phase(format!("{}: strays", number + 1), jobs).await;
@@ -303,21 +304,21 @@ impl Fleet {
     async fn compare(mut self) -> FleetReport {
         self.report.injected = self.table.faults.injected();
         self.table.faults.set_rates(FaultRates::default());
-        let truth = Arc::new(std::mem::replace(
-            &mut self.truth,
-            Truth::new(Vec::new(), 1, &[]),
+        let model = Arc::new(std::mem::replace(
+            &mut self.model,
+            FleetModel::new(Vec::new(), 1, &[]),
         ));
-        let devices = 0..truth.devices.len();
-        let jobs = devices.map(|device| Job::Compare(Arc::clone(&truth), device));
+        let devices = 0..model.devices.len();
+        let jobs = devices.map(|device| Job::Compare(Arc::clone(&model), device));
         self.phase("compare".to_owned(), jobs.collect()).await;
         let (records, names) = (&self.table.records, &self.context.names);
         for package in 0..PRIORITIES.len() {
-            let (count, differences) = compare::package(records, names, &truth, package).await;
+            let (count, differences) = compare::package(records, names, &model, package).await;
             self.report.packages.push(count);
             self.report.differences.extend(differences);
         }
         for group in 0..GROUPS.len() {
-            let (count, differences) = compare::group(records, names, &truth, group).await;
+            let (count, differences) = compare::group(records, names, &model, group).await;
             self.report.groups.push(count);
             self.report.differences.extend(differences);
         }
@@ -361,8 +362,8 @@ fn copies(random: &mut Rng) -> usize {
 }
 
 /// Splits results into one request or two.
-fn split(said: &[PeerResult], random: &mut Rng) -> Vec<Vec<PeerResult>> {
-    let (first, second) = said.split_at(random.usize(0..=said.len()));
+fn split(results: &[PeerResult], random: &mut Rng) -> Vec<Vec<PeerResult>> {
+    let (first, second) = results.split_at(random.usize(0..=results.len()));
     let parts = [first, second].into_iter();
     parts
         .filter(|part| !part.is_empty())

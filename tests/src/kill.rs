@@ -157,7 +157,7 @@ fn unhindered(site: &mut KillSite) -> Unhindered {
     let steps = watched.steps.clone();
     let evidence = subject.settle(site, vec![watched]);
     let faults = judge(&evidence, &PACKAGES, &evidence.left);
-    assert_eq!(faults, [], "an agent that nobody kills: {evidence:?}");
+    assert_eq!(faults, [], "a run without a kill has faults: {evidence:?}");
     let left = evidence.left;
     Unhindered { steps, left }
 }

@@ -108,7 +108,7 @@ async fn a_package_is_published_once_and_activated_only_afterwards(service: Serv
 async fn missing_records_are_reported_as_missing(service: Service) {
     let table = Table::start_on(service, 6).await;
     let (records, id) = (&table.records, PackageId::at(NOW).unwrap());
-    let nobody = device(1).device;
+    let unknown = device(1).device;
     assert_eq!(records.package(id).await.unwrap(), None);
     assert_eq!(
         records.find(&"vlc@1.0".parse().unwrap()).await.unwrap(),
@@ -120,9 +120,9 @@ async fn missing_records_are_reported_as_missing(service: Service) {
     assert!(matches!(activate, Err(ActivateError::NoPackage { .. })));
     let deactivate = records.deactivate(id).await;
     assert!(matches!(deactivate, Err(ActivateError::NoPackage { .. })));
-    assert_eq!(records.finished(&nobody, id).await.unwrap(), None);
-    assert_eq!(records.standing(&nobody).await.unwrap().device, None);
-    assert!(records.history(&nobody).await.unwrap().is_empty());
+    assert_eq!(records.finished(&unknown, id).await.unwrap(), None);
+    assert_eq!(records.standing(&unknown).await.unwrap().device, None);
+    assert!(records.history(&unknown).await.unwrap().is_empty());
     assert!(records.packages_of(&[id]).await.unwrap().is_empty());
 }
 

@@ -9,7 +9,7 @@ use packcast_store::Records;
 use packcast_store::records::{DeviceState, Tally};
 
 use super::administrator::{FleetNames, until_answered};
-use super::truth::{ModelResult, ModelTask, Truth};
+use super::model::{FleetModel, ModelResult, ModelTask};
 
 /// The tally of a package, on record and in the model.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct PackageCount {
     pub name: String,
     pub id: PackageId,
     pub tally: Tally,
-    pub truth: Tally,
+    pub expected: Tally,
 }
 
 /// The size of a group, on record and in the model.
@@ -25,18 +25,18 @@ pub struct PackageCount {
 pub struct GroupCount {
     pub name: String,
     pub size: u64,
-    pub truth: u64,
+    pub expected: u64,
 }
 
-fn differ<T: PartialEq + Debug>(subject: &str, records: &T, truth: &T) -> Option<String> {
-    (records != truth).then(|| format!("{subject}: expected {truth:?}, found {records:?}"))
+fn differ<T: PartialEq + Debug>(subject: &str, found: &T, expected: &T) -> Option<String> {
+    (found != expected).then(|| format!("{subject}: expected {expected:?}, found {found:?}"))
 }
 
 /// Compares the open tasks and the results of a device.
 pub(super) async fn device(
     records: &Records,
     names: &FleetNames,
-    truth: &Truth,
+    model: &FleetModel,
     number: usize,
 ) -> Vec<String> {
     let id = &names.devices[number];
@@ -61,18 +61,22 @@ pub(super) async fn device(
             (task.package, done)
         })
         .collect();
-    let deployments = truth.devices[number].deployments.iter();
+    let deployments = model.devices[number].deployments.iter();
     let packages =
         deployments.map(|(package, deployment)| (names.packages[*package].id, deployment));
-    let truly_open = packages
+    let expected_open = packages
         .clone()
         .filter_map(|(id, deployment)| Some((id, deployment.open?)));
-    let truly_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
+    let expected_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
     let result = |done: ModelResult| (done.attempt, done.code.to_owned(), done.outcome);
-    let truly_done = truly_done.map(|(id, done)| (id, result(done)));
+    let expected_done = expected_done.map(|(id, done)| (id, result(done)));
     [
-        differ(&format!("open tasks of {id}"), &open, &truly_open.collect()),
-        differ(&format!("results of {id}"), &done, &truly_done.collect()),
+        differ(
+            &format!("open tasks of {id}"),
+            &open,
+            &expected_open.collect(),
+        ),
+        differ(&format!("results of {id}"), &done, &expected_done.collect()),
     ]
     .into_iter()
     .flatten()
@@ -91,7 +95,7 @@ const fn state(state: TaskState) -> DeviceState {
 pub(super) async fn package(
     records: &Records,
     names: &FleetNames,
-    truth: &Truth,
+    model: &FleetModel,
     number: usize,
 ) -> (PackageCount, Vec<String>) {
     let record = &names.packages[number];
@@ -100,10 +104,10 @@ pub(super) async fn package(
         name: name.clone(),
         id,
         tally: until_answered(|| records.tally(id)).await,
-        truth: truth.tally(number),
+        expected: model.tally(number),
     };
     let listed = until_answered(|| records.devices_of(id)).await;
-    let states = truth.states(number).into_iter();
+    let states = model.states(number).into_iter();
     let states = states.map(|(device, state)| (names.devices[device].clone(), state));
     let states: BTreeMap<_, _> = states.collect();
     let wrong = listed
@@ -111,12 +115,12 @@ pub(super) async fn package(
         .filter(|(device, state)| states.get(*device) != Some(*state));
     let mut differences: Vec<String> = wrong
         .map(|(device, state)| {
-            let truth = states.get(device);
-            format!("index of {name}: {device}: expected {truth:?}, found {state}")
+            let expected = states.get(device);
+            format!("index of {name}: {device}: expected {expected:?}, found {state}")
         })
         .collect();
     let groups = until_answered(|| records.groups_with(id)).await;
-    let mut having: Vec<_> = truth.having(number);
+    let mut having: Vec<_> = model.having(number);
     having.sort_by_key(|group| &names.groups[*group]);
     let having: Vec<_> = having
         .into_iter()
@@ -125,7 +129,7 @@ pub(super) async fn package(
     differences.extend(differ(
         &format!("tally of {name}"),
         &count.tally,
-        &count.truth,
+        &count.expected,
     ));
     differences.extend(differ(
         &format!("index of {name}"),
@@ -140,25 +144,25 @@ pub(super) async fn package(
 pub(super) async fn group(
     records: &Records,
     names: &FleetNames,
-    truth: &Truth,
+    model: &FleetModel,
     number: usize,
 ) -> (GroupCount, Vec<String>) {
     let group = &names.groups[number];
-    let mut truly: Vec<_> = truth
+    let mut expected: Vec<_> = model
         .members(number)
         .into_iter()
         .map(|device| names.devices[device].clone())
         .collect();
-    truly.sort_unstable();
+    expected.sort_unstable();
     let count = GroupCount {
         name: group.to_string(),
         size: until_answered(|| records.size(group)).await,
-        truth: truly.len() as u64,
+        expected: expected.len() as u64,
     };
     let members = until_answered(|| records.members(group)).await;
     let differences = [
-        differ(&format!("size of {group}"), &count.size, &count.truth),
-        differ(&format!("members of {group}"), &members, &truly),
+        differ(&format!("size of {group}"), &count.size, &count.expected),
+        differ(&format!("members of {group}"), &members, &expected),
     ];
     (count, differences.into_iter().flatten().collect())
 }

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::administrator::{FleetNames, perform, until_answered};
 use super::caller::Caller;
 use super::function::Clock;
+use super::model::{self, FleetModel};
 use super::plan::Act;
-use super::truth::{self, Truth};
 use super::{CONNECTIONS, Watch, compare};
 use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 
@@ -35,7 +35,7 @@ pub(super) enum Job {
     Report(usize, Vec<PeerResult>),
     /// Lists the devices of a package; the list may be out of date.
     Look(usize),
-    Compare(Arc<Truth>, usize),
+    Compare(Arc<FleetModel>, usize),
 }
 
 /// A check-in, and the expected reply.
@@ -43,7 +43,7 @@ pub(super) enum Job {
 pub(super) struct PlannedCheckIn {
     pub(super) device: usize,
     pub(super) resent: Vec<PeerResult>,
-    pub(super) expected: truth::ExpectedReply,
+    pub(super) expected: model::ExpectedReply,
 }
 
 /// The result of a phase.
@@ -95,7 +95,7 @@ async fn perform_job(context: &FleetContext, caller: &mut Caller, job: Job) -> V
     let (records, names) = (&context.records, &context.names);
     match job {
         Job::Enrol(device) => {
-            let nothing = truth::ExpectedReply::default();
+            let nothing = model::ExpectedReply::default();
             let difference = check_in(context, caller, device, &[], &nothing).await;
             if let Some(inventory) = context.peers[device].inventory() {
                 caller.ask(&inventory).await;
@@ -115,13 +115,13 @@ async fn perform_job(context: &FleetContext, caller: &mut Caller, job: Job) -> V
             let difference = check_in(context, caller, device, &resent, &expected).await;
             difference.into_iter().collect()
         }
-        Job::Report(device, said) => report(context, caller, device, &said).await,
+        Job::Report(device, results) => report(context, caller, device, &results).await,
         Job::Look(package) => {
             let id = names.packages[package].id;
             until_answered(|| records.devices_of(id)).await;
             Vec::new()
         }
-        Job::Compare(truth, device) => compare::device(records, names, &truth, device).await,
+        Job::Compare(model, device) => compare::device(records, names, &model, device).await,
     }
 }
 
@@ -130,7 +130,7 @@ async fn check_in(
     caller: &mut Caller,
     device: usize,
     resent: &[PeerResult],
-    expected: &truth::ExpectedReply,
+    expected: &model::ExpectedReply,
 ) -> Option<String> {
     let peer = &context.peers[device];
     let request = peer.check_in(resent, context.clock.now());
@@ -140,16 +140,16 @@ async fn check_in(
     (reply != expected).then(|| format!("reply to {id}: expected {expected:?}, found {reply:?}"))
 }
 
-fn expected_of(names: &FleetNames, peer: &Peer, told: &truth::ExpectedReply) -> PeerReply {
+fn expected_of(names: &FleetNames, peer: &Peer, reply: &model::ExpectedReply) -> PeerReply {
     let id = |package: usize| names.packages[package].id;
     let attempt = |attempt: u32| (!peer.is_ocs()).then_some(attempt);
     PeerReply {
-        tasks: told
+        tasks: reply
             .tasks
             .iter()
             .map(|(package, n)| (id(*package), attempt(*n)))
             .collect(),
-        cancel: told
+        cancel: reply
             .cancel
             .iter()
             .map(|(package, n)| (id(*package), *n))
@@ -161,13 +161,13 @@ async fn report(
     context: &FleetContext,
     caller: &mut Caller,
     device: usize,
-    said: &[PeerResult],
+    results: &[PeerResult],
 ) -> Vec<String> {
     let peer = &context.peers[device];
     let mut differences = Vec::new();
-    for request in peer.reports(said, context.clock.now()) {
+    for request in peer.reports(results, context.clock.now()) {
         let reply = caller.ask(&request).await;
-        let sent: Vec<PackageId> = said.iter().map(|said| said.package).collect();
+        let sent: Vec<PackageId> = results.iter().map(|result| result.package).collect();
         if let Some(accepted) = peer.accepted(&reply).filter(|accepted| *accepted != sent) {
             let id = peer.device();
             differences.push(format!(

@@ -45,13 +45,13 @@ async fn of_many_concurrent_assignments_exactly_one_is_new(service: Service) {
 async fn an_unknown_device_gets_no_task(service: Service) {
     let table = Table::start_on(service, 22).await;
     let package = table.package("vlc", 5).await;
-    let nobody = device(9).device;
+    let unknown = device(9).device;
     let assigned = table
         .records
-        .assign(&nobody, &package, true, signing())
+        .assign(&unknown, &package, true, signing())
         .await;
     assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
-    assert_eq!(table.task(&nobody, package.id).await, None);
+    assert_eq!(table.task(&unknown, package.id).await, None);
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
 }
 
@@ -193,10 +193,10 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
     };
     assert_eq!(announced.unwrap(), expected);
     let state = async |id| table.task(&device, id).await.unwrap().state;
-    let told = TaskState::Announced {
+    let announced = TaskState::Announced {
         announced_at: LATER,
     };
-    assert_eq!(state(kept).await, told);
+    assert_eq!(state(kept).await, announced);
     assert_eq!(state(halted).await, TaskState::Held);
 }
 

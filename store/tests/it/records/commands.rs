@@ -37,14 +37,14 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     assert!(usage.read_units <= 1.0, "{usage:?}");
     assert_eq!(read.cancel, Some(cancel(NOW, None)));
 
-    let told = cancel(NOW, Some(LATER));
+    let announced = cancel(NOW, Some(LATER));
     records
-        .note_order(&device, &Note::Told(told))
+        .note_order(&device, &Note::Told(announced))
         .await
         .unwrap();
-    assert_eq!(commands(&table, &device).await.cancel, Some(told));
+    assert_eq!(commands(&table, &device).await.cancel, Some(announced));
     let unstick = Note::Done(read.unstick.unwrap());
-    for note in [Note::Done(told), unstick] {
+    for note in [Note::Done(announced), unstick] {
         records.note_order(&device, &note).await.unwrap();
     }
     assert_eq!(commands(&table, &device).await, DeviceCommands::default());
@@ -66,8 +66,8 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
     assert_eq!(now, Some(cancel(LATER, None)));
     // A command that is done does not come back when an older reply is recorded late.
     let done = Note::Done(cancel(LATER, None));
-    let told = Note::Told(cancel(LATER, Some(LATER)));
-    for note in [done, told] {
+    let announced = Note::Told(cancel(LATER, Some(LATER)));
+    for note in [done, announced] {
         records.note_order(&device, &note).await.unwrap();
     }
     assert_eq!(commands(&table, &device).await, DeviceCommands::default());

@@ -84,7 +84,7 @@ async fn the_tally_is_correct_whatever_fails(service: Service) {
         );
         table.faults.set_rates(FaultRates::default());
         // Devices 3 and 7 have only failed.
-        let truth = Tally {
+        let expected = Tally {
             assigned: 8,
             announced: 0,
             succeeded: 6,
@@ -93,7 +93,7 @@ async fn the_tally_is_correct_whatever_fails(service: Service) {
             withdrawn: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();
-        assert_eq!(tally, truth, "seed {seed}");
+        assert_eq!(tally, expected, "seed {seed}");
         for number in 0..DEVICES {
             let (device, id) = (device(number).device, package.id);
             let done = table.records.finished(&device, id).await.unwrap().unwrap();

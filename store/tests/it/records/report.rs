@@ -179,7 +179,7 @@ async fn a_held_task_does_not_end_as_an_announced_one(service: Service) {
 
     let recorded = records.record_result(&device, &held, &success).await;
     assert_eq!(recorded.unwrap(), Recorded::Written);
-    let truth = Tally {
+    let expected = Tally {
         assigned: 1,
         announced: 0,
         succeeded: 1,
@@ -187,7 +187,7 @@ async fn a_held_task_does_not_end_as_an_announced_one(service: Service) {
         cancelled: 0,
         withdrawn: 0,
     };
-    assert_eq!(records.tally(package.id).await.unwrap(), truth);
+    assert_eq!(records.tally(package.id).await.unwrap(), expected);
 }
 
 async fn a_task_that_was_just_announced_does_not_end_as_a_held_one(service: Service) {

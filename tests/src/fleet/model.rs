@@ -11,7 +11,7 @@ use packcast_store::records::{DeviceState, Tally};
 /// Packages, groups and devices are numbers. Groups are in the order of their names; the last is
 /// the group of all devices.
 #[derive(Debug)]
-pub(super) struct Truth {
+pub(super) struct FleetModel {
     pub(super) packages: Vec<ModelPackage>,
     pub(super) groups: Vec<ModelGroup>,
     pub(super) devices: Vec<ModelDevice>,
@@ -71,7 +71,7 @@ pub(super) struct ExpectedReply {
     pub(super) cancel: Vec<(usize, u32)>,
 }
 
-impl Truth {
+impl FleetModel {
     pub(super) fn new(packages: Vec<ModelPackage>, groups: usize, ocs: &[bool]) -> Self {
         let all = groups - 1;
         let device = |is_ocs: &bool| ModelDevice {
