@@ -199,7 +199,7 @@ fn a_package_for_other_devices_is_explained() {
     story
         .world
         .publish("exclusive", &[&execute[..], &only_for].concat());
-    story.expect("exclusive", "stock-agent");
+    story.expect("exclusive", "ocs-agent");
     let explain = |device: &str, reason| explained(&story.world, device, "exclusive@1", reason);
     explain(other.id(), "not-in-audience");
     explain(intended.id(), "not-assigned");
