@@ -30,7 +30,7 @@ const SERVER_DAYS: u64 = 365;
 ///
 /// Even an attacker with its key cannot impersonate another host to clients that trust it (name
 /// constraints, RFC 5280 §4.2.1.10).
-pub struct Authority {
+pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     certificate_path: PathBuf,
@@ -68,7 +68,7 @@ pub enum AuthorityError {
     },
 }
 
-impl Authority {
+impl LocalAuthority {
     /// Reads the authority in a directory, or creates one that is valid for ten years.
     ///
     /// Agents are configured with `ca.pem`; `ca-key.pem` has mode 0600. An existing authority that
@@ -218,9 +218,9 @@ fn name(params: &mut CertificateParams, common_name: &str) {
         .push(DnType::CommonName, common_name);
 }
 
-impl std::fmt::Debug for Authority {
+impl std::fmt::Debug for LocalAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
+        f.debug_struct("LocalAuthority")
             .field("certificate_path", &self.certificate_path)
             .finish_non_exhaustive()
     }
@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn an_authority_is_created_once() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Authority::load_or_create(directory.path(), NOW).unwrap();
-        let again = Authority::load_or_create(directory.path(), NOW.plus(DAY_S)).unwrap();
+        let first = LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
+        let again = LocalAuthority::load_or_create(directory.path(), NOW.plus(DAY_S)).unwrap();
         assert_eq!(first.certificate, again.certificate);
         again.issue_server_identity(NOW.plus(DAY_S)).unwrap();
     }
@@ -250,14 +250,14 @@ mod tests {
     #[test]
     fn the_key_of_another_authority_is_refused() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        Authority::load_or_create(one.path(), NOW).unwrap();
-        Authority::load_or_create(other.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(one.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(other.path(), NOW).unwrap();
         fs::copy(
             other.path().join("ca-key.pem"),
             one.path().join("ca-key.pem"),
         )
         .unwrap();
-        let authority = Authority::load_or_create(one.path(), NOW).unwrap();
+        let authority = LocalAuthority::load_or_create(one.path(), NOW).unwrap();
         let error = authority.issue_server_identity(NOW).unwrap_err();
         assert!(matches!(error, AuthorityError::Unusable { .. }), "{error}");
     }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn no_certificate_is_valid_for_another_host() {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::load_or_create(directory.path(), NOW).unwrap();
+        let authority = LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
         let mut params = server_params(NOW).unwrap();
         let others = CertificateParams::new(["updates.example.net".to_owned()]).unwrap();
         params.subject_alt_names.extend(others.subject_alt_names);
@@ -277,9 +277,9 @@ mod tests {
     #[test]
     fn an_error_names_a_missing_key() {
         let directory = tempfile::tempdir().unwrap();
-        Authority::load_or_create(directory.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
         fs::remove_file(directory.path().join("ca-key.pem")).unwrap();
-        let error = Authority::load_or_create(directory.path(), NOW).unwrap_err();
+        let error = LocalAuthority::load_or_create(directory.path(), NOW).unwrap_err();
         assert!(error.to_string().contains("ca-key.pem"), "{error}");
     }
 

@@ -69,6 +69,7 @@ impl Engine {
             .await
             .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        // Opening reads and locks the file, which would block the runtime.
         let database = tokio::task::spawn_blocking(move || open(&storage))
             .await
             .map_err(|panic| EngineError::Failed {

@@ -12,7 +12,7 @@ mod private;
 mod secrets;
 mod state;
 
-pub use authority::{Authority, AuthorityError, ServerIdentity};
+pub use authority::{AuthorityError, LocalAuthority, ServerIdentity};
 pub use edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 pub use engine::{Engine, EngineError, EngineStorage};
 pub use local::{Local, LocalError, LocalOptions};

@@ -10,7 +10,7 @@ use packcast_rollout::LocationRecord;
 use packcast_store::key::default_prefix;
 use packcast_store::{Records, RecordsConfig, RecordsError};
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{AuthorityError, LocalAuthority};
 use crate::clock;
 use crate::edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 use crate::engine::{Engine, EngineError, EngineStorage};
@@ -86,7 +86,7 @@ impl Local {
         prepared(&dir, LocalState::remove(&dir))?;
 
         let secrets = LocalSecrets::load_or_create(&dir.join("secrets.json"))?;
-        let authority = Authority::load_or_create(&dir, clock::now())?;
+        let authority = LocalAuthority::load_or_create(&dir, clock::now())?;
         let identity = authority.issue_server_identity(clock::now())?;
         let port = reserve_port(&dir, options.edge_port).await?;
         let engine = Engine::start(EngineStorage::File(dir.join("records.db"))).await?;
@@ -106,6 +106,7 @@ impl Local {
             served,
             CheckIn::new(records.clone(), secrets.settings()),
         )?;
+        // Written last: a state on disk means that the edge and the records answer.
         prepared(&dir, state.write(&dir))?;
         Ok(Self {
             engine,
@@ -127,6 +128,7 @@ impl Local {
 
     /// Stops the edge, then the engine; everything except `local.json` stays for the next start.
     pub async fn stop(self) -> Result<(), LocalError> {
+        // Removed first, so that no command starts on a system that is about to stop.
         prepared(&self.state_dir, LocalState::remove(&self.state_dir))?;
         self.edge.stop().await;
         Ok(self.engine.stop().await?)
@@ -149,7 +151,7 @@ fn describe(
     dir: &Path,
     engine: &Engine,
     edge: SocketAddr,
-    authority: &Authority,
+    authority: &LocalAuthority,
     secrets: &LocalSecrets,
 ) -> LocalState {
     LocalState {

@@ -34,12 +34,14 @@ pub(crate) fn open_append(path: &Path) -> io::Result<File> {
 /// Replaces a file as a whole, or not at all.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
+    // A crash may have left a temporary file, and `create_new` refuses an existing one.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = options().write(true).create_new(true).open(&temporary)?;
     file.write_all(contents)?;
+    // Synced before the rename, so that after a power cut either file is complete.
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_directory(path)

@@ -128,6 +128,7 @@ impl FaultState {
         match before {
             Some(before) if self.chance(self.rates.index_lag) => {
                 self.injected.index_lag += 1;
+                // The old answer stays the newest one, so that the index can lag further.
                 self.index_answers.insert(request.clone(), before.clone());
                 before
             }
@@ -152,6 +153,7 @@ impl Layer for FakeFaults {
         }
         let (status, answer) = wire::collected(inner.call(request).await?).await?;
         if fate == Fate::LostAnswer {
+            // The service has performed the request; the client cannot know that.
             return Err(ConnectorError::io("the answer was lost".into()));
         }
         let (status, answer) = if is_index_query(&operation, &body) {

@@ -4,12 +4,12 @@ use std::fs;
 
 use packcast_protocol::Outcome;
 use packcast_tests::process::Ran;
-use packcast_tests::world::{PackageProgress, World};
+use packcast_tests::world::{StatusOutput, World};
 
 use crate::PROGRAM;
 
-fn progress(succeeded: u64, failed: u64, waiting: u64) -> PackageProgress {
-    PackageProgress {
+fn progress(succeeded: u64, failed: u64, waiting: u64) -> StatusOutput {
+    StatusOutput {
         state: "active".to_owned(),
         assigned: succeeded + failed + waiting,
         waiting,

@@ -9,7 +9,7 @@ use std::process::Command;
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz, zip};
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 use packcast_tests::world::{World, clean};
 
 use crate::PROGRAM;
@@ -19,7 +19,7 @@ const NAMED: [&str; 5] = ["publish", "--name", "tool", "--version", "1"];
 /// A world and a device, which bad input must not change.
 struct BadInput {
     world: World,
-    device: Device,
+    device: TestDevice,
 }
 
 impl BadInput {

@@ -8,7 +8,7 @@ use packcast_rollout::TaskState;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::relay::Relay;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
@@ -16,7 +16,7 @@ use crate::PROGRAM;
 struct DeferredPackage {
     world: World,
     site: Relay,
-    device: Device,
+    device: TestDevice,
     package: PackageId,
     stored: String,
 }

@@ -8,7 +8,7 @@ use packcast_testing::table::{location, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 use serde_json::Value;
 
 use crate::PROGRAM;
@@ -193,7 +193,7 @@ fn each_state_of_a_package_is_explained() {
 fn a_package_for_other_devices_is_explained() {
     let story = GroupedDevice::begin();
     let [intended, other] = ["intended", "other"].map(|name| story.world.device(name));
-    let agent = |device: &Device| device.id().trim_start_matches("key:").to_owned();
+    let agent = |device: &TestDevice| device.id().trim_start_matches("key:").to_owned();
     let execute = ["--action", "execute", "--command", "true", "--activate"];
     let only_for = ["--only-for", &agent(&intended)];
     story

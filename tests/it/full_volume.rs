@@ -12,7 +12,7 @@ use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
@@ -65,7 +65,7 @@ impl Drop for Volume {
 /// A device whose state is on a small volume.
 struct DeviceOnVolume {
     volume: Volume,
-    device: Device,
+    device: TestDevice,
     world: World,
 }
 

@@ -7,14 +7,14 @@ use packcast_protocol::Outcome;
 use packcast_tests::archives::tar_gz;
 use packcast_tests::process::eventually;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
 /// A package whose program records its run, and then waits for a file.
 struct WaitingProgram {
     world: World,
-    device: Device,
+    device: TestDevice,
     runs: String,
 }
 

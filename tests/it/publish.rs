@@ -10,7 +10,7 @@ use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::process::{Process, Ran, eventually};
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
@@ -31,7 +31,7 @@ const PUBLISH: [&str; 9] = [
 /// A world with a device, and an archive that is large enough to interrupt its publication.
 struct BigArchive {
     world: World,
-    device: Device,
+    device: TestDevice,
 }
 
 impl BigArchive {

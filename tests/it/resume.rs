@@ -6,7 +6,7 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::{Device, PARALLEL_DOWNLOADS};
+use packcast_tests::world::device::{PARALLEL_DOWNLOADS, TestDevice};
 
 use crate::PROGRAM;
 
@@ -51,7 +51,7 @@ fn a_killed_download_fetches_no_verified_fragment_again() {
 }
 
 /// Kills the agent during the download, and returns the verified fragments.
-fn kill_in_the_middle(device: &Device, package: PackageId) -> BTreeSet<u32> {
+fn kill_in_the_middle(device: &TestDevice, package: PackageId) -> BTreeSet<u32> {
     let mut agent = device.start();
     let mut arrived = 0;
     while arrived < KILLED_AFTER {

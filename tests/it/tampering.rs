@@ -9,7 +9,7 @@ use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
@@ -47,7 +47,7 @@ fn check(
     assert!(!Path::new(&marker).exists(), "the program ran");
 }
 
-fn expect(world: &World, device: &Device, code: &str, named: &str) {
+fn expect(world: &World, device: &TestDevice, code: &str, named: &str) {
     let result = world.result(device);
     assert_eq!(result.code.to_string(), code, "{result:?}");
     assert_eq!(result.outcome, Outcome::Failed);

@@ -180,6 +180,7 @@ impl Fleet {
     }
 
     async fn act(&mut self, number: usize) {
+        // The functions read all groups again after this time.
         self.edge.clock.advance(ROUND_S);
         let acts = plan::round(number, &self.model, &mut self.random);
         for (part, acts) in ["move", "groups", "devices"].into_iter().zip(acts) {
@@ -303,6 +304,7 @@ impl Fleet {
 
     async fn compare(mut self) -> FleetReport {
         self.report.injected = self.table.faults.injected();
+        // From here on, a difference is an error of the records and not of the reading.
         self.table.faults.set_rates(FaultRates::default());
         let model = Arc::new(std::mem::replace(
             &mut self.model,

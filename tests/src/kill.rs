@@ -127,6 +127,7 @@ pub fn run(
         Choice::Only(kill) => matrix.kill(&mut sites, vec![kill.clone()], &progress),
         Choice::OneIn(count) => {
             let points = points.into_iter().step_by(*count);
+            // Second kills are chosen from the recoveries that the first kills show.
             let first = points.map(|at| Kill { at, then: None });
             matrix.kill(&mut sites, first.collect(), &progress);
             let recoveries = std::mem::take(unpoisoned(matrix.recoveries.get_mut()));
@@ -189,6 +190,7 @@ impl Matrix {
         progress: &(impl Fn(usize, usize) + Sync),
     ) {
         let total = kills.len();
+        // A stack: reversed, so that the kills are taken in their order.
         let left = Mutex::new(kills.into_iter().rev().collect::<Vec<Kill>>());
         let next = || {
             let mut left = unpoisoned(left.lock());

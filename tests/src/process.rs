@@ -60,6 +60,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The process may have ended already.
         let _ = self.0.kill();
+        // Reaped, so that no zombie stays until the test process ends.
         let _ = self.0.wait();
     }
 }

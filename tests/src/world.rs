@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use packcast_local::{Authority, LocalState, ServerIdentity};
+use packcast_local::{LocalAuthority, LocalState, ServerIdentity};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use self::device::Device;
+use self::device::TestDevice;
 use crate::process::{Process, Ran, eventually, text};
 
 pub mod device;
@@ -52,7 +52,7 @@ pub struct DeviceOutput {
 
 /// The JSON output of `status` for a package.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct PackageProgress {
+pub struct StatusOutput {
     pub state: String,
     pub assigned: u64,
     pub waiting: u64,
@@ -106,7 +106,7 @@ impl World {
     pub fn server_identity(&self) -> ServerIdentity {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = UnixTime(now.expect("the clock is past 1970").as_secs());
-        let authority = Authority::load_or_create(&self.local_dir(), now);
+        let authority = LocalAuthority::load_or_create(&self.local_dir(), now);
         let authority = authority.expect("packcast local has an authority");
         let identity = authority.issue_server_identity(now);
         identity.expect("the authority issues certificates for loopback")
@@ -180,12 +180,12 @@ impl World {
     }
 
     /// Returns a device that has checked in once.
-    pub fn device(&self, name: &str) -> Device {
-        Device::enrol(self, name)
+    pub fn device(&self, name: &str) -> TestDevice {
+        TestDevice::enrol(self, name)
     }
 
     /// Assigns a package to a device that does not have it yet.
-    pub fn assign(&self, package: &str, device: &Device) {
+    pub fn assign(&self, package: &str, device: &TestDevice) {
         let ran = self.ok(&["assign", package, "--device", device.id()]);
         assert!(ran.stdout.contains("assigned"), "{ran:#?}");
     }
@@ -195,13 +195,13 @@ impl World {
     }
 
     /// Returns the progress of a package, which must be the only one in the output.
-    pub fn progress(&self, package: &str) -> PackageProgress {
-        let mut all: Vec<PackageProgress> = self.json(&["status", package]);
+    pub fn progress(&self, package: &str) -> StatusOutput {
+        let mut all: Vec<StatusOutput> = self.json(&["status", package]);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
-    pub fn device_state(&self, device: &Device) -> DeviceOutput {
+    pub fn device_state(&self, device: &TestDevice) -> DeviceOutput {
         self.device_state_of(device.id())
     }
 
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Returns the result of the only package that a device has finished.
-    pub fn result(&self, device: &Device) -> FinishedTask {
+    pub fn result(&self, device: &TestDevice) -> FinishedTask {
         let mut finished = self.device_state(device).finished;
         assert_eq!(finished.len(), 1, "{finished:#?}");
         finished.remove(0)
@@ -241,6 +241,7 @@ fn start(program: &Path, place: &Path) -> (Process, LocalState) {
     );
     let state_dir = local_dir(place);
     let state = eventually("packcast local runs", || {
+        // Fails at once instead of waiting for a process that has ended.
         assert_eq!(local.ended(), None, "packcast local stopped");
         LocalState::load(&state_dir).ok()
     });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use packcast_agent::event::Event;
 use packcast_tests::archives::tar_gz;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::sample::median;
 
@@ -24,7 +24,7 @@ pub(crate) fn times(world: &World, count: usize) -> Vec<Duration> {
     (0..count).map(deploy).collect()
 }
 
-fn start_to_report(device: &Device) -> Duration {
+fn start_to_report(device: &TestDevice) -> Duration {
     let started = Instant::now();
     let mut agent = device.start();
     let mut reported = None;

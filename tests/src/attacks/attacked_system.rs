@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use super::function::OwnedFunction;
 use crate::archives::tar_gz;
 use crate::world::World;
-use crate::world::device::Device;
+use crate::world::device::TestDevice;
 use packcast_testing::raw::RawEngine;
 
 /// The file name in hostile archives, wherever they try to write it.
@@ -31,7 +31,7 @@ pub const STOLEN: &str = "stolen";
 #[derive(Debug)]
 pub struct AttackedSystem {
     pub function: OwnedFunction,
-    pub device: Device,
+    pub device: TestDevice,
     pub world: World,
 }
 
@@ -277,6 +277,7 @@ impl AttackedSystem {
 
     /// Lets the agent run once, and returns its answers and effects.
     pub fn attempt(&self) -> AttackResult {
+        // Digests, because an overwritten file may keep its length and its time.
         let before = (self.total_runs(), self.around());
         let ran = self.device.attempt();
         let mut answered: Vec<String> = ran.stdout.lines().filter_map(answer).collect();
@@ -304,6 +305,7 @@ impl AttackedSystem {
 
     fn total_runs(&self) -> usize {
         files(&self.world.directory().join("ran"))
+            // Each run adds the two bytes of "x\n".
             .map(|path| fs::read(path).map_or(0, |lines| lines.len() / 2))
             .sum()
     }

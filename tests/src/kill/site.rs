@@ -9,7 +9,7 @@ use packcast_protocol::PackageId;
 
 use super::verdict::{ExpectedPackage, Fragment, ProgramRuns};
 use crate::archives::{noise, tar_gz};
-use crate::world::{LoggedRequest, PackageProgress, World};
+use crate::world::{LoggedRequest, StatusOutput, World};
 
 /// The packages of all devices, in the order of their priorities.
 pub(super) const PACKAGES: [ExpectedPackage; 4] = [
@@ -98,7 +98,7 @@ impl KillSite {
     }
 
     /// Returns the tallies of the packages on record.
-    pub(super) fn progress(&self) -> Vec<(&'static str, PackageProgress)> {
+    pub(super) fn progress(&self) -> Vec<(&'static str, StatusOutput)> {
         let of = |name: &&'static str| (*name, self.world.progress(&format!("{name}@1")));
         self.packages.values().map(of).collect()
     }

@@ -20,7 +20,7 @@ pub const PARALLEL_DOWNLOADS: usize = 4;
 
 /// A Packcast agent that trusts one world.
 #[derive(Debug)]
-pub struct Device {
+pub struct TestDevice {
     id: String,
     folder: PathBuf,
     /// The folder that the environment variables refer to, that of the world.
@@ -35,7 +35,7 @@ pub struct RunningAgent {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Device {
+impl TestDevice {
     pub(crate) fn enrol(world: &World, name: &str) -> Self {
         let folder = world.directory().join(name);
         fs::create_dir(&folder).expect("each device has a name of its own");
@@ -78,7 +78,7 @@ impl Device {
         ran.stdout.lines().map(event).collect()
     }
 
-    /// Checks in once like [`Device::run`], but with any exit code.
+    /// Checks in once like [`TestDevice::run`], but with any exit code.
     pub fn attempt(&self) -> Ran {
         Ran::of(&mut self.once())
     }
@@ -94,7 +94,7 @@ impl Device {
         tasks[0]
     }
 
-    /// Starts the agent like [`Device::run`], without waiting for its end.
+    /// Starts the agent like [`TestDevice::run`], without waiting for its end.
     pub fn start(&self) -> RunningAgent {
         let mut process = Process::start(self.once().stdout(Stdio::piped()));
         let stdout = process.stdout().expect("the output is piped");
