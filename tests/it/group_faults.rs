@@ -142,7 +142,7 @@ impl TwoGroups {
         until_answered(async || self.records().tally(package.id).await).await
     }
 
-    fn at_its_worst(&self) {
+    fn inject_faults(&self) {
         self.table.faults.set_rates(RATES);
     }
 
@@ -177,7 +177,7 @@ async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
     for (name, index) in [("lab", 0), ("lab", 1), ("site", 1), ("site", 2)] {
         site.assign(name, &packages[index]).await;
     }
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let (one, other) = tokio::join!(site.check_in(0, &peer, NOW), site.check_in(1, &peer, NOW));
@@ -197,7 +197,7 @@ async fn a_report_during_an_unassignment_counts_once(service: Service) {
         site.table.package("own", 5).await,
         site.table.package("of-group", 5).await,
     );
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();
@@ -240,7 +240,7 @@ async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Serv
         let name = format!("package-{number}");
         site.table.faults.set_rates(FaultRates::default());
         let package = site.table.package(&name, 5).await;
-        site.at_its_worst();
+        site.inject_faults();
         let peer = site.newcomer(number).await;
         let device = peer.device();
         tokio::join!(
@@ -259,7 +259,7 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
     let site = TwoGroups::start(service, 93).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
-    site.at_its_worst();
+    site.inject_faults();
     let mut announced = 0;
     for number in 0..RACES {
         let peer = site.member(number).await;
@@ -277,7 +277,7 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
         let task = site.table.task(&device, package.id);
         site.table.faults.set_rates(FaultRates::default());
         let state = task.await.map(|task| task.state);
-        site.at_its_worst();
+        site.inject_faults();
         // The reply with the announcement may be lost, but the announcement is on record.
         let is_withdrawn = matches!(state, Some(TaskState::Withdrawn { .. }));
         assert!(is_withdrawn || state.is_none(), "{device}: {state:?}");
@@ -295,7 +295,7 @@ async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(servic
 async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
     let site = TwoGroups::start(service, 94).await;
     let package = site.table.package("vlc", 5).await;
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();

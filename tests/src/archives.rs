@@ -34,11 +34,15 @@ pub(crate) fn tar_of(entries: &[Entry<'_>], compression: Compression) -> Vec<u8>
         header.set_cksum();
         let padding = content.len().next_multiple_of(512) - content.len();
         for part in [header.as_bytes(), *content, &[0; 512][..padding]] {
-            encoder.write_all(part).expect("memory takes it");
+            encoder
+                .write_all(part)
+                .expect("writing into memory succeeds");
         }
     }
-    encoder.write_all(&[0; 1024]).expect("memory takes it");
-    encoder.finish().expect("memory takes it")
+    encoder
+        .write_all(&[0; 1024])
+        .expect("writing into memory succeeds");
+    encoder.finish().expect("writing into memory succeeds")
 }
 
 /// Packs files as `.zip`.
@@ -46,10 +50,17 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, content) in entries {
-        writer.start_file(*name, options).expect("memory takes it");
-        writer.write_all(content).expect("memory takes it");
+        writer
+            .start_file(*name, options)
+            .expect("writing into memory succeeds");
+        writer
+            .write_all(content)
+            .expect("writing into memory succeeds");
     }
-    writer.finish().expect("memory takes it").into_inner()
+    writer
+        .finish()
+        .expect("writing into memory succeeds")
+        .into_inner()
 }
 
 /// Returns incompressible bytes, equal for equal seeds.

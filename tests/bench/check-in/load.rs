@@ -94,6 +94,6 @@ fn compressed(text: &str) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder
         .write_all(text.as_bytes())
-        .expect("memory takes bytes");
-    encoder.finish().expect("memory takes bytes")
+        .expect("writing into memory succeeds");
+    encoder.finish().expect("writing into memory succeeds")
 }

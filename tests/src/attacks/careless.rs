@@ -91,12 +91,17 @@ pub fn climbing_zip(system: &AttackedSystem) -> AttackResult {
         ("run.sh", script.as_str()),
         (&format!("../../../{STOLEN}"), "x"),
     ] {
-        writer.start_file(name, options).expect("memory takes it");
+        writer
+            .start_file(name, options)
+            .expect("writing into memory succeeds");
         writer
             .write_all(content.as_bytes())
-            .expect("memory takes it");
+            .expect("writing into memory succeeds");
     }
-    let archive = writer.finish().expect("memory takes it").into_inner();
+    let archive = writer
+        .finish()
+        .expect("writing into memory succeeds")
+        .into_inner();
     unpacked(system, Zip, &archive)
 }
 

@@ -8,13 +8,13 @@ use ring::signature::Ed25519KeyPair;
 use super::attacked_system::{AttackResult, AttackedSystem, manifest, store};
 
 fn flip(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).expect("it is published");
+    let mut bytes = fs::read(path).expect("the package is published");
     bytes[at] ^= 1;
     store(path, &bytes);
 }
 
 fn copy(from: &Path, to: &Path) {
-    let bytes = fs::read(from).expect("it is published");
+    let bytes = fs::read(from).expect("the package is published");
     store(to, &bytes);
 }
 
@@ -26,9 +26,11 @@ pub fn manifest_changed_by_a_byte(system: &AttackedSystem) -> AttackResult {
 
 pub fn manifest_changed_and_announced(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
-    let document = fs::read_to_string(system.manifest_file(&package)).expect("it is text");
+    let document =
+        fs::read_to_string(system.manifest_file(&package)).expect("the document is text");
     let changed = document.replace("\"timeout_s\"", "\"timeout_s\" ");
-    let signature = fs::read_to_string(system.signature_file(&package)).expect("it is text");
+    let signature =
+        fs::read_to_string(system.signature_file(&package)).expect("the document is text");
     system.announce(&package, changed.as_bytes(), &signature);
     system.attempt()
 }
@@ -42,7 +44,7 @@ pub fn fragment_changed(system: &AttackedSystem) -> AttackResult {
 pub fn fragment_truncated(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
     let path = system.fragment_file(&package, 0);
-    let bytes = fs::read(&path).expect("it is published");
+    let bytes = fs::read(&path).expect("the package is published");
     store(&path, &bytes[..bytes.len() / 2]);
     system.attempt()
 }
@@ -70,8 +72,8 @@ pub fn fragment_of_another_package(system: &AttackedSystem) -> AttackResult {
 pub fn signature_changed(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
     let path = system.signature_file(&package);
-    let text = fs::read_to_string(&path).expect("it is text");
-    flip(&path, text.find('\n').expect("it has lines") + 51);
+    let text = fs::read_to_string(&path).expect("the document is text");
+    flip(&path, text.find('\n').expect("a signature has lines") + 51);
     system.attempt()
 }
 
@@ -88,8 +90,9 @@ pub fn signature_of_another_package(system: &AttackedSystem) -> AttackResult {
 pub fn manifest_and_signature_of_another_package(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
     let other = system.package("other", &[]);
-    let document = fs::read(system.manifest_file(&other)).expect("it is published");
-    let signature = fs::read_to_string(system.signature_file(&other)).expect("it is text");
+    let document = fs::read(system.manifest_file(&other)).expect("the package is published");
+    let signature =
+        fs::read_to_string(system.signature_file(&other)).expect("the document is text");
     system.announce(&package, &document, &signature);
     system.attempt()
 }
@@ -104,7 +107,7 @@ pub fn own_manifest_announced(system: &AttackedSystem) -> AttackResult {
 
 pub fn manifest_signed_by_another_key(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
-    let document = fs::read(system.manifest_file(&package)).expect("it is published");
+    let document = fs::read(system.manifest_file(&package)).expect("the package is published");
     let signature = system.attackers_key().sign(&document, "");
     store(
         &system.signature_file(&package),
@@ -116,7 +119,7 @@ pub fn manifest_signed_by_another_key(system: &AttackedSystem) -> AttackResult {
 /// A signature of the document by the publisher's key, in minisign's format without prehashing.
 pub fn legacy_signature(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
-    let document = fs::read(system.manifest_file(&package)).expect("it is published");
+    let document = fs::read(system.manifest_file(&package)).expect("the package is published");
     let signature = legacy(system, &document);
     system.announce(&package, &document, &signature);
     system.attempt()
@@ -128,9 +131,9 @@ fn legacy(system: &AttackedSystem, document: &[u8]) -> String {
     const SEED: usize = 2 + 2 + 2 + 32 + 8 + 8 + 8;
     let file = system.world.local_dir().join("packcast.key");
     let text = fs::read_to_string(file).expect("packcast local has a key");
-    let boxed = minisign::SecretKeyBox::from_string(&text).expect("it is minisign's");
+    let boxed = minisign::SecretKeyBox::from_string(&text).expect("the file is a key of minisign");
     let secret = boxed.into_unencrypted_secret_key();
-    let bytes = secret.expect("it has no passphrase").to_bytes();
+    let bytes = secret.expect("the key has no passphrase").to_bytes();
     let number = &bytes[SEED - 8..SEED];
     let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[SEED..SEED + 32]).expect("a seed");
     let signature = pair.sign(document);
@@ -205,8 +208,12 @@ pub fn intended_downgrade_repeated(system: &AttackedSystem) -> AttackResult {
 pub fn assignments_as_manifest(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
     let documents = super::reply::documents(system);
-    let document = documents[0]["document"].as_str().expect("it is text");
-    let signature = documents[0]["signature"].as_str().expect("it is text");
+    let document = documents[0]["document"]
+        .as_str()
+        .expect("the document is text");
+    let signature = documents[0]["signature"]
+        .as_str()
+        .expect("the document is text");
     system.announce(&package, document.as_bytes(), signature);
     system.attempt()
 }
@@ -214,7 +221,7 @@ pub fn assignments_as_manifest(system: &AttackedSystem) -> AttackResult {
 /// Replaces the manifest with an earlier one that the publisher had signed.
 pub fn manifest_of_an_earlier_publication(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
-    let announced = fs::read(system.manifest_file(&package)).expect("it is published");
+    let announced = fs::read(system.manifest_file(&package)).expect("the package is published");
     let mut earlier = manifest(&system.manifest_file(&package));
     earlier.timeout_s += 1;
     let earlier = earlier.to_bytes().expect("a manifest can be written");

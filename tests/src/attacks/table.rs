@@ -97,7 +97,7 @@ pub fn tally_damaged(system: &AttackedSystem) -> AttackResult {
             item["succeeded"] = json!({ "S": "\u{0}" });
         }
     });
-    assert!(changed > 0, "there is a tally");
+    assert!(changed > 0, "the table has a tally");
     let tried = system.attempt().allowing(1);
     let alive = system.device.attempt();
     assert_ne!(alive.code, None, "the agent ends regularly");

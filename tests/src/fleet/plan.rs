@@ -39,11 +39,7 @@ pub(super) enum Act {
 /// Draws the acts of a round: three lists in sequence; the acts of one list are concurrent.
 pub(super) fn round(number: usize, model: &FleetModel, random: &mut Rng) -> [Vec<Act>; 3] {
     let acts = match number {
-        0 => [
-            everybody_joins(model, random),
-            first_packages(random),
-            vec![],
-        ],
+        0 => [devices_join(model, random), first_packages(random), vec![]],
         1 => [
             some_move(model, random, 15, 10),
             changes(model, random),
@@ -84,7 +80,7 @@ fn percent(random: &mut Rng, percent: u32) -> bool {
     random.u32(0..100) < percent
 }
 
-fn everybody_joins(model: &FleetModel, random: &mut Rng) -> Vec<Act> {
+fn devices_join(model: &FleetModel, random: &mut Rng) -> Vec<Act> {
     let mut acts = Vec::new();
     for device in 0..model.devices.len() {
         let joined = (0..ALL).filter(|_| percent(random, 40));

@@ -270,7 +270,7 @@ impl Moving {
 
     async fn write(&self, steps: &[Step]) -> bool {
         let [step] = steps else {
-            panic!("one step is enough: {steps:?}");
+            panic!("expected one step, found {steps:?}");
         };
         let records = &self.table.records;
         let written = records.write_step(&self.device, self.device_state.round, step);
