@@ -18,7 +18,7 @@ async fn a_request_without_an_answer_in_time_gets_503() {
         ..RecordsConfig::default()
     });
     let function = CheckIn::new(records.await, settings());
-    for peer in [Peer::ours(1), Peer::stock(1)] {
+    for peer in [Peer::packcast(1), Peer::ocs(1)] {
         let began = Instant::now();
         let response = function.handle(peer.check_in(&[], NOW), NOW).await;
         assert_eq!(response.status(), 503);
