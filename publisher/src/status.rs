@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::package::{find, named, state};
 use crate::target::Target;
 
-/// The number of devices in each state of a package.
+/// The number of devices of a package in each state.
 #[derive(Debug, Serialize)]
 pub struct PackageProgress {
     pub package: PackageId,

@@ -1,4 +1,4 @@
-//! Which installation a command works on.
+//! Targets: the installations that operations work on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,21 +19,21 @@ use crate::warning::Warnings;
 /// The name of the target that `packcast local` serves.
 pub const LOCAL: &str = "local";
 
-/// One installation: its records, its objects, and what to sign with.
+/// One installation: its records, its objects, and its signing key.
 #[derive(Debug)]
 pub struct Target {
     pub name: String,
     pub records: Records,
     pub objects: Objects,
-    /// What all object paths begin with.
+    /// The prefix of all object paths.
     pub prefix: ObjectPath,
-    /// How its check-in function was set up to pace stock agents.
+    /// The pacing of OCS agents that its check-in function was set up with.
     pub pace: Pacing,
-    /// Trusted instead of the system's authorities when locations are probed.
+    /// The certificate authorities that probes of locations trust, instead of those of the system.
     pub ca_file: Option<PathBuf>,
-    /// The secret key file, unless another is named.
+    /// The secret key file, unless an operation names another file.
     pub key_file: PathBuf,
-    /// What this machine remembers of what it has signed.
+    /// The file with the memory of this machine (see [`Memory`](crate::signing::Memory)).
     pub memory_file: PathBuf,
     /// Secrets that are not in files.
     pub secrets: Arc<dyn Secrets>,
@@ -41,7 +41,7 @@ pub struct Target {
     pub warnings: Warnings,
 }
 
-/// `packcast.toml`.
+/// The content of `packcast.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
@@ -54,19 +54,19 @@ struct ConfigFile {
 struct TargetConfig {
     /// The name of the table.
     table: String,
-    /// The region of table and bucket; the AWS configuration's own if absent.
+    /// The region of table and bucket; if absent, the region of the AWS configuration.
     region: Option<String>,
-    /// Where table and bucket answer, if not at AWS.
+    /// The address of table and bucket, if they are not at AWS.
     endpoint: Option<String>,
-    /// Where the bucket answers, if not where the table does.
+    /// The address of the bucket, if it differs from the address of the table.
     s3_endpoint: Option<String>,
-    /// The folder that published objects are written to, unless they go to a bucket.
+    /// The folder for published objects, if they are not stored in a bucket.
     directory: Option<PathBuf>,
-    /// The name of the bucket that published objects are written to.
+    /// The name of the bucket for published objects.
     bucket: Option<String>,
     #[serde(default = "packcast_store::key::default_prefix")]
     prefix: ObjectPath,
-    /// As the check-in function was set up.
+    /// The same value as in the settings of the check-in function; so are the pauses below.
     #[serde(default)]
     strict: bool,
     fragment_pause_s: Option<PauseS>,
@@ -76,7 +76,7 @@ struct TargetConfig {
     key_file: Option<PathBuf>,
 }
 
-/// Where a target's objects are, before anything is asked of it.
+/// The configured place of a target's objects, before it is opened.
 #[derive(Debug)]
 enum ObjectsPlace {
     Directory(PathBuf),
@@ -125,32 +125,32 @@ impl ObjectsPlace {
     }
 }
 
-/// Why a target cannot be used.
+/// Errors from opening a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read configuration {}", path.display())]
     Read {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} is not a configuration of packcast", path.display())]
+    #[error("cannot parse configuration {}", path.display())]
     Parse {
         path: PathBuf,
         source: toml::de::Error,
     },
-    #[error("a target's name is of letters, digits, '-' and '_', which {name:?} is not")]
+    #[error("cannot use {name:?} as the name of a target: expected letters, digits, '-' and '_'")]
     Name { name: String },
-    #[error("target {name:?} is not in {}", path.display())]
+    #[error("cannot find target {name:?} in {}", path.display())]
     Unknown { name: String, path: PathBuf },
-    #[error("target {name:?} has neither a bucket nor a directory for its objects")]
+    #[error("cannot use target {name:?}: it has neither a bucket nor a directory for its objects")]
     NoPlace { name: String },
-    #[error("target {name:?} has both a bucket and a directory, and objects go to one of them")]
+    #[error("cannot use target {name:?}: it has both a bucket and a directory for its objects")]
     TwoPlaces { name: String },
-    #[error("target {name:?} has an s3_endpoint, and no bucket that could answer there")]
+    #[error("cannot use target {name:?}: it has an s3_endpoint, but no bucket")]
     NoBucket { name: String },
 }
 
-/// The places that Packcast keeps its own files in.
+/// The folders for the files of Packcast on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
     pub config: PathBuf,
@@ -158,20 +158,21 @@ pub struct Places {
 }
 
 impl Places {
-    /// Returns where the key of a target is unless its section names another file. Each has its
-    /// own: nothing signed says for which target it is.
+    /// Returns the default key file of a target.
+    ///
+    /// Each target has a key of its own, because signed documents do not name their target.
     pub fn default_key_file(&self, target: &str) -> PathBuf {
         self.config.join(format!("{target}.key"))
     }
 
-    /// Returns where `packcast local` keeps everything.
+    /// Returns the folder for all files of `packcast local`.
     pub fn local(&self) -> PathBuf {
         self.state.join(LOCAL)
     }
 }
 
 impl Target {
-    /// Opens the target of that name: from `config`, or the running `packcast local`.
+    /// Opens a target by its name: a section of `config`, or the running `packcast local`.
     pub async fn open(
         name: &str,
         config: Option<&Path>,
@@ -182,11 +183,7 @@ impl Target {
             return Self::local(&places.local(), secrets).await;
         }
         let target = configured(name, config, places)?;
-        let objects = target.place(name).map_err(|error| {
-            Failure::usage(error).hint(format!(
-                "give [target.{name}] a bucket, or a directory for objects that are served from a disk"
-            ))
-        })?;
+        let objects = target.place(name)?;
         let pace = target.pace();
         Ok(Self {
             name: name.to_owned(),
@@ -210,7 +207,7 @@ impl Target {
         })
     }
 
-    /// Returns how the target's locations are reached.
+    /// Returns the network route to the locations of the target.
     pub fn route(&self) -> Route {
         if self.name == LOCAL {
             Route::Loopback
@@ -219,7 +216,7 @@ impl Target {
         }
     }
 
-    /// Returns the key file of the target of that name, which need not answer.
+    /// Returns the key file of a target. The target need not be reachable.
     pub fn key_file(
         name: &str,
         config: Option<&Path>,
@@ -232,11 +229,11 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
-    /// Opens the system that runs on this machine with its state in `state_dir`.
+    /// Opens the local system, whose state is in `state_dir`.
     pub async fn local(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(|error| {
             Failure::failed(error)
-                .hint("start it with 'packcast local', or name another target with --target")
+                .hint("run 'packcast local' to start the local system, or pass another target with --target")
         })?;
         Ok(Self {
             name: LOCAL.to_owned(),
@@ -259,58 +256,76 @@ impl Target {
     }
 }
 
-/// Returns where a system on this machine keeps the key that it made.
+/// Returns the key file of a local system.
 pub fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
 }
 
-/// Returns where a target's state folder has what was signed for it from this machine.
+/// Returns the memory file in the state folder of a target.
 fn memory_file(state_dir: &Path) -> PathBuf {
     state_dir.join("signed.json")
 }
 
 fn configured(name: &str, config: Option<&Path>, places: &Places) -> Result<TargetConfig, Failure> {
-    // Files are called after it.
+    // The name becomes a part of file names, so it must not contain a path separator.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if !name.bytes().all(is_plain) || name.is_empty() {
         let name = name.to_owned();
-        return Err(Failure::usage(TargetError::Name { name }));
+        return Err(TargetError::Name { name }.into());
     }
     let path = config.map_or_else(|| places.config.join("packcast.toml"), Path::to_owned);
     read_config(&path)?.target.remove(name).ok_or_else(|| {
         let name = name.to_owned();
-        let hint = format!(
-            "add a [target.{name}] section with a table and a bucket or directory, or name another with --target"
-        );
-        Failure::usage(TargetError::Unknown { name, path }).hint(hint)
+        TargetError::Unknown { name, path }.into()
     })
 }
 
-/// Reads the configuration; an absent file configures nothing.
-fn read_config(path: &Path) -> Result<ConfigFile, Failure> {
+/// Reads the configuration. A missing file is an empty configuration.
+fn read_config(path: &Path) -> Result<ConfigFile, TargetError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(ConfigFile::default());
         }
         Err(source) => {
-            return Err(Failure::failed(TargetError::Read {
+            return Err(TargetError::Read {
                 path: path.to_owned(),
                 source,
-            }));
+            });
         }
     };
-    toml::from_str(&text).map_err(|source| {
-        Failure::usage(TargetError::Parse {
-            path: path.to_owned(),
-            source,
-        })
+    toml::from_str(&text).map_err(|source| TargetError::Parse {
+        path: path.to_owned(),
+        source,
     })
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let hint = match &error {
+            TargetError::Read { .. } => return Self::failed(error),
+            TargetError::Parse { .. } | TargetError::Name { .. } => return Self::usage(error),
+            TargetError::Unknown { name, .. } => format!(
+                "add a section [target.{name}] with a table and a bucket or directory, or pass another target with --target"
+            ),
+            TargetError::NoPlace { name } => {
+                format!("add bucket or directory to the section [target.{name}]")
+            }
+            TargetError::TwoPlaces { name } => {
+                format!("remove bucket or directory from the section [target.{name}]")
+            }
+            TargetError::NoBucket { name } => format!(
+                "add bucket to the section [target.{name}] instead of directory, or remove s3_endpoint"
+            ),
+        };
+        Self::usage(error).hint(hint)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::converted;
 
     fn place(lines: &str) -> Result<ObjectsPlace, TargetError> {
         let target: TargetConfig = toml::from_str(&format!("table = \"t\"\n{lines}")).unwrap();
@@ -318,20 +333,20 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_one_place() {
+    fn objects_are_in_a_bucket_or_a_directory() {
         assert!(matches!(
             place("directory = \"/srv\""),
             Ok(ObjectsPlace::Directory(root)) if root == Path::new("/srv")
         ));
         for (lines, refusal) in [
-            ("", "target \"prod\" has neither"),
+            ("", "cannot use target \"prod\": it has neither"),
             (
                 "bucket = \"b\"\ndirectory = \"/srv\"",
-                "target \"prod\" has both",
+                "cannot use target \"prod\": it has both",
             ),
             (
                 "directory = \"/srv\"\ns3_endpoint = \"http://127.0.0.1:1\"",
-                "target \"prod\" has an s3_endpoint, and no bucket",
+                "cannot use target \"prod\": it has an s3_endpoint, but no bucket",
             ),
         ] {
             let refused = place(lines).unwrap_err().to_string();
@@ -340,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_answers_where_the_table_does_unless_told_otherwise() {
+    fn a_bucket_has_the_endpoint_of_the_table_unless_it_has_its_own() {
         let endpoint = |lines: &str| match place(&format!("bucket = \"b\"\n{lines}")) {
             Ok(ObjectsPlace::Bucket(config)) => config.endpoint,
             other => panic!("{other:?}"),
@@ -356,5 +371,31 @@ mod tests {
             endpoint(&format!("{both}{own}")).as_deref(),
             Some("http://b:2")
         );
+    }
+
+    #[test]
+    fn errors_of_targets_have_next_steps() {
+        let (name, path) = (|| "prod".to_owned(), || "/c/packcast.toml".into());
+        let errors = [
+            TargetError::Read {
+                path: path(),
+                source: std::io::Error::other("cause"),
+            },
+            TargetError::Parse {
+                path: path(),
+                source: toml::from_str::<ConfigFile>("target = 1").unwrap_err(),
+            },
+            TargetError::Name {
+                name: "a b".to_owned(),
+            },
+            TargetError::Unknown {
+                name: name(),
+                path: path(),
+            },
+            TargetError::NoPlace { name: name() },
+            TargetError::TwoPlaces { name: name() },
+            TargetError::NoBucket { name: name() },
+        ];
+        insta::assert_snapshot!(converted(errors), @"");
     }
 }

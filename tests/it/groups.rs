@@ -71,7 +71,7 @@ fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
     join(&world, "lab", device.id());
     world.ok(&["assign", "tool@1", "--group", "lab"]);
     let refused = world.refused(3, &["group", "delete", "lab"]);
-    assert!(refused.contains("1 devices and 1 packages"), "{refused}");
+    assert!(refused.contains("1 device and 1 package"), "{refused}");
     world.ok(&["group", "delete", "lab", "--force"]);
     assert_eq!(device.told(), 0);
     let unknown = world.refused(1, &["group", "show", "lab"]);
@@ -100,8 +100,7 @@ fn devices_are_added_from_a_file_and_those_unknown_are_named() {
     let ran = packcast_tests::process::Ran::of(&mut world.command(&add)).expect_code(1);
     assert!(ran.stderr.contains(stranger), "{ran:?}");
     assert!(
-        ran.stderr
-            .contains("1 devices were passed over for group lab"),
+        ran.stderr.contains("cannot change group lab for 1 device"),
         "{ran:?}"
     );
     let lab: Value = world.json(&["group", "show", "lab"]);
@@ -144,7 +143,7 @@ fn who_is_assigned_a_package_for_another_group_is_warned_of() {
         "tool",
         &[&execute[..], &["--only-for-group", "lab"]].concat(),
     );
-    let warning = "warning: the package is meant for group lab";
+    let warning = "warning: the package is only for group lab";
     let assign = |to: &[&str]| world.ok(&[&["assign", "tool@1"], to].concat()).stderr;
     assert!(!assign(&["--group", "lab"]).contains(warning));
     assert!(assign(&["--group", "office"]).contains(warning));

@@ -243,7 +243,7 @@ fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
     // Nor is what nobody whom the publisher knows has signed.
     let refused = world.refused(3, &named);
-    assert!(refused.contains("is not signed to be"), "{refused}");
+    assert!(refused.contains("no signed manifest names it"), "{refused}");
     let named = [&named[..], &["--accept-key", &first]].concat();
     let signed: Signed = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));

@@ -208,7 +208,7 @@ fn our_agent_takes_no_orders() {
     let device = world.device("ours");
     for order in ["--restart-download", "--drop"] {
         let why = world.refused(1, &["device", device.id(), order]);
-        assert!(why.contains("takes no orders"), "{why}");
+        assert!(why.contains("take no device commands"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }
     world.refused(2, &["device", device.id(), "--restart-download", "--drop"]);

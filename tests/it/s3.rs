@@ -251,7 +251,7 @@ fn objects_go_to_one_place() {
     world.configure(&(config + "directory = \"objects\"\n"));
     let refusal = world.refused(2, &EXECUTE);
     assert!(
-        refusal.contains("target \"cloud\" has both a bucket and a directory"),
+        refusal.contains("cannot use target \"cloud\": it has both a bucket and a directory"),
         "{refusal}"
     );
 }

@@ -94,7 +94,7 @@ fn what_no_agent_could_show_or_keep_is_refused_and_what_some_cannot_is_a_warning
     ]
     .concat());
     assert!(
-        ran.stderr.contains("warning: only stock Windows agents"),
+        ran.stderr.contains("warning: only OCS Windows agents"),
         "{ran:#?}"
     );
     let ran = world.ok(&[

@@ -1,7 +1,7 @@
 //! Warns of assignees that are outside the audience of a package.
 //!
-//! The assignment is not refused: an agent is also in the groups that its own configuration
-//! names.
+//! The publisher does not refuse the assignment: an agent is also in the groups that its own
+//! configuration names, and the records do not show these groups.
 
 use std::collections::BTreeSet;
 
@@ -19,14 +19,7 @@ pub(super) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> V
         return Vec::new();
     };
     let others = groups.iter().filter(|group| !meant.contains(group));
-    others
-        .map(|group| {
-            Warning::new(format!(
-                "the package is meant for {}: a device of group {group} refuses it unless it is in one of these",
-                named(meant)
-            ))
-        })
-        .collect()
+    others.map(|group| group_outside(group, meant)).collect()
 }
 
 /// Warns of devices with a Packcast agent that the records show to be outside the audience.
@@ -42,17 +35,36 @@ pub(super) async fn warn_of_devices(
     let others = memberships.iter().filter(|(device, memberships)| {
         matches!(device, DeviceId::Agent(_)) && !is_meant(meant, memberships)
     });
-    let warnings = others.map(|(device, _)| {
-        Warning::new(format!(
-            "the package is meant for {}: {device} refuses it unless its own configuration names one of these",
-            named(meant)
-        ))
-    });
+    let warnings = others.map(|(device, _)| device_outside(device, meant));
     Ok(warnings.collect())
+}
+
+fn group_outside(group: &GroupName, meant: &BTreeSet<GroupName>) -> Warning {
+    Warning::new(format!(
+        "the package is only for {}: devices of group {group} refuse it unless they are also in {}",
+        named(meant),
+        any_of(meant)
+    ))
+}
+
+fn device_outside(device: &DeviceId, meant: &BTreeSet<GroupName>) -> Warning {
+    Warning::new(format!(
+        "the package is only for {}: {device} refuses it unless its own configuration names {}",
+        named(meant),
+        any_of(meant)
+    ))
 }
 
 fn is_meant(meant: &BTreeSet<GroupName>, memberships: &Memberships) -> bool {
     memberships.joined().any(|group| meant.contains(group))
+}
+
+fn any_of(groups: &BTreeSet<GroupName>) -> &'static str {
+    if groups.len() == 1 {
+        "this group"
+    } else {
+        "one of these groups"
+    }
 }
 
 fn named(groups: &BTreeSet<GroupName>) -> String {
@@ -60,5 +72,30 @@ fn named(groups: &BTreeSet<GroupName>) -> String {
     match names.as_slice() {
         [name] => format!("group {name}"),
         names => format!("groups {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_of_assignees_outside_the_audience() {
+        let groups = |names: &[&str]| -> BTreeSet<GroupName> {
+            names.iter().map(|name| name.parse().unwrap()).collect()
+        };
+        let (one, two) = (groups(&["lab"]), groups(&["lab", "office"]));
+        let (group, device) = (
+            "hall".parse().unwrap(),
+            "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+        );
+        let warnings = [
+            group_outside(&group, &one),
+            group_outside(&group, &two),
+            device_outside(&device, &one),
+            device_outside(&device, &two),
+        ];
+        let warnings = warnings.map(|warning| warning.to_string());
+        insta::assert_snapshot!(warnings.join("\n"), @"");
     }
 }
