@@ -26,7 +26,7 @@ pub async fn activate(
 /// Activates a package whose record was just read or written, as [`activate`] does.
 ///
 /// The function publishes `info` for each location, and probes the location through its public
-/// name. Only after all probes have succeeded, the record says that the package is active.
+/// name. It records the package as active only after all probes have succeeded.
 pub async fn activate_package(
     target: &Target,
     package: &PackageRecord,
@@ -81,7 +81,11 @@ mod tests {
             ActivateError::NotPublished { id },
             ActivateError::Deleted { id },
         ];
-        insta::assert_snapshot!(next_steps(errors), @"");
+        insta::assert_snapshot!(next_steps(errors), @r"
+        NoPackage: Failed
+        NotPublished: Failed
+        Deleted: Failed
+        ");
         let at = LocationRecord {
             name: "cdn".parse().unwrap(),
             location: "cdn.example.net/d".parse().unwrap(),
@@ -91,6 +95,11 @@ mod tests {
             status,
         });
         let failed = errors.map(|error| not_served(error, "tool@1", &at));
-        insta::assert_snapshot!(failures(failed), @"");
+        insta::assert_snapshot!(failures(failed), @r"
+        Failed: cannot fetch https://cdn.example.net/d/x: expected status 200, found 404
+        hint: make location cdn (cdn.example.net/d) serve the published objects, then run 'packcast activate tool@1'
+        TryLater: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
+        hint: make location cdn (cdn.example.net/d) serve the published objects, then run 'packcast activate tool@1'
+        ");
     }
 }

@@ -88,6 +88,7 @@ pub async fn assign(
     let (assigned, warnings) = match request.to.find(target).await? {
         Assignees::Devices(devices) => {
             signer.unlock_for(&devices)?;
+            // Assignments of OCS agents are not signed, so their record needs no verification.
             if !signer.keys().is_empty() {
                 request
                     .also_accept
@@ -243,6 +244,9 @@ mod tests {
             warnings: Vec::new(),
         };
         let failure = result.complete().unwrap_err();
-        insta::assert_snapshot!(failures([failure]), @"");
+        insta::assert_snapshot!(failures([failure]), @r"
+        Failed: cannot assign the package to 1 of 2 devices
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        ");
     }
 }

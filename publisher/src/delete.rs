@@ -141,6 +141,7 @@ async fn withdraw(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let records = &target.records;
+    // The groups come first: the check-in of a member would create its task again otherwise.
     for name in records.groups_with(package.id).await? {
         signer.unlock()?;
         let signing = signer.signing();
@@ -172,6 +173,7 @@ async fn withdraw(
 }
 
 async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Deleted, Failure> {
+    // Listed before the deletion, because the deletion returns no sizes.
     let objects = target.objects.list(&package.folder).await?;
     let removed = target.objects.delete(&package.folder).await?;
     Ok(Deleted {
@@ -202,13 +204,21 @@ mod tests {
         };
         let (to, id) = (open.named().unwrap(), "1795000000".parse().unwrap());
         let refused = [false, true].map(|unassign| still_assigned(&to, id, "tool@1", unassign));
-        insta::assert_snapshot!(failures(refused), @"");
+        insta::assert_snapshot!(failures(refused), @r"
+        Conflict: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
+        hint: run 'packcast delete tool@1 --unassign' to withdraw the package from all of them first
+        TryLater: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
+        hint: run the same command again in a minute: the package was assigned meanwhile, or the list of its devices lags behind
+        ");
         let error = DeleteError::Io {
             path: "p".to_owned(),
             place: "d".to_owned(),
             source: std::io::Error::other("cause"),
         };
-        insta::assert_snapshot!(next_steps([error]), @"");
+        insta::assert_snapshot!(next_steps([error]), @r"
+        Io: Failed
+          hint: run the same command again to remove the remaining objects: the package is announced to no further device
+        ");
     }
 
     #[test]
@@ -219,6 +229,11 @@ mod tests {
             unreported_warning(2, "prod"),
         ];
         let warnings = warnings.map(|warning| warning.unwrap().to_string());
-        insta::assert_snapshot!(warnings.join("\n"), @"");
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the package was announced to 1 device that has not reported: Packcast agents cancel at their next check-in
+        hint: run 'packcast device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        warning: the package was announced to 2 devices that have not reported: Packcast agents cancel at their next check-in
+        hint: run 'packcast --target prod device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        ");
     }
 }

@@ -68,6 +68,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
     let finished = target.records.finished_tasks(&id).await?;
     let own = target.records.own_assignments(&id).await?;
     let groups: Vec<GroupName> = standing.memberships.groups().collect();
+    // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
     let ids: Vec<PackageId> = standing
         .tasks
@@ -100,7 +101,8 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
 }
 
 impl DeviceDetails {
-    /// Tells whether the device has assignments, and verifies their signature.
+    /// Returns true if the device has assignments, and its agent accepts them only with a valid
+    /// signature.
     pub fn needs_signature(&self) -> bool {
         let has_some = !self.groups.is_empty() || self.open.iter().any(|task| task.direct);
         has_some && matches!(self.device.device, DeviceId::Agent(_))
@@ -144,6 +146,9 @@ mod tests {
     #[test]
     fn an_unknown_device_has_a_next_step() {
         let id = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
-        insta::assert_snapshot!(failures([unknown(&id)]), @"");
+        insta::assert_snapshot!(failures([unknown(&id)]), @r"
+        Failed: cannot find device ocs:web01-2026-03-04-05-06-07: the device has never checked in
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        ");
     }
 }

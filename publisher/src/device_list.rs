@@ -143,8 +143,14 @@ mod tests {
                 source: DeviceNameError::Empty,
             },
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read lab.txt
+        Usage: cannot read lab.txt: the list has more than 268435456 bytes
+          hint: split the list into several files
+        Usage: cannot read a device from line 2 of lab.txt
+          hint: write the id or the host name of one device in each line
+        ");
         let empty = read("lab.txt", "# nobody\n".as_bytes()).unwrap_err();
-        insta::assert_snapshot!(failures([empty]), @"");
+        insta::assert_snapshot!(failures([empty]), @"Usage: cannot find a device in lab.txt: the list is empty");
     }
 }

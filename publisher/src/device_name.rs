@@ -148,13 +148,37 @@ mod tests {
             .map(|day| format!("ocs:pc-2026-03-{day}-05-06-07").parse().unwrap())
             .collect();
         let found = [&devices[..2], &devices].map(|devices| ambiguous("pc", devices));
-        insta::assert_snapshot!(failures(found), @"");
+        insta::assert_snapshot!(failures(found), @r#"
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-10-05-06-07
+          ocs:pc-2026-03-11-05-06-07
+        hint: name the device by its id instead of its host name
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-10-05-06-07
+          ocs:pc-2026-03-11-05-06-07
+          ocs:pc-2026-03-12-05-06-07
+          ocs:pc-2026-03-13-05-06-07
+          ocs:pc-2026-03-14-05-06-07
+          ocs:pc-2026-03-15-05-06-07
+          ocs:pc-2026-03-16-05-06-07
+          ocs:pc-2026-03-17-05-06-07
+          ocs:pc-2026-03-18-05-06-07
+          ocs:pc-2026-03-19-05-06-07
+          and more
+        hint: name the device by its id instead of its host name
+        "#);
     }
 
     #[test]
     fn errors_of_names_have_next_steps() {
         let errors = [DeviceNameError::Empty, DeviceNameError::NoHostName];
-        insta::assert_snapshot!(messages(errors), @"");
-        insta::assert_snapshot!(failures([not_found("nobody")]), @"");
+        insta::assert_snapshot!(messages(errors), @r"
+        expected an id or a host name, found nothing
+        expected a host name of at most 1024 bytes without control characters
+        ");
+        insta::assert_snapshot!(failures([not_found("nobody")]), @r#"
+        Failed: no device has the host name "nobody"
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        "#);
     }
 }

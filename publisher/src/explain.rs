@@ -97,6 +97,7 @@ async fn read(
         .collect();
     let in_history = match &device {
         DeviceId::Ocs(_) => records.history(&device).await?.contains(&package.id),
+        // Packcast agents send no package history.
         DeviceId::Agent(_) => false,
     };
     Ok(ExplainRecords {

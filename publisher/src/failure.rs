@@ -35,6 +35,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Creates a failure without hints.
     pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
@@ -43,14 +44,17 @@ impl Failure {
         }
     }
 
+    /// Creates a failure of [`Kind::Failed`].
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Failed, source)
     }
 
+    /// Creates a failure of [`Kind::Usage`].
     pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, source)
     }
 
+    /// Creates a failure of [`Kind::Conflict`].
     pub fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Conflict, source)
     }
@@ -158,7 +162,22 @@ mod tests {
             .into_iter()
             .map(|fault| format!("{fault:?}: {}", next_steps([table(fault.clone())])))
             .collect();
-        insta::assert_snapshot!(rendered.join("\n"), @"");
+        insta::assert_snapshot!(rendered.join("\n"), @r#"
+        Missing: Table: Failed
+        OtherRegion: Table: Failed
+        NoRegion: Table: Failed
+        Credentials: Table: Failed
+        Denied: Table: Failed
+        Clock: Table: Failed
+        Throttled: Table: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Unavailable: Table: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Unreachable: Table: TryLater
+          hint: check the network, and the region or endpoint of the target
+        NotDynamoDb: Table: Failed
+        Refused("no"): Table: Failed
+        "#);
         let others = [
             RecordsError::Conflict {
                 table: "t".to_owned(),
@@ -168,12 +187,16 @@ mod tests {
                 source: "cause".into(),
             },
         ];
-        insta::assert_snapshot!(next_steps(others), @"");
+        insta::assert_snapshot!(next_steps(others), @r"
+        Conflict: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Corrupt: Failed
+        ");
         let too_large = GetError::TooLarge {
             path: "p".to_owned(),
             limit: 1,
         };
-        insta::assert_snapshot!(next_steps([too_large]), @"");
+        insta::assert_snapshot!(next_steps([too_large]), @"TooLarge: Failed");
     }
 
     #[test]
@@ -181,6 +204,10 @@ mod tests {
         let failure = Failure::failed(std::io::Error::other("cannot do it"))
             .hint("run 'packcast list' to see the packages")
             .hint("wait");
-        insta::assert_snapshot!(failure.for_target("prod"), @"");
+        insta::assert_snapshot!(failure.for_target("prod"), @r"
+        cannot do it
+        hint: run 'packcast --target prod list' to see the packages
+        hint: wait
+        ");
     }
 }

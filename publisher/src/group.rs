@@ -208,8 +208,18 @@ mod tests {
             },
             GroupError::Deleted { package },
         ];
-        insta::assert_snapshot!(next_steps(errors), @"");
+        insta::assert_snapshot!(next_steps(errors), @r"
+        NoGroup: Failed
+          hint: run 'packcast group list' to see the groups
+        Exists: Conflict
+        NotAssigned: Failed
+        Deleted: Failed
+        ");
         let all = not_all(&GroupName::all()).unwrap_err();
-        insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @"");
+        insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
+        Usage: cannot change group all: every device is in the group 'all'
+        Conflict: cannot delete group lab: the group has 1 device and 2 packages
+        hint: run 'packcast group delete lab --force' to withdraw its packages and remove its devices first
+        ");
     }
 }

@@ -95,8 +95,16 @@ mod tests {
     fn errors_of_locations_have_next_steps() {
         let name = "cdn".parse().unwrap();
         let unknown = Failure::failed(no_location(&name)).hint(LOCATIONS_HINT);
-        insta::assert_snapshot!(failures([unknown, no_locations("prod")]), @"");
+        insta::assert_snapshot!(failures([unknown, no_locations("prod")]), @r"
+        Failed: location cdn does not exist
+        hint: run 'packcast location list' to see the locations
+        Failed: target prod has no locations
+        hint: run 'packcast location add NAME HOST/PATH' to add a location
+        ");
         let warning = preference(&"lab".parse().unwrap(), &name, "prod");
-        insta::assert_snapshot!(warning, @"");
+        insta::assert_snapshot!(warning, @r"
+        warning: group lab still prefers location cdn
+        hint: run 'packcast --target prod group prefer lab --none' to remove the preference
+        ");
     }
 }

@@ -85,6 +85,13 @@ mod tests {
             deleted_package(id, "tool@1"),
             not_published(id, "tool@1"),
         ];
-        insta::assert_snapshot!(failures(errors), @"");
+        insta::assert_snapshot!(failures(errors), @r"
+        Failed: cannot find package tool@1 in target prod
+        hint: run 'packcast list' to see the packages
+        Conflict: package 1795000000 tool@1 was deleted
+        hint: publish the package under another version
+        Conflict: package 1795000000 tool@1 is not published yet
+        hint: run the same 'packcast publish' command again to complete the publication
+        ");
     }
 }

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn messages_of_probe_errors() {
         let url = || "https://cdn.example.net/d/x".to_owned();
-        let invalid = Client::new().get("https://").build().unwrap_err();
+        let invalid = reqwest::Proxy::all("").unwrap_err();
         let errors = [
             ProbeError::Fetch {
                 url: url(),
@@ -258,6 +258,15 @@ mod tests {
             ProbeError::Manifest(serde_json::from_str::<()>("").unwrap_err()),
             ProbeError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
-        insta::assert_snapshot!(messages(errors), @"");
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot fetch https://cdn.example.net/d/x
+        cannot fetch https://cdn.example.net/d/x: expected status 200, found 404
+        https://cdn.example.net/d/x serves other bytes than the published ones
+        cannot fetch https://cdn.example.net/d/x: the object is larger than expected
+        cannot fetch https://cdn.example.net/d/x: the answer has no Content-Length, which OCS agents need
+        cannot fetch https://cdn.example.net/d/x: the answer has a Content-Encoding, which no agent decodes
+        cannot parse the manifest
+        cannot write info
+        ");
     }
 }

@@ -123,7 +123,8 @@ impl From<PublicationError> for Failure {
 mod tests {
     use super::build::BuildError;
     use super::*;
-    use crate::rendered::{converted, next_steps};
+    use crate::rendered::{converted, next_steps, package_record};
+    use packcast_rollout::record::PackageState;
 
     fn io() -> std::io::Error {
         std::io::Error::other("cause")
@@ -141,7 +142,13 @@ mod tests {
             SourceError::Empty { path: path() },
             SourceError::Format { path: path() },
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read /x: the file does not exist
+        Failed: cannot read /x
+        Failed: cannot publish /x: the file is empty
+        Failed: cannot publish /x: expected a directory, a zip archive or a gzip-compressed tar archive
+          hint: pack the file as .tar.gz (for Unix) or .zip (for Windows)
+        ");
         let errors = [
             PlanError::NoArchive { action: "store" },
             PlanError::NoCommand { action: "launch" },
@@ -162,7 +169,19 @@ mod tests {
             },
             PlanError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r#"
+        Usage: store needs an archive or a directory as its source
+        Usage: launch needs --command: the name of a file at the top of the archive, and its arguments
+        Usage: execute needs --command: a command for the shell of the device
+        Usage: store needs --path: the folder on the device
+        Usage: store runs nothing and takes no --command: use launch or execute
+        Usage: launch takes no --path: its archive is unpacked into a temporary folder
+        Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
+        Usage: cannot store entry "aux" of the archive on Windows
+          hint: rename the entry, or choose another --platform
+        Usage: cannot fit the package into info for OCS agents
+          hint: use a shorter command, folder or text
+        "#);
     }
 
     #[test]
@@ -182,7 +201,11 @@ mod tests {
             },
             InspectError::NoFiles { path: path() },
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read /x
+        Failed: cannot publish /x
+        Failed: cannot publish /x: the archive has no files
+        ");
     }
 
     #[test]
@@ -207,15 +230,51 @@ mod tests {
             PublicationError::PutSignature(put()),
             PublicationError::Prefix("//".parse::<packcast_protocol::ObjectPath>().unwrap_err()),
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot publish package 1795000000: the record says that it was reserved 2030-01-18 20:53:20 UTC, which contradicts its id or the current time 2026-11-18 11:06:40 UTC
+          hint: set the clock of this machine right, or run 'packcast delete 1795000000' and publish the package again
+        Failed: cannot upload the package
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot sign the manifest
+        Failed: cannot store the manifest
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot read the stored signature
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot store the signature of the manifest
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+          hint: sign with the key that the publication was begun with
+        Failed: cannot use the prefix of the target for object paths
+        ");
         let now = packcast_protocol::UnixTime(1_795_000_000);
-        let errors = [ReserveError::Clock { now }, ReserveError::NoFreeId { now }];
-        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @"");
+        let existing = || Box::new(package_record(PackageState::Draft));
+        let errors = [
+            ReserveError::Conflict {
+                existing: existing(),
+            },
+            ReserveError::Deleted {
+                existing: existing(),
+            },
+            ReserveError::Clock { now },
+            ReserveError::NoFreeId { now },
+        ];
+        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
+        Reserve Conflict: Conflict
+          hint: choose another --version for other content: a published version never changes
+        Reserve Deleted: Conflict
+          hint: choose another --version
+        Reserve Clock: Failed
+        Reserve NoFreeId: TryLater
+        ");
         let errors = [
             PublishError::NoPackage { id },
             PublishError::Conflict { id },
             PublishError::Deleted { id },
         ];
-        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @"");
+        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
+        Record NoPackage: Failed
+        Record Conflict: Failed
+        Record Deleted: Conflict
+          hint: run 'packcast delete 1795000000' to remove the objects that were uploaded meanwhile
+        ");
     }
 }

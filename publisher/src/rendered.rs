@@ -1,8 +1,14 @@
-//! Renders errors and failures for snapshots.
+//! Renders errors and failures for snapshots in tests.
 //!
 //! Snapshots of a type from another crate leave out its message: that crate has a snapshot of it.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+
+use packcast_protocol::manifest::Audience;
+use packcast_protocol::{Action, Priority, Sha256Digest, UnixTime, WindowsTerms};
+use packcast_rollout::PackageRecord;
+use packcast_rollout::record::PackageState;
 
 use crate::failure::Failure;
 
@@ -37,7 +43,7 @@ pub(crate) fn next_steps<E: Error + Into<Failure>>(errors: impl IntoIterator<Ite
     let lines = errors.into_iter().map(|error| {
         let debug = format!("{error:?}");
         let variant = debug.split([' ', '"']).next().unwrap_or_default();
-        let variant = variant.trim_end_matches('(').replace('(', " ");
+        let variant = variant.trim_end_matches(['(', ')']).replace('(', " ");
         let failure = error.into();
         format!("{variant}: {:?}{}", failure.kind(), hints(&failure))
     });
@@ -47,4 +53,27 @@ pub(crate) fn next_steps<E: Error + Into<Failure>>(errors: impl IntoIterator<Ite
 fn hints(failure: &Failure) -> String {
     let hints = failure.hints().iter();
     hints.map(|hint| format!("\n  hint: {hint}")).collect()
+}
+
+/// Returns the record of package `tool@1`.
+pub(crate) fn package_record(state: PackageState) -> PackageRecord {
+    PackageRecord {
+        id: "1795000000".parse().unwrap(),
+        name: "tool".parse().unwrap(),
+        version: "1".parse().unwrap(),
+        priority: Priority::DEFAULT,
+        action: Action::Execute {
+            archive: None,
+            command: "true".parse().unwrap(),
+        },
+        success_codes: BTreeSet::from([0]),
+        audience: Audience::Any,
+        windows: WindowsTerms::default(),
+        content: Sha256Digest::of(b""),
+        folder: "d/x".parse().unwrap(),
+        created_at: UnixTime(1_795_000_000),
+        state,
+        active: false,
+        locations: Vec::new(),
+    }
 }

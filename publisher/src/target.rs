@@ -153,7 +153,9 @@ pub enum TargetError {
 /// The folders for the files of Packcast on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
+    /// The folder with `packcast.toml` and the signing keys.
     pub config: PathBuf,
+    /// The folder with a state folder for each target.
     pub state: PathBuf,
 }
 
@@ -396,6 +398,18 @@ mod tests {
             TargetError::TwoPlaces { name: name() },
             TargetError::NoBucket { name: name() },
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r#"
+        Failed: cannot read configuration /c/packcast.toml
+        Usage: cannot parse configuration /c/packcast.toml
+        Usage: cannot use "a b" as the name of a target: expected letters, digits, '-' and '_'
+        Usage: cannot find target "prod" in /c/packcast.toml
+          hint: add a section [target.prod] with a table and a bucket or directory, or pass another target with --target
+        Usage: cannot use target "prod": it has neither a bucket nor a directory for its objects
+          hint: add bucket or directory to the section [target.prod]
+        Usage: cannot use target "prod": it has both a bucket and a directory for its objects
+          hint: remove bucket or directory from the section [target.prod]
+        Usage: cannot use target "prod": it has an s3_endpoint, but no bucket
+          hint: add bucket to the section [target.prod] instead of directory, or remove s3_endpoint
+        "#);
     }
 }

@@ -166,6 +166,9 @@ mod tests {
         let unassigned = [Unassigned::NotAssigned, Unassigned::Dropped]
             .map(|outcome| DeviceUnassigned::new(device.clone(), outcome));
         let result = UnassignedFrom::Devices(unassigned.into());
-        insta::assert_snapshot!(failures([result.complete().unwrap_err()]), @"");
+        insta::assert_snapshot!(failures([result.complete().unwrap_err()]), @r"
+        Failed: cannot unassign the package from 1 of 2 devices: no assignment to the device itself
+        hint: run 'packcast explain DEVICE PACKAGE' to see why a device has a package
+        ");
     }
 }

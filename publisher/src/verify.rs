@@ -106,6 +106,7 @@ pub async fn verify_all(
     for source in sources {
         let mut problems = Vec::new();
         let found = documents(expected, source, &mut problems).await;
+        // The digest in the record makes all intact manifests equal.
         manifest = manifest.or(found);
         findings.problems.push(problems);
     }
@@ -256,6 +257,17 @@ mod tests {
             },
             VerifyProblem::Stopped,
         ];
-        insta::assert_snapshot!(messages(problems), @"");
+        insta::assert_snapshot!(messages(problems), @r"
+        cannot find object d/x/1795000000-1 in the store
+        object d/x/1795000000-1 has other bytes than the published ones
+        cannot read object d/x/1795000000-1 from the store at once: 4294967296 bytes are too many; verify the package through a location
+        cannot verify the signature of the manifest
+        cannot parse the manifest
+        the manifest describes another package than the record
+        cannot write info
+        SHA-256 mismatch of the archive: expected 3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d, found ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb
+        MD5 mismatch of the archive: expected 02020202020202020202020202020202, found 01010101010101010101010101010101
+        cannot complete the verification: a task of the publisher stopped
+        ");
     }
 }

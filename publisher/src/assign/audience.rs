@@ -15,11 +15,11 @@ use crate::warning::Warning;
 
 /// Warns of groups that may have devices outside the audience.
 pub(super) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> Vec<Warning> {
-    let Audience::Groups(meant) = &package.audience else {
+    let Audience::Groups(audience) = &package.audience else {
         return Vec::new();
     };
-    let others = groups.iter().filter(|group| !meant.contains(group));
-    others.map(|group| group_outside(group, meant)).collect()
+    let others = groups.iter().filter(|group| !audience.contains(group));
+    others.map(|group| group_outside(group, audience)).collect()
 }
 
 /// Warns of devices with a Packcast agent that the records show to be outside the audience.
@@ -28,35 +28,35 @@ pub(super) async fn warn_of_devices(
     package: &PackageRecord,
     devices: &[DeviceId],
 ) -> Result<Vec<Warning>, Failure> {
-    let Audience::Groups(meant) = &package.audience else {
+    let Audience::Groups(audience) = &package.audience else {
         return Ok(Vec::new());
     };
     let memberships = target.records.memberships(devices).await?;
     let others = memberships.iter().filter(|(device, memberships)| {
-        matches!(device, DeviceId::Agent(_)) && !is_meant(meant, memberships)
+        matches!(device, DeviceId::Agent(_)) && !is_inside(audience, memberships)
     });
-    let warnings = others.map(|(device, _)| device_outside(device, meant));
+    let warnings = others.map(|(device, _)| device_outside(device, audience));
     Ok(warnings.collect())
 }
 
-fn group_outside(group: &GroupName, meant: &BTreeSet<GroupName>) -> Warning {
+fn group_outside(group: &GroupName, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
         "the package is only for {}: devices of group {group} refuse it unless they are also in {}",
-        named(meant),
-        any_of(meant)
+        named(audience),
+        any_of(audience)
     ))
 }
 
-fn device_outside(device: &DeviceId, meant: &BTreeSet<GroupName>) -> Warning {
+fn device_outside(device: &DeviceId, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
         "the package is only for {}: {device} refuses it unless its own configuration names {}",
-        named(meant),
-        any_of(meant)
+        named(audience),
+        any_of(audience)
     ))
 }
 
-fn is_meant(meant: &BTreeSet<GroupName>, memberships: &Memberships) -> bool {
-    memberships.joined().any(|group| meant.contains(group))
+fn is_inside(audience: &BTreeSet<GroupName>, memberships: &Memberships) -> bool {
+    memberships.joined().any(|group| audience.contains(group))
 }
 
 fn any_of(groups: &BTreeSet<GroupName>) -> &'static str {
@@ -96,6 +96,11 @@ mod tests {
             device_outside(&device, &two),
         ];
         let warnings = warnings.map(|warning| warning.to_string());
-        insta::assert_snapshot!(warnings.join("\n"), @"");
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the package is only for group lab: devices of group hall refuse it unless they are also in this group
+        warning: the package is only for groups lab, office: devices of group hall refuse it unless they are also in one of these groups
+        warning: the package is only for group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names this group
+        warning: the package is only for groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names one of these groups
+        ");
     }
 }

@@ -65,6 +65,11 @@ mod tests {
         let id = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         let refused = [CommandRefusal::OurAgent, CommandRefusal::NotUnix]
             .map(|why| refusal(&id, "OCS-NG_WINDOWS_AGENT_v2.10.0", why));
-        insta::assert_snapshot!(failures(refused), @"");
+        insta::assert_snapshot!(failures(refused), @r#"
+        Failed: cannot send a command to ocs:web01-2026-03-04-05-06-07: Packcast agents take no device commands
+        hint: run 'packcast unassign PACKAGE --device ocs:web01-2026-03-04-05-06-07': the agent cancels the package at its next check-in
+        Failed: cannot send a command to ocs:web01-2026-03-04-05-06-07: its agent "OCS-NG_WINDOWS_AGENT_v2.10.0" is not the OCS Unix agent, the only one that is known to obey
+        hint: wait for the report of the agent, which also ends a withdrawn task; the agent gives up a package after its timeout
+        "#);
     }
 }

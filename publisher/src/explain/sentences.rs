@@ -246,37 +246,13 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
-    use packcast_protocol::manifest::Audience;
-    use packcast_protocol::{
-        Action, AgentId, Outcome, Priority, ResultCode, Sha256Digest, WindowsTerms,
-    };
+    use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
 
     use super::*;
+    use crate::rendered::package_record;
 
     const AT: UnixTime = UnixTime(1_795_000_000);
-
-    fn package(state: PackageState) -> PackageRecord {
-        PackageRecord {
-            id: "1795000000".parse().unwrap(),
-            name: "tool".parse().unwrap(),
-            version: "1".parse().unwrap(),
-            priority: Priority::DEFAULT,
-            action: Action::Execute {
-                archive: None,
-                command: "true".parse().unwrap(),
-            },
-            success_codes: BTreeSet::from([0]),
-            audience: Audience::Any,
-            windows: WindowsTerms::default(),
-            content: Sha256Digest::of(b""),
-            folder: "d/x".parse().unwrap(),
-            created_at: AT,
-            state,
-            active: false,
-            locations: Vec::new(),
-        }
-    }
 
     fn device(id: DeviceId) -> DeviceRecord {
         DeviceRecord {
@@ -293,25 +269,30 @@ mod tests {
 
     /// Renders the sentences of each reason, for a device that checked in.
     fn render(id: DeviceId, state: PackageState, reasons: Vec<Reason>) -> String {
-        let (record, package) = (device(id), package(state));
-        let finished = FinishedTask {
-            package: package.id,
-            attempt: 2,
-            code: ResultCode::Exited(0),
-            outcome: Outcome::Succeeded,
-            detail: None,
-            output_tail: None,
-            finished_at: AT,
-        };
-        let subject = SentenceSubject {
-            device: &record.device,
-            record: Some(&record),
-            package: &package,
-            finished: Some(&finished),
-            name_of: &|_| "urgent@1".to_owned(),
-        };
+        let (record, package) = (device(id), package_record(state));
         let mut rendered = String::new();
         for reason in reasons {
+            let (outcome, code) = match reason {
+                Reason::Failed => (Outcome::Failed, "EXIT_CODE_3"),
+                Reason::Cancelled => (Outcome::Cancelled, "CANCELLED"),
+                _ => (Outcome::Succeeded, "SUCCESS_0"),
+            };
+            let finished = FinishedTask {
+                package: package.id,
+                attempt: 2,
+                code: code.parse().unwrap(),
+                outcome,
+                detail: None,
+                output_tail: None,
+                finished_at: AT,
+            };
+            let subject = SentenceSubject {
+                device: &record.device,
+                record: Some(&record),
+                package: &package,
+                finished: Some(&finished),
+                name_of: &|_| "urgent@1".to_owned(),
+            };
             let Sentences { says, next } = Sentences::new(&subject, &reason);
             let debug = format!("{reason:?}");
             let name = debug.split(|c: char| !c.is_alphanumeric()).next();
@@ -373,13 +354,107 @@ mod tests {
     #[test]
     fn each_reason_has_sentences_for_a_packcast_agent() {
         let rendered = render(packcast_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @"");
+        insta::assert_snapshot!(rendered, @r"
+        NeverSeen: web01 has never checked in.
+          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        PassedOver: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had it before
+        Draft: tool@1 is a draft: its publication was not completed.
+          next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
+        NotActive: tool@1 is not active, so it is not announced to web01.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        NoLocation: tool@1 is active at no location, so it is not announced to web01.
+          next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
+        Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
+          next: publish the package under another version, and assign that version
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+          next: publish the package under another version, and assign that version
+        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
+          next: publish the package under another version that is for this device too (--only-for), and assign that version
+        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
+          next: publish the package under another version for all devices, without --only-for, and assign that version
+        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+          next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
+        Held: tool@1 will be announced to web01 at its next check-in.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
+          next: wait for its report; if there is none, check the agent on the device
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        InHistory: web01 has tool@1: the history of its agent lists it.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --force' to deploy the package again
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --force' to deploy the package again
+        Failed: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: failed: ran, exit code 3.
+          next: fix the cause, then run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to try again
+        Cancelled: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: cancelled: CANCELLED.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to try again
+        ");
     }
 
     #[test]
     fn each_reason_has_sentences_for_an_ocs_agent() {
         let rendered = render(ocs_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @"");
+        insta::assert_snapshot!(rendered, @r"
+        NeverSeen: web01 has never checked in.
+          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        PassedOver: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had it before
+        Draft: tool@1 is a draft: its publication was not completed.
+          next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
+        NotActive: tool@1 is not active, so it is not announced to web01.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        NoLocation: tool@1 is active at no location, so it is not announced to web01.
+          next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
+        Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
+          next: publish the package under another version, and assign that version
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+          next: publish the package under another version, and assign that version
+        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
+          next: publish the package under another version that is for this device too (--only-for), and assign that version
+        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
+          next: publish the package under another version for all devices, without --only-for, and assign that version
+        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+          next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
+        Held: tool@1 will be announced to web01 at its next check-in.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume its download
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent was sent the command to drop it, and has not reported.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        InHistory: web01 has tool@1: the history of its agent lists it.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07 --force' to deploy the package again
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07 --force' to deploy the package again
+        Failed: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: failed: ran, exit code 3.
+          next: fix the cause, then run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
+        Cancelled: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: cancelled: CANCELLED.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
+        ");
     }
 
     #[test]
@@ -389,18 +464,25 @@ mod tests {
         let next_steps = rendered.lines().filter(|line| line.starts_with("  next"));
         let next_steps: BTreeSet<&str> = next_steps.collect();
         let next_steps: Vec<&str> = next_steps.into_iter().collect();
-        insta::assert_snapshot!(next_steps.join("\n"), @"");
+        insta::assert_snapshot!(next_steps.join("\n"), @r"
+        next: no action is needed; the package was deleted since
+        next: no action is needed; the package was deleted, and no device gets it any more
+        next: publish the package under another version, and assign that version
+        ");
         let withdrawn = Reason::Withdrawn {
             announced_at: AT,
             told_to_drop: false,
         };
         let rendered = render(ocs_agent(), deleted, vec![withdrawn]);
-        insta::assert_snapshot!(rendered, @"");
+        insta::assert_snapshot!(rendered, @r"
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        ");
     }
 
     #[test]
     fn a_device_without_a_host_name_is_named_by_its_id() {
-        let (id, package) = (ocs_agent(), package(PackageState::Draft));
+        let (id, package) = (ocs_agent(), package_record(PackageState::Draft));
         let subject = SentenceSubject {
             device: &id,
             record: None,
@@ -409,6 +491,6 @@ mod tests {
             name_of: &|id| id.to_string(),
         };
         let sentences = Sentences::new(&subject, &Reason::NeverSeen);
-        insta::assert_snapshot!(sentences.says, @"");
+        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in.");
     }
 }

@@ -25,6 +25,7 @@ const BATCH: usize = 100;
 /// The result of adding devices to a group, or of removing them.
 #[derive(Debug, Default, Serialize)]
 pub struct MembersChanged {
+    /// The number of devices that were added or removed.
     pub changed: usize,
     /// The number of added devices that were members already, or of removed devices that were not
     /// members.
@@ -245,6 +246,11 @@ mod tests {
             ..MembersChanged::default()
         };
         let failure = result.complete(&"lab".parse().unwrap()).unwrap_err();
-        insta::assert_snapshot!(failures([failure]), @"");
+        insta::assert_snapshot!(failures([failure]), @r"
+        Failed: cannot change group lab for 3 devices
+        hint: run the command again after the first check-in of the unknown devices
+        hint: pass the ids of devices that share a host name
+        hint: run 'packcast group remove GROUP --device DEVICE' first for devices that are in too many groups
+        ");
     }
 }

@@ -141,6 +141,7 @@ fn compare(
     let (mut kept, mut missing, mut start) = (KeptFragments::default(), Vec::new(), 0);
     for (number, bytes, digest) in archive.fragments() {
         let key = ObjectKey::fragment(folder, id, number);
+        // A stored fragment has the right digest: uploads with another digest are never completed.
         if stored.get(key.path()) == Some(&bytes) {
             kept.fragments += 1;
             kept.bytes += bytes;
@@ -303,6 +304,12 @@ mod tests {
             }),
             BuildError::Stopped,
         ];
-        insta::assert_snapshot!(messages(errors), @"");
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot read the source
+        cannot publish the source: it changed during the publication
+        cannot store a fragment
+        cannot list the stored objects
+        cannot upload the fragments: a task of the publisher stopped
+        ");
     }
 }

@@ -86,6 +86,9 @@ mod tests {
                 },
             },
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot write info for location cdn
+        Failed: cannot store info for location cdn
+        ");
     }
 }

@@ -490,6 +490,23 @@ mod tests {
             OcsLimit::PastSchedule { schedule },
             OcsLimit::FarSchedule { schedule, days: 30 },
         ];
-        insta::assert_snapshot!(messages(limits), @"");
+        insta::assert_snapshot!(messages(limits), @r#"
+        OCS Unix agents cut the program name "my-setup.sh" at the hyphen and fail: rename the program, or use execute with 'sh ./my-setup.sh'
+        OCS Unix agents fail on the space in the folder "/opt/a b"
+        OCS Unix agents do not know the folder "C:\\Data": do not assign the package to them
+        OCS Unix agents skip files at the top of the archive whose names start with a dot
+        OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz
+        OCS Unix agents need unzip for a zip archive: use .tar.gz for them
+        Windows cannot hold entry "aux.txt" of the archive: rename the entry, or choose another --platform
+        only OCS Windows agents show texts, wait for a date or restart: other agents act at once and show nothing
+        OCS Windows agents read zip archives only: use .zip for them
+        OCS Windows agents have room for 254 characters after %VARIABLES% are expanded, found 300: put the logic in a script inside the archive
+        OCS Windows agents run the first line of a command only: put the lines in a script inside the archive
+        OCS Windows agents look for the folder "/opt/a b" on the drive that they run from: name a drive, such as C:\
+        Windows does not allow '?' in the name of a folder: choose another --path for OCS Windows agents
+        OCS Windows agents report a program as failed after 120 minutes, not 180, and let the program run
+        2026/12/01 22:00 has passed in every time zone: OCS Windows agents act as soon as they have the package
+        OCS Windows agents drop a package that waits for more than 30 days: do not assign the package earlier than 30 days before 2026/12/01 22:00
+        "#);
     }
 }

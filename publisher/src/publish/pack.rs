@@ -65,6 +65,7 @@ fn append<W: io::Write>(
         let (path, name) = (entry.path(), inside.join(entry.file_name()));
         let metadata = entry.metadata()?;
         let mut header = tar::Header::new_gnu();
+        // Only the executable bit of the mode is kept, so that the umask changes nothing.
         header.set_mtime(0);
         header.set_mode(if metadata.is_dir() || is_executable(&metadata) {
             0o755
@@ -135,6 +136,9 @@ mod tests {
             },
             PackError::Kind { path: path() },
         ];
-        insta::assert_snapshot!(messages(errors), @"");
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot pack /x into a temporary archive
+        cannot pack /x: expected a file, a folder or a symbolic link
+        ");
     }
 }

@@ -35,7 +35,9 @@ pub struct Wish {
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: ActionName,
+    /// The command of LAUNCH or EXECUTE.
     pub command: Option<String>,
+    /// The folder of STORE on the device.
     pub folder: Option<String>,
     pub terms: PackageTerms,
 }
@@ -44,11 +46,17 @@ pub struct Wish {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackageTerms {
     pub platform: Platform,
+    /// Exit codes that count as success.
     pub success_codes: BTreeSet<i32>,
+    /// Exit codes that count as success, with a restart of the device to follow.
     pub reboot_codes: BTreeSet<i32>,
+    /// The time that an agent gives the command, in seconds.
     pub timeout_s: u32,
+    /// The time from the reservation until the package expires, in seconds.
     pub validity_s: u64,
+    /// An agent runs the command again if the first run was interrupted.
     pub rerun_after_interruption: bool,
+    /// The package may replace a higher version of the same name.
     pub going_back: bool,
     pub audience: Audience,
     // Without terms for Windows the field is left out, so that the content digests of earlier

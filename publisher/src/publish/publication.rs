@@ -24,6 +24,7 @@ use super::source::Source;
 use crate::progress::Progress;
 use crate::signing::{KeyError, SigningKey};
 use crate::target::Target;
+use crate::text::time;
 
 /// The allowed difference between the clocks of two publishers, in seconds. An id is at most a
 /// minute later than the time at which it was reserved.
@@ -65,7 +66,9 @@ pub enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
     #[error(
-        "cannot publish package {id}: its record was reserved at {reserved}, which contradicts its id or the current time {now}"
+        "cannot publish package {id}: the record says that it was reserved {}, which contradicts its id or the current time {}",
+        time(*reserved),
+        time(*now)
     )]
     Times {
         id: PackageId,
@@ -146,6 +149,7 @@ pub async fn publish(
         Reserved::Resumed(package) => (package, Earlier::Begun),
     };
     check_times(&package, now)?;
+    // An earlier run has completed the publication.
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
         let kept = KeptFragments {
@@ -174,6 +178,7 @@ pub async fn publish(
         _ => KeptFragments::default(),
     };
     let published = sign_manifest(target, plan, &package, key, now).await?;
+    // `activate` publishes `info` again, also for locations that are added later.
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }

@@ -45,6 +45,7 @@ impl Source {
             },
         };
         if std::fs::metadata(path).map_err(read)?.is_dir() {
+            // Only OCS Windows agents do not read `.tar.gz`, and `ocs_limits` warns of them.
             let file = pack(path)?;
             return Ok(Self {
                 path: path.to_owned(),
@@ -79,14 +80,17 @@ impl Source {
         })
     }
 
+    /// Returns the format of the archive.
     pub const fn format(&self) -> ArchiveFormat {
         self.format
     }
 
+    /// Returns the length of the archive in bytes.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Returns the path of the source, which may be a directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

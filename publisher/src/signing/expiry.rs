@@ -35,6 +35,9 @@ mod tests {
     #[test]
     fn a_warning_of_assignments_that_expire_soon() {
         let warning = expires_soon("group lab", UnixTime(1_795_000_000), "prod");
-        insta::assert_snapshot!(warning, @"");
+        insta::assert_snapshot!(warning, @r"
+        warning: the signature over the assignments of group lab expires 2026-11-18 11:06:40 UTC: Packcast agents act on them only until then
+        hint: run 'packcast --target prod sign' to sign all assignments that expire soon
+        ");
     }
 }

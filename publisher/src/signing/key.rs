@@ -129,6 +129,7 @@ impl SigningKey {
         Self::of(secret.map_err(KeyError::Minisign)?)
     }
 
+    /// Returns the public key.
     pub const fn public(&self) -> &PublicKey {
         &self.public
     }

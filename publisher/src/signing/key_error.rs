@@ -125,6 +125,28 @@ mod tests {
             ),
             KeyError::Terminal("cause".into()),
         ];
-        insta::assert_snapshot!(converted(errors), @"");
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot find the signing key /x.key
+          hint: run 'packcast keys generate' to create a key, pass another file with --key, or set PACKCAST_SECRET_KEY
+        Conflict: cannot create the signing key /x.key: the file exists, and a signing key is never overwritten
+          hint: pass another file with --key
+        Usage: cannot choose a signing key: PACKCAST_SECRET_KEY holds one key, and --key names another, /x.key
+          hint: unset PACKCAST_SECRET_KEY, or leave out --key
+        Failed: cannot read PACKCAST_SECRET_KEY: the value is not UTF-8 text
+        Failed: cannot read /x.key: expected a minisign secret key
+        Failed: cannot decrypt /x.key: the passphrase is wrong
+          hint: try again; nobody can recover a lost passphrase, so create a new key if it is lost
+        Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
+          hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
+        Failed: the passphrases differ
+        Failed: the passphrase is empty
+          hint: pass --unencrypted to create a key without a passphrase
+        Failed: cannot use the signing key /x.key: other users can read the file
+          hint: run 'chmod 600 /x.key' to make the file readable for you alone
+        Failed: cannot read or write /x.key
+        Failed: cannot create or use the signing key
+        Failed: cannot use the public key
+        Failed: cannot read the terminal
+        ");
     }
 }

@@ -75,6 +75,9 @@ mod tests {
             state: "/s".into(),
         };
         let refused = new_file(LOCAL, None, &places).unwrap_err();
-        insta::assert_snapshot!(failures([refused]), @"");
+        insta::assert_snapshot!(failures([refused]), @r"
+        Usage: cannot generate a key for target local: 'packcast local' generates its own key
+        hint: pass the target of the key with --target, or a file with --key
+        ");
     }
 }

@@ -18,13 +18,14 @@ const COMMENT: &str = "packcast keys";
 #[derive(Debug)]
 pub struct PublishedKeyLists {
     recorded: Vec<NumberedKeyList>,
+    /// The lists, verified from the own key on.
     pub lists: KeyLists,
 }
 
 /// An error: the records miss key lists that this machine has published.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot trust the key lists on record: expected number {known}, which this machine has published, found number {newest}; a restored table, or somebody, has put the earlier list back"
+    "cannot use the key lists on record: the newest has number {newest}, but this machine has published number {known}: the table was restored, or somebody has put the earlier list back"
 )]
 struct RolledBack {
     newest: u64,
@@ -151,11 +152,29 @@ mod tests {
             KeyChangeError::Trusted { key: key(1) },
             KeyChangeError::List(packcast_protocol::keys::KeyListError::Serial),
         ];
-        insta::assert_snapshot!(next_steps(errors), @"");
+        insta::assert_snapshot!(next_steps(errors), @r"
+        NotOurs: Conflict
+          hint: pass the key that has signed the list with --key; run 'packcast keys show' to see your key
+        TooMany: Conflict
+          hint: add the current signing key to trusted_keys in the configuration of each agent, and set up a new target
+        Signing: Conflict
+          hint: run 'packcast keys rotate' to sign with a new key, then revoke this key
+        NotTrusted: Conflict
+          hint: run 'packcast keys list' to see the trusted keys
+        Trusted: Conflict
+          hint: run 'packcast keys list' to see the trusted keys
+        List Serial: Conflict
+          hint: run 'packcast keys revoke KEY' to remove a key that is no longer used
+        ");
         let rolled_back = RolledBack {
             newest: 2,
             known: 3,
         };
-        insta::assert_snapshot!(failures([rolled_back.into(), conflict()]), @"");
+        insta::assert_snapshot!(failures([rolled_back.into(), conflict()]), @r"
+        Conflict: cannot use the key lists on record: the newest has number 2, but this machine has published number 3: the table was restored, or somebody has put the earlier list back
+        hint: follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again
+        TryLater: cannot publish the key list: another list was published meanwhile
+        hint: run the same command again
+        ");
     }
 }

@@ -61,6 +61,7 @@ pub async fn rotate(
     let old = SigningKey::read(&file, secrets)?;
     let published = PublishedKeyLists::read(target, old.public()).await?;
     let next = next_file(&file);
+    // A run that has generated the new key has also checked the room for it.
     if !next.exists() {
         published.lists.check_room()?;
     }
@@ -180,6 +181,11 @@ mod tests {
             not_a_file(),
             unencrypted_new_key(Path::new("/keys/packcast-next.key")),
         ];
-        insta::assert_snapshot!(failures(errors), @"");
+        insta::assert_snapshot!(failures(errors), @r"
+        Usage: cannot rotate the key in PACKCAST_SECRET_KEY: only a key in a file can be replaced
+        hint: write the key to a file, unset PACKCAST_SECRET_KEY, and pass the file with --key
+        Conflict: cannot continue with the new key /keys/packcast-next.key: an earlier run generated it without encryption
+        hint: pass --unencrypted to continue with this key; or remove /keys/packcast-next.key and /keys/packcast-next.pub, but only if 'packcast keys list' does not list the public key
+        ");
     }
 }

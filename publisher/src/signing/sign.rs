@@ -36,6 +36,7 @@ pub enum ToSign {
 /// The result of signing again.
 #[derive(Debug, Default, Serialize)]
 pub struct SignResult {
+    /// The number of groups and devices whose assignments were signed.
     pub signed: usize,
     /// The number of assignments that were left alone: the same key signed them, and they do not
     /// expire soon.
@@ -73,6 +74,7 @@ pub async fn sign(
         ToSign::Due | ToSign::Everything | ToSign::Restored => all(target).await?,
     };
     signer.unlock()?;
+    // Declared here, because the renewal borrows the packages until all assignments are signed.
     let verified;
     let renewal = match to_sign {
         ToSign::Due => Renewal::Due,
@@ -278,8 +280,14 @@ mod tests {
         };
         let results = [refused(1, false), refused(2, true)];
         let errors = results.map(|result| result.complete().unwrap_err());
-        insta::assert_snapshot!(failures(errors), @"");
+        insta::assert_snapshot!(failures(errors), @r"
+        Conflict: cannot sign the recorded assignments of 1 group or device
+        hint: run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
+        Conflict: cannot sign the recorded assignments of 2 groups or devices
+        hint: run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
+        hint: if the table was restored, run 'packcast sign --restored' to sign its content
+        ");
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
-        insta::assert_snapshot!(failures([verifies_nothing(&device)]), @"");
+        insta::assert_snapshot!(failures([verifies_nothing(&device)]), @"Usage: cannot sign the assignments of ocs:web01-2026-03-04-05-06-07: its OCS agent verifies no signatures");
     }
 }

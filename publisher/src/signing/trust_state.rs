@@ -64,6 +64,7 @@ impl Memory {
     /// error before anything is signed.
     pub fn load(path: &Path, warnings: &Warnings) -> Result<Self, MemoryError> {
         let was = read(path)?;
+        // Only checks that a file can be created: the temporary file is removed when it is dropped.
         new_beside(path)?;
         let states = was.assignments.iter();
         Ok(Self {
@@ -102,6 +103,7 @@ impl Memory {
         if self.now() == self.was {
             return Ok(());
         }
+        // Another command may have written the file after this one has read it.
         let meanwhile = read(&self.path)?;
         self.follow_keys(meanwhile.keys);
         for SignedState { recipient, held } in meanwhile.assignments {
@@ -242,7 +244,12 @@ mod tests {
             path: path(),
             source: serde_json::from_str::<()>("").unwrap_err(),
         };
-        insta::assert_snapshot!(converted([file(), damaged]), @"");
-        insta::assert_snapshot!(not_saved(&file()), @"");
+        insta::assert_snapshot!(converted([file(), damaged]), @r"
+        Failed: cannot read or write the signing memory /s/signed.json
+          hint: make the file and its folder readable and writable for your user
+        Failed: cannot parse the signing memory /s/signed.json
+          hint: remove the file if you know the cause of the damage: until this machine signs again, it accepts the recorded states as the latest ones
+        ");
+        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot remember the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
     }
 }

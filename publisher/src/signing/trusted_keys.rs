@@ -21,6 +21,7 @@ pub struct TrustedKeys {
 #[derive(Debug, Serialize)]
 pub struct TrustedKey {
     pub public_key: String,
+    /// The key is the signing key of this target.
     pub signs: bool,
 }
 

@@ -150,13 +150,22 @@ mod tests {
             status: 503,
         });
         let errors = [problem, server_error].map(|problem| refused(id, "tool@1", problem));
-        insta::assert_snapshot!(failures(errors), @"");
+        insta::assert_snapshot!(failures(errors), @r"
+        Conflict: cannot verify package 1795000000: no signed manifest names it tool@1: the manifest describes another package than the record
+        hint: run 'packcast verify tool@1' to see all problems
+        hint: if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'
+        TryLater: cannot verify package 1795000000: no signed manifest names it tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
+        hint: run the command again in a minute; nothing is lost
+        ");
     }
 
     #[test]
     fn a_warning_of_a_key_that_agents_do_not_trust() {
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
         let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
-        insta::assert_snapshot!(untrusted(&key, "prod"), @"");
+        insta::assert_snapshot!(untrusted(&key, "prod"), @r"
+        warning: agents refuse packages that RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB has signed, unless their configuration has this key
+        hint: run 'packcast --target prod keys trust RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB' to make all agents trust this key
+        ");
     }
 }

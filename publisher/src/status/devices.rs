@@ -52,6 +52,7 @@ async fn add_unreached(
         members.extend(target.records.members(&state.group).await?);
     }
     members.sort_unstable();
+    // A device may be a member of several groups that have the package.
     members.dedup();
     members
         .retain(|device| !states.contains_key(device) && package.audience.includes_device(device));

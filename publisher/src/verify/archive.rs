@@ -58,6 +58,7 @@ pub(super) async fn check(
         };
         problems.extend(finish(next, &mut whole, progress).await.err());
     }
+    // A damaged fragment also changes the digests of the whole archive: report it only once.
     if problems.len() == before {
         problems.extend(whole.problems(expected, archive));
     }

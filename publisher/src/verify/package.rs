@@ -165,6 +165,7 @@ async fn fetch(
     progress: &Progress,
 ) -> Findings {
     let archive = expected.package.action.archive();
+    // The archive is fetched from each source.
     let bytes = archive.map_or(0, |archive| archive.bytes) * sources.len() as u64;
     progress.begin(Work::Verifying, bytes);
     let findings = verify_all(expected, sources, progress).await;
@@ -235,7 +236,16 @@ mod tests {
             no_own_key(KeyError::PassphrasesDiffer),
             damaged.conclude().unwrap_err(),
         ];
-        insta::assert_snapshot!(failures(errors), @"");
+        insta::assert_snapshot!(failures(errors), @r"
+        Failed: cannot verify package 1795000000: it was never activated at a location
+        hint: run 'packcast activate 1795000000' first, or pass --stored to verify the stored objects
+        Usage: cannot verify package 1795000000 at location moon: it was not activated there
+        hint: run 'packcast show 1795000000' to see its locations
+        Failed: the passphrases differ
+        hint: pass the public key that has signed the package with --public-key
+        Failed: the package differs from its publication at cdn
+        hint: run 'packcast deactivate 1795000000' to keep the package from further devices; Packcast agents refuse damaged objects
+        ");
     }
 
     #[test]
@@ -244,6 +254,9 @@ mod tests {
         assert_eq!(warnings(now.plus(1), now, true), []);
         let warnings = warnings(now, now, false);
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(warnings.join("\n"), @"");
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the archive was not verified: no source has an intact manifest
+        warning: Packcast agents no longer deploy the package: it expired 2026-11-18 11:06:40 UTC
+        ");
     }
 }
