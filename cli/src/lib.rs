@@ -4,6 +4,7 @@
 
 mod command;
 mod globals;
+mod local_target;
 mod output;
 mod places;
 mod progress;
