@@ -83,7 +83,7 @@ pub struct LocalSystem {
 }
 
 impl Target {
-    /// Opens a target by its name: a section of `config`, or the running `packcast local`.
+    /// Opens the target with this name in the configuration.
     pub async fn open(
         name: &str,
         config: Option<&Path>,
