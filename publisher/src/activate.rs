@@ -1,4 +1,4 @@
-//! Activates a package: from then on the function announces it to its devices.
+//! Activates a package: from then on the check-in function announces it to its devices.
 
 use packcast_protocol::{LocationName, PackageRef};
 use packcast_rollout::{LocationRecord, PackageRecord};

@@ -36,7 +36,7 @@ pub struct AssignRequest {
 #[serde(transparent)]
 pub struct AssignResult {
     pub assigned: AssignedTo,
-    /// The function announces the package only while it is active.
+    /// The check-in function announces the package only while it is active.
     #[serde(skip)]
     pub is_active: bool,
     #[serde(skip)]

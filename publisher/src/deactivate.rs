@@ -1,4 +1,5 @@
-//! Deactivates a package: from then on the function announces it to no further device.
+//! Deactivates a package: from then on the check-in function announces it to no further
+//! device.
 
 use packcast_protocol::PackageRef;
 use packcast_rollout::PackageRecord;

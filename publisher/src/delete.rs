@@ -53,7 +53,7 @@ pub async fn delete(
     if !package.is_deleted() {
         refuse_assigned(target, &package, unassign).await?;
     }
-    // The record is deleted before the objects: from here on the function announces the package to
+    // The record is deleted before the objects: from here on the package is announced to
     // no device, so no device misses an object.
     let package = target.records.delete(package.id, now()).await?;
     remove_objects(target, &package).await

@@ -115,7 +115,7 @@ pub async fn delete(
     not_all(group)?;
     let state = known(target, group).await?;
     if let Some(signer) = signer {
-        // The packages come first: from here on the function announces no package for this group.
+        // The packages come first: from here on no package is announced for this group.
         for assignment in &state.assignments {
             target
                 .records

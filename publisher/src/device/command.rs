@@ -12,14 +12,14 @@ use crate::failure::Failure;
 use crate::target::Target;
 use crate::text::printable;
 
-/// A device command that the function sends at the next check-in of the device.
+/// A device command that the check-in function sends to the device.
 #[derive(Debug, Serialize)]
 pub struct CommandSent {
     pub device: DeviceId,
     pub order: DeviceCommand,
 }
 
-/// Records a command for a device. The function sends it at the next check-in of the device.
+/// Records a command for a device, which gets it at its next check-in.
 ///
 /// # Errors
 /// Only the OCS Unix agent is known to obey device commands; other agents are refused.

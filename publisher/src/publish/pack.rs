@@ -65,8 +65,8 @@ fn append<W: io::Write>(
         let (path, name) = (entry.path(), inside.join(entry.file_name()));
         let metadata = entry.metadata()?;
         let mut header = tar::Header::new_gnu();
-        // Only the executable bit of the mode is kept, so that the umask changes nothing.
         header.set_mtime(0);
+        // Only the executable bit of the mode is kept, so that the umask changes nothing.
         header.set_mode(if metadata.is_dir() || is_executable(&metadata) {
             0o755
         } else {

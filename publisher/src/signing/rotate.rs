@@ -151,7 +151,7 @@ fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, Key
     Ok(kept)
 }
 
-/// Returns where a new key is until it is in use.
+/// Returns the path of the new key during a rotation.
 fn next_file(file: &Path) -> PathBuf {
     beside(file, "next")
 }
