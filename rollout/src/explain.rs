@@ -104,7 +104,7 @@ pub enum Reason {
     },
     /// The device was told, the package is not active any more, and the device has not said yet
     /// that it cancels.
-    CalledOff {
+    Cancelling {
         announced_at: UnixTime,
     },
     /// The device was told, it was taken back, and the device has not reported since.
@@ -114,7 +114,7 @@ pub enum Reason {
         told_to_drop: bool,
     },
     /// It was taken back, and the device has not checked in since.
-    TakenBack {
+    Unassigned {
         announced_at: Option<UnixTime>,
     },
     /// A stock agent's own history lists the package.
@@ -233,7 +233,7 @@ const fn taken_back(open: &OpenTask) -> Reason {
             Some(announced_at)
         }
     };
-    Reason::TakenBack { announced_at }
+    Reason::Unassigned { announced_at }
 }
 
 /// Says what keeps the device from a task that begins, or is wanted again, at its next check-in.
@@ -265,7 +265,7 @@ fn of_open(
         // A stock agent does not look at the manifest.
         TaskState::Announced { announced_at } => obstacle(evidence.package, announcement)
             .map(|reason| match reason {
-                Reason::NotActive | Reason::NoLocation => Reason::CalledOff { announced_at },
+                Reason::NotActive | Reason::NoLocation => Reason::Cancelling { announced_at },
                 other => other,
             })
             .or_else(|| expired(evidence.package, now).filter(|_| !is_stock(evidence.device)))

@@ -213,7 +213,7 @@ fn packcast_agents_accept_no_device_commands() {
     let device = world.device("packcast");
     for command in ["--restart-download", "--drop"] {
         let why = world.refused(1, &["device", device.id(), command]);
-        assert!(why.contains("takes no orders"), "{why}");
+        assert!(why.contains("take no device commands"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }
     world.refused(2, &["device", device.id(), "--restart-download", "--drop"]);

@@ -15,7 +15,7 @@ use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::publish::inspect::Inspection;
-use packcast_publisher::publish::plan::{ActionName, Plan, Terms, Wish};
+use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, Wish};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::signing::{NoSecrets, Signer};
@@ -186,7 +186,7 @@ impl Args {
                 self.command.clone()
             },
             folder: folder.or_else(|| self.path.clone()),
-            terms: Terms {
+            terms: PackageTerms {
                 platform: Platform::Any,
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),

@@ -12,7 +12,7 @@ use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Pr
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{Plan, Terms, Wish};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, Wish};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
@@ -191,7 +191,7 @@ impl Args {
             action: self.action.ok_or_else(|| missing("action"))?.into(),
             command: self.command.clone(),
             folder: self.path.clone(),
-            terms: Terms {
+            terms: PackageTerms {
                 platform: self.platform.into(),
                 success_codes: if self.success_code.is_empty() {
                     zero()

@@ -201,7 +201,7 @@ fn what_became_of_a_task_that_was_told() {
     let announced = Reason::Announced { announced_at: TOLD };
     check(&open(ANNOUNCED), &announced);
     let inactive = open(ANNOUNCED).with(|case| case.package.active = false);
-    let called_off = Reason::CalledOff { announced_at: TOLD };
+    let called_off = Reason::Cancelling { announced_at: TOLD };
     check(&inactive, &called_off);
     let stock_goes_on = inactive.with(|case| case.device = stock());
     check(&stock_goes_on, &announced);
@@ -277,7 +277,7 @@ fn what_a_group_has_again_is_the_next_attempt() {
 #[test]
 fn what_no_group_has_any_more_is_taken_back_at_the_next_check_in() {
     let of_a_group = |state| open(state).with(|case| case.tasks[0].direct = false);
-    let taken_back = |announced_at| Reason::TakenBack { announced_at };
+    let taken_back = |announced_at| Reason::Unassigned { announced_at };
     check(&of_a_group(TaskState::Held), &taken_back(None));
     check(&of_a_group(ANNOUNCED), &taken_back(Some(TOLD)));
     let explanation = of_a_group(TaskState::Held).explain();

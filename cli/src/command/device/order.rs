@@ -15,7 +15,7 @@ pub(super) async fn give(
     name: &DeviceName,
     order: DeviceCommand,
 ) -> Result<(), Failure> {
-    let ordered = device::order(target, name, order).await?;
+    let ordered = device::send_command(target, name, order).await?;
     output::result(globals.format, &ordered, |_| explanation(order).to_owned());
     Ok(())
 }
