@@ -1,16 +1,16 @@
-//! Progress bars, and operations that Ctrl-C ends.
+//! Progress bars, and operations that Ctrl-C interrupts.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use packcast_publisher::{Failure, Kind, Progress, Step, Work};
 
-/// Shows the progress of an operation; nothing where standard error is no terminal.
+/// Shows the progress of an operation. Shows nothing if standard error is no terminal.
 #[derive(Debug)]
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// Creates a bar that is hidden until its work begins.
+    /// Creates a bar that stays hidden until its work begins.
     pub(crate) fn new() -> Self {
         Self(ProgressBar::no_length())
     }
@@ -52,14 +52,15 @@ const fn name(work: Work) -> &'static str {
         Work::Publishing => "publishing",
         Work::Verifying => "verifying",
         Work::Assigning => "assigning",
-        Work::Unassigning => "taking back",
+        Work::Unassigning => "unassigning",
         Work::Adding => "adding",
         Work::Removing => "removing",
         Work::Signing => "signing",
     }
 }
 
-/// Runs an operation until it ends or Ctrl-C is pressed; `units` names what its bar counts.
+/// Runs an operation until it ends or Ctrl-C is pressed. `units` names the things that its bar
+/// counts, such as `devices`.
 pub(crate) async fn until_interrupted<T>(
     units: &str,
     work: impl Future<Output = Result<T, Failure>>,
@@ -68,13 +69,17 @@ pub(crate) async fn until_interrupted<T>(
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => {
-            let why = match bar.0.length() {
-                Some(of) => format!("interrupted after {} of {of} {units}", bar.0.position()),
-                None => "interrupted".to_owned(),
-            };
+            let interrupted = interrupted(bar.0.position(), bar.0.length(), units);
             bar.0.abandon();
-            Err(Failure::new(Kind::TryLater, why)
-                .hint("what was done stays done: run the same command again to go on"))
+            Err(interrupted)
         }
     }
+}
+
+fn interrupted(done: u64, of: Option<u64>, units: &str) -> Failure {
+    let why = match of {
+        Some(of) => format!("interrupted after {done} of {of} {units}"),
+        None => "interrupted".to_owned(),
+    };
+    Failure::new(Kind::TryLater, why).hint("run the same command again to complete the rest")
 }

@@ -1,4 +1,4 @@
-//! `packcast explain`: why a device has a package, or has it not.
+//! `packcast explain`: explains why a device has a package, or does not have it.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
@@ -10,20 +10,19 @@ use super::device;
 use crate::Globals;
 use crate::output;
 
-/// Say why a device has a package, or has it not
+/// Explain why a device has a package, or does not have it
 ///
-/// The reason that comes first is named, with what to do about it; once it is gone, another may
-/// show. Nothing is changed.
+/// Prints the first reason, the facts on record, and the next step. Once a reason is removed, the
+/// command may print another one. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast explain web01 vlc@3.0.21
   packcast explain ocs:web01-2026-03-04-05-06-07 1795327754 --format json")]
 pub(crate) struct Args {
-    /// The device: its id, or its host name if no other has it
+    /// Device id, or a host name that no other device has
     device: DeviceName,
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
 }
 
@@ -81,10 +80,14 @@ fn text(explained: &Explained) -> String {
         ),
         (
             "history",
-            if explained.in_history { "has it" } else { "" }.to_owned(),
+            if explained.in_history {
+                "lists the package"
+            } else {
+                ""
+            }.to_owned(),
         ),
-        ("ahead", ahead.join(", ")),
-        ("ordered", device::order::pending(&explained.orders)),
+        ("higher priority", ahead.join(", ")),
+        ("commands", device::commands::pending(&explained.orders)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",

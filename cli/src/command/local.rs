@@ -1,8 +1,9 @@
-//! `packcast local`: the whole system on this machine.
+//! `packcast local`: runs the whole system on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use packcast_local::{Local, LocalOptions};
+use packcast_local::{Local, LocalOptions, LocalState};
+use packcast_protocol::signature::PublicKey;
 use packcast_publisher::{Failure, local};
 use tracing_subscriber::EnvFilter;
 
@@ -10,19 +11,23 @@ use crate::output;
 use crate::places;
 use crate::secrets::FromPerson;
 
-/// Run the whole system on this machine, until it is stopped with Ctrl-C
+/// Run the whole system on this machine until Ctrl-C
 ///
-/// Records, objects, the check-in function and an HTTPS edge with a certificate authority of
-/// its own, on loopback. The other commands work on it unless another target is named.
+/// Runs the table, the objects, the check-in function, and an HTTPS server on 127.0.0.1 with its
+/// own certificate authority. The other commands use this system unless --target names another.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast local
+  packcast local --state /srv/packcast --port 8443")]
 pub(crate) struct Args {
-    /// Keep everything in this folder
+    /// Keep all files in this folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// Serve HTTPS on this port of 127.0.0.1; 0 takes a free one
+    /// Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
     ///
-    /// The default is the port of the last start. After a change, agents need the new address,
-    /// and packages have to be activated again.
+    /// The default is the port of the last start. After a change, give agents the new address, and
+    /// activate the packages again.
     #[arg(long)]
     port: Option<u16>,
 }
@@ -33,7 +38,7 @@ impl Args {
             Some(folder) => folder,
             None => places::find()?.local(),
         };
-        // Whoever finds the system running finds its key.
+        // The key is created before the system starts, so that every command finds both.
         let key = local::signing_key(&state_dir, &FromPerson)?;
         let options = LocalOptions {
             edge_port: self.port,
@@ -41,16 +46,7 @@ impl Args {
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
         let state = system.state();
-        output::data(&output::fields([
-            ("server", format!("https://{}", state.edge)),
-            ("authority", state.ca_file.display().to_string()),
-            ("public key", key.public().to_string()),
-            (
-                "stock agents",
-                format!("server=https://{}/ocsinventory/<token>", state.edge),
-            ),
-            ("tokens and state", state_dir.display().to_string()),
-        ]));
+        output::data(&text(state, key.public(), &state_dir));
         start_log();
         output::note("running; stop with Ctrl-C");
         tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
@@ -58,14 +54,27 @@ impl Args {
     }
 }
 
-/// Says on standard error what the function refused and recorded; `RUST_LOG` chooses how much.
+fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
+    output::fields([
+        ("server", format!("https://{}", state.edge)),
+        ("authority", state.ca_file.display().to_string()),
+        ("public key", key.to_string()),
+        (
+            "OCS agents",
+            format!("server=https://{}/ocsinventory/<token>", state.edge),
+        ),
+        ("tokens and state", state_dir.display().to_string()),
+    ])
+}
+
+/// Logs on standard error what the function refused and recorded; `RUST_LOG` sets the level.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));
-    // There is one already if the system runs inside another program.
+    // A subscriber exists already if the system runs inside another program, such as a test.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Where colours are not wanted, the stream drops them, as it does of notes.
+        // The stream removes colours where they are not wanted, as it does from notes.
         .with_ansi(true)
         .with_writer(anstream::stderr)
         .try_init();

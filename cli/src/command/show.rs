@@ -1,4 +1,4 @@
-//! `packcast show`: all that is known of one package.
+//! `packcast show`: shows the record of a package.
 
 use packcast_protocol::windows::Afterwards;
 use packcast_protocol::{Action, PackageRef, WindowsTerms};
@@ -9,15 +9,14 @@ use packcast_rollout::{PackageRecord, PackageState};
 use crate::Globals;
 use crate::output::{self, Format};
 
-/// Show all that is known of a package
+/// Show a package: its state, action, archive and locations
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast show vlc@3.0.21
   packcast show 1795327754 --format json")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
 }
 
@@ -44,23 +43,23 @@ fn long_state(package: &PackageRecord) -> String {
     }
 }
 
-/// Says what stock Windows agents do beside the action.
+/// Writes the steps of OCS agents on Windows before and after the action.
 fn on_windows(terms: &WindowsTerms) -> String {
     let notice = terms.dialogue.notice.as_ref();
-    let says = [
-        notice.map(|notice| format!("shows {:?} before", notice.message.as_str())),
+    let steps = [
+        notice.map(|notice| format!("shows {:?} before the action", notice.message.as_str())),
         terms.schedule.map(|at| format!("waits until {at}")),
         terms
             .dialogue
             .closing
             .as_ref()
-            .map(|text| format!("shows {:?} after", text.as_str())),
-        terms.afterwards.map(|what| match what {
+            .map(|text| format!("shows {:?} after the action", text.as_str())),
+        terms.afterwards.map(|afterwards| match afterwards {
             Afterwards::Reboot => "restarts".to_owned(),
-            Afterwards::Shutdown => "switches off".to_owned(),
+            Afterwards::Shutdown => "shuts down".to_owned(),
         }),
     ];
-    says.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    steps.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Describes a package for a person.

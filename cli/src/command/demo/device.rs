@@ -1,4 +1,4 @@
-//! The demo's device: this program, started again as an agent.
+//! The device of the demo: this program, started again as an agent.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::steps::Steps;
 use crate::output;
 
-/// How many fragments are shown one by one.
+/// The largest number of fragments that are shown one by one.
 const SHOWN_FRAGMENTS: u32 = 8;
 
 /// An agent with its own configuration and state.
@@ -36,7 +36,7 @@ struct Config<'a> {
 }
 
 impl Device {
-    /// Writes the configuration that an administrator would roll out.
+    /// Creates a device with the configuration that an administrator would give to its agent.
     pub(super) fn create(place: &Path, state_dir: &Path, key: &PublicKey) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(Failure::failed)?;
         let folder = place.join("device");
@@ -57,7 +57,7 @@ impl Device {
         })
     }
 
-    /// Lets the agent check in for the first time, and returns who it is.
+    /// Lets the agent check in for the first time, and returns its device id.
     pub(super) async fn enrol(&self) -> Result<DeviceId, Failure> {
         #[derive(Deserialize)]
         struct Identity {
@@ -73,13 +73,13 @@ impl Device {
         Ok(identity.device)
     }
 
-    /// Lets the agent check in again and do what it is told, and shows what it does.
+    /// Lets the agent check in again and deploy its tasks, and shows its events.
     pub(super) async fn deploy(&self, steps: &mut Steps) -> Result<(), Failure> {
         let mut agent = self.start(&["run", "--once"])?;
         let stdout = agent
             .stdout
             .take()
-            .ok_or_else(|| Failure::failed("the agent's output is not there"))?;
+            .ok_or_else(|| Failure::failed("cannot read the output of the agent"))?;
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(Failure::failed)? {
             let event = serde_json::from_str(&line).map_err(Failure::failed)?;
@@ -123,23 +123,23 @@ async fn finish(agent: Child) -> Result<(), Failure> {
 fn show(event: &Event, steps: &mut Steps) {
     match event {
         Event::CheckedIn { tasks, .. } => {
-            steps.done("checked in", &format!("{tasks} package to deploy"));
+            steps.done("checked in", &format!("packages to deploy: {tasks}"));
         }
         Event::KeysFollowed { serial } => {
-            steps.done("followed", &format!("list {serial} of the trusted keys"));
+            steps.done("trusted", &format!("the keys of key list {serial}"));
         }
         Event::DocumentRefused { detail } => steps.done("refused", detail),
         Event::ManifestVerified { name, version, .. } => {
             steps.done(
                 "trusted",
-                &format!("manifest of {name}@{version}: signature, digest and expiry hold"),
+                &format!("manifest of {name}@{version}: signature, digest and expiry are valid"),
             );
         }
         Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => {
             steps.done(
                 "downloaded",
                 &format!(
-                    "fragment {n} of {of}, {}, its digest holds",
+                    "fragment {n} of {of}, {}, its digest matches",
                     output::bytes(*bytes)
                 ),
             );
@@ -182,14 +182,14 @@ fn show(event: &Event, steps: &mut Steps) {
                 ));
             }
         }
-        Event::Deferred { detail, .. } => steps.done("put off", detail),
+        Event::Deferred { detail, .. } => steps.done("postponed", detail),
         Event::Reported { accepted, .. } => {
             steps.done(
                 "reported",
                 if *accepted {
-                    "the function took the result"
+                    "the function accepted the result"
                 } else {
-                    "the result is kept"
+                    "not yet: the agent keeps the result"
                 },
             );
         }

@@ -1,10 +1,10 @@
-//! The steps of the demo and how long each took.
+//! The steps of the demo with their times.
 
 use std::time::{Duration, Instant};
 
 use crate::output;
 
-/// Shows each step when it is done, and all of them at the end.
+/// Prints each step when it is done, and a table of all steps at the end.
 #[derive(Debug)]
 pub(super) struct Steps {
     started: Instant,
@@ -22,13 +22,13 @@ impl Steps {
         }
     }
 
-    /// Notes that a step is done, which began when the one before it was.
-    pub(super) fn done(&mut self, step: &str, what: &str) {
+    /// Prints a step that is done, and records its time, which began at the end of the last step.
+    pub(super) fn done(&mut self, step: &str, detail: &str) {
         let now = Instant::now();
         let took = now - self.last;
         self.last = now;
         output::data(&format!(
-            "{:>9}  {step:<11}  {what}",
+            "{:>9}  {step:<11}  {detail}",
             seconds(now - self.started)
         ));
         match self.done.last_mut() {
@@ -37,7 +37,7 @@ impl Steps {
         }
     }
 
-    /// Returns a line a step, with its own time, and the sum. Repeated steps count as one.
+    /// Returns a table with the time of each step, and the sum. A step that is repeated has one row.
     pub(super) fn table(&self) -> String {
         let total = self.last - self.started;
         let steps = self
@@ -45,7 +45,7 @@ impl Steps {
             .iter()
             .map(|(step, took)| [step.clone(), seconds(*took)]);
         output::table(
-            ["STEP", "TOOK"],
+            ["STEP", "TIME"],
             steps.chain([["in all".to_owned(), seconds(total)]]),
         )
     }

@@ -1,4 +1,4 @@
-//! `packcast location check`: probes locations as agents would use them.
+//! `packcast location check`: checks that locations serve packages as agents need them.
 
 use packcast_protocol::LocationName;
 use packcast_publisher::location::{self, CheckedLocation};
@@ -17,10 +17,14 @@ pub(super) async fn run(
     output::result(globals.format, &checked, |checked| text(checked));
     for checked in &checked {
         for warning in &checked.warnings {
-            output::note(&format!("warning: location {}: {warning}", checked.name));
+            output::note(&warning_text(&checked.name, warning));
         }
     }
     location::conclude(&checked)
+}
+
+fn warning_text(name: &LocationName, warning: &str) -> String {
+    format!("warning: location {name}: {warning}")
 }
 
 fn text(checked: &[CheckedLocation]) -> String {
@@ -42,7 +46,7 @@ fn result(checked: &CheckedLocation) -> String {
         (Some(problem), _) => format!("failed: {problem}"),
         (None, Some(package)) => format!("ok: serves {package}"),
         (None, None) => {
-            format!("ok: answers, and none of the newest {NEWEST} packages is active there")
+            format!("ok: reachable; none of the newest {NEWEST} packages is active there")
         }
     }
 }
