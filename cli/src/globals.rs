@@ -43,6 +43,16 @@ impl Globals {
         Ok(target)
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(target: &str, config: Option<&str>, format: Format) -> Self {
+        Self {
+            target: target.to_owned(),
+            config: config.map(PathBuf::from),
+            format,
+            warnings: OnceLock::new(),
+        }
+    }
+
     /// Returns the warnings of the opened target; `None` if the command opened none.
     pub(crate) fn warnings(&self) -> Option<&Warnings> {
         self.warnings.get()
@@ -58,5 +68,20 @@ impl Globals {
             command = format!("{command} --config {}", config.display());
         }
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_command_in_a_hint_names_the_target_unless_it_is_the_local_one() {
+        let command = |target, config| Globals::new(target, config, Format::Text).command("list");
+        assert_snapshot!(command(LOCAL, None), @"packcast list");
+        assert_snapshot!(command("production", None), @"packcast list --target production");
+        assert_snapshot!(command("production", Some("x.toml")), @"packcast list --target production --config x.toml");
     }
 }

@@ -4,11 +4,15 @@
 //! binary.
 
 mod command;
+#[cfg(test)]
+mod fixtures;
 mod globals;
 mod output;
 mod places;
 mod progress;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -148,14 +152,4 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
 /// Returns the command line that `--help`, completions and manual describe.
 fn cli() -> clap::Command {
     Cli::command()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        cli().debug_assert();
-    }
 }

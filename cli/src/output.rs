@@ -193,6 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_coloured() {
+        let note = Warning::new("the disk is full").hint("free some space");
+        let lines: Vec<Cow<'_, str>> = note
+            .to_string()
+            .lines()
+            .map(|line| labelled(line).into_owned().into())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m the disk is full",
+                "\u{1b}[1m\u{1b}[36mhint:\u{1b}[0m free some space",
+            ]
+        );
+        assert_eq!(labelled("running"), "running");
+    }
+
+    #[test]
     fn text_of_a_device_cannot_control_the_terminal() {
         let hostile = "pc\u{1b}]0;owned\u{7}\u{202e}".to_owned();
         let table = table(["HOST"], [[hostile.clone()]]);

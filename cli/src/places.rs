@@ -20,3 +20,15 @@ pub(crate) fn find() -> Result<Places, Failure> {
         state: strategy.state_dir().unwrap_or_else(|| strategy.data_dir()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_home_directory_is_named() {
+        assert_snapshot!(NoHome(HomeDirError), @"cannot find the home directory");
+    }
+}

@@ -83,3 +83,46 @@ fn interrupted(done: u64, of: Option<u64>, units: &str) -> Failure {
     };
     Failure::new(Kind::TryLater, why).hint("run the same command again to complete the rest")
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_work_has_a_name() {
+        let all = [
+            Work::Checking,
+            Work::Publishing,
+            Work::Verifying,
+            Work::Assigning,
+            Work::Unassigning,
+            Work::Adding,
+            Work::Removing,
+            Work::Signing,
+        ];
+        assert_snapshot!(all.map(name).join("\n"), @"
+        checking
+        publishing
+        verifying
+        assigning
+        unassigning
+        adding
+        removing
+        signing
+        ");
+    }
+
+    #[test]
+    fn an_interruption_reports_the_completed_part() {
+        assert_snapshot!(interrupted(5, Some(240), "devices"), @"
+        interrupted after 5 of 240 devices
+        hint: run the same command again to complete the rest
+        ");
+        assert_snapshot!(interrupted(0, None, "devices"), @"
+        interrupted
+        hint: run the same command again to complete the rest
+        ");
+    }
+}

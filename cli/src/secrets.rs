@@ -74,3 +74,21 @@ fn variable(variable: &'static str) -> Result<Option<String>, KeyError> {
         Err(VarError::NotUnicode(_)) => Err(KeyError::NotText { variable }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn questions_name_the_key() {
+        let file = "/home/ada/.config/packcast/production.key";
+        let questions = [&question(file), &question(NEW_KEY), REPEAT];
+        assert_snapshot!(questions.join("\n"), @"
+        Passphrase of /home/ada/.config/packcast/production.key:
+        Passphrase of the new key:
+        Repeat the passphrase:
+        ");
+    }
+}

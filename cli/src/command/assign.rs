@@ -109,3 +109,60 @@ fn result(assigned: &Assigned) -> String {
         Assigned::UnknownDevice => "unknown: the device has never checked in".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, plain};
+    use crate::output::Format;
+
+    fn device(outcome: Assigned) -> DeviceAssigned {
+        DeviceAssigned {
+            device: AGENT.parse().unwrap(),
+            result: "",
+            attempt: None,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_a_text() {
+        let outcomes = [
+            Assigned::New { attempt: 1 },
+            Assigned::New { attempt: 2 },
+            Assigned::AlreadyOpen { attempt: 1 },
+            Assigned::AlreadyDone(fixtures::succeeded()),
+            Assigned::InHistory,
+            Assigned::Deleted,
+            Assigned::NotPublished,
+            Assigned::NotForDevice,
+            Assigned::UnknownDevice,
+        ];
+        let devices = outcomes.into_iter().map(device).collect();
+        assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"");
+    }
+
+    #[test]
+    fn groups_have_their_size_and_cost() {
+        let group = GroupAssigned {
+            group: "lab".parse().unwrap(),
+            devices: 12,
+            revision: 7,
+            consumed_units: 3.0,
+        };
+        assert_snapshot!(plain(&text(&AssignedTo::Groups(vec![group]))), @"
+        GROUP  DEVICES  WRITE UNITS
+        lab    12       3
+        ");
+    }
+
+    #[test]
+    fn the_command_in_a_note_works_on_the_same_target() {
+        let package: PackageRef = "vlc@3.0.21".parse().unwrap();
+        assert_snapshot!(not_active(&fixtures::globals(), &package), @"hint: the package is not active: devices get it after 'packcast activate vlc@3.0.21'");
+        let globals = Globals::new("production", Some("packcast.toml"), Format::Text);
+        assert_snapshot!(not_active(&globals, &package), @"hint: the package is not active: devices get it after 'packcast activate vlc@3.0.21 --target production --config packcast.toml'");
+    }
+}

@@ -52,3 +52,22 @@ fn text(deleted: &Deleted) -> String {
         output::bytes(deleted.bytes)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn the_removed_objects_are_counted() {
+        let deleted = Deleted {
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            objects: 46,
+            bytes: 45_100_000,
+        };
+        assert_snapshot!(text(&deleted), @"");
+    }
+}

@@ -132,10 +132,7 @@ fn text(details: &DeviceDetails) -> String {
         ("valid until", valid_until(details)),
         ("commands", commands::pending(&details.orders)),
         ("pacing", settings::words(&details.pace)),
-        (
-            "pacing of groups",
-            settings::words(&details.pace_of_groups),
-        ),
+        ("pacing of groups", settings::words(&details.pace_of_groups)),
     ]);
     let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
     if !details.open.is_empty() {
@@ -222,4 +219,59 @@ fn tails(finished: &[FinishedTask]) -> String {
             format!("\nend of the output of {package}:\n{lines}")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_rollout::{DeviceCommands, PacingOverride};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, OCS, plain};
+
+    fn details(device: &str) -> DeviceDetails {
+        DeviceDetails {
+            device: fixtures::device(device),
+            groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
+            orders: fixtures::read(json!({
+                "unstick": null,
+                "cancel": { "order": "cancel", "asked_at": fixtures::NOON, "told_at": null },
+            })),
+            pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
+            pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
+            expires: Some(UnixTime(fixtures::NOON + 180 * 86_400)),
+            open: fixtures::task_states().iter().map(fixtures::task).collect(),
+            finished: vec![fixtures::failed(), fixtures::succeeded()],
+            names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn devices_are_listed_with_their_last_check_in() {
+        let devices = [AGENT, OCS].map(fixtures::device);
+        assert_snapshot!(plain(&list(&devices)), @"");
+        assert_snapshot!(limited(100, 240), @"");
+    }
+
+    #[test]
+    fn a_device_is_shown_with_its_packages() {
+        assert_snapshot!(plain(&text(&details(AGENT))), @"");
+    }
+
+    #[test]
+    fn a_device_without_packages_has_its_facts_only() {
+        let details = DeviceDetails {
+            groups: Vec::new(),
+            orders: DeviceCommands::default(),
+            pace: PacingOverride::default(),
+            pace_of_groups: PacingOverride::default(),
+            expires: None,
+            open: Vec::new(),
+            finished: Vec::new(),
+            ..details(OCS)
+        };
+        assert_snapshot!(plain(&text(&details)), @"");
+    }
 }

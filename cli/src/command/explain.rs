@@ -84,7 +84,8 @@ fn text(explained: &Explained) -> String {
                 "lists the package"
             } else {
                 ""
-            }.to_owned(),
+            }
+            .to_owned(),
         ),
         ("higher priority", ahead.join(", ")),
         ("commands", device::commands::pending(&explained.orders)),
@@ -111,4 +112,79 @@ fn task(task: &OpenTask) -> String {
         task.priority,
         device::open_state(task)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+    use packcast_publisher::explain::Ahead;
+    use packcast_rollout::{DeviceCommands, Reason};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, NOON, OCS};
+
+    #[test]
+    fn all_facts_are_listed_between_the_reason_and_the_next_step() {
+        let [_, announced, _] = fixtures::task_states();
+        let explained = Explained {
+            device: OCS.parse().unwrap(),
+            host_name: Some("web01".to_owned()),
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            explanation: Explanation {
+                reason: Reason::Announced {
+                    announced_at: UnixTime(NOON),
+                },
+                attempt: Some(1),
+                direct: true,
+                groups: vec!["lab".parse().unwrap()],
+                ahead: Vec::new(),
+            },
+            says: "The reason as a sentence.".to_owned(),
+            next: "the next step".to_owned(),
+            task: Some(fixtures::task(&announced)),
+            result: Some(fixtures::failed()),
+            in_history: true,
+            last_seen: Some(UnixTime(NOON)),
+            state: "active",
+            ahead: vec![Ahead {
+                name: "fonts@2".to_owned(),
+                priority: fixtures::read(json!(1)),
+            }],
+            orders: fixtures::read(json!({
+                "unstick": { "order": "unstick", "asked_at": NOON, "told_at": null },
+                "cancel": null,
+            })),
+        };
+        assert_snapshot!(text(&explained), @"");
+    }
+
+    #[test]
+    fn an_unknown_device_has_few_facts() {
+        let explained = Explained {
+            device: AGENT.parse().unwrap(),
+            host_name: None,
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            explanation: Explanation {
+                reason: Reason::NeverSeen,
+                attempt: None,
+                direct: false,
+                groups: Vec::new(),
+                ahead: Vec::new(),
+            },
+            says: "The reason as a sentence.".to_owned(),
+            next: "the next step".to_owned(),
+            task: None,
+            result: None,
+            in_history: false,
+            last_seen: None,
+            state: "active",
+            ahead: Vec::new(),
+            orders: DeviceCommands::default(),
+        };
+        assert_snapshot!(text(&explained), @"");
+    }
 }

@@ -221,3 +221,56 @@ async fn delete(
 fn deleted_text(deleted: &GroupDeleted) -> String {
     output::fields([("deleted", deleted.group.to_string())])
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+    use crate::fixtures::{NOON, globals, plain};
+
+    fn lab() -> GroupName {
+        "lab".parse().unwrap()
+    }
+
+    #[test]
+    fn groups_are_listed_with_their_sizes() {
+        let unsigned = GroupSummary {
+            group: "office".parse().unwrap(),
+            devices: 3,
+            packages: 1,
+            preferred: None,
+            expires: None,
+        };
+        let signed = GroupSummary {
+            group: lab(),
+            devices: 12,
+            packages: 3,
+            preferred: Some("site-berlin".parse().unwrap()),
+            expires: Some(UnixTime(NOON)),
+        };
+        let all = GroupSummary {
+            group: GroupName::all(),
+            devices: 240,
+            packages: 0,
+            preferred: None,
+            expires: None,
+        };
+        assert_snapshot!(plain(&text(&[all, signed, unsigned])), @"
+        GROUP   DEVICES  PACKAGES  PREFERRED    VALID UNTIL
+        all     240      0
+        lab     12       3         site-berlin  2026-11-18 11:06:40 UTC
+        office  3        1                      not signed
+        ");
+    }
+
+    #[test]
+    fn notes_name_the_group() {
+        assert_snapshot!(created(&globals(), &lab()), @"created group lab; add devices with 'packcast group add lab --device DEVICE'");
+        let berlin = "site-berlin".parse().unwrap();
+        assert_snapshot!(preferred(&lab(), Some(&berlin)), @"devices of group lab download from site-berlin first, if the package is active there");
+        assert_snapshot!(preferred(&lab(), None), @"devices of group lab prefer no location");
+        assert_snapshot!(deleted_text(&GroupDeleted { group: lab() }), @"deleted  lab");
+    }
+}

@@ -141,3 +141,102 @@ fn note_first(is_first: bool) {
         output::note(FIRST_LIST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::signing::revoke::Revoked;
+    use packcast_publisher::signing::rotate::Rotated;
+    use packcast_publisher::signing::sign::SignResult;
+    use packcast_publisher::signing::trust::Trusting;
+    use packcast_publisher::signing::trusted_keys::{TrustedKey, TrustedKeys};
+
+    use super::*;
+    use crate::fixtures::{KEY, plain};
+
+    #[test]
+    fn a_key_is_shown_with_its_files() {
+        let key = KeyFiles {
+            public_key: KEY.to_owned(),
+            secret_key_file: "/home/ada/.config/packcast/production.key".into(),
+            public_key_file: "/home/ada/.config/packcast/production.pub".into(),
+        };
+        assert_snapshot!(text(&key), @"
+        public key       RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        secret key file  /home/ada/.config/packcast/production.key
+        public key file  /home/ada/.config/packcast/production.pub
+        ");
+        assert_snapshot!(FIRST_LIST, @"agents now trust only the keys in this list: if their configuration names the key of another publisher, add that key with 'packcast keys trust'");
+    }
+
+    #[test]
+    fn trusted_keys_are_listed() {
+        let key = |signs| TrustedKey {
+            public_key: KEY.to_owned(),
+            signs,
+        };
+        let trusted = TrustedKeys {
+            keys: vec![key(true), key(false)],
+            is_published: true,
+        };
+        assert_snapshot!(plain(&list::text(&trusted)), @"
+        TRUSTED KEY                                               SIGNS
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+        assert_snapshot!(list::NO_LIST, @"no key list is published: agents trust the trusted_keys of their configuration");
+    }
+
+    #[test]
+    fn an_added_key_is_shown() {
+        let trusting = Trusting {
+            public_key: KEY.to_owned(),
+            trusted: vec![KEY.to_owned()],
+            is_first: true,
+        };
+        assert_snapshot!(trust::text(&trusting), @"
+        added    RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+    }
+
+    #[test]
+    fn a_rotation_shows_the_files_of_both_keys() {
+        let file = PathBuf::from("/home/ada/.config/packcast/production-next.key");
+        assert_snapshot!(rotate::resumed(&file), @"resuming with the new key of an earlier run: /home/ada/.config/packcast/production-next.key");
+        let mut signed = SignResult::default();
+        signed.signed = 240;
+        let rotated = Rotated {
+            public_key: KEY.to_owned(),
+            secret_key_file: "/home/ada/.config/packcast/production.key".into(),
+            old_secret_key_file: "/home/ada/.config/packcast/production-was-Y7GFO3.key".into(),
+            signed,
+            resumed_from: None,
+            is_first: false,
+        };
+        assert_snapshot!(rotate::text(&rotated), @"
+        public key           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        secret key file      /home/ada/.config/packcast/production.key
+        old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
+        signed again         240
+        ");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new public key");
+    }
+
+    #[test]
+    fn a_revocation_names_the_packages_that_agents_refuse() {
+        let revoked = Revoked {
+            public_key: KEY.to_owned(),
+            trusted: vec![KEY.to_owned()],
+            refused: vec!["news@1".to_owned(), "vlc@3.0.21".to_owned()],
+            is_first: false,
+        };
+        assert_snapshot!(revoke::text(&revoked), @"
+        revoked           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trusted           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        refused packages  news@1, vlc@3.0.21
+        ");
+        assert_snapshot!(revoke::REFUSED, @"agents refuse the packages above: publish each under another version, and assign that version");
+        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device trusts the key until its next check-in; a device that gets no key list trusts the key as long as trusted_keys in its configuration names it");
+    }
+}

@@ -66,3 +66,17 @@ fn text(packages: &[PackageRecord]) -> String {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{active, deleted, draft, plain};
+
+    #[test]
+    fn packages_are_listed_with_their_states() {
+        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"");
+        assert_snapshot!(limited(100), @"");
+    }
+}

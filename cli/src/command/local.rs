@@ -79,3 +79,37 @@ fn start_log() {
         .with_writer(anstream::stderr)
         .try_init();
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, KEY};
+
+    #[test]
+    fn the_addresses_of_the_running_system_are_printed() {
+        let state = fixtures::read(json!({
+            "pid": 1,
+            "edge": "127.0.0.1:8443",
+            "endpoint": "http://127.0.0.1:8000",
+            "table": "packcast",
+            "objects_dir": "/srv/packcast/objects",
+            "prefix": "d",
+            "ca_file": "/srv/packcast/ca.pem",
+            "enrolment_token_file": "/srv/packcast/enrolment-token",
+            "enrolment_token": "abcdefghijklmnop",
+            "ocs_path_token": "abcdefghijklmnop",
+            "edge_log": "/srv/packcast/edge.log",
+        }));
+        let text = text(&state, &KEY.parse().unwrap(), Path::new("/srv/packcast"));
+        assert_snapshot!(text, @"
+        server            https://127.0.0.1:8443
+        authority         /srv/packcast/ca.pem
+        public key        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        OCS agents        server=https://127.0.0.1:8443/ocsinventory/<token>
+        tokens and state  /srv/packcast
+        ");
+    }
+}

@@ -100,3 +100,26 @@ fn text(locations: &[LocationRecord]) -> String {
             .map(|at| [at.name.to_string(), at.location.to_string()]),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, plain};
+
+    #[test]
+    fn locations_are_listed_with_their_addresses() {
+        let berlin: LocationRecord = fixtures::read(json!({
+            "name": "site-berlin",
+            "location": "mirror.example.net:8443/packcast",
+        }));
+        assert_snapshot!(replaced(&berlin), @"replaced mirror.example.net:8443/packcast of location site-berlin; packages that are active there stay active there");
+        assert_snapshot!(removed_note(&berlin), @"removed location site-berlin (mirror.example.net:8443/packcast)");
+        assert_snapshot!(plain(&text(&[berlin])), @"
+        NAME         ADDRESS
+        site-berlin  mirror.example.net:8443/packcast
+        ");
+    }
+}

@@ -57,7 +57,11 @@ pub(crate) fn words(pacing: &PacingOverride) -> String {
     };
     let strict = |strict| if strict { "strict" } else { "not strict" };
     let words = [
-        number("fragment pause", pacing.fragment_pause_s.map(UpTo::get), "s"),
+        number(
+            "fragment pause",
+            pacing.fragment_pause_s.map(UpTo::get),
+            "s",
+        ),
         number("cycle pause", pacing.cycle_pause_s.map(UpTo::get), "s"),
         number("period pause", pacing.period_pause_s.map(UpTo::get), "s"),
         number("check-in every", pacing.contact_every_h.map(UpTo::get), "h"),
@@ -106,6 +110,8 @@ fn whole<const MOST: u16>(
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
@@ -121,8 +127,7 @@ mod tests {
         }
         assert_eq!(hours("1d").ok().map(UpTo::get), Some(24));
         assert_eq!(days("30d").ok().map(UpTo::get), Some(30));
-        let error = hours("90m").unwrap_err().to_string();
-        assert_eq!(error, "expected a time from 1h to 168h, in whole hours");
+        assert_snapshot!(hours("90m").unwrap_err(), @"expected a time from 1h to 168h, in whole hours");
     }
 
     #[test]
@@ -135,5 +140,14 @@ mod tests {
             ..PacingOverride::default()
         };
         assert_eq!(words(&pacing), "cycle pause 5s, drop after 30d, not strict");
+        let pacing = PacingOverride {
+            fragment_pause_s: UpTo::new(2),
+            cycle_pause_s: UpTo::new(5),
+            period_pause_s: UpTo::new(60),
+            contact_every_h: UpTo::new(4),
+            timeout_days: UpTo::new(30),
+            strict: Some(true),
+        };
+        assert_snapshot!(words(&pacing), @"fragment pause 2s, cycle pause 5s, period pause 60s, check-in every 4h, drop after 30d, strict");
     }
 }

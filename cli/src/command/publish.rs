@@ -158,6 +158,10 @@ impl From<PlatformChoice> for Platform {
     }
 }
 
+fn missing(option: &str) -> Failure {
+    Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
+}
+
 /// Reads a group for the audience of a package.
 fn audience_group(text: &str) -> Result<GroupName, String> {
     let group: GroupName = text.parse().map_err(|error| format!("{error}"))?;
@@ -196,9 +200,6 @@ impl Args {
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
-        let missing = |option: &str| {
-            Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
-        };
         let zero = || BTreeSet::from([0]);
         let wish = Wish {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
@@ -336,4 +337,61 @@ fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
         output::duration(pacing.alone_s(package.priority, fragments))
     );
     earlier.into_iter().chain([pauses]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::publish::build::Kept;
+
+    use super::*;
+    use crate::fixtures;
+
+    fn publication(earlier: Earlier) -> Publication {
+        Publication {
+            package: fixtures::active(),
+            earlier,
+            kept: Kept {
+                fragments: 12,
+                bytes: 12_582_912,
+            },
+        }
+    }
+
+    #[test]
+    fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
+        let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
+        assert_snapshot!(notes(Earlier::None), @"");
+        assert_snapshot!(notes(Earlier::Begun), @"");
+        assert_snapshot!(notes(Earlier::Published), @"");
+    }
+
+    #[test]
+    fn questions_are_short() {
+        let questions = [SOURCE, NAME, VERSION, ACTION, PROGRAM, COMMAND, FOLDER];
+        assert_snapshot!(questions.join("\n"), @"
+        Archive or directory (empty to execute a command only):
+        Package name:
+        Package version:
+        Action on the device:
+        Program at the top of the archive, and its arguments:
+        Command:
+        Folder on the device:
+        ");
+        assert_snapshot!([LAUNCH, EXECUTE, STORE].join("\n"), @"
+        launch   unpack the archive and run a program from it
+        execute  run any command
+        store    unpack the archive into a folder
+        ");
+        assert_snapshot!(INVALID, @"This value is not valid: see 'packcast publish --help'");
+    }
+
+    #[test]
+    fn a_missing_option_is_named() {
+        assert_snapshot!(missing("version"), @"
+        --version is missing
+        hint: see 'packcast publish --help'
+        ");
+        assert_snapshot!(audience_group("all").unwrap_err(), @"every device is in group 'all': leave the option out");
+    }
 }

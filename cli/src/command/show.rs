@@ -117,3 +117,45 @@ pub(crate) fn text(package: &PackageRecord) -> String {
         ("created", output::time(package.created_at)),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn every_state_of_a_package_is_shown() {
+        assert_snapshot!(text(&fixtures::active()), @"");
+        assert_snapshot!(text(&fixtures::draft()), @"");
+        assert_snapshot!(text(&fixtures::deleted()), @"");
+    }
+
+    #[test]
+    fn steps_on_windows_are_shown_in_their_order() {
+        let package = PackageRecord {
+            windows: fixtures::read(json!({
+                "dialogue": {
+                    "notice": {
+                        "message": "VLC is updated",
+                        "countdown_s": 60,
+                        "may_abort": false,
+                        "may_delay": true,
+                    },
+                    "closing": "Done",
+                },
+                "schedule": "2026/12/01 22:00",
+                "afterwards": "reboot",
+            })),
+            action: fixtures::read(json!({
+                "type": "execute",
+                "archive": null,
+                "command": "apt-get update",
+            })),
+            ..fixtures::active()
+        };
+        assert_snapshot!(text(&package), @"");
+    }
+}

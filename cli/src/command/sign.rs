@@ -96,3 +96,25 @@ pub(super) fn complete(result: &SignResult) -> Result<(), Failure> {
     }
     result.complete()
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+    use crate::fixtures::{NOON, plain};
+
+    #[test]
+    fn signed_and_refused_assignments_are_counted() {
+        let mut result = SignResult::default();
+        result.signed = 240;
+        result.good = 12;
+        result.refused = vec!["device 1".to_owned()];
+        result.good_until = Some(UnixTime(NOON));
+        assert_snapshot!(plain(&text(&result)), @"
+        SIGNED  ALREADY VALID  REFUSED  VALID UNTIL
+        240     12             1        2026-11-18 11:06:40 UTC
+        ");
+    }
+}

@@ -113,3 +113,61 @@ fn groups(progress: &PackageProgress) -> Option<String> {
     (!groups.is_empty())
         .then(|| format!("{} is assigned to {}.\n", progress.name, groups.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::status::GroupSize;
+    use packcast_store::records::DeviceState;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, plain};
+
+    fn progress(groups: Vec<GroupSize>) -> PackageProgress {
+        PackageProgress {
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            state: "active",
+            assigned: 21,
+            waiting: 6,
+            announced: 5,
+            withdrawn: 4,
+            succeeded: 3,
+            failed: 2,
+            cancelled: 1,
+            groups,
+        }
+    }
+
+    #[test]
+    fn the_devices_in_each_state_are_counted() {
+        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"");
+    }
+
+    #[test]
+    fn groups_are_listed_below_the_table() {
+        let groups = [("lab", 12), ("office", 1)].map(|(group, devices)| GroupSize {
+            group: group.parse().unwrap(),
+            devices,
+        });
+        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"");
+    }
+
+    #[test]
+    fn every_state_of_a_device_has_a_word() {
+        let states = [
+            DeviceState::Unreached,
+            DeviceState::Held,
+            DeviceState::Announced,
+            DeviceState::Withdrawn,
+            DeviceState::Succeeded,
+            DeviceState::Failed,
+            DeviceState::Cancelled,
+        ];
+        let devices = states.map(|state| DeviceProgress {
+            device: AGENT.parse().unwrap(),
+            state,
+        });
+        assert_snapshot!(plain(&devices_text(&devices)), @"");
+    }
+}

@@ -87,3 +87,40 @@ fn result(unassigned: &DeviceUnassigned) -> String {
         Unassigned::NotAssigned => "no open assignment".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{AGENT, OCS, plain};
+
+    fn device(device: &str, outcome: Unassigned) -> DeviceUnassigned {
+        DeviceUnassigned {
+            device: device.parse().unwrap(),
+            result: "",
+            outcome,
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_a_text() {
+        let lab = || "lab".parse().unwrap();
+        let devices = vec![
+            device(AGENT, Unassigned::Dropped),
+            device(AGENT, Unassigned::Withdrawn),
+            device(OCS, Unassigned::Withdrawn),
+            device(AGENT, Unassigned::KeptByGroup(lab())),
+            device(AGENT, Unassigned::AlreadyWithdrawn),
+            device(AGENT, Unassigned::OnlyByGroup(lab())),
+            device(AGENT, Unassigned::NotAssigned),
+        ];
+        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"");
+        let groups = vec![GroupUnassigned {
+            group: lab(),
+            result: "",
+            revision: 8,
+        }];
+        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"");
+    }
+}

@@ -46,7 +46,9 @@ impl Args {
         let verification =
             verify::verify(&target, &self.package, &through, self.public_key, &progress).await?;
         output::warn(&verification.warnings);
-        output::result(globals.format, &verification, |verification| text(&verification.sources));
+        output::result(globals.format, &verification, |verification| {
+            text(&verification.sources)
+        });
         verification.conclude()
     }
 }
@@ -74,4 +76,30 @@ fn results(problems: &[String]) -> Vec<String> {
         results.push("failed: the rest was not looked at".to_owned());
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, plain};
+
+    fn verified(source: &str, problems: &[&str]) -> VerifiedSource {
+        VerifiedSource {
+            package: fixtures::id(),
+            source: source.to_owned(),
+            is_intact: problems.is_empty(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn each_location_has_its_result() {
+        let problems = ["manifest: unreachable", "fragment 3: SHA-256 mismatch"];
+        let sources = [verified("cdn", &[]), verified("site-berlin", &problems)];
+        assert_snapshot!(plain(&text(&sources)), @"");
+        let many = verified("cdn", &["x"; MAX_PROBLEMS]);
+        assert_snapshot!(results(&many.problems).last().unwrap(), @"");
+    }
 }

@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_local::LocalState;
-use packcast_protocol::DeviceId;
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::{DeviceId, ResultCode};
 use packcast_publisher::Failure;
 use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 use serde::{Deserialize, Serialize};
@@ -121,77 +121,113 @@ async fn finish(agent: Child) -> Result<(), Failure> {
 }
 
 fn show(event: &Event, steps: &mut Steps) {
-    match event {
-        Event::CheckedIn { tasks, .. } => {
-            steps.done("checked in", &format!("packages to deploy: {tasks}"));
+    if let Some((step, detail)) = step(event) {
+        steps.done(step, &detail);
+    }
+    if let Event::Finished {
+        output_tail: Some(tail),
+        ..
+    } = event
+    {
+        for line in tail.lines() {
+            output::data(&output_line(line));
         }
-        Event::KeysFollowed { serial } => {
-            steps.done("trusted", &format!("the keys of key list {serial}"));
-        }
-        Event::DocumentRefused { detail } => steps.done("refused", detail),
-        Event::ManifestVerified { name, version, .. } => {
-            steps.done(
-                "trusted",
-                &format!("manifest of {name}@{version}: signature, digest and expiry are valid"),
-            );
-        }
-        Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => {
-            steps.done(
-                "downloaded",
-                &format!(
-                    "fragment {n} of {of}, {}, its digest matches",
-                    output::bytes(*bytes)
-                ),
-            );
-        }
-        Event::FragmentVerified { .. } => {}
-        Event::ArchiveVerified { bytes, .. } => {
-            steps.done(
-                "verified",
-                &format!("the whole archive of {}", output::bytes(*bytes)),
-            );
-        }
-        Event::Unpacked { entries, bytes, .. } => {
-            steps.done(
-                "unpacked",
-                &format!("{}, entries: {entries}", output::bytes(*bytes)),
-            );
-        }
-        Event::Started { .. } => steps.done("started", "the package's action"),
+    }
+}
+
+/// Returns the step that an event ends, and its detail; `None` if the event is not shown.
+fn step(event: &Event) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::CheckedIn { tasks, .. } => ("checked in", format!("packages to deploy: {tasks}")),
+        Event::KeysFollowed { serial } => ("trusted", format!("the keys of key list {serial}")),
+        Event::DocumentRefused { detail } => ("refused", detail.clone()),
+        Event::ManifestVerified { name, version, .. } => (
+            "trusted",
+            format!("manifest of {name}@{version}: signature, digest and expiry are valid"),
+        ),
+        Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => (
+            "downloaded",
+            format!(
+                "fragment {n} of {of}, {}, its digest matches",
+                output::bytes(*bytes)
+            ),
+        ),
+        Event::FragmentVerified { .. } => return None,
+        Event::ArchiveVerified { bytes, .. } => (
+            "verified",
+            format!("the whole archive of {}", output::bytes(*bytes)),
+        ),
+        Event::Unpacked { entries, bytes, .. } => (
+            "unpacked",
+            format!("{}, entries: {entries}", output::bytes(*bytes)),
+        ),
+        Event::Started { .. } => ("started", "the action of the package".to_owned()),
         Event::Finished {
             code,
             exit_code,
             detail,
-            output_tail,
             ..
-        } => {
-            let exit = exit_code.map_or_else(
-                || code.to_string(),
-                |exit| format!("exit code {exit} ({code} in the report)"),
-            );
-            let detail = detail
-                .as_ref()
-                .map_or_else(String::new, |detail| format!(": {detail}"));
-            steps.done("acted", &format!("{exit}{detail}"));
-            for line in output_tail.iter().flat_map(|tail| tail.lines()) {
-                output::data(&format!(
-                    "{:>9}  {:<11}  | {}",
-                    "",
-                    "",
-                    output::printable(line)
-                ));
-            }
+        } => ("acted", result(code, *exit_code, detail.as_deref())),
+        Event::Deferred { detail, .. } => ("postponed", detail.clone()),
+        Event::Reported { accepted: true, .. } => {
+            ("reported", "the function accepted the result".to_owned())
         }
-        Event::Deferred { detail, .. } => steps.done("postponed", detail),
-        Event::Reported { accepted, .. } => {
-            steps.done(
-                "reported",
-                if *accepted {
-                    "the function accepted the result"
-                } else {
-                    "not yet: the agent keeps the result"
-                },
-            );
-        }
+        Event::Reported { .. } => ("reported", "not yet: the agent keeps the result".to_owned()),
+    })
+}
+
+fn result(code: &ResultCode, exit_code: Option<i32>, detail: Option<&str>) -> String {
+    let exit = exit_code.map_or_else(
+        || code.to_string(),
+        |exit| format!("exit code {exit} ({code} in the report)"),
+    );
+    let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    format!("{exit}{detail}")
+}
+
+/// Lays out a line of the program's output below the details of the steps.
+fn output_line(line: &str) -> String {
+    format!("{:>9}  {:<11}  | {}", "", "", output::printable(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures;
+
+    fn shown(events: Value) -> String {
+        let events: Vec<Event> = fixtures::read(events);
+        let steps = events.iter().filter_map(step);
+        let lines: Vec<String> = steps
+            .map(|(step, detail)| format!("{step:<11}  {detail}"))
+            .collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_event_has_a_step() {
+        let id = fixtures::id();
+        let events = json!([
+            { "event": "checked_in", "tasks": 1, "next_check_in_s": 3600 },
+            { "event": "keys_followed", "serial": 2 },
+            { "event": "document_refused", "detail": "the signature does not verify" },
+            { "event": "manifest_verified", "id": id, "name": "demo", "version": "1" },
+            { "event": "fragment_verified", "id": id, "n": 1, "of": 4, "bytes": 1_048_576, "already": false },
+            { "event": "fragment_verified", "id": id, "n": 5, "of": 40, "bytes": 1_048_576, "already": false },
+            { "event": "fragment_verified", "id": id, "n": 40, "of": 40, "bytes": 1_000, "already": false },
+            { "event": "archive_verified", "id": id, "bytes": 3_501_000 },
+            { "event": "unpacked", "id": id, "entries": 2, "bytes": 3_500_200 },
+            { "event": "started", "id": id },
+            { "event": "finished", "id": id, "attempt": 1, "code": "SUCCESS_0", "exit_code": 0 },
+            { "event": "finished", "id": id, "attempt": 1, "code": "ERR_EXECUTE", "detail": "no such program" },
+            { "event": "deferred", "id": id, "detail": "the locations do not answer" },
+            { "event": "reported", "id": id, "accepted": true },
+            { "event": "reported", "id": id, "accepted": false },
+        ]);
+        assert_snapshot!(shown(events), @"");
+        assert_snapshot!(output_line("hello"), @"");
     }
 }

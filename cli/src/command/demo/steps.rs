@@ -27,10 +27,7 @@ impl Steps {
         let now = Instant::now();
         let took = now - self.last;
         self.last = now;
-        output::data(&format!(
-            "{:>9}  {step:<11}  {detail}",
-            seconds(now - self.started)
-        ));
+        output::data(&line(now - self.started, step, detail));
         match self.done.last_mut() {
             Some((last, sum)) if last == step => *sum += took,
             _ => self.done.push((step.to_owned(), took)),
@@ -51,6 +48,37 @@ impl Steps {
     }
 }
 
+/// Lays out a step: the time since the start of the demo, the step, and its detail.
+fn line(at: Duration, step: &str, detail: &str) -> String {
+    format!("{:>9}  {step:<11}  {detail}", seconds(at))
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{:.3} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn repeated_steps_have_one_row() {
+        let started = Instant::now();
+        let done = [("built", 250), ("downloaded", 1_500)]
+            .map(|(step, took)| (step.to_owned(), Duration::from_millis(took)));
+        let steps = Steps {
+            started,
+            last: started + Duration::from_millis(1_750),
+            done: done.to_vec(),
+        };
+        assert_snapshot!(steps.table(), @"
+        STEP        TIME
+        built       0.250 s
+        downloaded  1.500 s
+        in all      1.750 s
+        ");
+        assert_snapshot!(line(Duration::from_millis(250), "built", "a sample"), @"  0.250 s  built        a sample");
+    }
 }

@@ -113,3 +113,25 @@ fn name_some(reason: &str, names: &[String]) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{AGENT, plain};
+
+    #[test]
+    fn changes_are_counted_and_refused_devices_named() {
+        let changed = MembersChanged {
+            changed: 98,
+            unchanged: 3,
+            unknown: (1..=12).map(|n| format!("pc{n}")).collect(),
+            ambiguous: vec!["laptop".to_owned()],
+            in_too_many: vec![AGENT.parse().unwrap()],
+        };
+        assert_snapshot!(plain(&text(&changed, ADDED)), @"");
+        assert_snapshot!(plain(&text(&changed, REMOVED)), @"");
+        assert_snapshot!(refused(&changed).join("\n"), @"");
+    }
+}

@@ -48,3 +48,34 @@ fn text(changed: &GroupPace) -> String {
     let words = pacing::words(pace);
     format!("group {group}: {words}; in force from the next check-in of each device on")
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_rollout::PacingOverride;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures;
+
+    fn changed(pace: PacingOverride) -> GroupPace {
+        let group = "lab".parse().unwrap();
+        GroupPace { group, pace }
+    }
+
+    #[test]
+    fn the_new_pacing_is_printed() {
+        let pacing = fixtures::read(json!({ "fragment_pause_s": 2, "cycle_pause_s": 60 }));
+        assert_snapshot!(text(&changed(pacing)), @"group lab: fragment pause 2s, cycle pause 60s; in force from the next check-in of each device on");
+        assert_snapshot!(text(&changed(PacingOverride::default())), @"group lab uses the pacing of the target");
+    }
+
+    #[test]
+    fn a_command_without_a_setting_names_the_command_that_shows_them() {
+        let failure = nothing_to_change(&fixtures::globals(), &"lab".parse().unwrap());
+        assert_snapshot!(failure, @"
+        no pacing option is given
+        hint: 'packcast group show lab' prints the settings of the group
+        ");
+    }
+}

@@ -73,3 +73,23 @@ fn valid_until(details: &GroupDetails) -> String {
         output::valid_until(details.expires())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, OCS, plain};
+
+    #[test]
+    fn a_group_is_shown_with_its_packages_and_devices() {
+        let details = GroupDetails {
+            state: fixtures::group(),
+            size: 2,
+            devices: Some(vec![AGENT.parse().unwrap(), OCS.parse().unwrap()]),
+            packages: vec![fixtures::active()],
+            warnings: Vec::new(),
+        };
+        assert_snapshot!(plain(&text(&details)), @"");
+    }
+}

@@ -47,7 +47,10 @@ impl Args {
 }
 
 pub(super) fn resumed(file: &Path) -> String {
-    format!("resuming with the new key of an earlier run: {}", file.display())
+    format!(
+        "resuming with the new key of an earlier run: {}",
+        file.display()
+    )
 }
 
 pub(super) fn text(rotated: &Rotated) -> String {
