@@ -11,7 +11,7 @@ use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
-/// Assign a package to devices, to groups, or to all devices
+/// Assign a package to devices or groups
 ///
 /// Devices get an active package at their next check-in. An assignment to a group costs the same
 /// few writes for any number of devices. If a device has failed, a second assignment starts the
@@ -141,7 +141,18 @@ mod tests {
             Assigned::UnknownDevice,
         ];
         let devices = outcomes.into_iter().map(device).collect();
-        assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"");
+        assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  assigned
+        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in
+        ");
     }
 
     #[test]

@@ -68,6 +68,6 @@ mod tests {
             objects: 46,
             bytes: 45_100_000,
         };
-        assert_snapshot!(text(&deleted), @"");
+        assert_snapshot!(text(&deleted), @"deleted package 1795327754 vlc@3.0.21: removed 46 objects (43.01 MiB)");
     }
 }

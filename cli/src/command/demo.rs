@@ -28,10 +28,10 @@ use super::action::ActionChoice;
 use crate::output;
 use crate::progress::Bar;
 
-/// Deploy a package on this machine, from the publisher to a device and back
+/// Deploy a package to a device on this machine, and show each step
 ///
 /// Starts the whole system in a temporary folder, publishes a package, lets an agent process deploy
-/// it, and prints each step with its time. Nothing is left behind.
+/// it, and prints the time of each step. Nothing is left behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

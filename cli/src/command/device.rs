@@ -216,7 +216,7 @@ fn tails(finished: &[FinishedTask]) -> String {
                 .lines()
                 .map(|line| format!("  {}\n", output::printable(line)))
                 .collect();
-            format!("\nend of the output of {package}:\n{lines}")
+            format!("\nend of the output of package {package}:\n{lines}")
         })
         .collect()
 }
@@ -251,13 +251,42 @@ mod tests {
     #[test]
     fn devices_are_listed_with_their_last_check_in() {
         let devices = [AGENT, OCS].map(fixtures::device);
-        assert_snapshot!(plain(&list(&devices)), @"");
-        assert_snapshot!(limited(100, 240), @"");
+        assert_snapshot!(plain(&list(&devices)), @"
+        DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN
+        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass --limit for more");
     }
 
     #[test]
     fn a_device_is_shown_with_its_packages() {
-        assert_snapshot!(plain(&text(&details(AGENT))), @"");
+        assert_snapshot!(plain(&text(&details(AGENT))), @"
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        groups            lab, office
+        valid until       2027-05-17 11:06:40 UTC
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+        ");
     }
 
     #[test]
@@ -272,6 +301,13 @@ mod tests {
             finished: Vec::new(),
             ..details(OCS)
         };
-        assert_snapshot!(plain(&text(&details)), @"");
+        assert_snapshot!(plain(&text(&details)), @"
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        ");
     }
 }

@@ -158,7 +158,21 @@ mod tests {
                 "cancel": null,
             })),
         };
-        assert_snapshot!(text(&explained), @"");
+        assert_snapshot!(text(&explained), @"
+        The reason as a sentence.
+
+        device           ocs:web01-2026-03-04-05-06-07 web01
+        last seen        2026-11-18 11:06:40 UTC (recorded at most daily)
+        package          1795327754 vlc@3.0.21, active
+        assigned to      the device itself, group lab
+        task             attempt 1, priority 5, announced 2026-11-18 11:06:40 UTC
+        result           attempt 2, 2026-11-18 11:06:40 UTC: failed: ERR_EXIT_CODE_7
+        history          lists the package
+        higher priority  fonts@2 (priority 1)
+        commands         restart download, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+
+        next: the next step
+        ");
     }
 
     #[test]
@@ -185,6 +199,14 @@ mod tests {
             ahead: Vec::new(),
             orders: DeviceCommands::default(),
         };
-        assert_snapshot!(text(&explained), @"");
+        assert_snapshot!(text(&explained), @"
+        The reason as a sentence.
+
+        device           key:abcdefghijklmnopqrstuvwxya
+        last seen        never
+        package          1795327754 vlc@3.0.21, active
+
+        next: the next step
+        ");
     }
 }

@@ -27,12 +27,13 @@ Examples:
   packcast keys rotate
   packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
 pub(crate) enum Args {
-    /// Generate a signing key, and print its public half for the configuration of agents
+    /// Generate a signing key
     ///
-    /// The secret half is encrypted with a passphrase: from the environment variable
-    /// PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine; keep a copy in
-    /// a safe place. Give each target a key of its own, so that its devices accept nothing that is
-    /// signed for another target. 'packcast local' generates its key itself.
+    /// Prints the public half, which belongs in the configuration of agents. The secret half is
+    /// encrypted with a passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from
+    /// a prompt. The key never leaves this machine; keep a copy in a safe place. Give each target a
+    /// key of its own, so that its devices accept nothing that is signed for another target.
+    /// 'packcast local' generates its key itself.
     #[command(after_help = "\
 Examples:
   packcast keys generate --target production
@@ -45,17 +46,17 @@ Examples:
         #[arg(long)]
         unencrypted: bool,
     },
-    /// Show the public half of the signing key, and the files of the key
+    /// Show the public half and the files of the signing key
     Show {
         /// Show the key in this file instead of the target's own key
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
-    /// Replace the signing key with a new one, and sign all assignments again
+    /// Replace the signing key with a new one
     ///
-    /// Agents trust the new key from their next check-in on. They also trust the old key, for the
-    /// packages that it has signed, until the old key is revoked. If the command is interrupted,
-    /// run it again to complete the rotation.
+    /// Signs all assignments again with the new key. Agents trust the new key from their next
+    /// check-in on. They also trust the old key, for the packages that it has signed, until the old
+    /// key is revoked. If the command is interrupted, run it again to complete the rotation.
     #[command(after_help = "\
 Examples:
   packcast keys rotate --target production")]

@@ -76,7 +76,12 @@ mod tests {
 
     #[test]
     fn packages_are_listed_with_their_states() {
-        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"");
-        assert_snapshot!(limited(100), @"");
+        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(limited(100), @"showing the newest 100 packages; pass --limit for more");
     }
 }

@@ -10,7 +10,10 @@ use packcast_rollout::LocationRecord;
 use crate::Globals;
 use crate::output;
 
-/// Manage the locations that serve packages, such as a CDN or a mirror on a site
+/// Manage the locations that serve packages
+///
+/// A location is an address that serves the objects of the target over HTTPS, such as a CDN or a
+/// mirror on a site.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +21,7 @@ Examples:
   packcast location add site-berlin mirror.example.net:8443/packcast
   packcast location check")]
 pub(crate) enum Args {
-    /// Add a location, at which packages can then be activated
+    /// Add a location, so that packages can be activated there
     #[command(after_help = "\
 Examples:
   packcast location add cdn d1234.cloudfront.net
@@ -30,7 +33,9 @@ Examples:
         #[arg(value_name = "ADDRESS")]
         location: Location,
     },
-    /// Remove a location; packages that are active there stay active there
+    /// Remove a location
+    ///
+    /// Packages that are active at the location stay active there.
     Remove {
         /// Name of the location
         name: LocationName,

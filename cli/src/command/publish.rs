@@ -361,9 +361,15 @@ mod tests {
     #[test]
     fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
         let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
-        assert_snapshot!(notes(Earlier::None), @"");
-        assert_snapshot!(notes(Earlier::Begun), @"");
-        assert_snapshot!(notes(Earlier::Published), @"");
+        assert_snapshot!(notes(Earlier::None), @"for this package alone, an OCS agent pauses about 5 minutes in addition to the download");
+        assert_snapshot!(notes(Earlier::Begun), @"
+        resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded
+        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        ");
+        assert_snapshot!(notes(Earlier::Published), @"
+        package 1795327754 is already published: uploaded nothing
+        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        ");
     }
 
     #[test]

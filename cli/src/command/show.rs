@@ -128,9 +128,37 @@ mod tests {
 
     #[test]
     fn every_state_of_a_package_is_shown() {
-        assert_snapshot!(text(&fixtures::active()), @"");
-        assert_snapshot!(text(&fixtures::draft()), @"");
-        assert_snapshot!(text(&fixtures::deleted()), @"");
+        assert_snapshot!(text(&fixtures::active()), @"
+        package        1795327754 vlc@3.0.21
+        state          active
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        fragments      43
+        success codes  0, 3010
+        manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        expires        2027-11-18 11:06:40 UTC
+        locations      cdn (cdn.example.net)
+        created        2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(text(&fixtures::draft()), @"
+        package        1795327754 vlc@3.0.21
+        state          draft
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        success codes  0, 3010
+        created        2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(text(&fixtures::deleted()), @"
+        package        1795327754 vlc@3.0.21
+        state          deleted 2026-11-18 12:06:40 UTC
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        success codes  0, 3010
+        created        2026-11-18 11:06:40 UTC
+        ");
     }
 
     #[test]
@@ -156,6 +184,19 @@ mod tests {
             })),
             ..fixtures::active()
         };
-        assert_snapshot!(text(&package), @"");
+        assert_snapshot!(text(&package), @r#"
+        package        1795327754 vlc@3.0.21
+        state          active
+        priority       5
+        action         EXECUTE apt-get update
+        archive        none
+        fragments      43
+        success codes  0, 3010
+        on Windows     shows "VLC is updated" before the action, waits until 2026/12/01 22:00, shows "Done" after the action, restarts
+        manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        expires        2027-11-18 11:06:40 UTC
+        locations      cdn (cdn.example.net)
+        created        2026-11-18 11:06:40 UTC
+        "#);
     }
 }

@@ -13,7 +13,7 @@ use crate::progress::{Bar, until_interrupted};
 /// The number of refused groups and devices that are named.
 const NAMED: usize = 10;
 
-/// Sign the assignments of groups and devices again before they expire
+/// Sign assignments again before they expire
 ///
 /// A Packcast agent acts on an assignment for 180 days after it was signed. Without options, this
 /// command signs assignments that expire within 90 days, and assignments signed by another key. Run

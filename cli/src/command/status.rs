@@ -141,7 +141,10 @@ mod tests {
 
     #[test]
     fn the_devices_in_each_state_are_counted() {
-        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"");
+        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
     }
 
     #[test]
@@ -150,7 +153,13 @@ mod tests {
             group: group.parse().unwrap(),
             devices,
         });
-        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"");
+        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment on.
+        ");
     }
 
     #[test]
@@ -168,6 +177,15 @@ mod tests {
             device: AGENT.parse().unwrap(),
             state,
         });
-        assert_snapshot!(plain(&devices_text(&devices)), @"");
+        assert_snapshot!(plain(&devices_text(&devices)), @"
+        DEVICE                          STATE
+        key:abcdefghijklmnopqrstuvwxya  not checked in since
+        key:abcdefghijklmnopqrstuvwxya  waiting
+        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+        ");
     }
 }

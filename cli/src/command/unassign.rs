@@ -11,7 +11,7 @@ use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
-/// Unassign a package from devices, from groups, or from all devices
+/// Unassign a package from devices or groups
 ///
 /// Once the command has returned, the package is announced to no further device. A Packcast agent
 /// that already knows of the package cancels it at its next check-in, unless the agent has begun to
@@ -82,7 +82,7 @@ fn result(unassigned: &DeviceUnassigned) -> String {
         }
         Unassigned::AlreadyWithdrawn => "already withdrawn".to_owned(),
         Unassigned::OnlyByGroup(group) => {
-            format!("assigned only through group {group}: unassign it from the group")
+            format!("assigned only through group {group}: unassign the package from the group")
         }
         Unassigned::NotAssigned => "no open assignment".to_owned(),
     }
@@ -115,12 +115,24 @@ mod tests {
             device(AGENT, Unassigned::OnlyByGroup(lab())),
             device(AGENT, Unassigned::NotAssigned),
         ];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"");
+        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels at its next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent goes on until it reports
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        ");
         let groups = vec![GroupUnassigned {
             group: lab(),
             result: "",
             revision: 8,
         }];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"");
+        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
+        GROUP  RESULT
+        lab    unassigned; announced to no further device of the group
+        ");
     }
 }

@@ -98,8 +98,13 @@ mod tests {
     fn each_location_has_its_result() {
         let problems = ["manifest: unreachable", "fragment 3: SHA-256 mismatch"];
         let sources = [verified("cdn", &[]), verified("site-berlin", &problems)];
-        assert_snapshot!(plain(&text(&sources)), @"");
+        assert_snapshot!(plain(&text(&sources)), @"
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+        ");
         let many = verified("cdn", &["x"; MAX_PROBLEMS]);
-        assert_snapshot!(results(&many.problems).last().unwrap(), @"");
+        assert_snapshot!(results(&many.problems).last().unwrap(), @"failed: the rest was not looked at");
     }
 }

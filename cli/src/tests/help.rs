@@ -7,8 +7,24 @@ use insta::assert_snapshot;
 
 use crate::cli;
 
-/// Returns the long help of the command at `path`, such as `keys rotate`.
+/// Returns the long help of the command at `path`, such as `keys rotate`. For subcommands, the
+/// global options are compared with those of the program, and left out.
 fn help(path: &str) -> String {
+    let whole = whole_help(path);
+    if path.is_empty() {
+        return whole;
+    }
+    let program = whole_help("");
+    let start = program.find(GLOBAL).unwrap();
+    let end = program.find("\nExit codes").unwrap();
+    let global = program[start..end].trim_end();
+    assert!(whole.contains(global), "{whole}");
+    whole.replace(global, "Global options: …")
+}
+
+const GLOBAL: &str = "Global options:";
+
+fn whole_help(path: &str) -> String {
     // Environment variables of the machine that runs the test must not appear.
     let mut cli = ["target", "config"]
         .into_iter()
@@ -134,20 +150,17 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo         Deploy a package on this machine, from the publisher to a device
-                   and back
+      demo         Deploy a package to a device on this machine, and show each step
       local        Run the whole system on this machine until Ctrl-C
       keys         Manage the signing key, and the keys that agents trust
-      location     Manage the locations that serve packages, such as a CDN or a
-                   mirror on a site
+      location     Manage the locations that serve packages
       publish      Publish a package
       verify       Download a package and check every byte of it
       activate     Activate a published package, so that devices can get it
       deactivate   Deactivate a package, so that no further device gets it
-      assign       Assign a package to devices, to groups, or to all devices
-      unassign     Unassign a package from devices, from groups, or from all devices
-      sign         Sign the assignments of groups and devices again before they
-                   expire
+      assign       Assign a package to devices or groups
+      unassign     Unassign a package from devices or groups
+      sign         Sign assignments again before they expire
       delete       Delete a package and its objects
       group        Manage groups of devices
       list         List packages, the newest last
@@ -192,8 +205,7 @@ fn packcast() {
 
               [default: text]
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the recorded state, 75
-    try again later.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
 
     Run 'packcast demo' to see a package deployed on this machine.
     ");
@@ -202,10 +214,10 @@ fn packcast() {
 #[test]
 fn demo() {
     assert_snapshot!(help("demo"), @"
-    Deploy a package on this machine, from the publisher to a device and back
+    Deploy a package to a device on this machine, and show each step
 
     Starts the whole system in a temporary folder, publishes a package, lets an
-    agent process deploy it, and prints each step with its time. Nothing is left
+    agent process deploy it, and prints the time of each step. Nothing is left
     behind.
 
     Usage: packcast demo [OPTIONS] [ARCHIVE]
@@ -238,31 +250,7 @@ fn demo() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast demo
@@ -295,31 +283,7 @@ fn local() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast local
@@ -335,11 +299,9 @@ fn keys() {
     Usage: packcast keys [OPTIONS] <COMMAND>
 
     Commands:
-      generate  Generate a signing key, and print its public half for the
-                configuration of agents
-      show      Show the public half of the signing key, and the files of the key
-      rotate    Replace the signing key with a new one, and sign all assignments
-                again
+      generate  Generate a signing key
+      show      Show the public half and the files of the signing key
+      rotate    Replace the signing key with a new one
       trust     Let agents trust the key of another publisher, too
       revoke    End the trust of agents in a key
       list      List the keys that agents trust
@@ -349,31 +311,7 @@ fn keys() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast keys generate --target production
@@ -387,10 +325,10 @@ fn keys() {
 #[test]
 fn keys_generate() {
     assert_snapshot!(help("keys generate"), @"
-    Generate a signing key, and print its public half for the configuration of
-    agents
+    Generate a signing key
 
-    The secret half is encrypted with a passphrase: from the environment variable
+    Prints the public half, which belongs in the configuration of agents. The
+    secret half is encrypted with a passphrase: from the environment variable
     PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
     keep a copy in a safe place. Give each target a key of its own, so that its
     devices accept nothing that is signed for another target. 'packcast local'
@@ -408,31 +346,7 @@ fn keys_generate() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast keys generate --target production
@@ -443,7 +357,7 @@ fn keys_generate() {
 #[test]
 fn keys_show() {
     assert_snapshot!(help("keys show"), @"
-    Show the public half of the signing key, and the files of the key
+    Show the public half and the files of the signing key
 
     Usage: packcast keys show [OPTIONS]
 
@@ -454,42 +368,19 @@ fn keys_show() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
 #[test]
 fn keys_rotate() {
     assert_snapshot!(help("keys rotate"), @"
-    Replace the signing key with a new one, and sign all assignments again
+    Replace the signing key with a new one
 
-    Agents trust the new key from their next check-in on. They also trust the old
-    key, for the packages that it has signed, until the old key is revoked. If the
-    command is interrupted, run it again to complete the rotation.
+    Signs all assignments again with the new key. Agents trust the new key from
+    their next check-in on. They also trust the old key, for the packages that it
+    has signed, until the old key is revoked. If the command is interrupted, run it
+    again to complete the rotation.
 
     Usage: packcast keys rotate [OPTIONS]
 
@@ -503,31 +394,7 @@ fn keys_rotate() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast keys rotate --target production
@@ -558,31 +425,7 @@ fn keys_trust() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
@@ -613,31 +456,7 @@ fn keys_revoke() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast keys revoke RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
@@ -655,44 +474,23 @@ fn keys_list() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
 #[test]
 fn location() {
     assert_snapshot!(help("location"), @"
-    Manage the locations that serve packages, such as a CDN or a mirror on a site
+    Manage the locations that serve packages
+
+    A location is an address that serves the objects of the target over HTTPS, such
+    as a CDN or a mirror on a site.
 
     Usage: packcast location [OPTIONS] <COMMAND>
 
     Commands:
-      add     Add a location, at which packages can then be activated
-      remove  Remove a location; packages that are active there stay active there
+      add     Add a location, so that packages can be activated there
+      remove  Remove a location
       list    List the locations
       check   Check that locations serve packages as agents need them
       help    Print this message or the help of the given subcommand(s)
@@ -701,31 +499,7 @@ fn location() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast location add cdn d1234.cloudfront.net
@@ -737,7 +511,7 @@ fn location() {
 #[test]
 fn location_add() {
     assert_snapshot!(help("location add"), @"
-    Add a location, at which packages can then be activated
+    Add a location, so that packages can be activated there
 
     Usage: packcast location add [OPTIONS] <NAME> <ADDRESS>
 
@@ -752,31 +526,7 @@ fn location_add() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast location add cdn d1234.cloudfront.net
@@ -787,7 +537,9 @@ fn location_add() {
 #[test]
 fn location_remove() {
     assert_snapshot!(help("location remove"), @"
-    Remove a location; packages that are active there stay active there
+    Remove a location
+
+    Packages that are active at the location stay active there.
 
     Usage: packcast location remove [OPTIONS] <NAME>
 
@@ -799,31 +551,7 @@ fn location_remove() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
@@ -838,31 +566,7 @@ fn location_list() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
@@ -885,31 +589,7 @@ fn location_check() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast location check
@@ -1059,31 +739,7 @@ fn publish() {
 
               [possible values: reboot, shutdown]
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 --action launch
@@ -1124,31 +780,7 @@ fn verify() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast verify vlc@3.0.21
@@ -1180,31 +812,7 @@ fn activate() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast activate vlc@3.0.21
@@ -1233,31 +841,7 @@ fn deactivate() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast deactivate vlc@3.0.21
@@ -1267,7 +851,7 @@ fn deactivate() {
 #[test]
 fn assign() {
     assert_snapshot!(help("assign"), @"
-    Assign a package to devices, to groups, or to all devices
+    Assign a package to devices or groups
 
     Devices get an active package at their next check-in. An assignment to a group
     costs the same few writes for any number of devices. If a device has failed, a
@@ -1310,31 +894,7 @@ fn assign() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast assign vlc@3.0.21 --device web01
@@ -1348,7 +908,7 @@ fn assign() {
 #[test]
 fn unassign() {
     assert_snapshot!(help("unassign"), @"
-    Unassign a package from devices, from groups, or from all devices
+    Unassign a package from devices or groups
 
     Once the command has returned, the package is announced to no further device. A
     Packcast agent that already knows of the package cancels it at its next
@@ -1383,31 +943,7 @@ fn unassign() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast unassign vlc@3.0.21 --group lab
@@ -1418,7 +954,7 @@ fn unassign() {
 #[test]
 fn sign() {
     assert_snapshot!(help("sign"), @"
-    Sign the assignments of groups and devices again before they expire
+    Sign assignments again before they expire
 
     A Packcast agent acts on an assignment for 180 days after it was signed. Without
     options, this command signs assignments that expire within 90 days, and
@@ -1462,31 +998,7 @@ fn sign() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast sign
@@ -1525,31 +1037,7 @@ fn delete() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast delete vlc@3.0.21
@@ -1582,31 +1070,7 @@ fn group() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group create lab
@@ -1639,31 +1103,7 @@ fn group_create() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
@@ -1698,31 +1138,7 @@ fn group_add() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group add lab --device web01 --device web02
@@ -1760,31 +1176,7 @@ fn group_remove() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group remove lab --device web01
@@ -1803,31 +1195,7 @@ fn group_list() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
     ");
 }
 
@@ -1849,31 +1217,7 @@ fn group_show() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group show lab
@@ -1911,31 +1255,7 @@ fn group_prefer() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group prefer lab --location site-berlin
@@ -1996,31 +1316,7 @@ fn group_pacing() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group pacing thin-line --fragment-pause 2s --cycle-pause 5s
@@ -2053,31 +1349,7 @@ fn group_delete() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast group delete lab
@@ -2104,31 +1376,7 @@ fn list() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast list
@@ -2152,31 +1400,7 @@ fn show() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast show vlc@3.0.21
@@ -2213,31 +1437,7 @@ fn status() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast status
@@ -2313,31 +1513,7 @@ fn device() {
           --reset-pacing
               Remove the device's own settings, except for those in this command
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast device
@@ -2369,31 +1545,7 @@ fn explain() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast explain web01 vlc@3.0.21
@@ -2418,31 +1570,7 @@ fn completions() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast completions bash >
@@ -2470,31 +1598,7 @@ fn man() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Global options:
-          --target <NAME>
-              Use this target
-
-              'local' is the system of 'packcast local'. The other targets are
-              sections of packcast.toml.
-
-              [env: PACKCAST_TARGET]
-              [default: local]
-
-          --config <FILE>
-              Read targets from this file
-
-              The default is packcast.toml in your configuration folder.
-
-              [env: PACKCAST_CONFIG]
-
-          --format <FORMAT>
-              Print results in this format
-
-              Possible values:
-              - text: Tables and text
-              - json: One JSON document, for scripts
-
-              [default: text]
+    Global options: …
 
     Examples:
       packcast man | man -l -

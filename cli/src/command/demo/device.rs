@@ -227,7 +227,22 @@ mod tests {
             { "event": "reported", "id": id, "accepted": true },
             { "event": "reported", "id": id, "accepted": false },
         ]);
-        assert_snapshot!(shown(events), @"");
-        assert_snapshot!(output_line("hello"), @"");
+        assert_snapshot!(shown(events), @"
+        checked in   packages to deploy: 1
+        trusted      the keys of key list 2
+        refused      the signature does not verify
+        trusted      manifest of demo@1: signature, digest and expiry are valid
+        downloaded   fragment 1 of 4, 1.00 MiB, its digest matches
+        downloaded   fragment 40 of 40, 1000 B, its digest matches
+        verified     the whole archive of 3.34 MiB
+        unpacked     3.34 MiB, entries: 2
+        started      the action of the package
+        acted        exit code 0 (SUCCESS_0 in the report)
+        acted        ERR_EXECUTE: no such program
+        postponed    the locations do not answer
+        reported     the function accepted the result
+        reported     not yet: the agent keeps the result
+        ");
+        assert_snapshot!(output_line("hello"), @"                        | hello");
     }
 }

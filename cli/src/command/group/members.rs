@@ -130,8 +130,28 @@ mod tests {
             ambiguous: vec!["laptop".to_owned()],
             in_too_many: vec![AGENT.parse().unwrap()],
         };
-        assert_snapshot!(plain(&text(&changed, ADDED)), @"");
-        assert_snapshot!(plain(&text(&changed, REMOVED)), @"");
-        assert_snapshot!(refused(&changed).join("\n"), @"");
+        assert_snapshot!(plain(&text(&changed, ADDED)), @"
+        ADDED  ALREADY MEMBERS  REFUSED
+        98     3                14
+        ");
+        assert_snapshot!(plain(&text(&changed, REMOVED)), @"
+        REMOVED  NOT MEMBERS  REFUSED
+        98       3            14
+        ");
+        assert_snapshot!(refused(&changed).join("\n"), @"
+        pc1: the device has never checked in
+        pc2: the device has never checked in
+        pc3: the device has never checked in
+        pc4: the device has never checked in
+        pc5: the device has never checked in
+        pc6: the device has never checked in
+        pc7: the device has never checked in
+        pc8: the device has never checked in
+        pc9: the device has never checked in
+        pc10: the device has never checked in
+        and 2 more: the device has never checked in
+        laptop: several devices have this host name
+        key:abcdefghijklmnopqrstuvwxya: the device is in 50 groups, the limit
+        ");
     }
 }

@@ -90,6 +90,20 @@ mod tests {
             packages: vec![fixtures::active()],
             warnings: Vec::new(),
         };
-        assert_snapshot!(plain(&text(&details)), @"");
+        assert_snapshot!(plain(&text(&details)), @"
+        group        lab
+        devices      2
+        revision     7
+        valid until  2027-05-17 11:06:40 UTC
+        preferred    site-berlin
+        pacing       fragment pause 2s, cycle pause 5s
+
+        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
+        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+
+        DEVICE
+        key:abcdefghijklmnopqrstuvwxya
+        ocs:web01-2026-03-04-05-06-07
+        ");
     }
 }
