@@ -52,7 +52,7 @@ fn a_package_is_deployed_again_only_when_forced() {
         ran.stdout
     };
     assign(&[]);
-    assert!(assign(&[]).contains("was assigned already"));
+    assert!(assign(&[]).contains("already assigned"));
     device.run();
     assert!(assign(&[]).contains("--force deploys again"));
     assert_eq!((device.told(), count()), (0, 1));

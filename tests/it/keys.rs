@@ -271,7 +271,7 @@ fn it_is_shown_until_when_assignments_are_good() {
     ] {
         let shown = world.ok(arguments);
         let text = shown.stdout.to_lowercase();
-        assert!(text.contains("good until"), "{shown:#?}");
+        assert!(text.contains("valid until"), "{shown:#?}");
         assert!(!text.contains("not signed"), "{shown:#?}");
     }
 }

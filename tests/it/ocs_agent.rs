@@ -195,7 +195,7 @@ fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
     assert_ne!(story.agent.id(), left);
     let listed = format!("<PACKAGE ID=\"{had}\" />");
     assert!(first.log.contains(&listed), "{}", first.log);
-    assert!(story.assign("had").contains("in its history"));
+    assert!(story.assign("had").contains("in its package history"));
 
     let new = story.command("new", "true");
     for package in ["had@1", "new@1"] {

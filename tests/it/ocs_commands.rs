@@ -86,10 +86,10 @@ fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
     assert!(
         story
             .order("--restart-download")
-            .contains("At its next contact")
+            .contains("At its next check-in")
     );
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
-    assert!(shown.contains("unstick, asked"), "{shown}");
+    assert!(shown.contains("restart download, requested"), "{shown}");
     let stopped = story.agent.begin().end();
     assert!(stopped.log.contains("Download is off"), "{}", stopped.log);
     assert!(!stopped.log.contains("download_end_handler"));

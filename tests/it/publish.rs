@@ -125,7 +125,7 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
 
     let (publication, told) = story.complete(&draft);
     assert_eq!(publication.kept.fragments, fragments);
-    assert!(told.contains("published already"), "{told}");
+    assert!(told.contains("already published"), "{told}");
     assert_eq!(files(&folder), after);
 }
 

@@ -43,7 +43,7 @@ impl Steps {
             .map(|(step, took)| [step.clone(), seconds(*took)]);
         output::table(
             ["STEP", "TIME"],
-            steps.chain([["in all".to_owned(), seconds(total)]]),
+            steps.chain([["total".to_owned(), seconds(total)]]),
         )
     }
 }
@@ -77,7 +77,7 @@ mod tests {
         STEP        TIME
         built       0.250 s
         downloaded  1.500 s
-        in all      1.750 s
+        total       1.750 s
         ");
         assert_snapshot!(line(Duration::from_millis(250), "built", "a sample"), @"  0.250 s  built        a sample");
     }
