@@ -127,6 +127,7 @@ pub(crate) fn table<const N: usize>(
 }
 
 fn cell(column: &str, text: &str) -> Cell {
+    // Some texts come from devices. They must not control the terminal.
     let cell = Cell::new(printable(text));
     match colour(text) {
         Some(colour) if COLOURED.contains(&column) => cell.fg(colour),

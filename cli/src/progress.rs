@@ -70,6 +70,7 @@ pub(crate) async fn until_interrupted<T>(
         done = work => done,
         _ = tokio::signal::ctrl_c() => {
             let interrupted = interrupted(bar.0.position(), bar.0.length(), units);
+            // The bar stays on the terminal, so that a person sees the completed part.
             bar.0.abandon();
             Err(interrupted)
         }

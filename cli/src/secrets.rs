@@ -41,6 +41,7 @@ impl Secrets for FromPerson {
                 from: NEW_KEY.to_owned(),
             });
         }
+        // Asked twice: with a mistyped passphrase, the new key would be lost.
         let passphrase = ask(&question(NEW_KEY))?;
         if passphrase.is_empty() {
             return Err(KeyError::EmptyPassphrase);

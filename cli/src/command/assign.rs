@@ -20,7 +20,7 @@ use crate::progress::{Bar, until_interrupted};
 #[command(after_help = "\
 Examples:
   packcast assign vlc@3.0.21 --device web01
-  packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force
+  packcast assign vlc@3.0.21 --device web01 --device web02 --force
   packcast assign vlc@3.0.21 --group lab --group office
   packcast assign vlc@3.0.21 --all")]
 pub(crate) struct Args {

@@ -8,7 +8,8 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  packcast completions bash > ~/.local/share/bash-completion/completions/packcast
+  packcast completions bash \\
+      > ~/.local/share/bash-completion/completions/packcast
   packcast completions zsh > ~/.zfunc/_packcast
   packcast completions fish > ~/.config/fish/completions/packcast.fish")]
 pub(crate) struct Args {

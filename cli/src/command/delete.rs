@@ -37,6 +37,7 @@ impl Args {
         let deleted =
             delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
         output::result(globals.format, &deleted, text);
+        // Counted after the deletion, when no further device can be told of the package.
         let told = delete::told_devices(&target, deleted.package).await?;
         output::warn(told.as_slice());
         Ok(())

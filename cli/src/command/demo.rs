@@ -161,6 +161,7 @@ impl Args {
             let inspection = publish::inspect(&source, None, &Progress::none())?;
             Ok((source, inspection))
         };
+        // The archive is read with blocking I/O, which would hold up the system of the demo.
         let (source, inspection) = tokio::task::spawn_blocking(read)
             .await
             .map_err(Failure::failed)??;

@@ -59,6 +59,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let pacing = self.pacing.change(self.reset_pacing);
+        // clap has no conflicts between an option and a flattened set of options.
         if pacing.is_some() && self.device.is_none() {
             let hint = "'packcast group pacing' sets the pacing of many devices";
             return Err(Failure::usage("cannot set a pacing: name one device").hint(hint));

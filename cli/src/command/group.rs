@@ -87,7 +87,7 @@ Examples:
     /// device's own pacing replaces the pacing of its groups. The group 'all' counts as any other.
     #[command(after_help = "\
 Examples:
-  packcast group pacing thin-line --fragment-pause 2s --cycle-pause 5s
+  packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s
   packcast group pacing lab --strict
   packcast group pacing lab --reset")]
     Pacing(pacing::Args),

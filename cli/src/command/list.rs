@@ -31,6 +31,7 @@ impl Args {
         } else {
             package::newest(&target, self.limit).await?
         };
+        // A list that is as long as its limit was probably cut off.
         if !self.deleted && packages.len() == self.limit {
             output::note(&limited(self.limit));
         }

@@ -67,7 +67,7 @@ fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
     ])
 }
 
-/// Logs on standard error what the function refused and recorded; `RUST_LOG` sets the level.
+/// Starts the log of refused and recorded requests on standard error; `RUST_LOG` sets the level.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));

@@ -50,9 +50,12 @@ const INVALID: &str = "This value is not valid: see 'packcast publish --help'";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 --action launch --command 'setup.exe /S'
-  packcast publish site/ --name site --version 7 --action store --path /var/www --activate
-  packcast publish --name refresh --version 1 --action execute --command 'apt-get update'")]
+  packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 \\
+      --action launch --command 'setup.exe /S'
+  packcast publish site/ --name site --version 7 \\
+      --action store --path /var/www --activate
+  packcast publish --name refresh --version 1 \\
+      --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
     /// Archive (.zip or .tar.gz) or directory to publish; none to execute a command only
     source: Option<PathBuf>,
@@ -181,6 +184,7 @@ impl Args {
             .map(|source| publish::inspect(source, size, &progress))
             .transpose()?;
         let plan = self.plan(inspection.as_ref())?;
+        // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
         let key = self.key.load(&target)?;

@@ -7,8 +7,12 @@ use crate::{Cli, cli};
 /// Returns the example command lines of a command and of its subcommands.
 fn examples(command: &Command) -> Vec<String> {
     let help = command.get_after_help().map(ToString::to_string);
+    let help = help.unwrap_or_default();
+    for line in help.lines() {
+        assert!(line.len() < 80, "too long to be pasted: {line}");
+    }
     let own: Vec<String> = help
-        .unwrap_or_default()
+        .replace("\\\n", "")
         .lines()
         .filter(|line| line.starts_with("  packcast "))
         .map(|line| line.trim().to_owned())

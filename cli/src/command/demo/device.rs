@@ -100,6 +100,7 @@ impl Device {
             .arg(&self.config)
             .args(arguments)
             .env("RUST_LOG", "warn")
+            // The agent, and the programs that it runs, must not see the secrets of the publisher.
             .env_remove(KEY_VARIABLE)
             .env_remove(PASSPHRASE_VARIABLE)
             .stdin(Stdio::null())
