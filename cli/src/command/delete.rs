@@ -37,9 +37,9 @@ impl Args {
         let deleted =
             delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
         output::result(globals.format, &deleted, text);
-        // Counted after the deletion, when no further device can be told of the package.
-        let told = delete::told_devices(&target, deleted.package).await?;
-        output::warn(told.as_slice());
+        // Counted after the deletion, when no further device can be sent to the package.
+        let announced = delete::told_devices(&target, deleted.package).await?;
+        output::warn(announced.as_slice());
         Ok(())
     }
 }

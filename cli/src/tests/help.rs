@@ -600,6 +600,7 @@ fn location_check() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot is one text")]
 fn publish() {
     assert_snapshot!(help("publish"), @r"
     Publish a package

@@ -103,8 +103,9 @@ fn refused(changed: &MembersChanged) -> Vec<String> {
 }
 
 fn name_some(reason: &str, names: &[String]) -> Vec<String> {
-    let named = names.iter().take(NAMED);
-    let mut notes: Vec<String> = named
+    let mut notes: Vec<String> = names
+        .iter()
+        .take(NAMED)
         .map(|name| format!("{}: {reason}", output::printable(name)))
         .collect();
     if names.len() > NAMED {
