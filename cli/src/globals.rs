@@ -8,8 +8,8 @@ use packcast_publisher::warning::Warnings;
 use packcast_publisher::{Failure, Target};
 
 use crate::output::Format;
-use crate::places;
 use crate::secrets::FromPerson;
+use crate::{local_target, places};
 
 /// The options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,7 +37,12 @@ impl Globals {
     /// Opens the target that the command works on.
     pub(crate) async fn open(&self) -> Result<Target, Failure> {
         let (config, places) = (self.config.as_deref(), places::find()?);
-        let target = Target::open(&self.target, config, &places, Arc::new(FromPerson)).await?;
+        let secrets = Arc::new(FromPerson);
+        let target = if self.target == LOCAL {
+            local_target::open(&places.local(), secrets).await?
+        } else {
+            Target::open(&self.target, config, &places, secrets).await?
+        };
         // A command opens one target.
         let _ = self.warnings.set(target.warnings.clone());
         Ok(target)

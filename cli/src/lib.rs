@@ -7,6 +7,7 @@ mod command;
 #[cfg(test)]
 mod fixtures;
 mod globals;
+mod local_target;
 mod output;
 mod places;
 mod progress;

@@ -25,8 +25,8 @@ use packcast_rollout::{FinishedTask, PackageRecord};
 use self::device::Device;
 use self::steps::Steps;
 use super::action::ActionChoice;
-use crate::output;
 use crate::progress::Bar;
+use crate::{local_target, output};
 
 /// Deploy a package to a device on this machine, and show each step
 ///
@@ -87,7 +87,7 @@ impl Args {
         place: &Path,
         steps: &mut Steps,
     ) -> Result<FinishedTask, Failure> {
-        let target = Target::local(state_dir, Arc::new(NoSecrets)).await?;
+        let target = local_target::open(state_dir, Arc::new(NoSecrets)).await?;
         let finished = self.deploy_through(&target, state_dir, place, steps).await;
         output::warn(&target.warnings.take());
         finished

@@ -14,7 +14,7 @@ use packcast_rollout::{FinishedTask, OpenTask, PackageRecord, TaskChange, TaskSt
 use super::commit::Commit;
 use super::item;
 use super::key::Key;
-use super::signing::{AssignError, NextOwn, Signing};
+use super::signing::{AssignError, MOST_BEHIND, NextOwn, Signing};
 use super::stored::{Joining, packed_ids};
 use super::{Records, RecordsError};
 
@@ -44,7 +44,7 @@ impl Records {
             direct: true,
             force,
         };
-        self.retry_on_conflict(false, |was_behind| async move {
+        self.retry_on_conflict(0, |behind| async move {
             let own = self.own(device, signing).await?;
             let Situated {
                 situation,
@@ -59,8 +59,8 @@ impl Records {
                 return Ok(ControlFlow::Break(Assigned::NotPublished));
             };
             let is_behind = own.is_behind(signed);
-            if is_behind && !was_behind {
-                return Ok(ControlFlow::Continue(true));
+            if is_behind && behind < MOST_BEHIND {
+                return Ok(ControlFlow::Continue(behind + 1));
             }
             own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
             let what = Change::Assign {
@@ -78,7 +78,7 @@ impl Records {
                 signing.written_own(next.as_ref());
                 return Ok(ControlFlow::Break(answer(&change)));
             }
-            Ok(ControlFlow::Continue(false))
+            Ok(ControlFlow::Continue(behind))
         })
         .await
     }
@@ -93,7 +93,7 @@ impl Records {
         package: &PackageRecord,
         signing: Signing<'_>,
     ) -> Result<Unassigned, AssignError> {
-        self.retry_on_conflict(false, |was_behind| async move {
+        self.retry_on_conflict(0, |behind| async move {
             let own = self.own(device, signing).await?;
             let Situated { situation, .. } = self.situated(device, package).await?;
             // The groups after the round: what they get later is news to the device.
@@ -103,8 +103,8 @@ impl Records {
                 signed,
             } = self.joining(device).await?.unwrap_or_default();
             let is_behind = own.is_behind(signed);
-            if is_behind && !was_behind {
-                return Ok(ControlFlow::Continue(true));
+            if is_behind && behind < MOST_BEHIND {
+                return Ok(ControlFlow::Continue(behind + 1));
             }
             own.signed_unless(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
@@ -132,7 +132,7 @@ impl Records {
                 signing.written_own(next.as_ref());
                 return Ok(ControlFlow::Break(what));
             }
-            Ok(ControlFlow::Continue(false))
+            Ok(ControlFlow::Continue(behind))
         })
         .await
     }

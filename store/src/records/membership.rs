@@ -15,7 +15,7 @@ use super::group::GroupError;
 use super::item;
 use super::key::Key;
 use super::names::GROUPS;
-use super::signing::{AssignError, NextOwn, Signing, signed};
+use super::signing::{AssignError, MOST_BEHIND, NextOwn, Signing, signed};
 use super::stored::{self, CataloguedDevice, Joining};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
@@ -61,7 +61,7 @@ impl Records {
         group: &GroupName,
         signing: Signing<'_>,
     ) -> Result<Joined, GroupError> {
-        self.retry_on_conflict(false, |was_behind| async move {
+        self.retry_on_conflict(0, |behind| async move {
             let own = self.own(device, signing).await?;
             let Some(Joining { groups, signed, .. }) = self.joining(device).await? else {
                 return Ok(ControlFlow::Break(Joined::UnknownDevice));
@@ -73,8 +73,8 @@ impl Records {
                 return Ok(ControlFlow::Break(Joined::TooManyGroups));
             }
             let is_behind = own.is_behind(signed);
-            if is_behind && !was_behind {
-                return Ok(ControlFlow::Continue(true));
+            if is_behind && behind < MOST_BEHIND {
+                return Ok(ControlFlow::Continue(behind + 1));
             }
             own.signed_unless(is_behind || groups.joined().next().is_some())?;
             let next = self.next_own(&own, Change::Join(group), signing)?;
@@ -94,7 +94,7 @@ impl Records {
                     let group = group.clone();
                     Err(GroupError::NoGroup { group })
                 }
-                Commit::Refused(_) => Ok(ControlFlow::Continue(false)),
+                Commit::Refused(_) => Ok(ControlFlow::Continue(behind)),
             }
         })
         .await
@@ -132,15 +132,15 @@ impl Records {
         group: &GroupName,
         signing: Signing<'_>,
     ) -> Result<bool, AssignError> {
-        self.retry_on_conflict(false, |was_behind| async move {
+        self.retry_on_conflict(0, |behind| async move {
             let own = self.own(device, signing).await?;
             let joining = self.joining(device).await?.unwrap_or_default();
             if group.is_all() || !joining.groups.includes(group) {
                 return Ok(ControlFlow::Break(false));
             }
             let is_behind = own.is_behind(joining.signed);
-            if is_behind && !was_behind {
-                return Ok(ControlFlow::Continue(true));
+            if is_behind && behind < MOST_BEHIND {
+                return Ok(ControlFlow::Continue(behind + 1));
             }
             own.signed_unless(is_behind)?;
             let next = self.next_own(&own, Change::Leave(group), signing)?;
@@ -159,7 +159,7 @@ impl Records {
                 signing.written_own(next.as_ref());
                 return Ok(ControlFlow::Break(true));
             }
-            Ok(ControlFlow::Continue(false))
+            Ok(ControlFlow::Continue(behind))
         })
         .await
     }

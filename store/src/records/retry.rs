@@ -36,3 +36,37 @@ impl Records {
         Err(self.conflict().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Records {
+        let endpoint = Some("http://127.0.0.1:1");
+        Records::connect_within_lambda("packcast", "eu-west-1".to_owned(), endpoint)
+    }
+
+    /// Ends with the attempt of this number.
+    async fn attempts(last: u32) -> Result<u32, RecordsError> {
+        let attempt = |number: u32| async move {
+            Ok(if number == last {
+                ControlFlow::Break(number)
+            } else {
+                ControlFlow::Continue(number + 1)
+            })
+        };
+        records().retry_on_conflict(1, attempt).await
+    }
+
+    #[tokio::test]
+    async fn an_attempt_goes_on_from_the_state_of_the_one_before() {
+        assert_eq!(attempts(1).await.unwrap(), 1);
+        assert_eq!(attempts(ATTEMPTS).await.unwrap(), ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn attempts_end_with_a_conflict() {
+        let error = attempts(ATTEMPTS + 1).await.unwrap_err();
+        assert!(matches!(error, RecordsError::Conflict { .. }));
+    }
+}

@@ -11,3 +11,4 @@ pub use own::AssignError;
 pub(crate) use own::{NextOwn, signed};
 pub use renew::{Renewal, Renewed};
 pub use signer::{Sign, SignError, Signing, SigningError};
+pub(crate) use verify::MOST_BEHIND;

@@ -9,6 +9,7 @@ use packcast_rollout::validity::{Validity, is_due};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
 use super::own::{AssignError, NextOwn};
+use super::verify::MOST_BEHIND;
 use super::{Signing, SigningError};
 use crate::records::commit::Commit;
 use crate::records::group::GroupError;
@@ -108,7 +109,7 @@ impl Records {
         let device = DeviceId::Agent(agent.clone());
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
-        self.retry_on_conflict(false, |was_behind| async move {
+        self.retry_on_conflict(0, |behind| async move {
             let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
             let found = own.as_ref().map(|own| match renewal {
                 Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
@@ -139,8 +140,8 @@ impl Records {
                     }
                     let Renewal::AsRecorded(vouched) = renewal else {
                         // The first ones may have been signed after these were looked for.
-                        if !is_damaged && recorded.latest.is_some() && !was_behind {
-                            return Ok(ControlFlow::Continue(true));
+                        if !is_damaged && recorded.latest.is_some() && behind < MOST_BEHIND {
+                            return Ok(ControlFlow::Continue(behind + 1));
                         }
                         return Err(SigningError::NotOurs {
                             recipient: recipient.clone(),
@@ -157,7 +158,7 @@ impl Records {
                 let expires = next.expires();
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
-            Ok(ControlFlow::Continue(false))
+            Ok(ControlFlow::Continue(behind))
         })
         .await
     }

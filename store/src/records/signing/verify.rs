@@ -8,6 +8,9 @@ use packcast_rollout::validity::Validity;
 use super::own::Own;
 use super::{Signing, SigningError};
 
+/// How often a change reads a device's assignments again because they are behind the device.
+pub(crate) const MOST_BEHIND: u32 = 7;
+
 impl Signing<'_> {
     /// Refuses a group's state that is not to be added to.
     pub(crate) fn ours_of_group(self, state: &GroupState) -> Result<(), SigningError> {
@@ -109,8 +112,8 @@ impl Own<'_> {
     /// Tells whether assignments were signed that were not there when these were read: the
     /// first ones of a device, which another change has just brought.
     ///
-    /// A change reads both once more then. If these are behind again, another change is not the
-    /// reason.
+    /// A change reads both again then, at most [`MOST_BEHIND`] times: after that, another change
+    /// is not the reason.
     pub(crate) const fn is_behind(&self, signed: Option<Held>) -> bool {
         matches!(self, Self::Agent { before: None, .. }) && signed.is_some()
     }

@@ -1,0 +1,25 @@
+//! The target of the system that `packcast local` runs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use packcast_local::LocalState;
+use packcast_publisher::signing::Secrets;
+use packcast_publisher::target::LocalSystem;
+use packcast_publisher::{Failure, Target};
+
+/// Opens the local system that has its state in `state_dir` and is running.
+pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
+    let state = LocalState::load(state_dir).map_err(|error| {
+        Failure::failed(error)
+            .hint("start it with 'packcast local', or name another target with --target")
+    })?;
+    let system = LocalSystem {
+        endpoint: state.endpoint,
+        table: state.table,
+        objects_dir: state.objects_dir,
+        prefix: state.prefix,
+        ca_file: state.ca_file,
+    };
+    Ok(Target::local(state_dir, system, secrets).await)
+}
