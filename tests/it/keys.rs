@@ -271,7 +271,7 @@ fn the_end_of_the_validity_of_assignments_is_shown() {
     ] {
         let shown = world.ok(arguments);
         let text = shown.stdout.to_lowercase();
-        assert!(text.contains("good until"), "{shown:#?}");
+        assert!(text.contains("valid until"), "{shown:#?}");
         assert!(!text.contains("not signed"), "{shown:#?}");
     }
 }
