@@ -152,7 +152,7 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
 
 /// Returns the end of the signature over a group's packages.
 fn expires(state: &GroupState) -> Option<UnixTime> {
-    state.seal.as_ref().map(|seal| seal.expires)
+    state.signature.as_ref().map(|signature| signature.expires)
 }
 
 /// Returns a warning if the signature over a group's packages ends soon.

@@ -1,6 +1,6 @@
-//! Records: one DynamoDB table, and what is asked of it.
+//! Records: one DynamoDB table, with its reads and writes.
 //!
-//! Every question is one Query, or reads by key; nothing scans.
+//! Every read is one Query, or a read by key. Nothing scans the table.
 
 mod announce;
 mod assign;
@@ -21,8 +21,8 @@ mod location;
 mod members;
 mod membership;
 mod names;
-mod order;
-mod pace;
+mod command;
+mod pacing;
 mod package;
 mod read;
 mod report;
@@ -50,6 +50,6 @@ pub use package::{ActivateError, PublishError};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use revision::Versions;
-pub use signing::{AssignError, Known, Renewal, Renewed, Sign, SignError, Signing, SigningError};
+pub use signing::{AssignError, PublisherMemory, Renewal, Renewed, Sign, SignError, Signing, SigningError};
 pub use stored::NumberedKeyList;
 pub use tally::Tally;

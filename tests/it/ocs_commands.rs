@@ -130,7 +130,7 @@ fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(
         (open[0].package, open[0].state),
-        (behind.id, TaskState::Held)
+        (behind.id, TaskState::Pending)
     );
 
     let third = story.agent.contact();

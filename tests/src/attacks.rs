@@ -94,16 +94,16 @@ macro_rules! every_attack {
             table assignment_added_by_hand "ERR_NOT_ASSIGNED",
             table device_record_spoilt "cannot answer now",
             table tally_of_garbage "SUCCESS_0",
-            records name_of_another_package "leads to it, which it is not",
+            records name_of_another_package "lists it as",
             records package_that_takes_anothers_name "is not signed to be tool@1",
-            records package_that_says_it_is_another "does not read as one of ours",
+            records package_that_says_it_is_another "is invalid",
             records package_never_signed "is not signed to be tool@1",
-            records group_that_says_it_is_all "does not read as one of ours",
-            records group_state_put_back "has put the earlier state back",
-            records own_state_put_back "has put the earlier state back",
+            records group_that_says_it_is_all "is invalid",
+            records group_state_put_back "someone put the earlier state back",
+            records own_state_put_back "someone put the earlier state back",
             records keys_put_back "has put the earlier one back",
             records draft_with_an_id_far_ahead "does not go with its id",
-            records draft_of_another_name "leads to it, which it is not",
+            records draft_of_another_name "lists it as",
         }
     };
 }

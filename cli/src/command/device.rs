@@ -185,7 +185,7 @@ fn groups(groups: &[GroupName]) -> String {
 
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Held => "not told; 'packcast explain' says why".to_owned(),
+        TaskState::Pending => "not told; 'packcast explain' says why".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{GroupState, Memberships};
 use packcast_store::records::{NumberedKeyList, Versions};
 use packcast_store::{Records, RecordsError};
@@ -154,11 +154,11 @@ impl Groups {
     }
 
     /// Returns what is remembered of the groups that have not changed since.
-    fn unchanged(&self, versions: &HashMap<GroupName, Version>) -> HashMap<GroupName, GroupState> {
+    fn unchanged(&self, versions: &HashMap<GroupName, GroupRevision>) -> HashMap<GroupName, GroupState> {
         let known = self.lock();
         let unchanged = versions.iter().filter_map(|(group, version)| {
             let state = known.get(group)?.state.as_ref()?;
-            (state.version() == *version).then(|| (group.clone(), state.clone()))
+            (state.signed_revision() == *version).then(|| (group.clone(), state.clone()))
         });
         unchanged.collect()
     }
@@ -169,7 +169,7 @@ impl Groups {
             let known = known.get(&group)?;
             let revision = known.state.as_ref().map_or(0, |state| state.revision);
             let is_believed =
-                now.since(known.read_at) < self.trusted_s && revision >= memberships.mark(&group);
+                now.since(known.read_at) < self.trusted_s && revision >= memberships.observed_revision(&group);
             is_believed.then(|| (group, known.state.clone()))
         });
         believed.collect()

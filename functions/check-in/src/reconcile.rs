@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::assign::Situation;
+use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
-    Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
+    Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, Round};
+use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount};
 use packcast_store::RecordsError;
 use packcast_store::records::Standing;
 
@@ -65,7 +65,7 @@ async fn groups(
 ) -> Result<Vec<GroupState>, RecordsError> {
     let (records, memberships) = (&function.records, &standing.memberships);
     let remembered = function.groups.of(records, memberships, now).await?;
-    if takes_back(&reconciling(device, standing, &remembered)) {
+    if withdraws(&reconciling(device, standing, &remembered)) {
         return function.groups.anew(records, memberships, now).await;
     }
     Ok(remembered)
@@ -98,7 +98,7 @@ async fn steps(
             .tasks
             .iter()
             .find(|task| task.package == package);
-        Situation {
+        PackageOnDevice {
             is_known: true,
             open: open.cloned(),
             finished: past.finished.get(&package).cloned(),
@@ -112,7 +112,7 @@ async fn steps(
 async fn write(
     function: &CheckIn,
     device: &DeviceId,
-    mut round: Round,
+    mut round: ReconcileCount,
     steps: &[Step],
 ) -> Result<bool, RecordsError> {
     for step in steps {

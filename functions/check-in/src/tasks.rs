@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::reconcile::wanting;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::{
     Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
     locations,
@@ -73,7 +73,7 @@ pub(crate) async fn tell(
 }
 
 fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
-    let new = announcement.told.iter().filter(|pick| pick.is_new());
+    let new = announcement.announced.iter().filter(|pick| pick.is_new());
     new.map(|pick| pick.task)
 }
 
@@ -83,9 +83,9 @@ fn told(
     on_record: &HashSet<PackageId>,
     by: Reconciled,
 ) -> Told {
-    let called_off = announcement.called_off().cloned().collect();
+    let called_off = announcement.cancelled().cloned().collect();
     let tasks = announcement
-        .told
+        .announced
         .iter()
         .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
         .map(|pick| Telling {
@@ -115,7 +115,7 @@ async fn commit(
     let by_group: HashMap<PackageId, _> = fresh(announcement)
         .filter(|task| !task.direct)
         .filter_map(|task| {
-            let state = wanting(memberships, &reconciled.groups, task.package)?;
+            let state = group_with(memberships, &reconciled.groups, task.package)?;
             Some((task.package, (&state.group, state.revision)))
         })
         .collect();

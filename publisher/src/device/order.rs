@@ -1,7 +1,7 @@
 //! Orders for a device with a stock agent.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::order::{CommandRefusal, orderable};
+use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use packcast_rollout::{DeviceCommand, DeviceRecord};
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub async fn order(
 ) -> Result<Ordered, Failure> {
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
-    orderable(&device.device, &device.agent).map_err(|why| refusal(&device, why))?;
+    accepts_commands(&device.device, &device.agent).map_err(|why| refusal(&device, why))?;
     target.records.order(&device.device, order, now()).await?;
     Ok(Ordered {
         device: device.device,

@@ -74,7 +74,7 @@ impl Words<'_> {
                 "{host} is not to have {package}: neither the device nor any group of it was assigned it."
             ),
             Reason::Unreached { group, assigned_at } => self.unreached(group, *assigned_at),
-            Reason::PassedOver { group } => format!(
+            Reason::Skipped { group } => format!(
                 "{host} was passed over when it checked in: its group {group} has {package}, but the device was not to get it then."
             ),
             Reason::Draft => format!("{package} is a draft: it was not published completely."),
@@ -98,12 +98,12 @@ impl Words<'_> {
             Reason::OcsAgent => format!(
                 "{package} is meant for some devices only, and {host} runs a stock agent, which cannot check for which."
             ),
-            Reason::Held => format!("{host} is told of {package} at its next check-in."),
+            Reason::Pending => format!("{host} is told of {package} at its next check-in."),
             Reason::Announced { announced_at } => format!(
                 "{host} was told of {package} {}, and has not reported since.",
                 text::time(*announced_at)
             ),
-            Reason::CalledOff { announced_at } => format!(
+            Reason::Cancelling { announced_at } => format!(
                 "{package} is not active any more since {host} was told {}: the device cancels at its next check-in, unless it has begun to act.",
                 text::time(*announced_at)
             ),
@@ -111,7 +111,7 @@ impl Words<'_> {
                 announced_at,
                 told_to_drop,
             } => self.withdrawn(*announced_at, *told_to_drop),
-            Reason::TakenBack { announced_at } => self.taken_back(*announced_at),
+            Reason::Unassigned { announced_at } => self.taken_back(*announced_at),
             Reason::InHistory => {
                 format!("{host} has {package}: the history of its agent lists it.")
             }
@@ -179,16 +179,16 @@ impl Words<'_> {
                 "check the name, and the agent on the device; 'packcast device' lists those that are known".to_owned()
             }
             Reason::NotAssigned => format!("'packcast assign {package} --device {id}'"),
-            Reason::Unreached { .. } | Reason::Held => {
+            Reason::Unreached { .. } | Reason::Pending => {
                 "wait for its next check-in; see to the agent on the device if there is none".to_owned()
             }
-            Reason::PassedOver { .. } => format!(
+            Reason::Skipped { .. } => format!(
                 "'packcast assign {package} --device {id}', with --force if the device had it before"
             ),
             Reason::Draft => {
                 "run the same 'packcast publish' again to complete it, and activate it".to_owned()
             }
-            Reason::NotActive | Reason::CalledOff { .. } => format!(
+            Reason::NotActive | Reason::Cancelling { .. } => format!(
                 "'packcast activate {package}' lets its devices be told"
             ),
             Reason::NoLocation => format!(
@@ -212,7 +212,7 @@ impl Words<'_> {
             Reason::Announced { .. } => {
                 "wait for its report; see to the agent on the device if there is none".to_owned()
             }
-            Reason::Withdrawn { .. } | Reason::TakenBack { .. } => format!(
+            Reason::Withdrawn { .. } | Reason::Unassigned { .. } => format!(
                 "nothing; 'packcast assign {package} --device {id}' lets the device have it after all"
             ),
             Reason::Succeeded | Reason::InHistory => format!(
@@ -230,7 +230,7 @@ impl Words<'_> {
 fn next_of_deleted(reason: &Reason) -> String {
     match reason {
         Reason::Succeeded | Reason::InHistory => "nothing; the package was deleted since",
-        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::TakenBack { .. } => {
+        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::Unassigned { .. } => {
             "nothing; the package was deleted, and no device gets it any more"
         }
         _ => "publish it under another version, and assign that",

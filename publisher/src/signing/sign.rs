@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, UnixTime};
-use packcast_rollout::assignments::own;
+use packcast_rollout::assignments::direct_tasks;
 use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
 use serde::Serialize;
 
@@ -137,7 +137,7 @@ async fn recorded(target: &Target, recipients: &[Assignee]) -> Result<Vec<Packag
             Assignee::Device(agent) => {
                 let device = DeviceId::Agent(agent.clone());
                 let standing = target.records.standing(&device).await?;
-                packages.extend(own(&standing.tasks).map(|task| task.package));
+                packages.extend(direct_tasks(&standing.tasks).map(|task| task.package));
             }
         }
     }
@@ -174,7 +174,7 @@ async fn sign_group(
     signer: &Signer,
 ) -> Result<Attempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_group(group, renewal, signing).await {
+    match target.records.sign_group(group, renewal, signing).await {
         Ok(renewed) => Ok(Attempt::Done(renewed)),
         Err(GroupError::Signing(error)) => Attempt::refused(error),
         // It was deleted meanwhile.
@@ -192,7 +192,7 @@ async fn sign_device(
     signer: &Signer,
 ) -> Result<Attempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_device(agent, renewal, signing).await {
+    match target.records.sign_device(agent, renewal, signing).await {
         Ok(renewed) => Ok(Attempt::Done(renewed)),
         Err(AssignError::Signing(error)) => Attempt::refused(error),
         Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! Changes of what a group has.
+//! Changes of a group's packages and settings.
 
 use std::ops::ControlFlow;
 
@@ -17,19 +17,20 @@ use super::signing::Signing;
 use super::stored;
 use super::write::{self, PRESENT, Terms};
 
-/// What came of a change of a group.
+/// Outcome of a change of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupChanged {
     pub state: GroupState,
-    /// The write units that the change has cost.
+    /// Consumed write units.
     pub consumed_units: f64,
 }
 
 impl Records {
-    /// Assigns a package to a group: the same few writes whatever the group's size. The group
-    /// of all devices comes into being with its first package.
+    /// Assigns a package to a group.
     ///
-    /// Only to what the publisher has signed something is added.
+    /// The number of writes is small, and does not depend on the size of the group. The group
+    /// `all` is created with its first package. The state of the group must be signed by the
+    /// publisher already.
     pub async fn assign_group(
         &self,
         group: &GroupName,
@@ -45,8 +46,8 @@ impl Records {
             };
             signing.ours_of_group(&state)?;
             let next = state.assign(package, force, now)?;
-            let term = Validity::following(state.version().issued, now);
-            let next = signing.sealed(next, term)?;
+            let term = Validity::following(state.signed_revision().issued, now);
+            let next = signing.signed_group(next, term)?;
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
@@ -70,9 +71,9 @@ impl Records {
         .await
     }
 
-    /// Takes a package back from a group.
+    /// Takes away the assignment of a package to a group.
     ///
-    /// Once it has returned, no device is told of the package for this group any more.
+    /// After this returns, the package is not announced to any device because of this group.
     pub async fn unassign_group(
         &self,
         group: &GroupName,
@@ -97,7 +98,7 @@ impl Records {
         .await
     }
 
-    /// Sets where a group's devices fetch from first.
+    /// Sets the location from which a group's devices download first.
     pub async fn prefer(
         &self,
         group: &GroupName,
@@ -141,7 +142,7 @@ impl Records {
                     return Err(GroupError::NoGroup { group });
                 }
             };
-            let next = signing.sealed_unless_foreign(&state, change(&state)?)?;
+            let next = signing.signed_unless_foreign(&state, change(&state)?)?;
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
@@ -186,7 +187,7 @@ impl Records {
                 UNCHANGED,
                 &unchanged(state.revision),
             ),
-            self.moving(&state.group, Some(state.version()), next.version(), false),
+            self.moving(&state.group, Some(state.signed_revision()), next.signed_revision(), false),
         ]
     }
 }

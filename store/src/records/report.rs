@@ -52,7 +52,7 @@ impl Records {
         let attempt = item::number(&task.attempt);
         let ended = (stored::outcome(result.outcome), 1);
         let counts: &[_] = match task.state {
-            TaskState::Held => &[ended],
+            TaskState::Pending => &[ended],
             TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],
             TaskState::Withdrawn { .. } => &[(WITHDRAWN, -1), ended],
         };

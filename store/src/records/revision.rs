@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::GroupName;
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 
 use super::item;
 use super::key::Key;
@@ -29,7 +29,7 @@ pub(super) fn unchanged(revision: u64) -> Terms {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versions {
     /// Those of the groups that exist.
-    pub groups: HashMap<GroupName, Version>,
+    pub groups: HashMap<GroupName, GroupRevision>,
     /// None if they were not asked for.
     pub key_lists: Option<Vec<NumberedKeyList>>,
 }
@@ -52,7 +52,7 @@ impl Records {
                 continue;
             }
             let found: RevisionItem = item::read(found)?;
-            let version = found.version();
+            let version = found.group_revision();
             if !found.deleted {
                 versions.groups.insert(found.group, version);
             }
@@ -64,8 +64,8 @@ impl Records {
     pub(super) fn moving(
         &self,
         group: &GroupName,
-        from: Option<Version>,
-        to: Version,
+        from: Option<GroupRevision>,
+        to: GroupRevision,
         deleted: bool,
     ) -> TransactWriteItem {
         let item = stored::group_revision(&RevisionItem {
@@ -104,7 +104,7 @@ impl Records {
 }
 
 /// Holds for a group that is as it was read.
-fn at_version(version: Version) -> (&'static str, Terms) {
+fn at_version(version: GroupRevision) -> (&'static str, Terms) {
     let terms = unchanged(version.revision).name(ISSUED);
     match version.issued {
         None => (

@@ -2,14 +2,14 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::DeviceId;
-use packcast_rollout::Round;
-use packcast_rollout::reconcile::{Mark, Step};
+use packcast_rollout::ReconcileCount;
+use packcast_rollout::reconcile::{ObservedRevision, Step};
 
 use super::commit::Commit;
 use super::item;
 use super::key::Key;
 use super::names::{GROUPS, ROUND};
-use super::signing::{NextOwn, signed};
+use super::signing::{NextDeviceAssignments, signed};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -19,7 +19,7 @@ impl Records {
     pub async fn write_step(
         &self,
         device: &DeviceId,
-        round: Round,
+        round: ReconcileCount,
         step: &Step,
     ) -> Result<bool, RecordsError> {
         let mut writes: Vec<TransactWriteItem> = step
@@ -35,15 +35,15 @@ impl Records {
     pub(super) fn ending_round(
         &self,
         device: &DeviceId,
-        round: Round,
-        marks: &[Mark],
-        next: Option<&NextOwn>,
+        round: ReconcileCount,
+        marks: &[ObservedRevision],
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let after = item::number(&round.next());
         let mut terms = Terms::default().name(ROUND).value("next", after);
         let mut sets = vec!["#round = :next".to_owned()];
         let mut conditions = vec![PRESENT.to_owned()];
-        if round == Round::FIRST {
+        if round == ReconcileCount::FIRST {
             conditions.push("attribute_not_exists(#round)".to_owned());
         } else {
             terms = terms.value("round", item::number(&round));

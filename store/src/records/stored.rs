@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::assignments::{Held, SignedAssignments};
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{
     CommandRecord, DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask,
-    PacingOverride, PackageRecord, Round, TaskState,
+    PacingOverride, PackageRecord, ReconcileCount, TaskState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +68,8 @@ pub(super) struct RevisionItem {
 }
 
 impl RevisionItem {
-    pub(super) fn version(&self) -> Version {
-        Version {
+    pub(super) fn group_revision(&self) -> GroupRevision {
+        GroupRevision {
             revision: self.revision,
             issued: self.issued,
         }
@@ -78,7 +78,7 @@ impl RevisionItem {
 
 /// Signed assignments, and which state of the device they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OwnItem {
+pub(super) struct DeviceAssignmentsItem {
     #[serde(flatten)]
     pub(super) held: Held,
     #[serde(flatten)]
@@ -106,7 +106,7 @@ pub(super) struct KeyListsItem {
 #[serde(default)]
 pub(super) struct Joining {
     pub(super) groups: Memberships,
-    pub(super) round: Round,
+    pub(super) round: ReconcileCount,
     /// Which state of the device's own assignments was signed last.
     pub(super) signed: Option<Held>,
 }
@@ -201,8 +201,8 @@ pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     item
 }
 
-pub(super) fn own(device: &DeviceId, own: &OwnItem) -> Item {
-    Key::own(device).item(own)
+pub(super) fn device_assignments(device: &DeviceId, own: &DeviceAssignmentsItem) -> Item {
+    Key::device_assignments(device).item(own)
 }
 
 pub(super) fn package(record: &PackageRecord) -> Item {
@@ -228,7 +228,7 @@ pub(super) fn location(record: &LocationRecord) -> Item {
 }
 
 pub(super) fn order(device: &DeviceId, order: &CommandRecord) -> Item {
-    Key::order(device, order.order).item(order)
+    Key::order(device, order.command).item(order)
 }
 
 pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {
@@ -238,7 +238,7 @@ pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {
 /// The state of a task, as the records spell it.
 pub(super) const fn task_state(state: TaskState) -> &'static str {
     match state {
-        TaskState::Held => "held",
+        TaskState::Pending => "held",
         TaskState::Announced { .. } => "announced",
         TaskState::Withdrawn { .. } => "withdrawn",
     }

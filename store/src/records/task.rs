@@ -25,7 +25,7 @@ impl Records {
         match change {
             TaskChange::Open { task, before } => self.opening(device, task, before.as_ref()),
             TaskChange::Alter { from, to } => self.altering(device, from, to),
-            TaskChange::Renew { from, to, before } => self.renewing(device, from, to, before),
+            TaskChange::NextAttempt { from, to, before } => self.renewing(device, from, to, before),
             TaskChange::Drop { task, before } => self.dropping(device, task, before.as_ref()),
         }
     }
@@ -160,7 +160,7 @@ pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
 /// Returns the count that a task in this state is in; the held ones are what is left.
 const fn counted(state: TaskState) -> Option<&'static str> {
     match state {
-        TaskState::Held => None,
+        TaskState::Pending => None,
         TaskState::Announced { .. } => Some(ANNOUNCED),
         TaskState::Withdrawn { .. } => Some(WITHDRAWN),
     }

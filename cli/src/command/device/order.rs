@@ -40,7 +40,7 @@ still assigned is announced again, with the same attempt, at a later contact."
 pub(crate) fn pending(orders: &DeviceCommands) -> String {
     let all = [orders.unstick, orders.cancel];
     let lines = all.iter().flatten().map(|order| {
-        let what = match order.order {
+        let what = match order.command {
             DeviceCommand::Unstick => "unstick",
             DeviceCommand::Cancel => "cancel",
         };

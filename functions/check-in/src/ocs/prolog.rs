@@ -2,9 +2,9 @@
 
 use packcast_protocol::ocs::reply::{Deployment, InventoryAsk, Pack, PrologReply};
 use packcast_protocol::{DeviceId, OcsDeviceId, UnixTime};
-use packcast_rollout::order::{Instruction, Mode, instruct};
+use packcast_rollout::command::{Instruction, Mode, instruct};
 use packcast_rollout::pace::{Announced, Pacing};
-use packcast_rollout::{ReportedFacts, contact};
+use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::Standing;
@@ -29,11 +29,11 @@ pub(super) async fn reply(
         agent,
         os: None,
     };
-    let contact = contact(&device, standing.device.as_ref(), &says, now);
+    let contact = check_in_effect(&device, standing.device.as_ref(), &says, now);
     if let Some(record) = &contact.write {
         function
             .records
-            .write_contact(record, standing.device.as_ref())
+            .write_check_in(record, standing.device.as_ref())
             .await?;
     }
     let (standing, instruction) = instructed(function, &device, standing, now).await?;
@@ -70,8 +70,8 @@ async fn instructed(
         standing = reconciled(function, device, standing, now).await?.standing;
     }
     let instruction = instruct(&standing.orders, &standing.tasks, now);
-    for note in &instruction.notes {
-        function.records.note_order(device, note).await?;
+    for note in &instruction.progress {
+        function.records.record_command_progress(device, note).await?;
         tracing::info!(%device, ?note, "an order for the device is carried out");
     }
     Ok((standing, instruction))

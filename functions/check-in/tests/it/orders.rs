@@ -1,7 +1,7 @@
 //! Orders for stock agents: what the replies say, and what becomes of the tasks.
 
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
-use packcast_rollout::order::PATIENCE_S;
+use packcast_rollout::command::PATIENCE_S;
 use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
@@ -109,7 +109,7 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed, tally.announced), (1, 0, 0));
     let held = world.table.task(&device, wanted.id).await.unwrap();
-    assert_eq!((held.state, held.attempt), (TaskState::Held, 1));
+    assert_eq!((held.state, held.attempt), (TaskState::Pending, 1));
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
     assert_eq!(contact(&world, NOW).await, work(&[wanted.id, next.id]));

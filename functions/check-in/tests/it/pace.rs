@@ -184,7 +184,7 @@ async fn the_slowest_group_wins_and_the_device_over_it() {
     group(&world, "thin-line", &pauses(10, 2)).await;
     assert_eq!(told(&world).await, with_pauses(10, 4));
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     assert_eq!(told(&world).await, with_pauses(3, 4));
     world.settled_device(2).await;
     assert_eq!(says(&world.ocs(&prolog(2)).await), FASTEST);
@@ -211,7 +211,7 @@ async fn a_pace_costs_no_further_read() {
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     told(&world).await;
     world.table.meter.take();
     told(&world).await;
@@ -246,6 +246,6 @@ async fn strict_is_a_matter_of_target_group_and_device() {
     let told = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
     assert_eq!(told().await, [large.id]);
     let records = &world.table.records;
-    records.pace_device(&pc, &strict(false)).await.unwrap();
+    records.set_device_pacing(&pc, &strict(false)).await.unwrap();
     assert_eq!(told().await, [large.id, small.id]);
 }

@@ -12,7 +12,7 @@ use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::GroupState;
 use packcast_rollout::validity::Validity;
 
-use super::known::Known;
+use super::memory::PublisherMemory;
 
 /// Signs a document, and returns the signature in minisign format.
 pub type Sign = dyn Fn(&str) -> Result<String, SignError> + Send + Sync;
@@ -29,7 +29,7 @@ pub struct Signing<'a> {
     pub sign: &'a Sign,
     /// What the publisher remembers: nothing older is added to, and nothing that has expired
     /// without having been known. None for who remembers nothing.
-    pub known: Option<&'a Known>,
+    pub known: Option<&'a PublisherMemory>,
 }
 
 /// Why there is no signature.
@@ -93,14 +93,14 @@ impl Signing<'_> {
     }
 
     /// Signs a group's state.
-    pub(crate) fn sealed(
+    pub(crate) fn signed_group(
         self,
         state: GroupState,
         term: Validity,
     ) -> Result<GroupState, SigningError> {
         let document = state.document(term)?.to_document();
         let signature = (self.sign)(&document)?;
-        Ok(state.sealed(term, signature))
+        Ok(state.with_signature(term, signature))
     }
 
     /// Returns the term of what follows a state that is not signed: it is later than all that

@@ -5,7 +5,7 @@ use packcast_rollout::GroupState;
 use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::validity::Validity;
 
-use super::own::Own;
+use super::device_assignments::DeviceAssignments;
 use super::{Signing, SigningError};
 
 /// How often a change reads a device's assignments again because they are behind the device.
@@ -90,17 +90,17 @@ impl Signing<'_> {
     /// Signs the next state of a group, which gives its devices no package. If the publisher has
     /// not signed the state before, the next one stays without a signature, too, unless it is
     /// empty.
-    pub(crate) fn sealed_unless_foreign(
+    pub(crate) fn signed_unless_foreign(
         self,
         state: &GroupState,
         next: GroupState,
     ) -> Result<GroupState, SigningError> {
-        let issued = state.version().issued;
+        let issued = state.signed_revision().issued;
         match self.ours_of_group(state) {
-            Ok(()) => self.sealed(next, Validity::following(issued, self.now)),
+            Ok(()) => self.signed_group(next, Validity::following(issued, self.now)),
             // What was not signed gives nobody anything now.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {
-                self.sealed(next, self.term_after_unsigned(&recipient, issued))
+                self.signed_group(next, self.term_after_unsigned(&recipient, issued))
             }
             Err(SigningError::NotOurs { .. }) => Ok(next),
             Err(error) => Err(error),
@@ -108,7 +108,7 @@ impl Signing<'_> {
     }
 }
 
-impl Own<'_> {
+impl DeviceAssignments<'_> {
     /// Tells whether assignments were signed that were not there when these were read: the
     /// first ones of a device, which another change has just brought.
     ///

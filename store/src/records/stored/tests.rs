@@ -61,7 +61,7 @@ fn group_state() -> GroupState {
     GroupState::new(lab(), 0, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
-        .sealed(Validity::from(AT), "signed".to_owned())
+        .with_signature(Validity::from(AT), "signed".to_owned())
 }
 
 fn slow() -> PacingOverride {
@@ -72,9 +72,9 @@ fn slow() -> PacingOverride {
     }
 }
 
-fn own_item() -> OwnItem {
+fn assignments_item() -> DeviceAssignmentsItem {
     let signed = SignedAssignments::new("{}".to_owned(), "signed".to_owned());
-    OwnItem {
+    DeviceAssignmentsItem {
         held: Held {
             revision: 3,
             issued: AT,
@@ -183,7 +183,7 @@ fn every_key_and_item() {
         new_device(&device_record()),
         catalogued_device(&pc()),
         host("Web01", &pc()),
-        task(&pc(), &open_task(TaskState::Held)),
+        task(&pc(), &open_task(TaskState::Pending)),
         task(&pc(), &open_task(told)),
         finished(&pc(), &finished_task()),
         history(&pc(), vec![1, 2, 3, 4], AT),
@@ -290,7 +290,7 @@ fn every_key_and_item_of_a_group() {
       created_at: 1795000000
       group: "lab"
       revision: 1795000000
-      seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
+      signature: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
       deleted: false
       group: "lab"
@@ -308,7 +308,7 @@ fn every_key_and_item_of_a_group() {
 #[test]
 fn every_key_and_item_of_what_is_signed() {
     let items = [
-        own(&pc(), &own_item()),
+        device_assignments(&pc(), &assignments_item()),
         key_lists(&KeyListsItem {
             serial: 1,
             lists: vec![NumberedKeyList {
@@ -352,9 +352,9 @@ fn records_read_back_whatever_newer_writers_add() {
     check_read(location(&location_record()), &location_record());
     check_read(pace(&pc(), &slow()), &slow());
     check_read(group(&group_state()), &group_state());
-    let read_back: OwnItem = read(own(&pc(), &own_item())).unwrap();
-    assert_eq!(read_back.held, own_item().held);
-    assert_eq!(read_back.signed, own_item().signed);
+    let read_back: DeviceAssignmentsItem = read(device_assignments(&pc(), &assignments_item())).unwrap();
+    assert_eq!(read_back.held, assignments_item().held);
+    assert_eq!(read_back.signed, assignments_item().signed);
     let slowed_down = group_state().pace(&PacingChange::Set(slow()), AT);
     check_read(group(&slowed_down), &slowed_down);
 }

@@ -1,4 +1,4 @@
-//! Assigning and announcing in the table.
+//! AssignmentRequest and announcing in the table.
 
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
@@ -22,7 +22,7 @@ async fn an_assignment_makes_a_held_task_once(service: Service) {
         package: package.id,
         priority: package.priority,
         attempt: 1,
-        state: TaskState::Held,
+        state: TaskState::Pending,
         force: false,
         direct: true,
         assigned_at: NOW,
@@ -197,7 +197,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
         announced_at: LATER,
     };
     assert_eq!(state(kept).await, told);
-    assert_eq!(state(halted).await, TaskState::Held);
+    assert_eq!(state(halted).await, TaskState::Pending);
 }
 
 async fn who_was_told_stays_told_after_deactivation(service: Service) {

@@ -2,7 +2,7 @@
 
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::order::{Note, put_back};
+use packcast_rollout::command::{CommandProgress, reopen};
 use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
 use packcast_testing::service::Service;
@@ -17,7 +17,7 @@ async fn orders(table: &Table, device: &DeviceId) -> DeviceCommands {
 
 fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
     CommandRecord {
-        order: DeviceCommand::Cancel,
+        command: DeviceCommand::Cancel,
         asked_at,
         told_at,
     }
@@ -39,13 +39,13 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
 
     let told = cancel(NOW, Some(LATER));
     records
-        .note_order(&device, &Note::Told(told))
+        .record_command_progress(&device, &CommandProgress::Announced(told))
         .await
         .unwrap();
     assert_eq!(orders(&table, &device).await.cancel, Some(told));
-    let unstick = Note::Done(read.unstick.unwrap());
-    for note in [Note::Done(told), unstick] {
-        records.note_order(&device, &note).await.unwrap();
+    let unstick = CommandProgress::Done(read.unstick.unwrap());
+    for note in [CommandProgress::Done(told), unstick] {
+        records.record_command_progress(&device, &note).await.unwrap();
     }
     assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }
@@ -59,16 +59,16 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
         ordered.unwrap();
     }
     let before = cancel(NOW, Some(LATER));
-    for note in [Note::Told(before), Note::Done(before)] {
-        records.note_order(&device, &note).await.unwrap();
+    for note in [CommandProgress::Announced(before), CommandProgress::Done(before)] {
+        records.record_command_progress(&device, &note).await.unwrap();
     }
     let now = orders(&table, &device).await.cancel;
     assert_eq!(now, Some(cancel(LATER, None)));
     // One that is done meanwhile does not come back.
-    let done = Note::Done(cancel(LATER, None));
-    let told = Note::Told(cancel(LATER, Some(LATER)));
+    let done = CommandProgress::Done(cancel(LATER, None));
+    let told = CommandProgress::Announced(cancel(LATER, Some(LATER)));
     for note in [done, told] {
-        records.note_order(&device, &note).await.unwrap();
+        records.record_command_progress(&device, &note).await.unwrap();
     }
     assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }
@@ -85,13 +85,13 @@ async fn a_task_is_put_back_once(service: Service) {
     let change = announced_and_dropped(&table, &device).await;
     assert_eq!(records.tally(package.id).await.unwrap().announced, 1);
     for expected in [Recorded::Written, Recorded::Superseded] {
-        let recorded = records.put_back(&device, &change).await.unwrap();
+        let recorded = records.reopen(&device, &change).await.unwrap();
         assert_eq!(recorded, expected);
         let tally = records.tally(package.id).await.unwrap();
         assert_eq!((tally.assigned, tally.announced, tally.failed), (1, 0, 0));
     }
     let task = table.task(&device, package.id).await.unwrap();
-    assert_eq!((task.state, task.attempt), (TaskState::Held, 1));
+    assert_eq!((task.state, task.attempt), (TaskState::Pending, 1));
 }
 
 /// Announces the only task of a device, and returns what an order to drop changes of it.
@@ -106,7 +106,7 @@ async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
         cancel: Some(cancel(NOW, Some(LATER))),
     };
     let timeout = NamedCode::Timeout.into();
-    put_back(&orders, &tasks[0], &timeout).expect("it was dropped by order")
+    reopen(&orders, &tasks[0], &timeout).expect("it was dropped by order")
 }
 
 packcast_testing::on_each_service! {

@@ -15,7 +15,7 @@ use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
+    AssignError, GroupError, Joined, PublisherMemory, NumberedKeyList, Renewal, Renewed, Signing,
     SigningError,
 };
 use packcast_testing::service::Service;
@@ -53,7 +53,7 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
 
 /// Returns the groups and packages that a device's own assignments have.
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
-    let signed = table.records.own_assignments(device).await.unwrap();
+    let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
     let standing = table.records.standing(device).await.unwrap();
     assert_eq!(standing.signed, Some(assignments.held()));
@@ -79,8 +79,8 @@ async fn each_change_of_a_group_is_signed(service: Service) {
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     let state = records.group(lab).await.unwrap().unwrap();
     let versions = records.versions(std::slice::from_ref(lab)).await.unwrap();
-    assert_eq!(versions.groups[lab], state.version());
-    assert_eq!(state.version().issued, Some(NOW));
+    assert_eq!(versions.groups[lab], state.signed_revision());
+    assert_eq!(state.signed_revision().issued, Some(NOW));
 }
 
 async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
@@ -91,7 +91,7 @@ async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
 
     let joined = records.join(&device, lab, signing()).await.unwrap();
     assert_eq!(joined, Joined::New);
@@ -160,7 +160,7 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
     assert_eq!(refused.to_string(), not_ours.to_string());
     // What takes nothing in goes on, and is signed again once nothing is left.
     let preferred = records.prefer(lab, None, signing()).await.unwrap();
-    assert_eq!(preferred.state.seal, None);
+    assert_eq!(preferred.state.signature, None);
     let unassigned = records.unassign_group(lab, planted.id, signing()).await;
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     records
@@ -222,7 +222,7 @@ async fn stock_devices_need_no_key(service: Service) {
         .unwrap();
     records.unassign(&device, &package, without).await.unwrap();
     assert!(records.leave(&device, lab, without).await.unwrap());
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
     assert_eq!(
         records.standing(&device).await.unwrap().signed,
         None::<Held>
@@ -261,8 +261,8 @@ async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
-        let group = records.renew_group(lab, Renewal::Due, signing).await;
-        let device = records.renew_device(&agent, Renewal::Due, signing).await;
+        let group = records.sign_group(lab, Renewal::Due, signing).await;
+        let device = records.sign_device(&agent, Renewal::Due, signing).await;
         [group.unwrap(), device.unwrap()]
     };
     let expires = NOW.plus(180 * 24 * 3600);
@@ -289,7 +289,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
     let Assignee::Device(agent) = verified_recipient(&device) else {
         panic!("a device is one")
     };
-    let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
+    let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
     for renewal in [Renewal::Due, Renewal::All] {
         let refused = renew(renewal).await;
         assert!(
@@ -307,7 +307,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
 
-    let group = async |renewal| records.renew_group(lab, renewal, signing()).await;
+    let group = async |renewal| records.sign_group(lab, renewal, signing()).await;
     records
         .assign_group(lab, &package, false, signing())
         .await
@@ -334,7 +334,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    let known = Known::default();
+    let known = PublisherMemory::default();
     let signing = Signing {
         known: Some(&known),
         ..signing()
@@ -360,7 +360,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         "{refused:?}"
     );
     for renewal in [Renewal::Due, Renewal::All] {
-        let refused = records.renew_group(lab, renewal, signing).await;
+        let refused = records.sign_group(lab, renewal, signing).await;
         assert!(
             matches!(
                 refused,
@@ -372,7 +372,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
     // A restored table goes on, and what is signed then is later than all that was known.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
-        .renew_group(lab, Renewal::Restored, signing)
+        .sign_group(lab, Renewal::Restored, signing)
         .await
         .unwrap();
     let after = records.group(lab).await.unwrap().unwrap();
@@ -395,7 +395,7 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
         };
         records.assign_group(lab, &package, false, signing).await
     };
-    let unknown = Known::default();
+    let unknown = PublisherMemory::default();
     let refused = assign(Some(&unknown)).await;
     assert!(
         matches!(
@@ -406,7 +406,7 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
     );
     // Who signed it knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
-    let known = Known::from_iter([(Assignee::Group(lab.clone()), held)]);
+    let known = PublisherMemory::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 

@@ -1,7 +1,7 @@
-//! Orders for one device: items beside its record that a contact does not overwrite.
+//! Device commands: items beside the device's record that a check-in does not overwrite.
 
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::order::Note;
+use packcast_rollout::command::CommandProgress;
 use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange};
 
 use super::commit::Commit;
@@ -13,13 +13,13 @@ use super::stored;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
-/// Holds for the order that was read: one that was asked for anew is another.
+/// Holds for the command that was read. A command that was given again has another time.
 const SAME: &str = "#asked_at = :asked_at";
 
 impl Records {
-    /// Orders a device to do something at its next contact.
+    /// Records a command for a device, which it gets at its next check-in.
     ///
-    /// An order of the same kind that is not carried out yet is replaced.
+    /// It replaces an unfinished command of the same kind.
     pub async fn order(
         &self,
         device: &DeviceId,
@@ -35,29 +35,29 @@ impl Records {
         Ok(())
     }
 
-    /// Notes down how far an order has come, unless it was replaced meanwhile.
-    pub async fn note_order(&self, device: &DeviceId, note: &Note) -> Result<(), RecordsError> {
-        let (Note::Told(order) | Note::Done(order)) = note;
-        let key = Key::order(device, order.order);
+    /// Records the progress of a device command, unless the command was replaced in the meantime.
+    pub async fn record_command_progress(&self, device: &DeviceId, note: &CommandProgress) -> Result<(), RecordsError> {
+        let (CommandProgress::Announced(order) | CommandProgress::Done(order)) = note;
+        let key = Key::order(device, order.command);
         let terms = Terms::default()
             .name(ASKED_AT)
             .value(ASKED_AT, item::number(&order.asked_at));
         let write = match (note, order.told_at) {
-            (Note::Told(_), Some(told_at)) => {
+            (CommandProgress::Announced(_), Some(told_at)) => {
                 let terms = terms.name(TOLD_AT).value(TOLD_AT, item::number(&told_at));
                 let told = "SET #told_at = :told_at";
                 write::update(self.table(), &key, told, Some(SAME), &terms)
             }
-            (Note::Told(_), None) => return Ok(()),
-            (Note::Done(_), _) => write::delete(self.table(), &key, SAME, &terms),
+            (CommandProgress::Announced(_), None) => return Ok(()),
+            (CommandProgress::Done(_), _) => write::delete(self.table(), &key, SAME, &terms),
         };
-        // Refused: it was replaced, or another contact was faster.
+        // A refusal means that the command was replaced, or that another check-in was faster.
         self.commit(vec![write]).await?;
         Ok(())
     }
 
-    /// Puts a task that its device has dropped by order back to those it was not told of.
-    pub async fn put_back(
+    /// Returns a task that its device has dropped because of a command to the pending tasks.
+    pub async fn reopen(
         &self,
         device: &DeviceId,
         change: &TaskChange,
@@ -71,10 +71,10 @@ impl Records {
     }
 }
 
-/// Adds the order that an item holds.
+/// Adds the command that an item stores.
 pub(super) fn add(orders: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
     let order: CommandRecord = item::read(item)?;
-    match order.order {
+    match order.command {
         DeviceCommand::Unstick => orders.unstick = Some(order),
         DeviceCommand::Cancel => orders.cancel = Some(order),
     }

@@ -12,7 +12,7 @@ use super::{Signing, SigningError};
 use crate::records::item;
 use crate::records::key::Key;
 use crate::records::names::{ISSUED, REVISION, SIGNED};
-use crate::records::stored::{self, OwnItem};
+use crate::records::stored::{self, DeviceAssignmentsItem};
 use crate::records::write::{self, ABSENT, PRESENT, Terms};
 use crate::records::{Records, RecordsError};
 
@@ -27,7 +27,7 @@ pub enum AssignError {
 
 /// A device's own assignments as they were read, which the next are made from.
 #[derive(Debug)]
-pub(crate) enum Own<'a> {
+pub(crate) enum DeviceAssignments<'a> {
     /// A stock agent checks none, and has none.
     Stock,
     Agent {
@@ -38,14 +38,14 @@ pub(crate) enum Own<'a> {
 
 /// The next assignments of a device.
 #[derive(Debug)]
-pub(crate) struct NextOwn {
+pub(crate) struct NextDeviceAssignments {
     recipient: Assignee,
     /// To be written with the device's record.
     pub(crate) held: Held,
     write: TransactWriteItem,
 }
 
-impl NextOwn {
+impl NextDeviceAssignments {
     pub(crate) fn write(&self) -> TransactWriteItem {
         self.write.clone()
     }
@@ -53,8 +53,8 @@ impl NextOwn {
 
 impl Signing<'_> {
     /// Remembers a device's assignments that are on record now.
-    pub(crate) fn written_own(self, next: Option<&NextOwn>) {
-        if let Some(NextOwn {
+    pub(crate) fn remember_assignments(self, next: Option<&NextDeviceAssignments>) {
+        if let Some(NextDeviceAssignments {
             recipient, held, ..
         }) = next
         {
@@ -65,11 +65,11 @@ impl Signing<'_> {
 
 impl Records {
     /// Returns what a device is assigned itself, as it was signed.
-    pub async fn own_assignments(
+    pub async fn device_assignments(
         &self,
         device: &DeviceId,
     ) -> Result<Option<SignedAssignments>, RecordsError> {
-        let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
+        let own: Option<DeviceAssignmentsItem> = self.get(&Key::device_assignments(device)).await?;
         Ok(own.map(|own| own.signed))
     }
 
@@ -77,34 +77,34 @@ impl Records {
     ///
     /// To be read before what else the change is decided from: what is read later may be
     /// newer, and then the change does not hold.
-    pub(crate) async fn own<'a>(
+    pub(crate) async fn read_assignments<'a>(
         &self,
         device: &'a DeviceId,
         signing: Signing<'_>,
-    ) -> Result<Own<'a>, AssignError> {
+    ) -> Result<DeviceAssignments<'a>, AssignError> {
         let DeviceId::Agent(agent) = device else {
-            return Ok(Own::Stock);
+            return Ok(DeviceAssignments::Stock);
         };
         let recipient = Assignee::Device(agent.clone());
-        let signed = self.own_assignments(device).await?;
+        let signed = self.device_assignments(device).await?;
         let before = signed.map(|signed| signing.ours(&signed, &recipient));
         let before = before.transpose()?;
-        Ok(Own::Agent { agent, before })
+        Ok(DeviceAssignments::Agent { agent, before })
     }
 
     /// Signs what a change leads to, and returns how it is written; none if nothing changes.
-    pub(crate) fn next_own(
+    pub(crate) fn next_assignments(
         &self,
-        own: &Own<'_>,
+        own: &DeviceAssignments<'_>,
         change: Change<'_>,
         signing: Signing<'_>,
-    ) -> Result<Option<NextOwn>, SigningError> {
-        let Own::Agent { agent, before } = own else {
+    ) -> Result<Option<NextDeviceAssignments>, SigningError> {
+        let DeviceAssignments::Agent { agent, before } = own else {
             return Ok(None);
         };
         let next = assignments::change(agent, before.as_ref(), change, signing.now)?;
         let held = before.as_ref().map(Assignments::held);
-        next.map(|next| self.writing_own(agent, held, &next, signing))
+        next.map(|next| self.writing_assignments(agent, held, &next, signing))
             .transpose()
     }
 
@@ -112,7 +112,7 @@ impl Records {
     pub(crate) fn known_device(
         &self,
         device: &DeviceId,
-        next: Option<&NextOwn>,
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let key = Key::device(device);
         if next.is_none() {
@@ -123,17 +123,17 @@ impl Records {
     }
 
     /// Signs a device's assignments, and returns how they take the place of those before.
-    pub(crate) fn writing_own(
+    pub(crate) fn writing_assignments(
         &self,
         agent: &AgentId,
         before: Option<Held>,
         next: &Assignments,
         signing: Signing<'_>,
-    ) -> Result<NextOwn, SigningError> {
+    ) -> Result<NextDeviceAssignments, SigningError> {
         let held = next.held();
         let signed = signing.signed(next)?;
         let device = DeviceId::Agent(agent.clone());
-        let item = stored::own(&device, &OwnItem { held, signed });
+        let item = stored::device_assignments(&device, &DeviceAssignmentsItem { held, signed });
         let write = match before {
             None => write::put(self.table(), item, ABSENT, &Terms::default()),
             Some(before) => {
@@ -146,7 +146,7 @@ impl Records {
                 write::put(self.table(), item, unchanged, &terms)
             }
         };
-        Ok(NextOwn {
+        Ok(NextDeviceAssignments {
             recipient: next.recipient().clone(),
             held,
             write,
@@ -156,7 +156,7 @@ impl Records {
 
 /// Adds to the update of a device which state of its own assignments was signed.
 pub(crate) fn signed(
-    next: Option<&NextOwn>,
+    next: Option<&NextDeviceAssignments>,
     expression: String,
     separator: &str,
     terms: Terms,

@@ -9,9 +9,9 @@ use packcast_protocol::assignments::{Assignee, Held};
 ///
 /// Whoever owns the table could put an earlier one back, whose signature holds as well as ever.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<BTreeMap<Assignee, Held>>);
+pub struct PublisherMemory(Mutex<BTreeMap<Assignee, Held>>);
 
-impl Known {
+impl PublisherMemory {
     pub fn latest(&self, recipient: &Assignee) -> Option<Held> {
         self.states().get(recipient).copied()
     }
@@ -38,7 +38,7 @@ impl Known {
     }
 }
 
-impl FromIterator<(Assignee, Held)> for Known {
+impl FromIterator<(Assignee, Held)> for PublisherMemory {
     fn from_iter<T: IntoIterator<Item = (Assignee, Held)>>(states: T) -> Self {
         let known = Self::default();
         for (recipient, held) in states {

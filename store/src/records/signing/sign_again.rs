@@ -8,13 +8,13 @@ use packcast_rollout::assignments::{VerifiedPackages, as_recorded, renewed};
 use packcast_rollout::validity::{Validity, is_due};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
-use super::own::{AssignError, NextOwn};
+use super::device_assignments::{AssignError, NextDeviceAssignments};
 use super::verify::MOST_BEHIND;
 use super::{Signing, SigningError};
 use crate::records::commit::Commit;
 use crate::records::group::GroupError;
 use crate::records::key::Key;
-use crate::records::stored::OwnItem;
+use crate::records::stored::DeviceAssignmentsItem;
 use crate::records::{Records, RecordsError};
 
 /// What is signed again.
@@ -57,7 +57,7 @@ struct Recorded {
 
 impl Records {
     /// Signs what a group has once more; its revision stays.
-    pub async fn renew_group(
+    pub async fn sign_group(
         &self,
         group: &GroupName,
         renewal: Renewal<'_>,
@@ -88,7 +88,7 @@ impl Records {
             if let Some(expires) = good_group(&state, renewal, signing) {
                 return Ok(ControlFlow::Break(Renewed::Good { expires }));
             }
-            let next = signing.sealed(state.clone(), term)?;
+            let next = signing.signed_group(state.clone(), term)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
                 signing.written(&recipient, next.held());
                 let expires = term.expires;
@@ -100,7 +100,7 @@ impl Records {
     }
 
     /// Signs what a device with our agent is assigned itself once more.
-    pub async fn renew_device(
+    pub async fn sign_device(
         &self,
         agent: &AgentId,
         renewal: Renewal<'_>,
@@ -110,7 +110,7 @@ impl Records {
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
         self.retry_on_conflict(0, |behind| async move {
-            let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
+            let own: Option<DeviceAssignmentsItem> = self.get(&Key::device_assignments(device)).await?;
             let found = own.as_ref().map(|own| match renewal {
                 Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
                 Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
@@ -152,9 +152,9 @@ impl Records {
                 }
             };
             let before = own.map(|own| own.held);
-            let next_own = self.writing_own(agent, before, &next, signing)?;
-            if self.commit_own(device, &next_own).await? {
-                signing.written_own(Some(&next_own));
+            let next_assignments = self.writing_assignments(agent, before, &next, signing)?;
+            if self.commit_assignments(device, &next_assignments).await? {
+                signing.remember_assignments(Some(&next_assignments));
                 let expires = next.expires();
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
@@ -166,7 +166,7 @@ impl Records {
     async fn recorded(
         &self,
         device: &DeviceId,
-        own: Option<&OwnItem>,
+        own: Option<&DeviceAssignmentsItem>,
     ) -> Result<Recorded, RecordsError> {
         let standing = self.standing(device).await?;
         Ok(Recorded {
@@ -176,7 +176,7 @@ impl Records {
         })
     }
 
-    async fn commit_own(&self, device: &DeviceId, next: &NextOwn) -> Result<bool, RecordsError> {
+    async fn commit_assignments(&self, device: &DeviceId, next: &NextDeviceAssignments) -> Result<bool, RecordsError> {
         let writes = vec![self.known_device(device, Some(next)), next.write()];
         Ok(self.commit(writes).await? == Commit::Done)
     }
@@ -208,7 +208,7 @@ impl Recorded {
 
 /// Returns until when a group's state is good; none if it is to be signed.
 fn good_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
-    let expires = state.seal.as_ref()?.expires;
+    let expires = state.signature.as_ref()?.expires;
     let is_ours = state
         .signed()
         .is_some_and(|signed| signing.is_latest(&signed));
