@@ -180,7 +180,9 @@ mod tests {
             [2, 3]
         );
         let mut late = task(1, 10);
-        late.state = TaskState::Announced { announced_at: EARLIER };
+        late.state = TaskState::Announced {
+            announced_at: EARLIER,
+        };
         assert_eq!(
             announced(&[late, task(2, 5), task(3, 6)], &packages, true),
             [2, 1]
@@ -222,7 +224,9 @@ mod tests {
             NotAnnounced::Expired,
         );
         let mut withdrawn = pending.clone();
-        withdrawn.state = TaskState::Withdrawn { announced_at: EARLIER };
+        withdrawn.state = TaskState::Withdrawn {
+            announced_at: EARLIER,
+        };
         assert_eq!(why(&withdrawn, &package(1)), Some(NotAnnounced::Withdrawn));
         let mut deleted = package(1);
         deleted.state = crate::PackageState::Deleted { deleted_at: NOW };
@@ -233,7 +237,9 @@ mod tests {
     #[test]
     fn ocs_agents_keep_seeing_withdrawn_tasks() {
         let mut withdrawn = task(1, 5);
-        withdrawn.state = TaskState::Withdrawn { announced_at: EARLIER };
+        withdrawn.state = TaskState::Withdrawn {
+            announced_at: EARLIER,
+        };
         let package = package(1);
         let rules = Rules {
             strict: false,
@@ -241,7 +247,9 @@ mod tests {
         };
         let tasks = [withdrawn];
         assert_eq!(
-            announce(&tasks, |_| Some(&package), rules, NOW).announced.len(),
+            announce(&tasks, |_| Some(&package), rules, NOW)
+                .announced
+                .len(),
             1
         );
     }
@@ -249,7 +257,9 @@ mod tests {
     #[test]
     fn tasks_of_inactive_packages_stay_for_ocs_agents_and_are_cancelled_by_packcast_agents() {
         let mut announced = task(1, 5);
-        announced.state = TaskState::Announced { announced_at: EARLIER };
+        announced.state = TaskState::Announced {
+            announced_at: EARLIER,
+        };
         let mut package = package(1);
         package.active = false;
         package.locations.clear();
@@ -260,7 +270,10 @@ mod tests {
                 stock,
             };
             let announcement = announce(&tasks, |_| Some(&package), rules, NOW);
-            (announcement.announced.len(), announcement.cancelled().count())
+            (
+                announcement.announced.len(),
+                announcement.cancelled().count(),
+            )
         };
         assert_eq!(counts(true), (1, 0));
         assert_eq!(counts(false), (0, 1));

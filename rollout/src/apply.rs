@@ -51,7 +51,7 @@ pub enum Ignored {
 }
 
 /// Decides whether a report is recorded.
-pub fn decision<'a>(
+pub fn apply_report<'a>(
     open: Option<&'a OpenTask>,
     finished: Option<&FinishedTask>,
     by: ReportedBy,
@@ -59,12 +59,16 @@ pub fn decision<'a>(
     let other = |attempt: u32| matches!(by, ReportedBy::Agent { attempt: n } if n != attempt);
     match (open, finished) {
         (None, None) => ReportDecision::Ignore(Ignored::NotAssigned),
-        (None, Some(finished)) if other(finished.attempt) => ReportDecision::Ignore(Ignored::OtherAttempt),
+        (None, Some(finished)) if other(finished.attempt) => {
+            ReportDecision::Ignore(Ignored::OtherAttempt)
+        }
         (None, Some(_)) => ReportDecision::Ignore(Ignored::AlreadyFinished),
         (Some(open), _) if other(open.attempt) => ReportDecision::Ignore(Ignored::OtherAttempt),
         (Some(open), _) => match open.state {
             TaskState::Pending => ReportDecision::Ignore(Ignored::NotAnnounced),
-            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => ReportDecision::Record(open),
+            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => {
+                ReportDecision::Record(open)
+            }
         },
     }
 }
@@ -124,7 +128,9 @@ mod tests {
             outcome: Outcome::Cancelled,
             ..finished(2)
         };
-        let Some(TaskChange::NextAttempt { from, to, before }) = next_attempt(&announced, &dropped, AT) else {
+        let Some(TaskChange::NextAttempt { from, to, before }) =
+            next_attempt(&announced, &dropped, AT)
+        else {
             panic!("the task was assigned again");
         };
         assert_eq!((from, before), (announced.clone(), dropped.clone()));

@@ -90,13 +90,19 @@ pub fn assign(
     Ok(TaskChange::Open { task, before })
 }
 
-fn change_open(open: &OpenTask, request: AssignmentRequest, now: UnixTime) -> Result<TaskChange, Assigned> {
+fn change_open(
+    open: &OpenTask,
+    request: AssignmentRequest,
+    now: UnixTime,
+) -> Result<TaskChange, Assigned> {
     let to = match open.state {
         TaskState::Withdrawn { announced_at } => restored(open, announced_at, request, now),
-        TaskState::Pending | TaskState::Announced { .. } if request.direct && !open.direct => OpenTask {
-            direct: true,
-            ..open.clone()
-        },
+        TaskState::Pending | TaskState::Announced { .. } if request.direct && !open.direct => {
+            OpenTask {
+                direct: true,
+                ..open.clone()
+            }
+        }
         TaskState::Pending | TaskState::Announced { .. } => {
             let attempt = open.attempt;
             return Err(Assigned::AlreadyOpen { attempt });
@@ -111,7 +117,12 @@ fn change_open(open: &OpenTask, request: AssignmentRequest, now: UnixTime) -> Re
 /// The attempt stays the same: the task was announced, and the device may be deploying it. If the
 /// device has cancelled it already, its report begins the next attempt (see
 /// [`crate::apply::next_attempt`]).
-fn restored(open: &OpenTask, announced_at: UnixTime, request: AssignmentRequest, now: UnixTime) -> OpenTask {
+fn restored(
+    open: &OpenTask,
+    announced_at: UnixTime,
+    request: AssignmentRequest,
+    now: UnixTime,
+) -> OpenTask {
     OpenTask {
         state: TaskState::Announced { announced_at },
         force: open.force || request.force,
@@ -213,9 +224,15 @@ mod tests {
                 direct: false,
                 force: finished.is_none(),
             };
-            opened(assign(&device, &package(1), &on_device, request, UnixTime(0)))
-                .unwrap()
-                .force
+            opened(assign(
+                &device,
+                &package(1),
+                &on_device,
+                request,
+                UnixTime(0),
+            ))
+            .unwrap()
+            .force
         };
         assert!(is_forced(None) && is_forced(Some(Outcome::Failed)));
     }

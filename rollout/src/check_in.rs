@@ -121,7 +121,9 @@ mod tests {
     }
 
     fn known() -> DeviceRecord {
-        let mut record = check_in_effect(&ocs(), None, &reported(), NOW).write.unwrap();
+        let mut record = check_in_effect(&ocs(), None, &reported(), NOW)
+            .write
+            .unwrap();
         record.inventory_received = Some(NOW);
         record
     }
@@ -152,9 +154,14 @@ mod tests {
             os: Some(&long),
             ..reported()
         };
-        let record = check_in_effect(&ocs(), Some(&known()), &reported, NOW).write.unwrap();
+        let record = check_in_effect(&ocs(), Some(&known()), &reported, NOW)
+            .write
+            .unwrap();
         assert_eq!(record.os.len(), MAX_OS_BYTES);
-        assert_eq!(check_in_effect(&ocs(), Some(&record), &reported, NOW).write, None);
+        assert_eq!(
+            check_in_effect(&ocs(), Some(&record), &reported, NOW).write,
+            None
+        );
     }
 
     #[test]
@@ -201,8 +208,9 @@ mod tests {
     fn a_request_without_an_answer_is_repeated_after_a_week() {
         let mut record = known();
         record.inventory_received = None;
-        let asks =
-            |after: u64| check_in_effect(&ocs(), Some(&record), &reported(), NOW.plus(after)).ask_inventory;
+        let asks = |after: u64| {
+            check_in_effect(&ocs(), Some(&record), &reported(), NOW.plus(after)).ask_inventory
+        };
         assert!(!asks(WEEK_S - 1));
         assert!(asks(WEEK_S));
     }

@@ -263,7 +263,11 @@ mod tests {
         }
     }
 
-    fn effect(commands: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) -> (Mode, bool, Vec<CommandProgress>) {
+    fn effect(
+        commands: &DeviceCommands,
+        tasks: &[OpenTask],
+        now: UnixTime,
+    ) -> (Mode, bool, Vec<CommandProgress>) {
         let instruction = instruct(commands, tasks, now);
         (
             instruction.mode,
@@ -276,7 +280,10 @@ mod tests {
     fn replies_without_a_command_are_unchanged() {
         let tasks = [announced(ASKED), withdrawn(ASKED), task(3, 5)];
         let nothing = (Mode::Work, false, Vec::new());
-        assert_eq!(effect(&DeviceCommands::default(), &tasks, ANNOUNCED), nothing);
+        assert_eq!(
+            effect(&DeviceCommands::default(), &tasks, ANNOUNCED),
+            nothing
+        );
     }
 
     #[test]
@@ -289,7 +296,10 @@ mod tests {
         let stop = (Mode::Stop, true, vec![CommandProgress::Announced(sent)]);
         assert_eq!(effect(&unstick(None), &[announced(ASKED)], ANNOUNCED), stop);
         let work = (Mode::Work, false, vec![CommandProgress::Done(sent)]);
-        assert_eq!(effect(&unstick(Some(ANNOUNCED)), &[announced(ASKED)], SOON), work);
+        assert_eq!(
+            effect(&unstick(Some(ANNOUNCED)), &[announced(ASKED)], SOON),
+            work
+        );
     }
 
     #[test]
@@ -300,7 +310,10 @@ mod tests {
         let stopped = record(DeviceCommand::Unstick, Some(ANNOUNCED));
         commands.unstick = Some(stopped);
         let sent = record(DeviceCommand::Cancel, Some(SOON));
-        let progress = vec![CommandProgress::Done(stopped), CommandProgress::Announced(sent)];
+        let progress = vec![
+            CommandProgress::Done(stopped),
+            CommandProgress::Announced(sent),
+        ];
         assert_eq!(effect(&commands, &[], SOON), (Mode::Drop, true, progress));
     }
 
@@ -314,7 +327,11 @@ mod tests {
             let again = (Mode::Drop, false, Vec::new());
             assert_eq!(effect(&commands, &[expected, task(3, 5)], SOON), again);
         }
-        let done = (Mode::Work, false, vec![CommandProgress::Done(commands.cancel.unwrap())]);
+        let done = (
+            Mode::Work,
+            false,
+            vec![CommandProgress::Done(commands.cancel.unwrap())],
+        );
         assert_eq!(effect(&commands, &[task(3, 5)], SOON), done);
         assert_eq!(effect(&commands, &[announced(SOON)], SOON), done);
     }
@@ -322,7 +339,11 @@ mod tests {
     #[test]
     fn waiting_for_reports_of_dropped_tasks_ends() {
         let commands = cancel(Some(ANNOUNCED));
-        let done = (Mode::Work, false, vec![CommandProgress::Done(commands.cancel.unwrap())]);
+        let done = (
+            Mode::Work,
+            false,
+            vec![CommandProgress::Done(commands.cancel.unwrap())],
+        );
         assert_eq!(effect(&commands, &[announced(ASKED)], LATE), done);
         // The command stays as long as it keeps a withdrawn task from being announced again.
         let kept = (Mode::Work, false, Vec::new());
@@ -379,6 +400,10 @@ mod tests {
         check(ocs, "OCS-NG_WINDOWS_AGENT_v2.11.0.1", not_unix);
         check(ocs, "", not_unix);
         let packcast = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa";
-        check(packcast, "packcast-agent/0.1.0", Err(CommandRefusal::OurAgent));
+        check(
+            packcast,
+            "packcast-agent/0.1.0",
+            Err(CommandRefusal::OurAgent),
+        );
     }
 }

@@ -11,10 +11,10 @@ use serde::Serialize;
 use crate::announce::{Announcement, NotAnnounced, Rules, announce};
 use crate::assign::PackageOnDevice;
 use crate::change::TaskChange;
+use crate::command::DeviceCommands;
 use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
-use crate::command::DeviceCommands;
-use crate::reconcile::{Reconciling, reconcile, group_with};
+use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
 
 /// Records of one device and one package, from which the explanation follows.
@@ -176,7 +176,7 @@ pub fn unreached<'a>(
         .find(|(state, assignment)| assignment.seq > memberships.observed_revision(&state.group))
 }
 
-fn having<'a>(
+fn groups_having<'a>(
     memberships: &Memberships,
     groups: &'a [GroupState],
     package: PackageId,

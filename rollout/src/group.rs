@@ -186,6 +186,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn messages() {
+        let errors = [
+            GroupAssignError::TooMany {
+                group: group("lab"),
+            },
+            GroupAssignError::NotPublished { package: id(1) },
+        ];
+        let lines = errors.map(|error| error.to_string());
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        group lab has 1000 packages, which is the limit: unassign one, or use another group
+        package 1790000001 is not published yet: publish it again to complete it
+        ");
+    }
+
+    #[test]
     fn every_change_is_a_revision() {
         let empty = GroupState::new(group("lab"), 7, EARLY);
         let two = empty.assign(&package(2), false, EARLY).unwrap();

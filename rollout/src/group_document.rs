@@ -19,7 +19,13 @@ impl GroupState {
         };
         let packages = self.assignments.iter().map(assigned).collect();
         let recipient = Assignee::Group(self.group.clone());
-        Assignments::new(recipient, state, BTreeSet::new(), packages, validity.expires)
+        Assignments::new(
+            recipient,
+            state,
+            BTreeSet::new(),
+            packages,
+            validity.expires,
+        )
     }
 
     /// Returns the state with a signature over its document, which has this validity.

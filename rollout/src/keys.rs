@@ -159,6 +159,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn messages() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let key: PublicKey = KEY.parse().unwrap();
+        let errors = [
+            KeyChangeError::NotOurs,
+            KeyChangeError::TooMany { count: MAX_LISTS },
+            KeyChangeError::Signing { key: key.clone() },
+            KeyChangeError::NotTrusted { key: key.clone() },
+            KeyChangeError::Trusted { key },
+        ];
+        let lines = errors.map(|error| error.to_string().replace(KEY, "KEY"));
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        the newest key list on record is not signed by your key
+        key KEY is the key that signs now
+        key KEY is not a trusted key
+        key KEY is a trusted key already
+        ");
+    }
+
     fn rotated(old: &Key, new: &Key, chain: &mut Vec<SignedKeyList>) {
         let newest = chain.len() as u64;
         let lists = KeyLists::read(&old.1, chain, newest).unwrap();

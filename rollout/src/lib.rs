@@ -4,32 +4,32 @@
 //! reads records, calls this crate for a decision, and writes the result.
 
 pub mod announce;
+pub mod apply;
 pub mod assign;
 pub mod assignments;
 pub mod change;
 pub mod check_in;
+pub mod command;
 pub mod explain;
-pub mod apply;
 pub mod group;
 mod group_document;
 pub mod keys;
 pub mod locations;
 pub mod membership;
-pub mod command;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;
 pub mod unassign;
 pub mod validity;
 
-pub use announce::{Announcement, NotAnnounced, AnnouncedTask, Rules, announce};
+pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
+pub use apply::{Ignored, ReportDecision, ReportedBy, apply_report};
 pub use change::TaskChange;
 pub use check_in::{CheckInEffect, ReportedFacts, check_in_effect};
+pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
 pub use explain::{ExplainInputs, Explanation, Reason, explain};
-pub use apply::{Ignored, ReportDecision, ReportedBy, apply_report};
 pub use group::GroupState;
 pub use membership::{Memberships, ReconcileCount};
-pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
 // Other crates still use the old path.
 pub use pacing as pace;
 pub use pacing::{Pacing, PacingChange, PacingOverride};

@@ -73,7 +73,9 @@ pub fn candidates(reconciling: &Reconciling<'_>) -> BTreeSet<PackageId> {
 
 /// Returns true if neither the tasks nor the observed revisions of the device change.
 pub fn is_reconciled(reconciling: &Reconciling<'_>) -> bool {
-    let has_changed = |state: &GroupState| reconciling.memberships.observed_revision(&state.group) < state.revision;
+    let has_changed = |state: &GroupState| {
+        reconciling.memberships.observed_revision(&state.group) < state.revision
+    };
     !joined(reconciling).any(has_changed) && !withdraws(reconciling)
 }
 
@@ -135,7 +137,10 @@ fn joined<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a GroupSt
 }
 
 /// Returns the assignments of a group above the observed revision, oldest first.
-fn new_assignments<'a>(reconciling: &Reconciling<'_>, state: &'a GroupState) -> Vec<&'a GroupAssignment> {
+fn new_assignments<'a>(
+    reconciling: &Reconciling<'_>,
+    state: &'a GroupState,
+) -> Vec<&'a GroupAssignment> {
     let observed = reconciling.memberships.observed_revision(&state.group);
     let mut assignments: Vec<&GroupAssignment> = state
         .assignments
@@ -189,7 +194,11 @@ impl Steps {
             self.0.push(Step::default());
         }
         let step = self.0.last_mut().expect("a step was added");
-        match step.observed.iter_mut().find(|observed| observed.group == *group) {
+        match step
+            .observed
+            .iter_mut()
+            .find(|observed| observed.group == *group)
+        {
             Some(observed) => observed.to = to,
             None => step.observed.push(ObservedRevision {
                 group: group.clone(),

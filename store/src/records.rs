@@ -6,6 +6,7 @@ mod announce;
 mod assign;
 mod backoff;
 mod client;
+mod command;
 mod commit;
 mod connect;
 mod device;
@@ -21,15 +22,15 @@ mod location;
 mod members;
 mod membership;
 mod names;
-mod command;
 mod pacing;
 mod package;
 mod read;
+mod reconcile;
 mod report;
 mod reserve;
 mod retry;
 mod revision;
-mod round;
+
 mod signing;
 mod stored;
 mod table;
@@ -50,6 +51,8 @@ pub use package::{ActivateError, PublishError};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use revision::Versions;
-pub use signing::{AssignError, PublisherMemory, Renewal, Renewed, Sign, SignError, Signing, SigningError};
+pub use signing::{
+    AssignError, PublisherMemory, Renewal, Renewed, Sign, SignError, Signing, SigningError,
+};
 pub use stored::NumberedKeyList;
 pub use tally::Tally;

@@ -154,7 +154,10 @@ impl Groups {
     }
 
     /// Returns what is remembered of the groups that have not changed since.
-    fn unchanged(&self, versions: &HashMap<GroupName, GroupRevision>) -> HashMap<GroupName, GroupState> {
+    fn unchanged(
+        &self,
+        versions: &HashMap<GroupName, GroupRevision>,
+    ) -> HashMap<GroupName, GroupState> {
         let known = self.lock();
         let unchanged = versions.iter().filter_map(|(group, version)| {
             let state = known.get(group)?.state.as_ref()?;
@@ -168,8 +171,8 @@ impl Groups {
         let believed = memberships.groups().filter_map(|group| {
             let known = known.get(&group)?;
             let revision = known.state.as_ref().map_or(0, |state| state.revision);
-            let is_believed =
-                now.since(known.read_at) < self.trusted_s && revision >= memberships.observed_revision(&group);
+            let is_believed = now.since(known.read_at) < self.trusted_s
+                && revision >= memberships.observed_revision(&group);
             is_believed.then(|| (group, known.state.clone()))
         });
         believed.collect()

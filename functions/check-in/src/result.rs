@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::apply::next_attempt;
 use packcast_rollout::command::outcome;
-use packcast_rollout::{FinishedTask, ReportDecision, OpenTask, ReportedBy, apply_report};
+use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 

@@ -28,7 +28,10 @@ pub async fn order(
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
     accepts_commands(&device.device, &device.agent).map_err(|why| refusal(&device, why))?;
-    target.records.order(&device.device, order, now()).await?;
+    target
+        .records
+        .command_device(&device.device, order, now())
+        .await?;
     Ok(Ordered {
         device: device.device,
         order,

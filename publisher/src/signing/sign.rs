@@ -206,7 +206,7 @@ impl Attempt {
             SigningError::NotOurs { .. }
             | SigningError::RolledBack { .. }
             | SigningError::Expired { .. }
-            | SigningError::Unvouched { .. } => Ok(Self::Refused(error)),
+            | SigningError::Unverified { .. } => Ok(Self::Refused(error)),
             SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
                 Err(error.into())
             }

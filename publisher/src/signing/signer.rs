@@ -172,7 +172,7 @@ impl From<SigningError> for Failure {
                 shown(recipient),
                 signed(recipient)
             ),
-            SigningError::Unvouched { recipient, .. } => {
+            SigningError::Unverified { recipient, .. } => {
                 format!("it changed meanwhile: look at {}", shown(recipient))
             }
             SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {

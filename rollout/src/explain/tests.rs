@@ -4,14 +4,18 @@ use packcast_protocol::manifest::Audience;
 use packcast_protocol::{AgentId, ResultCode};
 
 use super::*;
-use crate::group::tests::group;
 use crate::command::{CommandRecord, DeviceCommand};
+use crate::group::tests::group;
 use crate::record::tests::{id, package, task};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
 const EARLIER: UnixTime = UnixTime(1_794_000_000);
-const ANNOUNCED: TaskState = TaskState::Announced { announced_at: EARLIER };
-const WITHDRAWN: TaskState = TaskState::Withdrawn { announced_at: EARLIER };
+const ANNOUNCED: TaskState = TaskState::Announced {
+    announced_at: EARLIER,
+};
+const WITHDRAWN: TaskState = TaskState::Withdrawn {
+    announced_at: EARLIER,
+};
 
 /// Inputs for an explanation of package 1.
 #[derive(Clone)]
@@ -100,7 +104,11 @@ impl Case {
     }
 
     fn deleted(self) -> Self {
-        self.with(|case| case.package.state = PackageState::Deleted { deleted_at: EARLIER })
+        self.with(|case| {
+            case.package.state = PackageState::Deleted {
+                deleted_at: EARLIER,
+            }
+        })
     }
 
     fn expired(self) -> Self {
@@ -146,7 +154,12 @@ fn a_device_without_a_task_has_a_reason() {
         &unassigned().with(|case| case.is_known = false),
         &Reason::NeverSeen,
     );
-    check(&unassigned().deleted(), &Reason::Deleted { deleted_at: EARLIER });
+    check(
+        &unassigned().deleted(),
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
+    );
     check(&only_for(&packcast_device()), &Reason::NotInAudience);
     check(&only_for(&ocs_device()), &Reason::OcsAgent);
     check(
@@ -170,8 +183,18 @@ fn a_finished_attempt_has_its_outcome() {
 fn a_pending_task_names_its_obstacle() {
     let pending = || open(TaskState::Pending);
     check(&pending(), &Reason::Pending);
-    check(&pending().deleted(), &Reason::Deleted { deleted_at: EARLIER });
-    check(&pending().expired(), &Reason::Expired { expired_at: EARLIER });
+    check(
+        &pending().deleted(),
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
+    );
+    check(
+        &pending().expired(),
+        &Reason::Expired {
+            expired_at: EARLIER,
+        },
+    );
     let inactive = pending().with(|case| case.package.active = false);
     check(&inactive, &Reason::NotActive);
     let nowhere = pending().with(|case| case.package.locations.clear());
@@ -198,22 +221,32 @@ fn a_higher_priority_comes_first_on_strict_targets_and_is_named_on_all() {
 
 #[test]
 fn an_announced_task_names_its_obstacle() {
-    let announced = Reason::Announced { announced_at: EARLIER };
+    let announced = Reason::Announced {
+        announced_at: EARLIER,
+    };
     check(&open(ANNOUNCED), &announced);
     let inactive = open(ANNOUNCED).with(|case| case.package.active = false);
-    let cancelling = Reason::Cancelling { announced_at: EARLIER };
+    let cancelling = Reason::Cancelling {
+        announced_at: EARLIER,
+    };
     check(&inactive, &cancelling);
     let ocs_agent_continues = inactive.with(|case| case.device = ocs_device());
     check(&ocs_agent_continues, &announced);
     check(
         &open(ANNOUNCED).expired(),
-        &Reason::Expired { expired_at: EARLIER },
+        &Reason::Expired {
+            expired_at: EARLIER,
+        },
     );
-    let ocs_agent = open(ANNOUNCED).expired().with(|case| case.device = ocs_device());
+    let ocs_agent = open(ANNOUNCED)
+        .expired()
+        .with(|case| case.device = ocs_device());
     check(&ocs_agent, &announced);
     check(
         &open(ANNOUNCED).deleted(),
-        &Reason::Deleted { deleted_at: EARLIER },
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
     );
 }
 
@@ -252,7 +285,9 @@ fn an_assignment_to_a_group_reaches_the_device_at_its_next_check_in() {
     check(&inactive, &Reason::NotActive);
     check(
         &by_group(0).deleted(),
-        &Reason::Deleted { deleted_at: EARLIER },
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
     );
     let never_seen = by_group(0).with(|case| case.is_known = false);
     check(&never_seen, &Reason::NeverSeen);

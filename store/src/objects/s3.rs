@@ -3,7 +3,7 @@
 mod client;
 mod connect;
 mod delete;
-mod error;
+pub(super) mod error;
 mod read;
 mod upload;
 

@@ -40,43 +40,43 @@ impl Records {
         force: bool,
         signing: Signing<'_>,
     ) -> Result<Assigned, AssignError> {
-        let by = AssignmentRequest {
+        let request = AssignmentRequest {
             direct: true,
             force,
         };
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.read_assignments(device, signing).await?;
+            let assignments = self.read_assignments(device, signing).await?;
             let AssignInputs {
-                situation,
+                on_device,
                 tasks,
                 signed,
             } = self.read_inputs(device, package).await?;
-            let change = match assign(device, package, &situation, by, signing.now) {
+            let change = match assign(device, package, &on_device, request, signing.now) {
                 Ok(change) => change,
-                Err(answer) => return Ok(ControlFlow::Break(answer)),
+                Err(reason) => return Ok(ControlFlow::Break(reason)),
             };
             let Some(published) = package.published() else {
                 return Ok(ControlFlow::Break(Assigned::NotPublished));
             };
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
-            let what = Change::Assign {
+            assignments.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
+            let change_of_assignments = Change::Assign {
                 package: package.id,
                 manifest: published.manifest,
                 force,
                 tasks: &tasks,
             };
-            let next = self.next_assignments(&own, what, signing)?;
+            let next = self.next_assignments(&assignments, change_of_assignments, signing)?;
             let mut writes = self.changing(device, &change);
             writes.push(self.known_device(device, next.as_ref()));
             writes.push(self.not_deleted(package.id));
             writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {
                 signing.remember_assignments(next.as_ref());
-                return Ok(ControlFlow::Break(answer(&change)));
+                return Ok(ControlFlow::Break(outcome_of(&change)));
             }
             Ok(ControlFlow::Continue(behind))
         })
@@ -94,8 +94,8 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<Unassigned, AssignError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.read_assignments(device, signing).await?;
-            let AssignInputs { situation, .. } = self.read_inputs(device, package).await?;
+            let assignments = self.read_assignments(device, signing).await?;
+            let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
             // Read the groups after the count of reconciliations: packages that they get later
             // reach the device at its next check-in.
             let Joining {
@@ -103,35 +103,35 @@ impl Records {
                 round,
                 signed,
             } = self.joining(device).await?.unwrap_or_default();
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind)?;
+            assignments.signed_unless(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
             let states = self.group_states(&names).await?;
             let wanted = group_with(&groups, &states, package.id);
             let group = wanted.map(|state| &state.group);
-            let (open, before) = (situation.open.as_ref(), situation.finished.as_ref());
-            let (what, change) = unassign(open, before, group);
+            let (open, before) = (on_device.open.as_ref(), on_device.finished.as_ref());
+            let (outcome, change) = unassign(open, before, group);
             // The signed document may name the package even if no task does.
-            let what_is_signed = Change::Unassign {
+            let signed_change = Change::Unassign {
                 package: package.id,
             };
-            let next = self.next_assignments(&own, what_is_signed, signing)?;
+            let next = self.next_assignments(&assignments, signed_change, signing)?;
             if change.is_none() && next.is_none() {
-                return Ok(ControlFlow::Break(what));
+                return Ok(ControlFlow::Break(outcome));
             }
             let changes = change.iter();
             let mut writes: Vec<_> = changes
                 .flat_map(|change| self.changing(device, change))
                 .collect();
-            writes.push(self.ending_round(device, round, &[], next.as_ref()));
+            writes.push(self.counting_reconciliation(device, round, &[], next.as_ref()));
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
             writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {
                 signing.remember_assignments(next.as_ref());
-                return Ok(ControlFlow::Break(what));
+                return Ok(ControlFlow::Break(outcome));
             }
             Ok(ControlFlow::Continue(behind))
         })
@@ -164,7 +164,7 @@ impl Records {
         match device {
             DeviceId::Agent(_) => self.read_packcast_agent(device, package).await,
             DeviceId::Ocs(_) => Ok(AssignInputs {
-                situation: self.read_ocs_agent(device, package).await?,
+                on_device: self.read_ocs_agent(device, package).await?,
                 ..AssignInputs::default()
             }),
         }
@@ -177,14 +177,14 @@ impl Records {
     ) -> Result<AssignInputs, RecordsError> {
         let standing = self.standing(device).await?;
         let mut tasks = standing.tasks.iter();
-        let situation = PackageOnDevice {
+        let on_device = PackageOnDevice {
             is_known: standing.device.is_some(),
             open: tasks.find(|task| task.package == package.id).cloned(),
             finished: self.finished(device, package.id).await?,
             in_history: false,
         };
         Ok(AssignInputs {
-            situation,
+            on_device,
             tasks: standing.tasks,
             signed: standing.signed,
         })
@@ -204,24 +204,24 @@ impl Records {
             finished.clone(),
             history.clone(),
         ];
-        let mut situation = PackageOnDevice::default();
+        let mut on_device = PackageOnDevice::default();
         for item in self.batch(&keys).await? {
             let sk = item.get(item::SK).and_then(|sk| sk.as_s().ok());
             match sk.map(String::as_str) {
-                Some(sk) if sk == task.sk => situation.open = Some(item::read(item)?),
-                Some(sk) if sk == finished.sk => situation.finished = Some(item::read(item)?),
+                Some(sk) if sk == task.sk => on_device.open = Some(item::read(item)?),
+                Some(sk) if sk == finished.sk => on_device.finished = Some(item::read(item)?),
                 Some(sk) if sk == history.sk => {
-                    situation.in_history = packed_ids(&item).contains(&package.id);
+                    on_device.in_history = packed_ids(&item).contains(&package.id);
                 }
-                _ => situation.is_known = true,
+                _ => on_device.is_known = true,
             }
         }
-        Ok(situation)
+        Ok(on_device)
     }
 }
 
 /// Returns the outcome of an assignment that made this change.
-fn answer(change: &TaskChange) -> Assigned {
+fn outcome_of(change: &TaskChange) -> Assigned {
     match change {
         TaskChange::Alter { from, to }
             if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>

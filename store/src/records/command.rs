@@ -20,33 +20,37 @@ impl Records {
     /// Records a command for a device, which it gets at its next check-in.
     ///
     /// It replaces an unfinished command of the same kind.
-    pub async fn order(
+    pub async fn command_device(
         &self,
         device: &DeviceId,
-        order: DeviceCommand,
+        command: DeviceCommand,
         now: UnixTime,
     ) -> Result<(), RecordsError> {
-        let order = CommandRecord {
-            order,
+        let record = CommandRecord {
+            command,
             asked_at: now,
             told_at: None,
         };
-        self.put(stored::order(device, &order)).await?;
+        self.put(stored::command(device, &record)).await?;
         Ok(())
     }
 
     /// Records the progress of a device command, unless the command was replaced in the meantime.
-    pub async fn record_command_progress(&self, device: &DeviceId, note: &CommandProgress) -> Result<(), RecordsError> {
-        let (CommandProgress::Announced(order) | CommandProgress::Done(order)) = note;
-        let key = Key::order(device, order.command);
+    pub async fn record_command_progress(
+        &self,
+        device: &DeviceId,
+        progress: &CommandProgress,
+    ) -> Result<(), RecordsError> {
+        let (CommandProgress::Announced(command) | CommandProgress::Done(command)) = progress;
+        let key = Key::command(device, command.command);
         let terms = Terms::default()
             .name(ASKED_AT)
-            .value(ASKED_AT, item::number(&order.asked_at));
-        let write = match (note, order.told_at) {
+            .value(ASKED_AT, item::number(&command.asked_at));
+        let write = match (progress, command.told_at) {
             (CommandProgress::Announced(_), Some(told_at)) => {
                 let terms = terms.name(TOLD_AT).value(TOLD_AT, item::number(&told_at));
-                let told = "SET #told_at = :told_at";
-                write::update(self.table(), &key, told, Some(SAME), &terms)
+                let announced = "SET #told_at = :told_at";
+                write::update(self.table(), &key, announced, Some(SAME), &terms)
             }
             (CommandProgress::Announced(_), None) => return Ok(()),
             (CommandProgress::Done(_), _) => write::delete(self.table(), &key, SAME, &terms),
@@ -72,11 +76,11 @@ impl Records {
 }
 
 /// Adds the command that an item stores.
-pub(super) fn add(orders: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
-    let order: CommandRecord = item::read(item)?;
-    match order.command {
-        DeviceCommand::Unstick => orders.unstick = Some(order),
-        DeviceCommand::Cancel => orders.cancel = Some(order),
+pub(super) fn add(commands: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
+    let command: CommandRecord = item::read(item)?;
+    match command.command {
+        DeviceCommand::Unstick => commands.unstick = Some(command),
+        DeviceCommand::Cancel => commands.cancel = Some(command),
     }
     Ok(())
 }

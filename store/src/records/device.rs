@@ -9,11 +9,11 @@ use packcast_rollout::{
     DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, ReconcileCount,
 };
 
+use super::command;
 use super::commit::Commit;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, FIRST_SEEN};
-use super::command;
 use super::stored::{self, CataloguedDevice, Joining, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};

@@ -180,7 +180,67 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
+
+    #[test]
+    fn messages() {
+        use TableFault::{
+            Clock, Credentials, Denied, Missing, NoRegion, NotDynamoDb, OtherRegion, Throttled,
+            Unavailable, Unreachable,
+        };
+        let faults = [
+            Missing,
+            OtherRegion,
+            NoRegion,
+            Credentials,
+            Denied,
+            Clock,
+            Throttled,
+            Unavailable,
+            Unreachable,
+            NotDynamoDb,
+            TableFault::Refused("ValidationException".to_owned()),
+        ];
+        let service_error = ServiceError {
+            code: "ValidationException".to_owned(),
+            message: "One or more parameter values were invalid".to_owned(),
+        };
+        let faults = faults.map(|fault| RecordsError::Table {
+            table: "packages".to_owned(),
+            endpoint: "DynamoDB in eu-west-1".to_owned(),
+            fault,
+            source: "no answer".into(),
+        });
+        let others = [
+            RecordsError::Conflict {
+                table: "packages".to_owned(),
+            },
+            RecordsError::Corrupt {
+                key: "KEYS KEYS".to_owned(),
+                source: "missing field".into(),
+            },
+        ];
+        let mut lines: Vec<String> = faults.iter().chain(&others).map(ToString::to_string).collect();
+        lines.push(service_error.to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        table packages at DynamoDB in eu-west-1 does not exist: deploy the stack, or check the target's table and region
+        table packages at DynamoDB in eu-west-1 is in another region: check the target's region and endpoint
+        table packages at DynamoDB in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
+        table packages at DynamoDB in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
+        table packages at DynamoDB in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
+        table packages at DynamoDB in eu-west-1 rejects this machine's time: set its clock right
+        table packages at DynamoDB in eu-west-1 gets too many requests at once
+        table packages at DynamoDB in eu-west-1 is not available now
+        table packages at DynamoDB in eu-west-1 does not answer
+        table packages at DynamoDB in eu-west-1 does not answer like DynamoDB: check the target's endpoint
+        table packages at DynamoDB in eu-west-1 refuses the request: ValidationException
+        cannot change the records in table packages: other changes kept interfering
+        record KEYS KEYS is invalid
+        ValidationException: One or more parameter values were invalid
+        ");
+    }
 
     #[test]
     fn the_code_of_an_answer_counts_and_otherwise_its_status() {

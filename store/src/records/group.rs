@@ -57,8 +57,8 @@ impl Records {
         let state = GroupState::new(group.clone(), next, signing.now);
         let recipient = Assignee::Group(group.clone());
         let issued = before.and_then(|before| before.issued);
-        let term = signing.term_after_unsigned(&recipient, issued);
-        let state = signing.signed_group(state, term)?;
+        let validity = signing.validity_after_unsigned(&recipient, issued);
+        let state = signing.signed_group(state, validity)?;
         let writes = vec![
             write::create(self.table(), stored::group(&state)),
             self.moving(group, before, state.signed_revision(), false),
@@ -167,5 +167,34 @@ impl From<AssignError> for GroupError {
             AssignError::Signing(error) => Self::Signing(error),
             AssignError::Records(error) => Self::Records(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let group = || "lab".parse().expect("it is a group");
+        let package = "1795327754".parse().expect("it is a package id");
+        let errors = [
+            GroupError::NoGroup { group: group() },
+            GroupError::Exists { group: group() },
+            GroupError::NotAssigned {
+                group: group(),
+                package,
+            },
+            GroupError::Deleted { package },
+        ];
+        let lines = errors.map(|error| error.to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        there is no group lab
+        group lab exists already
+        group lab does not have package 1795327754
+        package 1795327754 was deleted
+        ");
     }
 }

@@ -46,8 +46,8 @@ impl Records {
             };
             signing.ours_of_group(&state)?;
             let next = state.assign(package, force, now)?;
-            let term = Validity::following(state.signed_revision().issued, now);
-            let next = signing.signed_group(next, term)?;
+            let validity = Validity::following(state.signed_revision().issued, now);
+            let next = signing.signed_group(next, validity)?;
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
@@ -187,7 +187,12 @@ impl Records {
                 UNCHANGED,
                 &unchanged(state.revision),
             ),
-            self.moving(&state.group, Some(state.signed_revision()), next.signed_revision(), false),
+            self.moving(
+                &state.group,
+                Some(state.signed_revision()),
+                next.signed_revision(),
+                false,
+            ),
         ]
     }
 }

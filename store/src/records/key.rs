@@ -73,8 +73,8 @@ impl Key {
         Self::new(device_partition(device), sk)
     }
 
-    pub(super) fn order(device: &DeviceId, order: DeviceCommand) -> Self {
-        let kind = match order {
+    pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
+        let kind = match command {
             DeviceCommand::Unstick => "unstick",
             DeviceCommand::Cancel => "cancel",
         };

@@ -71,7 +71,10 @@ async fn instructed(
     }
     let instruction = instruct(&standing.orders, &standing.tasks, now);
     for note in &instruction.progress {
-        function.records.record_command_progress(device, note).await?;
+        function
+            .records
+            .record_command_progress(device, note)
+            .await?;
         tracing::info!(%device, ?note, "an order for the device is carried out");
     }
     Ok((standing, instruction))

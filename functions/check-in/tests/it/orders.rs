@@ -18,7 +18,7 @@ async fn told(world: &World) -> (DeviceId, PackageRecord) {
 }
 
 async fn order(world: &World, device: &DeviceId, order: DeviceCommand) {
-    let ordered = world.table.records.order(device, order, NOW).await;
+    let ordered = world.table.records.command_device(device, order, NOW).await;
     ordered.expect("a device can be given an order");
 }
 

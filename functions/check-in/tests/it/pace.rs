@@ -226,7 +226,12 @@ async fn a_device_that_is_told_to_drop_or_to_stop_keeps_its_pace() {
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     for order in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
-        world.table.records.order(&pc, order, NOW).await.unwrap();
+        world
+            .table
+            .records
+            .command_device(&pc, order, NOW)
+            .await
+            .unwrap();
         let told = told(&world).await;
         assert_eq!((told.fragment, told.cycle), (10, 2), "{order:?}");
     }
@@ -246,6 +251,9 @@ async fn strict_is_a_matter_of_target_group_and_device() {
     let told = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
     assert_eq!(told().await, [large.id]);
     let records = &world.table.records;
-    records.set_device_pacing(&pc, &strict(false)).await.unwrap();
+    records
+        .set_device_pacing(&pc, &strict(false))
+        .await
+        .unwrap();
     assert_eq!(told().await, [large.id, small.id]);
 }

@@ -142,3 +142,48 @@ impl S3 {
         }
     }
 }
+
+#[cfg(test)]
+pub(in crate::objects) mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    pub(in crate::objects) fn bucket_error(fault: BucketFault) -> BucketError {
+        BucketError {
+            bucket: "packages".to_owned(),
+            endpoint: "S3 in eu-west-1".to_owned(),
+            fault,
+            source: "no answer".into(),
+        }
+    }
+
+    #[test]
+    fn bucket_error_messages() {
+        let faults = [
+            BucketFault::Missing,
+            BucketFault::OtherRegion(Some("us-west-2".to_owned())),
+            BucketFault::OtherRegion(None),
+            BucketFault::NoRegion,
+            BucketFault::Credentials,
+            BucketFault::Denied,
+            BucketFault::Clock,
+            BucketFault::Busy,
+            BucketFault::Unreachable,
+            BucketFault::Refused("InvalidBucketName".to_owned()),
+        ];
+        let lines = faults.map(|fault| bucket_error(fault).to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        bucket packages at S3 in eu-west-1 does not exist: deploy the stack, or check the target's bucket and region
+        bucket packages at S3 in eu-west-1 is in another region: set the target's region to us-west-2
+        bucket packages at S3 in eu-west-1 is in another region: set the target's region to the bucket's
+        bucket packages at S3 in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
+        bucket packages at S3 in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
+        bucket packages at S3 in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
+        bucket packages at S3 in eu-west-1 rejects this machine's time: set its clock right
+        bucket packages at S3 in eu-west-1 is not available now
+        bucket packages at S3 in eu-west-1 does not answer
+        bucket packages at S3 in eu-west-1 refuses the request: InvalidBucketName
+        ");
+    }
+}

@@ -26,7 +26,10 @@ impl S3 {
     }
 
     /// Returns the path and the size of every object below a folder.
-    pub(super) async fn walk(&self, folder: &ObjectPath) -> Result<BTreeMap<String, u64>, BucketError> {
+    pub(super) async fn walk(
+        &self,
+        folder: &ObjectPath,
+    ) -> Result<BTreeMap<String, u64>, BucketError> {
         let mut pages = self
             .client
             .list_objects_v2()

@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::connect::upload_settings;
 use super::client::S3;
+use super::connect::upload_settings;
 use super::error::{BucketError, CONDITIONAL_CONFLICT};
 use crate::key::ObjectKey;
 use crate::objects::backend::Put;

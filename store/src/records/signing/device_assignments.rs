@@ -1,7 +1,7 @@
-//! What our agents' devices are assigned themselves, signed: an item beside the device's record,
-//! which says which state of it there is.
+//! Device assignments: a signed item beside the record of a device with a Packcast agent.
 //!
-//! It is outside of what a check-in reads, as a device that holds it does not ask for it.
+//! The record of the device has the revision and the time of issue of this item. The item itself
+//! is outside the range that a check-in reads, because most devices hold the newest one already.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
@@ -16,7 +16,7 @@ use crate::records::stored::{self, DeviceAssignmentsItem};
 use crate::records::write::{self, ABSENT, PRESENT, Terms};
 use crate::records::{Records, RecordsError};
 
-/// Why a device's own assignments were not changed.
+/// Errors from changing device assignments.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {
     #[error(transparent)]
@@ -25,22 +25,22 @@ pub enum AssignError {
     Records(#[from] RecordsError),
 }
 
-/// A device's own assignments as they were read, which the next are made from.
+/// Device assignments as they were read, from which the next ones follow.
 #[derive(Debug)]
 pub(crate) enum DeviceAssignments<'a> {
-    /// A stock agent checks none, and has none.
-    Stock,
+    /// The device has an OCS agent, which has no signed assignments.
+    Ocs,
     Agent {
         agent: &'a AgentId,
         before: Option<Assignments>,
     },
 }
 
-/// The next assignments of a device.
+/// The next device assignments, with the write that records them.
 #[derive(Debug)]
 pub(crate) struct NextDeviceAssignments {
     recipient: Assignee,
-    /// To be written with the device's record.
+    /// State to write into the device's record.
     pub(crate) held: Held,
     write: TransactWriteItem,
 }
@@ -52,7 +52,7 @@ impl NextDeviceAssignments {
 }
 
 impl Signing<'_> {
-    /// Remembers a device's assignments that are on record now.
+    /// Remembers that these device assignments are on record now.
     pub(crate) fn remember_assignments(self, next: Option<&NextDeviceAssignments>) {
         if let Some(NextDeviceAssignments {
             recipient, held, ..
@@ -64,7 +64,7 @@ impl Signing<'_> {
 }
 
 impl Records {
-    /// Returns what a device is assigned itself, as it was signed.
+    /// Returns the signed device assignments of a device.
     pub async fn device_assignments(
         &self,
         device: &DeviceId,
@@ -73,17 +73,17 @@ impl Records {
         Ok(own.map(|own| own.signed))
     }
 
-    /// Reads what a device is assigned itself; it has to be the publisher's.
+    /// Reads device assignments, which must be signed by the publisher.
     ///
-    /// To be read before what else the change is decided from: what is read later may be
-    /// newer, and then the change does not hold.
+    /// Read them before the other inputs of a change. The other inputs may then be newer, in which
+    /// case the conditions of the write do not hold, and the change is decided again.
     pub(crate) async fn read_assignments<'a>(
         &self,
         device: &'a DeviceId,
         signing: Signing<'_>,
     ) -> Result<DeviceAssignments<'a>, AssignError> {
         let DeviceId::Agent(agent) = device else {
-            return Ok(DeviceAssignments::Stock);
+            return Ok(DeviceAssignments::Ocs);
         };
         let recipient = Assignee::Device(agent.clone());
         let signed = self.device_assignments(device).await?;
@@ -92,7 +92,8 @@ impl Records {
         Ok(DeviceAssignments::Agent { agent, before })
     }
 
-    /// Signs what a change leads to, and returns how it is written; none if nothing changes.
+    /// Signs the device assignments after a change, and returns them with their write. Returns
+    /// `None` if nothing changes.
     pub(crate) fn next_assignments(
         &self,
         own: &DeviceAssignments<'_>,
@@ -108,7 +109,8 @@ impl Records {
             .transpose()
     }
 
-    /// Notes down beside a known device what was signed, if something was.
+    /// Returns the update of a device's record with the signed state, or the check that the
+    /// device has a record if nothing was signed.
     pub(crate) fn known_device(
         &self,
         device: &DeviceId,
@@ -122,7 +124,7 @@ impl Records {
         write::update(self.table(), &key, &expression, Some(PRESENT), &terms)
     }
 
-    /// Signs a device's assignments, and returns how they take the place of those before.
+    /// Signs device assignments, and returns them with the write that replaces the previous ones.
     pub(crate) fn writing_assignments(
         &self,
         agent: &AgentId,
@@ -154,7 +156,7 @@ impl Records {
     }
 }
 
-/// Adds to the update of a device which state of its own assignments was signed.
+/// Adds the signed state of the device assignments to the update of a device.
 pub(crate) fn signed(
     next: Option<&NextDeviceAssignments>,
     expression: String,

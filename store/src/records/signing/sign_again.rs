@@ -1,4 +1,4 @@
-//! Signing again what a group or a device has: before it expires, or with another key.
+//! Signing assignments again, before they expire or with another key.
 
 use std::ops::ControlFlow;
 
@@ -17,17 +17,18 @@ use crate::records::key::Key;
 use crate::records::stored::DeviceAssignmentsItem;
 use crate::records::{Records, RecordsError};
 
-/// What is signed again.
+/// Selection of the assignments that are signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal<'a> {
-    /// What expires soon, or is not signed by the key that signs now.
+    /// Assignments that expire soon, or are not signed by the key that signs now.
     Due,
-    /// All that one of the publisher's keys has signed.
+    /// All assignments that are signed by one of the publisher's keys.
     All,
-    /// The same, also where something later is known: for a table that was restored.
+    /// All assignments that are signed by one of the publisher's keys, even if the publisher's
+    /// memory has later ones. This is for a table that was restored.
     Restored,
-    /// What is on record, whoever put it there: for a publisher who has looked at it, and has
-    /// seen the signed manifests of its packages.
+    /// All assignments on record, with or without a signature. This is for a publisher who has
+    /// checked the records, and has verified the signed manifests of the packages.
     AsRecorded(&'a VerifiedPackages),
 }
 
@@ -37,18 +38,18 @@ impl Renewal<'_> {
     }
 }
 
-/// What came of signing again.
+/// Outcome of signing again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// It was signed, and is good until then.
+    /// The assignments were signed, and are valid until this time.
     Signed { expires: UnixTime },
-    /// It was good already, until then.
+    /// The assignments did not need a new signature, and are valid until this time.
     Good { expires: UnixTime },
-    /// There is nothing to sign.
+    /// There are no assignments to sign.
     Nothing,
 }
 
-/// What the records say of a device's own assignments.
+/// Recorded inputs for device assignments without a valid signature.
 struct Recorded {
     latest: Option<Held>,
     memberships: Memberships,
@@ -56,7 +57,7 @@ struct Recorded {
 }
 
 impl Records {
-    /// Signs what a group has once more; its revision stays.
+    /// Signs the assignments of a group again, with the same revision.
     pub async fn sign_group(
         &self,
         group: &GroupName,
@@ -71,10 +72,10 @@ impl Records {
             let recipient = Assignee::Group(group.clone());
             let issued = state.held().map(|held| held.issued);
             let renewing = |issued| Validity::renewing(issued, signing.now);
-            let term = match renewal {
-                Renewal::AsRecorded(vouched) => {
-                    Signing::vouched_for(&state, vouched)?;
-                    signing.term_after_unsigned(&recipient, issued)
+            let validity = match renewal {
+                Renewal::AsRecorded(verified) => {
+                    Signing::check_packages(&state, verified)?;
+                    signing.validity_after_unsigned(&recipient, issued)
                 }
                 Renewal::Due | Renewal::All => {
                     signing.ours_of_group(&state)?;
@@ -82,16 +83,16 @@ impl Records {
                 }
                 Renewal::Restored => {
                     signing.signed_by_us_of_group(&state)?;
-                    signing.term_after_unsigned(&recipient, issued)
+                    signing.validity_after_unsigned(&recipient, issued)
                 }
             };
-            if let Some(expires) = good_group(&state, renewal, signing) {
+            if let Some(expires) = valid_group(&state, renewal, signing) {
                 return Ok(ControlFlow::Break(Renewed::Good { expires }));
             }
-            let next = signing.signed_group(state.clone(), term)?;
+            let next = signing.signed_group(state.clone(), validity)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
                 signing.written(&recipient, next.held());
-                let expires = term.expires;
+                let expires = validity.expires;
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
             Ok(ControlFlow::Continue(()))
@@ -99,7 +100,7 @@ impl Records {
         .await
     }
 
-    /// Signs what a device with our agent is assigned itself once more.
+    /// Signs the device assignments of a device with a Packcast agent again.
     pub async fn sign_device(
         &self,
         agent: &AgentId,
@@ -110,7 +111,8 @@ impl Records {
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
         self.retry_on_conflict(0, |behind| async move {
-            let own: Option<DeviceAssignmentsItem> = self.get(&Key::device_assignments(device)).await?;
+            let own: Option<DeviceAssignmentsItem> =
+                self.get(&Key::device_assignments(device)).await?;
             let found = own.as_ref().map(|own| match renewal {
                 Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
                 Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
@@ -119,11 +121,11 @@ impl Records {
             });
             let next = match found {
                 Some(Ok(before)) => {
-                    let is_ours = own
+                    let is_signed_now = own
                         .as_ref()
                         .is_some_and(|own| signing.is_latest(&own.signed));
                     let expires = before.expires();
-                    if renewal == Renewal::Due && is_ours && !is_due(expires, signing.now) {
+                    if renewal == Renewal::Due && is_signed_now && !is_due(expires, signing.now) {
                         return Ok(ControlFlow::Break(Renewed::Good { expires }));
                     }
                     let known = signing.latest(recipient);
@@ -132,14 +134,14 @@ impl Records {
                 Some(Err(
                     error @ (SigningError::RolledBack { .. } | SigningError::Expired { .. }),
                 )) if !renewal.is_as_recorded() => return Err(error.into()),
-                not_ours => {
-                    let is_damaged = not_ours.is_some();
+                unsigned => {
+                    let is_damaged = unsigned.is_some();
                     let recorded = self.recorded(device, own.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
                         return Ok(ControlFlow::Break(Renewed::Nothing));
                     }
-                    let Renewal::AsRecorded(vouched) = renewal else {
-                        // The first ones may have been signed after these were looked for.
+                    let Renewal::AsRecorded(verified) = renewal else {
+                        // The first assignments may have been signed after they were read above.
                         if !is_damaged && recorded.latest.is_some() && behind < MOST_BEHIND {
                             return Ok(ControlFlow::Continue(behind + 1));
                         }
@@ -148,7 +150,7 @@ impl Records {
                         }
                         .into());
                     };
-                    recorded.state(agent, signing.latest(recipient), vouched, signing.now)?
+                    recorded.state(agent, signing.latest(recipient), verified, signing.now)?
                 }
             };
             let before = own.map(|own| own.held);
@@ -176,7 +178,11 @@ impl Records {
         })
     }
 
-    async fn commit_assignments(&self, device: &DeviceId, next: &NextDeviceAssignments) -> Result<bool, RecordsError> {
+    async fn commit_assignments(
+        &self,
+        device: &DeviceId,
+        next: &NextDeviceAssignments,
+    ) -> Result<bool, RecordsError> {
         let writes = vec![self.known_device(device, Some(next)), next.write()];
         Ok(self.commit(writes).await? == Commit::Done)
     }
@@ -193,7 +199,7 @@ impl Recorded {
         &self,
         agent: &AgentId,
         known: Option<Held>,
-        vouched: &VerifiedPackages,
+        verified: &VerifiedPackages,
         now: UnixTime,
     ) -> Result<Assignments, SigningError> {
         let Self {
@@ -201,17 +207,17 @@ impl Recorded {
             memberships,
             tasks,
         } = self;
-        let made = as_recorded(agent, *latest, known, memberships, tasks, vouched, now);
-        Ok(made?)
+        let assignments = as_recorded(agent, *latest, known, memberships, tasks, verified, now);
+        Ok(assignments?)
     }
 }
 
-/// Returns until when a group's state is good; none if it is to be signed.
-fn good_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
+/// Returns the end of a group's validity, or `None` if its state must be signed.
+fn valid_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
     let expires = state.signature.as_ref()?.expires;
-    let is_ours = state
+    let is_signed_now = state
         .signed()
         .is_some_and(|signed| signing.is_latest(&signed));
-    let is_good = renewal == Renewal::Due && is_ours && !is_due(expires, signing.now);
-    is_good.then_some(expires)
+    let is_valid = renewal == Renewal::Due && is_signed_now && !is_due(expires, signing.now);
+    is_valid.then_some(expires)
 }

@@ -1,4 +1,4 @@
-//! Judgements over signed assignments on record: which of them a change may follow.
+//! Verification of signed assignments on record, before a change follows them.
 
 use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
 use packcast_rollout::GroupState;
@@ -8,24 +8,27 @@ use packcast_rollout::validity::Validity;
 use super::device_assignments::DeviceAssignments;
 use super::{Signing, SigningError};
 
-/// How often a change reads a device's assignments again because they are behind the device.
+/// Limit of the times that a change reads device assignments again because the device's record
+/// is ahead of them.
 pub(crate) const MOST_BEHIND: u32 = 7;
 
 impl Signing<'_> {
-    /// Refuses a group's state that is not to be added to.
+    /// Checks that a change may follow a group's state: see [`ours`](Self::ours).
     pub(crate) fn ours_of_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
         self.ours(&signed, &recipient).map(drop)
     }
 
-    /// Refuses a group's state that none of the publisher's keys has signed.
+    /// Checks that one of the publisher's keys has signed a group's state.
     pub(crate) fn signed_by_us_of_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
         self.signed_by_us(&signed, &recipient).map(drop)
     }
 
-    /// Reads a recipient's assignments that can be added to: one of the publisher's keys has
-    /// signed them, and nothing later is known.
+    /// Verifies assignments that a change may follow.
+    ///
+    /// They must be signed by one of the publisher's keys, and the publisher's memory must have no
+    /// later ones. If the memory has none for this assignee, they must not have expired.
     pub(crate) fn ours(
         self,
         signed: &SignedAssignments,
@@ -52,7 +55,7 @@ impl Signing<'_> {
         }
     }
 
-    /// Reads a recipient's assignments that one of the publisher's keys has signed, whenever.
+    /// Verifies assignments that are signed by one of the publisher's keys, at any time.
     pub(crate) fn signed_by_us(
         self,
         signed: &SignedAssignments,
@@ -66,30 +69,31 @@ impl Signing<'_> {
             })
     }
 
-    /// Refuses a group's state that has a package which nobody vouches for.
-    pub(crate) fn vouched_for(
+    /// Checks that the manifests of all packages in a group's state are verified.
+    pub(crate) fn check_packages(
         state: &GroupState,
-        vouched: &VerifiedPackages,
+        verified: &VerifiedPackages,
     ) -> Result<(), SigningError> {
         let mut assignments = state.assignments.iter();
-        let unvouched = assignments.find(|one| vouched.get(&one.package) != Some(&one.manifest));
-        unvouched.map_or(Ok(()), |assignment| {
-            Err(SigningError::Unvouched {
+        let unverified = assignments.find(|one| verified.get(&one.package) != Some(&one.manifest));
+        unverified.map_or(Ok(()), |assignment| {
+            Err(SigningError::Unverified {
                 recipient: Assignee::Group(state.group.clone()),
                 package: assignment.package,
             })
         })
     }
 
-    /// Tells whether the key that signs now has signed this.
+    /// Returns true if the key that signs now has signed the assignments.
     pub(crate) fn is_latest(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()
     }
 
-    /// Signs the next state of a group, which gives its devices no package. If the publisher has
-    /// not signed the state before, the next one stays without a signature, too, unless it is
-    /// empty.
+    /// Signs the next state of a group, which must not have more packages than the previous one.
+    ///
+    /// If the publisher has not signed the previous state, the next one stays without a signature,
+    /// unless it has no packages.
     pub(crate) fn signed_unless_foreign(
         self,
         state: &GroupState,
@@ -98,9 +102,9 @@ impl Signing<'_> {
         let issued = state.signed_revision().issued;
         match self.ours_of_group(state) {
             Ok(()) => self.signed_group(next, Validity::following(issued, self.now)),
-            // What was not signed gives nobody anything now.
+            // Signing an empty state gives no device a package that the publisher has not seen.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {
-                self.signed_group(next, self.term_after_unsigned(&recipient, issued))
+                self.signed_group(next, self.validity_after_unsigned(&recipient, issued))
             }
             Err(SigningError::NotOurs { .. }) => Ok(next),
             Err(error) => Err(error),
@@ -109,16 +113,17 @@ impl Signing<'_> {
 }
 
 impl DeviceAssignments<'_> {
-    /// Tells whether assignments were signed that were not there when these were read: the
-    /// first ones of a device, which another change has just brought.
+    /// Returns true if the first assignments of the device were signed after these were read.
     ///
-    /// A change reads both again then, at most [`MOST_BEHIND`] times: after that, another change
-    /// is not the reason.
+    /// Another change has then just written them, and this change reads its inputs again, at most
+    /// [`MOST_BEHIND`] times. After that, another change cannot be the reason.
     pub(crate) const fn is_behind(&self, signed: Option<Held>) -> bool {
         matches!(self, Self::Agent { before: None, .. }) && signed.is_some()
     }
 
-    /// Refuses to sign for a device that the records say more of than the publisher has signed.
+    /// Fails if the device has no signed assignments although its records have assignments.
+    ///
+    /// `is_unsigned` is true if the records have assignments for the device.
     pub(crate) fn signed_unless(&self, is_unsigned: bool) -> Result<(), SigningError> {
         match self {
             Self::Agent {
@@ -128,7 +133,7 @@ impl DeviceAssignments<'_> {
                 let recipient = Assignee::Device((*agent).clone());
                 Err(SigningError::NotOurs { recipient })
             }
-            Self::Stock | Self::Agent { .. } => Ok(()),
+            Self::Ocs | Self::Agent { .. } => Ok(()),
         }
     }
 }

@@ -159,7 +159,7 @@ fn shown(value: &AttributeValue) -> String {
     }
 }
 
-/// Shows the key on a line, and each attribute below it.
+/// Returns a text with the key of each item on a line, and its attributes below it.
 fn show(items: &[Item]) -> String {
     let mut text = String::new();
     for item in items {
@@ -306,7 +306,7 @@ fn every_key_and_item_of_a_group() {
 }
 
 #[test]
-fn every_key_and_item_of_what_is_signed() {
+fn every_key_and_item_of_signed_documents() {
     let items = [
         device_assignments(&pc(), &assignments_item()),
         key_lists(&KeyListsItem {
@@ -336,7 +336,7 @@ fn check_read<T: DeserializeOwned + PartialEq + std::fmt::Debug>(mut item: Item,
 }
 
 #[test]
-fn records_read_back_whatever_newer_writers_add() {
+fn records_read_back_with_attributes_of_newer_writers() {
     let told = open_task(TaskState::Withdrawn { announced_at: AT });
     let mut draft = package_record();
     draft.state = PackageState::Draft;
@@ -352,7 +352,8 @@ fn records_read_back_whatever_newer_writers_add() {
     check_read(location(&location_record()), &location_record());
     check_read(pace(&pc(), &slow()), &slow());
     check_read(group(&group_state()), &group_state());
-    let read_back: DeviceAssignmentsItem = read(device_assignments(&pc(), &assignments_item())).unwrap();
+    let read_back: DeviceAssignmentsItem =
+        read(device_assignments(&pc(), &assignments_item())).unwrap();
     assert_eq!(read_back.held, assignments_item().held);
     assert_eq!(read_back.signed, assignments_item().signed);
     let slowed_down = group_state().pace(&PacingChange::Set(slow()), AT);
@@ -360,7 +361,7 @@ fn records_read_back_whatever_newer_writers_add() {
 }
 
 #[test]
-fn what_does_not_read_is_named_by_its_key() {
+fn an_invalid_record_is_named_by_its_key() {
     let mut item = device(&device_record());
     item.insert("device".to_owned(), text("nobody"));
     let error = read::<DeviceRecord>(item).unwrap_err();

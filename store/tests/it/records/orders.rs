@@ -28,7 +28,7 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
     let device = table.device(1).await;
     let records = &table.records;
     for kind in [DeviceCommand::Cancel, DeviceCommand::Unstick] {
-        records.order(&device, kind, NOW).await.unwrap();
+        records.command_device(&device, kind, NOW).await.unwrap();
     }
     table.meter.take();
     let read = orders(&table, &device).await;
@@ -45,7 +45,10 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
     assert_eq!(orders(&table, &device).await.cancel, Some(told));
     let unstick = CommandProgress::Done(read.unstick.unwrap());
     for note in [CommandProgress::Done(told), unstick] {
-        records.record_command_progress(&device, &note).await.unwrap();
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }
@@ -55,12 +58,20 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
     let device = table.device(1).await;
     let records = &table.records;
     for at in [NOW, LATER] {
-        let ordered = records.order(&device, DeviceCommand::Cancel, at).await;
+        let ordered = records
+            .command_device(&device, DeviceCommand::Cancel, at)
+            .await;
         ordered.unwrap();
     }
     let before = cancel(NOW, Some(LATER));
-    for note in [CommandProgress::Announced(before), CommandProgress::Done(before)] {
-        records.record_command_progress(&device, &note).await.unwrap();
+    for note in [
+        CommandProgress::Announced(before),
+        CommandProgress::Done(before),
+    ] {
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     let now = orders(&table, &device).await.cancel;
     assert_eq!(now, Some(cancel(LATER, None)));
@@ -68,7 +79,10 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
     let done = CommandProgress::Done(cancel(LATER, None));
     let told = CommandProgress::Announced(cancel(LATER, Some(LATER)));
     for note in [done, told] {
-        records.record_command_progress(&device, &note).await.unwrap();
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     assert_eq!(orders(&table, &device).await, DeviceCommands::default());
 }

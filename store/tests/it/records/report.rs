@@ -1,7 +1,9 @@
 //! The table of task states and reports, on the engine.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::{ReportDecision, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, apply_report};
+use packcast_rollout::{
+    Ignored, OpenTask, PackageRecord, ReportDecision, ReportedBy, TaskState, apply_report,
+};
 use packcast_store::records::{Announcing, Recorded, Tally};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;

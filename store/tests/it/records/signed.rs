@@ -15,7 +15,7 @@ use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, PublisherMemory, NumberedKeyList, Renewal, Renewed, Signing,
+    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Renewal, Renewed, Signing,
     SigningError,
 };
 use packcast_testing::service::Service;
@@ -319,7 +319,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         assert!(
             matches!(
                 refused,
-                Err(GroupError::Signing(SigningError::Unvouched { .. }))
+                Err(GroupError::Signing(SigningError::Unverified { .. }))
             ),
             "{refused:?}"
         );
