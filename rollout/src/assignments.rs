@@ -85,14 +85,14 @@ pub fn change(
 ///
 /// `known` is the latest state in the publisher's memory. It may be later than `before` if the
 /// table was restored.
-pub fn renewed(
+pub fn with_new_validity(
     before: &Assignments,
     known: Option<Held>,
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
     let Held { issued, revision } = before.held();
     let known = known.map_or(issued, |known| known.issued);
-    let validity = Validity::renewing(issued.max(known), now);
+    let validity = Validity::signing_again(issued.max(known), now);
     let issued = validity.issued;
     Assignments::new(
         before.recipient().clone(),
@@ -217,7 +217,7 @@ mod tests {
         let site = group("site");
         let after = change(&device(), Some(&kept), Change::Join(&site), restored);
         assert!(after.unwrap().unwrap().held() > lost.held());
-        assert!(renewed(&kept, None, restored).unwrap().held() > lost.held());
+        assert!(with_new_validity(&kept, None, restored).unwrap().held() > lost.held());
 
         let kept = GroupState::new(site, 0, NOW);
         let lost = kept.assign(&package(1), false, NOW).unwrap();
@@ -258,11 +258,11 @@ mod tests {
     fn signing_again_changes_only_the_validity_and_is_later() {
         let one = changed(None, assign(1, &[])).unwrap();
         for now in [UnixTime(0), NOW, NOW.plus(1000)] {
-            let renewed = renewed(&one, None, now).unwrap();
-            assert!(renewed.held() > one.held());
-            assert_eq!(renewed.held().revision, one.held().revision);
-            assert_eq!(renewed.packages(), one.packages());
-            assert_eq!(renewed.expires(), now.plus(VALIDITY_S));
+            let again = with_new_validity(&one, None, now).unwrap();
+            assert!(again.held() > one.held());
+            assert_eq!(again.held().revision, one.held().revision);
+            assert_eq!(again.packages(), one.packages());
+            assert_eq!(again.expires(), now.plus(VALIDITY_S));
         }
     }
 

@@ -47,13 +47,13 @@ pub fn check_in_effect(
         .os
         .map(|os| &os[..os.floor_char_boundary(MAX_OS_BYTES)]);
     let mut record = known.cloned().unwrap_or_else(|| first_seen(device, now));
-    for (known, said) in [
+    for (recorded, reported) in [
         (&mut record.host_name, reported.host_name),
         (&mut record.agent, reported.agent),
         (&mut record.os, os),
     ] {
-        if let Some(said) = said.filter(|said| said != known) {
-            said.clone_into(known);
+        if let Some(reported) = reported.filter(|reported| reported != recorded) {
+            reported.clone_into(recorded);
         }
     }
     if ask_inventory {

@@ -155,7 +155,7 @@ impl GroupState {
 
     /// Returns the group with changed pacing.
     #[must_use]
-    pub fn pace(&self, change: &PacingChange, now: UnixTime) -> Self {
+    pub fn with_pacing(&self, change: &PacingChange, now: UnixTime) -> Self {
         Self {
             pace: self.pace.changed(change),
             ..self.next(now)

@@ -13,14 +13,14 @@ pub const VALIDITY_S: u64 = DEFAULT_VALIDITY_S;
 ///
 /// With this limit, a publisher who signs once a month has no assignments that expire within
 /// 60 days.
-pub const RENEWED_BEFORE_S: u64 = 90 * DAY_S;
+pub const SIGN_AGAIN_BEFORE_S: u64 = 90 * DAY_S;
 
 /// Remaining validity below which a publisher is warned, in seconds.
 pub const WARNED_BEFORE_S: u64 = 30 * DAY_S;
 
 /// Returns true if assignments that expire at this time must be signed again now.
-pub fn is_due(expires: UnixTime, now: UnixTime) -> bool {
-    expires.since(now) < RENEWED_BEFORE_S
+pub fn expires_soon(expires: UnixTime, now: UnixTime) -> bool {
+    expires.since(now) < SIGN_AGAIN_BEFORE_S
 }
 
 /// Returns the revision of the next change, after revision `before` (0 if there was none).
@@ -73,13 +73,16 @@ impl Validity {
     ) -> Self {
         let recorded = recorded.filter(|issued| *issued <= now.plus(DAY_S));
         let latest = recorded.max(known);
-        latest.map_or_else(|| Self::from(now), |issued| Self::renewing(issued, now))
+        latest.map_or_else(
+            || Self::from(now),
+            |issued| Self::signing_again(issued, now),
+        )
     }
 
     /// Returns the validity of a document that is signed again without a change.
     ///
     /// Its time of issue is later than before, even if the clock is slow.
-    pub fn renewing(issued: UnixTime, now: UnixTime) -> Self {
+    pub fn signing_again(issued: UnixTime, now: UnixTime) -> Self {
         Self {
             issued: now.max(issued.plus(1)),
             ..Self::from(now)

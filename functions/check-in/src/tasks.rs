@@ -135,5 +135,5 @@ async fn commit(
         function.groups.doubt(group);
         tracing::info!(%device, package = %id, "not announced: deactivated or taken back meanwhile");
     }
-    Ok(announced.told.into_iter().collect())
+    Ok(announced.on_record.into_iter().collect())
 }

@@ -102,8 +102,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
+    use crate::objects::s3::BucketFault;
     use crate::objects::s3::error::tests::bucket_error;
-use crate::objects::s3::BucketFault;
 
     fn lines<E: ToString>(errors: impl IntoIterator<Item = E>) -> String {
         let lines: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
@@ -116,7 +116,10 @@ use crate::objects::s3::BucketFault;
 
     #[test]
     fn put_error_messages() {
-        let (path, place) = (|| "d/x/manifest.json".to_owned(), || "/published".to_owned());
+        let (path, place) = (
+            || "d/x/manifest.json".to_owned(),
+            || "/published".to_owned(),
+        );
         let errors = [
             PutError::Conflict { path: path() },
             PutError::Length {

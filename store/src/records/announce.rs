@@ -35,7 +35,7 @@ impl<'a> Announcing<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
     /// Packages whose tasks are on record as announced, by this call or by a simultaneous one.
-    pub told: Vec<PackageId>,
+    pub on_record: Vec<PackageId>,
     /// Packages whose tasks must not be announced: the package is not active any more, the group
     /// has lost the package or the device, or the task is gone.
     pub refused: Vec<PackageId>,
@@ -87,7 +87,7 @@ impl Records {
         writes.extend(self.having(device, &groups));
         let Commit::Refused(failed) = self.commit(writes).await? else {
             let packages = tasks.iter().map(|announcing| announcing.task.package);
-            announced.told.extend(packages);
+            announced.on_record.extend(packages);
             return Ok(Vec::new());
         };
         let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
@@ -105,7 +105,7 @@ impl Records {
                 .is_some_and(|(group, _)| has_left || moved.contains(&group));
             let package = announcing.task.package;
             if failed[0] && self.is_announced(device, announcing.task).await? {
-                announced.told.push(package);
+                announced.on_record.push(package);
             } else if failed.contains(&true) || is_unwanted {
                 announced.refused.push(package);
             } else {

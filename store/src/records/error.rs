@@ -222,7 +222,11 @@ mod tests {
                 source: "missing field".into(),
             },
         ];
-        let mut lines: Vec<String> = faults.iter().chain(&others).map(ToString::to_string).collect();
+        let mut lines: Vec<String> = faults
+            .iter()
+            .chain(&others)
+            .map(ToString::to_string)
+            .collect();
         lines.push(service_error.to_string());
         assert_snapshot!(lines.join("\n"), @r"
         table packages at DynamoDB in eu-west-1 does not exist: deploy the stack, or check the target's table and region

@@ -47,7 +47,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupState, GroupError> {
         let revision: Option<RevisionItem> = self.get(&Key::group_revision(group)).await?;
-        if revision.as_ref().is_some_and(|known| !known.deleted) {
+        if revision.as_ref().is_some_and(|revision| !revision.deleted) {
             let group = group.clone();
             return Err(GroupError::Exists { group });
         }
@@ -66,7 +66,7 @@ impl Records {
         ];
         match self.commit(writes).await? {
             Commit::Done => {
-                signing.written(&recipient, state.held());
+                signing.remember(&recipient, state.held());
                 Ok(state)
             }
             Commit::Refused(_) => {

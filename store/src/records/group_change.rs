@@ -44,7 +44,7 @@ impl Records {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
-            signing.ours_of_group(&state)?;
+            signing.verify_latest_group(&state)?;
             let next = state.assign(package, force, now)?;
             let validity = Validity::following(state.signed_revision().issued, now);
             let next = signing.signed_group(next, validity)?;
@@ -55,7 +55,7 @@ impl Records {
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             match commit {
                 Commit::Done => {
-                    signing.written(&Assignee::Group(group.clone()), next.held());
+                    signing.remember(&Assignee::Group(group.clone()), next.held());
                     Ok(ControlFlow::Break(GroupChanged {
                         state: next,
                         consumed_units,
@@ -110,7 +110,7 @@ impl Records {
         self.change_group(group, signing, None, change).await
     }
 
-    /// Changes how fast a group's devices work; the group of all devices comes into being by it.
+    /// Changes the pacing of a group's devices. The group `all` is created if it does not exist.
     pub async fn pace_group(
         &self,
         group: &GroupName,
@@ -118,12 +118,14 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         self.group_or_all(group, signing).await?;
-        let change = |state: &GroupState| Ok(state.pace(change, signing.now));
+        let change = |state: &GroupState| Ok(state.with_pacing(change, signing.now));
         self.change_group(group, signing, None, change).await
     }
 
-    /// Changes a group by something that gives its devices no package. A state that the
-    /// publisher has not signed stays without a signature.
+    /// Changes a group without assigning a package.
+    ///
+    /// A state that the publisher has not signed stays without a signature. `beside` is a write
+    /// for the same transaction.
     async fn change_group(
         &self,
         group: &GroupName,
@@ -135,7 +137,7 @@ impl Records {
         self.retry_on_conflict((), |()| async move {
             let state = match self.group(group).await? {
                 Some(state) => state,
-                // It is there, and comes into being with its first package.
+                // The group `all` always exists, but has no record before its first package.
                 None if group.is_all() => GroupState::new(group.clone(), 0, UnixTime(0)),
                 None => {
                     let group = group.clone();
@@ -147,7 +149,7 @@ impl Records {
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             if commit == Commit::Done {
-                signing.written(&Assignee::Group(group.clone()), next.held());
+                signing.remember(&Assignee::Group(group.clone()), next.held());
                 return Ok(ControlFlow::Break(GroupChanged {
                     state: next,
                     consumed_units,

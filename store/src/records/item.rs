@@ -55,11 +55,11 @@ pub(super) fn read_at<T: DeserializeOwned, K: fmt::Display>(
 ) -> Result<T, RecordsError> {
     let found = place(&item);
     let value = read(item)?;
-    let own = key(&value).to_string();
-    if found == own {
+    let expected = key(&value).to_string();
+    if found == expected {
         return Ok(value);
     }
-    let source = format!("its content belongs to record {own}").into();
+    let source = format!("its content belongs to record {expected}").into();
     Err(RecordsError::Corrupt { key: found, source })
 }
 

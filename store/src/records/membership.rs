@@ -63,7 +63,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<Joined, GroupError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.read_assignments(device, signing).await?;
+            let assignments = self.read_assignments(device, signing).await?;
             let Some(Joining { groups, signed, .. }) = self.joining(device).await? else {
                 return Ok(ControlFlow::Break(Joined::UnknownDevice));
             };
@@ -73,12 +73,12 @@ impl Records {
             if groups.joined().count() >= MAX_GROUPS {
                 return Ok(ControlFlow::Break(Joined::TooManyGroups));
             }
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind || groups.joined().next().is_some())?;
-            let next = self.next_assignments(&own, Change::Join(group), signing)?;
+            assignments.signed_unless(is_behind || groups.joined().next().is_some())?;
+            let next = self.next_assignments(&assignments, Change::Join(group), signing)?;
             let mut writes = vec![
                 self.joining_group(device, &groups, group, next.as_ref()),
                 write::create(self.table(), stored::member(group, device)),
@@ -134,17 +134,17 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<bool, AssignError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.read_assignments(device, signing).await?;
+            let assignments = self.read_assignments(device, signing).await?;
             let joining = self.joining(device).await?.unwrap_or_default();
             if group.is_all() || !joining.groups.includes(group) {
                 return Ok(ControlFlow::Break(false));
             }
-            let is_behind = own.is_behind(joining.signed);
+            let is_behind = assignments.is_behind(joining.signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind)?;
-            let next = self.next_assignments(&own, Change::Leave(group), signing)?;
+            assignments.signed_unless(is_behind)?;
+            let next = self.next_assignments(&assignments, Change::Leave(group), signing)?;
             let mut writes = vec![
                 self.leaving_group(device, group, next.as_ref()),
                 write::delete(

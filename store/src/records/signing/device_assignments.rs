@@ -58,7 +58,7 @@ impl Signing<'_> {
             recipient, held, ..
         }) = next
         {
-            self.written(recipient, Some(*held));
+            self.remember(recipient, Some(*held));
         }
     }
 }
@@ -69,8 +69,9 @@ impl Records {
         &self,
         device: &DeviceId,
     ) -> Result<Option<SignedAssignments>, RecordsError> {
-        let own: Option<DeviceAssignmentsItem> = self.get(&Key::device_assignments(device)).await?;
-        Ok(own.map(|own| own.signed))
+        let item: Option<DeviceAssignmentsItem> =
+            self.get(&Key::device_assignments(device)).await?;
+        Ok(item.map(|item| item.signed))
     }
 
     /// Reads device assignments, which must be signed by the publisher.
@@ -87,7 +88,7 @@ impl Records {
         };
         let recipient = Assignee::Device(agent.clone());
         let signed = self.device_assignments(device).await?;
-        let before = signed.map(|signed| signing.ours(&signed, &recipient));
+        let before = signed.map(|signed| signing.verify_latest(&signed, &recipient));
         let before = before.transpose()?;
         Ok(DeviceAssignments::Agent { agent, before })
     }
@@ -96,11 +97,11 @@ impl Records {
     /// `None` if nothing changes.
     pub(crate) fn next_assignments(
         &self,
-        own: &DeviceAssignments<'_>,
+        assignments: &DeviceAssignments<'_>,
         change: Change<'_>,
         signing: Signing<'_>,
     ) -> Result<Option<NextDeviceAssignments>, SigningError> {
-        let DeviceAssignments::Agent { agent, before } = own else {
+        let DeviceAssignments::Agent { agent, before } = assignments else {
             return Ok(None);
         };
         let next = assignments::change(agent, before.as_ref(), change, signing.now)?;

@@ -43,10 +43,10 @@ impl PublisherMemory {
 
 impl FromIterator<(Assignee, Held)> for PublisherMemory {
     fn from_iter<T: IntoIterator<Item = (Assignee, Held)>>(states: T) -> Self {
-        let known = Self::default();
+        let memory = Self::default();
         for (recipient, held) in states {
-            known.advance(&recipient, held);
+            memory.advance(&recipient, held);
         }
-        known
+        memory
     }
 }

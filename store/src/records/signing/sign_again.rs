@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::{Assignee, Assignments, Held};
 use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
-use packcast_rollout::assignments::{VerifiedPackages, as_recorded, renewed};
-use packcast_rollout::validity::{Validity, is_due};
+use packcast_rollout::assignments::{VerifiedPackages, as_recorded, with_new_validity};
+use packcast_rollout::validity::{Validity, expires_soon};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
 use super::device_assignments::{AssignError, NextDeviceAssignments};
@@ -71,18 +71,18 @@ impl Records {
             };
             let recipient = Assignee::Group(group.clone());
             let issued = state.held().map(|held| held.issued);
-            let renewing = |issued| Validity::renewing(issued, signing.now);
+            let signing_again = |issued| Validity::signing_again(issued, signing.now);
             let validity = match renewal {
                 Renewal::AsRecorded(verified) => {
                     Signing::check_packages(&state, verified)?;
                     signing.validity_after_unsigned(&recipient, issued)
                 }
                 Renewal::Due | Renewal::All => {
-                    signing.ours_of_group(&state)?;
-                    issued.map_or_else(|| Validity::from(signing.now), renewing)
+                    signing.verify_latest_group(&state)?;
+                    issued.map_or_else(|| Validity::from(signing.now), signing_again)
                 }
                 Renewal::Restored => {
-                    signing.signed_by_us_of_group(&state)?;
+                    signing.verify_group(&state)?;
                     signing.validity_after_unsigned(&recipient, issued)
                 }
             };
@@ -91,7 +91,7 @@ impl Records {
             }
             let next = signing.signed_group(state.clone(), validity)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
-                signing.written(&recipient, next.held());
+                signing.remember(&recipient, next.held());
                 let expires = validity.expires;
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
@@ -111,32 +111,35 @@ impl Records {
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
         self.retry_on_conflict(0, |behind| async move {
-            let own: Option<DeviceAssignmentsItem> =
+            let item: Option<DeviceAssignmentsItem> =
                 self.get(&Key::device_assignments(device)).await?;
-            let found = own.as_ref().map(|own| match renewal {
-                Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
+            let found = item.as_ref().map(|item| match renewal {
+                Renewal::Restored => signing.verify_signed(&item.signed, recipient),
                 Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
-                    signing.ours(&own.signed, recipient)
+                    signing.verify_latest(&item.signed, recipient)
                 }
             });
             let next = match found {
                 Some(Ok(before)) => {
-                    let is_signed_now = own
+                    let is_signed_now = item
                         .as_ref()
-                        .is_some_and(|own| signing.is_latest(&own.signed));
+                        .is_some_and(|item| signing.is_signed_by_current_key(&item.signed));
                     let expires = before.expires();
-                    if renewal == Renewal::Due && is_signed_now && !is_due(expires, signing.now) {
+                    if renewal == Renewal::Due
+                        && is_signed_now
+                        && !expires_soon(expires, signing.now)
+                    {
                         return Ok(ControlFlow::Break(Renewed::Good { expires }));
                     }
                     let known = signing.latest(recipient);
-                    renewed(&before, known, signing.now).map_err(SigningError::from)?
+                    with_new_validity(&before, known, signing.now).map_err(SigningError::from)?
                 }
                 Some(Err(
                     error @ (SigningError::RolledBack { .. } | SigningError::Expired { .. }),
                 )) if !renewal.is_as_recorded() => return Err(error.into()),
                 unsigned => {
                     let is_damaged = unsigned.is_some();
-                    let recorded = self.recorded(device, own.as_ref()).await?;
+                    let recorded = self.recorded(device, item.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
                         return Ok(ControlFlow::Break(Renewed::Nothing));
                     }
@@ -153,7 +156,7 @@ impl Records {
                     recorded.state(agent, signing.latest(recipient), verified, signing.now)?
                 }
             };
-            let before = own.map(|own| own.held);
+            let before = item.map(|item| item.held);
             let next_assignments = self.writing_assignments(agent, before, &next, signing)?;
             if self.commit_assignments(device, &next_assignments).await? {
                 signing.remember_assignments(Some(&next_assignments));
@@ -168,11 +171,11 @@ impl Records {
     async fn recorded(
         &self,
         device: &DeviceId,
-        own: Option<&DeviceAssignmentsItem>,
+        item: Option<&DeviceAssignmentsItem>,
     ) -> Result<Recorded, RecordsError> {
         let standing = self.standing(device).await?;
         Ok(Recorded {
-            latest: standing.signed.max(own.map(|own| own.held)),
+            latest: standing.signed.max(item.map(|item| item.held)),
             memberships: standing.memberships,
             tasks: standing.tasks,
         })
@@ -217,7 +220,7 @@ fn valid_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -
     let expires = state.signature.as_ref()?.expires;
     let is_signed_now = state
         .signed()
-        .is_some_and(|signed| signing.is_latest(&signed));
-    let is_valid = renewal == Renewal::Due && is_signed_now && !is_due(expires, signing.now);
+        .is_some_and(|signed| signing.is_signed_by_current_key(&signed));
+    let is_valid = renewal == Renewal::Due && is_signed_now && !expires_soon(expires, signing.now);
     is_valid.then_some(expires)
 }

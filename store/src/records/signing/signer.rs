@@ -127,9 +127,9 @@ impl Signing<'_> {
     }
 
     /// Remembers a state that is on record now.
-    pub(crate) fn written(self, recipient: &Assignee, held: Option<Held>) {
-        if let (Some(known), Some(held)) = (self.known, held) {
-            known.advance(recipient, held);
+    pub(crate) fn remember(self, recipient: &Assignee, held: Option<Held>) {
+        if let (Some(memory), Some(held)) = (self.known, held) {
+            memory.advance(recipient, held);
         }
     }
 }

@@ -13,34 +13,34 @@ use super::{Signing, SigningError};
 pub(crate) const MOST_BEHIND: u32 = 7;
 
 impl Signing<'_> {
-    /// Checks that a change may follow a group's state: see [`ours`](Self::ours).
-    pub(crate) fn ours_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+    /// Checks that a change may follow a group's state: see [`verify_latest`](Self::verify_latest).
+    pub(crate) fn verify_latest_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
-        self.ours(&signed, &recipient).map(drop)
+        self.verify_latest(&signed, &recipient).map(drop)
     }
 
     /// Checks that one of the publisher's keys has signed a group's state.
-    pub(crate) fn signed_by_us_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+    pub(crate) fn verify_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
-        self.signed_by_us(&signed, &recipient).map(drop)
+        self.verify_signed(&signed, &recipient).map(drop)
     }
 
     /// Verifies assignments that a change may follow.
     ///
     /// They must be signed by one of the publisher's keys, and the publisher's memory must have no
     /// later ones. If the memory has none for this assignee, they must not have expired.
-    pub(crate) fn ours(
+    pub(crate) fn verify_latest(
         self,
         signed: &SignedAssignments,
         recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
-        let assignments = self.signed_by_us(signed, recipient)?;
-        let Some(known) = self.known else {
+        let assignments = self.verify_signed(signed, recipient)?;
+        let Some(memory) = self.known else {
             return Ok(assignments);
         };
         let (recipient, recorded) = (recipient.clone(), assignments.held());
         let expires = assignments.expires();
-        match known.latest(&recipient) {
+        match memory.latest(&recipient) {
             Some(latest) if recorded < latest => Err(SigningError::RolledBack {
                 recipient,
                 recorded,
@@ -49,21 +49,22 @@ impl Signing<'_> {
                 Err(SigningError::Expired { recipient, expires })
             }
             _ => {
-                known.advance(&recipient, recorded);
+                memory.advance(&recipient, recorded);
                 Ok(assignments)
             }
         }
     }
 
     /// Verifies assignments that are signed by one of the publisher's keys, at any time.
-    pub(crate) fn signed_by_us(
+    pub(crate) fn verify_signed(
         self,
         signed: &SignedAssignments,
         recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
         let verified = signed.verify(self.keys).ok();
-        let ours = verified.filter(|found| found.recipient() == recipient);
-        ours.map(|found| Assignments::clone(&found))
+        let found = verified.filter(|found| found.recipient() == recipient);
+        found
+            .map(|found| Assignments::clone(&found))
             .ok_or_else(|| SigningError::NotOurs {
                 recipient: recipient.clone(),
             })
@@ -85,7 +86,7 @@ impl Signing<'_> {
     }
 
     /// Returns true if the key that signs now has signed the assignments.
-    pub(crate) fn is_latest(self, signed: &SignedAssignments) -> bool {
+    pub(crate) fn is_signed_by_current_key(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()
     }
@@ -100,7 +101,7 @@ impl Signing<'_> {
         next: GroupState,
     ) -> Result<GroupState, SigningError> {
         let issued = state.signed_revision().issued;
-        match self.ours_of_group(state) {
+        match self.verify_latest_group(state) {
             Ok(()) => self.signed_group(next, Validity::following(issued, self.now)),
             // Signing an empty state gives no device a package that the publisher has not seen.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {

@@ -7,7 +7,7 @@ use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
-use packcast_rollout::pace::UpTo;
+use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::validity::Validity;
 use packcast_rollout::{PacingChange, PackageState, Published};
@@ -178,13 +178,13 @@ fn show(items: &[Item]) -> String {
 
 #[test]
 fn every_key_and_item() {
-    let told = TaskState::Announced { announced_at: AT };
+    let announced = TaskState::Announced { announced_at: AT };
     let items = [
         new_device(&device_record()),
         catalogued_device(&pc()),
         host("Web01", &pc()),
         task(&pc(), &open_task(TaskState::Pending)),
-        task(&pc(), &open_task(told)),
+        task(&pc(), &open_task(announced)),
         finished(&pc(), &finished_task()),
         history(&pc(), vec![1, 2, 3, 4], AT),
         pace(&pc(), &slow()),
@@ -337,7 +337,7 @@ fn check_read<T: DeserializeOwned + PartialEq + std::fmt::Debug>(mut item: Item,
 
 #[test]
 fn records_read_back_with_attributes_of_newer_writers() {
-    let told = open_task(TaskState::Withdrawn { announced_at: AT });
+    let withdrawn = open_task(TaskState::Withdrawn { announced_at: AT });
     let mut draft = package_record();
     draft.state = PackageState::Draft;
     draft.action = Action::Execute {
@@ -345,7 +345,7 @@ fn records_read_back_with_attributes_of_newer_writers() {
         command: "true".parse().unwrap(),
     };
     check_read(device(&device_record()), &device_record());
-    check_read(task(&pc(), &told), &told);
+    check_read(task(&pc(), &withdrawn), &withdrawn);
     check_read(finished(&pc(), &finished_task()), &finished_task());
     check_read(package(&package_record()), &package_record());
     check_read(package(&draft), &draft);
@@ -356,7 +356,7 @@ fn records_read_back_with_attributes_of_newer_writers() {
         read(device_assignments(&pc(), &assignments_item())).unwrap();
     assert_eq!(read_back.held, assignments_item().held);
     assert_eq!(read_back.signed, assignments_item().signed);
-    let slowed_down = group_state().pace(&PacingChange::Set(slow()), AT);
+    let slowed_down = group_state().with_pacing(&PacingChange::Set(slow()), AT);
     check_read(group(&slowed_down), &slowed_down);
 }
 

@@ -208,7 +208,7 @@ async fn who_was_told_stays_told_after_deactivation(service: Service) {
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
-    assert_eq!(announce().await.unwrap().told, [package.id]);
+    assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 
 async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
@@ -218,7 +218,7 @@ async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
     let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
-        assert_eq!(one.unwrap().told, [package.id]);
+        assert_eq!(one.unwrap().on_record, [package.id]);
     }
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.announced), (1, 1));
@@ -243,7 +243,10 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
         .announce(&device, &asked, LATER)
         .await
         .unwrap();
-    assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+    assert_eq!(
+        (announced.on_record.len(), announced.refused.len()),
+        (40, 0)
+    );
 }
 
 packcast_testing::on_each_service! {

@@ -48,7 +48,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
                 .await
         })
         .await;
-        assert_eq!(announced.told, [package.id]);
+        assert_eq!(announced.on_record, [package.id]);
     }
     report(records, device, package, code).await;
     tokio::join!(
@@ -159,7 +159,7 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
         .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
-    assert_eq!(told.told, [package.id]);
+    assert_eq!(told.on_record, [package.id]);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;

@@ -113,7 +113,7 @@ async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     let held = table.records.standing(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
     let announced = table.records.announce(device, &announcing, NOW).await;
-    assert_eq!(announced.unwrap().told.len(), 1);
+    assert_eq!(announced.unwrap().on_record.len(), 1);
     let tasks = table.records.standing(device).await.unwrap().tasks;
     let orders = DeviceCommands {
         unstick: None,
