@@ -57,6 +57,7 @@ pub fn change(
             tasks,
         } => {
             let is_open = |package| tasks.iter().any(|task| task.package == package);
+            // Removing finished packages here keeps the document short without a change of its own.
             packages.retain(|before| before.package != package && is_open(before.package));
             packages.push(Assigned {
                 package,

@@ -134,6 +134,7 @@ pub enum Reason {
 /// Explains the state of a package on a device.
 pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     let change = next_change(inputs, now);
+    // Decide the announcement as the next check-in would, after the change.
     let mut tasks = inputs.tasks.to_vec();
     if let Some(change) = &change {
         change.apply(&mut tasks);

@@ -82,6 +82,8 @@ impl KeyLists {
     /// The first is to be signed by the key that signs now, the second by the new key.
     pub fn rotate(&self, new: &PublicKey, now: UnixTime) -> Result<[KeyList; 2], KeyChangeError> {
         self.room_for(2)?;
+        // The new key comes first. The old keys stay trusted until they are revoked, so that
+        // their signatures stay valid.
         let keys = || std::iter::once(new).chain(self.keys()).cloned().collect();
         let serial = self.serial().saturating_add(1);
         Ok([

@@ -141,8 +141,9 @@ impl Pacing {
         }
     }
 
-    /// Returns the time between check-ins for a reply, in hours; at most 255.
+    /// Returns the time between check-ins for a reply, in hours.
     pub fn prolog_freq_hours(&self) -> NonZeroU8 {
+        // The limit of the setting, 168 hours, fits into a byte.
         let hours = u8::try_from(self.contact_every_h.get()).ok();
         hours.and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX)
     }

@@ -141,6 +141,7 @@ impl Directory {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = format!("{folder}/{name}");
                 let kind = entry.file_type()?;
+                // Symbolic links are neither, so they are not followed.
                 if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_file() && !name.starts_with(PARTIAL) {

@@ -90,6 +90,7 @@ impl Records {
             announced.on_record.extend(packages);
             return Ok(Vec::new());
         };
+        // The results are in the order of the writes: tasks, then revisions, then memberships.
         let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
         let (of_revisions, of_device) = of_groups.split_at(groups.len());
         let has_left = of_device.contains(&true);
@@ -104,6 +105,8 @@ impl Records {
                 .by_group
                 .is_some_and(|(group, _)| has_left || moved.contains(&group));
             let package = announcing.task.package;
+            // The first write of a task fails if a simultaneous check-in has announced it. The
+            // device may then get the task in both replies.
             if failed[0] && self.is_announced(device, announcing.task).await? {
                 announced.on_record.push(package);
             } else if failed.contains(&true) || is_unwanted {

@@ -55,6 +55,7 @@ impl Records {
                 Ok(change) => change,
                 Err(reason) => return Ok(ControlFlow::Break(reason)),
             };
+            // `assign` refuses drafts, but only here is the digest of the manifest at hand.
             let Some(published) = package.published() else {
                 return Ok(ControlFlow::Break(Assigned::NotPublished));
             };
@@ -62,6 +63,8 @@ impl Records {
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
+            // The records may be forged: never sign the first assignments of a device that has
+            // direct tasks already.
             assignments.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
             let change_of_assignments = Change::Assign {
                 package: package.id,
@@ -127,6 +130,7 @@ impl Records {
                 .flat_map(|change| self.changing(device, change))
                 .collect();
             writes.push(self.counting_reconciliation(device, round, &[], next.as_ref()));
+            // If a group keeps the task, that group must still have the package.
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
             writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {

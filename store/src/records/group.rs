@@ -133,6 +133,8 @@ impl Records {
     ///
     /// Returns false, without removing, if the group was changed or got a member in the meantime.
     async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
+        // The revision stays on record and grows, so that a group of the same name continues from
+        // it and no device mistakes the new assignments for old ones.
         let next = GroupRevision {
             revision: state.revision.saturating_add(1),
             ..state.signed_revision()

@@ -51,6 +51,7 @@ impl Records {
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
+            // This check must be the last write: a deleted package is recognised by its position.
             writes.push(self.not_deleted(package.id));
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             match commit {

@@ -36,6 +36,7 @@ impl Records {
         to: &str,
     ) -> Vec<TransactWriteItem> {
         let (old, new) = (Key::host(from, device), Key::host(to, device));
+        // Names that differ only in case share one entry.
         if old == new {
             return Vec::new();
         }

@@ -85,6 +85,7 @@ impl Records {
                 self.counting_members(group, device, 1),
             ];
             writes.extend(next.as_ref().map(NextDeviceAssignments::write));
+            // This check must be the last write: a missing group is recognised by its position.
             writes.push(self.existing_group(group));
             match self.commit(writes).await? {
                 Commit::Done => {
@@ -108,6 +109,7 @@ impl Records {
         group: &GroupName,
         next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
+        // The attribute also has the observed revision of the group `all`, which is no membership.
         let room = MAX_GROUPS + usize::from(groups.has_observed_all());
         let terms = Terms::default()
             .name(GROUPS)

@@ -201,6 +201,7 @@ impl Records {
             ),
             write::remove(self.table(), &Key::catalogued_package(id)),
         ];
+        // A refusal means that the package is deleted already, or does not exist.
         self.commit(writes).await?;
         let package = self.package(id).await?;
         package.ok_or(ActivateError::NoPackage { id })

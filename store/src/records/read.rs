@@ -113,6 +113,7 @@ impl Records {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.failed(error))?;
             found.extend(page.items.unwrap_or_default());
+            // A page may end early, at 1 MB, so one page is not always enough.
             if found.len() >= most {
                 break;
             }

@@ -52,6 +52,7 @@ impl Records {
     ) -> Result<Recorded, RecordsError> {
         let attempt = item::number(&task.attempt);
         let ended = (stored::outcome(result.outcome), 1);
+        // Pending tasks have no count of their own: see `Tally::waiting`.
         let counts: &[_] = match task.state {
             TaskState::Pending => &[ended],
             TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],

@@ -73,6 +73,8 @@ impl Records {
     ) -> Result<Reserved, ReserveError> {
         let first = PackageId::at(now).map_err(|_| ReserveError::Clock { now })?;
         for id in successors(Some(first), |id| id.next()).take(IDS) {
+            // A refused transaction does not show whether the name or the id was taken, so look
+            // for the name before each try.
             if let Some(existing) = self.named(reservation).await? {
                 return existing_package(existing, reservation);
             }

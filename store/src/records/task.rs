@@ -55,6 +55,7 @@ impl Records {
     ) -> Vec<TransactWriteItem> {
         let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
         let terms = unchanged(terms, from);
+        // The key does not change: a task keeps its device, its priority and its package.
         let mut writes = vec![write::put(
             self.table(),
             stored::task(device, to),

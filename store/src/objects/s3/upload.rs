@@ -284,6 +284,7 @@ impl S3 {
         };
         let stored_bytes = stored.content_length().and_then(|n| u64::try_from(n).ok());
         let mut found = Sha256::new();
+        // Equal digests mean that an earlier upload of the same object succeeded.
         if stored_bytes == Some(bytes) {
             while let Some(chunk) = stored.body.next().await {
                 found.update(&chunk.map_err(|error| fail(self.broke_off(error)))?);
