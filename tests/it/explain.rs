@@ -199,7 +199,7 @@ fn whom_a_package_is_not_for_is_named() {
     story
         .world
         .publish("exclusive", &[&execute[..], &only_for].concat());
-    story.expect("exclusive", "stock-agent");
+    story.expect("exclusive", "ocs-agent");
     let explain = |device: &str, reason| explained(&story.world, device, "exclusive@1", reason);
     explain(other.id(), "not-in-audience");
     explain(meant.id(), "not-assigned");

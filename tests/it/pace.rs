@@ -25,7 +25,7 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
     );
     world.ok(&[
         "group",
-        "pace",
+        "pacing",
         "lab",
         "--cycle-pause",
         "5s",
