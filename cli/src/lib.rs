@@ -122,7 +122,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
-        Command::Keys(args) => args.run(globals).await,
+        Command::Keys(args) => Box::pin(args.run(globals)).await,
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
         Command::Deactivate(args) => args.run(globals).await,

@@ -108,7 +108,7 @@ impl Signer {
                 now: now(),
                 keys: &unlocked.keys,
                 sign: &unlocked.sign,
-                known: Some(&unlocked.memory.known),
+                memory: Some(&unlocked.memory.known),
             },
         }
     }

@@ -65,7 +65,7 @@ impl Records {
             }
             // The records may be forged: never sign the first assignments of a device that has
             // direct tasks already.
-            assignments.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
+            assignments.check_signed(is_behind || tasks.iter().any(|task| task.direct))?;
             let change_of_assignments = Change::Assign {
                 package: package.id,
                 manifest: published.manifest,
@@ -110,7 +110,7 @@ impl Records {
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            assignments.signed_unless(is_behind)?;
+            assignments.check_signed(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
             let states = self.group_states(&names).await?;
             let wanted = group_with(&groups, &states, package.id);

@@ -58,7 +58,7 @@ impl Records {
         let recipient = Assignee::Group(group.clone());
         let issued = before.and_then(|before| before.issued);
         let validity = signing.validity_after_unsigned(&recipient, issued);
-        let state = signing.signed_group(state, validity)?;
+        let state = signing.sign_group(state, validity)?;
         let writes = vec![
             write::create(self.table(), stored::group(&state)),
             self.moving(group, before, state.signed_revision(), false),

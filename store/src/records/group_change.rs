@@ -47,7 +47,7 @@ impl Records {
             signing.verify_latest_group(&state)?;
             let next = state.assign(package, force, now)?;
             let validity = Validity::following(state.signed_revision().issued, now);
-            let next = signing.signed_group(next, validity)?;
+            let next = signing.sign_group(next, validity)?;
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
@@ -145,7 +145,7 @@ impl Records {
                     return Err(GroupError::NoGroup { group });
                 }
             };
-            let next = signing.signed_unless_foreign(&state, change(&state)?)?;
+            let next = signing.sign_if_verified(&state, change(&state)?)?;
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;

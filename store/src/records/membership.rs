@@ -77,7 +77,7 @@ impl Records {
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            assignments.signed_unless(is_behind || groups.joined().next().is_some())?;
+            assignments.check_signed(is_behind || groups.joined().next().is_some())?;
             let next = self.next_assignments(&assignments, Change::Join(group), signing)?;
             let mut writes = vec![
                 self.joining_group(device, &groups, group, next.as_ref()),
@@ -145,7 +145,7 @@ impl Records {
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            assignments.signed_unless(is_behind)?;
+            assignments.check_signed(is_behind)?;
             let next = self.next_assignments(&assignments, Change::Leave(group), signing)?;
             let mut writes = vec![
                 self.leaving_group(device, group, next.as_ref()),

@@ -134,7 +134,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<NextDeviceAssignments, SigningError> {
         let held = next.held();
-        let signed = signing.signed(next)?;
+        let signed = signing.sign_assignments(next)?;
         let device = DeviceId::Agent(agent.clone());
         let item = stored::device_assignments(&device, &DeviceAssignmentsItem { held, signed });
         let write = match before {

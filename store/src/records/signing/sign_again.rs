@@ -89,7 +89,7 @@ impl Records {
             if let Some(expires) = valid_group(&state, renewal, signing) {
                 return Ok(ControlFlow::Break(Renewed::Good { expires }));
             }
-            let next = signing.signed_group(state.clone(), validity)?;
+            let next = signing.sign_group(state.clone(), validity)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
                 signing.remember(&recipient, next.held());
                 let expires = validity.expires;

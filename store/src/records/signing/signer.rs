@@ -34,7 +34,7 @@ pub struct Signing<'a> {
     ///
     /// A change does not add to assignments that are older than the remembered ones, or that have
     /// expired and are not remembered. `None` means that there is no memory, and no such check.
-    pub known: Option<&'a PublisherMemory>,
+    pub memory: Option<&'a PublisherMemory>,
 }
 
 /// Error from the publisher's closure that signs.
@@ -85,12 +85,12 @@ impl Signing<'_> {
             now,
             keys: &[],
             sign: &|_| Err(SignError::new("there is no key to sign with")),
-            known: None,
+            memory: None,
         }
     }
 
     /// Signs device assignments.
-    pub(crate) fn signed(
+    pub(crate) fn sign_assignments(
         self,
         assignments: &Assignments,
     ) -> Result<SignedAssignments, SigningError> {
@@ -100,7 +100,7 @@ impl Signing<'_> {
     }
 
     /// Signs a group's state.
-    pub(crate) fn signed_group(
+    pub(crate) fn sign_group(
         self,
         state: GroupState,
         validity: Validity,
@@ -123,12 +123,12 @@ impl Signing<'_> {
 
     /// Returns the latest state of an assignee in the publisher's memory.
     pub(crate) fn latest(self, recipient: &Assignee) -> Option<Held> {
-        self.known?.latest(recipient)
+        self.memory?.latest(recipient)
     }
 
     /// Remembers a state that is on record now.
     pub(crate) fn remember(self, recipient: &Assignee, held: Option<Held>) {
-        if let (Some(memory), Some(held)) = (self.known, held) {
+        if let (Some(memory), Some(held)) = (self.memory, held) {
             memory.advance(recipient, held);
         }
     }

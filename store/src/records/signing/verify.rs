@@ -35,7 +35,7 @@ impl Signing<'_> {
         recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
         let assignments = self.verify_signed(signed, recipient)?;
-        let Some(memory) = self.known else {
+        let Some(memory) = self.memory else {
             return Ok(assignments);
         };
         let (recipient, recorded) = (recipient.clone(), assignments.held());
@@ -95,17 +95,17 @@ impl Signing<'_> {
     ///
     /// If the publisher has not signed the previous state, the next one stays without a signature,
     /// unless it has no packages.
-    pub(crate) fn signed_unless_foreign(
+    pub(crate) fn sign_if_verified(
         self,
         state: &GroupState,
         next: GroupState,
     ) -> Result<GroupState, SigningError> {
         let issued = state.signed_revision().issued;
         match self.verify_latest_group(state) {
-            Ok(()) => self.signed_group(next, Validity::following(issued, self.now)),
+            Ok(()) => self.sign_group(next, Validity::following(issued, self.now)),
             // Signing an empty state gives no device a package that the publisher has not seen.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {
-                self.signed_group(next, self.validity_after_unsigned(&recipient, issued))
+                self.sign_group(next, self.validity_after_unsigned(&recipient, issued))
             }
             Err(SigningError::NotOurs { .. }) => Ok(next),
             Err(error) => Err(error),
@@ -125,7 +125,7 @@ impl DeviceAssignments<'_> {
     /// Fails if the device has no signed assignments although its records have assignments.
     ///
     /// `is_unsigned` is true if the records have assignments for the device.
-    pub(crate) fn signed_unless(&self, is_unsigned: bool) -> Result<(), SigningError> {
+    pub(crate) fn check_signed(&self, is_unsigned: bool) -> Result<(), SigningError> {
         match self {
             Self::Agent {
                 agent,

@@ -188,7 +188,7 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table.records.announce(&device, &asked, LATER).await;
     let expected = Announced {
-        told: vec![kept],
+        on_record: vec![kept],
         refused: vec![halted],
     };
     assert_eq!(announced.unwrap(), expected);

@@ -336,7 +336,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
     ];
     let known = PublisherMemory::default();
     let signing = Signing {
-        known: Some(&known),
+        memory: Some(&known),
         ..signing()
     };
     records
@@ -388,9 +388,9 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
     let (records, lab) = (&table.records, &lab());
     let package = table.package("vlc", 5).await;
     let late = NOW.plus(181 * 24 * 3600);
-    let assign = async |known| {
+    let assign = async |memory| {
         let signing = Signing {
-            known,
+            memory,
             ..signing_at(late)
         };
         records.assign_group(lab, &package, false, signing).await
