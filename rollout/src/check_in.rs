@@ -59,6 +59,7 @@ pub fn check_in_effect(
     if ask_inventory {
         record.inventory_asked = Some(now);
     }
+    // The time alone is written at most daily: a write costs more than an idle check-in.
     let stale = known.is_none_or(|known| now.since(known.last_seen) >= DAY_S);
     let write = stale || known != Some(&record);
     if write {

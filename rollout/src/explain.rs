@@ -57,7 +57,9 @@ pub struct Explanation {
     pub ahead: Vec<PackageId>,
 }
 
-/// The first reason for the state of a package on a device. Behind it there may be others.
+/// The first reason for the state of a package on a device.
+///
+/// Once this reason no longer applies, another one may show.
 ///
 /// The names are part of the command line's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,7 +110,6 @@ pub enum Reason {
     },
     /// The task was announced, the package is no longer active, and the device has not reported
     /// yet that it cancelled the task.
-    #[serde(rename = "called-off")]
     Cancelling {
         announced_at: UnixTime,
     },
@@ -119,7 +120,6 @@ pub enum Reason {
         told_to_drop: bool,
     },
     /// The assignment was taken away, and the device has not checked in since.
-    #[serde(rename = "taken-back")]
     Unassigned {
         announced_at: Option<UnixTime>,
     },
