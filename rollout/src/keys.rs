@@ -175,6 +175,7 @@ mod tests {
         let lines = errors.map(|error| error.to_string().replace(KEY, "KEY"));
         insta::assert_snapshot!(lines.join("\n"), @r"
         the newest key list on record is not signed by your key
+        cannot publish another key list: 32 exist, and the limit is 32
         key KEY is the key that signs now
         key KEY is not a trusted key
         key KEY is a trusted key already

@@ -177,6 +177,10 @@ mod tests {
         let lines = errors.map(|error| error.to_string());
         assert_snapshot!(lines.join("\n"), @r"
         cannot sign the assignments
+        the recorded assignments of group lab are not signed by your key
+        the recorded assignments of group lab were signed on 2026-11-18, but later ones exist: the table was restored, or someone put the earlier state back
+        the recorded assignments of group lab expired on 2026-11-18
+        the recorded assignments of group lab have package 1795327754, whose signed manifest is not verified
         ");
     }
 }

@@ -290,7 +290,7 @@ fn every_key_and_item_of_a_group() {
       created_at: 1795000000
       group: "lab"
       revision: 1795000000
-      signature: {expires: 1810552000, issued: 1795000000, signature: "signed"}
+      seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
       deleted: false
       group: "lab"
