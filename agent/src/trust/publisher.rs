@@ -1,4 +1,4 @@
-//! Publishers of the tests, who sign with keys that are made once.
+//! Publishers of the tests. Their keys are created once.
 
 use std::sync::LazyLock;
 
@@ -45,13 +45,13 @@ pub(crate) fn package(n: u32) -> PackageId {
     PackageId::try_from(1_795_000_000 + n).unwrap()
 }
 
-/// The digest of a package's manifest.
+/// The digest of a test package's manifest.
 pub(crate) fn manifest(n: u32) -> Sha256Digest {
     Sha256Digest::of(&n.to_be_bytes())
 }
 
-/// What a document of the tests says; it is issued as many seconds after 0 as its revision.
-pub(crate) struct Said<'a> {
+/// The content of a document in the tests. It is issued as many seconds after 0 as its revision.
+pub(crate) struct TestDocument<'a> {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: &'a [&'a str],
@@ -60,8 +60,8 @@ pub(crate) struct Said<'a> {
     pub(crate) expires: u64,
 }
 
-pub(crate) fn to_group(name: &str) -> Said<'_> {
-    Said {
+pub(crate) fn to_group(name: &str) -> TestDocument<'_> {
+    TestDocument {
         to: Assignee::Group(group(name)),
         revision: 1,
         groups: &[],
@@ -70,14 +70,14 @@ pub(crate) fn to_group(name: &str) -> Said<'_> {
     }
 }
 
-pub(crate) fn to_device(n: u8) -> Said<'static> {
-    Said {
+pub(crate) fn to_device(n: u8) -> TestDocument<'static> {
+    TestDocument {
         to: Assignee::Device(device(n)),
         ..to_group("all")
     }
 }
 
-impl Said<'_> {
+impl TestDocument<'_> {
     pub(crate) fn signed(self, signer: usize) -> SignedAssignments {
         let assigned = |(n, seq, force): &(u32, u64, bool)| Assigned {
             package: package(*n),

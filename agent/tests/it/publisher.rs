@@ -1,4 +1,4 @@
-//! A person who signs what the world's tasks say, and an attacker who sends something else.
+//! A publisher who signs the assignments of the tasks, and an attacker who sends others.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use packcast_protocol::{
     Assignee, Assignments, GroupName, KeyList, SignedAssignments, SignedKeyList, UnixTime,
 };
 
-/// When nothing that the lab signs has expired yet.
+/// A time before which nothing expires that the lab signs.
 pub(crate) const LATE: UnixTime = UnixTime(4_102_444_800);
 
-/// A key, which may be that of several publishers.
+/// A key, which several publishers may share.
 #[derive(Clone)]
 pub(crate) struct Signer(Arc<KeyPair>);
 
@@ -27,7 +27,7 @@ impl Signer {
         self.0.pk.to_base64().parse().unwrap()
     }
 
-    /// The secret key as a file of minisign holds it, without a passphrase.
+    /// Returns the secret key in minisign's file format, without a passphrase.
     pub(crate) fn secret_file(&self) -> String {
         self.0.sk.to_box(None).unwrap().to_string()
     }
@@ -43,16 +43,16 @@ impl Signer {
         Signed::new(document, signature).unwrap()
     }
 
-    /// Signs that these keys are trusted from now on.
+    /// Signs a key list with these keys.
     pub(crate) fn list(&self, serial: u64, keys: &[&Self]) -> SignedKeyList {
         let keys = keys.iter().map(|key| key.public()).collect();
         self.sign(&KeyList::new(serial, keys, UnixTime(unix_now())).unwrap())
     }
 }
 
-/// What a signed document says.
+/// The content of a signed document.
 #[derive(Clone)]
-pub(crate) struct Said {
+pub(crate) struct TestDocument {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: Vec<GroupName>,
@@ -60,7 +60,7 @@ pub(crate) struct Said {
     pub(crate) expires: UnixTime,
 }
 
-impl Said {
+impl TestDocument {
     pub(crate) fn document(&self) -> Assignments {
         let state = Held {
             revision: self.revision,
@@ -76,12 +76,13 @@ impl Said {
     }
 }
 
-/// Says that all devices have what the tasks say: each attempt is an assignment of its own.
-pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
+/// Returns a document that assigns the tasks to all devices. Each attempt is an assignment of its
+/// own.
+pub(crate) fn honest(revision: u64, tasks: &[Task]) -> TestDocument {
     let mut packages: Vec<Assigned> = tasks.iter().map(assigned).collect();
     packages.sort_by_key(|assigned| assigned.package);
     packages.dedup_by_key(|assigned| assigned.package);
-    Said {
+    TestDocument {
         to: Assignee::Group(GroupName::all()),
         revision,
         groups: Vec::new(),
@@ -99,10 +100,10 @@ fn assigned(task: &Task) -> Assigned {
     }
 }
 
-/// Signs the assignments to all devices anew whenever the tasks change.
+/// Signs the assignments to all devices again whenever the tasks change.
 pub(crate) struct Publisher {
     pub(crate) signer: Signer,
-    latest: Said,
+    latest: TestDocument,
 }
 
 impl Publisher {

@@ -1,4 +1,4 @@
-//! The Lambda binary: environment, clock, and the runtime's own types.
+//! The Lambda program: environment, clock, and the types of the runtime.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use lambda_http::{Body, Error, Response, run, service_fn};
 use packcast_check_in::{CheckIn, Settings, TableSettings};
 use packcast_store::Records;
 
-// One request at a time: further threads would only take time to start.
+// Lambda sends one request at a time, so more threads would only cost start-up time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing_subscriber::fmt()

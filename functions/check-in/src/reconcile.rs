@@ -1,4 +1,4 @@
-//! Brings a device's tasks up to date with its groups, before anything is announced.
+//! Brings a device's tasks in line with its groups, before anything is announced.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,10 +13,10 @@ use packcast_store::records::Standing;
 
 use crate::CheckIn;
 
-/// How often a reconciliation is decided anew when the records changed under it.
-const TRIES: usize = 4;
+/// Number of attempts at a reconciliation that meets conflicts.
+const MAX_TRIES: usize = 4;
 
-/// A device whose tasks agree with what its groups have.
+/// A device whose tasks are in line with its groups.
 #[derive(Debug)]
 pub(crate) struct Reconciled {
     pub(crate) standing: Standing,
@@ -24,21 +24,21 @@ pub(crate) struct Reconciled {
 }
 
 impl Reconciled {
-    /// Returns the pace that is in force for the device, where the target's is this one.
-    pub(crate) fn pace(&self, target: Pacing) -> Pacing {
+    /// Returns the pacing of the device, given the pacing of the target.
+    pub(crate) fn pacing(&self, target: Pacing) -> Pacing {
         let groups = self.groups.iter().map(|state| &state.pace);
         target.in_force(groups, &self.standing.pace)
     }
 }
 
-/// Reconciles a device with all its groups; nothing is written if nothing has changed.
+/// Reconciles a device with all its groups. Nothing is written if nothing has changed.
 pub(crate) async fn reconciled(
     function: &CheckIn,
     device: &DeviceId,
     mut standing: Standing,
     now: UnixTime,
 ) -> Result<Reconciled, RecordsError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let groups = groups(function, device, &standing, now).await?;
         let reconciling = reconciling(device, &standing, &groups);
         if is_reconciled(&reconciling) {
@@ -46,17 +46,18 @@ pub(crate) async fn reconciled(
         }
         let steps = steps(function, &reconciling, now).await?;
         if !write(function, device, standing.round, &steps).await? {
+            // The conflict may come from a stale state of a group, so the next attempt reads
+            // them.
             function
                 .groups
-                .doubt(groups.iter().map(|state| &state.group));
+                .invalidate(groups.iter().map(|state| &state.group));
         }
         standing = function.records.standing(device).await?;
     }
     Err(function.records.conflict())
 }
 
-/// Returns the states of the device's groups: those that are remembered, unless that would
-/// take something back.
+/// Returns the states of the device's groups, from the cache unless they would withdraw a task.
 async fn groups(
     function: &CheckIn,
     device: &DeviceId,
@@ -64,11 +65,15 @@ async fn groups(
     now: UnixTime,
 ) -> Result<Vec<GroupState>, RecordsError> {
     let (records, memberships) = (&function.records, &standing.memberships);
-    let remembered = function.groups.of(records, memberships, now).await?;
-    if withdraws(&reconciling(device, standing, &remembered)) {
-        return function.groups.anew(records, memberships, now).await;
+    let cached = function.groups.states(records, memberships, now).await?;
+    // A stale state must not withdraw a task, so withdrawals are decided on a fresh read.
+    if withdraws(&reconciling(device, standing, &cached)) {
+        return function
+            .groups
+            .current_states(records, memberships, now)
+            .await;
     }
-    Ok(remembered)
+    Ok(cached)
 }
 
 fn reconciling<'a>(
@@ -91,8 +96,11 @@ async fn steps(
 ) -> Result<Vec<Step>, RecordsError> {
     let candidates = candidates(reconciling);
     let ids: Vec<PackageId> = candidates.iter().copied().collect();
-    let packages = function.packages.of(&function.records, &ids, now).await?;
-    let past = Past::read(function, reconciling.device, &candidates).await?;
+    let packages = function
+        .packages
+        .records(&function.records, &ids, now)
+        .await?;
+    let package_history = PackageHistory::read(function, reconciling.device, &candidates).await?;
     let situation = |package: PackageId| {
         let open = reconciling
             .tasks
@@ -101,8 +109,8 @@ async fn steps(
         PackageOnDevice {
             is_known: true,
             open: open.cloned(),
-            finished: past.finished.get(&package).cloned(),
-            in_history: past.history.contains(&package),
+            finished: package_history.finished.get(&package).cloned(),
+            in_history: package_history.history.contains(&package),
         }
     };
     let package = |id: PackageId| -> Option<&PackageRecord> { packages.get(&id) };
@@ -120,19 +128,19 @@ async fn write(
             return Ok(false);
         }
         round = round.next();
-        tracing::info!(%device, changes = step.changes.len(), "reconciled with the device's groups");
+        tracing::info!(%device, changes = step.changes.len(), "reconciled the device with its groups");
     }
     Ok(true)
 }
 
-/// What became of packages on a device before.
+/// Earlier results and the package history of a device.
 #[derive(Default)]
-struct Past {
+struct PackageHistory {
     finished: HashMap<PackageId, FinishedTask>,
     history: Vec<PackageId>,
 }
 
-impl Past {
+impl PackageHistory {
     async fn read(
         function: &CheckIn,
         device: &DeviceId,

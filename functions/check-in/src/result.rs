@@ -1,4 +1,4 @@
-//! Results that devices report, folded into the records.
+//! Results that devices report, applied to the records.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use packcast_store::records::Recorded;
 
 use crate::CheckIn;
 
-/// A result as it came, in either dialect.
+/// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Reported {
     pub(crate) package: PackageId,
@@ -19,14 +19,16 @@ pub(crate) struct Reported {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<String>,
     pub(crate) output_tail: Option<String>,
-    /// When the device says that it finished; for stock agents, when the report came.
+    /// Time of the result by the device's clock; for OCS agents, the time of the report.
     pub(crate) finished_at: UnixTime,
 }
 
-/// How often a report is decided anew when the records changed under it.
-pub(crate) const TRIES: u32 = 3;
+/// Number of attempts at a report that meets conflicts.
+pub(crate) const MAX_TRIES: u32 = 3;
 
-/// Folds a result into the records. Whatever it changes, the device is told that it arrived.
+/// Applies a result to the records.
+///
+/// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
     function: &CheckIn,
     device: &DeviceId,
@@ -34,15 +36,15 @@ pub(crate) async fn record(
     reported: &Reported,
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let open = tasks.iter().find(|task| task.package == reported.package);
         let finished = match open {
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
         match apply_report(open, finished.as_ref(), reported.by) {
-            ReportDecision::Ignore(why) => {
-                tracing::info!(%device, package = %reported.package, code = %reported.code, ?why, "report changes nothing");
+            ReportDecision::Ignore(reason) => {
+                tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
                 return Ok(());
             }
             ReportDecision::Record(open) => {
@@ -57,7 +59,7 @@ pub(crate) async fn record(
                     }
                 };
                 if recorded == Recorded::Written {
-                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "result recorded");
+                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "recorded a result");
                     return Ok(());
                 }
             }
@@ -78,6 +80,7 @@ async fn finished_task(
         .one(&function.records, open.package, now)
         .await?;
     let success_codes =
+        // The success codes of a package without a record are unknown.
         package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
     Ok(FinishedTask {
         package: open.package,

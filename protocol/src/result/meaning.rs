@@ -1,14 +1,14 @@
-//! What the codes mean, for people.
+//! Result codes in words, for people.
 
 use std::borrow::Cow;
 
 use super::{NamedCode, ResultCode};
 
 impl ResultCode {
-    /// Returns what happened, in words; none where the code says it all, or nobody knows.
+    /// Returns the meaning of the code in words; `None` if the code says it all, or is unknown.
     ///
-    /// `SUCCESS_3` is what a Unix agent calls a program that failed, so it is in the words of
-    /// `EXIT_CODE_3` (protocol reference §8, item 8).
+    /// A Unix agent reports a program that failed with 3 as `SUCCESS_3`, so the words are the
+    /// same as for `EXIT_CODE_3` (protocol reference §8, item 8).
     pub fn meaning(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Exited(code) | Self::ExitCode(code) => {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ran_is_said_with_its_exit_code_whatever_its_agent_calls_it() {
+    fn exit_codes_read_the_same_for_every_agent() {
         let check = |text: &str, expected: Option<&str>| {
             let code: ResultCode = text.parse().unwrap();
             assert_eq!(code.meaning().as_deref(), expected, "{text}");

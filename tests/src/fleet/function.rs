@@ -1,4 +1,4 @@
-//! The check-in function behind an HTTP edge, with a clock that is set.
+//! The check-in function behind an HTTP edge, with a clock that the test sets.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,19 +18,19 @@ use packcast_store::Records;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// How many functions there are, each with a memory of its own.
+/// Number of functions, each with a cache of its own.
 const FUNCTIONS: usize = 2;
 
-/// A port of loopback whose connections lead to one function and the other in turn.
+/// A port of loopback; its connections are served by the functions in turn.
 #[derive(Debug)]
-pub(super) struct Edge {
+pub(super) struct FleetEdge {
     pub(super) address: SocketAddr,
     pub(super) clock: Arc<Clock>,
-    /// Ends with the edge.
+    /// The server's tasks, which end with the edge.
     _connections: JoinSet<()>,
 }
 
-/// The time of the functions and of all devices.
+/// The clock of the functions and of all devices.
 #[derive(Debug)]
 pub(super) struct Clock(AtomicU64);
 
@@ -44,7 +44,7 @@ impl Clock {
     }
 }
 
-impl Edge {
+impl FleetEdge {
     pub(super) async fn start(records: &Records, settings: &Settings, now: UnixTime) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -78,7 +78,7 @@ async fn connection(stream: TcpStream, function: Arc<CheckIn>, clock: Arc<Clock>
         let (function, clock) = (Arc::clone(&function), Arc::clone(&clock));
         async move { Ok::<_, Infallible>(answer(request, &function, &clock).await) }
     });
-    // Who goes away goes away.
+    // Errors of a client that disconnects do not matter.
     let _ = stream.set_nodelay(true);
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)

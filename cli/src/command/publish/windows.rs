@@ -1,14 +1,14 @@
 //! The options of `packcast publish` that only stock Windows agents heed.
 
 use packcast_protocol::WindowsTerms;
-use packcast_protocol::windows::{Afterwards, Dialogue, Message, Notice, Schedule};
+use packcast_protocol::windows::{Afterwards, Dialogue, DialogueText, Notice, Schedule};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for stock Windows agents (ignored by all others)")]
 pub(super) struct WindowsArgs {
     /// Show this text, which may be HTML, before the action, and wait for the person
     #[arg(long, value_name = "TEXT")]
-    notify: Option<Message>,
+    notify: Option<DialogueText>,
     /// Go on by itself after this many seconds; with 0, wait for the person for ever
     #[arg(long, default_value_t = Notice::DEFAULT_COUNTDOWN_S, value_name = "SECONDS", requires = "notify")]
     notify_countdown: u16,
@@ -20,7 +20,7 @@ pub(super) struct WindowsArgs {
     may_delay: bool,
     /// Show this text after the action, until the person closes it
     #[arg(long, value_name = "TEXT")]
-    notify_done: Option<Message>,
+    notify_done: Option<DialogueText>,
     /// Download at once, and act from this minute of the device's own time on
     ///
     /// Written as '2026/12/01 22:00'. A device that is told of the package earlier than its

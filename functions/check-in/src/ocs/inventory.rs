@@ -11,7 +11,7 @@ use packcast_store::records::Recorded;
 
 use crate::{CheckIn, result};
 
-/// Takes an inventory, and returns the reply to it.
+/// Records an inventory, and returns the reply to it.
 pub(super) async fn receive(
     function: &CheckIn,
     id: OcsDeviceId,
@@ -22,13 +22,13 @@ pub(super) async fn receive(
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
     let standing = function.records.standing(&device).await?;
-    let says = ReportedFacts {
+    let facts = ReportedFacts {
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
     };
-    let contact = check_in_effect(&device, standing.device.as_ref(), &says, now);
-    if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
+    let effect = check_in_effect(&device, standing.device.as_ref(), &facts, now);
+    if let Some(mut record) = effect.write.or_else(|| standing.device.clone()) {
         record.inventory_received = Some(now);
         function
             .records
@@ -39,7 +39,9 @@ pub(super) async fn receive(
         .records
         .write_history(&device, &inventory.history, now)
         .await?;
-    finish_what_is_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    finish_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    // After a restart of the download, the reply keeps the agent from forking a process without
+    // a connection.
     let stopped = standing
         .orders
         .unstick
@@ -56,9 +58,10 @@ pub(super) async fn receive(
     })
 }
 
-/// Ends the tasks whose packages the device has, as they must not be announced beside a new
-/// one (protocol reference §0 rule 13).
-async fn finish_what_is_installed(
+/// Finishes the tasks of packages that the device has.
+///
+/// They must not be announced beside a new package (protocol reference §0 rule 13).
+async fn finish_installed(
     function: &CheckIn,
     device: &DeviceId,
     tasks: &[OpenTask],
@@ -66,7 +69,7 @@ async fn finish_what_is_installed(
     now: UnixTime,
 ) -> Result<(), RecordsError> {
     let mut tasks = tasks.to_vec();
-    for _ in 0..result::TRIES {
+    for _ in 0..result::MAX_TRIES {
         let mut is_settled = true;
         for task in tasks.iter().filter(|task| is_installed(task, history)) {
             let found = found_installed(task, now);

@@ -1,4 +1,4 @@
-//! AssignmentRequest and announcing in the table.
+//! Records of assignments and announcements.
 
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
@@ -11,7 +11,7 @@ use packcast_testing::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
-async fn an_assignment_makes_a_held_task_once(service: Service) {
+async fn an_assignment_creates_one_held_task(service: Service) {
     let table = Table::start_on(service, 20).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assign = || table.records.assign(&device, &package, false, signing());
@@ -32,7 +32,7 @@ async fn an_assignment_makes_a_held_task_once(service: Service) {
     assert_eq!((tally.assigned, tally.waiting()), (1, 1));
 }
 
-async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
+async fn of_many_concurrent_assignments_exactly_one_is_new(service: Service) {
     let table = Table::start_on(service, 21).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned =
@@ -45,17 +45,17 @@ async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
 async fn an_unknown_device_gets_no_task(service: Service) {
     let table = Table::start_on(service, 22).await;
     let package = table.package("vlc", 5).await;
-    let nobody = device(9).device;
+    let unknown = device(9).device;
     let assigned = table
         .records
-        .assign(&nobody, &package, true, signing())
+        .assign(&unknown, &package, true, signing())
         .await;
     assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
-    assert_eq!(table.task(&nobody, package.id).await, None);
+    assert_eq!(table.task(&unknown, package.id).await, None);
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
 }
 
-async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
+async fn a_package_in_the_history_is_assigned_only_with_force(service: Service) {
     let table = Table::start_on(service, 23).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let history = table
@@ -69,7 +69,7 @@ async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
     assert!(table.task(&device, package.id).await.unwrap().force);
 }
 
-/// Assigns, announces and reports one result; the device is in the result's state then.
+/// Assigns, announces and reports one result; the device then has the state of that result.
 async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     let (device, package) = (table.device(number).await, table.package("vlc", 5).await);
     let assigned = table
@@ -90,7 +90,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     package
 }
 
-async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
+async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service) {
     let table = Table::start_on(service, 24).await;
     let package = finish(&table, 1, "ERR_EXECUTE").await;
     let device = device(1).device;
@@ -137,7 +137,7 @@ async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
     assert_eq!(all, [finished]);
 }
 
-async fn a_success_is_assigned_again_only_with_force(service: Service) {
+async fn a_successful_package_is_assigned_again_only_with_force(service: Service) {
     let table = Table::start_on(service, 25).await;
     let package = finish(&table, 1, "SUCCESS").await;
     let device = device(1).device;
@@ -175,7 +175,7 @@ async fn tasks_are_read_in_the_order_of_their_priority(service: Service) {
     assert_eq!(priorities, [0, 5, 10]);
 }
 
-async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
+async fn a_deactivated_package_is_not_announced(service: Service) {
     let table = Table::start_on(service, 27).await;
     let device = table.device(1).await;
     let mut tasks = Vec::new();
@@ -193,14 +193,14 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
     };
     assert_eq!(announced.unwrap(), expected);
     let state = async |id| table.task(&device, id).await.unwrap().state;
-    let told = TaskState::Announced {
+    let announced = TaskState::Announced {
         announced_at: LATER,
     };
-    assert_eq!(state(kept).await, told);
+    assert_eq!(state(kept).await, announced);
     assert_eq!(state(halted).await, TaskState::Pending);
 }
 
-async fn who_was_told_stays_told_after_deactivation(service: Service) {
+async fn an_announced_task_stays_announced_after_deactivation(service: Service) {
     let table = Table::start_on(service, 28).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let held = table.assigned(&device, &package).await;
@@ -211,7 +211,7 @@ async fn who_was_told_stays_told_after_deactivation(service: Service) {
     assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 
-async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
+async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service) {
     let table = Table::start_on(service, 29).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let task = table.assigned(&device, &package).await;
@@ -250,15 +250,15 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
 }
 
 packcast_testing::on_each_service! {
-    an_assignment_makes_a_held_task_once
-    of_many_assignments_at_once_exactly_one_is_new
+    an_assignment_creates_one_held_task
+    of_many_concurrent_assignments_exactly_one_is_new
     an_unknown_device_gets_no_task
-    a_history_holds_an_assignment_back_unless_forced
-    a_failure_is_assigned_again_as_the_next_attempt
-    a_success_is_assigned_again_only_with_force
+    a_package_in_the_history_is_assigned_only_with_force
+    a_failed_package_is_assigned_again_as_the_next_attempt
+    a_successful_package_is_assigned_again_only_with_force
     tasks_are_read_in_the_order_of_their_priority
-    a_deactivated_package_is_announced_to_nobody_else
-    who_was_told_stays_told_after_deactivation
-    announcing_at_once_counts_once_and_all_are_told
+    a_deactivated_package_is_not_announced
+    an_announced_task_stays_announced_after_deactivation
+    concurrent_announcements_are_all_sent_and_counted_once
     more_tasks_than_a_transaction_holds_are_all_announced
 }

@@ -1,4 +1,4 @@
-//! Devices that announce and report while the service is at its worst.
+//! Announcements and reports while many requests to the service fail.
 
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
@@ -21,8 +21,8 @@ const RATES: FaultRates = FaultRates {
 const DEVICES: u32 = 8;
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
-    let standing = until_answered(async || records.standing(device).await).await;
-    standing.tasks.into_iter().next()
+    let device_state = until_answered(async || records.standing(device).await).await;
+    device_state.tasks.into_iter().next()
 }
 
 async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
@@ -36,11 +36,13 @@ async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, c
     }
 }
 
-/// Assigns, announces twice and reports three times over, the repeats with other results.
+/// Assigns once, announces twice and reports three times; the repeated reports have other results.
 async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     until_answered(async || answered(records.assign(device, package, false, signing()).await))
         .await;
-    let task = open(records, device).await.expect("it was assigned");
+    let task = open(records, device)
+        .await
+        .expect("the package is assigned");
     for _ in 0..2 {
         let announced = until_answered(async || {
             records
@@ -57,7 +59,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
     );
 }
 
-/// Fails first where the number is odd, and then succeeds.
+/// Runs the attempts of a device: odd numbers fail first, and three of four succeed.
 async fn live(records: &Records, number: u32, package: &PackageRecord) {
     let device = device(number).device;
     if number % 2 == 1 {
@@ -68,7 +70,7 @@ async fn live(records: &Records, number: u32, package: &PackageRecord) {
     }
 }
 
-async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
+async fn the_tally_is_correct_whatever_fails(service: Service) {
     for seed in 1..=5 {
         let table = Table::start_on(service.clone(), seed).await;
         let package = table.package("vlc", 5).await;
@@ -83,8 +85,8 @@ async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
             "seed {seed}: {injected:?}"
         );
         table.faults.set_rates(FaultRates::default());
-        // Every fourth device has only failed.
-        let truth = Tally {
+        // Devices 3 and 7 have only failed.
+        let expected = Tally {
             assigned: 8,
             announced: 0,
             succeeded: 6,
@@ -93,7 +95,7 @@ async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
             withdrawn: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();
-        assert_eq!(tally, truth, "seed {seed}");
+        assert_eq!(tally, expected, "seed {seed}");
         for number in 0..DEVICES {
             let (device, id) = (device(number).device, package.id);
             let done = table.records.finished(&device, id).await.unwrap().unwrap();
@@ -112,7 +114,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     };
     table.faults.set_rates(once);
     let records = &table.records;
-    // The answer to the first try may be lost, so that the next one finds the task.
+    // The answer to the first attempt may be lost; the next attempt then finds the task.
     let assigned = until_answered(async || {
         answered(records.assign(&device, &package, false, signing()).await)
     })
@@ -140,7 +142,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     );
 }
 
-async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
+async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Service) {
     let table = Table::start_on(service, 61).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let records = &table.records;
@@ -155,11 +157,11 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
         ..FaultRates::default()
     });
     let task = open(records, &device).await.unwrap();
-    let told = records
+    let announced = records
         .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
-    assert_eq!(told.on_record, [package.id]);
+    assert_eq!(announced.on_record, [package.id]);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;
@@ -167,7 +169,7 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    the_tally_is_the_truth_whatever_goes_wrong
+    the_tally_is_correct_whatever_fails
     a_lost_answer_neither_writes_nor_counts_twice
-    a_lagging_index_shows_the_past_and_decides_nothing
+    a_lagging_index_shows_old_states_and_affects_no_decision
 }

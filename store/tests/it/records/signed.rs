@@ -1,5 +1,7 @@
-//! What publishers have signed, in the table: it goes with what is told, and nobody without the
-//! key adds to it.
+//! Signed documents in the table.
+//!
+//! A document is stored with the records that the function announces, and only a publisher with
+//! the key can add to it.
 
 use std::collections::BTreeSet;
 
@@ -37,13 +39,13 @@ fn verified(signed: &SignedAssignments) -> VerifiedAssignments {
     signed.verify(trusted()).unwrap()
 }
 
-/// Returns packages and the revisions that brought them, counted from the recipient's first.
+/// Returns packages and the revisions that added them, counted from the first one of the assignee.
 fn brought(assignments: &Assignments) -> Vec<(PackageId, u64)> {
     let packages = assignments.packages().iter();
     packages.map(|one| (one.package, one.seq - NOW.0)).collect()
 }
 
-/// Returns the packages that a group's state has signed, with their revisions.
+/// Returns the packages in the signed state of a group, with their revisions.
 fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
     let assignments = verified(&state.signed().unwrap());
     assert_eq!(assignments.recipient(), &Assignee::Group(lab()));
@@ -51,12 +53,12 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
     brought(&assignments)
 }
 
-/// Returns the groups and packages that a device's own assignments have.
+/// Returns the groups and packages in the device assignments of a device.
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
     let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
-    let standing = table.records.standing(device).await.unwrap();
-    assert_eq!(standing.signed, Some(assignments.held()));
+    let device_state = table.records.standing(device).await.unwrap();
+    assert_eq!(device_state.signed, Some(assignments.held()));
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
     };
@@ -83,7 +85,7 @@ async fn each_change_of_a_group_is_signed(service: Service) {
     assert_eq!(state.signed_revision().issued, Some(NOW));
 }
 
-async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
+async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Service) {
     let table = with_lab(service, 101).await;
     let (records, lab) = (&table.records, &lab());
     let device = table.agent(1).await;
@@ -110,7 +112,7 @@ async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
     assert_eq!(own(&table, &device).await, (vec![], vec![(news.id, 2)]));
 }
 
-async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
+async fn concurrent_changes_of_one_device_are_all_signed(service: Service) {
     let table = with_lab(service, 102).await;
     let site: GroupName = "site".parse().unwrap();
     let records = &table.records;
@@ -119,7 +121,7 @@ async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    // The first of each is the one that all others meet.
+    // The device has no signed document yet, so that its first changes conflict.
     for number in 0..8 {
         let device = &table.agent(number).await;
         let assigned = packages.iter().map(async |package| {
@@ -138,7 +140,7 @@ async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
     }
 }
 
-async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
+async fn a_group_that_another_key_has_changed_is_not_signed(service: Service) {
     let table = Table::start_on(service, 103).await;
     let (records, lab) = (&table.records, &lab());
     let [planted, wanted] = [
@@ -158,7 +160,7 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
     };
     let refused = refused.unwrap_err();
     assert_eq!(refused.to_string(), not_ours.to_string());
-    // What takes nothing in goes on, and is signed again once nothing is left.
+    // Changes that add no package are still possible; the empty group is signed again.
     let preferred = records.prefer(lab, None, signing()).await.unwrap();
     assert_eq!(preferred.state.signature, None);
     let unassigned = records.unassign_group(lab, planted.id, signing()).await;
@@ -169,7 +171,7 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
         .unwrap();
 }
 
-async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
+async fn a_device_that_another_key_has_changed_is_not_signed(service: Service) {
     let table = with_lab(service, 104).await;
     let (records, lab) = (&table.records, &lab());
     let device = &table.agent(1).await;
@@ -192,7 +194,7 @@ async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
     ];
     for refused in refusals {
         let not_ours = AssignError::Signing(SigningError::NotOurs {
-            recipient: verified_recipient(device),
+            recipient: assignee_of(device),
         });
         assert_eq!(refused.unwrap().to_string(), not_ours.to_string());
     }
@@ -203,14 +205,14 @@ async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
     );
 }
 
-fn verified_recipient(device: &DeviceId) -> Assignee {
+fn assignee_of(device: &DeviceId) -> Assignee {
     match device {
         DeviceId::Agent(agent) => Assignee::Device(agent.clone()),
-        DeviceId::Ocs(_) => panic!("{device} is no recipient"),
+        DeviceId::Ocs(_) => panic!("{device} has no signed assignments"),
     }
 }
 
-async fn stock_devices_need_no_key(service: Service) {
+async fn devices_with_ocs_agents_need_no_key(service: Service) {
     let table = with_lab(service, 105).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
@@ -229,7 +231,7 @@ async fn stock_devices_need_no_key(service: Service) {
     );
 }
 
-async fn without_a_key_our_agents_get_nothing(service: Service) {
+async fn without_a_key_packcast_agents_get_no_package(service: Service) {
     let table = with_lab(service, 106).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -247,7 +249,7 @@ async fn without_a_key_our_agents_get_nothing(service: Service) {
     assert_eq!(table.task(&device, package.id).await, None);
 }
 
-async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
+async fn documents_that_expire_soon_are_signed_again_as_later_ones(service: Service) {
     let table = with_lab(service, 107).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -256,8 +258,8 @@ async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
         .await
         .unwrap();
     records.join(&device, lab, signing()).await.unwrap();
-    let Assignee::Device(agent) = verified_recipient(&device) else {
-        panic!("a device is one")
+    let Assignee::Device(agent) = assignee_of(&device) else {
+        panic!("the device has a Packcast agent")
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
@@ -276,7 +278,7 @@ async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
     assert_eq!(own(&table, &device).await.0, ["lab"]);
 }
 
-async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
+async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Service) {
     let table = with_lab(service, 108).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -286,8 +288,8 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         .assign(&device, &package, false, other)
         .await
         .unwrap();
-    let Assignee::Device(agent) = verified_recipient(&device) else {
-        panic!("a device is one")
+    let Assignee::Device(agent) = assignee_of(&device) else {
+        panic!("the device has a Packcast agent")
     };
     let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
     for renewal in [Renewal::Due, Renewal::All] {
@@ -314,8 +316,8 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         .unwrap();
     let other = VerifiedPackages::from([(package.id, Sha256Digest::of(b"other"))]);
     let none = VerifiedPackages::new();
-    for unseen in [&none, &other] {
-        let refused = group(Renewal::AsRecorded(unseen)).await;
+    for unverified in [&none, &other] {
+        let refused = group(Renewal::AsRecorded(unverified)).await;
         assert!(
             matches!(
                 refused,
@@ -327,7 +329,7 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
     group(Renewal::AsRecorded(&seen)).await.unwrap();
 }
 
-async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
+async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
     let table = with_lab(service, 110).await;
     let (records, lab) = (&table.records, &lab());
     let [vlc, news] = [
@@ -369,7 +371,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
             "{refused:?}"
         );
     }
-    // A restored table goes on, and what is signed then is later than all that was known.
+    // After a restore of the table, the new document is later than all documents known before.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
         .sign_group(lab, Renewal::Restored, signing)
@@ -383,7 +385,7 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         .unwrap();
 }
 
-async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
+async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Service) {
     let table = with_lab(service, 111).await;
     let (records, lab) = (&table.records, &lab());
     let package = table.package("vlc", 5).await;
@@ -404,13 +406,13 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
         ),
         "{refused:?}"
     );
-    // Who signed it knows that it is only old.
+    // The machine that signed the state knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
     let known = PublisherMemory::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 
-async fn a_record_that_says_it_is_another_does_not_read(service: Service) {
+async fn a_record_under_the_key_of_another_is_corrupt(service: Service) {
     let table = with_lab(service, 112).await;
     let (records, lab) = (&table.records, &lab());
     let mut state = table.item("GROUP#lab", "STATE").await;
@@ -428,7 +430,7 @@ async fn a_record_that_says_it_is_another_does_not_read(service: Service) {
     );
 }
 
-async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
+async fn of_two_concurrent_key_lists_one_is_published(service: Service) {
     let table = Table::start_on(service, 109).await;
     let records = &table.records;
     let list = |serial| NumberedKeyList {
@@ -459,17 +461,17 @@ async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    what_ends_soon_is_signed_again_and_is_later
-    who_looked_signs_what_is_on_record_of_another
-    an_earlier_state_that_was_put_back_is_not_added_to
-    what_expired_before_it_was_known_is_not_added_to
-    a_record_that_says_it_is_another_does_not_read
-    of_two_next_lists_of_keys_one_is_published
+    documents_that_expire_soon_are_signed_again_as_later_ones
+    a_publisher_can_sign_the_verified_records_of_another_key
+    a_state_that_was_rolled_back_is_not_signed
+    an_expired_state_is_signed_only_by_a_machine_that_knows_it
+    a_record_under_the_key_of_another_is_corrupt
+    of_two_concurrent_key_lists_one_is_published
     each_change_of_a_group_is_signed
-    each_change_of_a_device_with_our_agent_is_signed
-    changes_of_one_device_at_once_are_all_signed
-    what_another_has_put_into_a_group_is_not_signed
-    what_another_has_assigned_to_a_device_is_not_signed
-    stock_devices_need_no_key
-    without_a_key_our_agents_get_nothing
+    each_change_of_a_device_with_a_packcast_agent_is_signed
+    concurrent_changes_of_one_device_are_all_signed
+    a_group_that_another_key_has_changed_is_not_signed
+    a_device_that_another_key_has_changed_is_not_signed
+    devices_with_ocs_agents_need_no_key
+    without_a_key_packcast_agents_get_no_package
 }

@@ -1,15 +1,15 @@
-//! Lines that show whether they are as they were written.
+//! Lines with a digest, so that a damaged line is recognised.
 
 use packcast_protocol::Sha256Digest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Why a line is not taken for what it says.
+/// Errors from reading a line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
-    #[error("the line was cut short or changed after it was written")]
+    #[error("the line was cut off, or changed after it was written")]
     Changed,
-    #[error("the line is of another version of the agent")]
+    #[error("another version of the agent wrote the line")]
     Json(#[from] serde_json::Error),
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Reads a value from a line with its end.
+/// Reads a value from a line with its line end.
 pub(crate) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, LineError> {
     let json = content(line).ok_or(LineError::Changed)?;
     Ok(serde_json::from_slice(json)?)
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_cut_or_changed_anywhere_does_not_read() {
+    fn a_line_that_was_cut_off_or_changed_is_an_error() {
         let whole = line(&("vlc", 7)).unwrap();
         assert_eq!(read::<(String, u32)>(&whole).unwrap().1, 7);
         for at in 0..whole.len() {
@@ -52,5 +52,16 @@ mod tests {
                 assert!(read::<(String, u32)>(&flipped).is_err(), "{at} {bit}");
             }
         }
+    }
+
+    #[test]
+    fn messages_name_the_cause() {
+        let json = serde_json::from_str::<u32>("").unwrap_err();
+        let errors = [LineError::Changed, LineError::Json(json)];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        the line was cut off, or changed after it was written
+        another version of the agent wrote the line
+        ");
     }
 }

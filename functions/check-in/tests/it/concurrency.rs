@@ -1,14 +1,14 @@
-//! Two functions on one table.
+//! Two functions on one table, at the same time.
 
 use packcast_check_in::CheckIn;
 use packcast_testing::table::NOW;
 
-use crate::world::{PATH_TOKEN, World, announced, download, prolog, settings, stock_request, zlib};
+use crate::world::{PATH_TOKEN, World, announced, download, ocs_request, prolog, settings, zlib};
 
 const ROUNDS: u32 = 20;
 
 async fn ask(function: &CheckIn, xml: &str) -> String {
-    let request = stock_request(PATH_TOKEN).body(zlib(xml).into());
+    let request = ocs_request(PATH_TOKEN).body(zlib(xml).into());
     let response = function
         .handle(request.expect("a request"), NOW)
         .await
@@ -20,7 +20,7 @@ async fn ask(function: &CheckIn, xml: &str) -> String {
 }
 
 #[tokio::test]
-async fn two_announce_a_task_at_once_and_it_counts_once() {
+async fn concurrent_announcements_of_a_task_count_once() {
     let world = World::start().await;
     let other = CheckIn::new(world.table.records.clone(), settings());
     let package = world.table.package("vlc", 5).await;
@@ -44,7 +44,7 @@ async fn two_announce_a_task_at_once_and_it_counts_once() {
 }
 
 #[tokio::test]
-async fn two_take_a_report_at_once_and_it_counts_once() {
+async fn concurrent_copies_of_a_report_count_once() {
     let world = World::start().await;
     let other = CheckIn::new(world.table.records.clone(), settings());
     let package = world.table.package("vlc", 5).await;

@@ -1,19 +1,19 @@
-//! How much a folder grows while an archive is stored into it.
+//! The growth of a folder while an archive is stored in it.
 
 use std::path::Path;
 
 use packcast_archive::{Entry, EntryKind};
 
-/// Each file is written beside the one that it replaces.
+/// The growth of the folder so far. Each file is written beside the file that it replaces.
 #[derive(Debug)]
-pub(super) struct Growth<'a> {
+pub(super) struct StoreSize<'a> {
     folder: &'a Path,
     written: u64,
     freed: u64,
     most: u64,
 }
 
-impl<'a> Growth<'a> {
+impl<'a> StoreSize<'a> {
     pub(super) const fn of(folder: &'a Path) -> Self {
         Self {
             folder,
@@ -34,7 +34,7 @@ impl<'a> Growth<'a> {
         self.freed += replaced.map_or(0, |replaced| replaced.len());
     }
 
-    /// Returns by how many bytes the folder is larger, at the most, on the way.
+    /// Returns the greatest growth of the folder during the store, in bytes.
     pub(super) const fn most(&self) -> u64 {
         self.most
     }
@@ -52,7 +52,7 @@ mod tests {
     use crate::unpack::examine;
 
     #[test]
-    fn what_is_replaced_makes_room_for_what_comes_after() {
+    fn a_replaced_file_makes_room_for_the_next() {
         let check = |old: &[(&str, usize)], expected| {
             let dir = tempfile::tempdir().unwrap();
             for (name, bytes) in old {
@@ -65,10 +65,10 @@ mod tests {
                 std::io::Write::write_all(&mut archive, &[0; 100]).unwrap();
             }
             let archive = archive.finish().unwrap();
-            let mut growth = Growth::of(dir.path());
-            let see = |entry: &Entry| growth.add(entry);
+            let mut size = StoreSize::of(dir.path());
+            let see = |entry: &Entry| size.add(entry);
             examine(ArchiveFormat::Zip, archive, &Limits::default(), see).unwrap();
-            assert_eq!(growth.most(), expected, "{old:?}");
+            assert_eq!(size.most(), expected, "{old:?}");
         };
         check(&[], 300);
         check(&[("a", 100), ("b", 100), ("c", 100)], 100);

@@ -1,4 +1,4 @@
-//! What the device trusts, in its state folder. Signatures are checked again when it is read.
+//! Trusted documents in the state folder. Their signatures are verified again when they are read.
 
 use std::fs;
 use std::io;
@@ -8,14 +8,16 @@ use packcast_protocol::{AgentId, Assignee, SignedKeyList, with_causes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Trust};
+use super::{Trust, TrustChange};
 use crate::config::Config;
 use crate::state::durable;
 use crate::state::{StateDir, StateError};
 
 impl Trust {
-    /// Reads what was kept, from the configured keys on. What does not read, or nobody who is
-    /// trusted now has signed, is left out and comes with the next check-in.
+    /// Reads the stored documents, starting from the configured keys.
+    ///
+    /// A document that is damaged, or not signed by a trusted key, is discarded. The next check-in
+    /// brings it again.
     pub(crate) fn load(
         state: &StateDir,
         config: &Config,
@@ -25,22 +27,23 @@ impl Trust {
         let groups = config.groups.clone();
         let mut trust = Self::configured(device, keys, groups, config.trust_server_assignments);
         let lists: Vec<SignedKeyList> = read(&state.keys())?.unwrap_or_default();
-        let (_, mut refused) = trust.hear(&lists, Vec::new());
+        // Key lists first, because they decide which signatures of assignments are valid.
+        let (_, mut refused) = trust.accept(&lists, Vec::new());
         for path in files(&state.assignments())? {
             if let Some(signed) = read(&path)? {
-                refused.extend(trust.recall(signed).err());
+                refused.extend(trust.restore(signed).err());
             }
         }
         for refusal in refused {
             let error = with_causes(&refusal);
-            tracing::warn!(error, "what was kept does not count");
+            tracing::warn!(error, "discarded a stored document");
         }
         Ok(trust)
     }
 }
 
-impl Change {
-    /// Keeps the change; it is on disk when this returns.
+impl TrustChange {
+    /// Stores the change; it is on disk when this returns.
     pub(crate) fn store(&self, state: &StateDir) -> Result<(), StateError> {
         match self {
             Self::Keys(lists) => write(&state.keys(), lists),
@@ -59,8 +62,10 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), StateError> {
     written.map_err(StateError::at(path))
 }
 
-/// A group's name has only signs that every file system takes; with what is in front of it,
-/// it is none that Windows reserves.
+/// Returns the file name of an assignee's document.
+///
+/// A group's name has only characters that every file system accepts. The prefix keeps it apart
+/// from the names that Windows reserves.
 fn file_name(recipient: &Assignee) -> String {
     match recipient {
         Assignee::Device(_) => "device.json".to_owned(),
@@ -77,7 +82,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, StateError> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(StateError::at(folder))?.path();
-        // Not the temporary files of a write that was cut short.
+        // Temporary files of an interrupted write have another extension.
         if path.extension().is_some_and(|kind| kind == "json") {
             paths.push(path);
         }
@@ -94,7 +99,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Some(value)),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "what was kept does not read");
+            tracing::warn!(path = %path.display(), %error, "discarded a damaged document");
             Ok(None)
         }
     }
@@ -102,7 +107,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::publisher::{Said, device, key, list, to_device, to_group};
+    use super::super::publisher::{TestDocument, device, key, list, to_device, to_group};
     use super::*;
 
     fn config(dir: &Path) -> Config {
@@ -116,15 +121,15 @@ mod tests {
         Config::load(&path).unwrap()
     }
 
-    /// A device that heard of a new key, its own assignments, and those of two groups.
-    fn kept(state: &StateDir, config: &Config) -> Trust {
+    /// Returns a device that followed a new key, and has its assignments and those of two groups.
+    fn stored(state: &StateDir, config: &Config) -> Trust {
         let mut trust = Trust::load(state, config, device(1)).unwrap();
-        let own = Said {
+        let own = TestDocument {
             groups: &["con"],
             ..to_device(1)
         };
         let documents = [own, to_group("con"), to_group("all")].map(|said| said.signed(1));
-        let (changes, refused) = trust.hear(&[list(0, 1, &[1, 0])], documents.into());
+        let (changes, refused) = trust.accept(&[list(0, 1, &[1, 0])], documents.into());
         assert!(refused.is_empty());
         for change in &changes {
             change.store(state).unwrap();
@@ -133,23 +138,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_is_kept() {
+    fn accepted_documents_are_stored() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let state = StateDir::open(&config.state_dir).unwrap();
-        let trust = kept(&state, &config);
+        let trust = stored(&state, &config);
         let loaded = Trust::load(&state, &config, device(1)).unwrap();
-        assert_eq!(loaded.holds(), trust.holds());
+        assert_eq!(loaded.held_documents(), trust.held_documents());
         assert_eq!(loaded.keys(), trust.keys());
         assert_eq!(loaded.documents().count(), 3);
     }
 
     #[test]
-    fn what_does_not_read_or_is_not_signed_is_left_out() {
+    fn damaged_or_unsigned_documents_are_discarded() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let state = StateDir::open(&config.state_dir).unwrap();
-        let trust = kept(&state, &config);
+        let trust = stored(&state, &config);
         let path = state.assignments().join("group-con.json");
         let whole = fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(7) {
@@ -158,12 +163,12 @@ mod tests {
             fs::write(&path, &changed).unwrap();
             let loaded = Trust::load(&state, &config, device(1)).unwrap();
             let con = loaded
-                .holds()
+                .held_documents()
                 .groups
                 .into_iter()
                 .find(|(name, _)| !name.is_all());
             assert!(
-                con.is_none_or(|con| trust.holds().groups[&con.0] == con.1),
+                con.is_none_or(|con| trust.held_documents().groups[&con.0] == con.1),
                 "byte {at}"
             );
             fs::write(&path, &whole[..at]).unwrap();
@@ -173,7 +178,7 @@ mod tests {
         fs::write(state.keys(), "[").unwrap();
         let loaded = Trust::load(&state, &config, device(1)).unwrap();
         assert_eq!(
-            loaded.holds(),
+            loaded.held_documents(),
             packcast_protocol::api::HeldDocuments::default()
         );
     }

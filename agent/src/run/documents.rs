@@ -1,36 +1,38 @@
-//! What a reply brings that is signed.
+//! Signed documents in a reply.
 
 use packcast_protocol::api::CheckInReply;
 use packcast_protocol::with_causes;
 
 use super::Agent;
 use crate::event::Event;
-use crate::trust::Change;
+use crate::trust::TrustChange;
 
 impl Agent {
-    /// Takes what is signed from a reply and keeps it. What cannot be written now counts all
-    /// the same, and comes again with the next check-in of the next start.
-    pub(super) fn hear(&self, reply: &mut CheckInReply) {
+    /// Verifies and stores the signed documents of a reply.
+    ///
+    /// A document that cannot be written is still used. After a restart, the next check-in brings
+    /// it again.
+    pub(super) fn accept_documents(&self, reply: &mut CheckInReply) {
         let (keys, assignments) = (
             std::mem::take(&mut reply.keys),
             std::mem::take(&mut reply.assignments),
         );
-        let (changes, refused) = self.trust.borrow_mut().hear(&keys, assignments);
+        let (changes, refused) = self.trust.borrow_mut().accept(&keys, assignments);
         for change in changes {
-            if let Change::Keys(_) = change {
+            if let TrustChange::Keys(_) = change {
                 let serial = self.trust.borrow().keys().serial();
                 (self.observer)(Event::KeysFollowed { serial });
             }
             if let Err(error) = change.store(&self.state) {
                 tracing::error!(
                     error = with_causes(&error),
-                    "what was signed cannot be kept"
+                    "cannot store a signed document"
                 );
             }
         }
         for refusal in refused {
             let detail = with_causes(&refusal);
-            tracing::warn!(detail, "the reply was not followed in all");
+            tracing::warn!(detail, "refused a signed document");
             (self.observer)(Event::DocumentRefused { detail });
         }
     }

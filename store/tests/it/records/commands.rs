@@ -1,4 +1,4 @@
-//! Orders for a device, and tasks that are put back by them.
+//! Commands for devices, and tasks that a command resets.
 
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, UnixTime};
@@ -11,7 +11,7 @@ use packcast_testing::table::{NOW, Table};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
-async fn orders(table: &Table, device: &DeviceId) -> DeviceCommands {
+async fn commands(table: &Table, device: &DeviceId) -> DeviceCommands {
     table.records.standing(device).await.unwrap().orders
 }
 
@@ -23,7 +23,7 @@ fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
     }
 }
 
-async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
+async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     let table = Table::start_on(service, 30).await;
     let device = table.device(1).await;
     let records = &table.records;
@@ -31,29 +31,29 @@ async fn an_order_is_read_with_the_device_until_it_is_done(service: Service) {
         records.command_device(&device, kind, NOW).await.unwrap();
     }
     table.meter.take();
-    let read = orders(&table, &device).await;
+    let read = commands(&table, &device).await;
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert!(usage.read_units <= 1.0, "{usage:?}");
     assert_eq!(read.cancel, Some(cancel(NOW, None)));
 
-    let told = cancel(NOW, Some(LATER));
+    let announced = cancel(NOW, Some(LATER));
     records
-        .record_command_progress(&device, &CommandProgress::Announced(told))
+        .record_command_progress(&device, &CommandProgress::Announced(announced))
         .await
         .unwrap();
-    assert_eq!(orders(&table, &device).await.cancel, Some(told));
+    assert_eq!(commands(&table, &device).await.cancel, Some(announced));
     let unstick = CommandProgress::Done(read.unstick.unwrap());
-    for note in [CommandProgress::Done(told), unstick] {
+    for note in [CommandProgress::Done(announced), unstick] {
         records
             .record_command_progress(&device, &note)
             .await
             .unwrap();
     }
-    assert_eq!(orders(&table, &device).await, DeviceCommands::default());
+    assert_eq!(commands(&table, &device).await, DeviceCommands::default());
 }
 
-async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Service) {
+async fn progress_of_a_replaced_command_does_not_change_its_successor(service: Service) {
     let table = Table::start_on(service, 31).await;
     let device = table.device(1).await;
     let records = &table.records;
@@ -73,21 +73,21 @@ async fn an_order_that_was_replaced_is_not_taken_for_the_one_before(service: Ser
             .await
             .unwrap();
     }
-    let now = orders(&table, &device).await.cancel;
+    let now = commands(&table, &device).await.cancel;
     assert_eq!(now, Some(cancel(LATER, None)));
-    // One that is done meanwhile does not come back.
+    // A command that is done does not come back when an older reply is recorded late.
     let done = CommandProgress::Done(cancel(LATER, None));
-    let told = CommandProgress::Announced(cancel(LATER, Some(LATER)));
-    for note in [done, told] {
+    let announced = CommandProgress::Announced(cancel(LATER, Some(LATER)));
+    for note in [done, announced] {
         records
             .record_command_progress(&device, &note)
             .await
             .unwrap();
     }
-    assert_eq!(orders(&table, &device).await, DeviceCommands::default());
+    assert_eq!(commands(&table, &device).await, DeviceCommands::default());
 }
 
-async fn a_task_is_put_back_once(service: Service) {
+async fn a_task_is_reset_once(service: Service) {
     let table = Table::start_on(service, 32).await;
     let device = table.device(1).await;
     let package = table.package("stuck", 5).await;
@@ -108,23 +108,23 @@ async fn a_task_is_put_back_once(service: Service) {
     assert_eq!((task.state, task.attempt), (TaskState::Pending, 1));
 }
 
-/// Announces the only task of a device, and returns what an order to drop changes of it.
+/// Announces the only task of a device, and returns the change of the task by a drop command.
 async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     let held = table.records.standing(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
     let announced = table.records.announce(device, &announcing, NOW).await;
     assert_eq!(announced.unwrap().on_record.len(), 1);
     let tasks = table.records.standing(device).await.unwrap().tasks;
-    let orders = DeviceCommands {
+    let commands = DeviceCommands {
         unstick: None,
         cancel: Some(cancel(NOW, Some(LATER))),
     };
     let timeout = NamedCode::Timeout.into();
-    reopen(&orders, &tasks[0], &timeout).expect("it was dropped by order")
+    reopen(&commands, &tasks[0], &timeout).expect("the device has dropped the task")
 }
 
 packcast_testing::on_each_service! {
-    an_order_is_read_with_the_device_until_it_is_done
-    an_order_that_was_replaced_is_not_taken_for_the_one_before
-    a_task_is_put_back_once
+    a_command_is_read_with_the_device_until_it_is_done
+    progress_of_a_replaced_command_does_not_change_its_successor
+    a_task_is_reset_once
 }

@@ -1,4 +1,4 @@
-//! An operator's commands, given again as long as the service asks for it.
+//! The commands of an administrator, repeated while the service is not available.
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
@@ -9,20 +9,21 @@ use super::plan::Act;
 use packcast_testing::signing::{answered, signing, signing_at};
 use packcast_testing::table::location;
 
-/// How often a command is given; what the service cannot do that often is a fault of its own.
+/// Number of attempts of a command; a service that fails more often is itself a fault.
 const TRIES: u32 = 1_000;
 
-/// What the numbers of a plan stand for.
+/// The devices, groups and packages that the numbers of a plan refer to.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct FleetNames {
     pub(super) devices: Vec<DeviceId>,
     pub(super) groups: Vec<GroupName>,
     pub(super) packages: Vec<PackageRecord>,
 }
 
-/// Asks until an answer comes.
+/// Retries until an answer arrives.
 ///
-/// The question is no async closure: only of a plain one it can be told that it is [`Send`].
+/// `ask` is not an async closure, because the future of an async closure cannot be bound to be
+/// [`Send`].
 pub(super) async fn until_answered<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, RecordsError>>,
@@ -36,15 +37,16 @@ where
     panic!("no answer in {TRIES} tries")
 }
 
-/// Does what an act says. Done a second time, because the answer to the first was lost, it
-/// changes nothing more.
-pub(super) async fn perform(records: &Records, names: &Names, act: Act, now: UnixTime) {
+/// Performs an act.
+///
+/// An act that is performed twice, because the first answer was lost, changes nothing more.
+pub(super) async fn perform(records: &Records, names: &FleetNames, act: Act, now: UnixTime) {
     until_answered(|| once(records, names, act, now)).await;
 }
 
 async fn once(
     records: &Records,
-    names: &Names,
+    names: &FleetNames,
     act: Act,
     now: UnixTime,
 ) -> Result<(), RecordsError> {
@@ -96,7 +98,7 @@ async fn once(
     Ok(())
 }
 
-/// What was taken back already is none the less taken back.
+/// Returns the answer, or `None` if an earlier attempt has already unassigned the package.
 fn group_answer<T>(answer: Result<T, GroupError>) -> Result<Option<T>, RecordsError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),

@@ -1,4 +1,4 @@
-//! The pace of a device and of a group.
+//! Pacing of a device and of a group.
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::pace::UpTo;
@@ -24,7 +24,7 @@ async fn change(table: &Table, device: &DeviceId, change: PacingChange) {
     changed.unwrap();
 }
 
-async fn a_device_keeps_its_pace_whatever_its_contacts_say(service: Service) {
+async fn check_ins_do_not_change_the_pacing_of_a_device(service: Service) {
     let nothing = PacingOverride::default();
     let table = Table::start_on(service, 80).await;
     let device = table.device(1).await;
@@ -50,7 +50,7 @@ async fn a_device_keeps_its_pace_whatever_its_contacts_say(service: Service) {
     assert!(of(&table, &device).await.is_empty());
 }
 
-async fn a_groups_pace_is_a_revision_of_it(service: Service) {
+async fn a_change_of_a_groups_pacing_is_a_revision(service: Service) {
     let table = Table::start_on(service, 81).await;
     let lab: GroupName = "lab".parse().unwrap();
     let records = &table.records;
@@ -67,6 +67,6 @@ async fn a_groups_pace_is_a_revision_of_it(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    a_device_keeps_its_pace_whatever_its_contacts_say
-    a_groups_pace_is_a_revision_of_it
+    check_ins_do_not_change_the_pacing_of_a_device
+    a_change_of_a_groups_pacing_is_a_revision
 }

@@ -1,4 +1,4 @@
-//! The pace that stock agents are told, reply by reply.
+//! Pacing of OCS agents, reply by reply.
 
 use packcast_check_in::Settings;
 use packcast_protocol::{GroupName, PackageId};
@@ -12,9 +12,9 @@ use packcast_testing::table::{NOW, location, published, reservation};
 
 use crate::world::{World, announced, attribute, device, download, prolog, settings};
 
-/// What a reply says of the pace.
+/// Pacing in a reply.
 #[derive(Debug, PartialEq, Eq)]
-struct Says {
+struct PacingReply {
     fragment: u64,
     cycle: u64,
     period: u64,
@@ -24,7 +24,7 @@ struct Says {
     freq_hours: u64,
 }
 
-const FASTEST: Says = Says {
+const FASTEST: PacingReply = PacingReply {
     fragment: 1,
     cycle: 1,
     period: 1,
@@ -34,16 +34,18 @@ const FASTEST: Says = Says {
     freq_hours: 1,
 };
 
-fn says(reply: &str) -> Says {
+fn pacing_of(reply: &str) -> PacingReply {
     let conf = reply.lines().find(|line| line.contains("TYPE=\"CONF\""));
     let conf = conf.expect("a reply has a configuration");
     let value = |name| {
         let value = attribute(conf, name).and_then(|value| value.parse().ok());
-        value.expect("it has every value")
+        value.expect("the configuration has every value")
     };
-    let (_, freq) = reply.split_once("<PROLOG_FREQ>").expect("it is said");
-    let (freq, _) = freq.split_once('<').expect("it ends");
-    Says {
+    let (_, freq) = reply
+        .split_once("<PROLOG_FREQ>")
+        .expect("a reply has a frequency");
+    let (freq, _) = freq.split_once('<').expect("an element has an end");
+    PacingReply {
         fragment: value("FRAG_LATENCY"),
         cycle: value("CYCLE_LATENCY"),
         period: value("PERIOD_LATENCY"),
@@ -54,13 +56,13 @@ fn says(reply: &str) -> Says {
     }
 }
 
-impl Says {
-    /// Returns how long an agent pauses that has one package, in seconds: the formula of
-    /// protocol reference §2.5, and a pause after each period but the last.
+impl PacingReply {
+    /// Returns the pauses of an agent with one package, in seconds: the formula of protocol
+    /// reference §2.5, and a pause after each period but the last.
     fn implied_s(&self, priority: u64, fragments: u64) -> u64 {
-        let turns = fragments + 1;
-        let periods = (turns - 1) / (self.cycles / priority);
-        turns * (priority * self.cycle + self.fragment) + periods * self.period
+        let cycles = fragments + 1;
+        let periods = (cycles - 1) / (self.cycles / priority);
+        cycles * (priority * self.cycle + self.fragment) + periods * self.period
     }
 }
 
@@ -79,15 +81,15 @@ fn strict(strict: bool) -> PacingChange {
     })
 }
 
-fn with_pauses(fragment: u64, cycle: u64) -> Says {
-    Says {
+fn with_pauses(fragment: u64, cycle: u64) -> PacingReply {
+    PacingReply {
         fragment,
         cycle,
         ..FASTEST
     }
 }
 
-/// Makes an active package of so many fragments.
+/// Creates an active package with this number of fragments.
 async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> PackageRecord {
     let records = &world.table.records;
     let reserved = records.reserve(&reservation(name, priority), NOW).await;
@@ -103,20 +105,20 @@ async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> Pac
     active.expect("a published package can be activated")
 }
 
-/// Makes a group of the first device.
+/// Creates a group with the first device.
 async fn group(world: &World, name: &str, change: &PacingChange) {
     let group: GroupName = name.parse().expect("a group's name");
     let records = &world.table.records;
     let created = records.create_group(&group, signing()).await;
-    created.expect("a group can be made");
+    created.expect("a group can be created");
     let joined = records.join(&device(1), &group, signing()).await;
     joined.expect("a device can join");
     let paced = records.pace_group(&group, change, signing()).await;
     paced.expect("a group can be paced");
 }
 
-async fn told(world: &World) -> Says {
-    says(&world.ocs(&prolog(1)).await)
+async fn prolog_pacing(world: &World) -> PacingReply {
+    pacing_of(&world.ocs(&prolog(1)).await)
 }
 
 #[tokio::test]
@@ -126,15 +128,15 @@ async fn one_package_takes_seconds() {
         let device = world.settled_device(1).await;
         let package = package(&world, "vlc", 5, fragments).await;
         world.assign(&device, &package, false).await;
-        let told = told(&world).await;
-        assert_eq!(told, FASTEST);
-        let implied_s = told.implied_s(5, fragments.into());
+        let pacing = prolog_pacing(&world).await;
+        assert_eq!(pacing, FASTEST);
+        let implied_s = pacing.implied_s(5, fragments.into());
         assert!(implied_s <= at_most_s, "{implied_s} s");
     }
 }
 
 #[tokio::test]
-async fn a_period_is_as_long_as_what_is_told_needs() {
+async fn a_period_is_as_long_as_the_announced_packages_need() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let urgent = package(&world, "urgent", 0, 12).await;
@@ -142,16 +144,16 @@ async fn a_period_is_as_long_as_what_is_told_needs() {
     for package in [&urgent, &odd] {
         world.assign(&device, package, false).await;
     }
-    let both = told(&world).await.cycles;
+    let both = prolog_pacing(&world).await.cycles;
     assert_eq!((both, both % 7), (28, 0));
     world.ocs(&download(1, urgent.id, "SUCCESS")).await;
-    assert_eq!(told(&world).await.cycles, 14);
+    assert_eq!(prolog_pacing(&world).await.cycles, 14);
     world.ocs(&download(1, odd.id, "SUCCESS")).await;
-    assert_eq!(told(&world).await, FASTEST);
+    assert_eq!(prolog_pacing(&world).await, FASTEST);
 }
 
 #[tokio::test]
-async fn a_target_has_its_settings() {
+async fn the_settings_of_a_target_apply() {
     let world = World::start_with(Settings {
         pace: Pacing {
             fragment_pause_s: UpTo::new(2).unwrap(),
@@ -164,7 +166,7 @@ async fn a_target_has_its_settings() {
         ..settings()
     })
     .await;
-    let expected = Says {
+    let expected = PacingReply {
         fragment: 2,
         cycle: 3,
         period: 4,
@@ -173,21 +175,21 @@ async fn a_target_has_its_settings() {
         execution_timeout_min: 120,
         freq_hours: 5,
     };
-    assert_eq!(told(&world).await, expected);
+    assert_eq!(prolog_pacing(&world).await, expected);
 }
 
 #[tokio::test]
-async fn the_slowest_group_wins_and_the_device_over_it() {
+async fn the_slowest_group_applies_unless_the_device_overrides_it() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "fast", &pauses(1, 4)).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    assert_eq!(told(&world).await, with_pauses(10, 4));
+    assert_eq!(prolog_pacing(&world).await, with_pauses(10, 4));
     let records = &world.table.records;
     records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
-    assert_eq!(told(&world).await, with_pauses(3, 4));
+    assert_eq!(prolog_pacing(&world).await, with_pauses(3, 4));
     world.settled_device(2).await;
-    assert_eq!(says(&world.ocs(&prolog(2)).await), FASTEST);
+    assert_eq!(pacing_of(&world.ocs(&prolog(2)).await), FASTEST);
 }
 
 #[tokio::test]
@@ -202,43 +204,43 @@ async fn all_devices_are_slowed_down_at_once() {
         .unwrap();
     let later = NOW.plus(Settings::DEFAULT_GROUP_CACHE_S);
     let reply = world.ocs_at(&prolog(1), later).await;
-    assert_eq!(says(&reply), with_pauses(5, 5));
+    assert_eq!(pacing_of(&reply), with_pauses(5, 5));
 }
 
 #[tokio::test]
-async fn a_pace_costs_no_further_read() {
+async fn pacing_costs_no_further_read() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     let records = &world.table.records;
     records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
-    told(&world).await;
+    prolog_pacing(&world).await;
     world.table.meter.take();
-    told(&world).await;
+    prolog_pacing(&world).await;
     let usage = world.table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert!(usage.read_units <= 1.0, "{usage:?}");
 }
 
 #[tokio::test]
-async fn a_device_that_is_told_to_drop_or_to_stop_keeps_its_pace() {
+async fn pacing_stays_while_a_device_drops_or_stops() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    for order in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
+    for command in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
         world
             .table
             .records
-            .command_device(&pc, order, NOW)
+            .command_device(&pc, command, NOW)
             .await
             .unwrap();
-        let told = told(&world).await;
-        assert_eq!((told.fragment, told.cycle), (10, 2), "{order:?}");
+        let pacing = prolog_pacing(&world).await;
+        assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{command:?}");
     }
 }
 
 #[tokio::test]
-async fn strict_is_a_matter_of_target_group_and_device() {
+async fn strict_can_be_set_for_target_group_and_device() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     let large = package(&world, "large", 5, 10).await;
@@ -248,12 +250,12 @@ async fn strict_is_a_matter_of_target_group_and_device() {
     for package in [&large, &small] {
         world.assign(&pc, package, false).await;
     }
-    let told = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
-    assert_eq!(told().await, [large.id]);
+    let announced_packages = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
+    assert_eq!(announced_packages().await, [large.id]);
     let records = &world.table.records;
     records
         .set_device_pacing(&pc, &strict(false))
         .await
         .unwrap();
-    assert_eq!(told().await, [large.id, small.id]);
+    assert_eq!(announced_packages().await, [large.id, small.id]);
 }

@@ -1,4 +1,4 @@
-//! Check-ins within a round, whose packages may take hours.
+//! Interim check-ins, within a round whose packages may take hours.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -11,18 +11,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::check_in::next_check_in_s;
 use super::{AFTER_FAILURE_S, Agent};
-use crate::run::plan::is_called_off;
+use crate::run::plan::is_cancelled;
 
-/// What was heard since the check-in that a round began with. New tasks are not kept: they are
-/// planned with the next round.
+/// The interim check-ins of one round, and the cancellations of the latest.
+///
+/// New tasks are ignored here: the next round plans them.
 #[derive(Debug)]
-pub(super) struct Meanwhile {
-    /// When the next check-in is due.
+pub(super) struct InterimCheckIns {
+    /// The time of the next check-in.
     due: Cell<Instant>,
     cancel: RefCell<Vec<Cancel>>,
 }
 
-impl Meanwhile {
+impl InterimCheckIns {
     pub(super) fn due_in(seconds: u32) -> Self {
         Self {
             due: Cell::new(after(seconds)),
@@ -34,8 +35,8 @@ impl Meanwhile {
         Instant::now() >= self.due.get()
     }
 
-    pub(super) fn calls_off(&self, task: &Task) -> bool {
-        is_called_off(task, &self.cancel.borrow())
+    pub(super) fn cancels(&self, task: &Task) -> bool {
+        is_cancelled(task, &self.cancel.borrow())
     }
 }
 
@@ -44,24 +45,24 @@ fn after(seconds: u32) -> Instant {
 }
 
 impl Agent {
-    /// Checks in whenever that is due, and cancels `call_off` when `task` is called off.
+    /// Checks in whenever a check-in is due, and cancels the token `cancel` if `task` is cancelled.
     pub(super) async fn check_in_while_deploying(
         &self,
         task: &Task,
-        meanwhile: &Meanwhile,
-        call_off: &CancellationToken,
+        meanwhile: &InterimCheckIns,
+        cancel: &CancellationToken,
     ) -> Infallible {
         loop {
             tokio::time::sleep_until(meanwhile.due.get()).await;
             self.check_in_again(meanwhile).await;
-            if meanwhile.calls_off(task) {
-                call_off.cancel();
+            if meanwhile.cancels(task) {
+                cancel.cancel();
             }
         }
     }
 
-    /// Checks in once more. What fails is tried again later: the work goes on.
-    pub(super) async fn check_in_again(&self, meanwhile: &Meanwhile) {
+    /// Checks in once. A failed check-in is retried later, and the work goes on.
+    pub(super) async fn check_in_again(&self, meanwhile: &InterimCheckIns) {
         let pause = match self.check_in().await {
             Ok(reply) => {
                 let pause = next_check_in_s(&reply);
@@ -70,7 +71,7 @@ impl Agent {
             }
             Err(error) => {
                 let error = with_causes(&error);
-                tracing::warn!(error, "a check-in within a round failed");
+                tracing::warn!(error, "cannot check in during a deployment");
                 AFTER_FAILURE_S
             }
         };

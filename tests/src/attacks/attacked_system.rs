@@ -1,4 +1,4 @@
-//! Where an attack happens: a running system, a device of it, and what it may not touch.
+//! The set-up of an attack: a running system, one of its devices, and files that must not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,51 +21,51 @@ use tokio::runtime::Runtime;
 use super::function::OwnedFunction;
 use crate::archives::tar_gz;
 use crate::world::World;
-use crate::world::device::Device;
+use crate::world::device::TestDevice;
 use packcast_testing::raw::RawEngine;
 
-/// What the entries of hostile archives are called, wherever they are to land.
+/// The file name in hostile archives, wherever they try to write it.
 pub const STOLEN: &str = "stolen";
 
-/// A world whose objects, table and function the attacker has, but no key of it.
+/// A world whose objects, table and function the attacker controls, but none of its keys.
 #[derive(Debug)]
-pub struct Stage {
+pub struct AttackedSystem {
     pub function: OwnedFunction,
-    pub device: Device,
+    pub device: TestDevice,
     pub world: World,
 }
 
-/// What came of an attack.
+/// The result of an attack.
 #[derive(Debug, Default)]
-pub struct Tried {
-    /// What the agent said, in order.
+pub struct AttackResult {
+    /// The answers of the agent and the publisher, in order.
     pub answered: Vec<String>,
-    /// How many programs ran beyond those that may.
+    /// The number of programs that ran beyond the allowed ones.
     pub ran: usize,
-    /// What was written where nothing may be.
+    /// Files that were written where nothing may be written.
     pub written: Vec<PathBuf>,
-    /// What others were told that only the function may know.
+    /// Secrets that another host received and that only the function may know.
     pub leaked: Vec<String>,
 }
 
-impl Tried {
-    /// Tells whether the attacker has got anything.
+impl AttackResult {
+    /// Returns whether the attack did no harm.
     pub fn is_harmless(&self) -> bool {
         self.ran == 0 && self.written.is_empty() && self.leaked.is_empty()
     }
 
-    pub fn says(&self, answer: &str) -> bool {
-        self.answered.iter().any(|said| said.contains(answer))
+    pub fn contains(&self, answer: &str) -> bool {
+        self.answered.iter().any(|text| text.contains(answer))
     }
 
-    /// Does not count programs that the publisher wants to run.
-    /// Adds what the publisher's command said.
+    /// Adds the message of a command of the publisher.
     #[must_use]
-    pub fn told(mut self, said: String) -> Self {
-        self.answered.push(said);
+    pub fn with_message(mut self, message: String) -> Self {
+        self.answered.push(message);
         self
     }
 
+    /// Does not count this many runs, which the publisher intended.
     #[must_use]
     pub fn allowing(mut self, runs: usize) -> Self {
         self.ran = self.ran.saturating_sub(runs);
@@ -73,14 +73,15 @@ impl Tried {
     }
 }
 
-impl Stage {
+impl AttackedSystem {
     /// Starts a world with one device, which has checked in.
     pub fn new(program: &str) -> Self {
         let world = World::start(program);
         for folder in ["ran", "outside"] {
-            fs::create_dir(world.place().join(folder)).expect("the place takes folders");
+            fs::create_dir(world.directory().join(folder)).expect("the folder can be created");
         }
-        fs::write(world.place().join("outside/canary"), "sings").expect("a new folder is writable");
+        fs::write(world.directory().join("outside/canary"), "sings")
+            .expect("a new folder is writable");
         let device = world.device("pc");
         let function = OwnedFunction::before(&world);
         device.configure_for(&world, function.address(), "");
@@ -91,7 +92,7 @@ impl Stage {
         }
     }
 
-    /// Publishes and activates a package of two fragments whose program leaves a line.
+    /// Publishes and activates a package of two fragments, whose program records each run.
     pub fn package(&self, name: &str, options: &[&str]) -> PackageRecord {
         let source = self
             .world
@@ -110,20 +111,20 @@ impl Stage {
         package
     }
 
-    /// Returns an archive whose program leaves a line, and which is a little over a fragment.
+    /// Returns an archive a little larger than a fragment, whose program records its run.
     pub fn archive(&self, name: &str) -> Vec<u8> {
         let script = self.script(name);
         tar_gz(&[("run.sh", script.as_bytes()), (name, &[0; 200])])
     }
 
     pub fn script(&self, name: &str) -> String {
-        let line = self.world.place().join("ran").join(name);
+        let line = self.world.directory().join("ran").join(name);
         format!("#!/bin/sh\necho x >> '{}'\n", line.display())
     }
 
-    /// Returns how often the program of a package ran.
+    /// Returns the number of runs of a package's program.
     pub fn runs(&self, name: &str) -> usize {
-        let lines = fs::read_to_string(self.world.place().join("ran").join(name));
+        let lines = fs::read_to_string(self.world.directory().join("ran").join(name));
         lines.map_or(0, |lines| lines.lines().count())
     }
 
@@ -143,20 +144,20 @@ impl Stage {
         self.world.object(&key)
     }
 
-    /// Returns the publisher's key, for what a careless publisher would sign.
+    /// Returns the publisher's key, which a careless publisher signs with.
     pub fn key(&self) -> SigningKey {
         let file = self.world.local_dir().join("packcast.key");
         SigningKey::read(&file, &NoSecrets).expect("packcast local has a key")
     }
 
-    /// Returns a key that the attacker has made.
+    /// Returns a key that the attacker has generated.
     pub fn attackers_key(&self) -> SigningKey {
-        let file = self.world.place().join("attacker.key");
-        SigningKey::generate(&file, None).expect("anybody can make a key")
+        let file = self.world.directory().join("attacker.key");
+        SigningKey::generate(&file, None).expect("a key can be generated")
     }
 
-    /// Replaces the manifest of a package by one that is signed again, and its archive; the
-    /// function announces it.
+    /// Replaces the archive and the manifest of a package, with a signature by `key`; the function
+    /// announces the new manifest.
     pub fn publish_again(
         &self,
         package: &PackageRecord,
@@ -177,7 +178,7 @@ impl Stage {
         self.announce(package, &document, &signature);
     }
 
-    /// Does so with the publisher's own key, which signs that the device is to have it, too.
+    /// Replaces a package with the publisher's key, which signs an assignment of it as well.
     pub fn publish_carelessly(
         &self,
         package: &PackageRecord,
@@ -185,7 +186,7 @@ impl Stage {
         change: impl FnOnce(&mut Manifest),
     ) {
         self.publish_again(package, &self.key(), archive, change);
-        let manifest = fs::read(self.manifest_file(package)).expect("it is published");
+        let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
         let assigned = Assigned {
             package: package.id,
             manifest: Sha256Digest::of(&manifest),
@@ -204,12 +205,14 @@ impl Stage {
         let (id, digest) = (package.id, assigned.manifest);
         self.function.edit(move |reply| {
             let documents = reply["assignments"].as_array_mut();
-            documents.expect("a reply has them").push(signed.clone());
+            documents
+                .expect("a reply has assignments")
+                .push(signed.clone());
             announce(reply, id, digest);
         });
     }
 
-    /// Stores a manifest and a signature of it, and lets the function announce it.
+    /// Stores a manifest and its signature, and lets the function announce the manifest.
     pub fn announce(&self, package: &PackageRecord, document: &[u8], signature: &str) {
         store(&self.manifest_file(package), document);
         store(&self.signature_file(package), signature.as_bytes());
@@ -230,19 +233,19 @@ impl Stage {
             .expect("one digest of each fragment")
     }
 
-    /// Signs a document as the publisher would.
+    /// Signs a document as the publisher does.
     pub fn signed<D: Document>(key: &SigningKey, document: &D) -> Value {
         let document = document.to_document();
         let signature = key.sign(document.as_bytes(), "").expect("a key signs");
-        let signed = Signed::<D>::new(document, signature).expect("it is small");
-        serde_json::to_value(signed).expect("it is JSON")
+        let signed = Signed::<D>::new(document, signature).expect("the document is small");
+        serde_json::to_value(signed).expect("a signed document is JSON")
     }
 
-    /// Returns what the function would tell of a package.
+    /// Returns the task with which the function would announce a package.
     pub fn task(&self, package: &PackageRecord) -> Value {
         let edge = self.world.state().edge.to_string();
         let edge: Location = edge.parse().expect("an address is a location");
-        let manifest = fs::read(self.manifest_file(package)).expect("it is published");
+        let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
         json!({
             "id": package.id,
             "attempt": 1,
@@ -252,10 +255,10 @@ impl Stage {
         })
     }
 
-    /// Changes each item of the table that has to be changed.
+    /// Writes each item of the table that `edit` changes, and returns their number.
     pub fn edit_table(&self, mut edit: impl FnMut(&mut Value)) -> usize {
         let state = self.world.state();
-        let runtime = Runtime::new().expect("a runtime can be made");
+        let runtime = Runtime::new().expect("a runtime can be created");
         runtime.block_on(async {
             let engine = RawEngine::at(&state.endpoint);
             let mut changed = 0;
@@ -272,13 +275,14 @@ impl Stage {
         })
     }
 
-    /// Lets the agent run once, and looks what it did.
-    pub fn attempt(&self) -> Tried {
+    /// Lets the agent run once, and returns its answers and effects.
+    pub fn attempt(&self) -> AttackResult {
+        // Digests, because an overwritten file may keep its length and its time.
         let before = (self.total_runs(), self.around());
         let ran = self.device.attempt();
         let mut answered: Vec<String> = ran.stdout.lines().filter_map(answer).collect();
         if ran.code != Some(0) {
-            let why = ran.stderr.lines().last().unwrap_or("no word");
+            let why = ran.stderr.lines().last().unwrap_or("no message");
             answered.push(format!("ended with {:?}: {why}", ran.code));
         }
         let after = self.around();
@@ -291,7 +295,7 @@ impl Stage {
             .collect();
         written.dedup();
         written.extend(self.stolen());
-        Tried {
+        AttackResult {
             answered,
             ran: self.total_runs() - before.0,
             written,
@@ -300,14 +304,15 @@ impl Stage {
     }
 
     fn total_runs(&self) -> usize {
-        files(&self.world.place().join("ran"))
+        files(&self.world.directory().join("ran"))
+            // Each run adds the two bytes of "x\n".
             .map(|path| fs::read(path).map_or(0, |lines| lines.len() / 2))
             .sum()
     }
 
-    /// Returns everything around the agent's state and what the service keeps, with a digest.
+    /// Returns the digests of all files outside of the agent's state and the files of the service.
     fn around(&self) -> BTreeMap<PathBuf, Sha256Digest> {
-        let place = self.world.place();
+        let place = self.world.directory();
         let own = [
             self.world.local_dir(),
             place.join("pc/state"),
@@ -323,14 +328,14 @@ impl Stage {
             .collect()
     }
 
-    /// Returns what hostile archives would have left, even within the agent's own state.
+    /// Returns the files that hostile archives have written, even within the agent's own state.
     fn stolen(&self) -> impl Iterator<Item = PathBuf> {
         let named = |path: &PathBuf| path.file_name().is_some_and(|name| name == STOLEN);
-        files(self.world.place()).filter(named)
+        files(self.world.directory()).filter(named)
     }
 }
 
-/// Tells of another manifest of a package.
+/// Changes the announced manifest of a package in a reply.
 fn announce(reply: &mut Value, package: PackageId, digest: Sha256Digest) {
     for task in tasks(reply)
         .iter_mut()
@@ -345,23 +350,23 @@ pub fn tasks(reply: &mut Value) -> &mut Vec<Value> {
     reply["tasks"].as_array_mut().expect("a reply has tasks")
 }
 
-/// Puts a file in the place of what is there.
+/// Replaces a file.
 pub fn store(path: &Path, content: &[u8]) {
-    fs::write(path, content).expect("who owns the bucket can write");
+    fs::write(path, content).expect("the owner of the bucket can write");
 }
 
-/// Reads a manifest as it is published.
+/// Reads a published manifest.
 pub fn manifest(path: &Path) -> Manifest {
-    let document = fs::read(path).expect("it is published");
+    let document = fs::read(path).expect("the package is published");
     serde_json::from_slice(&document).expect("the publisher writes manifests")
 }
 
-/// Returns every file below a folder, links as files.
+/// Returns all files below a folder; links count as files.
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        // What is gone meanwhile is not there.
+        // A folder that was removed in the meantime has no entries.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if is_folder {
@@ -384,7 +389,7 @@ fn answer(line: &str) -> Option<String> {
         Event::CheckedIn {
             tasks: 0,
             next_check_in_s,
-        } => Some(format!("told nothing, next in {next_check_in_s} s")),
+        } => Some(format!("no tasks, next in {next_check_in_s} s")),
         _ => None,
     }
 }

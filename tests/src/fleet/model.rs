@@ -1,33 +1,33 @@
-//! What the records must say: a model that keeps everything in memory and shares no decision
-//! with the system.
+//! A model of the records, which keeps everything in memory and shares no decision with the
+//! system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::Outcome;
 use packcast_store::records::{DeviceState, Tally};
 
-/// Everything that was done, and what follows from it.
+/// The expected state after all acts, check-ins and reports.
 ///
-/// Packages, groups and devices are numbers. Groups are in the order of their names, the one
-/// that all devices are in last.
+/// Packages, groups and devices are numbers. Groups are in the order of their names; the last is
+/// the group of all devices.
 #[derive(Debug)]
-pub(super) struct Truth {
-    pub(super) packages: Vec<Package>,
-    pub(super) groups: Vec<Group>,
-    pub(super) devices: Vec<Device>,
-    /// Counts what is done to groups.
+pub(super) struct FleetModel {
+    pub(super) packages: Vec<ModelPackage>,
+    pub(super) groups: Vec<ModelGroup>,
+    pub(super) devices: Vec<ModelDevice>,
+    /// The number of assignments to groups so far.
     events: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Package {
+pub(super) struct ModelPackage {
     pub(super) priority: u8,
     pub(super) is_active: bool,
 }
 
-/// What a group has been assigned.
+/// The assignments of a group.
 #[derive(Debug, Default)]
-pub(super) struct Group(BTreeMap<usize, Assignment>);
+pub(super) struct ModelGroup(BTreeMap<usize, Assignment>);
 
 #[derive(Clone, Copy, Debug)]
 struct Assignment {
@@ -36,53 +36,53 @@ struct Assignment {
 }
 
 #[derive(Debug)]
-pub(super) struct Device {
-    pub(super) is_stock: bool,
-    /// The groups it is in, each with the last event that it has heard of.
+pub(super) struct ModelDevice {
+    pub(super) is_ocs: bool,
+    /// The device's groups, each with the last event up to which the device is reconciled.
     groups: BTreeMap<usize, u64>,
-    pub(super) deployments: BTreeMap<usize, Deployment>,
+    pub(super) deployments: BTreeMap<usize, ModelDeployment>,
 }
 
-/// How far a package has come on a device.
+/// The state of a package on a device.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Deployment {
-    pub(super) open: Option<Open>,
-    pub(super) done: Option<Done>,
+pub(super) struct ModelDeployment {
+    pub(super) open: Option<ModelTask>,
+    pub(super) done: Option<ModelResult>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(super) struct ModelTask {
     pub(super) state: DeviceState,
     pub(super) attempt: u32,
     pub(super) is_direct: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct ModelResult {
     pub(super) attempt: u32,
     pub(super) code: &'static str,
     pub(super) outcome: Outcome,
 }
 
-/// What a check-in must be answered: packages with their attempts.
+/// The expected reply to a check-in: packages with their attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ExpectedReply {
     pub(super) tasks: Vec<(usize, u32)>,
     pub(super) cancel: Vec<(usize, u32)>,
 }
 
-impl Truth {
-    pub(super) fn new(packages: Vec<Package>, groups: usize, stock: &[bool]) -> Self {
+impl FleetModel {
+    pub(super) fn new(packages: Vec<ModelPackage>, groups: usize, ocs: &[bool]) -> Self {
         let all = groups - 1;
-        let device = |is_stock: &bool| Device {
-            is_stock: *is_stock,
+        let device = |is_ocs: &bool| ModelDevice {
+            is_ocs: *is_ocs,
             groups: BTreeMap::from([(all, 0)]),
             deployments: BTreeMap::new(),
         };
         Self {
             packages,
-            groups: (0..groups).map(|_| Group::default()).collect(),
-            devices: stock.iter().map(device).collect(),
+            groups: (0..groups).map(|_| ModelGroup::default()).collect(),
+            devices: ocs.iter().map(device).collect(),
             events: 0,
         }
     }
@@ -95,7 +95,7 @@ impl Truth {
         self.devices[device].groups.remove(&group);
     }
 
-    /// Returns the groups that a device was put in.
+    /// Returns the groups that a device has joined.
     pub(super) fn joined(&self, device: usize) -> impl Iterator<Item = usize> {
         let all = self.groups.len() - 1;
         let groups = self.devices[device].groups.keys().copied();
@@ -134,23 +134,23 @@ impl Truth {
 
     pub(super) fn unassign_device(&mut self, device: usize, package: usize) {
         let device = &mut self.devices[device];
-        let is_wanted = device.is_wanted(&self.groups, package);
+        let is_in_group = device.is_in_a_group_with(&self.groups, package);
         if let Some(deployment) = device.deployments.get_mut(&package) {
-            if is_wanted {
+            if is_in_group {
                 if let Some(open) = &mut deployment.open {
                     open.is_direct = false;
                 }
             } else {
-                deployment.take_back();
+                deployment.withdraw();
             }
         }
     }
 
-    /// Follows a check-in, and returns what it is answered.
-    pub(super) fn check_in(&mut self, device: usize) -> Told {
+    /// Applies a check-in, and returns the expected reply.
+    pub(super) fn check_in(&mut self, device: usize) -> ExpectedReply {
         let device = &mut self.devices[device];
-        device.lose_what_is_gone(&self.groups);
-        device.hear_of_news(&self.groups, self.events);
+        device.withdraw_lost_packages(&self.groups);
+        device.start_new_packages(&self.groups, self.events);
         for (package, deployment) in &mut device.deployments {
             if let Some(open) = &mut deployment.open
                 && open.state == DeviceState::Held
@@ -159,33 +159,37 @@ impl Truth {
                 open.state = DeviceState::Announced;
             }
         }
-        device.told(&self.packages)
+        device.reply(&self.packages)
     }
 
-    /// Follows a report, of which a stock agent says no attempt.
-    pub(super) fn report(&mut self, device: usize, package: usize, said: Done) {
+    /// Applies a report; OCS agents report no attempt.
+    pub(super) fn report(&mut self, device: usize, package: usize, reported: ModelResult) {
         let device = &mut self.devices[device];
-        let is_stock = device.is_stock;
+        let is_ocs = device.is_ocs;
         let Some(deployment) = device.deployments.get_mut(&package) else {
             return;
         };
         let Some(open) = deployment.open else {
             return;
         };
-        if open.state != DeviceState::Held && (is_stock || open.attempt == said.attempt) {
+        if open.state != DeviceState::Held && (is_ocs || open.attempt == reported.attempt) {
             let attempt = open.attempt;
-            // What it has dropped and is to have all the same, it tries again.
-            let is_wanted = open.state == DeviceState::Announced;
-            deployment.open = (is_wanted && said.outcome == Outcome::Cancelled).then_some(Open {
-                state: DeviceState::Held,
-                attempt: attempt + 1,
-                ..open
+            // A task that was cancelled although it is assigned again gets another attempt.
+            let is_assigned = open.state == DeviceState::Announced;
+            deployment.open =
+                (is_assigned && reported.outcome == Outcome::Cancelled).then_some(ModelTask {
+                    state: DeviceState::Held,
+                    attempt: attempt + 1,
+                    ..open
+                });
+            deployment.done = Some(ModelResult {
+                attempt,
+                ..reported
             });
-            deployment.done = Some(Done { attempt, ..said });
         }
     }
 
-    /// Returns the devices that have, or had, a package, with their states.
+    /// Returns the devices that have or had a package, with their states.
     pub(super) fn states(&self, package: usize) -> BTreeMap<usize, DeviceState> {
         let devices = self.devices.iter().enumerate();
         let states = devices.filter_map(|(number, device)| {
@@ -212,32 +216,32 @@ impl Truth {
     }
 }
 
-impl Device {
-    fn is_wanted(&self, groups: &[Group], package: usize) -> bool {
+impl ModelDevice {
+    fn is_in_a_group_with(&self, groups: &[ModelGroup], package: usize) -> bool {
         let mut joined = self.groups.keys();
         joined.any(|group| groups[*group].0.contains_key(&package))
     }
 
-    fn lose_what_is_gone(&mut self, groups: &[Group]) {
+    fn withdraw_lost_packages(&mut self, groups: &[ModelGroup]) {
         let gone: Vec<usize> = self
             .deployments
             .keys()
             .copied()
-            .filter(|package| !self.is_wanted(groups, *package))
+            .filter(|package| !self.is_in_a_group_with(groups, *package))
             .collect();
         for package in gone {
             let deployment = self.deployments.entry(package).or_default();
             if deployment.open.is_some_and(|open| !open.is_direct) {
-                deployment.take_back();
+                deployment.withdraw();
             }
         }
     }
 
-    fn hear_of_news(&mut self, groups: &[Group], events: u64) {
+    fn start_new_packages(&mut self, groups: &[ModelGroup], events: u64) {
         let mut begun = BTreeSet::new();
-        for (group, heard) in self.groups.clone() {
+        for (group, observed) in self.groups.clone() {
             let mut news: Vec<_> = groups[group].0.iter().collect();
-            news.retain(|(_, assignment)| assignment.event > heard);
+            news.retain(|(_, assignment)| assignment.event > observed);
             news.sort_by_key(|(_, assignment)| assignment.event);
             for (package, assignment) in news {
                 if begun.insert(*package) {
@@ -249,19 +253,19 @@ impl Device {
     }
 
     fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
-        let Deployment { open, done } = self.deployments.entry(package).or_default();
+        let ModelDeployment { open, done } = self.deployments.entry(package).or_default();
         *open = match (*open, *done) {
-            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(Open {
+            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(ModelTask {
                 state: DeviceState::Announced,
                 is_direct,
                 ..open
             }),
-            (Some(open), _) => Some(Open {
+            (Some(open), _) => Some(ModelTask {
                 is_direct: open.is_direct || is_direct,
                 ..open
             }),
             (None, Some(done)) if done.outcome == Outcome::Succeeded && !force => None,
-            (None, done) => Some(Open {
+            (None, done) => Some(ModelTask {
                 state: DeviceState::Held,
                 attempt: done.map_or(0, |done| done.attempt) + 1,
                 is_direct,
@@ -269,31 +273,31 @@ impl Device {
         };
     }
 
-    fn told(&self, packages: &[Package]) -> Told {
-        let mut open: Vec<(usize, Open)> = self
+    fn reply(&self, packages: &[ModelPackage]) -> ExpectedReply {
+        let mut open: Vec<(usize, ModelTask)> = self
             .deployments
             .iter()
             .filter_map(|(package, deployment)| Some((*package, deployment.open?)))
             .collect();
         open.sort_by_key(|(package, _)| (packages[*package].priority, *package));
-        let mut told = Told::default();
+        let mut reply = ExpectedReply::default();
         for (package, open) in open {
             match open.state {
-                DeviceState::Announced => told.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn if self.is_stock => told.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn => told.cancel.push((package, open.attempt)),
+                DeviceState::Announced => reply.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn if self.is_ocs => reply.tasks.push((package, open.attempt)),
+                DeviceState::Withdrawn => reply.cancel.push((package, open.attempt)),
                 _ => {}
             }
         }
-        told
+        reply
     }
 }
 
-impl Deployment {
-    fn take_back(&mut self) {
+impl ModelDeployment {
+    fn withdraw(&mut self) {
         self.open = self.open.and_then(|open| match open.state {
             DeviceState::Held => None,
-            _ => Some(Open {
+            _ => Some(ModelTask {
                 state: DeviceState::Withdrawn,
                 is_direct: false,
                 ..open
@@ -301,9 +305,9 @@ impl Deployment {
         });
     }
 
-    /// Returns what the package's devices are counted by.
+    /// Returns the state in which the device is counted in the package's tally.
     fn state(&self) -> Option<DeviceState> {
-        let outcome = |done: Done| match done.outcome {
+        let outcome = |done: ModelResult| match done.outcome {
             Outcome::Succeeded => DeviceState::Succeeded,
             Outcome::Failed => DeviceState::Failed,
             Outcome::Cancelled => DeviceState::Cancelled,

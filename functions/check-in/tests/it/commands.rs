@@ -1,4 +1,4 @@
-//! Orders for stock agents: what the replies say, and what becomes of the tasks.
+//! Device commands for OCS agents: the replies, and the tasks afterwards.
 
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::command::PATIENCE_S;
@@ -8,8 +8,8 @@ use packcast_testing::table::NOW;
 
 use crate::world::{World, announced, attribute, download, inventory, prolog};
 
-/// A stock device that was told of a package.
-async fn told(world: &World) -> (DeviceId, PackageRecord) {
+/// Returns a device with an OCS agent, to which a package was announced.
+async fn device_with_task(world: &World) -> (DeviceId, PackageRecord) {
     let device = world.settled_device(1).await;
     let package = world.table.package("stuck", 5).await;
     world.assign(&device, &package, false).await;
@@ -17,12 +17,16 @@ async fn told(world: &World) -> (DeviceId, PackageRecord) {
     (device, package)
 }
 
-async fn order(world: &World, device: &DeviceId, order: DeviceCommand) {
-    let ordered = world.table.records.command_device(device, order, NOW).await;
-    ordered.expect("a device can be given an order");
+async fn give(world: &World, device: &DeviceId, command: DeviceCommand) {
+    let given = world
+        .table
+        .records
+        .command_device(device, command, NOW)
+        .await;
+    given.expect("a device can be given a command");
 }
 
-async fn orders(world: &World, device: &DeviceId) -> DeviceCommands {
+async fn open_commands(world: &World, device: &DeviceId) -> DeviceCommands {
     let standing = world.table.records.standing(device).await;
     standing.expect("a device can be read").orders
 }
@@ -30,24 +34,25 @@ async fn orders(world: &World, device: &DeviceId) -> DeviceCommands {
 async fn withdraw(world: &World, device: &DeviceId, package: &PackageRecord) {
     let records = &world.table.records;
     let unassigned = records.unassign(device, package, signing()).await;
-    unassigned.expect("a package can be taken back");
+    unassigned.expect("a package can be unassigned");
     let task = world
         .table
         .task(device, package.id)
         .await
-        .expect("it is open");
+        .expect("the task is open");
     assert!(matches!(task.state, TaskState::Withdrawn { .. }));
 }
 
-/// Contacts the server and returns ON, TIMEOUT and whether an inventory is asked for.
-async fn contact(world: &World, at: UnixTime) -> (String, bool, Vec<PackageId>) {
+/// Sends a PROLOG and returns ON and TIMEOUT, whether an inventory is asked for, and the
+/// packages.
+async fn check_in(world: &World, at: UnixTime) -> (String, bool, Vec<PackageId>) {
     let reply = world.ocs_at(&prolog(1), at).await;
     let conf = reply.lines().find(|line| line.contains("TYPE=\"CONF\""));
     let conf = conf.expect("a reply has a configuration");
-    let value = |name| attribute(conf, name).expect("it has every value");
-    let says = format!("ON={} TIMEOUT={}", value("ON"), value("TIMEOUT"));
+    let value = |name| attribute(conf, name).expect("the configuration has every value");
+    let conf = format!("ON={} TIMEOUT={}", value("ON"), value("TIMEOUT"));
     let asks = reply.contains("<RESPONSE>SEND</RESPONSE>");
-    (says, asks, announced(&reply))
+    (conf, asks, announced(&reply))
 }
 
 fn work(packages: &[PackageId]) -> (String, bool, Vec<PackageId>) {
@@ -63,14 +68,17 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 }
 
 #[tokio::test]
-pub(crate) async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact() {
+pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
     let world = World::start().await;
-    let (device, package) = told(&world).await;
-    order(&world, &device, DeviceCommand::Unstick).await;
-    assert_eq!(contact(&world, NOW).await, stop());
+    let (device, package) = device_with_task(&world).await;
+    give(&world, &device, DeviceCommand::Unstick).await;
+    assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(world.ocs(&inventory(1, &[])).await, "");
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
-    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
+    assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
     assert_ne!(world.ocs(&inventory(1, &[])).await, "");
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);
 }
@@ -78,26 +86,29 @@ pub(crate) async fn a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_
 #[tokio::test]
 async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
     let world = World::start().await;
-    let (device, package) = told(&world).await;
-    order(&world, &device, DeviceCommand::Unstick).await;
-    assert_eq!(contact(&world, NOW).await, stop());
-    assert_eq!(contact(&world, NOW).await, work(&[package.id]));
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
+    let (device, package) = device_with_task(&world).await;
+    give(&world, &device, DeviceCommand::Unstick).await;
+    assert_eq!(check_in(&world, NOW).await, stop());
+    assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
 }
 
 #[tokio::test]
-async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again() {
+async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     let world = World::start().await;
-    let (device, stuck) = told(&world).await;
+    let (device, stuck) = device_with_task(&world).await;
     let wanted = world.table.package("wanted", 5).await;
     world.assign(&device, &wanted, false).await;
-    contact(&world, NOW).await;
+    check_in(&world, NOW).await;
     withdraw(&world, &device, &stuck).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
 
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     assert_ne!(world.ocs(&inventory(1, &[])).await, "");
     for package in [stuck.id, wanted.id, wanted.id] {
         world.ocs(&download(1, package, "ERR_TIMEOUT")).await;
@@ -112,9 +123,12 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
     assert_eq!((held.state, held.attempt), (TaskState::Pending, 1));
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
-    assert_eq!(contact(&world, NOW).await, work(&[wanted.id, next.id]));
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
-    // From here on, a timeout is one.
+    assert_eq!(check_in(&world, NOW).await, work(&[wanted.id, next.id]));
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
+    // From here on, a timeout is a failure.
     world.ocs(&download(1, wanted.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(wanted.id).await, [0, 0, 1]);
 }
@@ -122,21 +136,21 @@ async fn what_was_withdrawn_ends_as_cancelled_and_what_is_wanted_is_told_again()
 #[tokio::test]
 async fn a_result_that_comes_while_dropping_counts() {
     let world = World::start().await;
-    let (device, package) = told(&world).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    contact(&world, NOW).await;
+    let (device, package) = device_with_task(&world).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
+    check_in(&world, NOW).await;
     world.ocs(&download(1, package.id, "SUCCESS_0")).await;
     assert_eq!(world.counts(package.id).await, [0, 1, 0]);
-    assert_eq!(contact(&world, NOW).await, work(&[]));
+    assert_eq!(check_in(&world, NOW).await, work(&[]));
 }
 
 #[tokio::test]
-async fn what_was_deployed_and_not_reported_is_found_before_it_is_dropped() {
+async fn a_deployed_package_is_found_before_its_task_is_dropped() {
     let world = World::start().await;
-    let (device, package) = told(&world).await;
+    let (device, package) = device_with_task(&world).await;
     withdraw(&world, &device, &package).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    give(&world, &device, DeviceCommand::Cancel).await;
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     world.ocs(&inventory(1, &[package.id])).await;
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     let code = world.code(&device, package.id).await;
@@ -144,47 +158,50 @@ async fn what_was_deployed_and_not_reported_is_found_before_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_device_that_drops_in_silence_is_not_told_of_what_was_withdrawn() {
+async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
     let world = World::start().await;
-    let (device, stuck) = told(&world).await;
+    let (device, stuck) = device_with_task(&world).await;
     withdraw(&world, &device, &stuck).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    assert_eq!(contact(&world, NOW).await, drop_all(true));
+    give(&world, &device, DeviceCommand::Cancel).await;
+    assert_eq!(check_in(&world, NOW).await, drop_all(true));
     let soon = NOW.plus(PATIENCE_S - 1);
-    assert_eq!(contact(&world, soon).await, drop_all(false));
+    assert_eq!(check_in(&world, soon).await, drop_all(false));
     for late in [0, 60] {
         let late = NOW.plus(PATIENCE_S + late);
-        assert_eq!(contact(&world, late).await, work(&[next.id]));
+        assert_eq!(check_in(&world, late).await, work(&[next.id]));
     }
-    // The report may come yet.
+    // The report may still arrive.
     world.ocs(&download(1, stuck.id, "ERR_TIMEOUT")).await;
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed), (1, 0));
-    contact(&world, NOW.plus(PATIENCE_S + 120)).await;
-    assert_eq!(orders(&world, &device).await, DeviceCommands::default());
+    check_in(&world, NOW.plus(PATIENCE_S + 120)).await;
+    assert_eq!(
+        open_commands(&world, &device).await,
+        DeviceCommands::default()
+    );
 }
 
 #[tokio::test]
-async fn a_timeout_without_an_order_is_a_failure() {
+async fn a_timeout_without_a_command_is_a_failure() {
     let world = World::start().await;
-    let (device, package) = told(&world).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    // The device has not been told yet.
+    let (device, package) = device_with_task(&world).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
+    // The command has not reached the device yet.
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(package.id).await, [0, 0, 1]);
 }
 
 #[tokio::test]
-async fn an_order_that_was_carried_out_costs_nothing() {
+async fn a_command_that_was_carried_out_costs_nothing() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    order(&world, &device, DeviceCommand::Cancel).await;
-    contact(&world, NOW).await;
+    give(&world, &device, DeviceCommand::Cancel).await;
+    check_in(&world, NOW).await;
     world.ocs(&inventory(1, &[])).await;
-    contact(&world, NOW).await;
+    check_in(&world, NOW).await;
     world.operations();
-    assert_eq!(contact(&world, NOW).await, work(&[]));
+    assert_eq!(check_in(&world, NOW).await, work(&[]));
     assert_eq!(world.operations(), ["Query"]);
 }

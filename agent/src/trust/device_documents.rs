@@ -1,4 +1,4 @@
-//! The signed documents that count for a device: its groups, and the assignments of a package.
+//! The signed documents of a device, and the groups and assignments in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,39 +7,39 @@ use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, UnixTime, VerifiedAssignments,
 };
 
-use super::mandates::{Expired, Mandate, Mandates, Meant};
+use super::mandates::{AssignedManifest, ExpiredDocument, Mandate, Mandates};
 
-/// The documents that count for a device: of each recipient one, the latest.
+/// The documents of a device: the latest of each assignee.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Authority<'a> {
+pub(crate) struct DeviceDocuments<'a> {
     pub(crate) device: &'a AgentId,
-    /// The groups that the device's own configuration names.
+    /// The groups in the device's configuration.
     pub(crate) configured: &'a BTreeSet<GroupName>,
     pub(crate) documents: &'a BTreeMap<Assignee, VerifiedAssignments>,
-    /// Whether what the function tells is done without a document, too.
+    /// `true` if the function's tasks need no signed assignment.
     pub(crate) server_is_trusted: bool,
 }
 
-impl Authority<'_> {
-    /// Returns the groups that the device is in now, without `all`: an expired document puts
-    /// it in none.
+impl DeviceDocuments<'_> {
+    /// Returns the device's groups now, without `all`. An expired document adds none.
     pub(crate) fn groups(&self, now: UnixTime) -> BTreeSet<GroupName> {
-        let own = self.own().filter(|own| !own.is_expired(now));
-        self.joined(own)
+        let own = self.device_document().filter(|own| !own.is_expired(now));
+        self.with_configured(own)
     }
 
     /// Returns the groups whose documents concern the device, with `all`, expired or not.
-    pub(crate) fn concerned(&self) -> BTreeSet<GroupName> {
-        let mut groups = self.joined(self.own());
+    pub(crate) fn relevant_groups(&self) -> BTreeSet<GroupName> {
+        let mut groups = self.with_configured(self.device_document());
         groups.insert(GroupName::all());
         groups
     }
 
-    /// Collects what names a package: the device's own document, and those of its groups.
+    /// Collects the assignments of a package, from the device's document and those of its groups.
     ///
-    /// One counts if neither it nor what puts the device in the group has expired.
+    /// An assignment is current if neither its document has expired nor the one that puts the
+    /// device into the group.
     pub(crate) fn mandates(&self, package: PackageId, now: UnixTime) -> Mandates {
-        let groups = self.concerned();
+        let groups = self.relevant_groups();
         let mut mandates = Mandates {
             server_is_trusted: self.server_is_trusted,
             ..Mandates::default()
@@ -60,7 +60,9 @@ impl Authority<'_> {
                     let Assigned {
                         manifest, force, ..
                     } = assigned;
-                    mandates.current.insert(mandate, Meant { manifest, force });
+                    mandates
+                        .current
+                        .insert(mandate, AssignedManifest { manifest, force });
                 }
             }
         }
@@ -68,17 +70,17 @@ impl Authority<'_> {
         mandates
     }
 
-    fn own(&self) -> Option<&Assignments> {
+    fn device_document(&self) -> Option<&Assignments> {
         let device = Assignee::Device(self.device.clone());
         self.documents.get(&device).map(|own| &**own)
     }
 
-    fn joined(&self, own: Option<&Assignments>) -> BTreeSet<GroupName> {
+    fn with_configured(&self, own: Option<&Assignments>) -> BTreeSet<GroupName> {
         let of_own = own.into_iter().flat_map(Assignments::groups);
         of_own.chain(self.configured).cloned().collect()
     }
 
-    fn expired(&self, document: &Assignments, now: UnixTime) -> Option<Expired> {
+    fn expired(&self, document: &Assignments, now: UnixTime) -> Option<ExpiredDocument> {
         let is_member = match document.recipient() {
             Assignee::Device(_) => true,
             Assignee::Group(group) => group.is_all() || self.groups(now).contains(group),
@@ -86,9 +88,9 @@ impl Authority<'_> {
         let expired = if document.is_expired(now) {
             Some(document)
         } else {
-            self.own().filter(|_| !is_member)
+            self.device_document().filter(|_| !is_member)
         };
-        expired.map(|document| Expired {
+        expired.map(|document| ExpiredDocument {
             recipient: document.recipient().clone(),
             expires: document.expires(),
         })
@@ -100,17 +102,17 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::trust::mandates::{Authorised, Unauthorised};
+    use crate::trust::mandates::{Authorised, NotAuthorised};
     use crate::trust::publisher::{
-        Said, device, group, key, manifest, package, to_device, to_group,
+        TestDocument, device, group, key, manifest, package, to_device, to_group,
     };
 
     const NOW: UnixTime = UnixTime(500);
 
-    /// Whether device 1, which is in group `own` by its configuration, acts on package 1.
+    /// The decision of device 1, which is in group `own` by its configuration, on package 1.
     #[derive(Default)]
     struct Case<'a> {
-        documents: Vec<Said<'a>>,
+        documents: Vec<TestDocument<'a>>,
         acted: &'a [(&'a str, u64)],
         server_is_trusted: bool,
         expected: &'a str,
@@ -136,7 +138,7 @@ mod tests {
             let verified = said.signed(0).verify(&[key(0)]).unwrap();
             (verified.recipient().clone(), verified)
         });
-        let authority = Authority {
+        let device_documents = DeviceDocuments {
             device: &device(1),
             configured: &[group("own")].into(),
             documents: &documents.collect(),
@@ -146,7 +148,7 @@ mod tests {
             recipient: recipient(name),
             seq: *seq,
         });
-        let mandates = authority.mandates(package(1), NOW);
+        let mandates = device_documents.mandates(package(1), NOW);
         match mandates.authorise(&acted.collect(), manifest(1)) {
             Ok(Authorised { by, force }) => {
                 let by: Vec<String> = by.iter().map(shown).collect();
@@ -157,22 +159,22 @@ mod tests {
     }
 
     #[test]
-    fn what_the_publisher_wants_is_done_and_nothing_else() {
+    fn only_signed_and_unused_assignments_are_acted_on() {
         const NOT_ASSIGNED: &str = "ERR_NOT_ASSIGNED";
         const EXPIRED: &str = "ERR_ASSIGNMENT_EXPIRED";
         const PLAIN: &[(u32, u64, bool)] = &[(1, 7, false)];
         const FORCED: &[(u32, u64, bool)] = &[(1, 8, true)];
         const OTHER: &[(u32, u64, bool)] = &[(2, 7, true)];
-        let to = |name, packages| Said {
+        let to = |name, packages| TestDocument {
             packages,
             ..to_group(name)
         };
-        let own = |packages, groups| Said {
+        let own = |packages, groups| TestDocument {
             groups,
             packages,
             ..to_device(1)
         };
-        let old = |said| Said {
+        let old = |said| TestDocument {
             expires: 500,
             ..said
         };
@@ -183,7 +185,7 @@ mod tests {
             expected,
         };
         let cases = [
-            // Who is meant.
+            // The assignee.
             case(vec![], &[][..], NOT_ASSIGNED),
             case(vec![own(OTHER, &[])], &[], NOT_ASSIGNED),
             case(vec![own(PLAIN, &[])], &[], "device 7"),
@@ -197,14 +199,14 @@ mod tests {
                 NOT_ASSIGNED,
             ),
             case(
-                vec![Said {
+                vec![TestDocument {
                     packages: PLAIN,
                     ..to_device(2)
                 }],
                 &[],
                 NOT_ASSIGNED,
             ),
-            // Until when.
+            // The expiry.
             case(vec![old(own(PLAIN, &[]))], &[], EXPIRED),
             case(vec![old(to("all", PLAIN))], &[], EXPIRED),
             case(
@@ -219,7 +221,7 @@ mod tests {
             ),
             case(vec![old(to("lab", PLAIN))], &[], NOT_ASSIGNED),
             case(vec![old(own(OTHER, &[]))], &[], NOT_ASSIGNED),
-            // Once.
+            // Each assignment once.
             case(vec![own(PLAIN, &[])], &[("device", 7)], NOT_ASSIGNED),
             case(vec![own(PLAIN, &[])], &[("device", 6)], "device 7"),
             case(vec![own(PLAIN, &[])], &[("all", 7)], "device 7"),
@@ -233,7 +235,7 @@ mod tests {
                 &[("all", 7), ("device", 7)],
                 NOT_ASSIGNED,
             ),
-            // One that is renewed later must have been used up with the others.
+            // An assignment that is signed again later must have been used up with the others.
             case(
                 vec![own(PLAIN, &[]), old(to("all", PLAIN))],
                 &[],
@@ -244,7 +246,7 @@ mod tests {
                 &[("device", 7)],
                 NOT_ASSIGNED,
             ),
-            // By force.
+            // Force.
             case(vec![own(FORCED, &[])], &[], "device 8, force"),
             case(
                 vec![own(FORCED, &[]), to("all", PLAIN)],
@@ -264,54 +266,54 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_is_of_one_manifest() {
-        let own = Said {
+    fn an_assignment_is_for_one_manifest() {
+        let own = TestDocument {
             packages: &[(1, 7, false)],
             ..to_device(1)
         };
         let own = own.signed(0).verify(&[key(0)]).unwrap();
-        let authority = Authority {
+        let documents = DeviceDocuments {
             device: &device(1),
             configured: &BTreeSet::new(),
             documents: &[(own.recipient().clone(), own)].into(),
             server_is_trusted: false,
         };
-        let mandates = authority.mandates(package(1), NOW);
+        let mandates = documents.mandates(package(1), NOW);
         let announced = manifest(2);
         let refused = mandates.authorise(&BTreeSet::new(), announced).unwrap_err();
         let meant = manifest(1);
-        assert_eq!(refused, Unauthorised::OtherManifest { meant, announced });
+        assert_eq!(refused, NotAuthorised::OtherManifest { meant, announced });
         assert_eq!(refused.code(), NamedCode::BadManifest);
-        // Once acted on, it is no other one's either.
+        // After the action, it is not an assignment of the other manifest either.
         let refused = mandates.authorise(&mandates.all(), announced);
-        assert_eq!(refused, Err(Unauthorised::Acted));
+        assert_eq!(refused, Err(NotAuthorised::Acted));
     }
 
     #[test]
-    fn an_expired_document_puts_the_device_in_no_group() {
+    fn an_expired_document_adds_no_groups() {
         let groups = |expires| {
-            let said = Said {
+            let said = TestDocument {
                 groups: &["lab"],
                 expires,
                 ..to_device(1)
             };
             let own = said.signed(0).verify(&[key(0)]).unwrap();
-            let authority = Authority {
+            let documents = DeviceDocuments {
                 device: &device(1),
                 configured: &[group("own")].into(),
                 documents: &[(own.recipient().clone(), own)].into(),
                 server_is_trusted: false,
             };
-            authority.groups(NOW)
+            documents.groups(NOW)
         };
         assert_eq!(groups(501), [group("lab"), group("own")].into());
         assert_eq!(groups(500), [group("own")].into());
     }
 
     #[test]
-    fn a_trusted_server_needs_no_document_and_uses_none_up_that_was_acted_on() {
+    fn a_trusted_server_needs_no_unused_assignment() {
         let packages = &[(1, 7, false)];
-        let own = || Said {
+        let own = || TestDocument {
             packages,
             ..to_device(1)
         };

@@ -1,4 +1,4 @@
-//! The pace of stock agents, as an administrator sets it.
+//! Pacing of OCS agents, as an administrator sets it.
 
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::world::World;
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::PROGRAM;
 
 #[test]
-fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
+fn groups_and_devices_have_their_own_pacing() {
     let world = World::start(PROGRAM);
     let device = OcsDevice::new(&world, "pc1");
-    device.contact();
+    device.check_in();
     let id = device.id();
     for group in ["thin-line", "lab"] {
         world.ok(&["group", "create", group]);
@@ -18,10 +18,10 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
     }
     let slow = ["--fragment-pause", "2s", "--cycle-pause", "1m", "--strict"];
     let pace = [&["group", "pacing", "thin-line"], &slow[..]].concat();
-    let said = world.ok(&pace).stdout;
+    let output = world.ok(&pace).stdout;
     assert!(
-        said.contains("fragment pause 2s, cycle pause 60s, strict"),
-        "{said}"
+        output.contains("fragment pause 2s, cycle pause 60s, strict"),
+        "{output}"
     );
     world.ok(&[
         "group",
@@ -57,12 +57,12 @@ fn a_group_on_a_thin_line_is_slowed_down_and_one_device_is_not() {
 }
 
 #[test]
-fn a_pace_that_makes_no_sense_is_refused() {
+fn invalid_pacing_is_refused() {
     let world = World::start(PROGRAM);
     world.ok(&["group", "create", "lab"]);
     let check = |code, arguments: &[&str], expected: &str| {
-        let said = world.refused(code, arguments);
-        assert!(said.contains(expected), "{said}");
+        let output = world.refused(code, arguments);
+        assert!(output.contains(expected), "{output}");
     };
     let pace = ["group", "pacing", "lab"];
     let with = |rest: &[&'static str]| [&pace[..], rest].concat();
