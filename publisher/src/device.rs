@@ -66,7 +66,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
     let id = name.find(target).await?;
     let (device, standing) = known(target, &id).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    let own = target.records.own_assignments(&id).await?;
+    let own = target.records.device_assignments(&id).await?;
     let groups: Vec<GroupName> = standing.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;

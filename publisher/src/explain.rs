@@ -4,7 +4,7 @@ mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask,
+    DeviceCommands, DeviceRecord, ExplainInputs, Explanation, FinishedTask, GroupState, OpenTask,
     Pacing, PackageRecord,
 };
 use packcast_store::records::Standing;
@@ -112,10 +112,10 @@ async fn read(
 }
 
 impl ExplainRecords {
-    fn evidence(&self, target: Pacing) -> Evidence<'_> {
+    fn evidence(&self, target: Pacing) -> ExplainInputs<'_> {
         let groups = self.groups.iter().map(|state| &state.pace);
         let pace = target.in_force(groups, &self.standing.pace);
-        Evidence {
+        ExplainInputs {
             device: &self.device,
             is_known: self.standing.device.is_some(),
             memberships: &self.standing.memberships,

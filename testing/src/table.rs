@@ -93,7 +93,7 @@ impl Table {
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device
@@ -108,7 +108,7 @@ impl Table {
             ..device(number.into())
         };
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device

@@ -118,8 +118,8 @@ fn each_state_of_an_assignment_is_explained() {
     story.device.check_in();
     story.expect("news", "announced");
     story.unassign("news", &["--group", "lab"]);
-    let taken_back = story.expect("news", "unassigned");
-    assert!(taken_back["announced_at"].is_u64(), "{taken_back:#}");
+    let unassigned = story.expect("news", "unassigned");
+    assert!(unassigned["announced_at"].is_u64(), "{unassigned:#}");
     story.device.check_in();
     story.expect("news", "withdrawn");
 

@@ -70,7 +70,7 @@ fn signed_group(world: &World, name: &str) -> SignedAssignments {
 fn signed_device(world: &World, device: &str) -> SignedAssignments {
     let device = device.parse().unwrap();
     let signed = ask(world, async |records: Records| {
-        records.own_assignments(&device).await.unwrap()
+        records.device_assignments(&device).await.unwrap()
     });
     signed.unwrap()
 }

@@ -132,7 +132,7 @@ fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(
         (open[0].package, open[0].state),
-        (behind.id, TaskState::Held)
+        (behind.id, TaskState::Pending)
     );
 
     let third = story.agent.check_in();

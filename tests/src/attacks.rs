@@ -94,16 +94,16 @@ macro_rules! every_attack {
             table assignment_added "ERR_NOT_ASSIGNED",
             table device_record_damaged "is unavailable",
             table tally_damaged "SUCCESS_0",
-            records name_of_another_package "leads to it, which it is not",
+            records name_of_another_package "lists it as",
             records package_with_the_name_of_another "no signed manifest names it tool@1",
-            records package_with_the_id_of_another "does not read as one of ours",
+            records package_with_the_id_of_another "is invalid",
             records package_never_signed "no signed manifest names it tool@1",
-            records group_with_the_name_of_all "does not read as one of ours",
-            records group_state_rolled_back "has put the earlier state back",
-            records device_assignments_rolled_back "has put the earlier state back",
+            records group_with_the_name_of_all "is invalid",
+            records group_state_rolled_back "someone put the earlier state back",
+            records device_assignments_rolled_back "someone put the earlier state back",
             records key_lists_rolled_back "has put the earlier list back",
             records draft_with_an_id_far_ahead "does not go with its id",
-            records draft_of_another_name "leads to it, which it is not",
+            records draft_of_another_name "lists it as",
         }
     };
 }

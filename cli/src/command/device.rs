@@ -195,7 +195,7 @@ fn groups(groups: &[GroupName]) -> String {
 /// Writes the state of an open task.
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Held => "waiting; 'packcast explain' gives the reason".to_owned(),
+        TaskState::Pending => "waiting; 'packcast explain' gives the reason".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }

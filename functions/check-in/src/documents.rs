@@ -21,7 +21,7 @@ pub(crate) async fn assignments(
 ) -> Result<Vec<SignedAssignments>, RecordsError> {
     let mut missing = Vec::new();
     if is_later(reconciled.standing.signed, holds.device) {
-        missing.extend(function.records.own_assignments(device).await?);
+        missing.extend(function.records.device_assignments(device).await?);
     }
     let groups = reconciled.groups.iter();
     let later =

@@ -10,7 +10,7 @@ use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
-use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, contact};
+use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
@@ -179,10 +179,10 @@ async fn answer_check_in(
         agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
     };
-    if let Some(record) = contact(device, standing.device.as_ref(), &facts, now).write {
+    if let Some(record) = check_in_effect(device, standing.device.as_ref(), &facts, now).write {
         function
             .records
-            .write_contact(&record, standing.device.as_ref())
+            .write_check_in(&record, standing.device.as_ref())
             .await?;
     }
     let announced = announce_tasks(function, device, standing, now).await?;

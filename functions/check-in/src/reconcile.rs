@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::assign::Situation;
+use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
-    Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
+    Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, Round};
+use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount};
 use packcast_store::RecordsError;
 use packcast_store::records::Standing;
 
@@ -67,7 +67,7 @@ async fn groups(
     let (records, memberships) = (&function.records, &standing.memberships);
     let cached = function.groups.states(records, memberships, now).await?;
     // A stale state must not withdraw a task, so withdrawals are decided on a fresh read.
-    if takes_back(&reconciling(device, standing, &cached)) {
+    if withdraws(&reconciling(device, standing, &cached)) {
         return function
             .groups
             .current_states(records, memberships, now)
@@ -106,7 +106,7 @@ async fn steps(
             .tasks
             .iter()
             .find(|task| task.package == package);
-        Situation {
+        PackageOnDevice {
             is_known: true,
             open: open.cloned(),
             finished: package_history.finished.get(&package).cloned(),
@@ -120,7 +120,7 @@ async fn steps(
 async fn write(
     function: &CheckIn,
     device: &DeviceId,
-    mut round: Round,
+    mut round: ReconcileCount,
     steps: &[Step],
 ) -> Result<bool, RecordsError> {
     for step in steps {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
-use packcast_rollout::fold::renew;
-use packcast_rollout::order::outcome;
-use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
+use packcast_rollout::apply::next_attempt;
+use packcast_rollout::command::outcome;
+use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
@@ -42,15 +42,15 @@ pub(crate) async fn record(
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
-        match fold(open, finished.as_ref(), reported.by) {
-            Fold::Ignore(reason) => {
+        match apply_report(open, finished.as_ref(), reported.by) {
+            ReportDecision::Ignore(reason) => {
                 tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
                 return Ok(());
             }
-            Fold::Record(open) => {
+            ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                let recorded = match renew(open, &result, now) {
-                    Some(change) => function.records.put_back(device, &change).await?,
+                let recorded = match next_attempt(open, &result, now) {
+                    Some(change) => function.records.reopen(device, &change).await?,
                     None => {
                         function
                             .records

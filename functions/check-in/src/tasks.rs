@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::reconcile::wanting;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::{
     Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
     locations,
@@ -82,7 +82,7 @@ pub(crate) async fn announce_tasks(
 }
 
 fn new_tasks<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
-    let new = announcement.told.iter().filter(|pick| pick.is_new());
+    let new = announcement.announced.iter().filter(|pick| pick.is_new());
     new.map(|pick| pick.task)
 }
 
@@ -92,9 +92,9 @@ fn announcements(
     on_record: &HashSet<PackageId>,
     reconciled: Reconciled,
 ) -> Announcements {
-    let to_cancel = announcement.called_off().cloned().collect();
+    let to_cancel = announcement.cancelled().cloned().collect();
     let tasks = announcement
-        .told
+        .announced
         .iter()
         .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
         .map(|pick| AnnouncedTask {
@@ -124,7 +124,7 @@ async fn record(
     let by_group: HashMap<PackageId, _> = new_tasks(announcement)
         .filter(|task| !task.direct)
         .filter_map(|task| {
-            let state = wanting(memberships, &reconciled.groups, task.package)?;
+            let state = group_with(memberships, &reconciled.groups, task.package)?;
             Some((task.package, (&state.group, state.revision)))
         })
         .collect();
@@ -144,5 +144,5 @@ async fn record(
         function.groups.invalidate(group);
         tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn in the meantime");
     }
-    Ok(announced.told.into_iter().collect())
+    Ok(announced.on_record.into_iter().collect())
 }

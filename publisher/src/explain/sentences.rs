@@ -79,7 +79,7 @@ impl Words<'_> {
                 "{host} gets {package} through its group {group}, assigned {}, but has not checked in since the assignment first applied to it.",
                 text::time(*assigned_at)
             ),
-            Reason::PassedOver { group } => format!(
+            Reason::Skipped { group } => format!(
                 "{package} is assigned to group {group} of {host}, but the device got no task when it checked in: it had the package already, or was outside the audience."
             ),
             Reason::Draft => {
@@ -105,7 +105,7 @@ impl Words<'_> {
             Reason::OcsAgent => format!(
                 "{package} is only for some devices, and {host} has an OCS agent, which cannot check for which ones."
             ),
-            Reason::Held => {
+            Reason::Pending => {
                 format!("{package} will be announced to {host} at its next check-in.")
             }
             Reason::Announced { announced_at } => format!(
@@ -179,11 +179,11 @@ impl Words<'_> {
             Reason::NotAssigned => {
                 format!("run 'packcast assign {package} --device {id}' to assign the package")
             }
-            Reason::Unreached { .. } | Reason::Held => {
+            Reason::Unreached { .. } | Reason::Pending => {
                 "wait for the next check-in; if there is none, check the agent on the device"
                     .to_owned()
             }
-            Reason::PassedOver { .. } => format!(
+            Reason::Skipped { .. } => format!(
                 "run 'packcast assign {package} --device {id}' to assign the package to the device itself, with --force if the device had it before"
             ),
             Reason::Draft => format!(
@@ -318,7 +318,7 @@ mod tests {
                 group: group(),
                 assigned_at: AT,
             },
-            Reason::PassedOver { group: group() },
+            Reason::Skipped { group: group() },
             Reason::Draft,
             Reason::NotActive,
             Reason::NoLocation,
@@ -329,7 +329,7 @@ mod tests {
             Reason::BehindPriority {
                 behind: "1795000001".parse().unwrap(),
             },
-            Reason::Held,
+            Reason::Pending,
             Reason::Announced { announced_at: AT },
             Reason::Cancelling { announced_at: AT },
             Reason::Withdrawn {

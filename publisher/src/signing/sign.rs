@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, UnixTime};
-use packcast_rollout::assignments::own;
+use packcast_rollout::assignments::direct_tasks;
 use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
 use serde::Serialize;
 
@@ -144,7 +144,7 @@ async fn recorded(target: &Target, assignees: &[Assignee]) -> Result<Vec<Package
             Assignee::Device(agent) => {
                 let device = DeviceId::Agent(agent.clone());
                 let standing = target.records.standing(&device).await?;
-                packages.extend(own(&standing.tasks).map(|task| task.package));
+                packages.extend(direct_tasks(&standing.tasks).map(|task| task.package));
             }
         }
     }
@@ -181,7 +181,7 @@ async fn sign_group(
     signer: &Signer,
 ) -> Result<SignAttempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_group(group, renewal, signing).await {
+    match target.records.sign_group(group, renewal, signing).await {
         Ok(renewed) => Ok(SignAttempt::Done(renewed)),
         Err(GroupError::Signing(error)) => SignAttempt::refused(error),
         // The group was deleted after the groups were listed.
@@ -199,7 +199,7 @@ async fn sign_device(
     signer: &Signer,
 ) -> Result<SignAttempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_device(agent, renewal, signing).await {
+    match target.records.sign_device(agent, renewal, signing).await {
         Ok(renewed) => Ok(SignAttempt::Done(renewed)),
         Err(AssignError::Signing(error)) => SignAttempt::refused(error),
         Err(error) => Err(error.into()),
@@ -213,7 +213,7 @@ impl SignAttempt {
             SigningError::NotOurs { .. }
             | SigningError::RolledBack { .. }
             | SigningError::Expired { .. }
-            | SigningError::Unvouched { .. } => Ok(Self::Refused(error)),
+            | SigningError::Unverified { .. } => Ok(Self::Refused(error)),
             SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
                 Err(error.into())
             }

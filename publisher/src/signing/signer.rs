@@ -108,7 +108,7 @@ impl Signer {
                 now: now(),
                 keys: &unlocked.keys,
                 sign: &unlocked.sign,
-                known: Some(&unlocked.memory.known),
+                memory: Some(&unlocked.memory.known),
             },
         }
     }
@@ -172,7 +172,7 @@ impl From<SigningError> for Failure {
                 show_command(recipient),
                 sign_command(recipient)
             ),
-            SigningError::Unvouched { recipient, .. } => {
+            SigningError::Unverified { recipient, .. } => {
                 format!(
                     "run {} to see the assignments, which changed meanwhile",
                     show_command(recipient)
@@ -233,7 +233,7 @@ mod tests {
                 recipient: device(),
                 expires: at,
             },
-            SigningError::Unvouched {
+            SigningError::Unverified {
                 recipient: group(),
                 package: "1795000000".parse().unwrap(),
             },

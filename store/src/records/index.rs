@@ -1,4 +1,4 @@
-//! Which devices of a package are in which state.
+//! The index of a package's devices and their states.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +10,14 @@ use super::item::{Item, text};
 use super::key::{INDEX, INDEX_PK, INDEX_SHARDS, INDEX_SK, index_partition};
 use super::{Records, RecordsError};
 
-/// Where a device is with a package.
+/// State of a package's deployment on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
-    /// A group of the device has the package, and the device has not checked in since: there is
-    /// no task yet, so the index does not know.
+    /// A group of the device has the package, and the device has not checked in since. There is
+    /// no task yet, so the index does not contain this state.
     Unreached,
-    /// The device has not been told.
+    /// The task is not announced yet.
     Held,
     Announced,
     Withdrawn,
@@ -41,9 +41,9 @@ impl fmt::Display for DeviceState {
 }
 
 impl Records {
-    /// Returns the devices that were assigned a package, with their states.
+    /// Returns the devices with a task or a result of a package, with their states.
     ///
-    /// The index lags behind: the answer may be some seconds old, and for show only.
+    /// The index lags behind: the answer may be some seconds old. Use it only for display.
     pub async fn devices_of(
         &self,
         package: PackageId,
@@ -92,7 +92,7 @@ fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
         "succeeded" => DeviceState::Succeeded,
         "failed" => DeviceState::Failed,
         "cancelled" => DeviceState::Cancelled,
-        _ => return Err(corrupt("no such state".into())),
+        _ => return Err(corrupt("unknown state".into())),
     };
     let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;
     Ok((device, state))

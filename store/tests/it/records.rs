@@ -129,7 +129,7 @@ async fn missing_records_are_reported_as_missing(service: Service) {
 async fn concurrent_first_check_ins_create_one_device(service: Service) {
     let table = Table::start_on(service, 7).await;
     let record = device(1);
-    for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
+    for written in join_all((0..6).map(|_| table.records.write_check_in(&record, None))).await {
         written.unwrap();
     }
     assert_eq!(table.records.devices(200).await.unwrap(), [record]);
@@ -139,13 +139,13 @@ async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) 
     let table = Table::start_on(service, 8).await;
     let mut record = device(1);
     record.inventory_received = Some(NOW);
-    table.records.write_contact(&record, None).await.unwrap();
+    table.records.write_check_in(&record, None).await.unwrap();
     let mut later = device(1);
     later.first_seen = NOW.plus(50);
     later.last_seen = NOW.plus(50);
     later.inventory_asked = Some(NOW.plus(50));
     let known = Some(&record);
-    table.records.write_contact(&later, known).await.unwrap();
+    table.records.write_check_in(&later, known).await.unwrap();
     let read = table.records.standing(&record.device).await.unwrap().device;
     later.first_seen = NOW;
     later.inventory_received = Some(NOW);

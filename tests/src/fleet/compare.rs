@@ -85,7 +85,7 @@ pub(super) async fn device(
 
 const fn state(state: TaskState) -> DeviceState {
     match state {
-        TaskState::Held => DeviceState::Held,
+        TaskState::Pending => DeviceState::Held,
         TaskState::Announced { .. } => DeviceState::Announced,
         TaskState::Withdrawn { .. } => DeviceState::Withdrawn,
     }

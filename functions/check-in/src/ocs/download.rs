@@ -2,7 +2,7 @@
 
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
-use packcast_rollout::order::put_back;
+use packcast_rollout::command::reopen;
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
@@ -35,11 +35,11 @@ pub(super) async fn record(
         let open = tasks.find(|task| task.package == package);
         // A drop that a device command caused is no failure: the task is held for the next
         // attempt.
-        let back = open.and_then(|task| put_back(&standing.orders, task, &reported.code));
+        let back = open.and_then(|task| reopen(&standing.orders, task, &reported.code));
         let Some(back) = back else {
             return result::record(function, &device, standing.tasks, &reported, now).await;
         };
-        if function.records.put_back(&device, &back).await? == Recorded::Written {
+        if function.records.reopen(&device, &back).await? == Recorded::Written {
             tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
             return Ok(());
         }

@@ -4,8 +4,8 @@ use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
 use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
-use packcast_rollout::order::Note;
-use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, contact};
+use packcast_rollout::command::CommandProgress;
+use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
@@ -27,12 +27,12 @@ pub(super) async fn receive(
         agent,
         os: inventory.os_name.as_deref(),
     };
-    let contact = contact(&device, standing.device.as_ref(), &facts, now);
-    if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
+    let effect = check_in_effect(&device, standing.device.as_ref(), &facts, now);
+    if let Some(mut record) = effect.write.or_else(|| standing.device.clone()) {
         record.inventory_received = Some(now);
         function
             .records
-            .write_contact(&record, standing.device.as_ref())
+            .write_check_in(&record, standing.device.as_ref())
             .await?;
     }
     function
@@ -50,7 +50,7 @@ pub(super) async fn receive(
         Some(order) => {
             function
                 .records
-                .note_order(&device, &Note::Done(order))
+                .record_command_progress(&device, &CommandProgress::Done(order))
                 .await?;
             INVENTORY_REFUSAL
         }

@@ -2,9 +2,9 @@
 
 use packcast_protocol::ocs::reply::{DownloadMode, InventoryAsk, Pack, PrologReply};
 use packcast_protocol::{DeviceId, OcsDeviceId, UnixTime};
-use packcast_rollout::order::{Instruction, Mode, instruct};
+use packcast_rollout::command::{Instruction, Mode, instruct};
 use packcast_rollout::pace::{Announced, Pacing};
-use packcast_rollout::{ReportedFacts, contact};
+use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::Standing;
@@ -30,15 +30,15 @@ pub(super) async fn reply(
         agent,
         os: None,
     };
-    let contact = contact(&device, standing.device.as_ref(), &facts, now);
-    if let Some(record) = &contact.write {
+    let effect = check_in_effect(&device, standing.device.as_ref(), &facts, now);
+    if let Some(record) = &effect.write {
         function
             .records
-            .write_contact(record, standing.device.as_ref())
+            .write_check_in(record, standing.device.as_ref())
             .await?;
     }
     let (standing, instruction) = apply_commands(function, &device, standing, now).await?;
-    let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
+    let ask_inventory = effect.ask_inventory || instruction.ask_inventory;
     let deployment = match instruction.mode {
         Mode::Work => {
             let announced = announce_tasks(function, &device, standing, now).await?;
@@ -72,8 +72,11 @@ async fn apply_commands(
         standing = reconciled(function, device, standing, now).await?.standing;
     }
     let instruction = instruct(&standing.orders, &standing.tasks, now);
-    for note in &instruction.notes {
-        function.records.note_order(device, note).await?;
+    for progress in &instruction.progress {
+        function
+            .records
+            .record_command_progress(device, progress)
+            .await?;
         tracing::info!(%device, ?note, "carried out a device command");
     }
     Ok((standing, instruction))

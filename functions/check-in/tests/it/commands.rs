@@ -1,7 +1,7 @@
 //! Device commands for OCS agents: the replies, and the tasks afterwards.
 
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
-use packcast_rollout::order::PATIENCE_S;
+use packcast_rollout::command::PATIENCE_S;
 use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
@@ -18,7 +18,11 @@ async fn device_with_task(world: &World) -> (DeviceId, PackageRecord) {
 }
 
 async fn give(world: &World, device: &DeviceId, command: DeviceCommand) {
-    let given = world.table.records.order(device, command, NOW).await;
+    let given = world
+        .table
+        .records
+        .command_device(device, command, NOW)
+        .await;
     given.expect("a device can be given a command");
 }
 
@@ -116,7 +120,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed, tally.announced), (1, 0, 0));
     let held = world.table.task(&device, wanted.id).await.unwrap();
-    assert_eq!((held.state, held.attempt), (TaskState::Held, 1));
+    assert_eq!((held.state, held.attempt), (TaskState::Pending, 1));
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
     assert_eq!(check_in(&world, NOW).await, work(&[wanted.id, next.id]));

@@ -186,7 +186,7 @@ async fn the_slowest_group_applies_unless_the_device_overrides_it() {
     group(&world, "thin-line", &pauses(10, 2)).await;
     assert_eq!(prolog_pacing(&world).await, with_pauses(10, 4));
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     assert_eq!(prolog_pacing(&world).await, with_pauses(3, 4));
     world.settled_device(2).await;
     assert_eq!(pacing_of(&world.ocs(&prolog(2)).await), FASTEST);
@@ -213,7 +213,7 @@ async fn pacing_costs_no_further_read() {
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     prolog_pacing(&world).await;
     world.table.meter.take();
     prolog_pacing(&world).await;
@@ -228,7 +228,12 @@ async fn pacing_stays_while_a_device_drops_or_stops() {
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     for command in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
-        world.table.records.order(&pc, command, NOW).await.unwrap();
+        world
+            .table
+            .records
+            .command_device(&pc, command, NOW)
+            .await
+            .unwrap();
         let pacing = prolog_pacing(&world).await;
         assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{command:?}");
     }
@@ -248,6 +253,9 @@ async fn strict_can_be_set_for_target_group_and_device() {
     let announced_packages = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
     assert_eq!(announced_packages().await, [large.id]);
     let records = &world.table.records;
-    records.pace_device(&pc, &strict(false)).await.unwrap();
+    records
+        .set_device_pacing(&pc, &strict(false))
+        .await
+        .unwrap();
     assert_eq!(announced_packages().await, [large.id, small.id]);
 }

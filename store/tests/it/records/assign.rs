@@ -22,7 +22,7 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         package: package.id,
         priority: package.priority,
         attempt: 1,
-        state: TaskState::Held,
+        state: TaskState::Pending,
         force: false,
         direct: true,
         assigned_at: NOW,
@@ -188,7 +188,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table.records.announce(&device, &asked, LATER).await;
     let expected = Announced {
-        told: vec![kept],
+        on_record: vec![kept],
         refused: vec![halted],
     };
     assert_eq!(announced.unwrap(), expected);
@@ -197,7 +197,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
         announced_at: LATER,
     };
     assert_eq!(state(kept).await, announced);
-    assert_eq!(state(halted).await, TaskState::Held);
+    assert_eq!(state(halted).await, TaskState::Pending);
 }
 
 async fn an_announced_task_stays_announced_after_deactivation(service: Service) {
@@ -208,7 +208,7 @@ async fn an_announced_task_stays_announced_after_deactivation(service: Service) 
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
-    assert_eq!(announce().await.unwrap().told, [package.id]);
+    assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 
 async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service) {
@@ -218,7 +218,7 @@ async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service
     let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
-        assert_eq!(one.unwrap().told, [package.id]);
+        assert_eq!(one.unwrap().on_record, [package.id]);
     }
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.announced), (1, 1));
@@ -243,7 +243,10 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
         .announce(&device, &asked, LATER)
         .await
         .unwrap();
-    assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+    assert_eq!(
+        (announced.on_record.len(), announced.refused.len()),
+        (40, 0)
+    );
 }
 
 packcast_testing::on_each_service! {

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
 use packcast_rollout::assign::Assigned;
-use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
+use packcast_rollout::{OpenTask, PackageRecord, ReportDecision, ReportedBy, apply_report};
 use packcast_store::Records;
 use packcast_store::records::{Announcing, DeviceState, Tally};
 use packcast_testing::fault::{FaultRates, until_answered};
@@ -28,7 +28,9 @@ async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
 async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     let task = open(records, device).await;
     let done = until_answered(async || records.finished(device, package.id).await).await;
-    if let Fold::Record(task) = fold(task.as_ref(), done.as_ref(), ReportedBy::Ocs) {
+    if let ReportDecision::Record(task) =
+        apply_report(task.as_ref(), done.as_ref(), ReportedBy::Ocs)
+    {
         let finished = result(task, code);
         until_answered(async || records.record_result(device, task, &finished).await).await;
     }
@@ -48,7 +50,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
                 .await
         })
         .await;
-        assert_eq!(announced.told, [package.id]);
+        assert_eq!(announced.on_record, [package.id]);
     }
     report(records, device, package, code).await;
     tokio::join!(
@@ -159,7 +161,7 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
         .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
-    assert_eq!(announced.told, [package.id]);
+    assert_eq!(announced.on_record, [package.id]);
     assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::assign::{Assigned, Situation};
+use packcast_rollout::assign::{Assigned, PackageOnDevice};
 use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
@@ -260,10 +260,10 @@ impl Moving {
             tasks: &self.device_state.tasks,
             states,
         };
-        let situation = |_| Situation {
+        let situation = |_| PackageOnDevice {
             is_known: true,
             open: self.device_state.tasks.first().cloned(),
-            ..Situation::default()
+            ..PackageOnDevice::default()
         };
         reconcile(&reconciling, situation, |_| Some(&self.package), NOW)
     }

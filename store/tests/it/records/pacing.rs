@@ -20,7 +20,7 @@ async fn of(table: &Table, device: &DeviceId) -> PacingOverride {
 }
 
 async fn change(table: &Table, device: &DeviceId, change: PacingChange) {
-    let changed = table.records.pace_device(device, &change).await;
+    let changed = table.records.set_device_pacing(device, &change).await;
     changed.unwrap();
 }
 
@@ -36,7 +36,7 @@ async fn check_ins_do_not_change_the_pacing_of_a_device(service: Service) {
     let record = table.records.standing(&device).await.unwrap().device;
     let mut seen = record.clone().unwrap();
     seen.last_seen = UnixTime(NOW.0 + 86_400);
-    let written = table.records.write_contact(&seen, record.as_ref()).await;
+    let written = table.records.write_check_in(&seen, record.as_ref()).await;
     written.unwrap();
     table.meter.take();
     assert_eq!(of(&table, &device).await, pauses(2, 5));

@@ -17,7 +17,7 @@ use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
+    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Renewal, Renewed, Signing,
     SigningError,
 };
 use packcast_testing::service::Service;
@@ -55,7 +55,7 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
 
 /// Returns the groups and packages in the device assignments of a device.
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
-    let signed = table.records.own_assignments(device).await.unwrap();
+    let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
     let device_state = table.records.standing(device).await.unwrap();
     assert_eq!(device_state.signed, Some(assignments.held()));
@@ -81,8 +81,8 @@ async fn each_change_of_a_group_is_signed(service: Service) {
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     let state = records.group(lab).await.unwrap().unwrap();
     let versions = records.versions(std::slice::from_ref(lab)).await.unwrap();
-    assert_eq!(versions.groups[lab], state.version());
-    assert_eq!(state.version().issued, Some(NOW));
+    assert_eq!(versions.groups[lab], state.signed_revision());
+    assert_eq!(state.signed_revision().issued, Some(NOW));
 }
 
 async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Service) {
@@ -93,7 +93,7 @@ async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Servic
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
 
     let joined = records.join(&device, lab, signing()).await.unwrap();
     assert_eq!(joined, Joined::New);
@@ -162,7 +162,7 @@ async fn a_group_that_another_key_has_changed_is_not_signed(service: Service) {
     assert_eq!(refused.to_string(), not_ours.to_string());
     // Changes that add no package are still possible; the empty group is signed again.
     let preferred = records.prefer(lab, None, signing()).await.unwrap();
-    assert_eq!(preferred.state.seal, None);
+    assert_eq!(preferred.state.signature, None);
     let unassigned = records.unassign_group(lab, planted.id, signing()).await;
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     records
@@ -224,7 +224,7 @@ async fn devices_with_ocs_agents_need_no_key(service: Service) {
         .unwrap();
     records.unassign(&device, &package, without).await.unwrap();
     assert!(records.leave(&device, lab, without).await.unwrap());
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
     assert_eq!(
         records.standing(&device).await.unwrap().signed,
         None::<Held>
@@ -263,8 +263,8 @@ async fn documents_that_expire_soon_are_signed_again_as_later_ones(service: Serv
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
-        let group = records.renew_group(lab, Renewal::Due, signing).await;
-        let device = records.renew_device(&agent, Renewal::Due, signing).await;
+        let group = records.sign_group(lab, Renewal::Due, signing).await;
+        let device = records.sign_device(&agent, Renewal::Due, signing).await;
         [group.unwrap(), device.unwrap()]
     };
     let expires = NOW.plus(180 * 24 * 3600);
@@ -291,7 +291,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     let Assignee::Device(agent) = assignee_of(&device) else {
         panic!("the device has a Packcast agent")
     };
-    let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
+    let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
     for renewal in [Renewal::Due, Renewal::All] {
         let refused = renew(renewal).await;
         assert!(
@@ -309,7 +309,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
 
-    let group = async |renewal| records.renew_group(lab, renewal, signing()).await;
+    let group = async |renewal| records.sign_group(lab, renewal, signing()).await;
     records
         .assign_group(lab, &package, false, signing())
         .await
@@ -321,7 +321,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
         assert!(
             matches!(
                 refused,
-                Err(GroupError::Signing(SigningError::Unvouched { .. }))
+                Err(GroupError::Signing(SigningError::Unverified { .. }))
             ),
             "{refused:?}"
         );
@@ -336,9 +336,9 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    let known = Known::default();
+    let known = PublisherMemory::default();
     let signing = Signing {
-        known: Some(&known),
+        memory: Some(&known),
         ..signing()
     };
     records
@@ -362,7 +362,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
         "{refused:?}"
     );
     for renewal in [Renewal::Due, Renewal::All] {
-        let refused = records.renew_group(lab, renewal, signing).await;
+        let refused = records.sign_group(lab, renewal, signing).await;
         assert!(
             matches!(
                 refused,
@@ -374,7 +374,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
     // After a restore of the table, the new document is later than all documents known before.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
-        .renew_group(lab, Renewal::Restored, signing)
+        .sign_group(lab, Renewal::Restored, signing)
         .await
         .unwrap();
     let after = records.group(lab).await.unwrap().unwrap();
@@ -390,14 +390,14 @@ async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Ser
     let (records, lab) = (&table.records, &lab());
     let package = table.package("vlc", 5).await;
     let late = NOW.plus(181 * 24 * 3600);
-    let assign = async |known| {
+    let assign = async |memory| {
         let signing = Signing {
-            known,
+            memory,
             ..signing_at(late)
         };
         records.assign_group(lab, &package, false, signing).await
     };
-    let unknown = Known::default();
+    let unknown = PublisherMemory::default();
     let refused = assign(Some(&unknown)).await;
     assert!(
         matches!(
@@ -408,7 +408,7 @@ async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Ser
     );
     // The machine that signed the state knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
-    let known = Known::from_iter([(Assignee::Group(lab.clone()), held)]);
+    let known = PublisherMemory::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 

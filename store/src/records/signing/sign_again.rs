@@ -1,33 +1,34 @@
-//! Signing again what a group or a device has: before it expires, or with another key.
+//! Signing assignments again, before they expire or with another key.
 
 use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::{Assignee, Assignments, Held};
 use packcast_protocol::{AgentId, DeviceId, GroupName, UnixTime};
-use packcast_rollout::assignments::{VerifiedPackages, as_recorded, renewed};
-use packcast_rollout::validity::{Validity, is_due};
+use packcast_rollout::assignments::{VerifiedPackages, as_recorded, with_new_validity};
+use packcast_rollout::validity::{Validity, expires_soon};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
-use super::own::{AssignError, NextOwn};
+use super::device_assignments::{AssignError, NextDeviceAssignments};
 use super::verify::MOST_BEHIND;
 use super::{Signing, SigningError};
 use crate::records::commit::Commit;
 use crate::records::group::GroupError;
 use crate::records::key::Key;
-use crate::records::stored::OwnItem;
+use crate::records::stored::DeviceAssignmentsItem;
 use crate::records::{Records, RecordsError};
 
-/// What is signed again.
+/// Selection of the assignments that are signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal<'a> {
-    /// What expires soon, or is not signed by the key that signs now.
+    /// Assignments that expire soon, or are not signed by the key that signs now.
     Due,
-    /// All that one of the publisher's keys has signed.
+    /// All assignments that are signed by one of the publisher's keys.
     All,
-    /// The same, also where something later is known: for a table that was restored.
+    /// All assignments that are signed by one of the publisher's keys, even if the publisher's
+    /// memory has later ones. This is for a table that was restored.
     Restored,
-    /// What is on record, whoever put it there: for a publisher who has looked at it, and has
-    /// seen the signed manifests of its packages.
+    /// All assignments on record, with or without a signature. This is for a publisher who has
+    /// checked the records, and has verified the signed manifests of the packages.
     AsRecorded(&'a VerifiedPackages),
 }
 
@@ -37,18 +38,18 @@ impl Renewal<'_> {
     }
 }
 
-/// What came of signing again.
+/// Outcome of signing again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// It was signed, and is good until then.
+    /// The assignments were signed, and are valid until this time.
     Signed { expires: UnixTime },
-    /// It was good already, until then.
+    /// The assignments did not need a new signature, and are valid until this time.
     Good { expires: UnixTime },
-    /// There is nothing to sign.
+    /// There are no assignments to sign.
     Nothing,
 }
 
-/// What the records say of a device's own assignments.
+/// Recorded inputs for device assignments without a valid signature.
 struct Recorded {
     latest: Option<Held>,
     memberships: Memberships,
@@ -56,8 +57,8 @@ struct Recorded {
 }
 
 impl Records {
-    /// Signs what a group has once more; its revision stays.
-    pub async fn renew_group(
+    /// Signs the assignments of a group again, with the same revision.
+    pub async fn sign_group(
         &self,
         group: &GroupName,
         renewal: Renewal<'_>,
@@ -70,28 +71,28 @@ impl Records {
             };
             let recipient = Assignee::Group(group.clone());
             let issued = state.held().map(|held| held.issued);
-            let renewing = |issued| Validity::renewing(issued, signing.now);
-            let term = match renewal {
-                Renewal::AsRecorded(vouched) => {
-                    Signing::vouched_for(&state, vouched)?;
-                    signing.term_after_unsigned(&recipient, issued)
+            let signing_again = |issued| Validity::signing_again(issued, signing.now);
+            let validity = match renewal {
+                Renewal::AsRecorded(verified) => {
+                    Signing::check_packages(&state, verified)?;
+                    signing.validity_after_unsigned(&recipient, issued)
                 }
                 Renewal::Due | Renewal::All => {
-                    signing.ours_of_group(&state)?;
-                    issued.map_or_else(|| Validity::from(signing.now), renewing)
+                    signing.verify_latest_group(&state)?;
+                    issued.map_or_else(|| Validity::from(signing.now), signing_again)
                 }
                 Renewal::Restored => {
-                    signing.signed_by_us_of_group(&state)?;
-                    signing.term_after_unsigned(&recipient, issued)
+                    signing.verify_group(&state)?;
+                    signing.validity_after_unsigned(&recipient, issued)
                 }
             };
-            if let Some(expires) = good_group(&state, renewal, signing) {
+            if let Some(expires) = valid_group(&state, renewal, signing) {
                 return Ok(ControlFlow::Break(Renewed::Good { expires }));
             }
-            let next = signing.sealed(state.clone(), term)?;
+            let next = signing.sign_group(state.clone(), validity)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
-                signing.written(&recipient, next.held());
-                let expires = term.expires;
+                signing.remember(&recipient, next.held());
+                let expires = validity.expires;
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
             Ok(ControlFlow::Continue(()))
@@ -99,8 +100,8 @@ impl Records {
         .await
     }
 
-    /// Signs what a device with our agent is assigned itself once more.
-    pub async fn renew_device(
+    /// Signs the device assignments of a device with a Packcast agent again.
+    pub async fn sign_device(
         &self,
         agent: &AgentId,
         renewal: Renewal<'_>,
@@ -110,36 +111,40 @@ impl Records {
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
         self.retry_on_conflict(0, |behind| async move {
-            let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
-            let found = own.as_ref().map(|own| match renewal {
-                Renewal::Restored => signing.signed_by_us(&own.signed, recipient),
+            let item: Option<DeviceAssignmentsItem> =
+                self.get(&Key::device_assignments(device)).await?;
+            let found = item.as_ref().map(|item| match renewal {
+                Renewal::Restored => signing.verify_signed(&item.signed, recipient),
                 Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
-                    signing.ours(&own.signed, recipient)
+                    signing.verify_latest(&item.signed, recipient)
                 }
             });
             let next = match found {
                 Some(Ok(before)) => {
-                    let is_ours = own
+                    let is_signed_now = item
                         .as_ref()
-                        .is_some_and(|own| signing.is_latest(&own.signed));
+                        .is_some_and(|item| signing.is_signed_by_current_key(&item.signed));
                     let expires = before.expires();
-                    if renewal == Renewal::Due && is_ours && !is_due(expires, signing.now) {
+                    if renewal == Renewal::Due
+                        && is_signed_now
+                        && !expires_soon(expires, signing.now)
+                    {
                         return Ok(ControlFlow::Break(Renewed::Good { expires }));
                     }
                     let known = signing.latest(recipient);
-                    renewed(&before, known, signing.now).map_err(SigningError::from)?
+                    with_new_validity(&before, known, signing.now).map_err(SigningError::from)?
                 }
                 Some(Err(
                     error @ (SigningError::RolledBack { .. } | SigningError::Expired { .. }),
                 )) if !renewal.is_as_recorded() => return Err(error.into()),
-                not_ours => {
-                    let is_damaged = not_ours.is_some();
-                    let recorded = self.recorded(device, own.as_ref()).await?;
+                unsigned => {
+                    let is_damaged = unsigned.is_some();
+                    let recorded = self.recorded(device, item.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
                         return Ok(ControlFlow::Break(Renewed::Nothing));
                     }
-                    let Renewal::AsRecorded(vouched) = renewal else {
-                        // The first ones may have been signed after these were looked for.
+                    let Renewal::AsRecorded(verified) = renewal else {
+                        // The first assignments may have been signed after they were read above.
                         if !is_damaged && recorded.latest.is_some() && behind < MOST_BEHIND {
                             return Ok(ControlFlow::Continue(behind + 1));
                         }
@@ -148,13 +153,13 @@ impl Records {
                         }
                         .into());
                     };
-                    recorded.state(agent, signing.latest(recipient), vouched, signing.now)?
+                    recorded.state(agent, signing.latest(recipient), verified, signing.now)?
                 }
             };
-            let before = own.map(|own| own.held);
-            let next_own = self.writing_own(agent, before, &next, signing)?;
-            if self.commit_own(device, &next_own).await? {
-                signing.written_own(Some(&next_own));
+            let before = item.map(|item| item.held);
+            let next_assignments = self.writing_assignments(agent, before, &next, signing)?;
+            if self.commit_assignments(device, &next_assignments).await? {
+                signing.remember_assignments(Some(&next_assignments));
                 let expires = next.expires();
                 return Ok(ControlFlow::Break(Renewed::Signed { expires }));
             }
@@ -166,17 +171,21 @@ impl Records {
     async fn recorded(
         &self,
         device: &DeviceId,
-        own: Option<&OwnItem>,
+        item: Option<&DeviceAssignmentsItem>,
     ) -> Result<Recorded, RecordsError> {
         let standing = self.standing(device).await?;
         Ok(Recorded {
-            latest: standing.signed.max(own.map(|own| own.held)),
+            latest: standing.signed.max(item.map(|item| item.held)),
             memberships: standing.memberships,
             tasks: standing.tasks,
         })
     }
 
-    async fn commit_own(&self, device: &DeviceId, next: &NextOwn) -> Result<bool, RecordsError> {
+    async fn commit_assignments(
+        &self,
+        device: &DeviceId,
+        next: &NextDeviceAssignments,
+    ) -> Result<bool, RecordsError> {
         let writes = vec![self.known_device(device, Some(next)), next.write()];
         Ok(self.commit(writes).await? == Commit::Done)
     }
@@ -193,7 +202,7 @@ impl Recorded {
         &self,
         agent: &AgentId,
         known: Option<Held>,
-        vouched: &VerifiedPackages,
+        verified: &VerifiedPackages,
         now: UnixTime,
     ) -> Result<Assignments, SigningError> {
         let Self {
@@ -201,17 +210,17 @@ impl Recorded {
             memberships,
             tasks,
         } = self;
-        let made = as_recorded(agent, *latest, known, memberships, tasks, vouched, now);
-        Ok(made?)
+        let assignments = as_recorded(agent, *latest, known, memberships, tasks, verified, now);
+        Ok(assignments?)
     }
 }
 
-/// Returns until when a group's state is good; none if it is to be signed.
-fn good_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
-    let expires = state.seal.as_ref()?.expires;
-    let is_ours = state
+/// Returns the end of a group's validity, or `None` if its state must be signed.
+fn valid_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
+    let expires = state.signature.as_ref()?.expires;
+    let is_signed_now = state
         .signed()
-        .is_some_and(|signed| signing.is_latest(&signed));
-    let is_good = renewal == Renewal::Due && is_ours && !is_due(expires, signing.now);
-    is_good.then_some(expires)
+        .is_some_and(|signed| signing.is_signed_by_current_key(&signed));
+    let is_valid = renewal == Renewal::Due && is_signed_now && !expires_soon(expires, signing.now);
+    is_valid.then_some(expires)
 }
