@@ -346,7 +346,7 @@ fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use packcast_publisher::publish::build::Kept;
+    use packcast_publisher::publish::build::KeptFragments;
 
     use super::*;
     use crate::fixtures;
@@ -355,7 +355,7 @@ mod tests {
         Publication {
             package: fixtures::active(),
             earlier,
-            kept: Kept {
+            kept: KeptFragments {
                 fragments: 12,
                 bytes: 12_582_912,
             },

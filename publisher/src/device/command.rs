@@ -2,7 +2,7 @@
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::DeviceCommand;
-use packcast_rollout::command::{CommandRefusal, orderable};
+use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use serde::Serialize;
 
 use super::known;
@@ -30,9 +30,9 @@ pub async fn send_command(
 ) -> Result<CommandSent, Failure> {
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
-    orderable(&device.device, &device.agent)
+    accepts_commands(&device.device, &device.agent)
         .map_err(|why| refusal(&device.device, &device.agent, why))?;
-    target.records.order(&device.device, order, now()).await?;
+    target.records.command_device(&device.device, order, now()).await?;
     Ok(CommandSent {
         device: device.device,
         order,

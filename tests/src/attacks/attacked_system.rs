@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
 use packcast_protocol::assignments::{AssignedPackage, Held};
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{SignedDocument, Signed};
 use packcast_protocol::{
     Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
     Location, Manifest, PackageId, Sha256Digest, UnixTime,
@@ -234,7 +234,7 @@ impl AttackedSystem {
     }
 
     /// Signs a document as the publisher does.
-    pub fn signed<D: Document>(key: &SigningKey, document: &D) -> Value {
+    pub fn signed<D: SignedDocument>(key: &SigningKey, document: &D) -> Value {
         let document = document.to_document();
         let signature = key.sign(document.as_bytes(), "").expect("a key signs");
         let signed = Signed::<D>::new(document, signature).expect("the document is small");

@@ -42,7 +42,7 @@ package that is still assigned is announced again, with the same attempt, at a l
 pub(crate) fn pending(commands: &DeviceCommands) -> String {
     let all = [commands.unstick, commands.cancel];
     let lines = all.iter().flatten().map(|command| {
-        let name = match command.order {
+        let name = match command.command {
             DeviceCommand::RestartDownload => "restart download",
             DeviceCommand::Drop => "drop",
         };
