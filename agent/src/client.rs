@@ -17,7 +17,7 @@ use crate::{clock, retry};
 
 /// The size limit of a reply, in bytes.
 ///
-/// The assignments of more groups fit than a function can send at once.
+/// It has room for the assignments of more groups than a function can send at once.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// The number of tries before the function counts as unreachable.

@@ -108,7 +108,7 @@ pub(crate) enum InvalidConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct ConfigFile {
     server: Server,
     state_dir: PathBuf,
     enrolment_token_file: Option<PathBuf>,
@@ -150,7 +150,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, InvalidConfig> {
-        let file: Raw = toml::from_str(text).map_err(InvalidConfig::Toml)?;
+        let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
         check_keys(&file)?;
         check_groups(&file.groups)?;
         if !file.state_dir.is_absolute() {
@@ -211,7 +211,7 @@ impl Config {
     }
 }
 
-fn check_keys(file: &Raw) -> Result<(), InvalidConfig> {
+fn check_keys(file: &ConfigFile) -> Result<(), InvalidConfig> {
     let nothing_is_signed =
         file.dangerously_run_unsigned_packages && file.dangerously_trust_server_assignments;
     if file.trusted_keys.is_empty() && !nothing_is_signed {
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn messages_of_an_invalid_configuration_name_the_option() {
-        let toml = toml::from_str::<Raw>("server = 1").err().unwrap();
+        let toml = toml::from_str::<ConfigFile>("server = 1").err().unwrap();
         let errors = [
             InvalidConfig::Toml(toml),
             InvalidConfig::NoKeys,

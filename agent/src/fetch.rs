@@ -2,7 +2,7 @@
 
 pub(crate) mod download;
 pub(crate) mod fragments;
-pub(crate) mod location_error;
+pub(crate) mod location_failure;
 mod locations;
 pub(crate) mod rate;
 mod save;
@@ -18,7 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
 
 use self::download::Downloads;
-use self::location_error::{LocationError, NotFetched, Verdict};
+use self::location_failure::{LocationFailure, NotFetched, Verdict};
 use self::locations::LocationOrder;
 use self::save::{SaveError, save};
 use self::space::OutOfSpace;
@@ -45,7 +45,7 @@ pub(crate) enum FetchError {
 /// Errors from taking a file of one location.
 enum TakeError<E> {
     /// Another location may send a correct file.
-    LocationError(LocationError),
+    LocationFailure(LocationFailure),
     /// No location could help.
     Final(E),
 }
@@ -163,11 +163,11 @@ impl<'a> PackageSource<'a> {
             .downloads
             .begin(url)
             .await
-            .map_err(TakeError::LocationError)?;
+            .map_err(TakeError::LocationFailure)?;
         let part = folder.join(format!("{}.part", wanted.number));
         let saved = save(download, (wanted.bytes, wanted.digest), &part).await;
         saved.map_err(|error| match error {
-            SaveError::LocationError(error) => TakeError::LocationError(error),
+            SaveError::LocationFailure(error) => TakeError::LocationFailure(error),
             SaveError::Disk(source) => disk(&part, source),
         })?;
         let done = folder.join(wanted.number.to_string());
@@ -181,11 +181,11 @@ impl<'a> PackageSource<'a> {
         &self,
         name: &str,
         limit: usize,
-        check: impl Fn(Vec<u8>) -> Result<T, LocationError>,
+        check: impl Fn(Vec<u8>) -> Result<T, LocationFailure>,
     ) -> Result<T, NotFetched> {
         let take = async |url: &str| {
             let bytes = self.downloads.document(url, limit).await;
-            bytes.and_then(&check).map_err(TakeError::LocationError)
+            bytes.and_then(&check).map_err(TakeError::LocationFailure)
         };
         let retry_on = |verdict| matches!(verdict, Verdict::Later);
         Ok(self
@@ -233,7 +233,7 @@ impl<'a> PackageSource<'a> {
                 }
                 // A full disk, for example, is the same for every location.
                 Err(TakeError::Final(error)) => return Err(AllLocationsError::Final(error)),
-                Err(TakeError::LocationError(error)) => {
+                Err(TakeError::LocationFailure(error)) => {
                     tracing::warn!(package = %self.id, file = name, %location, why = %error, "cannot fetch a file from a location");
                     self.order.borrow_mut().failed(index, turn);
                     errors.push((index, error));
@@ -246,7 +246,7 @@ impl<'a> PackageSource<'a> {
     }
 
     /// Lists the locations in the order of the task.
-    fn not_fetched(&self, name: &str, mut errors: Vec<(usize, LocationError)>) -> NotFetched {
+    fn not_fetched(&self, name: &str, mut errors: Vec<(usize, LocationFailure)>) -> NotFetched {
         errors.sort_by_key(|(index, _)| *index);
         let errors = errors
             .into_iter()

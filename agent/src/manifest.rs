@@ -12,7 +12,7 @@ use packcast_protocol::{
 
 use crate::config::UNSIGNED_PACKAGES;
 use crate::fetch::PackageSource;
-use crate::fetch::location_error::{LocationError, NotFetched};
+use crate::fetch::location_failure::{LocationFailure, NotFetched};
 use crate::platform;
 use crate::state::history::History;
 
@@ -22,12 +22,12 @@ use crate::state::history::History;
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     manifest: VerifiedManifest,
-    published: Published,
+    published: ManifestFiles,
 }
 
 /// The bytes that a manifest was read from.
 #[derive(Clone, Debug)]
-struct Published {
+struct ManifestFiles {
     announced: AnnouncedManifest,
     document: Vec<u8>,
     /// Empty if the device accepts unsigned packages.
@@ -46,7 +46,7 @@ impl std::ops::Deref for Accepted {
 impl Accepted {
     /// Creates an accepted manifest without checking it.
     pub(crate) const fn for_test(manifest: VerifiedManifest, announced: AnnouncedManifest) -> Self {
-        let published = Published {
+        let published = ManifestFiles {
             announced,
             document: Vec::new(),
             signature: String::new(),
@@ -118,7 +118,7 @@ pub(crate) async fn fetch(
     let whole = |bytes: Vec<u8>| {
         let actual = Sha256Digest::of(&bytes);
         let announced = announced.manifest;
-        let wrong = LocationError::Digest { actual, announced };
+        let wrong = LocationFailure::Digest { actual, announced };
         (actual == announced).then_some(bytes).ok_or(wrong)
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
@@ -135,7 +135,7 @@ pub(crate) async fn fetch(
                 // location.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
                     Err(ManifestError::Signature(refusal)) => {
-                        Err(LocationError::Signature(refusal))
+                        Err(LocationFailure::Signature(refusal))
                     }
                     _ => Ok(signature),
                 }
@@ -144,7 +144,7 @@ pub(crate) async fn fetch(
             signature.await.map_err(AcceptError::Signature)?
         }
     };
-    let published = Published {
+    let published = ManifestFiles {
         announced,
         document,
         signature,
@@ -162,8 +162,8 @@ impl Judge {
         self.read(&accepted.published).map(drop)
     }
 
-    fn read(&self, published: &Published) -> Result<VerifiedManifest, AcceptError> {
-        let Published {
+    fn read(&self, published: &ManifestFiles) -> Result<VerifiedManifest, AcceptError> {
+        let ManifestFiles {
             announced,
             document,
             signature,

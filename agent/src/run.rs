@@ -22,7 +22,7 @@ use self::plan::{WorkItem, plan};
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::deployment::{Deployment, State, StepEvent};
+use crate::deployment::{Deployment, DeploymentState, StepEvent};
 use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
@@ -168,7 +168,7 @@ impl Agent {
                     let state = self.deploy(&task, blocked, meanwhile).await?;
                     // Only a waiting package blocks others. A failed one has a result, and the next
                     // may begin.
-                    if let State::Waiting { reason, .. } = &state {
+                    if let DeploymentState::Waiting { reason, .. } = &state {
                         waiting = Some(task.priority);
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
@@ -176,7 +176,8 @@ impl Agent {
                     (cancel_of(&task), state)
                 }
             };
-            if let State::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) = state
+            if let DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) =
+                state
                 && finished.report.attempt == cancel.attempt
             {
                 (self.observer)(event(&finished));
@@ -186,7 +187,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn cancel(&self, cancel: Cancel) -> Result<State, StateError> {
+    async fn cancel(&self, cancel: Cancel) -> Result<DeploymentState, StateError> {
         let now = now();
         let event = StepEvent::Cancelled {
             cancel,
@@ -209,7 +210,7 @@ impl Agent {
         task: &Task,
         blocked: bool,
         meanwhile: &InterimCheckIns,
-    ) -> Result<State, StateError> {
+    ) -> Result<DeploymentState, StateError> {
         if meanwhile.is_due() {
             self.stop
                 .run_until_cancelled(self.check_in_again(meanwhile))
@@ -241,7 +242,11 @@ impl Agent {
     }
 
     /// Sends an event to the machine of a package. No such event needs the package's locations.
-    async fn happened(&self, id: PackageId, event: StepEvent) -> Result<State, StateError> {
+    async fn happened(
+        &self,
+        id: PackageId,
+        event: StepEvent,
+    ) -> Result<DeploymentState, StateError> {
         // These events have no interruptible effects, so nothing cancels the token.
         let never = CancellationToken::new();
         self.deployment(id, &[], &never).drive(event).await

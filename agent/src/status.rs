@@ -19,15 +19,15 @@ use crate::trust::Trust;
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     device: DeviceId,
-    trusted: Keys,
-    assignments: Vec<Document>,
-    packages: Vec<Package>,
+    trusted: ShownKeys,
+    assignments: Vec<ShownDocument>,
+    packages: Vec<ShownPackage>,
     history: Vec<Finished>,
 }
 
 /// The trusted keys.
 #[derive(Debug, Serialize)]
-struct Keys {
+struct ShownKeys {
     /// The serial number of the publisher's key list, or 0 for the keys of the configuration.
     list: u64,
     keys: Vec<PublicKey>,
@@ -35,7 +35,7 @@ struct Keys {
 
 /// Signed assignments on this device.
 #[derive(Debug, Serialize)]
-struct Document {
+struct ShownDocument {
     recipient: Assignee,
     revision: u64,
     packages: usize,
@@ -45,7 +45,7 @@ struct Document {
 
 /// A package under way, or with a result that is not yet accepted.
 #[derive(Debug, Serialize)]
-struct Package {
+struct ShownPackage {
     id: PackageId,
     stage: &'static str,
     fragments_verified: usize,
@@ -74,7 +74,7 @@ impl Status {
     /// Formats the status for people.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("device {}\n", self.device);
-        let Keys { list, keys } = &self.trusted;
+        let ShownKeys { list, keys } = &self.trusted;
         let from = match list {
             0 => "configuration".to_owned(),
             list => format!("list {list}"),
@@ -86,7 +86,7 @@ impl Status {
             let _ = writeln!(text, "{}", document.line());
         }
         for package in &self.packages {
-            let Package {
+            let ShownPackage {
                 id,
                 stage,
                 fragments_verified,
@@ -105,7 +105,7 @@ impl Status {
     }
 }
 
-impl Document {
+impl ShownDocument {
     fn line(&self) -> String {
         let Self {
             recipient,
@@ -124,17 +124,17 @@ impl Document {
     }
 }
 
-fn keys(trust: &Trust) -> Keys {
+fn keys(trust: &Trust) -> ShownKeys {
     let trusted = trust.keys();
-    Keys {
+    ShownKeys {
         list: trusted.serial(),
         keys: trusted.keys().to_vec(),
     }
 }
 
-fn documents(trust: &Trust, now: UnixTime) -> Vec<Document> {
+fn documents(trust: &Trust, now: UnixTime) -> Vec<ShownDocument> {
     let documents = trust.documents();
-    let shown = documents.map(|document| Document {
+    let shown = documents.map(|document| ShownDocument {
         recipient: document.recipient().clone(),
         revision: document.held().revision,
         packages: document.packages().len(),
@@ -159,7 +159,7 @@ fn line(finished: &Finished) -> String {
     format!("{id}  attempt {attempt}  {outcome:<9}  {code:<24}  {name}")
 }
 
-fn package(state: &StateDir, id: PackageId) -> Result<Option<Package>, RunError> {
+fn package(state: &StateDir, id: PackageId) -> Result<Option<ShownPackage>, RunError> {
     let dir = state.package(id);
     let Some(found) = journal::read(&dir)? else {
         return Ok(None);
@@ -180,7 +180,7 @@ fn package(state: &StateDir, id: PackageId) -> Result<Option<Package>, RunError>
                 .is_some_and(|name| name.parse::<u32>().is_ok())
         })
         .count();
-    Ok(Some(Package {
+    Ok(Some(ShownPackage {
         id,
         stage: shown,
         fragments_verified: verified,

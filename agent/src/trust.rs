@@ -21,7 +21,7 @@ use packcast_protocol::{
 
 use self::device_documents::DeviceDocuments;
 
-/// The number of groups in a request whose documents the device names as held.
+/// The limit of groups whose documents a request names as held.
 const MAX_HELD_GROUPS: usize = 64;
 
 /// The trusted keys, and the latest assignments of each assignee that one of them signed.
@@ -166,7 +166,7 @@ impl Trust {
         let mut left = Vec::new();
         for list in lists {
             match self.keys.follow(list) {
-                // Each list is complete. So errors in earlier lists do not matter, which may be
+                // Each list is complete, so errors in earlier lists do not matter. These may be
                 // signed by keys that this device never trusted.
                 Ok(()) => left.clear(),
                 Err(error) => left.push(Refusal::Keys(error)),
@@ -196,8 +196,8 @@ impl Trust {
     /// Returns `None` if the device already has them.
     fn insert_newer(&mut self, document: VerifiedAssignments) -> Result<Option<Assignee>, Refusal> {
         let recipient = document.recipient().clone();
-        // The latest document of a left group is kept: the device may return, and must not accept
-        // an older one then.
+        // The latest document stays after the device has left the group: if the device returns, it
+        // must not accept an older document.
         if !self.concerns_device(&recipient) && !self.documents.contains_key(&recipient) {
             return Err(Refusal::NotConcerned(recipient));
         }

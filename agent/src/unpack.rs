@@ -163,19 +163,19 @@ struct Unpacker<'a> {
 }
 
 /// Errors from writing one entry.
-enum PutError {
+enum WriteEntryError {
     Archive(ArchiveError),
     InTheWay(&'static str),
     Io(io::Error),
 }
 
-impl From<ArchiveError> for PutError {
+impl From<ArchiveError> for WriteEntryError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
     }
 }
 
-impl From<io::Error> for PutError {
+impl From<io::Error> for WriteEntryError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -212,22 +212,22 @@ impl<'a> Unpacker<'a> {
         let path = || self.folder.join(entry.path.as_str());
         match self.try_put(entry, content) {
             Ok(()) => Ok(()),
-            Err(PutError::Archive(error)) => Err(UnpackError::Archive(error)),
-            Err(PutError::InTheWay(obstacle)) => Err(UnpackError::InTheWay {
+            Err(WriteEntryError::Archive(error)) => Err(UnpackError::Archive(error)),
+            Err(WriteEntryError::InTheWay(obstacle)) => Err(UnpackError::InTheWay {
                 path: path(),
                 obstacle,
             }),
-            Err(PutError::Io(source)) if is_full(&source) => {
+            Err(WriteEntryError::Io(source)) if is_full(&source) => {
                 Err(UnpackError::NoSpace { path: path() })
             }
-            Err(PutError::Io(source)) => Err(UnpackError::Write {
+            Err(WriteEntryError::Io(source)) => Err(UnpackError::Write {
                 path: path(),
                 source,
             }),
         }
     }
 
-    fn try_put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+    fn try_put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), WriteEntryError> {
         check_names(&mut self.names, entry)?;
         for folder in entry.path.ancestors() {
             self.make_folder(folder)?;
@@ -237,7 +237,7 @@ impl<'a> Unpacker<'a> {
             return self.make_folder(path);
         }
         if self.dir.symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
-            return Err(PutError::InTheWay("a folder"));
+            return Err(WriteEntryError::InTheWay("a folder"));
         }
         self.replace(entry, content)?;
         self.written.note(&entry.path);
@@ -247,7 +247,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn make_folder(&mut self, path: &str) -> Result<(), PutError> {
+    fn make_folder(&mut self, path: &str) -> Result<(), WriteEntryError> {
         let Err(error) = self.dir.create_dir(path) else {
             let above = path.rsplit_once('/').map_or("", |(above, _)| above);
             self.changed.insert(above.to_owned());
@@ -261,7 +261,7 @@ impl<'a> Unpacker<'a> {
             return Ok(());
         }
         let link = self.dir.symlink_metadata(path)?.is_symlink();
-        Err(PutError::InTheWay(if link {
+        Err(WriteEntryError::InTheWay(if link {
             "a link to something else than a folder inside"
         } else {
             "a file"
@@ -269,7 +269,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Writes a file or a link beside its place, then renames it.
-    fn replace(&self, entry: &Entry, content: &mut Content<'_>) -> Result<(), PutError> {
+    fn replace(&self, entry: &Entry, content: &mut Content<'_>) -> Result<(), WriteEntryError> {
         let path = entry.path.as_str();
         let part = match parent(&entry.path) {
             "" => PART.to_owned(),
@@ -297,7 +297,7 @@ impl<'a> Unpacker<'a> {
         part: &str,
         entry: &Entry,
         content: &mut Content<'_>,
-    ) -> Result<Option<File>, PutError> {
+    ) -> Result<Option<File>, WriteEntryError> {
         match &entry.kind {
             EntryKind::Symlink { target } => {
                 platform::symlink(&self.dir, target.as_str(), part)?;
@@ -308,7 +308,7 @@ impl<'a> Unpacker<'a> {
                 let mut options = OpenOptions::new();
                 options.write(true).create_new(true);
                 let mut file = self.dir.open_with(part, &options)?;
-                content.copy_to::<PutError>(&mut file)?;
+                content.copy_to::<WriteEntryError>(&mut file)?;
                 platform::set_mode(&file, *executable)?;
                 if self.durability == Durability::Lasting {
                     file.sync_all()?;

@@ -272,13 +272,13 @@ impl std::fmt::Debug for Content<'_> {
 }
 
 /// The state of a walk, common to both formats.
-struct Progress<'a> {
+struct WalkState<'a> {
     limits: &'a Limits,
     summary: Summary,
     tree: tree::Tree,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> WalkState<'a> {
     fn new(limits: &'a Limits) -> Self {
         Self {
             limits,

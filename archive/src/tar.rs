@@ -9,7 +9,7 @@ use tar::{Archive, EntryType};
 use super::metered::Metered;
 use super::{
     ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
-    Progress, Summary, shown,
+    Summary, WalkState, shown,
 };
 
 /// The limit of bytes between the contents of two files.
@@ -27,7 +27,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
 ) -> Result<Summary, E> {
     let (reader, allowance) = Metered::new(MultiGzDecoder::new(reader));
     let mut archive = Archive::new(reader);
-    let mut progress = Progress::new(limits);
+    let mut progress = WalkState::new(limits);
     let entries = archive.entries().map_err(unreadable)?;
     allowance.limit(MAX_BETWEEN_BYTES);
     for entry in entries {

@@ -10,7 +10,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::metered::Metered;
 use super::{
     ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
-    Progress, Summary, TreeError, shown,
+    Summary, TreeError, WalkState, shown,
 };
 
 /// The length limit of a symbolic link's target, in bytes.
@@ -37,7 +37,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     allowance.limit(directory_bytes(limits));
     let mut archive = ZipArchive::new(reader).map_err(unreadable)?;
     allowance.lift();
-    // The reader keeps only one of two entries with the same name, so `Progress` would not see the
+    // The reader keeps only one of two entries with the same name, so `WalkState` would not see the
     // other.
     if archive.has_duplicate_names() {
         return Err(E::from(ArchiveError::Tree {
@@ -48,7 +48,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     archive
         .validate_header_consistency()
         .map_err(contradiction)?;
-    let mut progress = Progress::new(limits);
+    let mut progress = WalkState::new(limits);
     progress.check_declared(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;

@@ -55,8 +55,8 @@ pub(crate) async fn run(
         .stdout(writer.try_clone()?)
         // One pipe for both, so that the report shows the lines in the order of writing.
         .stderr(writer);
-    // Output comes before the program: a program that cannot be followed must not start.
-    let output = Output::follow(reader)?;
+    // ProgramOutput comes before the program: a program that cannot be followed must not start.
+    let output = ProgramOutput::follow(reader)?;
     // The command holds the writing ends of the pipe. The output ends when all of them are closed.
     let mut tree = ProcessTree::start(command)?;
     let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
@@ -79,12 +79,12 @@ fn ending(status: ExitStatus) -> ExitReason {
 }
 
 /// The output of a program. Only its end is kept.
-struct Output {
+struct ProgramOutput {
     tail: Arc<Mutex<Tail>>,
     closed: oneshot::Receiver<()>,
 }
 
-impl Output {
+impl ProgramOutput {
     /// Reads in a thread of its own until the last writer is gone.
     ///
     /// So a full pipe never blocks a program that outlives the command.

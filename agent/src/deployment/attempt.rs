@@ -9,7 +9,9 @@ use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
 use super::decide;
-use super::machine::{Attempt, AttemptStage, Effect, Next, State, StepEvent, conclude, rest};
+use super::machine::{
+    AttemptStage, DeploymentAttempt, DeploymentState, Effect, NextStep, StepEvent, conclude, rest,
+};
 use crate::act::{ActResult, Prepared};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
@@ -23,9 +25,9 @@ use crate::trust::mandates::Mandates;
 /// The attempt blocks packages of lower priority for this time.
 const MAX_WAIT_S: u64 = 30 * 86_400;
 
-impl Attempt {
+impl DeploymentAttempt {
     /// Begins the attempt, or continues it if the journal on disk already has it.
-    pub(super) fn begin(self, found: Option<&StoredJournal>) -> Next {
+    pub(super) fn begin(self, found: Option<&StoredJournal>) -> NextStep {
         let journal = Journal::Fetching(self.fetching.clone());
         match found {
             // Writing the same entry again would only cost a disk synchronisation.
@@ -35,7 +37,7 @@ impl Attempt {
     }
 
     /// Decides the next step of an attempt that waits in `stage`.
-    pub(super) fn step(mut self, stage: AttemptStage, event: StepEvent) -> Next {
+    pub(super) fn step(mut self, stage: AttemptStage, event: StepEvent) -> NextStep {
         match (stage, event) {
             (AttemptStage::Beginning, StepEvent::Written) => self.accept(),
             (AttemptStage::Accepting, StepEvent::Manifest(manifest)) => self.fetch(manifest),
@@ -86,33 +88,35 @@ impl Attempt {
                     self.wait(&stage, reason, now)
                 }
             },
-            (stage @ AttemptStage::Acting(_), _) => (State::Attempting(self, stage), None),
+            (stage @ AttemptStage::Acting(_), _) => {
+                (DeploymentState::Attempting(self, stage), None)
+            }
             (_, StepEvent::Stopped) => rest(Journal::Fetching(self.fetching)),
             (_, StepEvent::AttemptCancelled { now }) => self.cancel(now),
-            (stage, _) => (State::Attempting(self, stage), None),
+            (stage, _) => (DeploymentState::Attempting(self, stage), None),
         }
     }
 
-    fn then(self, stage: AttemptStage, effect: Effect) -> Next {
-        (State::Attempting(self, stage), Some(effect))
+    fn then(self, stage: AttemptStage, effect: Effect) -> NextStep {
+        (DeploymentState::Attempting(self, stage), Some(effect))
     }
 
-    fn accept(self) -> Next {
+    fn accept(self) -> NextStep {
         let fetch = Effect::FetchManifest(self.task.clone());
         self.then(AttemptStage::Accepting, fetch)
     }
 
-    fn fetch(self, manifest: Arc<Accepted>) -> Next {
+    fn fetch(self, manifest: Arc<Accepted>) -> NextStep {
         let fetch = Effect::FetchFragments(Arc::clone(&manifest));
         self.then(AttemptStage::Fetching(manifest), fetch)
     }
 
-    fn prepare(self, manifest: Arc<Accepted>, verified: Option<VerifiedArchive>) -> Next {
+    fn prepare(self, manifest: Arc<Accepted>, verified: Option<VerifiedArchive>) -> NextStep {
         let prepare = Effect::Prepare(Arc::clone(&manifest), verified);
         self.then(AttemptStage::Preparing(manifest), prepare)
     }
 
-    fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> Next {
+    fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> NextStep {
         let acting = Acting {
             attempt: self.task.attempt,
             package: named(&manifest),
@@ -126,17 +130,17 @@ impl Attempt {
         self.then(AttemptStage::Committing(manifest, prepared), write)
     }
 
-    fn wait(self, stage: &AttemptStage, reason: String, now: UnixTime) -> Next {
+    fn wait(self, stage: &AttemptStage, reason: String, now: UnixTime) -> NextStep {
         if self.fetching.seconds_since_start(now) < MAX_WAIT_S {
             let fetching = self.fetching;
-            return (State::Waiting { fetching, reason }, None);
+            return (DeploymentState::Waiting { fetching, reason }, None);
         }
         let detail = format!("gave up after {} days: {reason}", MAX_WAIT_S / 86_400);
         let failure = DeploymentFailure::new(NamedCode::Timeout, &detail);
         self.finish(failure.into(), stage, now)
     }
 
-    fn cancel(self, now: UnixTime) -> Next {
+    fn cancel(self, now: UnixTime) -> NextStep {
         let Task { id, attempt, .. } = self.task;
         let journal = Journal::Fetching(self.fetching);
         let found = StoredJournal::Read(journal.clone());
@@ -148,7 +152,7 @@ impl Attempt {
         }
     }
 
-    fn finish(self, result: ActResult, stage: &AttemptStage, now: UnixTime) -> Next {
+    fn finish(self, result: ActResult, stage: &AttemptStage, now: UnixTime) -> NextStep {
         let manifest = stage.manifest();
         let acted = matches!(stage, AttemptStage::Acting(_));
         let outcome = manifest.map_or(Outcome::Failed, |manifest| {

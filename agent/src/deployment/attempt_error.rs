@@ -4,7 +4,7 @@ use packcast_protocol::result::NamedCode;
 
 use crate::failure::DeploymentFailure;
 use crate::fetch::FetchError;
-use crate::fetch::location_error::{NotFetched, Verdict};
+use crate::fetch::location_failure::{NotFetched, Verdict};
 use crate::manifest::AcceptError;
 use crate::platform::is_full;
 use crate::stage::VerifyError;

@@ -6,7 +6,7 @@ use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
-use super::machine::{Attempt, Decision};
+use super::machine::{Decision, DeploymentAttempt};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Authorised, Mandate, Mandates};
@@ -50,7 +50,7 @@ pub(super) fn on_announced(
     }
     let fetching = Fetching::begin(task.attempt, found, now);
     match authorise(&task, mandates, &past, &fetching, now) {
-        Ok(by) => Decision::Begin(Attempt::new(task, by, fetching)),
+        Ok(by) => Decision::Begin(DeploymentAttempt::new(task, by, fetching)),
         Err(finished) => Decision::Conclude(*finished),
     }
 }

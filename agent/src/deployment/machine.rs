@@ -18,7 +18,7 @@ use crate::trust::mandates::{Mandate, Mandates};
 
 /// The state of a package. All states but the first two wait for the result of one effect.
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum DeploymentState {
     /// No work is under way; the journal as it is on disk.
     Resting(Option<StoredJournal>),
     /// A file is unavailable for now. The journal on disk is `Fetching`.
@@ -32,7 +32,7 @@ pub(crate) enum State {
     Tidying(Fetching),
     /// The result of another attempt moves to the history, before the decision is carried out.
     Retiring(Decision),
-    Attempting(Attempt, AttemptStage),
+    Attempting(DeploymentAttempt, AttemptStage),
     /// The attempt has a result, which is being written to the journal.
     Finishing(Finished),
     /// The result is on disk, so the archive and the unpacked files can be removed.
@@ -135,7 +135,7 @@ pub(crate) enum StepEvent {
 }
 
 /// The next state, and its effect; `None` if the state is at rest.
-pub(crate) type Next = (State, Option<Effect>);
+pub(crate) type NextStep = (DeploymentState, Option<Effect>);
 
 impl Effect {
     /// Returns `true` if a request to end, or a cancellation, interrupts the effect.
@@ -152,7 +152,7 @@ impl Effect {
 /// The decision on an announced task.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    Begin(Attempt),
+    Begin(DeploymentAttempt),
     /// The attempt has a result without any work.
     Conclude(Finished),
 }
@@ -168,7 +168,7 @@ impl Decision {
 
 /// An attempt under way, with all that it remembers between the steps.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct DeploymentAttempt {
     pub(super) task: Task,
     /// The assignments that acting uses up.
     pub(super) by: BTreeSet<Mandate>,
@@ -206,7 +206,7 @@ impl AttemptStage {
     }
 }
 
-impl Attempt {
+impl DeploymentAttempt {
     pub(super) const fn new(task: Task, by: BTreeSet<Mandate>, fetching: Fetching) -> Self {
         Self {
             task,
@@ -225,11 +225,17 @@ impl Attempt {
 ///
 /// If the agent died in between in the other order, it would have to fetch the verified archive
 /// again.
-pub(super) fn conclude(finished: Finished) -> Next {
+pub(super) fn conclude(finished: Finished) -> NextStep {
     let journal = Journal::Finished(finished.clone());
-    (State::Finishing(finished), Some(Effect::Write(journal)))
+    (
+        DeploymentState::Finishing(finished),
+        Some(Effect::Write(journal)),
+    )
 }
 
-pub(super) fn rest(journal: Journal) -> Next {
-    (State::Resting(Some(StoredJournal::Read(journal))), None)
+pub(super) fn rest(journal: Journal) -> NextStep {
+    (
+        DeploymentState::Resting(Some(StoredJournal::Read(journal))),
+        None,
+    )
 }

@@ -10,7 +10,7 @@ use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
-use super::machine::{Effect, State, StepEvent};
+use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, Prepared};
 use crate::client::ApiClient;
@@ -66,9 +66,9 @@ impl Deployment<'_> {
     /// Runs the machine from the journal on disk to the next state at rest.
     ///
     /// An error of the state folder ends the run, as if the agent had stopped there.
-    pub(crate) async fn drive(&self, event: StepEvent) -> Result<State, StateError> {
+    pub(crate) async fn drive(&self, event: StepEvent) -> Result<DeploymentState, StateError> {
         let found = journal::read(&self.dir)?;
-        let (mut state, mut effect) = step(State::Resting(found), event);
+        let (mut state, mut effect) = step(DeploymentState::Resting(found), event);
         while let Some(next) = effect {
             // Boxed, because the largest effect decides the size of this future.
             let event = Box::pin(self.perform_interruptible(next)).await?;

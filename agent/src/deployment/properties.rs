@@ -18,7 +18,7 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::attempt_error::AttemptError;
-use super::machine::{Effect, Next, State, StepEvent};
+use super::machine::{DeploymentState, Effect, NextStep, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
 use crate::act::{self, ActResult};
@@ -47,21 +47,27 @@ fn id() -> PackageId {
 
 /// The kind of package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PackageKind {
     RunsOnce,
     RunsAgain,
     Stores,
 }
 
-impl Kind {
+impl PackageKind {
     /// Returns `true` if the package may be acted on again after an interruption.
     fn repeats(self) -> bool {
         self != Self::RunsOnce
     }
 
     fn manifest(self) -> Arc<Accepted> {
-        static MANIFESTS: LazyLock<[Arc<Accepted>; 3]> =
-            LazyLock::new(|| [Kind::RunsOnce, Kind::RunsAgain, Kind::Stores].map(sign));
+        static MANIFESTS: LazyLock<[Arc<Accepted>; 3]> = LazyLock::new(|| {
+            [
+                PackageKind::RunsOnce,
+                PackageKind::RunsAgain,
+                PackageKind::Stores,
+            ]
+            .map(sign)
+        });
         Arc::clone(&MANIFESTS[self as usize])
     }
 }
@@ -73,13 +79,13 @@ fn archive() -> Archive {
     Archive::new(ArchiveFormat::TarGz, bytes, digest, size, vec![digest]).unwrap()
 }
 
-fn sign(kind: Kind) -> Arc<Accepted> {
+fn sign(kind: PackageKind) -> Arc<Accepted> {
     let action = match kind {
-        Kind::RunsOnce | Kind::RunsAgain => Action::Execute {
+        PackageKind::RunsOnce | PackageKind::RunsAgain => Action::Execute {
             archive: None,
             command: "true".parse().unwrap(),
         },
-        Kind::Stores => Action::Store {
+        PackageKind::Stores => Action::Store {
             archive: archive(),
             folder: "INSTALL_PATH/stored".parse().unwrap(),
         },
@@ -95,7 +101,7 @@ fn sign(kind: Kind) -> Arc<Accepted> {
         success_codes: [0].into(),
         reboot_codes: [].into(),
         timeout_s: 60,
-        rerun_after_interruption: kind == Kind::RunsAgain,
+        rerun_after_interruption: kind == PackageKind::RunsAgain,
         going_back: false,
         expires: UnixTime(4_102_444_800),
         audience: Audience::Any,
@@ -170,7 +176,7 @@ fn any_move() -> impl Strategy<Value = Move> {
 
 /// Everything that outlives the agent's process, and the observations of the test.
 struct World {
-    kind: Kind,
+    kind: PackageKind,
     /// `true` if only signed assignments are accepted; otherwise the function's tasks are enough.
     signed: bool,
     /// The number and the force of the latest signed assignment. An agent accepts no earlier one.
@@ -286,8 +292,11 @@ impl World {
     }
 
     /// Checks that no result is lost, and that the machine waits for an effect or is at rest.
-    fn check_rest(&self, next: &Next) {
-        let at_rest = matches!(next.0, State::Resting(_) | State::Waiting { .. });
+    fn check_rest(&self, next: &NextStep) {
+        let at_rest = matches!(
+            next.0,
+            DeploymentState::Resting(_) | DeploymentState::Waiting { .. }
+        );
         assert_eq!(at_rest, next.1.is_none(), "stuck in {:?}", next.0);
         for attempt in self.results.keys() {
             let waits = self.finished().map(|finished| finished.report.attempt) == Some(*attempt);
@@ -457,10 +466,10 @@ impl World {
         })
     }
 
-    fn restart(&mut self) -> Next {
+    fn restart(&mut self) -> NextStep {
         self.acknowledged = None;
         let event = StepEvent::Restarted { id: id(), now: NOW };
-        self.step(State::Resting(self.journal.clone()), event)
+        self.step(DeploymentState::Resting(self.journal.clone()), event)
     }
 
     /// Damages the journal. A result that only the journal had is lost.
@@ -477,7 +486,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, state: State, event: StepEvent) -> Next {
+    fn step(&mut self, state: DeploymentState, event: StepEvent) -> NextStep {
         let blocked = matches!(event, StepEvent::Announced { blocked: true, .. });
         let next = step(state, event);
         if let Some(effect) = &next.1 {
@@ -492,7 +501,7 @@ impl World {
         next
     }
 
-    fn go(&mut self, (state, effect): Next, one: Move) -> Next {
+    fn go(&mut self, (state, effect): NextStep, one: Move) -> NextStep {
         // No event reaches the machine between the last check and the action.
         let committed = matches!(
             effect,
@@ -522,7 +531,7 @@ impl World {
     }
 
     /// Lets every effect succeed until the machine is at rest.
-    fn settle(&mut self, mut next: Next) -> State {
+    fn settle(&mut self, mut next: NextStep) -> DeploymentState {
         for _ in 0..20 {
             if next.1.is_none() {
                 return next.0;
@@ -549,7 +558,7 @@ proptest! {
     /// more crash, the last attempt reaches its result, and the report reaches the function.
     #[test]
     fn no_sequence_of_events_repeats_an_action_or_loses_a_result(
-        kind in prop_oneof![Just(Kind::RunsOnce), Just(Kind::RunsAgain), Just(Kind::Stores)],
+        kind in prop_oneof![Just(PackageKind::RunsOnce), Just(PackageKind::RunsAgain), Just(PackageKind::Stores)],
         signed in any::<bool>(),
         moves in proptest::collection::vec(any_move(), 0..60),
     ) {
@@ -572,7 +581,7 @@ proptest! {
             damaged: None,
             forgotten: BTreeSet::new(),
         };
-        let mut next = (State::Resting(None), None);
+        let mut next = (DeploymentState::Resting(None), None);
         for one in moves {
             next = world.go(next, one);
         }

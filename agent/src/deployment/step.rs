@@ -3,7 +3,7 @@
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::decide;
-use super::machine::{Decision, Effect, Next, State, StepEvent, conclude, rest};
+use super::machine::{Decision, DeploymentState, Effect, NextStep, StepEvent, conclude, rest};
 use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
@@ -11,30 +11,42 @@ use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 /// The journal is on disk before the step that it describes begins. The machine acts only on a
 /// prepared package whose journal entry was acknowledged. A result is on disk before it is
 /// reported, and stays there until the report is accepted or another attempt begins.
-pub(crate) fn step(state: State, event: StepEvent) -> Next {
+pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
     match (state, event) {
-        (State::Resting(found), event) => resting(found, event),
-        (State::Waiting { fetching, .. }, event) => resting(
+        (DeploymentState::Resting(found), event) => resting(found, event),
+        (DeploymentState::Waiting { fetching, .. }, event) => resting(
             Some(StoredJournal::Read(Journal::Fetching(fetching))),
             event,
         ),
-        (State::Repeating(acting), StepEvent::Written) => tidying(Fetching::interrupted(acting)),
-        (State::Repeating(acting), StepEvent::EffectFailed { .. }) => rest(Journal::Acting(acting)),
-        (State::Tidying(fetching), StepEvent::Tidied) => rest(Journal::Fetching(fetching)),
-        (State::Retiring(decision), StepEvent::Remembered) => follow(None, decision),
-        (State::Attempting(attempt, waiting), event) => attempt.step(waiting, event),
-        (State::Finishing(finished), StepEvent::Written) => freeing(finished),
-        (State::Freeing(finished), StepEvent::Freed)
-        | (State::Reporting(finished), StepEvent::NotAccepted) => rest(Journal::Finished(finished)),
-        (State::Reporting(finished), StepEvent::ReportAccepted { .. }) => remembering(finished),
-        (State::Remembering, StepEvent::Remembered) => (State::Removing, Some(Effect::Remove)),
-        (State::Removing, StepEvent::Removed) => (State::Resting(None), None),
+        (DeploymentState::Repeating(acting), StepEvent::Written) => {
+            tidying(Fetching::interrupted(acting))
+        }
+        (DeploymentState::Repeating(acting), StepEvent::EffectFailed { .. }) => {
+            rest(Journal::Acting(acting))
+        }
+        (DeploymentState::Tidying(fetching), StepEvent::Tidied) => {
+            rest(Journal::Fetching(fetching))
+        }
+        (DeploymentState::Retiring(decision), StepEvent::Remembered) => follow(None, decision),
+        (DeploymentState::Attempting(attempt, waiting), event) => attempt.step(waiting, event),
+        (DeploymentState::Finishing(finished), StepEvent::Written) => freeing(finished),
+        (DeploymentState::Freeing(finished), StepEvent::Freed)
+        | (DeploymentState::Reporting(finished), StepEvent::NotAccepted) => {
+            rest(Journal::Finished(finished))
+        }
+        (DeploymentState::Reporting(finished), StepEvent::ReportAccepted { .. }) => {
+            remembering(finished)
+        }
+        (DeploymentState::Remembering, StepEvent::Remembered) => {
+            (DeploymentState::Removing, Some(Effect::Remove))
+        }
+        (DeploymentState::Removing, StepEvent::Removed) => (DeploymentState::Resting(None), None),
         (state, _) => (state, None),
     }
 }
 
 /// Decides on a package without work under way.
-fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
+fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
     match (found, event) {
         (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, now }) => {
             restarted(journal, id, now)
@@ -49,7 +61,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
                 now,
             },
         ) => match decide::on_announced(task, &mandates, &past, found.as_ref(), now) {
-            Decision::Begin(_) if blocked => (State::Resting(found), None),
+            Decision::Begin(_) if blocked => (DeploymentState::Resting(found), None),
             decision => retire_other(found, decision),
         },
         (
@@ -62,29 +74,35 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
             },
         ) => match decide::on_cancelled(cancel, &mandates, &past, found.as_ref(), now) {
             Some(finished) => retire_other(found, Decision::Conclude(finished)),
-            None => (State::Resting(found), None),
+            None => (DeploymentState::Resting(found), None),
         },
         (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
             let report = finished.report.clone();
-            (State::Reporting(finished), Some(Effect::Report(report)))
+            (
+                DeploymentState::Reporting(finished),
+                Some(Effect::Report(report)),
+            )
         }
         (
             Some(StoredJournal::Read(Journal::Finished(finished))),
             StepEvent::ReportAccepted { attempt },
         ) if finished.report.attempt == attempt => remembering(finished),
-        (found, _) => (State::Resting(found), None),
+        (found, _) => (DeploymentState::Resting(found), None),
     }
 }
 
 /// Decides on the journal that a stopped agent has left behind.
 ///
 /// An action that may have happened is not repeated, unless the package allows it.
-fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
+fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> NextStep {
     match journal {
         Journal::Fetching(fetching) => tidying(fetching),
         Journal::Acting(acting) if acting.is_repeated() => {
             let again = Journal::Fetching(Fetching::interrupted(acting.clone()));
-            (State::Repeating(acting), Some(Effect::Write(again)))
+            (
+                DeploymentState::Repeating(acting),
+                Some(Effect::Write(again)),
+            )
         }
         Journal::Acting(acting) => conclude(decide::interrupted_by_stop(id, acting, now)),
         Journal::Finished(finished) => freeing(finished),
@@ -95,31 +113,40 @@ fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
 ///
 /// The function has announced or cancelled a later attempt, so it does not wait for that result any
 /// more.
-fn retire_other(found: Option<StoredJournal>, decision: Decision) -> Next {
+fn retire_other(found: Option<StoredJournal>, decision: Decision) -> NextStep {
     let Some(StoredJournal::Read(Journal::Finished(other))) = found else {
         return follow(found.as_ref(), decision);
     };
     if other.report.attempt == decision.attempt() {
         return rest(Journal::Finished(other));
     }
-    (State::Retiring(decision), Some(Effect::Remember(other)))
+    (
+        DeploymentState::Retiring(decision),
+        Some(Effect::Remember(other)),
+    )
 }
 
-fn follow(found: Option<&StoredJournal>, decision: Decision) -> Next {
+fn follow(found: Option<&StoredJournal>, decision: Decision) -> NextStep {
     match decision {
         Decision::Begin(attempt) => attempt.begin(found),
         Decision::Conclude(finished) => conclude(finished),
     }
 }
 
-fn freeing(finished: Finished) -> Next {
-    (State::Freeing(finished), Some(Effect::FreeContents))
+fn freeing(finished: Finished) -> NextStep {
+    (
+        DeploymentState::Freeing(finished),
+        Some(Effect::FreeContents),
+    )
 }
 
-fn tidying(fetching: Fetching) -> Next {
-    (State::Tidying(fetching), Some(Effect::Tidy))
+fn tidying(fetching: Fetching) -> NextStep {
+    (DeploymentState::Tidying(fetching), Some(Effect::Tidy))
 }
 
-fn remembering(finished: Finished) -> Next {
-    (State::Remembering, Some(Effect::Remember(finished)))
+fn remembering(finished: Finished) -> NextStep {
+    (
+        DeploymentState::Remembering,
+        Some(Effect::Remember(finished)),
+    )
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
-use crate::fetch::location_error::LocationError;
+use crate::fetch::location_failure::LocationFailure;
 use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
 use crate::transport_error::TransportError;
 
@@ -42,18 +42,22 @@ impl Downloads {
     }
 
     /// Begins to fetch a file of any size.
-    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, LocationError> {
+    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, LocationFailure> {
         let response = answer(self.http.get(url)).await?;
         Ok(Download::of(response, &self.throttle))
     }
 
     /// Fetches a file of at most `limit` bytes.
-    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, LocationError> {
+    pub(crate) async fn document(
+        &self,
+        url: &str,
+        limit: usize,
+    ) -> Result<Vec<u8>, LocationFailure> {
         let mut response = answer(self.http.get(url).timeout(DOCUMENT_TIMEOUT)).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
             if bytes.len() + chunk.len() > limit {
-                return Err(LocationError::TooLong {
+                return Err(LocationFailure::TooLong {
                     limit: limit as u64,
                 });
             }
@@ -64,22 +68,22 @@ impl Downloads {
     }
 }
 
-async fn answer(request: RequestBuilder) -> Result<Response, LocationError> {
+async fn answer(request: RequestBuilder) -> Result<Response, LocationFailure> {
     let response = request.send().await.map_err(transport_error)?;
     let status = response.status();
     match status {
         StatusCode::OK => Ok(response),
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => {
-            Err(LocationError::Absent {
+            Err(LocationFailure::Absent {
                 status: status.as_u16(),
             })
         }
-        _ => Err(LocationError::Status { status }),
+        _ => Err(LocationFailure::Status { status }),
     }
 }
 
-fn transport_error(error: reqwest::Error) -> LocationError {
-    LocationError::Transport(TransportError::of(&error.without_url()))
+fn transport_error(error: reqwest::Error) -> LocationFailure {
+    LocationFailure::Transport(TransportError::of(&error.without_url()))
 }
 
 impl<'a> Download<'a> {
@@ -93,7 +97,7 @@ impl<'a> Download<'a> {
     }
 
     /// Waits for the next bytes. Returns `None` at the end of the file.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, LocationError> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, LocationFailure> {
         let patience = patience(self.arrived).saturating_sub(self.waited);
         let asked = Instant::now();
         let chunk = timeout(patience, self.response.chunk()).await;
@@ -110,8 +114,8 @@ impl<'a> Download<'a> {
         Ok(chunk)
     }
 
-    fn too_slow(&self) -> LocationError {
-        LocationError::TooSlow {
+    fn too_slow(&self) -> LocationFailure {
+        LocationFailure::TooSlow {
             arrived: self.arrived,
             seconds: self.waited.as_secs(),
         }
@@ -135,7 +139,7 @@ mod tests {
         bytes: usize,
         every: Duration,
         rate: Option<&str>,
-    ) -> (u32, Option<LocationError>) {
+    ) -> (u32, Option<LocationFailure>) {
         let chunks = stream::iter(0..200).then(move |_| async move {
             tokio::time::sleep(every).await;
             Ok::<_, std::io::Error>(vec![0; bytes])
@@ -157,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalling_location_is_given_up() {
         let (count, error) = trickle(1, Duration::from_secs(20), None).await;
-        let too_slow = LocationError::TooSlow {
+        let too_slow = LocationFailure::TooSlow {
             arrived: 1,
             seconds: 30,
         };

@@ -14,7 +14,7 @@ const MAX_REST: u64 = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct LocationOrder {
     latest: Turn,
-    locations: Vec<LocationRecord>,
+    locations: Vec<LocationScore>,
 }
 
 /// The number of a request of the deployment, from 1.
@@ -22,7 +22,7 @@ pub(crate) struct LocationOrder {
 pub(crate) struct Turn(u64);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct LocationRecord {
+struct LocationScore {
     failed_in_a_row: u32,
     /// The latest request that had begun at the time of the failure.
     failed_at: Turn,
@@ -34,7 +34,7 @@ impl LocationOrder {
     pub(crate) fn of(count: usize) -> Self {
         Self {
             latest: Turn::default(),
-            locations: vec![LocationRecord::default(); count],
+            locations: vec![LocationScore::default(); count],
         }
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::fetch::download::Download;
-use crate::fetch::location_error::LocationError;
+use crate::fetch::location_failure::LocationFailure;
 
 /// The smallest amount that is passed to the disk at once.
 ///
@@ -21,12 +21,12 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Errors from saving a fragment.
 #[derive(Debug)]
 pub(crate) enum SaveError {
-    LocationError(LocationError),
+    LocationFailure(LocationFailure),
     Disk(io::Error),
 }
 
 /// A file that is being written.
-struct Output {
+struct PartialFile {
     file: File,
     hash: Sha256,
     bytes: u64,
@@ -43,15 +43,15 @@ pub(crate) async fn save(
     part: &Path,
 ) -> Result<(), SaveError> {
     let path = part.to_owned();
-    let mut writing = tokio::task::spawn_blocking(move || Output::create(&path));
+    let mut writing = tokio::task::spawn_blocking(move || PartialFile::create(&path));
     let (mut arrived, bytes) = (0, expected.0);
     loop {
         let batch = batch(&mut download, &mut arrived, bytes).await;
         // The write must end before another location may write to the same file.
         let output = written(writing).await.map_err(SaveError::Disk)?;
-        let batch = batch.map_err(SaveError::LocationError)?;
+        let batch = batch.map_err(SaveError::LocationFailure)?;
         if batch.is_empty() {
-            return output.check(expected).map_err(SaveError::LocationError);
+            return output.check(expected).map_err(SaveError::LocationFailure);
         }
         writing = tokio::task::spawn_blocking(move || output.add(&batch));
     }
@@ -62,7 +62,7 @@ async fn batch(
     download: &mut Download<'_>,
     arrived: &mut u64,
     limit: u64,
-) -> Result<Vec<Bytes>, LocationError> {
+) -> Result<Vec<Bytes>, LocationFailure> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < BATCH_BYTES {
         let Some(chunk) = download.chunk().await? else {
@@ -70,7 +70,7 @@ async fn batch(
         };
         *arrived += chunk.len() as u64;
         if *arrived > limit {
-            return Err(LocationError::TooLong { limit });
+            return Err(LocationFailure::TooLong { limit });
         }
         bytes += chunk.len();
         batch.push(chunk);
@@ -78,11 +78,11 @@ async fn batch(
     Ok(batch)
 }
 
-async fn written(writing: JoinHandle<io::Result<Output>>) -> io::Result<Output> {
+async fn written(writing: JoinHandle<io::Result<PartialFile>>) -> io::Result<PartialFile> {
     writing.await.map_err(io::Error::other)?
 }
 
-impl Output {
+impl PartialFile {
     fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: File::create(path)?,
@@ -100,12 +100,12 @@ impl Output {
         Ok(self)
     }
 
-    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), LocationError> {
+    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), LocationFailure> {
         let actual = Sha256Digest::from_bytes(self.hash.finalize().into());
         if actual == digest {
             return Ok(());
         }
-        Err(LocationError::Fragment {
+        Err(LocationFailure::Fragment {
             arrived: self.bytes,
             bytes,
             actual,

@@ -64,7 +64,7 @@ pub(crate) struct Authorised {
     pub(crate) force: bool,
 }
 
-/// Errors if the publisher has signed no assignment that permits an announced package.
+/// Errors of an announced package that no signed assignment permits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAuthorised {
     #[error(

@@ -69,13 +69,13 @@ pub(crate) struct EdgeState {
     pub(crate) moved_to: Option<SocketAddr>,
     pub(crate) connections: usize,
     /// The version and headers of each request for an object.
-    pub(crate) made: Vec<Made>,
+    pub(crate) requests: Vec<RequestHead>,
     under_way: usize,
     pub(crate) most_under_way: usize,
 }
 
 /// The parts of a request besides its path.
-pub(crate) struct Made {
+pub(crate) struct RequestHead {
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
 }
@@ -238,7 +238,7 @@ impl EdgeState {
     fn begin(&mut self, request: &Parts) {
         self.under_way += 1;
         self.most_under_way = self.most_under_way.max(self.under_way);
-        self.made.push(Made {
+        self.requests.push(RequestHead {
             version: request.version,
             headers: request.headers.clone(),
         });

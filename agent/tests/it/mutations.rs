@@ -16,7 +16,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// The position and the new value of a changed byte.
-type Change = (prop::sample::Index, u8);
+type ByteChange = (prop::sample::Index, u8);
 
 /// Bytes with a meaning in names, headers and lengths.
 fn byte() -> impl Strategy<Value = u8> {
@@ -26,7 +26,7 @@ fn byte() -> impl Strategy<Value = u8> {
     ]
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+fn changes() -> impl Strategy<Value = Vec<ByteChange>> {
     vec((any::<prop::sample::Index>(), byte()), 1..12)
 }
 
@@ -59,7 +59,7 @@ fn zip() -> Vec<u8> {
     ])
 }
 
-fn apply(bytes: &mut [u8], changes: &[Change]) {
+fn apply(bytes: &mut [u8], changes: &[ByteChange]) {
     for (at, byte) in changes {
         bytes[at.index(bytes.len())] = *byte;
     }

@@ -35,12 +35,12 @@ fn fragments_share_one_connection_and_are_bounded() {
     lab.assign(launch("run.sh"), package(1, Some(archive)));
     assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
     let world = lab.world();
-    assert!(world.made.len() > 60);
+    assert!(world.requests.len() > 60);
     assert!(
         world
-            .made
+            .requests
             .iter()
-            .all(|made| made.version == Version::HTTP_2)
+            .all(|request| request.version == Version::HTTP_2)
     );
     assert_eq!(
         world.connections, 2,
@@ -63,9 +63,14 @@ fn a_redirect_does_not_reveal_the_device() {
     assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
     let world = back.world();
     let headers: BTreeSet<&str> = world
-        .made
+        .requests
         .iter()
-        .flat_map(|made| made.headers.keys().map(hyper::header::HeaderName::as_str))
+        .flat_map(|request| {
+            request
+                .headers
+                .keys()
+                .map(hyper::header::HeaderName::as_str)
+        })
         .collect();
     assert_eq!(Vec::from_iter(headers), ["accept", "user-agent"]);
 }
@@ -106,9 +111,10 @@ fn proxies_of_the_environment_are_used() {
         );
     }
     let world = lab.world();
-    let reveals = |made: &crate::edge::Made| made.headers.contains_key("proxy-authorization");
+    let reveals =
+        |request: &crate::edge::RequestHead| request.headers.contains_key("proxy-authorization");
     assert!(
-        !world.made.iter().any(reveals),
+        !world.requests.iter().any(reveals),
         "only the proxy receives its password"
     );
 }

@@ -14,7 +14,7 @@ const MAX_REASON_CHARS: usize = 200;
 
 /// The reason why one location did not send a correct file.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum LocationError {
+pub(crate) enum LocationFailure {
     /// Object stores also answer 403 for missing objects.
     #[error("{} (status {status})", if *status == 403 { "not found, or not public" } else { "not found" })]
     Absent { status: u16 },
@@ -45,7 +45,7 @@ pub(crate) enum LocationError {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NotFetched {
     name: String,
-    errors: Vec<(Location, LocationError)>,
+    errors: Vec<(Location, LocationFailure)>,
 }
 
 /// The conclusion from the reasons of all locations: the greatest of their verdicts.
@@ -59,7 +59,7 @@ pub(crate) enum Verdict {
     Later,
 }
 
-impl LocationError {
+impl LocationFailure {
     const fn verdict(&self) -> Verdict {
         match self {
             Self::Absent { .. } => Verdict::Absent,
@@ -73,7 +73,7 @@ impl LocationError {
 }
 
 impl NotFetched {
-    pub(crate) const fn new(name: String, errors: Vec<(Location, LocationError)>) -> Self {
+    pub(crate) const fn new(name: String, errors: Vec<(Location, LocationFailure)>) -> Self {
         Self { name, errors }
     }
 
@@ -112,14 +112,14 @@ impl fmt::Display for NotFetched {
 mod tests {
     use super::*;
 
-    const ABSENT: LocationError = LocationError::Absent { status: 404 };
+    const ABSENT: LocationFailure = LocationFailure::Absent { status: 404 };
 
-    const WRONG: LocationError = LocationError::TooLong { limit: 9 };
-    const UNAVAILABLE: LocationError = LocationError::Status {
+    const WRONG: LocationFailure = LocationFailure::TooLong { limit: 9 };
+    const UNAVAILABLE: LocationFailure = LocationFailure::Status {
         status: StatusCode::SERVICE_UNAVAILABLE,
     };
 
-    fn not_fetched(errors: &[LocationError]) -> NotFetched {
+    fn not_fetched(errors: &[LocationFailure]) -> NotFetched {
         let errors = errors.iter().enumerate().map(|(n, error)| {
             let location = format!("cdn{n}.example.net/p").parse().unwrap();
             (location, error.clone())
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_transient_error_outweighs_permanent_ones() {
-        let check = |errors: &[LocationError], expected| {
+        let check = |errors: &[LocationFailure], expected| {
             assert_eq!(not_fetched(errors).verdict(), expected, "{errors:?}");
         };
         check(&[], Verdict::Absent);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_location_is_named_with_its_reason() {
-        let check = |errors: &[LocationError], expected: &str| {
+        let check = |errors: &[LocationFailure], expected: &str| {
             assert_eq!(not_fetched(errors).to_string(), expected);
         };
         check(
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn long_reasons_of_a_location_are_shortened() {
-        let long = LocationError::Transport(TransportError::Other("x".repeat(5000)));
+        let long = LocationFailure::Transport(TransportError::Other("x".repeat(5000)));
         let text = not_fetched(&[long, ABSENT]).to_string();
         assert!(
             text.len() < 400 && text.contains("cdn1.example.net"),
@@ -178,25 +178,25 @@ mod tests {
     #[test]
     fn messages_name_the_cause() {
         let errors = [
-            LocationError::Absent { status: 404 },
-            LocationError::Absent { status: 403 },
-            LocationError::TooLong { limit: 9 },
-            LocationError::Fragment {
+            LocationFailure::Absent { status: 404 },
+            LocationFailure::Absent { status: 403 },
+            LocationFailure::TooLong { limit: 9 },
+            LocationFailure::Fragment {
                 arrived: 5,
                 bytes: 1024,
                 actual: Sha256Digest::of(b"1"),
             },
-            LocationError::Digest {
+            LocationFailure::Digest {
                 actual: Sha256Digest::of(b"1"),
                 announced: Sha256Digest::of(b"2"),
             },
-            LocationError::Signature(SignatureError::Mismatch),
+            LocationFailure::Signature(SignatureError::Mismatch),
             UNAVAILABLE,
-            LocationError::TooSlow {
+            LocationFailure::TooSlow {
                 arrived: 100,
                 seconds: 30,
             },
-            LocationError::Transport(TransportError::Refused),
+            LocationFailure::Transport(TransportError::Refused),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
