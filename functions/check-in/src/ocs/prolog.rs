@@ -77,7 +77,7 @@ async fn apply_commands(
             .records
             .record_command_progress(device, progress)
             .await?;
-        tracing::info!(%device, ?note, "carried out a device command");
+        tracing::info!(%device, ?progress, "carried out a device command");
     }
     Ok((standing, instruction))
 }
