@@ -1,4 +1,4 @@
-//! Explains why a device has a package, or does not have it.
+//! Explanations why a device has a package, or does not have it.
 
 mod sentences;
 
@@ -10,12 +10,13 @@ use packcast_rollout::{
 use packcast_store::records::Standing;
 use serde::Serialize;
 
-use self::sentences::{Sentences, Subject};
+use self::sentences::{SentenceSubject, Sentences};
 use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state};
 use crate::target::Target;
+use crate::text::for_target;
 
 /// The first reason why a device has a package, or does not have it, with the next step.
 #[derive(Debug, Serialize)]
@@ -33,20 +34,20 @@ pub struct Explained {
     pub next: String,
     pub task: Option<OpenTask>,
     pub result: Option<FinishedTask>,
-    /// A stock agent's own history lists the package.
+    /// The history of the device's OCS agent lists the package.
     pub in_history: bool,
     pub last_seen: Option<UnixTime>,
     /// The state of the package in one word.
     #[serde(skip)]
     pub state: &'static str,
-    /// Packages of a higher priority that the device is told of as well.
+    /// Open packages of a higher priority, which are announced along with the package.
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
     pub orders: DeviceCommands,
 }
 
-/// A package that goes before the explained one.
+/// A package of a higher priority than the explained package.
 #[derive(Debug)]
 pub struct Ahead {
     /// `name@version`.
@@ -55,7 +56,7 @@ pub struct Ahead {
 }
 
 /// The records of a device and a package.
-struct Read {
+struct ExplainRecords {
     device: DeviceId,
     package: PackageRecord,
     standing: Standing,
@@ -65,7 +66,7 @@ struct Read {
     in_history: bool,
 }
 
-/// Explains why a device has a package, or does not have it. Nothing is changed.
+/// Explains why a device has a package, or does not have it. The function changes nothing.
 pub async fn explain(
     target: &Target,
     device: &DeviceName,
@@ -75,10 +76,16 @@ pub async fn explain(
     let device = device.find(target).await?;
     let read = read(target, device, package).await?;
     let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
-    Ok(read.explained(explanation))
+    let mut explained = read.explained(explanation);
+    explained.next = for_target(&explained.next, &target.name);
+    Ok(explained)
 }
 
-async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Result<Read, Failure> {
+async fn read(
+    target: &Target,
+    device: DeviceId,
+    package: PackageRecord,
+) -> Result<ExplainRecords, Failure> {
     let records = &target.records;
     let standing = records.standing(&device).await?;
     let groups: Vec<_> = standing.memberships.groups().collect();
@@ -90,9 +97,10 @@ async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Resu
         .collect();
     let in_history = match &device {
         DeviceId::Ocs(_) => records.history(&device).await?.contains(&package.id),
+        // Packcast agents send no package history.
         DeviceId::Agent(_) => false,
     };
-    Ok(Read {
+    Ok(ExplainRecords {
         groups: records.group_states(&groups).await?,
         others: records.packages_of(&others).await?,
         finished: records.finished(&device, package.id).await?,
@@ -103,7 +111,7 @@ async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Resu
     })
 }
 
-impl Read {
+impl ExplainRecords {
     fn evidence(&self, target: Pacing) -> ExplainInputs<'_> {
         let groups = self.groups.iter().map(|state| &state.pace);
         let pace = target.in_force(groups, &self.standing.pace);
@@ -131,7 +139,7 @@ impl Read {
         tasks.find(|task| task.package == self.package.id)
     }
 
-    /// Names a package that the device has an open task for.
+    /// Returns the name of a package that the device has an open task for.
     fn name_of(&self, id: PackageId) -> String {
         let package = self.others.iter().find(|package| package.id == id);
         package.map_or_else(|| id.to_string(), named)
@@ -151,7 +159,7 @@ impl Read {
     fn sentences(&self, explanation: &Explanation) -> Sentences {
         let name_of = |id| self.name_of(id);
         Sentences::new(
-            &Subject {
+            &SentenceSubject {
                 device: &self.device,
                 record: self.record(),
                 package: &self.package,

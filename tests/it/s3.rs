@@ -251,7 +251,7 @@ fn a_target_has_a_bucket_or_a_directory() {
     world.configure(&(config + "directory = \"objects\"\n"));
     let refusal = world.refused(2, &EXECUTE);
     assert!(
-        refusal.contains("target \"cloud\" has both a bucket and a directory"),
+        refusal.contains("cannot use target \"cloud\": it has both a bucket and a directory"),
         "{refusal}"
     );
 }

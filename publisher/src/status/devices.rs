@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::package::find;
 use crate::target::Target;
 
-/// How many devices are read in one request.
+/// The number of devices in one request.
 const BATCH: usize = 100;
 
 /// A device and its state with a package.
@@ -24,8 +24,8 @@ pub struct DeviceProgress {
     pub state: DeviceState,
 }
 
-/// Returns the devices of a package, the members of its groups that have not checked in since
-/// included. Changes of the last seconds may be missing.
+/// Returns the devices of a package. Members of its groups that have not checked in since the
+/// assignment are included. Changes of the last seconds may be missing.
 pub async fn devices(
     target: &Target,
     package: &PackageRef,
@@ -52,6 +52,7 @@ async fn add_unreached(
         members.extend(target.records.members(&state.group).await?);
     }
     members.sort_unstable();
+    // A device may be a member of several groups that have the package.
     members.dedup();
     members
         .retain(|device| !states.contains_key(device) && package.audience.includes_device(device));

@@ -11,7 +11,7 @@
 //! - `protocol/src/windows.rs`
 //! - `protocol/tests/it/info.rs`
 //! - `protocol/tests/it/replies.rs`
-//! - `publisher/src/publish/stock.rs`
+//! - `publisher/src/publish/ocs_limits.rs`
 //! - `rollout/src/pace/tests.rs`
 //! - `store/tests/it/directory.rs`
 //! - `tests/it/commands.rs`
