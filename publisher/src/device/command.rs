@@ -2,7 +2,7 @@
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::DeviceCommand;
-use packcast_rollout::order::{CommandRefusal, orderable};
+use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use serde::Serialize;
 
 use super::known;
@@ -30,7 +30,7 @@ pub async fn send_command(
 ) -> Result<CommandSent, Failure> {
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
-    orderable(&device.device, &device.agent)
+    accepts_commands(&device.device, &device.agent)
         .map_err(|why| refusal(&device.device, &device.agent, why))?;
     target
         .records

@@ -248,7 +248,7 @@ mod tests {
           hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, somebody has put an earlier state back: unassign again all packages that were unassigned since
         Expired: Conflict
           hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
-        Unvouched: Conflict
+        Unverified: Conflict
           hint: run 'packcast group show lab' to see the assignments, which changed meanwhile
         ");
     }
