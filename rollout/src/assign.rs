@@ -7,7 +7,7 @@ use crate::record::{FinishedTask, OpenTask, PackageRecord, TaskState};
 
 /// Outcome of an assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assigned {
+pub enum AssignOutcome {
     /// The device has a new open task.
     New { attempt: u32 },
     /// The device has this open task already, and has not reported on it.
@@ -63,15 +63,15 @@ pub fn assign(
     on_device: &PackageOnDevice,
     request: AssignmentRequest,
     now: UnixTime,
-) -> Result<TaskChange, Assigned> {
+) -> Result<TaskChange, AssignOutcome> {
     if package.is_deleted() {
-        return Err(Assigned::Deleted);
+        return Err(AssignOutcome::Deleted);
     }
     if package.published().is_none() {
-        return Err(Assigned::NotPublished);
+        return Err(AssignOutcome::NotPublished);
     }
     if !package.audience.includes_device(device) {
-        return Err(Assigned::NotForDevice);
+        return Err(AssignOutcome::NotForDevice);
     }
     if let Some(open) = on_device.open.as_ref().filter(|_| on_device.is_known) {
         return change_open(open, request, now);
@@ -94,7 +94,7 @@ fn change_open(
     open: &OpenTask,
     request: AssignmentRequest,
     now: UnixTime,
-) -> Result<TaskChange, Assigned> {
+) -> Result<TaskChange, AssignOutcome> {
     let to = match open.state {
         TaskState::Withdrawn { announced_at } => restored(open, announced_at, request, now),
         TaskState::Pending | TaskState::Announced { .. } if request.direct && !open.direct => {
@@ -105,7 +105,7 @@ fn change_open(
         }
         TaskState::Pending | TaskState::Announced { .. } => {
             let attempt = open.attempt;
-            return Err(Assigned::AlreadyOpen { attempt });
+            return Err(AssignOutcome::AlreadyOpen { attempt });
         }
     };
     let from = open.clone();
@@ -132,16 +132,16 @@ fn restored(
     }
 }
 
-fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, Assigned> {
+fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignOutcome> {
     if !on_device.is_known {
-        return Err(Assigned::UnknownDevice);
+        return Err(AssignOutcome::UnknownDevice);
     }
     match &on_device.finished {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
-            Err(Assigned::AlreadyDone(done.clone()))
+            Err(AssignOutcome::AlreadyDone(done.clone()))
         }
         Some(done) => Ok(done.attempt.saturating_add(1)),
-        None if on_device.in_history && !force => Err(Assigned::InHistory),
+        None if on_device.in_history && !force => Err(AssignOutcome::InHistory),
         None => Ok(1),
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         force: true,
     };
 
-    fn opened(change: Result<TaskChange, Assigned>) -> Result<OpenTask, Assigned> {
+    fn opened(change: Result<TaskChange, AssignOutcome>) -> Result<OpenTask, AssignOutcome> {
         change.map(|change| match change {
             TaskChange::Open { task, .. } | TaskChange::Alter { to: task, .. } => task,
             TaskChange::Drop { .. } | TaskChange::NextAttempt { .. } => {
@@ -211,7 +211,7 @@ mod tests {
         let other = DeviceId::Agent(AgentId::of_public_key(&[2; 32]));
         let ocs = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         for device in [other, ocs] {
-            assert_eq!(assigned(device), Err(Assigned::NotForDevice));
+            assert_eq!(assigned(device), Err(AssignOutcome::NotForDevice));
         }
     }
 
@@ -243,8 +243,8 @@ mod tests {
         let check = |finished, in_history, force, expected: Result<u32, &str>| {
             let got = next_attempt(&on_device(finished, in_history), force);
             let got = got.map_err(|answer| match answer {
-                Assigned::AlreadyDone(_) => "done",
-                Assigned::InHistory => "in history",
+                AssignOutcome::AlreadyDone(_) => "done",
+                AssignOutcome::InHistory => "in history",
                 _ => "other",
             });
             assert_eq!(got, expected, "{finished:?} {in_history} {force}");
@@ -286,7 +286,7 @@ mod tests {
         let announced = TaskState::Announced { announced_at };
         let withdrawn = TaskState::Withdrawn { announced_at };
         assert_eq!(again(withdrawn), Ok((1, announced, true)));
-        let open = Err(Assigned::AlreadyOpen { attempt: 1 });
+        let open = Err(AssignOutcome::AlreadyOpen { attempt: 1 });
         assert_eq!(again(announced), open);
         assert_eq!(again(TaskState::Pending), open);
     }
@@ -313,6 +313,9 @@ mod tests {
     #[test]
     fn an_unknown_device_gets_no_task() {
         let nothing = PackageOnDevice::default();
-        assert_eq!(next_attempt(&nothing, true), Err(Assigned::UnknownDevice));
+        assert_eq!(
+            next_attempt(&nothing, true),
+            Err(AssignOutcome::UnknownDevice)
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::assignments::{Assigned, Assignee, Assignments, AssignmentsError, Held};
+use packcast_protocol::assignments::{
+    AssignedPackage, Assignee, Assignments, AssignmentsError, Held,
+};
 use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
 
 use crate::membership::Memberships;
@@ -59,7 +61,7 @@ pub fn change(
             let is_open = |package| tasks.iter().any(|task| task.package == package);
             // Removing finished packages here keeps the document short without a change of its own.
             packages.retain(|before| before.package != package && is_open(before.package));
-            packages.push(Assigned {
+            packages.push(AssignedPackage {
                 package,
                 manifest,
                 seq: revision,
@@ -121,7 +123,7 @@ pub fn as_recorded(
 ) -> Result<Assignments, AssignmentsError> {
     let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
     let packages = direct_tasks(tasks).filter_map(|task| {
-        Some(Assigned {
+        Some(AssignedPackage {
             package: task.package,
             manifest: *verified.get(&task.package)?,
             seq: revision,
@@ -145,7 +147,7 @@ fn state(
     device: &AgentId,
     revision: u64,
     groups: BTreeSet<GroupName>,
-    packages: Vec<Assigned>,
+    packages: Vec<AssignedPackage>,
     validity: Validity,
 ) -> Result<Assignments, AssignmentsError> {
     let Validity { issued, expires } = validity;

@@ -36,10 +36,10 @@ pub enum DeviceCommand {
     /// Restart the download process: kill it at the next check-in, and resume at the check-in
     /// after that.
     #[serde(rename = "unstick")]
-    Unstick,
+    RestartDownload,
     /// Drop every announced package that the device has not begun to deploy.
     #[serde(rename = "cancel")]
-    Cancel,
+    Drop,
 }
 
 /// A device command, with its progress.
@@ -244,7 +244,7 @@ mod tests {
 
     fn cancel(told_at: Option<UnixTime>) -> DeviceCommands {
         DeviceCommands {
-            cancel: Some(record(DeviceCommand::Cancel, told_at)),
+            cancel: Some(record(DeviceCommand::Drop, told_at)),
             unstick: None,
         }
     }
@@ -289,10 +289,10 @@ mod tests {
     #[test]
     fn a_device_is_stopped_once_and_works_at_its_next_check_in() {
         let unstick = |told_at| DeviceCommands {
-            unstick: Some(record(DeviceCommand::Unstick, told_at)),
+            unstick: Some(record(DeviceCommand::RestartDownload, told_at)),
             cancel: None,
         };
-        let sent = record(DeviceCommand::Unstick, Some(ANNOUNCED));
+        let sent = record(DeviceCommand::RestartDownload, Some(ANNOUNCED));
         let stop = (Mode::Stop, true, vec![CommandProgress::Announced(sent)]);
         assert_eq!(effect(&unstick(None), &[announced(ASKED)], ANNOUNCED), stop);
         let work = (Mode::Work, false, vec![CommandProgress::Done(sent)]);
@@ -305,11 +305,11 @@ mod tests {
     #[test]
     fn with_both_commands_the_device_stops_first_and_drops_afterwards() {
         let mut commands = cancel(None);
-        commands.unstick = Some(record(DeviceCommand::Unstick, None));
+        commands.unstick = Some(record(DeviceCommand::RestartDownload, None));
         assert_eq!(instruct(&commands, &[], ANNOUNCED).mode, Mode::Stop);
-        let stopped = record(DeviceCommand::Unstick, Some(ANNOUNCED));
+        let stopped = record(DeviceCommand::RestartDownload, Some(ANNOUNCED));
         commands.unstick = Some(stopped);
-        let sent = record(DeviceCommand::Cancel, Some(SOON));
+        let sent = record(DeviceCommand::Drop, Some(SOON));
         let progress = vec![
             CommandProgress::Done(stopped),
             CommandProgress::Announced(sent),
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_command_to_drop_is_repeated_until_all_tasks_have_reports() {
-        let sent = CommandProgress::Announced(record(DeviceCommand::Cancel, Some(ANNOUNCED)));
+        let sent = CommandProgress::Announced(record(DeviceCommand::Drop, Some(ANNOUNCED)));
         let first = (Mode::Drop, true, vec![sent]);
         assert_eq!(effect(&cancel(None), &[], ANNOUNCED), first);
         let commands = cancel(Some(ANNOUNCED));

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::assignments::{
-    Assigned, Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
+    AssignedPackage, Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
 };
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 
 use crate::group::{GroupAssignment, GroupState};
 use crate::validity::{GroupSignature, Validity};
@@ -66,8 +66,8 @@ impl GroupState {
     }
 }
 
-fn assigned(assignment: &GroupAssignment) -> Assigned {
-    Assigned {
+fn assigned(assignment: &GroupAssignment) -> AssignedPackage {
+    AssignedPackage {
         package: assignment.package,
         manifest: assignment.manifest,
         seq: assignment.seq,
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!((state.signed(), state.held()), (None, None));
         let validity = Validity::from(NOW);
         let document = state.document(validity).unwrap();
-        let expected = Assigned {
+        let expected = AssignedPackage {
             package: id(2),
             manifest: Sha256Digest::of(&2_u32.to_be_bytes()),
             seq: NOW.0 + 1,

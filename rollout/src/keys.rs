@@ -138,7 +138,7 @@ mod tests {
     use std::io::Cursor;
 
     use minisign::KeyPair;
-    use packcast_protocol::signed::{Document as _, Signed};
+    use packcast_protocol::signed::{Signed, SignedDocument as _};
 
     use super::*;
 

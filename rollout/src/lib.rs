@@ -30,8 +30,6 @@ pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
 pub use explain::{ExplainInputs, Explanation, Reason, explain};
 pub use group::GroupState;
 pub use membership::{Memberships, ReconcileCount};
-// Other crates still use the old path.
-pub use pacing as pace;
 pub use pacing::{Pacing, PacingChange, PacingOverride};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,

@@ -41,18 +41,19 @@ mod write;
 pub use announce::{Announced, Announcing};
 pub use client::Records;
 pub use connect::RecordsConfig;
-pub use device::Standing;
+pub use device::DeviceState;
 pub use error::{RecordsError, TableFault};
 pub use group::GroupError;
 pub use group_change::GroupChanged;
-pub use index::DeviceState;
+pub use index::DeploymentState;
 pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use revision::Versions;
 pub use signing::{
-    AssignError, PublisherMemory, Renewal, Renewed, Sign, SignError, Signing, SigningError,
+    AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
+    SigningScope,
 };
 pub use stored::NumberedKeyList;
 pub use tally::Tally;

@@ -154,8 +154,8 @@ impl Table {
 
     /// Returns the open task of a device for a package.
     pub async fn task(&self, device: &DeviceId, package: PackageId) -> Option<OpenTask> {
-        let standing = self.records.standing(device).await;
-        let tasks = standing.expect("a device can be read").tasks;
+        let device_state = self.records.device_state(device).await;
+        let tasks = device_state.expect("a device can be read").tasks;
         tasks.into_iter().find(|task| task.package == package)
     }
 }

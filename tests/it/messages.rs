@@ -115,13 +115,15 @@ impl Sources {
         let tokens = tokens(text);
         for (index, token) in tokens.iter().enumerate() {
             let after = &tokens[index + 1..];
-            if is_shipped && token.is("error") && is_attribute(&tokens[..index], after) {
-                if let Some(text) = after.get(1).and_then(Token::literal) {
-                    self.messages.push(Message {
-                        place: format!("{place}:{}", token.line),
-                        text: text.to_owned(),
-                    });
-                }
+            if is_shipped
+                && token.is("error")
+                && is_attribute(&tokens[..index], after)
+                && let Some(text) = after.get(1).and_then(Token::literal)
+            {
+                self.messages.push(Message {
+                    place: format!("{place}:{}", token.line),
+                    text: text.to_owned(),
+                });
             }
             if token.is("assert_snapshot") {
                 let snapshot = inline_snapshot(after).unwrap_or_default();
@@ -146,7 +148,9 @@ impl Sources {
 
 /// Tells whether the tokens around `error` make it the attribute `#[error(…)]`.
 fn is_attribute(before: &[Token], after: &[Token]) -> bool {
-    before.ends_with_texts(&["#", "["]) && after.first().is_some_and(|token| token.is("("))
+    let opens = |tokens: &[Token]| tokens.iter().map(Token::text).eq(["#", "["]);
+    before.last_chunk::<2>().is_some_and(|last| opens(last))
+        && after.first().is_some_and(|token| token.is("("))
 }
 
 /// Returns the literal after `@` in the arguments of a macro.
@@ -255,20 +259,6 @@ impl Token {
             Kind::Text(_) => None,
             Kind::Literal(text) => Some(text),
         }
-    }
-}
-
-trait EndsWithTexts {
-    fn ends_with_texts(&self, texts: &[&str]) -> bool;
-}
-
-impl EndsWithTexts for [Token] {
-    fn ends_with_texts(&self, texts: &[&str]) -> bool {
-        let start = self.len().saturating_sub(texts.len());
-        self[start..]
-            .iter()
-            .map(Token::text)
-            .eq(texts.iter().copied())
     }
 }
 

@@ -3,7 +3,7 @@
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
 use packcast_publisher::assign::{self, AssignRequest, AssignedTo, DeviceAssigned, GroupAssigned};
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 
 use super::assignees;
 use super::key_arg::{AcceptArg, KeyArg};
@@ -92,21 +92,23 @@ fn devices_text(devices: &[DeviceAssigned]) -> String {
     output::table(["DEVICE", "RESULT"], rows)
 }
 
-fn result(assigned: &Assigned) -> String {
+fn result(assigned: &AssignOutcome) -> String {
     match assigned {
-        Assigned::New { attempt: 1 } => "assigned".to_owned(),
-        Assigned::New { attempt } => format!("assigned again, attempt {attempt}"),
-        Assigned::AlreadyOpen { .. } => "already assigned, not reported yet".to_owned(),
-        Assigned::AlreadyDone(finished) => format!(
+        AssignOutcome::New { attempt: 1 } => "assigned".to_owned(),
+        AssignOutcome::New { attempt } => format!("assigned again, attempt {attempt}"),
+        AssignOutcome::AlreadyOpen { .. } => "already assigned, not reported yet".to_owned(),
+        AssignOutcome::AlreadyDone(finished) => format!(
             "already succeeded ({} at {}); --force deploys again",
             finished.code,
             output::time(finished.finished_at)
         ),
-        Assigned::InHistory => "already in its package history; --force deploys again".to_owned(),
-        Assigned::Deleted => "the package was deleted".to_owned(),
-        Assigned::NotPublished => "the package is not published yet".to_owned(),
-        Assigned::NotForDevice => "not in the audience of the package".to_owned(),
-        Assigned::UnknownDevice => "unknown: the device has never checked in".to_owned(),
+        AssignOutcome::InHistory => {
+            "already in its package history; --force deploys again".to_owned()
+        }
+        AssignOutcome::Deleted => "the package was deleted".to_owned(),
+        AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
+        AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
+        AssignOutcome::UnknownDevice => "unknown: the device has never checked in".to_owned(),
     }
 }
 
@@ -118,7 +120,7 @@ mod tests {
     use crate::fixtures::{self, AGENT, plain};
     use crate::output::Format;
 
-    fn device(outcome: Assigned) -> DeviceAssigned {
+    fn device(outcome: AssignOutcome) -> DeviceAssigned {
         DeviceAssigned {
             device: AGENT.parse().unwrap(),
             result: "",
@@ -130,15 +132,15 @@ mod tests {
     #[test]
     fn every_outcome_has_a_text() {
         let outcomes = [
-            Assigned::New { attempt: 1 },
-            Assigned::New { attempt: 2 },
-            Assigned::AlreadyOpen { attempt: 1 },
-            Assigned::AlreadyDone(fixtures::succeeded()),
-            Assigned::InHistory,
-            Assigned::Deleted,
-            Assigned::NotPublished,
-            Assigned::NotForDevice,
-            Assigned::UnknownDevice,
+            AssignOutcome::New { attempt: 1 },
+            AssignOutcome::New { attempt: 2 },
+            AssignOutcome::AlreadyOpen { attempt: 1 },
+            AssignOutcome::AlreadyDone(fixtures::succeeded()),
+            AssignOutcome::InHistory,
+            AssignOutcome::Deleted,
+            AssignOutcome::NotPublished,
+            AssignOutcome::NotForDevice,
+            AssignOutcome::UnknownDevice,
         ];
         let devices = outcomes.into_iter().map(device).collect();
         assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"

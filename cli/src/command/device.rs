@@ -85,8 +85,10 @@ impl Args {
     }
 
     fn command(&self) -> Option<DeviceCommand> {
-        let restart = self.restart_download.then_some(DeviceCommand::Unstick);
-        restart.or_else(|| self.drop.then_some(DeviceCommand::Cancel))
+        let restart = self
+            .restart_download
+            .then_some(DeviceCommand::RestartDownload);
+        restart.or_else(|| self.drop.then_some(DeviceCommand::Drop))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pacing options, which set the pauses of OCS agents and the order of announcements.
 
 use jiff::{Span, SpanRelativeTo};
-use packcast_rollout::pace::{CheckInHours, PauseS, TimeoutDays, UpTo};
+use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays, UpTo};
 use packcast_rollout::{PacingChange, PacingOverride};
 
 #[derive(Clone, Copy, Debug, clap::Args)]

@@ -16,7 +16,7 @@ use packcast_publisher::publish::plan::{PackageTerms, Plan, Wish};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
-use packcast_rollout::pace::Pacing;
+use packcast_rollout::pacing::Pacing;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;

@@ -118,7 +118,7 @@ fn groups(progress: &PackageProgress) -> Option<String> {
 mod tests {
     use insta::assert_snapshot;
     use packcast_publisher::status::GroupSize;
-    use packcast_store::records::DeviceState;
+    use packcast_store::records::DeploymentState;
 
     use super::*;
     use crate::fixtures::{self, AGENT, plain};
@@ -165,13 +165,13 @@ mod tests {
     #[test]
     fn every_state_of_a_device_has_a_word() {
         let states = [
-            DeviceState::Unreached,
-            DeviceState::Held,
-            DeviceState::Announced,
-            DeviceState::Withdrawn,
-            DeviceState::Succeeded,
-            DeviceState::Failed,
-            DeviceState::Cancelled,
+            DeploymentState::Unreached,
+            DeploymentState::Pending,
+            DeploymentState::Announced,
+            DeploymentState::Withdrawn,
+            DeploymentState::Succeeded,
+            DeploymentState::Failed,
+            DeploymentState::Cancelled,
         ];
         let devices = states.map(|state| DeviceProgress {
             device: AGENT.parse().unwrap(),

@@ -329,8 +329,8 @@ fn keys_generate() {
     assert_snapshot!(help("keys generate"), @"
     Generate a signing key
 
-    Prints the public half, which belongs in the configuration of agents. The
-    secret half is encrypted with a passphrase: from the environment variable
+    Prints the public half, which belongs in the configuration of agents. The secret
+    half is encrypted with a passphrase: from the environment variable
     PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
     keep a copy in a safe place. Give each target a key of its own, so that its
     devices accept nothing that is signed for another target. 'packcast local'

@@ -9,7 +9,7 @@ use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) const MAX_TRIES: u32 = 3;
 ///
 /// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     mut tasks: Vec<OpenTask>,
     reported: &Reported,
@@ -64,13 +64,13 @@ pub(crate) async fn record(
                 }
             }
         }
-        tasks = function.records.standing(device).await?.tasks;
+        tasks = function.records.device_state(device).await?.tasks;
     }
     Err(function.records.conflict())
 }
 
 async fn finished_task(
-    function: &CheckIn,
+    function: &CheckInFunction,
     open: &OpenTask,
     reported: &Reported,
     now: UnixTime,

@@ -10,9 +10,9 @@ use packcast_rollout::{
     locations,
 };
 use packcast_store::RecordsError;
-use packcast_store::records::{Announcing, Standing};
+use packcast_store::records::{Announcing, DeviceState};
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::{Reconciled, reconciled};
 
 /// Number of attempts at announcements that the records refuse.
@@ -45,21 +45,21 @@ pub(crate) struct AnnouncedTask {
 /// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
 /// Then the announcements are decided again without it.
 pub(crate) async fn announce_tasks(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut standing: Standing,
+    mut device_state: DeviceState,
     now: UnixTime,
 ) -> Result<Announcements, RecordsError> {
     let mut tries_left = MAX_TRIES;
     loop {
         tries_left -= 1;
-        let device_now = reconciled(function, device, standing, now).await?;
+        let device_now = reconciled(function, device, device_state, now).await?;
         let pacing = device_now.pacing(function.settings.pace);
         let rules = Rules {
             strict: pacing.strict,
             stock: matches!(device, DeviceId::Ocs(_)),
         };
-        let Standing { tasks, orders, .. } = &device_now.standing;
+        let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
@@ -77,7 +77,7 @@ pub(crate) async fn announce_tasks(
         if on_record.len() == new.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
-        standing = function.records.standing(device).await?;
+        device_state = function.records.device_state(device).await?;
     }
 }
 
@@ -114,13 +114,13 @@ fn announcements(
 
 /// Records the new announcements, and returns the packages whose announcements are on record.
 async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
     announcement: &Announcement<'_>,
     now: UnixTime,
 ) -> Result<HashSet<PackageId>, RecordsError> {
-    let memberships = &reconciled.standing.memberships;
+    let memberships = &reconciled.device_state.memberships;
     let by_group: HashMap<PackageId, _> = new_tasks(announcement)
         .filter(|task| !task.direct)
         .filter_map(|task| {

@@ -25,6 +25,6 @@ pub async fn pace(
     let device = name.find(target).await?;
     known(target, &device).await?;
     target.records.set_device_pacing(&device, change).await?;
-    let pace = target.records.standing(&device).await?.pace;
+    let pace = target.records.device_state(&device).await?.pace;
     Ok(DevicePace { device, pace })
 }

@@ -2,7 +2,7 @@
 
 use packcast_protocol::keys::{KeyList, SignedKeyList};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_rollout::keys::{KeyChangeError, KeyLists};
 use packcast_store::records::NumberedKeyList;
 

@@ -261,7 +261,7 @@ fn a_withdrawn_task_shows_the_command_to_drop() {
     let dropped = open(WITHDRAWN).with(|case| {
         case.device = ocs_device();
         case.orders.cancel = Some(CommandRecord {
-            command: DeviceCommand::Cancel,
+            command: DeviceCommand::Drop,
             asked_at: EARLIER,
             told_at: Some(NOW),
         });

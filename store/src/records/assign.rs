@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::assign::{Assigned, AssignmentRequest, PackageOnDevice, assign};
+use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::assignments::Change;
 use packcast_rollout::reconcile::group_with;
 use packcast_rollout::unassign::{Unassigned, unassign};
@@ -39,7 +39,7 @@ impl Records {
         package: &PackageRecord,
         force: bool,
         signing: Signing<'_>,
-    ) -> Result<Assigned, AssignError> {
+    ) -> Result<AssignOutcome, AssignError> {
         let request = AssignmentRequest {
             direct: true,
             force,
@@ -57,7 +57,7 @@ impl Records {
             };
             // `assign` refuses drafts, but only here is the digest of the manifest at hand.
             let Some(published) = package.published() else {
-                return Ok(ControlFlow::Break(Assigned::NotPublished));
+                return Ok(ControlFlow::Break(AssignOutcome::NotPublished));
             };
             let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
@@ -179,18 +179,18 @@ impl Records {
         device: &DeviceId,
         package: &PackageRecord,
     ) -> Result<AssignInputs, RecordsError> {
-        let standing = self.standing(device).await?;
-        let mut tasks = standing.tasks.iter();
+        let device_state = self.device_state(device).await?;
+        let mut tasks = device_state.tasks.iter();
         let on_device = PackageOnDevice {
-            is_known: standing.device.is_some(),
+            is_known: device_state.device.is_some(),
             open: tasks.find(|task| task.package == package.id).cloned(),
             finished: self.finished(device, package.id).await?,
             in_history: false,
         };
         Ok(AssignInputs {
             on_device,
-            tasks: standing.tasks,
-            signed: standing.signed,
+            tasks: device_state.tasks,
+            signed: device_state.signed,
         })
     }
 
@@ -225,19 +225,19 @@ impl Records {
 }
 
 /// Returns the outcome of an assignment that made this change.
-fn outcome_of(change: &TaskChange) -> Assigned {
+fn outcome_of(change: &TaskChange) -> AssignOutcome {
     match change {
         TaskChange::Alter { from, to }
             if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>
         {
-            Assigned::AlreadyOpen {
+            AssignOutcome::AlreadyOpen {
                 attempt: to.attempt,
             }
         }
         TaskChange::Open { task, .. }
         | TaskChange::Alter { to: task, .. }
         | TaskChange::NextAttempt { to: task, .. }
-        | TaskChange::Drop { task, .. } => Assigned::New {
+        | TaskChange::Drop { task, .. } => AssignOutcome::New {
             attempt: task.attempt,
         },
     }

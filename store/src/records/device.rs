@@ -20,7 +20,7 @@ use super::{Records, RecordsError};
 
 /// All that is on record of one device for its check-in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct DeviceState {
     /// `None` for a device that has never checked in.
     pub device: Option<DeviceRecord>,
     pub memberships: Memberships,
@@ -45,9 +45,9 @@ impl Records {
     ///
     /// Finished tasks and the package history are outside the range of the Query, so they do not
     /// raise its cost.
-    pub async fn standing(&self, device: &DeviceId) -> Result<Standing, RecordsError> {
-        let found = self.range(&Range::standing(device)).await?;
-        let mut standing = Standing {
+    pub async fn device_state(&self, device: &DeviceId) -> Result<DeviceState, RecordsError> {
+        let found = self.range(&Range::device_state(device)).await?;
+        let mut device_state = DeviceState {
             device: None,
             memberships: Memberships::default(),
             signed: None,
@@ -61,17 +61,20 @@ impl Records {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
                     let joining: Joining = item::read(item.clone())?;
-                    (standing.memberships, standing.round) = (joining.groups, joining.round);
-                    standing.signed = joining.signed;
-                    standing.device = Some(item::read(item)?);
+                    (device_state.memberships, device_state.round) =
+                        (joining.groups, joining.round);
+                    device_state.signed = joining.signed;
+                    device_state.device = Some(item::read(item)?);
                 }
-                Some(sk) if sk == key::PACE => standing.pace = item::read(item)?,
-                Some(sk) if sk.starts_with(key::ORDER) => command::add(&mut standing.orders, item)?,
-                Some(sk) if sk.starts_with(key::TASK) => standing.tasks.push(item::read(item)?),
+                Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
+                Some(sk) if sk.starts_with(key::ORDER) => {
+                    command::add(&mut device_state.orders, item)?
+                }
+                Some(sk) if sk.starts_with(key::TASK) => device_state.tasks.push(item::read(item)?),
                 _ => {}
             }
         }
-        Ok(standing)
+        Ok(device_state)
     }
 
     /// Records a check-in.

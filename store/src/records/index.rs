@@ -13,12 +13,13 @@ use super::{Records, RecordsError};
 /// State of a package's deployment on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DeviceState {
+pub enum DeploymentState {
     /// A group of the device has the package, and the device has not checked in since. There is
     /// no task yet, so the index does not contain this state.
     Unreached,
     /// The task is not announced yet.
-    Held,
+    #[serde(rename = "held")]
+    Pending,
     Announced,
     Withdrawn,
     Succeeded,
@@ -26,11 +27,11 @@ pub enum DeviceState {
     Cancelled,
 }
 
-impl fmt::Display for DeviceState {
+impl fmt::Display for DeploymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Unreached => "not checked in since",
-            Self::Held => "waiting",
+            Self::Pending => "waiting",
             Self::Announced => "announced",
             Self::Withdrawn => "withdrawn",
             Self::Succeeded => "succeeded",
@@ -47,7 +48,7 @@ impl Records {
     pub async fn devices_of(
         &self,
         package: PackageId,
-    ) -> Result<BTreeMap<DeviceId, DeviceState>, RecordsError> {
+    ) -> Result<BTreeMap<DeviceId, DeploymentState>, RecordsError> {
         let shards = (0..INDEX_SHARDS).map(|shard| self.devices_of_shard(package, shard));
         let shards = try_join_all(shards).await?;
         Ok(shards.into_iter().flatten().collect())
@@ -57,7 +58,7 @@ impl Records {
         &self,
         package: PackageId,
         shard: u16,
-    ) -> Result<Vec<(DeviceId, DeviceState)>, RecordsError> {
+    ) -> Result<Vec<(DeviceId, DeploymentState)>, RecordsError> {
         let query = self
             .client
             .query()
@@ -78,7 +79,7 @@ impl Records {
     }
 }
 
-fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
+fn device_state(item: &Item) -> Result<(DeviceId, DeploymentState), RecordsError> {
     let key = item.get(INDEX_SK).and_then(|key| key.as_s().ok());
     let (state, device) = key.and_then(|key| key.split_once('#')).unwrap_or_default();
     let corrupt = |source| RecordsError::Corrupt {
@@ -86,12 +87,12 @@ fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
         source,
     };
     let state = match state {
-        "held" => DeviceState::Held,
-        "announced" => DeviceState::Announced,
-        "withdrawn" => DeviceState::Withdrawn,
-        "succeeded" => DeviceState::Succeeded,
-        "failed" => DeviceState::Failed,
-        "cancelled" => DeviceState::Cancelled,
+        "held" => DeploymentState::Pending,
+        "announced" => DeploymentState::Announced,
+        "withdrawn" => DeploymentState::Withdrawn,
+        "succeeded" => DeploymentState::Succeeded,
+        "failed" => DeploymentState::Failed,
+        "cancelled" => DeploymentState::Cancelled,
         _ => return Err(corrupt("unknown state".into())),
     };
     let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;

@@ -75,8 +75,8 @@ impl Key {
 
     pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
         let kind = match command {
-            DeviceCommand::Unstick => "unstick",
-            DeviceCommand::Cancel => "cancel",
+            DeviceCommand::RestartDownload => "unstick",
+            DeviceCommand::Drop => "cancel",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }
@@ -182,7 +182,7 @@ impl Key {
 impl Range {
     /// Range of the items that a check-in reads: the device with its commands, its pacing, and
     /// its open tasks.
-    pub(super) fn standing(device: &DeviceId) -> Self {
+    pub(super) fn device_state(device: &DeviceId) -> Self {
         Self {
             pk: device_partition(device),
             first: "0#".to_owned(),

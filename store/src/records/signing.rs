@@ -9,6 +9,6 @@ mod verify;
 pub use device_assignments::AssignError;
 pub(crate) use device_assignments::{NextDeviceAssignments, signed};
 pub use memory::PublisherMemory;
-pub use sign_again::{Renewal, Renewed};
+pub use sign_again::{SigningOutcome, SigningScope};
 pub use signer::{Sign, SignError, Signing, SigningError};
 pub(crate) use verify::MOST_BEHIND;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signed::{Document, Signed};
 use packcast_protocol::{
     Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
@@ -187,7 +187,7 @@ impl AttackedSystem {
     ) {
         self.publish_again(package, &self.key(), archive, change);
         let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
-        let assigned = Assigned {
+        let assigned = AssignedPackage {
             package: package.id,
             manifest: Sha256Digest::of(&manifest),
             seq: 1,

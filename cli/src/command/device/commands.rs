@@ -22,14 +22,14 @@ pub(super) async fn send(
 
 const fn effect(command: DeviceCommand) -> &'static str {
     match command {
-        DeviceCommand::Unstick => {
+        DeviceCommand::RestartDownload => {
             "\
 At its next check-in, the agent kills its download process, sends an inventory, and ends with
 exit code 1 and \"Deflating problem\" in its log. This is expected. At the check-in after that,
 the agent resumes where it was; no downloaded fragment is lost.
 A command that is running goes on by itself, and runs again when the agent resumes."
         }
-        DeviceCommand::Cancel => {
+        DeviceCommand::Drop => {
             "\
 At its next check-in, the agent is instructed to drop the packages that it has not begun to
 deploy. A command that is running ends first. Then an unassigned package ends as cancelled, and a
@@ -43,8 +43,8 @@ pub(crate) fn pending(commands: &DeviceCommands) -> String {
     let all = [commands.unstick, commands.cancel];
     let lines = all.iter().flatten().map(|command| {
         let name = match command.order {
-            DeviceCommand::Unstick => "restart download",
-            DeviceCommand::Cancel => "drop",
+            DeviceCommand::RestartDownload => "restart download",
+            DeviceCommand::Drop => "drop",
         };
         format!("{name}, {}", progress(command))
     });
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn the_effect_of_a_command_is_printed() {
-        assert_snapshot!(effect(DeviceCommand::Unstick), @r#"
+        assert_snapshot!(effect(DeviceCommand::RestartDownload), @r#"
         At its next check-in, the agent kills its download process, sends an inventory, and ends with
         exit code 1 and "Deflating problem" in its log. This is expected. At the check-in after that,
         the agent resumes where it was; no downloaded fragment is lost.
         A command that is running goes on by itself, and runs again when the agent resumes.
         "#);
-        assert_snapshot!(effect(DeviceCommand::Cancel), @"
+        assert_snapshot!(effect(DeviceCommand::Drop), @"
         At its next check-in, the agent is instructed to drop the packages that it has not begun to
         deploy. A command that is running ends first. Then an unassigned package ends as cancelled, and a
         package that is still assigned is announced again, with the same attempt, at a later check-in.

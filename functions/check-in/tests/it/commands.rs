@@ -27,8 +27,8 @@ async fn give(world: &World, device: &DeviceId, command: DeviceCommand) {
 }
 
 async fn open_commands(world: &World, device: &DeviceId) -> DeviceCommands {
-    let standing = world.table.records.standing(device).await;
-    standing.expect("a device can be read").orders
+    let device_state = world.table.records.device_state(device).await;
+    device_state.expect("a device can be read").orders
 }
 
 async fn withdraw(world: &World, device: &DeviceId, package: &PackageRecord) {
@@ -71,7 +71,7 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Unstick).await;
+    give(&world, &device, DeviceCommand::RestartDownload).await;
     assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(world.ocs(&inventory(1, &[])).await, "");
     assert_eq!(
@@ -87,7 +87,7 @@ pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
 async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Unstick).await;
+    give(&world, &device, DeviceCommand::RestartDownload).await;
     assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
     assert_eq!(
@@ -104,7 +104,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     world.assign(&device, &wanted, false).await;
     check_in(&world, NOW).await;
     withdraw(&world, &device, &stuck).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
 
@@ -137,7 +137,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
 async fn a_result_that_comes_while_dropping_counts() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     check_in(&world, NOW).await;
     world.ocs(&download(1, package.id, "SUCCESS_0")).await;
     assert_eq!(world.counts(package.id).await, [0, 1, 0]);
@@ -149,7 +149,7 @@ async fn a_deployed_package_is_found_before_its_task_is_dropped() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
     withdraw(&world, &device, &package).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     assert_eq!(check_in(&world, NOW).await, drop_all(true));
     world.ocs(&inventory(1, &[package.id])).await;
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
@@ -164,7 +164,7 @@ async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
     withdraw(&world, &device, &stuck).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     assert_eq!(check_in(&world, NOW).await, drop_all(true));
     let soon = NOW.plus(PATIENCE_S - 1);
     assert_eq!(check_in(&world, soon).await, drop_all(false));
@@ -187,7 +187,7 @@ async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
 async fn a_timeout_without_a_command_is_a_failure() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     // The command has not reached the device yet.
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(package.id).await, [0, 0, 1]);
@@ -197,7 +197,7 @@ async fn a_timeout_without_a_command_is_a_failure() {
 async fn a_command_that_was_carried_out_costs_nothing() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     check_in(&world, NOW).await;
     world.ocs(&inventory(1, &[])).await;
     check_in(&world, NOW).await;

@@ -1,8 +1,8 @@
 //! Pacing of OCS agents, reply by reply.
 
-use packcast_check_in::Settings;
+use packcast_check_in::FunctionSettings;
 use packcast_protocol::{GroupName, PackageId};
-use packcast_rollout::pace::UpTo;
+use packcast_rollout::pacing::UpTo;
 use packcast_rollout::{
     DeviceCommand, Pacing, PacingChange, PacingOverride, PackageRecord, Published,
 };
@@ -154,7 +154,7 @@ async fn a_period_is_as_long_as_the_announced_packages_need() {
 
 #[tokio::test]
 async fn the_settings_of_a_target_apply() {
-    let world = World::start_with(Settings {
+    let world = World::start_with(FunctionSettings {
         pace: Pacing {
             fragment_pause_s: UpTo::new(2).unwrap(),
             cycle_pause_s: UpTo::new(3).unwrap(),
@@ -202,7 +202,7 @@ async fn all_devices_are_slowed_down_at_once() {
         .pace_group(&all, &pauses(5, 5), signing())
         .await
         .unwrap();
-    let later = NOW.plus(Settings::DEFAULT_GROUP_CACHE_S);
+    let later = NOW.plus(FunctionSettings::DEFAULT_GROUP_CACHE_S);
     let reply = world.ocs_at(&prolog(1), later).await;
     assert_eq!(pacing_of(&reply), with_pauses(5, 5));
 }
@@ -227,7 +227,7 @@ async fn pacing_stays_while_a_device_drops_or_stops() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    for command in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
+    for command in [DeviceCommand::RestartDownload, DeviceCommand::Drop] {
         world
             .table
             .records

@@ -19,7 +19,7 @@ use crate::records::{Records, RecordsError};
 
 /// Selection of the assignments that are signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal<'a> {
+pub enum SigningScope<'a> {
     /// Assignments that expire soon, or are not signed by the key that signs now.
     Due,
     /// All assignments that are signed by one of the publisher's keys.
@@ -32,7 +32,7 @@ pub enum Renewal<'a> {
     AsRecorded(&'a VerifiedPackages),
 }
 
-impl Renewal<'_> {
+impl SigningScope<'_> {
     const fn is_as_recorded(self) -> bool {
         matches!(self, Self::AsRecorded(_))
     }
@@ -40,7 +40,7 @@ impl Renewal<'_> {
 
 /// Outcome of signing again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewed {
+pub enum SigningOutcome {
     /// The assignments were signed, and are valid until this time.
     Signed { expires: UnixTime },
     /// The assignments did not need a new signature, and are valid until this time.
@@ -61,9 +61,9 @@ impl Records {
     pub async fn sign_group(
         &self,
         group: &GroupName,
-        renewal: Renewal<'_>,
+        renewal: SigningScope<'_>,
         signing: Signing<'_>,
-    ) -> Result<Renewed, GroupError> {
+    ) -> Result<SigningOutcome, GroupError> {
         self.retry_on_conflict((), |()| async move {
             let Some(state) = self.group(group).await? else {
                 let group = group.clone();
@@ -73,27 +73,27 @@ impl Records {
             let issued = state.held().map(|held| held.issued);
             let signing_again = |issued| Validity::signing_again(issued, signing.now);
             let validity = match renewal {
-                Renewal::AsRecorded(verified) => {
+                SigningScope::AsRecorded(verified) => {
                     Signing::check_packages(&state, verified)?;
                     signing.validity_after_unsigned(&recipient, issued)
                 }
-                Renewal::Due | Renewal::All => {
+                SigningScope::Due | SigningScope::All => {
                     signing.verify_latest_group(&state)?;
                     issued.map_or_else(|| Validity::from(signing.now), signing_again)
                 }
-                Renewal::Restored => {
+                SigningScope::Restored => {
                     signing.verify_group(&state)?;
                     signing.validity_after_unsigned(&recipient, issued)
                 }
             };
             if let Some(expires) = valid_group(&state, renewal, signing) {
-                return Ok(ControlFlow::Break(Renewed::Good { expires }));
+                return Ok(ControlFlow::Break(SigningOutcome::Good { expires }));
             }
             let next = signing.sign_group(state.clone(), validity)?;
             if self.commit(self.replacing(&state, &next)).await? == Commit::Done {
                 signing.remember(&recipient, next.held());
                 let expires = validity.expires;
-                return Ok(ControlFlow::Break(Renewed::Signed { expires }));
+                return Ok(ControlFlow::Break(SigningOutcome::Signed { expires }));
             }
             Ok(ControlFlow::Continue(()))
         })
@@ -104,9 +104,9 @@ impl Records {
     pub async fn sign_device(
         &self,
         agent: &AgentId,
-        renewal: Renewal<'_>,
+        renewal: SigningScope<'_>,
         signing: Signing<'_>,
-    ) -> Result<Renewed, AssignError> {
+    ) -> Result<SigningOutcome, AssignError> {
         let device = DeviceId::Agent(agent.clone());
         let recipient = Assignee::Device(agent.clone());
         let (device, recipient) = (&device, &recipient);
@@ -114,8 +114,8 @@ impl Records {
             let item: Option<DeviceAssignmentsItem> =
                 self.get(&Key::device_assignments(device)).await?;
             let found = item.as_ref().map(|item| match renewal {
-                Renewal::Restored => signing.verify_signed(&item.signed, recipient),
-                Renewal::Due | Renewal::All | Renewal::AsRecorded(_) => {
+                SigningScope::Restored => signing.verify_signed(&item.signed, recipient),
+                SigningScope::Due | SigningScope::All | SigningScope::AsRecorded(_) => {
                     signing.verify_latest(&item.signed, recipient)
                 }
             });
@@ -125,11 +125,11 @@ impl Records {
                         .as_ref()
                         .is_some_and(|item| signing.is_signed_by_current_key(&item.signed));
                     let expires = before.expires();
-                    if renewal == Renewal::Due
+                    if renewal == SigningScope::Due
                         && is_signed_now
                         && !expires_soon(expires, signing.now)
                     {
-                        return Ok(ControlFlow::Break(Renewed::Good { expires }));
+                        return Ok(ControlFlow::Break(SigningOutcome::Good { expires }));
                     }
                     let known = signing.latest(recipient);
                     with_new_validity(&before, known, signing.now).map_err(SigningError::from)?
@@ -141,9 +141,9 @@ impl Records {
                     let is_damaged = unsigned.is_some();
                     let recorded = self.recorded(device, item.as_ref()).await?;
                     if !is_damaged && recorded.is_empty() {
-                        return Ok(ControlFlow::Break(Renewed::Nothing));
+                        return Ok(ControlFlow::Break(SigningOutcome::Nothing));
                     }
-                    let Renewal::AsRecorded(verified) = renewal else {
+                    let SigningScope::AsRecorded(verified) = renewal else {
                         // The first assignments may have been signed after they were read above.
                         if !is_damaged && recorded.latest.is_some() && behind < MOST_BEHIND {
                             return Ok(ControlFlow::Continue(behind + 1));
@@ -161,7 +161,7 @@ impl Records {
             if self.commit_assignments(device, &next_assignments).await? {
                 signing.remember_assignments(Some(&next_assignments));
                 let expires = next.expires();
-                return Ok(ControlFlow::Break(Renewed::Signed { expires }));
+                return Ok(ControlFlow::Break(SigningOutcome::Signed { expires }));
             }
             Ok(ControlFlow::Continue(behind))
         })
@@ -173,11 +173,11 @@ impl Records {
         device: &DeviceId,
         item: Option<&DeviceAssignmentsItem>,
     ) -> Result<Recorded, RecordsError> {
-        let standing = self.standing(device).await?;
+        let device_state = self.device_state(device).await?;
         Ok(Recorded {
-            latest: standing.signed.max(item.map(|item| item.held)),
-            memberships: standing.memberships,
-            tasks: standing.tasks,
+            latest: device_state.signed.max(item.map(|item| item.held)),
+            memberships: device_state.memberships,
+            tasks: device_state.tasks,
         })
     }
 
@@ -216,11 +216,16 @@ impl Recorded {
 }
 
 /// Returns the end of a group's validity, or `None` if its state must be signed.
-fn valid_group(state: &GroupState, renewal: Renewal<'_>, signing: Signing<'_>) -> Option<UnixTime> {
+fn valid_group(
+    state: &GroupState,
+    renewal: SigningScope<'_>,
+    signing: Signing<'_>,
+) -> Option<UnixTime> {
     let expires = state.signature.as_ref()?.expires;
     let is_signed_now = state
         .signed()
         .is_some_and(|signed| signing.is_signed_by_current_key(&signed));
-    let is_valid = renewal == Renewal::Due && is_signed_now && !expires_soon(expires, signing.now);
+    let is_valid =
+        renewal == SigningScope::Due && is_signed_now && !expires_soon(expires, signing.now);
     is_valid.then_some(expires)
 }

@@ -8,7 +8,7 @@ use packcast_protocol::assignments::{
     Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
 };
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document as _, Signed, TooLarge};
+use packcast_protocol::signed::{Signed, SignedDocument as _, TooLarge};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::GroupState;
 use packcast_rollout::validity::Validity;

@@ -12,12 +12,12 @@ use packcast_testing::table::{NOW, Table};
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 async fn commands(table: &Table, device: &DeviceId) -> DeviceCommands {
-    table.records.standing(device).await.unwrap().orders
+    table.records.device_state(device).await.unwrap().orders
 }
 
 fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
     CommandRecord {
-        command: DeviceCommand::Cancel,
+        command: DeviceCommand::Drop,
         asked_at,
         told_at,
     }
@@ -27,7 +27,7 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     let table = Table::start_on(service, 30).await;
     let device = table.device(1).await;
     let records = &table.records;
-    for kind in [DeviceCommand::Cancel, DeviceCommand::Unstick] {
+    for kind in [DeviceCommand::Drop, DeviceCommand::RestartDownload] {
         records.command_device(&device, kind, NOW).await.unwrap();
     }
     table.meter.take();
@@ -59,7 +59,7 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
     let records = &table.records;
     for at in [NOW, LATER] {
         let ordered = records
-            .command_device(&device, DeviceCommand::Cancel, at)
+            .command_device(&device, DeviceCommand::Drop, at)
             .await;
         ordered.unwrap();
     }
@@ -110,11 +110,11 @@ async fn a_task_is_reset_once(service: Service) {
 
 /// Announces the only task of a device, and returns the change of the task by a drop command.
 async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
-    let held = table.records.standing(device).await.unwrap().tasks;
+    let held = table.records.device_state(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
     let announced = table.records.announce(device, &announcing, NOW).await;
     assert_eq!(announced.unwrap().on_record.len(), 1);
-    let tasks = table.records.standing(device).await.unwrap().tasks;
+    let tasks = table.records.device_state(device).await.unwrap().tasks;
     let commands = DeviceCommands {
         unstick: None,
         cancel: Some(cancel(NOW, Some(LATER))),

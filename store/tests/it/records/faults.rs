@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, PackageRecord, ReportDecision, ReportedBy, apply_report};
 use packcast_store::Records;
-use packcast_store::records::{Announcing, DeviceState, Tally};
+use packcast_store::records::{Announcing, DeploymentState, Tally};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{answered, signing};
@@ -21,7 +21,7 @@ const RATES: FaultRates = FaultRates {
 const DEVICES: u32 = 8;
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
-    let device_state = until_answered(async || records.standing(device).await).await;
+    let device_state = until_answered(async || records.device_state(device).await).await;
     device_state.tasks.into_iter().next()
 }
 
@@ -121,7 +121,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     .await;
     assert!(matches!(
         assigned,
-        Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
+        AssignOutcome::New { attempt: 1 } | AssignOutcome::AlreadyOpen { attempt: 1 }
     ));
     let task = open(records, &device).await.unwrap();
     until_answered(async || {
@@ -151,7 +151,7 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
         .await
         .unwrap();
     let states = || records.devices_of(package.id);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     table.faults.set_rates(FaultRates {
         index_lag: 1000,
         ..FaultRates::default()
@@ -162,10 +162,10 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
         .await
         .unwrap();
     assert_eq!(announced.on_record, [package.id]);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;
-    assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
+    assert_eq!(again.unwrap(), AssignOutcome::AlreadyOpen { attempt: 1 });
 }
 
 packcast_testing::on_each_service! {

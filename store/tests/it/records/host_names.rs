@@ -41,7 +41,7 @@ async fn a_renamed_device_is_not_found_by_its_old_name(service: Service) {
     let recased = called(1, "NEW");
     records.write_check_in(&recased, Some(&new)).await.unwrap();
     assert_eq!(named(&table, "new").await, slice::from_ref(&new.device));
-    let device_state = records.standing(&new.device).await.unwrap();
+    let device_state = records.device_state(&new.device).await.unwrap();
     assert_eq!(device_state.device.unwrap().host_name, "NEW");
 }
 
@@ -57,7 +57,7 @@ async fn concurrent_renames_leave_one_name(service: Service) {
     for written in join_all(writes).await {
         written.unwrap();
     }
-    let device_state = table.records.standing(&first.device).await.unwrap();
+    let device_state = table.records.device_state(&first.device).await.unwrap();
     let last = device_state.device.unwrap().host_name;
     for name in names.into_iter().chain(["first"]) {
         let expected: &[DeviceId] = if name == last {

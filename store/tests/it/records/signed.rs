@@ -12,13 +12,13 @@ use packcast_protocol::assignments::{
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::GroupState;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Renewal, Renewed, Signing,
-    SigningError,
+    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Signing, SigningError,
+    SigningOutcome, SigningScope,
 };
 use packcast_testing::service::Service;
 use packcast_testing::signing::{another_signing, signing, signing_at, trusted};
@@ -57,7 +57,7 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
     let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
-    let device_state = table.records.standing(device).await.unwrap();
+    let device_state = table.records.device_state(device).await.unwrap();
     assert_eq!(device_state.signed, Some(assignments.held()));
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
@@ -103,7 +103,7 @@ async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Servic
         (&news, vec![(vlc.id, 1), (news.id, 2)]),
     ] {
         let assigned = records.assign(&device, package, false, signing()).await;
-        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         assert_eq!(own(&table, &device).await.1, expected);
     }
     let unassigned = records.unassign(&device, &vlc, signing()).await.unwrap();
@@ -126,7 +126,7 @@ async fn concurrent_changes_of_one_device_are_all_signed(service: Service) {
         let device = &table.agent(number).await;
         let assigned = packages.iter().map(async |package| {
             let assigned = records.assign(device, package, false, signing()).await;
-            assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+            assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         });
         let joined = [lab(), site.clone()].map(async |group| {
             let joined = records.join(device, &group, signing()).await;
@@ -226,7 +226,7 @@ async fn devices_with_ocs_agents_need_no_key(service: Service) {
     assert!(records.leave(&device, lab, without).await.unwrap());
     assert_eq!(records.device_assignments(&device).await.unwrap(), None);
     assert_eq!(
-        records.standing(&device).await.unwrap().signed,
+        records.device_state(&device).await.unwrap().signed,
         None::<Held>
     );
 }
@@ -263,15 +263,17 @@ async fn documents_that_expire_soon_are_signed_again_as_later_ones(service: Serv
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
-        let group = records.sign_group(lab, Renewal::Due, signing).await;
-        let device = records.sign_device(&agent, Renewal::Due, signing).await;
+        let group = records.sign_group(lab, SigningScope::Due, signing).await;
+        let device = records
+            .sign_device(&agent, SigningScope::Due, signing)
+            .await;
         [group.unwrap(), device.unwrap()]
     };
     let expires = NOW.plus(180 * 24 * 3600);
-    assert_eq!(renew(89).await, [Renewed::Good { expires }; 2]);
+    assert_eq!(renew(89).await, [SigningOutcome::Good { expires }; 2]);
     let before = records.group(lab).await.unwrap().unwrap();
     let expires = NOW.plus(271 * 24 * 3600);
-    assert_eq!(renew(91).await, [Renewed::Signed { expires }; 2]);
+    assert_eq!(renew(91).await, [SigningOutcome::Signed { expires }; 2]);
     let after = records.group(lab).await.unwrap().unwrap();
     assert_eq!(signed_packages(&after), signed_packages(&before));
     assert!(after.held() > before.held() && after.revision == before.revision);
@@ -292,7 +294,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
         panic!("the device has a Packcast agent")
     };
     let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
-    for renewal in [Renewal::Due, Renewal::All] {
+    for renewal in [SigningScope::Due, SigningScope::All] {
         let refused = renew(renewal).await;
         assert!(
             matches!(
@@ -304,8 +306,11 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     }
     let manifest = package.published().unwrap().manifest;
     let seen = VerifiedPackages::from([(package.id, manifest)]);
-    let signed = renew(Renewal::AsRecorded(&seen)).await.unwrap();
-    assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
+    let signed = renew(SigningScope::AsRecorded(&seen)).await.unwrap();
+    assert!(
+        matches!(signed, SigningOutcome::Signed { .. }),
+        "{signed:?}"
+    );
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
 
@@ -317,7 +322,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     let other = VerifiedPackages::from([(package.id, Sha256Digest::of(b"other"))]);
     let none = VerifiedPackages::new();
     for unverified in [&none, &other] {
-        let refused = group(Renewal::AsRecorded(unverified)).await;
+        let refused = group(SigningScope::AsRecorded(unverified)).await;
         assert!(
             matches!(
                 refused,
@@ -326,7 +331,7 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
             "{refused:?}"
         );
     }
-    group(Renewal::AsRecorded(&seen)).await.unwrap();
+    group(SigningScope::AsRecorded(&seen)).await.unwrap();
 }
 
 async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
@@ -361,7 +366,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
         ),
         "{refused:?}"
     );
-    for renewal in [Renewal::Due, Renewal::All] {
+    for renewal in [SigningScope::Due, SigningScope::All] {
         let refused = records.sign_group(lab, renewal, signing).await;
         assert!(
             matches!(
@@ -374,7 +379,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
     // After a restore of the table, the new document is later than all documents known before.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
-        .sign_group(lab, Renewal::Restored, signing)
+        .sign_group(lab, SigningScope::Restored, signing)
         .await
         .unwrap();
     let after = records.group(lab).await.unwrap().unwrap();
