@@ -32,7 +32,10 @@ pub async fn send_command(
     let (device, _) = known(target, &id).await?;
     accepts_commands(&device.device, &device.agent)
         .map_err(|why| refusal(&device.device, &device.agent, why))?;
-    target.records.command_device(&device.device, order, now()).await?;
+    target
+        .records
+        .command_device(&device.device, order, now())
+        .await?;
     Ok(CommandSent {
         device: device.device,
         order,
