@@ -40,7 +40,7 @@ bench-agent *ARGS:
 attacks *ARGS:
     cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}
 
-# Counts what a fleet asks of the cloud in a month, and prices it; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--stock`.
+# Counts what a fleet asks of the cloud in a month, and prices it; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`.
 cost *ARGS:
     cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
 

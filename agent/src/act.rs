@@ -1,7 +1,7 @@
-//! Doing what a package is for: LAUNCH, EXECUTE or STORE.
+//! The actions of packages: LAUNCH, EXECUTE and STORE.
 
-mod growth;
 mod process;
+mod store_size;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,35 +9,38 @@ use std::process::Command;
 use std::time::Duration;
 
 use packcast_archive::{Limits, Summary};
-use packcast_protocol::api::{TAIL_BYTES, Text};
+use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
-use self::growth::Growth;
-use self::process::{Ended, Ending};
-use crate::failure::Failure;
+use self::process::{ExitReason, ProcessEnd};
+use self::store_size::StoreSize;
+use crate::failure::DeploymentFailure;
 use crate::fetch::space;
 use crate::manifest::Accepted;
 use crate::platform;
-use crate::stage::{Examined, Unpacked, Verified};
+use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::Unfinished;
 
-/// Everything that could be done without touching the device is done.
+/// An action that is ready: everything that does not change the device is done.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
-    Store { archive: Examined, folder: PathBuf },
+    Store {
+        archive: ExaminedArchive,
+        folder: PathBuf,
+    },
 }
 
-/// A program that is about to run.
+/// A program that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Program {
     command: Command,
     folder: PathBuf,
-    /// Tells what an exit code means.
+    /// The meaning of exit codes.
     rules: ExitRules,
     timeout: Duration,
-    /// What was unpacked for it.
+    /// The archive that was unpacked for the program.
     pub(crate) unpacked: Option<Summary>,
 }
 
@@ -48,29 +51,30 @@ struct ExitRules {
     reboot: BTreeSet<i32>,
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Done {
+pub(crate) struct ActResult {
     pub(crate) code: ResultCode,
-    pub(crate) detail: Option<Text<1024>>,
-    pub(crate) output_tail: Option<Text<TAIL_BYTES>>,
-    /// What STORE put into its folder.
+    pub(crate) detail: Option<BoundedText<1024>>,
+    pub(crate) output_tail: Option<BoundedText<TAIL_BYTES>>,
+    /// The files that STORE wrote to its folder.
     pub(crate) stored: Option<Summary>,
 }
 
-/// Unpacks what a program needs into `work`, an empty folder, or looks through what is to be
-/// stored. Blocks.
+/// Prepares an action without changing the device. Blocks.
+///
+/// Unpacks the files of a program into the empty folder `work`, or examines the files to store.
 pub(crate) fn prepare(
     manifest: &Accepted,
-    action: Action<Verified>,
+    action: Action<VerifiedArchive>,
     work: PathBuf,
     install_path: &Path,
     limits: &Limits,
-) -> Result<Prepared, Failure> {
-    let unpack = |archive: &Verified| {
-        archive
-            .unpack(work.clone(), limits)
-            .map_err(|unfinished| Failure::of_unpacking(&unfinished.cause, NamedCode::Build))
+) -> Result<Prepared, DeploymentFailure> {
+    let unpack = |archive: &VerifiedArchive| {
+        archive.unpack(work.clone(), limits).map_err(|unfinished| {
+            DeploymentFailure::of_unpacking(&unfinished.cause, NamedCode::Build)
+        })
     };
     match action {
         Action::Launch { archive, command } => {
@@ -96,48 +100,57 @@ pub(crate) fn prepare(
         }
         Action::Store { archive, folder } => {
             let folder = store_folder(&folder, install_path)?;
-            let mut growth = Growth::of(&folder);
+            let mut size = StoreSize::of(&folder);
             let archive = archive
-                .examine(limits, |entry| growth.add(entry))
-                .map_err(|error| Failure::from(&error))?;
-            space::check_folder(&folder, growth.most())
-                .map_err(|error| Failure::of(NamedCode::OutOfSpace, &error))?;
+                .examine(limits, |entry| size.add(entry))
+                .map_err(|error| DeploymentFailure::from(&error))?;
+            space::check_folder(&folder, size.most())
+                .map_err(|error| DeploymentFailure::of(NamedCode::OutOfSpace, &error))?;
             Ok(Prepared::Store { archive, folder })
         }
     }
 }
 
-/// Returns the folder that STORE means on this device.
-pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, Failure> {
+/// Returns the folder of STORE on this device.
+pub(crate) fn store_folder(
+    folder: &Folder,
+    install_path: &Path,
+) -> Result<PathBuf, DeploymentFailure> {
     platform::store_folder(folder, install_path)
-        .map_err(|reason| Failure::new(NamedCode::Store, &reason))
+        .map_err(|reason| DeploymentFailure::new(NamedCode::Store, &reason))
 }
 
-fn check_program(unpacked: &Unpacked, command: &LaunchCommand) -> Result<(), Failure> {
+fn check_program(
+    unpacked: &UnpackedArchive,
+    command: &LaunchCommand,
+) -> Result<(), DeploymentFailure> {
     let program = command.program().as_str();
-    let failure = |reason: &str| Failure::new(NamedCode::Execute, reason);
+    let failure = |reason: &str| DeploymentFailure::new(NamedCode::Execute, reason);
     let path = unpacked.folder().join(program);
     if !path.is_file() {
-        let reason = format!("the archive has no file {program:?} at its top");
+        let reason = format!("the archive has no file {program:?} at the top level");
         return Err(failure(&reason));
     }
     platform::make_executable(&path)
         .map_err(|error| error.to_string())
         .and_then(|()| platform::check_startable(&path))
-        .map_err(|reason| failure(&format!("{program:?} cannot be started: {reason}")))
+        .map_err(|reason| failure(&format!("cannot start {program:?}: {reason}")))
 }
 
 impl Program {
-    /// The program sees its own environment, not the agent's: on Unix `PATH`, `HOME`,
-    /// `LC_ALL=C` and `LANG=C`, on Windows the system's variables, and on both
-    /// `PACKCAST_PACKAGE_ID`, `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
+    /// Prepares a program to run with an environment of its own.
+    ///
+    /// The agent's environment is not passed on. The variables are `PATH`, `HOME`, `LC_ALL=C` and
+    /// `LANG=C` on Unix, the system's variables on Windows, and on both `PACKCAST_PACKAGE_ID`,
+    /// `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
     fn new(
         manifest: &Manifest,
         mut command: Command,
         folder: PathBuf,
-        unpacked: Option<&Unpacked>,
+        unpacked: Option<&UnpackedArchive>,
     ) -> Self {
         command
+            // Secrets in the agent's environment must not reach the programs of packages.
             .env_clear()
             .envs(platform::environment())
             .env("PACKCAST_PACKAGE_ID", manifest.id.to_string())
@@ -152,12 +165,12 @@ impl Program {
                 reboot: manifest.reboot_codes.clone(),
             },
             timeout: Duration::from_secs(manifest.timeout_s.into()),
-            unpacked: unpacked.map(Unpacked::summary),
+            unpacked: unpacked.map(UnpackedArchive::summary),
         }
     }
 
-    /// Runs the program to its end, or to its time limit.
-    pub(crate) async fn run(self) -> Result<Done, Failure> {
+    /// Runs the program until it ends, or until its time limit.
+    pub(crate) async fn run(self) -> Result<ActResult, DeploymentFailure> {
         let Self {
             command,
             folder,
@@ -167,51 +180,55 @@ impl Program {
         } = self;
         let ended = process::run(command, &folder, timeout)
             .await
-            .map_err(|error| Failure::of(NamedCode::Execute, &error))?;
+            .map_err(|error| DeploymentFailure::of(NamedCode::Execute, &error))?;
         Ok(rules.judge(ended, timeout))
     }
 }
 
 impl ExitRules {
-    fn judge(&self, ended: Ended, timeout: Duration) -> Done {
+    fn judge(&self, ended: ProcessEnd, timeout: Duration) -> ActResult {
         let (code, detail) = match ended.ending {
-            Ending::Exited(code) if self.reboot.contains(&code) => (
+            ExitReason::Exited(code) if self.reboot.contains(&code) => (
                 NamedCode::RebootRequired.into(),
                 Some(format!("exit code {code}")),
             ),
-            Ending::Exited(code) if self.launch => (ResultCode::Exited(code), None),
-            Ending::Exited(0) if self.success.contains(&0) => (ResultCode::Success, None),
-            Ending::Exited(code) => (ResultCode::ExitCode(code), None),
-            Ending::Signal(signal) => (
+            ExitReason::Exited(code) if self.launch => (ResultCode::Exited(code), None),
+            ExitReason::Exited(0) if self.success.contains(&0) => (ResultCode::Success, None),
+            ExitReason::Exited(code) => (ResultCode::ExitCode(code), None),
+            ExitReason::Signal(signal) => (
                 NamedCode::Signal.into(),
-                Some(format!("ended by signal {signal}")),
+                Some(format!("killed by signal {signal}")),
             ),
-            Ending::TimedOut => {
-                let reason = format!("it ran for more than {} s", timeout.as_secs());
+            ExitReason::TimedOut => {
+                let reason = format!("ran for more than {} s", timeout.as_secs());
                 (NamedCode::ExecuteTimeout.into(), Some(reason))
             }
         };
-        Done {
+        ActResult {
             code,
-            detail: detail.as_deref().map(Text::tail),
+            detail: detail.as_deref().map(BoundedText::tail),
             output_tail: (!ended.output.as_str().is_empty()).then_some(ended.output),
             stored: None,
         }
     }
 }
 
-/// Puts an archive's files into their folder. Blocks.
+/// Stores the files of an archive in their folder. Blocks.
 ///
-/// A failure tells what was stored before it.
-pub(crate) fn store(archive: &Examined, folder: &Path, limits: &Limits) -> Result<Done, Failure> {
+/// The detail of a failure also names the files that were stored before it.
+pub(crate) fn store(
+    archive: &ExaminedArchive,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<ActResult, DeploymentFailure> {
     let summary = archive
         .store(folder, limits)
         .map_err(|Unfinished { cause, written }| {
-            let failure = Failure::of_unpacking(&cause, NamedCode::Store);
-            let detail = format!("{}; before that, {written}", failure.detail);
-            Failure::new(failure.code, &detail)
+            let failure = DeploymentFailure::of_unpacking(&cause, NamedCode::Store);
+            let detail = format!("{}; before the error, {written}", failure.detail);
+            DeploymentFailure::new(failure.code, &detail)
         })?;
-    Ok(Done {
+    Ok(ActResult {
         code: ResultCode::Success,
         detail: None,
         output_tail: None,
@@ -224,24 +241,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_mean_what_the_package_says() {
-        let check = |launch: bool, ending: Ending, expected: &str| {
+    fn exit_codes_are_read_by_the_rules_of_the_package() {
+        let check = |launch: bool, ending: ExitReason, expected: &str| {
             let rules = ExitRules {
                 launch,
                 success: BTreeSet::from([0, 5]),
                 reboot: BTreeSet::from([3010]),
             };
-            let output = Text::tail("");
-            let done = rules.judge(Ended { ending, output }, Duration::from_secs(1));
-            assert_eq!(done.code.to_string(), expected);
+            let output = BoundedText::tail("");
+            let result = rules.judge(ProcessEnd { ending, output }, Duration::from_secs(1));
+            assert_eq!(result.code.to_string(), expected);
         };
-        check(true, Ending::Exited(0), "SUCCESS_0");
-        check(true, Ending::Exited(7), "SUCCESS_7");
-        check(false, Ending::Exited(0), "SUCCESS");
-        check(false, Ending::Exited(7), "EXIT_CODE_7");
-        check(true, Ending::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
-        check(false, Ending::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
-        check(true, Ending::Signal(9), "ERR_SIGNAL");
-        check(false, Ending::TimedOut, "ERR_EXECUTE_TIMEOUT");
+        check(true, ExitReason::Exited(0), "SUCCESS_0");
+        check(true, ExitReason::Exited(7), "SUCCESS_7");
+        check(false, ExitReason::Exited(0), "SUCCESS");
+        check(false, ExitReason::Exited(7), "EXIT_CODE_7");
+        check(true, ExitReason::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
+        check(false, ExitReason::Exited(3010), "SUCCESS_REBOOT_REQUIRED");
+        check(true, ExitReason::Signal(9), "ERR_SIGNAL");
+        check(false, ExitReason::TimedOut, "ERR_EXECUTE_TIMEOUT");
     }
 }

@@ -1,4 +1,4 @@
-//! The check-in function as the agent sees it: two signed requests.
+//! The client of the check-in function: two signed requests.
 
 use std::time::Duration;
 
@@ -15,26 +15,27 @@ use serde::de::DeserializeOwned;
 use crate::config::Server;
 use crate::{clock, retry};
 
-/// The largest reply that is read, in bytes: the assignments of more groups than a function
-/// can send at once.
+/// The size limit of a reply, in bytes.
+///
+/// The assignments of more groups fit than a function can send at once.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
-/// How often a request is sent before the function counts as unreachable.
+/// The number of tries before the function counts as unreachable.
 const TRIES: u32 = 4;
 
-/// How long one request may take.
+/// The time limit of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Why the function did not do what was asked.
+/// Errors from a request to the function.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("server {url} cannot be reached, try again later")]
+    #[error("cannot reach server {url}: try again later")]
     Unreachable {
         url: String,
         #[source]
         source: reqwest::Error,
     },
-    #[error("server {url} cannot answer now (status {status}), try again later")]
+    #[error("server {url} is unavailable (status {status}): try again later")]
     Unavailable { url: String, status: u16 },
     #[error("server {url} refused the request (status {status}): {detail}")]
     Refused {
@@ -44,15 +45,15 @@ pub(crate) enum ClientError {
         detail: String,
     },
     #[error(
-        "server {url} gave a reply that is no reply of the check-in function (status {status}): check the server in the configuration"
+        "the reply of {url} is not from a check-in function (status {status}): check `server` in the configuration"
     )]
     Reply { url: String, status: u16 },
-    #[error("the request cannot be written as JSON")]
+    #[error("cannot write the request as JSON")]
     Json(#[from] serde_json::Error),
 }
 
 impl ClientError {
-    /// Whether the same request may succeed later.
+    /// Returns `true` if the same request may succeed later.
     pub(crate) const fn is_temporary(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. })
     }
@@ -75,7 +76,7 @@ impl ClientError {
     }
 }
 
-/// A signed way to the function.
+/// A client that signs its requests with the device's key.
 #[derive(Debug)]
 pub(crate) struct ApiClient {
     http: Client,
@@ -106,7 +107,7 @@ impl ApiClient {
         self.post(CHECK_IN_PATH, request).await
     }
 
-    /// Reports results, at most [`MAX_REPORTS`].
+    /// Reports results, at most [`MAX_REPORTS`] of them.
     pub(crate) async fn report(
         &self,
         pass: Secret,
@@ -128,8 +129,12 @@ impl ApiClient {
         let mut failed = 0;
         loop {
             match self.post_once(path, &body, now).await {
-                Err(PostError::Skew { now: theirs, .. }) if !corrected => {
-                    now = theirs;
+                Err(PostError::Skew {
+                    now: server_time, ..
+                }) if !corrected => {
+                    // The reply shows the function's clock, so the request is signed again with
+                    // that time, once.
+                    now = server_time;
                     corrected = true;
                 }
                 Err(PostError::Skew { error, .. }) => return Err(error),
@@ -140,6 +145,7 @@ impl ApiClient {
                     let wait = retry::wait(failed, retry::random());
                     tokio::time::sleep(wait).await;
                     failed += 1;
+                    // The next signature needs the time of its own sending.
                     now = now.plus(wait.as_secs());
                 }
                 Ok(reply) => return Ok(reply),
@@ -186,7 +192,7 @@ impl ApiClient {
 }
 
 enum PostError {
-    /// The device's clock is wrong; the function's is `now`.
+    /// The device's clock is wrong; `now` is the function's time.
     Skew {
         now: UnixTime,
         error: ClientError,
@@ -215,6 +221,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         url,
         status,
         kind: problem.kind,
+        // The detail comes from outside and ends up in logs, so its length is bounded.
         detail: problem.detail.chars().take(500).collect(),
     };
     if problem.kind == ProblemKind::ClockSkew {
@@ -227,7 +234,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
     }
 }
 
-/// Reads a body; none if it is too long.
+/// Reads a body, or returns `None` if it is longer than [`MAX_REPLY_BYTES`].
 async fn read_bounded(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -237,4 +244,43 @@ async fn read_bounded(mut response: Response) -> Result<Option<Vec<u8>>, reqwest
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_server() {
+        let url = || "https://ocs.example/v1/check-in".to_owned();
+        let errors = [
+            ClientError::Unreachable {
+                url: url(),
+                source: reqwest::Proxy::all("http://").unwrap_err(),
+            },
+            ClientError::Unavailable {
+                url: url(),
+                status: 503,
+            },
+            ClientError::Refused {
+                url: url(),
+                status: 403,
+                kind: ProblemKind::NotEnrolled,
+                detail: "the pass is not valid".to_owned(),
+            },
+            ClientError::Reply {
+                url: url(),
+                status: 200,
+            },
+            ClientError::Json(serde_json::from_str::<u32>("").unwrap_err()),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot reach server https://ocs.example/v1/check-in: try again later
+        server https://ocs.example/v1/check-in is unavailable (status 503): try again later
+        server https://ocs.example/v1/check-in refused the request (status 403): the pass is not valid
+        the reply of https://ocs.example/v1/check-in is not from a check-in function (status 200): check `server` in the configuration
+        cannot write the request as JSON
+        ");
+    }
 }

@@ -1,10 +1,10 @@
-//! The one place that asks what time it is.
+//! The device's clock. Only this module reads it.
 
 use std::time::SystemTime;
 
 use packcast_protocol::UnixTime;
 
-/// Returns what the device's clock says.
+/// Returns the time of the device's clock.
 pub(crate) fn now() -> UnixTime {
     SystemTime::now().into()
 }

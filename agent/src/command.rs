@@ -16,8 +16,8 @@ use crate::{output, platform, retry, signals, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
-/// Exit codes: 0 done (a package that failed is reported, and counts as done), 1 failed,
-/// 2 wrong usage or configuration, 75 the server cannot be reached, try again later.
+/// Exit codes: 0 done (a failed package is reported, and counts as done), 1 failed, 2 wrong usage
+/// or configuration, 75 the server is unreachable, try again later.
 #[derive(Debug, Parser)]
 #[command(name = "packcast-agent", version)]
 pub struct Cli {
@@ -27,7 +27,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What every command takes.
+/// Arguments of every command.
 #[derive(Args, Debug)]
 pub struct Global {
     /// Read the configuration from this file
@@ -38,10 +38,10 @@ pub struct Global {
     pub format: Format,
 }
 
-/// How data is written.
+/// The format of data output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Lines for people; `run` writes them to the error output.
+    /// Lines for people; `run` writes them to standard error.
     Text,
     /// JSON; `run` writes one event per line.
     Json,
@@ -51,17 +51,19 @@ pub enum Format {
 pub enum Command {
     /// Check in and deploy, again and again
     Run {
-        /// Check in once, do what is to be done, and end
+        /// Check in once, deploy the announced packages, and exit
         #[arg(long)]
         once: bool,
     },
-    /// Show what is under way and what was done
+    /// Show the packages under way and the finished ones
     Status,
-    /// Show this device's id, which is made at first use
+    /// Show this device's id, and create it at first use
     Id,
 }
 
-/// Does what the command line says. It makes a runtime of its own: call it from none.
+/// Runs the command line to its end.
+///
+/// Creates its own async runtime, so it must not be called from inside one.
 pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +87,7 @@ fn dispatch(cli: &Cli) -> Result<(), RunError> {
     match cli.command {
         Command::Run { once } => {
             output::start_log();
-            platform::share_what_is_made();
+            platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
             let ended = runtime.block_on(run_agent(config, observer(cli.global.format), once));
             runtime.shutdown_background();
@@ -103,9 +105,10 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
         return agent.round().await.map(drop);
     }
     while !agent.stop().is_cancelled() {
-        // Nothing that a server or a full disk does may silence the device for good.
+        // The loop never ends on an error, so that a server or a full disk cannot silence the
+        // device for good.
         let next = agent.round().await.unwrap_or_else(|error| {
-            tracing::error!(error = with_causes(&error), "the round failed");
+            tracing::error!(error = with_causes(&error), "cannot complete the check-in");
             AFTER_FAILURE_S
         });
         let pause = retry::spread(next, retry::random());

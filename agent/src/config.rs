@@ -20,73 +20,74 @@ pub(crate) use self::server::Server;
 use crate::fetch::rate::Rate;
 use crate::platform;
 
-/// Where the file is when nobody says.
+/// The path of the configuration file if no other is given.
 pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
 
-/// The largest configuration or token file that is read, in bytes.
+/// The size limit of the configuration file and the token file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The most fragments that are fetched at a time.
+/// The upper limit of parallel downloads.
 const MAX_PARALLEL_DOWNLOADS: usize = 16;
 
-/// What the agent was told by its administrator.
+/// The agent's configuration, with valid values.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) state_dir: PathBuf,
     pub(crate) enrolment_token_file: Option<PathBuf>,
-    /// The keys that are trusted before the publisher's first list of keys: at least one,
-    /// unless nothing that is signed is asked for.
+    /// The keys that are trusted before the publisher's first key list.
+    ///
+    /// Empty only if neither packages nor assignments need a signature.
     pub(crate) trusted_keys: Vec<PublicKey>,
-    /// The groups that the device is in whatever the publisher says, without `all`.
+    /// The groups that the device is in regardless of the publisher, without `all`.
     pub(crate) groups: BTreeSet<GroupName>,
-    /// Whether the signatures of packages are not asked for.
+    /// `true` if packages need no signature.
     pub(crate) run_unsigned_packages: bool,
-    /// Whether the check-in function alone may say what is assigned.
+    /// `true` if the check-in function alone decides on assignments.
     pub(crate) trust_server_assignments: bool,
-    /// A PEM file of the authorities to trust instead of the system's.
+    /// A PEM file of the certificate authorities to trust instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// How many fragments are fetched at a time: 1 to 16.
+    /// The number of fragments to fetch in parallel: 1 to 16.
     pub(crate) parallel_downloads: NonZeroUsize,
-    /// What all downloads together may take; unbounded if there is none.
+    /// The rate limit of all downloads together; `None` if unlimited.
     pub(crate) max_download_rate: Option<Rate>,
     pub(crate) limits: Limits,
 }
 
-/// The option that takes packages without a signature.
+/// The option that accepts unsigned packages.
 pub(crate) const UNSIGNED_PACKAGES: &str = "dangerously_run_unsigned_packages";
 
-/// The option that takes assignments without a signature.
+/// The option that accepts unsigned assignments.
 pub(crate) const SERVER_ASSIGNMENTS: &str = "dangerously_trust_server_assignments";
 
-/// Why there is no usable configuration.
+/// Errors from loading the configuration or the enrolment token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("configuration {} cannot be read: make it, or name another with --config", path.display())]
+    #[error("cannot read configuration {}: create it, or pass --config", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("configuration {} is not usable", path.display())]
+    #[error("invalid configuration {}", path.display())]
     Invalid {
         path: PathBuf,
         #[source]
         source: InvalidConfig,
     },
-    #[error("enrolment token {} cannot be read: put the target's token there, or correct enrolment_token_file in the configuration", path.display())]
+    #[error("cannot read enrolment token {}: write the target's token there, or correct enrolment_token_file in the configuration", path.display())]
     TokenRead {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("enrolment token {} can be read by other users, or belongs to one: keep them out, as `{}` does", path.display(), platform::KEEP_PRIVATE)]
+    #[error("other users can read enrolment token {}, or one of them owns it: protect it with `{}`", path.display(), platform::KEEP_PRIVATE)]
     TokenOpen { path: PathBuf },
-    #[error("enrolment token {} does not hold a token: 16 to 128 letters, digits, '-' and '_'", path.display())]
+    #[error("invalid enrolment token in {}: expected 16 to 128 letters, digits, '-' and '_'", path.display())]
     TokenText { path: PathBuf },
 }
 
-/// What is wrong with a configuration.
+/// Errors in the content of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidConfig {
     #[error("{}", .0.to_string().trim_end())]
@@ -95,11 +96,11 @@ pub(crate) enum InvalidConfig {
     NoKeys,
     #[error("trusted_keys has more than {MAX_KEYS} keys")]
     TooManyKeys,
-    #[error("groups names all, which every device is in: leave it out")]
+    #[error("groups names all, and every device is in that group: leave it out")]
     GroupAll,
     #[error("groups has more than {MAX_GROUPS} names")]
     TooManyGroups,
-    #[error("state_dir is not an absolute path")]
+    #[error("state_dir is a relative path: write an absolute one")]
     RelativeStateDir,
     #[error("parallel_downloads is not between 1 and {MAX_PARALLEL_DOWNLOADS}")]
     ParallelDownloads,
@@ -176,11 +177,11 @@ impl Config {
         })
     }
 
-    /// Names the options in the log that take what nobody has signed.
+    /// Warns in the log about options that accept unsigned content.
     pub(crate) fn warn_of_dangers(&self) {
         if self.run_unsigned_packages {
             tracing::warn!(
-                "{UNSIGNED_PACKAGES} is set: whoever can write to the server's bucket and table runs programs on this device"
+                "{UNSIGNED_PACKAGES} is set: anybody who can write to the server's bucket and table can run programs on this device"
             );
         }
         if self.trust_server_assignments {
@@ -195,14 +196,14 @@ impl Config {
         let Some(path) = &self.enrolment_token_file else {
             return Ok(None);
         };
-        let unread = |source| ConfigError::TokenRead {
+        let read_error = |source| ConfigError::TokenRead {
             path: path.clone(),
             source,
         };
-        if platform::others_can_read(path).map_err(unread)? {
+        if platform::others_can_read(path).map_err(read_error)? {
             return Err(ConfigError::TokenOpen { path: path.clone() });
         }
-        let text = read_bounded(path).map_err(unread)?;
+        let text = read_bounded(path).map_err(read_error)?;
         text.trim()
             .parse()
             .map(Some)
@@ -236,6 +237,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     use io::Read as _;
     let mut text = String::new();
     fs::File::open(path)?
+        // The path may lead to a device file that never ends.
         .take(MAX_FILE_BYTES)
         .read_to_string(&mut text)?;
     Ok(text)
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_needed_where_nothing_signed_is_asked_for() {
+    fn no_key_is_needed_if_no_signature_is_needed() {
         let config = Config::parse(&text(
             "server = \"https://h\"\ndangerously_run_unsigned_packages = true\n\
              dangerously_trust_server_assignments = true",
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_key_and_what_to_do() {
+    fn errors_name_the_option_and_the_remedy() {
         let check = |lines: &str, expected: &str| {
             let error = Config::parse(&text(lines)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -333,5 +335,65 @@ mod tests {
         ));
         mode(0o600);
         assert!(config.enrolment_token().unwrap().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/etc/packcast/agent.toml");
+        let token = || PathBuf::from("/etc/packcast/token");
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let errors = [
+            ConfigError::Read {
+                path: path(),
+                source: missing(),
+            },
+            ConfigError::Invalid {
+                path: path(),
+                source: InvalidConfig::NoKeys,
+            },
+            ConfigError::TokenRead {
+                path: token(),
+                source: missing(),
+            },
+            ConfigError::TokenOpen { path: token() },
+            ConfigError::TokenText { path: token() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot read configuration /etc/packcast/agent.toml: create it, or pass --config
+        invalid configuration /etc/packcast/agent.toml
+        cannot read enrolment token /etc/packcast/token: write the target's token there, or correct enrolment_token_file in the configuration
+        other users can read enrolment token /etc/packcast/token, or one of them owns it: protect it with `chown AGENT FILE; chmod 600 FILE`
+        invalid enrolment token in /etc/packcast/token: expected 16 to 128 letters, digits, '-' and '_'
+        ");
+    }
+
+    #[test]
+    fn messages_of_an_invalid_configuration_name_the_option() {
+        let toml = toml::from_str::<Raw>("server = 1").err().unwrap();
+        let errors = [
+            InvalidConfig::Toml(toml),
+            InvalidConfig::NoKeys,
+            InvalidConfig::TooManyKeys,
+            InvalidConfig::GroupAll,
+            InvalidConfig::TooManyGroups,
+            InvalidConfig::RelativeStateDir,
+            InvalidConfig::ParallelDownloads,
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        TOML parse error at line 1, column 10
+          |
+        1 | server = 1
+          |          ^
+        invalid type: integer `1`, expected a string
+        trusted_keys is empty: add the public key that `packcast keys show` prints
+        trusted_keys has more than 8 keys
+        groups names all, and every device is in that group: leave it out
+        groups has more than 64 names
+        state_dir is a relative path: write an absolute one
+        parallel_downloads is not between 1 and 16
+        ");
     }
 }

@@ -1,17 +1,16 @@
 //! The life of a package on this device.
 //!
-//! [`step`](step::step) decides, and does nothing. [`Deployment`] does what was decided, one
-//! effect at a time, and tells what came of it. What is on disk when the agent dies is all that
-//! the next start has to go by.
+//! [`step`](step::step) is a pure function that decides. [`Deployment`] performs each effect and
+//! passes its result to the next step. After a crash, the next start knows only the files on disk.
 
 mod attempt;
+mod attempt_error;
 mod decide;
-mod halt;
 mod machine;
 mod perform;
 #[cfg(test)]
 mod properties;
 mod step;
 
-pub(crate) use self::machine::{Event, State};
+pub(crate) use self::machine::{State, StepEvent};
 pub(crate) use self::perform::Deployment;

@@ -1,4 +1,4 @@
-//! What the agent tells while it works: one JSON object per line, or one readable line.
+//! Events of the agent, for its log: one JSON object, or one readable line, per event.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,51 +6,51 @@ use std::sync::Arc;
 use packcast_protocol::{FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode};
 use serde::{Deserialize, Serialize};
 
-/// Something that happened, in the order in which it happened.
+/// An event, in the order of occurrence.
 ///
-/// On the line it is `{"event": "<name in snake case>", …}`. Fields may be added.
+/// In JSON: `{"event": "<name in snake case>", …}`. New fields may appear.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// The function answered a check-in.
     CheckedIn {
-        /// How many tasks the function named.
+        /// The number of tasks in the reply.
         tasks: usize,
         next_check_in_s: u32,
     },
-    /// Other keys are trusted from now on.
+    /// The agent trusts the keys of another key list from now on.
     KeysFollowed {
-        /// The number of the list that names them.
+        /// The serial number of the key list.
         serial: u64,
     },
-    /// Something signed in the reply does not count; what the device has stays.
-    DocumentRefused {
-        detail: String,
-    },
+    /// The agent refused a signed document of the reply, and keeps the one that it has.
+    DocumentRefused { detail: String },
+    /// The signed manifest was fetched and verified.
     ManifestVerified {
         id: PackageId,
         name: PackageName,
         version: PackageVersion,
     },
+    /// A fragment was verified.
     FragmentVerified {
         id: PackageId,
         n: u32,
         of: u32,
         bytes: u64,
-        /// Whether it was on disk before this run.
+        /// `true` if the fragment was on disk before this run.
         already: bool,
     },
-    ArchiveVerified {
-        id: PackageId,
-        bytes: u64,
-    },
+    /// The whole archive was verified.
+    ArchiveVerified { id: PackageId, bytes: u64 },
+    /// The archive was unpacked or stored.
     Unpacked {
         id: PackageId,
         entries: u64,
         bytes: u64,
     },
-    Started {
-        id: PackageId,
-    },
+    /// The agent begins to act on the package.
+    Started { id: PackageId },
+    /// The attempt has a result.
     Finished {
         id: PackageId,
         attempt: u32,
@@ -62,18 +62,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output_tail: Option<String>,
     },
-    /// The package waits for the next check-in, as its locations do not answer now.
-    Deferred {
-        id: PackageId,
-        detail: String,
-    },
-    Reported {
-        id: PackageId,
-        accepted: bool,
-    },
+    /// The package waits for the next check-in, because its locations are unavailable now.
+    Deferred { id: PackageId, detail: String },
+    /// The agent sent a result to the function.
+    Reported { id: PackageId, accepted: bool },
 }
 
-/// Whoever wants to know what happens.
+/// The receiver of the agent's events.
 pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;
 
 impl Event {
@@ -102,7 +97,7 @@ impl fmt::Display for Event {
                 next_check_in_s,
             } => write!(f, "checked in, tasks: {tasks}, next in {next_check_in_s} s"),
             Self::KeysFollowed { serial } => {
-                write!(f, "the keys of list {serial} are trusted from now on")
+                write!(f, "now trusting the keys of key list {serial}")
             }
             Self::DocumentRefused { detail } => f.write_str(detail),
             Self::ManifestVerified { id, name, version } => {
@@ -111,7 +106,7 @@ impl fmt::Display for Event {
             Self::FragmentVerified {
                 id, n, of, already, ..
             } => {
-                let how = if *already { "was here" } else { "verified" };
+                let how = if *already { "was on disk" } else { "verified" };
                 write!(f, "package {id}: fragment {n} of {of} {how}")
             }
             Self::ArchiveVerified { id, bytes } => {
@@ -139,5 +134,83 @@ impl fmt::Display for Event {
                 accepted: false,
             } => write!(f, "package {id}: result kept for the next check-in"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_readable_lines() {
+        let id = PackageId::try_from(1_795_000_000).unwrap();
+        let finished = |code: &str, detail: Option<&str>| Event::Finished {
+            id,
+            attempt: 1,
+            code: code.parse().unwrap(),
+            exit_code: None,
+            detail: detail.map(str::to_owned),
+            output_tail: None,
+        };
+        let fragment = |already| Event::FragmentVerified {
+            id,
+            n: 2,
+            of: 7,
+            bytes: 1024,
+            already,
+        };
+        let reported = |accepted| Event::Reported { id, accepted };
+        let events = [
+            Event::CheckedIn {
+                tasks: 2,
+                next_check_in_s: 3600,
+            },
+            Event::KeysFollowed { serial: 3 },
+            Event::DocumentRefused {
+                detail: "refused a key list".to_owned(),
+            },
+            Event::ManifestVerified {
+                id,
+                name: "vlc".parse().unwrap(),
+                version: "3.0".parse().unwrap(),
+            },
+            fragment(false),
+            fragment(true),
+            Event::ArchiveVerified { id, bytes: 7000 },
+            Event::Unpacked {
+                id,
+                entries: 4,
+                bytes: 9000,
+            },
+            Event::Started { id },
+            finished("SUCCESS", None),
+            finished(
+                "ERR_EXECUTE",
+                Some("the archive has no file \"run.sh\" at the top level"),
+            ),
+            Event::Deferred {
+                id,
+                detail: "cannot fetch manifest.json now".to_owned(),
+            },
+            reported(true),
+            reported(false),
+        ];
+        let text = events.map(|event| event.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r#"
+        checked in, tasks: 2, next in 3600 s
+        now trusting the keys of key list 3
+        refused a key list
+        package 1795000000: manifest of vlc 3.0 verified
+        package 1795000000: fragment 2 of 7 verified
+        package 1795000000: fragment 2 of 7 was on disk
+        package 1795000000: archive of 7000 bytes verified
+        package 1795000000: unpacked, entries: 4, bytes: 9000
+        package 1795000000: started
+        package 1795000000: finished with SUCCESS
+        package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level
+        package 1795000000: waits for the next check-in: cannot fetch manifest.json now
+        package 1795000000: result accepted
+        package 1795000000: result kept for the next check-in
+        "#);
     }
 }

@@ -1,27 +1,27 @@
-//! Why a deployment failed, as it is reported.
+//! Failures of a deployment, as they are reported.
 
 use std::error::Error;
 
 use packcast_archive::ArchiveError;
-use packcast_protocol::api::Text;
+use packcast_protocol::api::BoundedText;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::with_causes;
 
 use crate::unpack::UnpackError;
 
-/// A result other than the program's own: the code, and what it cannot say.
+/// A failure: its result code, and a detail for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct DeploymentFailure {
     pub(crate) code: NamedCode,
-    pub(crate) detail: Text<1024>,
+    pub(crate) detail: BoundedText<1024>,
 }
 
-impl Failure {
+impl DeploymentFailure {
     pub(crate) fn new(code: NamedCode, detail: &str) -> Self {
         Self {
             code,
-            detail: Text::tail(detail),
+            detail: BoundedText::tail(detail),
         }
     }
 
@@ -30,7 +30,7 @@ impl Failure {
     }
 }
 
-impl From<&ManifestError> for Failure {
+impl From<&ManifestError> for DeploymentFailure {
     fn from(error: &ManifestError) -> Self {
         let code = match error {
             ManifestError::NotAnnounced { .. }
@@ -44,7 +44,7 @@ impl From<&ManifestError> for Failure {
     }
 }
 
-impl From<&ArchiveError> for Failure {
+impl From<&ArchiveError> for DeploymentFailure {
     fn from(error: &ArchiveError) -> Self {
         let code = if error.is_unsafe() {
             NamedCode::UnsafeArchive
@@ -55,8 +55,10 @@ impl From<&ArchiveError> for Failure {
     }
 }
 
-impl Failure {
-    /// Tells why unpacking failed; `place` is the code for a folder that cannot be written.
+impl DeploymentFailure {
+    /// Maps an error of unpacking to a failure.
+    ///
+    /// `place` is the code for a folder that the agent cannot write to.
     pub(crate) fn of_unpacking(error: &UnpackError, place: NamedCode) -> Self {
         match error {
             UnpackError::Archive(error) => error.into(),

@@ -1,9 +1,9 @@
-//! Fetching published objects: each from the first location that has it as it should be.
+//! Downloads of published objects, each from the first location that sends a correct one.
 
 pub(crate) mod download;
 pub(crate) mod fragments;
+pub(crate) mod location_error;
 mod locations;
-pub(crate) mod miss;
 pub(crate) mod rate;
 mod save;
 pub(crate) mod space;
@@ -18,23 +18,23 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, Location, PackageId, Sha256Digest};
 
 use self::download::Downloads;
-use self::locations::Preference;
-use self::miss::{Miss, NotObtained, Verdict};
+use self::location_error::{LocationError, NotFetched, Verdict};
+use self::locations::LocationOrder;
 use self::save::{SaveError, save};
 use self::space::OutOfSpace;
 use crate::retry;
 
-/// How often the locations are asked for a file that a further try may bring.
+/// The number of rounds through all locations for a file that a further try may bring.
 const TRIES: u32 = 3;
 
-/// Why a fragment did not arrive.
+/// Errors from fetching fragments.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error(transparent)]
-    NotObtained(#[from] NotObtained),
+    NotFetched(#[from] NotFetched),
     #[error(transparent)]
     Space(#[from] OutOfSpace),
-    #[error("{} cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Disk {
         path: PathBuf,
         #[source]
@@ -42,89 +42,89 @@ pub(crate) enum FetchError {
     },
 }
 
-/// Why a location's answer was not taken.
-enum NotTaken<E> {
-    /// Another location may do better.
-    Miss(Miss),
-    /// Whatever the location, it would not be taken.
+/// Errors from taking a file of one location.
+enum TakeError<E> {
+    /// Another location may send a correct file.
+    LocationError(LocationError),
+    /// No location could help.
     Final(E),
 }
 
-/// Why no location's answer was taken.
-enum NoneTaken<E> {
-    NotObtained(NotObtained),
+/// Errors from taking a file of any location.
+enum AllLocationsError<E> {
+    NotFetched(NotFetched),
     Final(E),
 }
 
-impl From<NoneTaken<Self>> for FetchError {
-    fn from(error: NoneTaken<Self>) -> Self {
+impl From<AllLocationsError<Self>> for FetchError {
+    fn from(error: AllLocationsError<Self>) -> Self {
         match error {
-            NoneTaken::NotObtained(missed) => missed.into(),
-            NoneTaken::Final(error) => error,
+            AllLocationsError::NotFetched(failed_file) => failed_file.into(),
+            AllLocationsError::Final(error) => error,
         }
     }
 }
 
-impl From<NoneTaken<Infallible>> for NotObtained {
-    fn from(error: NoneTaken<Infallible>) -> Self {
+impl From<AllLocationsError<Infallible>> for NotFetched {
+    fn from(error: AllLocationsError<Infallible>) -> Self {
         match error {
-            NoneTaken::NotObtained(missed) => missed,
-            NoneTaken::Final(never) => match never {},
+            AllLocationsError::NotFetched(failed_file) => failed_file,
+            AllLocationsError::Final(never) => match never {},
         }
     }
 }
 
-fn disk(path: &Path, source: io::Error) -> NotTaken<FetchError> {
+fn disk(path: &Path, source: io::Error) -> TakeError<FetchError> {
     let path = path.to_owned();
-    NotTaken::Final(FetchError::Disk { path, source })
+    TakeError::Final(FetchError::Disk { path, source })
 }
 
-/// Where a package is, with what to fetch it, and how its locations have done so far.
+/// The locations of a package, with the client for them and their order.
 #[derive(Debug)]
-pub(crate) struct Source<'a> {
+pub(crate) struct PackageSource<'a> {
     downloads: &'a Downloads,
     id: PackageId,
     locations: &'a [Location],
-    preference: RefCell<Preference>,
+    order: RefCell<LocationOrder>,
 }
 
 /// A fragment as the manifest describes it.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
+struct FragmentSpec {
     number: FragmentNumber,
     bytes: u64,
     digest: Sha256Digest,
 }
 
-impl<'a> Source<'a> {
+impl<'a> PackageSource<'a> {
     pub(crate) fn new(downloads: &'a Downloads, id: PackageId, locations: &'a [Location]) -> Self {
         Self {
             downloads,
             id,
             locations,
-            preference: RefCell::new(Preference::of(locations.len())),
+            order: RefCell::new(LocationOrder::of(locations.len())),
         }
     }
 
-    /// Fetches the fragments that `folder` does not have, some at a time, and tells `arrived`
-    /// of each, those that were there first.
+    /// Fetches the missing fragments into `folder`, several in parallel.
     ///
-    /// A file `<n>` is a verified fragment and is never fetched again. Nothing is fetched if
-    /// there is no room for the fragments, or for what is to be in `unpacked`.
+    /// Calls `on_fragment` for each fragment, first for those on disk. A file `<n>` is a verified
+    /// fragment and is never fetched again. Nothing is fetched without enough space for the
+    /// fragments, and for the archive's content in `unpacked`.
     pub(crate) async fn fragments(
         &self,
         archive: &Archive,
         folder: &Path,
         unpacked: &Path,
         parallel: NonZeroUsize,
-        arrived: impl Fn(FragmentNumber, u64, bool),
+        on_fragment: impl Fn(FragmentNumber, u64, bool),
     ) -> Result<(), FetchError> {
         let mut missing = Vec::new();
         for (number, bytes, digest) in archive.fragments() {
             if folder.join(number.to_string()).exists() {
-                arrived(number, bytes, true);
+                on_fragment(number, bytes, true);
             } else {
-                missing.push(Wanted {
+                missing.push(FragmentSpec {
                     number,
                     bytes,
                     digest,
@@ -133,70 +133,79 @@ impl<'a> Source<'a> {
         }
         let to_fetch = missing.iter().map(|wanted| wanted.bytes).sum();
         space::check(folder, to_fetch, unpacked, archive.bytes())?;
-        let arrived = &arrived;
+        let on_fragment = &on_fragment;
         stream::iter(missing)
             .map(|wanted| async move {
                 self.fragment(wanted, folder).await?;
-                arrived(wanted.number, wanted.bytes, false);
+                on_fragment(wanted.number, wanted.bytes, false);
                 Ok(())
             })
+            // Any order, so that one slow fragment does not hold up the others.
             .buffer_unordered(parallel.get())
             .try_collect::<()>()
             .await
     }
 
-    async fn fragment(&self, wanted: Wanted, folder: &Path) -> Result<(), FetchError> {
+    async fn fragment(&self, wanted: FragmentSpec, folder: &Path) -> Result<(), FetchError> {
         let name = format!("{}-{}", self.id, wanted.number);
         let take = async |url: &str| self.fragment_from(url, wanted, folder).await;
-        let worth = |verdict| matches!(verdict, Verdict::Later | Verdict::Wrong);
-        Ok(self.insist(&name, worth, take).await?)
+        let retry_on = |verdict| matches!(verdict, Verdict::Later | Verdict::Wrong);
+        Ok(self.with_retries(&name, retry_on, take).await?)
     }
 
     async fn fragment_from(
         &self,
         url: &str,
-        wanted: Wanted,
+        wanted: FragmentSpec,
         folder: &Path,
-    ) -> Result<(), NotTaken<FetchError>> {
-        let download = self.downloads.begin(url).await.map_err(NotTaken::Miss)?;
+    ) -> Result<(), TakeError<FetchError>> {
+        let download = self
+            .downloads
+            .begin(url)
+            .await
+            .map_err(TakeError::LocationError)?;
         let part = folder.join(format!("{}.part", wanted.number));
         let saved = save(download, (wanted.bytes, wanted.digest), &part).await;
         saved.map_err(|error| match error {
-            SaveError::Miss(miss) => NotTaken::Miss(miss),
+            SaveError::LocationError(error) => TakeError::LocationError(error),
             SaveError::Disk(source) => disk(&part, source),
         })?;
         let done = folder.join(wanted.number.to_string());
+        // Only a verified fragment gets its name, so the name alone is proof on the next run.
         let renamed = tokio::fs::rename(&part, &done).await;
         renamed.map_err(|source| disk(&done, source))
     }
 
-    /// Fetches a small file, at most `limit` bytes, that is as `check` wants it.
+    /// Fetches a file of at most `limit` bytes that passes `check`.
     pub(crate) async fn document<T>(
         &self,
         name: &str,
         limit: usize,
-        check: impl Fn(Vec<u8>) -> Result<T, Miss>,
-    ) -> Result<T, NotObtained> {
+        check: impl Fn(Vec<u8>) -> Result<T, LocationError>,
+    ) -> Result<T, NotFetched> {
         let take = async |url: &str| {
             let bytes = self.downloads.document(url, limit).await;
-            bytes.and_then(&check).map_err(NotTaken::Miss)
+            bytes.and_then(&check).map_err(TakeError::LocationError)
         };
-        let worth = |verdict| matches!(verdict, Verdict::Later);
-        Ok(self.insist::<_, Infallible>(name, worth, take).await?)
+        let retry_on = |verdict| matches!(verdict, Verdict::Later);
+        Ok(self
+            .with_retries::<_, Infallible>(name, retry_on, take)
+            .await?)
     }
 
-    /// Asks the locations again, after a while, if what was missed is `worth` it.
-    async fn insist<T, E>(
+    /// Asks all locations again after a pause, while `retry_on` accepts the verdict.
+    async fn with_retries<T, E>(
         &self,
         name: &str,
-        worth: impl Fn(Verdict) -> bool,
-        take: impl AsyncFn(&str) -> Result<T, NotTaken<E>>,
-    ) -> Result<T, NoneTaken<E>> {
+        retry_on: impl Fn(Verdict) -> bool,
+        take: impl AsyncFn(&str) -> Result<T, TakeError<E>>,
+    ) -> Result<T, AllLocationsError<E>> {
         let mut failed = 0;
         loop {
             let taken = self.any_location(name, &take).await;
             match &taken {
-                Err(NoneTaken::NotObtained(missed)) if worth(missed.verdict()) => {}
+                Err(AllLocationsError::NotFetched(failed_file))
+                    if retry_on(failed_file.verdict()) => {}
                 _ => return taken,
             }
             failed += 1;
@@ -207,38 +216,58 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Asks each location once, until one gives a file that `take` takes.
+    /// Asks each location once, until `take` accepts the file of one.
     async fn any_location<T, E>(
         &self,
         name: &str,
-        take: impl AsyncFn(&str) -> Result<T, NotTaken<E>>,
-    ) -> Result<T, NoneTaken<E>> {
-        let (turn, order) = self.preference.borrow_mut().begin();
-        let mut misses = Vec::new();
+        take: impl AsyncFn(&str) -> Result<T, TakeError<E>>,
+    ) -> Result<T, AllLocationsError<E>> {
+        let (turn, order) = self.order.borrow_mut().begin();
+        let mut errors = Vec::new();
         for index in order {
             let location = &self.locations[index];
             match take(&location.url(&format!("{}/{name}", self.id))).await {
                 Ok(taken) => {
-                    self.preference.borrow_mut().gave(index);
+                    self.order.borrow_mut().succeeded(index);
                     return Ok(taken);
                 }
-                Err(NotTaken::Final(error)) => return Err(NoneTaken::Final(error)),
-                Err(NotTaken::Miss(miss)) => {
-                    tracing::warn!(package = %self.id, file = name, %location, why = %miss, "a location did not give a file");
-                    self.preference.borrow_mut().failed(index, turn);
-                    misses.push((index, miss));
+                // A full disk, for example, is the same for every location.
+                Err(TakeError::Final(error)) => return Err(AllLocationsError::Final(error)),
+                Err(TakeError::LocationError(error)) => {
+                    tracing::warn!(package = %self.id, file = name, %location, why = %error, "cannot fetch a file from a location");
+                    self.order.borrow_mut().failed(index, turn);
+                    errors.push((index, error));
                 }
             }
         }
-        Err(NoneTaken::NotObtained(self.not_obtained(name, misses)))
+        Err(AllLocationsError::NotFetched(
+            self.not_fetched(name, errors),
+        ))
     }
 
-    /// Names the locations in the order in which they were announced.
-    fn not_obtained(&self, name: &str, mut misses: Vec<(usize, Miss)>) -> NotObtained {
-        misses.sort_by_key(|(index, _)| *index);
-        let misses = misses
+    /// Lists the locations in the order of the task.
+    fn not_fetched(&self, name: &str, mut errors: Vec<(usize, LocationError)>) -> NotFetched {
+        errors.sort_by_key(|(index, _)| *index);
+        let errors = errors
             .into_iter()
-            .map(|(index, miss)| (self.locations[index].clone(), miss));
-        NotObtained::new(name.to_owned(), misses.collect())
+            .map(|(index, error)| (self.locations[index].clone(), error));
+        NotFetched::new(name.to_owned(), errors.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_error_names_the_path() {
+        let error = FetchError::Disk {
+            path: "/var/lib/packcast/packages/1795000000/fragments/2.part".into(),
+            source: io::Error::from(io::ErrorKind::PermissionDenied),
+        };
+        let text = error.to_string();
+        insta::assert_snapshot!(text, @r"
+        cannot write /var/lib/packcast/packages/1795000000/fragments/2.part
+        ");
     }
 }

@@ -1,8 +1,8 @@
-//! The agent on the device: asks what to deploy, downloads, verifies, acts and reports.
+//! The agent on the device: checks in, downloads, verifies, deploys and reports packages.
 //!
-//! [`command::run`] is the whole program. What becomes of a package is decided by the pure
-//! function `deployment::step`. An archive goes through the types of `stage`, each made from the
-//! one before: nothing is run or stored that is not `Verified`.
+//! [`command::run`] is the whole program. The pure function `deployment::step` decides on each
+//! package. An archive passes through the types of `stage`, each created from the one before, so
+//! that nothing runs or is stored that is not a `VerifiedArchive`.
 
 mod act;
 mod client;
@@ -13,7 +13,6 @@ mod deployment;
 pub mod event;
 mod failure;
 mod fetch;
-mod interruption;
 mod manifest;
 mod output;
 mod platform;
@@ -23,5 +22,6 @@ mod signals;
 mod stage;
 mod state;
 mod status;
+mod transport_error;
 mod trust;
 pub mod unpack;

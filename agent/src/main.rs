@@ -1,4 +1,4 @@
-//! The agent's own program.
+//! The `packcast-agent` program.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
-//! From an announcement to a manifest that this device may act on.
+//! From an announced task to a manifest that this device accepts.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::api::Task;
-use packcast_protocol::manifest::{Announced, MAX_MANIFEST_BYTES, ManifestError, Platform};
+use packcast_protocol::manifest::{AnnouncedManifest, MAX_MANIFEST_BYTES, ManifestError, Platform};
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey};
 use packcast_protocol::{
     AgentId, GroupName, Manifest, PackageId, PackageVersion, Sha256Digest, UnixTime,
@@ -11,26 +11,26 @@ use packcast_protocol::{
 };
 
 use crate::config::UNSIGNED_PACKAGES;
-use crate::fetch::Source;
-use crate::fetch::miss::{Miss, NotObtained};
+use crate::fetch::PackageSource;
+use crate::fetch::location_error::{LocationError, NotFetched};
 use crate::platform;
 use crate::state::history::History;
 
-/// A verified manifest that is for this device and its platform.
+/// A verified manifest for this device and its platform.
 ///
-/// There is no other way to get one than [`fetch`].
+/// Only [`fetch`] creates one.
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     manifest: VerifiedManifest,
     published: Published,
 }
 
-/// What a manifest is read from.
+/// The bytes that a manifest was read from.
 #[derive(Clone, Debug)]
 struct Published {
-    announced: Announced,
+    announced: AnnouncedManifest,
     document: Vec<u8>,
-    /// Empty if nobody's is asked for.
+    /// Empty if the device accepts unsigned packages.
     signature: String,
 }
 
@@ -44,8 +44,8 @@ impl std::ops::Deref for Accepted {
 
 #[cfg(test)]
 impl Accepted {
-    /// Takes a manifest for one that is for this device.
-    pub(crate) const fn for_test(manifest: VerifiedManifest, announced: Announced) -> Self {
+    /// Creates an accepted manifest without checking it.
+    pub(crate) const fn for_test(manifest: VerifiedManifest, announced: AnnouncedManifest) -> Self {
         let published = Published {
             announced,
             document: Vec::new(),
@@ -58,84 +58,85 @@ impl Accepted {
     }
 }
 
-/// Why a device has no manifest to act on.
+/// Errors from accepting a manifest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
-    /// No location gave the manifest that was announced.
+    /// No location sent the announced manifest.
     #[error(transparent)]
-    Manifest(NotObtained),
-    /// No location gave a signature of it by a trusted key.
+    Manifest(NotFetched),
+    /// No location sent a signature of the manifest by a trusted key.
     #[error(transparent)]
-    Signature(NotObtained),
+    Signature(NotFetched),
     #[error(transparent)]
     Refused(#[from] ManifestError),
-    #[error(
-        "the package is for other devices than {agent}: assign it to those it was published for"
-    )]
+    #[error("the package is not for {agent}: assign it to its audience only")]
     Audience { agent: AgentId },
     #[error(
-        "the newer package {newer} of the same name is set up: publish {version} again with --allow-downgrade if that is meant"
+        "the newer package {newer} of the same name is already set up: to downgrade, publish {version} again with --allow-downgrade"
     )]
     Downgrade {
         newer: PackageId,
         version: PackageVersion,
     },
-    #[error("the package is for {wanted:?}, this device runs {found}")]
+    #[error("wrong platform: expected {wanted:?}, found {found}")]
     Platform {
         wanted: Platform,
         found: &'static str,
     },
 }
 
-/// Whose packages the agent runs.
+/// The signers whose packages the agent accepts.
 #[derive(Clone, Debug)]
 pub(crate) enum Signers {
     Trusted(Vec<PublicKey>),
-    /// Anybody's: the administrator has asked for it by the name of the danger.
+    /// Any signer or none, because the administrator chose the dangerous option.
     Anybody,
 }
 
-/// Whom the agent trusts, who it is, what it has done and what time it is.
+/// The inputs of the decision to accept a manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Judge {
     pub(crate) signers: Signers,
     pub(crate) agent: AgentId,
-    /// The groups that it is in, without `all`.
+    /// The groups of the device, without `all`.
     pub(crate) groups: BTreeSet<GroupName>,
     pub(crate) history: History,
     pub(crate) now: UnixTime,
 }
 
-/// Fetches the announced manifest and its signature, each from the first location that has it
-/// as it should be.
+/// Fetches the announced manifest and its signature, each from the first location with a correct
+/// one.
 pub(crate) async fn fetch(
-    source: &Source<'_>,
+    source: &PackageSource<'_>,
     task: &Task,
     judge: &Judge,
 ) -> Result<Accepted, AcceptError> {
-    let announced = Announced {
+    let announced = AnnouncedManifest {
         id: task.id,
         manifest: task.manifest_sha256,
     };
     let whole = |bytes: Vec<u8>| {
         let actual = Sha256Digest::of(&bytes);
         let announced = announced.manifest;
-        let wrong = Miss::Digest { actual, announced };
+        let wrong = LocationError::Digest { actual, announced };
         (actual == announced).then_some(bytes).ok_or(wrong)
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
     let document = document.await.map_err(AcceptError::Manifest)?;
     let signature = match &judge.signers {
         Signers::Anybody => {
-            tracing::warn!(package = %task.id, "nobody's signature is asked for: {UNSIGNED_PACKAGES} is set");
+            tracing::warn!(package = %task.id, "accepting the package without a signature: {UNSIGNED_PACKAGES} is set");
             String::new()
         }
         Signers::Trusted(keys) => {
             let signed = |bytes: Vec<u8>| {
                 let signature = String::from_utf8_lossy(&bytes).into_owned();
-                // Another location may have the right signature; nothing else depends on it.
+                // Another location may have the right signature. Other errors do not depend on the
+                // location.
                 match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-                    Err(ManifestError::Signature(refusal)) => Err(Miss::Signature(refusal)),
+                    Err(ManifestError::Signature(refusal)) => {
+                        Err(LocationError::Signature(refusal))
+                    }
                     _ => Ok(signature),
                 }
             };
@@ -156,7 +157,7 @@ pub(crate) async fn fetch(
 }
 
 impl Judge {
-    /// Judges a manifest once more that was accepted before.
+    /// Checks an accepted manifest again.
     pub(crate) fn again(&self, accepted: &Accepted) -> Result<(), AcceptError> {
         self.read(&accepted.published).map(drop)
     }
@@ -199,5 +200,33 @@ impl Judge {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            AcceptError::Audience {
+                agent: AgentId::of_public_key(&[1; 32]),
+            },
+            AcceptError::Downgrade {
+                newer: PackageId::try_from(1_795_000_002).unwrap(),
+                version: "1.0".parse().unwrap(),
+            },
+            AcceptError::Platform {
+                wanted: Platform::Windows,
+                found: "linux",
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        the package is not for olgw5bbcyqd7w3ijq2ipceylpu: assign it to its audience only
+        the newer package 1795000002 of the same name is already set up: to downgrade, publish 1.0 again with --allow-downgrade
+        wrong platform: expected Windows, found linux
+        ");
     }
 }

@@ -1,11 +1,13 @@
-//! The one place that writes to the standard output and error output.
+//! Standard output and standard error. Only this module writes to them.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-/// Writes a value as one line of JSON. A reader that has gone away misses it.
+/// Writes a value as one line of JSON.
+///
+/// Write errors are ignored: the reader may have closed the pipe.
 pub(crate) fn json(value: &impl Serialize) {
     if let Ok(mut line) = serde_json::to_vec(value) {
         line.push(b'\n');
@@ -17,25 +19,26 @@ pub(crate) fn text(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Tells why the program failed.
+/// Writes an error of the program to standard error.
 pub(crate) fn problem(text: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 
-/// Colours are for terminals, where `NO_COLOR` is not set (<https://no-color.org>).
+/// Returns `true` if the log may have colours: on a terminal, unless `NO_COLOR` is set
+/// (<https://no-color.org>).
 fn is_coloured() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !refused
 }
 
-/// Sends the log to the error output; `RUST_LOG` chooses how much.
+/// Starts the log on standard error. The variable `RUST_LOG` sets its level.
 pub(crate) fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A program that embeds the agent may have a log already.
+    // A program that embeds the agent may have started a log already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_coloured())
-        // Whoever read the log may be gone: that is no reason to end.
+        // The reader of the log may have closed the pipe, and the agent goes on without it.
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .try_init();

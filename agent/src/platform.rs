@@ -1,4 +1,4 @@
-//! Everything that differs between operating systems.
+//! Functions that differ between operating systems.
 
 #[cfg(any(windows, test))]
 mod sddl;
@@ -16,7 +16,7 @@ use std::io;
 
 use packcast_protocol::manifest::Platform;
 
-/// Whether a package for `platform` may be deployed on this device.
+/// Returns `true` if a package for `platform` may be deployed on this device.
 pub(crate) fn is(platform: Platform) -> bool {
     let family = match platform {
         Platform::Any => return true,
@@ -27,7 +27,7 @@ pub(crate) fn is(platform: Platform) -> bool {
     std::env::consts::OS == family
 }
 
-/// Whether the disk, or the user's part of it, is full.
+/// Returns `true` if the disk, or the user's quota, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

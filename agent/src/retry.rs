@@ -1,26 +1,28 @@
-//! How long to wait before trying again.
+//! Pauses between retries and between check-ins.
 
 use std::time::Duration;
 
-/// The longest wait between two tries.
+/// The longest pause between two retries, in milliseconds.
 const MAX_WAIT_MS: u64 = 30_000;
 
-/// Returns the wait after the `failed`-th failure in a row, counted from 0: half a second,
-/// doubled each time, of which `random` takes away up to a half.
+/// Returns the pause after the `failed`-th failure in a row, counted from 0.
+///
+/// The pause is half a second, doubled with each failure, less a random part of up to one half.
 pub(crate) fn wait(failed: u32, random: u32) -> Duration {
     let full = 500_u64.saturating_mul(1 << failed.min(16)).min(MAX_WAIT_MS);
     let less = full / 2 * u64::from(random) / u64::from(u32::MAX);
     Duration::from_millis(full - less)
 }
 
-/// Returns a period that is up to a tenth longer or shorter, so that devices spread.
+/// Returns a period that is up to a tenth longer or shorter, so that the check-ins of many devices
+/// spread.
 pub(crate) fn spread(seconds: u32, random: u32) -> Duration {
     let tenth = u64::from(seconds) * 100;
     let added = tenth * 2 * u64::from(random) / u64::from(u32::MAX);
     Duration::from_millis(u64::from(seconds) * 1000 - tenth + added)
 }
 
-/// Returns random bits; where the system has none, all devices wait alike.
+/// Returns random bits, or 0 if the system has no random source.
 pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(0)
 }

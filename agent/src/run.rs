@@ -1,8 +1,8 @@
-//! One round: check in, do what is to be done in strict order, report.
+//! One round of the agent: check in, deploy in strict order of priority, report.
 
 mod check_in;
-mod heard;
-mod meanwhile;
+mod documents;
+mod interim_check_in;
 mod plan;
 mod recover;
 mod unaccepted;
@@ -17,28 +17,28 @@ use packcast_protocol::{Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use self::check_in::next_check_in_s;
-use self::meanwhile::Meanwhile;
-use self::plan::{Work, plan};
+use self::interim_check_in::InterimCheckIns;
+use self::plan::{WorkItem, plan};
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::deployment::{self as machine, Deployment, State};
+use crate::deployment::{Deployment, State, StepEvent};
 use crate::event::{Event, Observer};
-use crate::fetch::Source;
+use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
-use crate::state::journal::{Finished, Found, Journal};
+use crate::state::journal::{Finished, Journal, StoredJournal};
 use crate::state::{Lock, StateDir, StateError};
 use crate::trust::Trust;
 
-/// How long to wait for the next check-in when the last one failed, in seconds.
+/// The pause until the next check-in after a failed one, in seconds.
 pub(crate) const AFTER_FAILURE_S: u32 = 300;
 
-/// What the agent calls itself in its requests.
+/// The `User-Agent` of requests.
 const USER_AGENT: &str = concat!("packcast-agent/", env!("CARGO_PKG_VERSION"));
 
-/// Why a round ended early.
+/// Errors that end a round, or a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
@@ -52,14 +52,14 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(
-        "this device is not enrolled: put the target's enrolment token into a file and name it as enrolment_token_file in the configuration"
+        "this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration"
     )]
     NotEnrolled,
-    #[error("the agent's runtime cannot be started")]
+    #[error("cannot start the agent's runtime")]
     Runtime(#[source] std::io::Error),
 }
 
-/// The agent, ready to check in. Holds its state folder until it is dropped.
+/// The agent, ready to check in. It locks its state folder until it is dropped.
 pub(crate) struct Agent {
     config: Config,
     state: StateDir,
@@ -79,10 +79,12 @@ impl Agent {
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
         let state = StateDir::open(&config.state_dir)?;
+        // The lock comes first: two agents must not create two identities, or remove each other's
+        // files.
         let lock = state.lock()?;
         let key = identity::load_or_create(&state)?;
         state.remove_temporary()?;
-        state.remove_left_over();
+        state.remove_leftovers();
         let history = RefCell::new(History::load(&state.history())?);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
         let trust = Trust::load(&state, &config, key.id())?;
@@ -102,7 +104,7 @@ impl Agent {
         })
     }
 
-    /// Does one round and returns after how many seconds the next is due.
+    /// Runs one round, and returns the seconds until the next one.
     pub(crate) async fn round(&self) -> Result<u32, RunError> {
         self.recover().await;
         let Some(reply) = self
@@ -118,9 +120,11 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
+        // Cancellations and tasks of packages on this device need no further room, so the plan has
+        // to know them.
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
-        self.work(work, &Meanwhile::due_in(next)).await?;
+        self.work(work, &InterimCheckIns::due_in(next)).await?;
         Ok(next)
     }
 
@@ -128,99 +132,117 @@ impl Agent {
         &self.stop
     }
 
-    /// Moves the results that were sent and accepted into the history. One that cannot be moved
-    /// goes with the next check-in again.
+    /// Moves sent and accepted results to the history.
+    ///
+    /// A result that cannot be moved is sent again with the next check-in.
     async fn settle(&self, sent: &[Report], accepted: &[PackageId]) {
         for Report { id, attempt, .. } in sent {
             if accepted.contains(id) {
-                let accepted = machine::Event::ReportAccepted { attempt: *attempt };
+                let accepted = StepEvent::ReportAccepted { attempt: *attempt };
                 self.report(*id, accepted).await;
             }
         }
     }
 
-    /// Goes on with a result that is on disk, and stays there if that fails.
-    async fn report(&self, id: PackageId, event: machine::Event) {
+    /// Sends an event to a package with a result on disk. On an error, the result stays there.
+    async fn report(&self, id: PackageId, event: StepEvent) {
         if let Err(error) = self.happened(id, event).await {
             let error = with_causes(&error);
-            tracing::error!(package = %id, error, "the result is kept, and reported again");
+            tracing::error!(package = %id, error, "cannot complete the report: the result is kept, and will be sent again");
         }
     }
 
-    /// Works in order. A package that has to wait keeps those of lower priority waiting.
-    async fn work(&self, work: Vec<Work>, meanwhile: &Meanwhile) -> Result<(), RunError> {
+    /// Carries out the planned items in order.
+    ///
+    /// A package that has to wait blocks the packages of lower priority.
+    async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         for work in work {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
             let (cancel, state) = match work {
-                Work::CallOff(cancel) => (cancel, self.call_off(cancel).await?),
-                Work::Deploy(task) => {
-                    let held = waiting.is_some_and(|first| task.priority > first);
-                    let state = self.deploy(&task, held, meanwhile).await?;
+                WorkItem::Cancel(cancel) => (cancel, self.cancel(cancel).await?),
+                WorkItem::Deploy(task) => {
+                    let blocked = waiting.is_some_and(|first| task.priority > first);
+                    let state = self.deploy(&task, blocked, meanwhile).await?;
+                    // Only a waiting package blocks others. A failed one has a result, and the next
+                    // may begin.
                     if let State::Waiting { reason, .. } = &state {
                         waiting = Some(task.priority);
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
                     }
-                    (called_off(&task), state)
+                    (cancel_of(&task), state)
                 }
             };
-            if let State::Resting(Some(Found::Read(Journal::Finished(finished)))) = state
+            if let State::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) = state
                 && finished.report.attempt == cancel.attempt
             {
                 (self.observer)(event(&finished));
-                self.report(cancel.id, machine::Event::ReportDue).await;
+                self.report(cancel.id, StepEvent::ReportDue).await;
             }
         }
         Ok(())
     }
 
-    async fn call_off(&self, cancel: Cancel) -> Result<State, StateError> {
+    async fn cancel(&self, cancel: Cancel) -> Result<State, StateError> {
         let now = now();
-        let event = machine::Event::CalledOff {
+        let event = StepEvent::Cancelled {
             cancel,
-            mandates: self.trust.borrow().authority().mandates(cancel.id, now),
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(cancel.id, now),
             past: self.history.borrow().past(cancel.id),
             now,
         };
         self.happened(cancel.id, event).await
     }
 
-    /// Deploys a package, unless it is `held`, and goes on checking in when that is due.
+    /// Deploys a package, unless a package of higher priority blocks it.
+    ///
+    /// Check-ins that become due meanwhile go on.
     async fn deploy(
         &self,
         task: &Task,
-        held: bool,
-        meanwhile: &Meanwhile,
+        blocked: bool,
+        meanwhile: &InterimCheckIns,
     ) -> Result<State, StateError> {
         if meanwhile.is_due() {
             self.stop
                 .run_until_cancelled(self.check_in_again(meanwhile))
                 .await;
         }
-        if meanwhile.calls_off(task) {
-            return self.call_off(called_off(task)).await;
+        if meanwhile.cancels(task) {
+            return self.cancel(cancel_of(task)).await;
         }
-        let call_off = CancellationToken::new();
-        let told = machine::Event::Told {
+        // A cancellation stops a download at once, not only between two effects.
+        let cancel = CancellationToken::new();
+        let announced = StepEvent::Announced {
             task: task.clone(),
-            mandates: self.trust.borrow().authority().mandates(task.id, now()),
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(task.id, now()),
             past: self.history.borrow().past(task.id),
-            held,
+            blocked,
             now: now(),
         };
-        let deployment = self.deployment(task.id, &task.locations, &call_off);
-        let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &call_off));
-        match select(pin!(deployment.drive(told)), checking_in).await {
+        let deployment = self.deployment(task.id, &task.locations, &cancel);
+        let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &cancel));
+        match select(pin!(deployment.drive(announced)), checking_in).await {
             Either::Left((state, _)) => state,
+            // The check-ins go on forever, so only the deployment can end the select.
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// Tells the machine of a package what happened, none of which needs its locations.
-    async fn happened(&self, id: PackageId, event: machine::Event) -> Result<State, StateError> {
+    /// Sends an event to the machine of a package. No such event needs the package's locations.
+    async fn happened(&self, id: PackageId, event: StepEvent) -> Result<State, StateError> {
+        // These events have no interruptible effects, so nothing cancels the token.
         let never = CancellationToken::new();
         self.deployment(id, &[], &never).drive(event).await
     }
@@ -229,12 +251,12 @@ impl Agent {
         &'a self,
         id: PackageId,
         locations: &'a [Location],
-        call_off: &'a CancellationToken,
+        cancel: &'a CancellationToken,
     ) -> Deployment<'a> {
         Deployment {
             id,
             dir: self.state.package(id),
-            source: Source::new(&self.downloads, id, locations),
+            source: PackageSource::new(&self.downloads, id, locations),
             config: &self.config,
             trust: &self.trust,
             state: &self.state,
@@ -242,13 +264,13 @@ impl Agent {
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,
-            call_off,
+            cancel,
         }
     }
 }
 
-/// Returns the calling off of a task's attempt.
-const fn called_off(task: &Task) -> Cancel {
+/// Returns the cancellation of a task's attempt.
+const fn cancel_of(task: &Task) -> Cancel {
     Cancel {
         id: task.id,
         attempt: task.attempt,
@@ -264,5 +286,23 @@ fn event(finished: &Finished) -> Event {
         exit_code: report.code.exit_code(),
         detail: report.detail.as_ref().map(ToString::to_string),
         output_tail: report.output_tail.as_ref().map(ToString::to_string),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            RunError::NotEnrolled,
+            RunError::Runtime(std::io::Error::other("no threads")),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration
+        cannot start the agent's runtime
+        ");
     }
 }

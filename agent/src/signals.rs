@@ -1,21 +1,21 @@
-//! Signals that ask the agent to end.
+//! Signals that ask the agent to exit.
 
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that is cancelled by Ctrl-C and, on Unix, by SIGTERM.
+/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM.
 pub(crate) fn token() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        asked_to_end().await;
-        tracing::info!("asked to end: finishing what is being acted on");
+        stop_signal().await;
+        tracing::info!("stopping after the package under way");
         cancelled.cancel();
     });
     token
 }
 
 #[cfg(unix)]
-async fn asked_to_end() {
+async fn stop_signal() {
     use std::pin::pin;
 
     use futures_util::future::select;
@@ -29,7 +29,7 @@ async fn asked_to_end() {
 }
 
 #[cfg(not(unix))]
-async fn asked_to_end() {
+async fn stop_signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,7 +1,7 @@
-//! The stages of an archive on its way to being used: fetched, verified, unpacked.
+//! The stages of an archive on its way to the device: fetched, verified, examined, unpacked.
 //!
-//! Each can only be made from the one before it, so that what acts cannot be handed
-//! anything that was not verified.
+//! Each type can only be created from the type before it. So code that acts cannot receive
+//! unverified content.
 
 use std::fs;
 use std::io;
@@ -13,46 +13,48 @@ use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::fetch::fragments::Concatenation;
-use crate::fetch::{FetchError, Source};
+use crate::fetch::{FetchError, PackageSource};
 use crate::manifest::Accepted;
 use crate::unpack::{Durability, Unfinished, examine, unpack};
 
-/// An archive all of whose fragments are on disk.
+/// An archive with all its fragments on disk.
 #[derive(Debug)]
-pub(crate) struct Fetched {
+pub(crate) struct FetchedArchive {
     archive: Archive,
     folder: PathBuf,
 }
 
-/// An archive that has, as a whole, the digest of its signed manifest.
+/// An archive whose bytes as a whole have the digest of the signed manifest.
 #[derive(Debug)]
-pub(crate) struct Verified(Fetched);
+pub(crate) struct VerifiedArchive(FetchedArchive);
 
-/// A verified archive that was read to its end, and of which nothing is refused.
+/// A verified archive that was read to its end and has no refused entry.
 #[derive(Debug)]
-pub(crate) struct Examined(Verified);
+pub(crate) struct ExaminedArchive(VerifiedArchive);
 
-/// A folder that holds what a verified archive held.
+/// A folder with the content of a verified archive.
 #[derive(Debug)]
-pub(crate) struct Unpacked {
+pub(crate) struct UnpackedArchive {
     folder: PathBuf,
     summary: Summary,
 }
 
-/// Why fetched fragments are not the archive.
+/// Errors from verifying the fetched fragments as one archive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
-    /// Those that are wrong were removed.
+    /// Some fragments have changed on disk, and were removed.
     #[error(
-        "{wrong} fragments, of which {first} is the first, have changed on disk since they were fetched: they will be fetched again"
+        "{wrong} fragments have changed on disk, the first is number {first}: fetching them again"
     )]
     Fragments { wrong: usize, first: FragmentNumber },
-    #[error("the archive has SHA-256 {actual}, the manifest says {expected}: publish it again")]
+    #[error(
+        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package again"
+    )]
     Whole {
         expected: Sha256Digest,
         actual: Sha256Digest,
     },
-    #[error("the fragments in {} cannot be read", folder.display())]
+    #[error("cannot read the fragments in {}", folder.display())]
     Read {
         folder: PathBuf,
         #[source]
@@ -61,28 +63,30 @@ pub(crate) enum VerifyError {
 }
 
 #[cfg(test)]
-impl Fetched {
-    /// Takes the fragments in a folder for those that were fetched.
+impl FetchedArchive {
+    /// Creates a fetched archive from the fragments in a folder.
     pub(crate) const fn for_test(archive: Archive, folder: PathBuf) -> Self {
         Self { archive, folder }
     }
 }
 
-impl Fetched {
-    /// Fetches what `folder` does not have yet of the manifest's archive; none if it has no
-    /// archive. `unpacked` is where the archive's content is going to be.
+impl FetchedArchive {
+    /// Fetches the missing fragments of the manifest's archive into `folder`.
+    ///
+    /// `unpacked` is the future folder of the archive's content, whose volume needs room as well.
+    /// Returns `None` if the package has no archive.
     pub(crate) async fn fetch(
         manifest: &Accepted,
-        source: &Source<'_>,
+        source: &PackageSource<'_>,
         folder: &Path,
         unpacked: &Path,
         parallel: NonZeroUsize,
-        arrived: impl Fn(FragmentNumber, u64, bool),
+        on_fragment: impl Fn(FragmentNumber, u64, bool),
     ) -> Result<Option<Self>, FetchError> {
         let Some(archive) = manifest.action.archive() else {
             return Ok(None);
         };
-        let fragments = source.fragments(archive, folder, unpacked, parallel, arrived);
+        let fragments = source.fragments(archive, folder, unpacked, parallel, on_fragment);
         fragments.await?;
         Ok(Some(Self {
             archive: archive.clone(),
@@ -90,26 +94,27 @@ impl Fetched {
         }))
     }
 
-    /// Computes the digest of the whole from what is on disk. Blocks.
+    /// Computes the digest of the archive as a whole from the fragments on disk. Blocks.
     ///
-    /// If it is not the archive's, every fragment that is wrong, cut short or missing is
-    /// removed, so that it is fetched again.
-    pub(crate) fn verify(self) -> Result<Verified, VerifyError> {
-        let unread = |source| VerifyError::Read {
+    /// If the digest is another one, every wrong, short or missing fragment is removed, so that the
+    /// agent fetches it again.
+    pub(crate) fn verify(self) -> Result<VerifiedArchive, VerifyError> {
+        let read_error = |source| VerifyError::Read {
             folder: self.folder.clone(),
             source,
         };
         let expected = self.archive.sha256();
         let actual = digest(self.reader());
         if actual.as_ref().is_ok_and(|actual| *actual == expected) {
-            return Ok(Verified(self));
+            return Ok(VerifiedArchive(self));
         }
-        let wrong = self.remove_wrong().map_err(unread)?;
+        // The digests of single fragments show the damaged ones, so only these are fetched again.
+        let wrong = self.remove_wrong().map_err(read_error)?;
         if let Some(first) = wrong.first().copied() {
             let wrong = wrong.len();
             return Err(VerifyError::Fragments { wrong, first });
         }
-        let actual = actual.map_err(unread)?;
+        let actual = actual.map_err(read_error)?;
         Err(VerifyError::Whole { expected, actual })
     }
 
@@ -144,26 +149,33 @@ fn digest(mut reader: impl io::Read) -> io::Result<Sha256Digest> {
     }
 }
 
-impl Verified {
+impl VerifiedArchive {
     pub(crate) const fn bytes(&self) -> u64 {
         self.0.archive.bytes()
     }
 
-    /// Reads the archive to its end, so that what is refused of it is known before any of it
-    /// is stored; shows `see` each entry. Blocks.
+    /// Reads the archive to its end and passes each entry to `see`. Blocks.
+    ///
+    /// So a refused entry is found before the first entry is stored.
     pub(crate) fn examine(
         self,
         limits: &Limits,
         see: impl FnMut(&Entry),
-    ) -> Result<Examined, ArchiveError> {
+    ) -> Result<ExaminedArchive, ArchiveError> {
         examine(self.0.archive.format(), self.0.reader(), limits, see)?;
-        Ok(Examined(self))
+        Ok(ExaminedArchive(self))
     }
 
-    /// Unpacks the archive into an empty `folder` for as long as a program needs it. Blocks.
-    pub(crate) fn unpack(&self, folder: PathBuf, limits: &Limits) -> Result<Unpacked, Unfinished> {
+    /// Unpacks the archive into the empty `folder` of a program. Blocks.
+    ///
+    /// The files need not survive a power failure.
+    pub(crate) fn unpack(
+        &self,
+        folder: PathBuf,
+        limits: &Limits,
+    ) -> Result<UnpackedArchive, Unfinished> {
         let summary = self.put(&folder, limits, Durability::Temporary)?;
-        Ok(Unpacked { folder, summary })
+        Ok(UnpackedArchive { folder, summary })
     }
 
     fn put(
@@ -177,19 +189,48 @@ impl Verified {
     }
 }
 
-impl Examined {
-    /// Unpacks the archive over what is in `folder`, to stay there. Blocks.
+impl ExaminedArchive {
+    /// Unpacks the archive over the content of `folder`, durably. Blocks.
     pub(crate) fn store(&self, folder: &Path, limits: &Limits) -> Result<Summary, Unfinished> {
         self.0.put(folder, limits, Durability::Lasting)
     }
 }
 
-impl Unpacked {
+impl UnpackedArchive {
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     pub(crate) const fn summary(&self) -> Summary {
         self.summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            VerifyError::Fragments {
+                wrong: 2,
+                first: FragmentNumber::from_index(4),
+            },
+            VerifyError::Whole {
+                expected: Sha256Digest::of(b"1"),
+                actual: Sha256Digest::of(b"2"),
+            },
+            VerifyError::Read {
+                folder: "/var/lib/packcast/packages/1795000000/fragments".into(),
+                source: io::Error::from(io::ErrorKind::PermissionDenied),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        2 fragments have changed on disk, the first is number 5: fetching them again
+        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package again
+        cannot read the fragments in /var/lib/packcast/packages/1795000000/fragments
+        ");
     }
 }

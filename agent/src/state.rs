@@ -1,12 +1,12 @@
-//! Where the agent keeps what it has to remember.
+//! The state folder: everything that the agent remembers.
 
+mod checked_line;
 pub(crate) mod durable;
 pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
-mod sealed;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -23,29 +23,29 @@ const PASS: &str = "pass";
 const HISTORY: &str = "history";
 const KEYS: &str = "keys.json";
 
-/// The agent's folder, which only its user can enter.
+/// The agent's folder, which only the agent's user can enter.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir(PathBuf);
 
-/// Why the agent's folder cannot be used.
+/// Errors of the state folder.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    #[error("state folder {} cannot be made private: run the agent as the user that owns it", path.display())]
+    #[error("cannot make state folder {} private: run the agent as the owner of the folder", path.display())]
     Open {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
     #[error(
-        "state folder {} holds files that are not the agent's, and other users can enter it: name a folder of the agent's own as state_dir",
+        "state folder {} has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone",
         path.display()
     )]
     Foreign { path: PathBuf },
-    #[error("state folder {} is a link: name the folder that it leads to as state_dir", path.display())]
+    #[error("state folder {} is a symbolic link: set state_dir to its target", path.display())]
     Link { path: PathBuf },
-    #[error("state folder {} is in use by another agent: wait for it, or stop it", path.display())]
+    #[error("state folder {} is in use by another agent: wait for that agent, or stop it", path.display())]
     Locked { path: PathBuf },
-    #[error("{} cannot be read or written: make room, or run the agent as the user that owns it", path.display())]
+    #[error("cannot read or write {}: free some space, or run the agent as the owner of the file", path.display())]
     File {
         path: PathBuf,
         #[source]
@@ -54,28 +54,29 @@ pub(crate) enum StateError {
 }
 
 impl StateError {
-    /// Names the file in an error.
+    /// Adds the file's path to an I/O error.
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }
     }
 }
 
-/// Holds the agent's folder for one process; let go of when dropped.
+/// A lock on the agent's folder for one process, released on drop.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl StateDir {
-    /// Opens the folder, which is made if it is missing. One that is there is made private
-    /// if it is empty or was the agent's before.
+    /// Opens the folder, and creates it if it is missing.
+    ///
+    /// An existing folder is made private if it is empty or already in use by the agent.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         let unopened = |source| StateError::Open {
             path: path.to_owned(),
             source,
         };
-        // Whoever owns a link chooses where it leads.
+        // The owner of a link could change its target at any time.
         if path.is_symlink() {
             let path = path.to_owned();
             return Err(StateError::Link { path });
@@ -102,6 +103,7 @@ impl StateDir {
 
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
         let path = self.lock_path();
+        // The system releases the lock when the process ends, even after a crash.
         let file = File::create(&path).map_err(StateError::at(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
@@ -124,23 +126,22 @@ impl StateDir {
         self.0.join(HISTORY)
     }
 
-    /// Holds the lists of trusted keys that the device follows.
+    /// Returns the file of the key lists that the device follows.
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join(KEYS)
     }
 
-    /// What `INSTALL_PATH` stands for: a folder of the packages' own, beside the agent's files.
+    /// Returns the folder that `INSTALL_PATH` stands for, for files of packages.
     pub(crate) fn install_path(&self) -> PathBuf {
         self.0.join("installed")
     }
 
-    /// Holds a file for each recipient whose signed assignments the device has.
+    /// Returns the folder with one file of signed assignments per assignee.
     pub(crate) fn assignments(&self) -> PathBuf {
         self.0.join("assignments")
     }
 
-    /// Removes what a crash left of the agent's files that were being made. Call it with the
-    /// lock held.
+    /// Removes temporary files that a crash left behind. The caller holds the lock.
     pub(crate) fn remove_temporary(&self) -> Result<(), StateError> {
         let entries = fs::read_dir(&self.0).map_err(StateError::at(&self.0))?;
         for entry in entries {
@@ -174,16 +175,17 @@ impl StateDir {
                     .and_then(|name| name.parse::<PackageId>().ok()),
             );
         }
+        // The order of a folder's entries depends on the file system.
         ids.sort_unstable();
         Ok(ids)
     }
 
-    /// Removes what could not be removed before.
-    pub(crate) fn remove_left_over(&self) {
+    /// Removes folders that an earlier run could not remove.
+    pub(crate) fn remove_leftovers(&self) {
         let packages = self.packages_path();
         let each = self.packages().unwrap_or_default().into_iter();
-        each.for_each(|id| remove::left_over(&self.package(id).0));
-        remove::left_over(&packages);
+        each.for_each(|id| remove::leftovers(&self.package(id).0));
+        remove::leftovers(&packages);
     }
 
     fn packages_path(&self) -> PathBuf {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_others_is_refused_and_left_as_it_is() {
+    fn a_folder_of_another_program_is_refused_and_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lib");
         fs::create_dir(&path).unwrap();
@@ -211,14 +213,20 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             StateDir::open(&path)
         };
-        assert!(open(0o755).is_ok(), "an empty one is taken");
+        assert!(open(0o755).is_ok(), "an empty folder is accepted");
         assert_eq!(mode(&path), 0o700);
         fs::write(path.join("data"), "of another service").unwrap();
         assert!(matches!(open(0o755), Err(StateError::Foreign { .. })));
         assert_eq!(mode(&path), 0o755);
-        assert!(open(0o700).is_ok(), "nobody else can enter it");
+        assert!(
+            open(0o700).is_ok(),
+            "a folder that nobody else can enter is accepted"
+        );
         fs::write(path.join("lock"), "").unwrap();
-        assert!(open(0o755).is_ok(), "the agent's own is made private");
+        assert!(
+            open(0o755).is_ok(),
+            "a folder that the agent has used is made private"
+        );
         assert_eq!(mode(&path), 0o700);
     }
 
@@ -232,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_user_is_refused() {
+    fn a_folder_with_files_of_another_user_is_refused() {
         let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), None);
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("state"), dir.path().join("state/lock"));
         platform::private_folder(&folder).unwrap();
         fs::write(&file, "").unwrap();
         if give_away(&file).is_err() {
-            // Only root can.
+            // Only root can change the owner.
             return;
         }
         assert!(platform::others_can_read(&file).unwrap());
@@ -250,5 +258,32 @@ mod tests {
         give_away(&folder).unwrap();
         let opened = StateDir::open(&folder);
         assert!(matches!(opened, Err(StateError::Open { .. })));
+    }
+
+    #[test]
+    fn messages_name_the_path_and_the_remedy() {
+        let path = || PathBuf::from("/var/lib/packcast");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let errors = [
+            StateError::Open {
+                path: path(),
+                source: denied(),
+            },
+            StateError::Foreign { path: path() },
+            StateError::Link { path: path() },
+            StateError::Locked { path: path() },
+            StateError::File {
+                path: path().join("history"),
+                source: denied(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot make state folder /var/lib/packcast private: run the agent as the owner of the folder
+        state folder /var/lib/packcast has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone
+        state folder /var/lib/packcast is a symbolic link: set state_dir to its target
+        state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
+        cannot read or write /var/lib/packcast/history: free some space, or run the agent as the owner of the file
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! What the agent has done and is doing, read from its state folder.
+//! The state of the agent, read from its state folder.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use crate::run::RunError;
 use crate::state::StateDir;
 use crate::state::history::History;
 use crate::state::identity;
-use crate::state::journal::{self, Finished, Found, Journal};
+use crate::state::journal::{self, Finished, Journal, StoredJournal};
 use crate::trust::Trust;
 
-/// What `status` shows.
+/// The data of the `status` command.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     device: DeviceId,
@@ -25,15 +25,15 @@ pub(crate) struct Status {
     history: Vec<Finished>,
 }
 
-/// The keys that are trusted now.
+/// The trusted keys.
 #[derive(Debug, Serialize)]
 struct Keys {
-    /// The number of the publisher's list that names them, 0 for those of the configuration.
+    /// The serial number of the publisher's key list, or 0 for the keys of the configuration.
     list: u64,
     keys: Vec<PublicKey>,
 }
 
-/// Signed assignments that the device has.
+/// Signed assignments on this device.
 #[derive(Debug, Serialize)]
 struct Document {
     recipient: Assignee,
@@ -43,7 +43,7 @@ struct Document {
     expired: bool,
 }
 
-/// A package under way, or one whose result was not accepted yet.
+/// A package under way, or with a result that is not yet accepted.
 #[derive(Debug, Serialize)]
 struct Package {
     id: PackageId,
@@ -71,7 +71,7 @@ impl Status {
         })
     }
 
-    /// Writes the status for a person to read.
+    /// Formats the status for people.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("device {}\n", self.device);
         let Keys { list, keys } = &self.trusted;
@@ -165,10 +165,10 @@ fn package(state: &StateDir, id: PackageId) -> Result<Option<Package>, RunError>
         return Ok(None);
     };
     let (shown, result) = match found {
-        Found::Unreadable { .. } => ("unreadable", None),
-        Found::Read(Journal::Fetching(_)) => ("fetching", None),
-        Found::Read(Journal::Acting { .. }) => ("acting", None),
-        Found::Read(Journal::Finished(finished)) => ("finished", Some(finished)),
+        StoredJournal::Unreadable { .. } => ("unreadable", None),
+        StoredJournal::Read(Journal::Fetching(_)) => ("fetching", None),
+        StoredJournal::Read(Journal::Acting { .. }) => ("acting", None),
+        StoredJournal::Read(Journal::Finished(finished)) => ("finished", Some(finished)),
     };
     let fragments = std::fs::read_dir(dir.fragments()).into_iter().flatten();
     let verified = fragments

@@ -1,10 +1,12 @@
-//! Whom the device trusts, and what they have signed for it: as configured, and as heard since.
+//! The trusted keys, and the assignments that they have signed for this device.
+//!
+//! Both come from the configuration and from check-ins.
 
-pub(crate) mod authority;
-mod disk;
+pub(crate) mod device_documents;
 pub(crate) mod mandates;
 #[cfg(test)]
 pub(crate) mod publisher;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,44 +19,44 @@ use packcast_protocol::{
     AgentId, Assignee, GroupName, SignedAssignments, SignedKeyList, VerifiedAssignments,
 };
 
-use self::authority::Authority;
+use self::device_documents::DeviceDocuments;
 
-/// How many groups a request tells of.
+/// The number of groups in a request whose documents the device names as held.
 const MAX_HELD_GROUPS: usize = 64;
 
-/// The trusted keys, and of each recipient the latest assignments that one of them signed.
+/// The trusted keys, and the latest assignments of each assignee that one of them signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     device: AgentId,
-    /// The groups of the device's own configuration.
+    /// The groups in the device's configuration.
     groups: BTreeSet<GroupName>,
     server_is_trusted: bool,
     keys: Trusted,
     documents: BTreeMap<Assignee, VerifiedAssignments>,
-    /// The same with their signatures, for when other keys are trusted.
+    /// The same documents with their signatures, which are verified again when the keys change.
     signed: BTreeMap<Assignee, SignedAssignments>,
 }
 
-/// What a reply changed, which is to be kept.
+/// A change of the trusted documents, to be stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// The lists of keys that are followed now.
+pub(crate) enum TrustChange {
+    /// The key lists that the device follows now.
     Keys(Vec<SignedKeyList>),
-    /// The latest assignments of one recipient.
+    /// The latest assignments of one assignee.
     Assignments(Assignee, SignedAssignments),
 }
 
-/// Why something signed in a reply does not count.
+/// The reason why a signed document of a reply was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("a list of trusted keys was refused")]
+    #[error("refused a key list")]
     Keys(#[source] FollowError),
-    #[error("signed assignments were refused")]
+    #[error("refused signed assignments")]
     Signed(#[source] SignedError),
-    #[error("the assignments to {0} are refused: they are not for this device")]
+    #[error("refused the assignments to {0}: they are for other devices")]
     NotConcerned(Assignee),
     #[error(
-        "the assignments to {recipient} are refused: revision {} (issued {}) is older than revision {} (issued {}), which this device has",
+        "refused the assignments to {recipient}: revision {} (issued {}) is older than revision {} (issued {}) on this device",
         given.revision, given.issued, held.revision, held.issued
     )]
     Stale {
@@ -65,7 +67,7 @@ pub(crate) enum Refusal {
 }
 
 impl Trust {
-    /// Trusts the configured keys, and knows of nothing that they have signed.
+    /// Trusts the configured keys, without any signed documents.
     pub(crate) fn configured(
         device: AgentId,
         keys: Vec<PublicKey>,
@@ -90,8 +92,8 @@ impl Trust {
         self.documents.values()
     }
 
-    pub(crate) const fn authority(&self) -> Authority<'_> {
-        Authority {
+    pub(crate) const fn device_documents(&self) -> DeviceDocuments<'_> {
+        DeviceDocuments {
             device: &self.device,
             configured: &self.groups,
             documents: &self.documents,
@@ -99,10 +101,10 @@ impl Trust {
         }
     }
 
-    /// Tells what need not be sent to this device again.
-    pub(crate) fn holds(&self) -> HeldDocuments {
+    /// Returns the documents that the function need not send again.
+    pub(crate) fn held_documents(&self) -> HeldDocuments {
         let held = |recipient| self.documents.get(&recipient).map(|held| held.held());
-        let groups = self.authority().concerned().into_iter();
+        let groups = self.device_documents().relevant_groups().into_iter();
         HeldDocuments {
             keys: self.keys.serial(),
             device: held(Assignee::Device(self.device.clone())),
@@ -113,16 +115,17 @@ impl Trust {
         }
     }
 
-    /// Takes from a reply what is signed, later than what is here, and for this device: lists
-    /// of keys first, then the device's own assignments, as they name its groups.
-    pub(crate) fn hear(
+    /// Accepts the signed documents of a reply that are verified, newer and for this device.
+    ///
+    /// Key lists come first, then the device assignments, which name the device's groups.
+    pub(crate) fn accept(
         &mut self,
         lists: &[SignedKeyList],
         assignments: Vec<SignedAssignments>,
-    ) -> (Vec<Change>, Vec<Refusal>) {
+    ) -> (Vec<TrustChange>, Vec<Refusal>) {
         let mut refused = Vec::new();
         let mut changes = Vec::new();
-        changes.extend(self.follow(lists, &mut refused));
+        changes.extend(self.follow_key_lists(lists, &mut refused));
         let mut verified = Vec::new();
         for signed in assignments {
             match signed.verify(self.keys.keys()) {
@@ -130,12 +133,13 @@ impl Trust {
                 Err(error) => refused.push(Refusal::Signed(error)),
             }
         }
+        // The device's document first, because it decides which groups concern the device.
         verified.sort_by_key(|(_, document)| matches!(document.recipient(), Assignee::Group(_)));
         for (signed, document) in verified {
-            match self.take(document) {
+            match self.insert_newer(document) {
                 Ok(Some(recipient)) => {
                     self.signed.insert(recipient.clone(), signed.clone());
-                    changes.push(Change::Assignments(recipient, signed));
+                    changes.push(TrustChange::Assignments(recipient, signed));
                 }
                 Ok(None) => {}
                 Err(refusal) => refused.push(refusal),
@@ -144,8 +148,8 @@ impl Trust {
         (changes, refused)
     }
 
-    /// Takes what this device has kept, if a trusted key has signed it.
-    fn recall(&mut self, signed: SignedAssignments) -> Result<(), Refusal> {
+    /// Restores a document from disk, if a trusted key has signed it.
+    fn restore(&mut self, signed: SignedAssignments) -> Result<(), Refusal> {
         let document = signed.verify(self.keys.keys()).map_err(Refusal::Signed)?;
         let recipient = document.recipient().clone();
         self.documents.insert(recipient.clone(), document);
@@ -153,13 +157,17 @@ impl Trust {
         Ok(())
     }
 
-    fn follow(&mut self, lists: &[SignedKeyList], refused: &mut Vec<Refusal>) -> Option<Change> {
+    fn follow_key_lists(
+        &mut self,
+        lists: &[SignedKeyList],
+        refused: &mut Vec<Refusal>,
+    ) -> Option<TrustChange> {
         let before = self.keys.serial();
         let mut left = Vec::new();
         for list in lists {
             match self.keys.follow(list) {
-                // Each list is complete: those before it, which a key may have signed that this
-                // device never knew, are not missed.
+                // Each list is complete. So errors in earlier lists do not matter, which may be
+                // signed by keys that this device never trusted.
                 Ok(()) => left.clear(),
                 Err(error) => left.push(Refusal::Keys(error)),
             }
@@ -168,24 +176,29 @@ impl Trust {
         if self.keys.serial() == before {
             return None;
         }
-        self.forget_revoked();
-        Some(Change::Keys(self.keys.followed().to_vec()))
+        self.drop_revoked();
+        Some(TrustChange::Keys(self.keys.followed().to_vec()))
     }
 
-    /// Drops what only a revoked key has signed. It does not even say which revision is too
-    /// old: who has stolen the key could have signed the highest.
-    fn forget_revoked(&mut self) {
+    /// Drops documents that only revoked keys have signed.
+    ///
+    /// Their revisions do not even mark others as old, because the thief of a key could have signed
+    /// the highest revision.
+    fn drop_revoked(&mut self) {
         let keys = self.keys.keys();
         self.signed.retain(|_, signed| signed.verify(keys).is_ok());
         self.documents
             .retain(|recipient, _| self.signed.contains_key(recipient));
     }
 
-    /// Takes assignments; returns for whom they are, or none if they are here already.
-    fn take(&mut self, document: VerifiedAssignments) -> Result<Option<Assignee>, Refusal> {
+    /// Inserts assignments if they are newer, and returns their assignee.
+    ///
+    /// Returns `None` if the device already has them.
+    fn insert_newer(&mut self, document: VerifiedAssignments) -> Result<Option<Assignee>, Refusal> {
         let recipient = document.recipient().clone();
-        // Of a group that the device has left the latest is kept: it may come back to it.
-        if !self.concerns(&recipient) && !self.documents.contains_key(&recipient) {
+        // The latest document of a left group is kept: the device may return, and must not accept
+        // an older one then.
+        if !self.concerns_device(&recipient) && !self.documents.contains_key(&recipient) {
             return Err(Refusal::NotConcerned(recipient));
         }
         let given = document.held();
@@ -203,30 +216,34 @@ impl Trust {
         }
     }
 
-    fn concerns(&self, recipient: &Assignee) -> bool {
+    fn concerns_device(&self, recipient: &Assignee) -> bool {
         match recipient {
             Assignee::Device(device) => *device == self.device,
-            Assignee::Group(group) => self.authority().concerned().contains(group),
+            Assignee::Group(group) => self.device_documents().relevant_groups().contains(group),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::publisher::{Said, device, group, key, list, to_device, to_group};
+    use super::publisher::{TestDocument, device, group, key, list, to_device, to_group};
     use super::*;
 
     fn trust() -> Trust {
         Trust::configured(device(1), vec![key(0)], [group("own")].into(), false)
     }
 
-    /// Hears assignments; returns to whom those are that were taken, and why others were not.
-    fn heard(trust: &mut Trust, assignments: Vec<SignedAssignments>) -> (Vec<String>, Vec<String>) {
-        let (changes, refused) = trust.hear(&[], assignments);
+    /// Accepts assignments, and returns the assignees of the accepted ones and the kinds of
+    /// refusals.
+    fn accepted(
+        trust: &mut Trust,
+        assignments: Vec<SignedAssignments>,
+    ) -> (Vec<String>, Vec<String>) {
+        let (changes, refused) = trust.accept(&[], assignments);
         let taken = changes.into_iter().map(|change| match change {
-            Change::Assignments(Assignee::Device(_), _) => "device".to_owned(),
-            Change::Assignments(Assignee::Group(group), _) => group.to_string(),
-            Change::Keys(_) => panic!("no keys were sent"),
+            TrustChange::Assignments(Assignee::Device(_), _) => "device".to_owned(),
+            TrustChange::Assignments(Assignee::Group(group), _) => group.to_string(),
+            TrustChange::Keys(_) => panic!("no keys were sent"),
         });
         let refused = refused.into_iter().map(|refusal| {
             let kind = match refusal {
@@ -246,17 +263,17 @@ mod tests {
         taken: &[&str],
         refused: &[&str],
     ) {
-        let (was_taken, was_refused) = heard(trust, assignments);
+        let (was_taken, was_refused) = accepted(trust, assignments);
         assert_eq!(was_taken, taken);
         assert_eq!(was_refused, refused);
     }
 
-    fn revision(revision: u64, said: Said<'_>) -> SignedAssignments {
-        Said { revision, ..said }.signed(0)
+    fn revision(revision: u64, said: TestDocument<'_>) -> SignedAssignments {
+        TestDocument { revision, ..said }.signed(0)
     }
 
     #[test]
-    fn what_is_for_others_or_by_others_is_refused() {
+    fn documents_for_others_or_by_others_are_refused() {
         let mut trust = trust();
         check(
             &mut trust,
@@ -281,16 +298,16 @@ mod tests {
     }
 
     #[test]
-    fn the_devices_own_document_names_its_groups_wherever_it_stands() {
+    fn device_assignments_name_the_groups_at_any_place_in_a_reply() {
         let mut trust = trust();
         let groups = &["lab"];
-        let own = Said {
+        let own = TestDocument {
             groups,
             ..to_device(1)
         };
         let reply = vec![to_group("lab").signed(0), own.signed(0)];
         check(&mut trust, reply, &["device", "lab"], &[]);
-        assert_eq!(trust.holds().groups.len(), 1);
+        assert_eq!(trust.held_documents().groups.len(), 1);
     }
 
     #[test]
@@ -300,15 +317,15 @@ mod tests {
         check(&mut trust, all(5), &["all"], &[]);
         check(&mut trust, all(4), &[], &["stale"]);
         check(&mut trust, all(5), &[], &[]);
-        assert_eq!(trust.holds().groups[&group("all")].revision, 5);
+        assert_eq!(trust.held_documents().groups[&group("all")].revision, 5);
         check(&mut trust, all(6), &["all"], &[]);
     }
 
     #[test]
-    fn a_group_that_the_device_left_does_not_go_back_either() {
+    fn the_revision_of_a_left_group_does_not_decrease() {
         let mut trust = trust();
         let own = |n, groups| {
-            let said = Said {
+            let said = TestDocument {
                 groups,
                 ..to_device(1)
             };
@@ -322,51 +339,81 @@ mod tests {
             &[],
         );
         check(&mut trust, vec![own(2, &[])], &["device"], &[]);
-        assert!(trust.holds().groups.is_empty());
+        assert!(trust.held_documents().groups.is_empty());
         check(
             &mut trust,
             vec![own(3, &["lab"]), lab(4)],
             &["device"],
             &["stale"],
         );
-        assert_eq!(trust.holds().groups[&group("lab")].revision, 5);
+        assert_eq!(trust.held_documents().groups[&group("lab")].revision, 5);
     }
 
     #[test]
-    fn what_only_a_revoked_key_has_signed_counts_no_more() {
+    fn documents_of_a_revoked_key_are_dropped() {
         let mut trust = trust();
         let all = |signer| vec![to_group("all").signed(signer)];
         check(&mut trust, all(0), &["all"], &[]);
-        let (changes, refused) = trust.hear(&[list(0, 1, &[1, 0])], Vec::new());
-        assert!(matches!(changes[..], [Change::Keys(_)]) && refused.is_empty());
+        let (changes, refused) = trust.accept(&[list(0, 1, &[1, 0])], Vec::new());
+        assert!(matches!(changes[..], [TrustChange::Keys(_)]) && refused.is_empty());
         assert_eq!(trust.documents().count(), 1);
-        let (changes, _) = trust.hear(&[list(1, 2, &[1])], Vec::new());
-        assert!(matches!(&changes[..], [Change::Keys(lists)] if lists.len() == 2));
+        let (changes, _) = trust.accept(&[list(1, 2, &[1])], Vec::new());
+        assert!(matches!(&changes[..], [TrustChange::Keys(lists)] if lists.len() == 2));
         assert_eq!(trust.documents().count(), 0);
         check(&mut trust, all(0), &[], &["signature"]);
         check(&mut trust, all(1), &["all"], &[]);
-        assert_eq!(trust.holds().keys, 2);
+        assert_eq!(trust.held_documents().keys, 2);
     }
 
     #[test]
-    fn lists_before_one_that_is_followed_are_not_missed() {
+    fn errors_in_key_lists_before_a_followed_one_are_ignored() {
         let mut trust = trust();
         let [old, own, last] = [list(1, 1, &[1, 0]), list(0, 2, &[0]), list(1, 3, &[1])];
-        let (changes, refused) = trust.hear(&[old.clone(), own.clone()], Vec::new());
-        assert!(matches!(changes[..], [Change::Keys(_)]) && refused.is_empty());
-        let (changes, refused) = trust.hear(&[last], Vec::new());
+        let (changes, refused) = trust.accept(&[old.clone(), own.clone()], Vec::new());
+        assert!(matches!(changes[..], [TrustChange::Keys(_)]) && refused.is_empty());
+        let (changes, refused) = trust.accept(&[last], Vec::new());
         assert!(changes.is_empty() && refused.len() == 1);
     }
 
     #[test]
-    fn a_list_of_keys_by_somebody_else_changes_nothing() {
+    fn a_key_list_by_an_unknown_key_changes_nothing() {
         let mut trust = trust();
-        let (changes, refused) = trust.hear(&[list(1, 1, &[1])], Vec::new());
+        let (changes, refused) = trust.accept(&[list(1, 1, &[1])], Vec::new());
         assert!(changes.is_empty());
         assert!(matches!(
             refused[..],
             [Refusal::Keys(FollowError::Refused(_))]
         ));
-        assert_eq!(trust.holds(), HeldDocuments::default());
+        assert_eq!(trust.held_documents(), HeldDocuments::default());
+    }
+
+    #[test]
+    fn messages_name_the_document() {
+        let assignee = || Assignee::Group(group("lab"));
+        let held = |revision| Held {
+            revision,
+            issued: packcast_protocol::UnixTime(revision),
+        };
+        let untrusted = || SignedError::Signature {
+            name: "key list",
+            source: packcast_protocol::signature::SignatureError::UntrustedKey,
+        };
+        let errors = [
+            Refusal::Keys(FollowError::Refused(untrusted())),
+            Refusal::Signed(untrusted()),
+            Refusal::NotConcerned(assignee()),
+            Refusal::Stale {
+                recipient: assignee(),
+                given: held(4),
+                held: held(5),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        refused a key list
+        refused signed assignments
+        refused the assignments to group lab: they are for other devices
+        refused the assignments to group lab: revision 4 (issued 4) is older than revision 5 (issued 5) on this device
+        ");
     }
 }

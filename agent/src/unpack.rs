@@ -1,4 +1,4 @@
-//! Putting an archive's files into a folder.
+//! Writes the files of an archive to a folder.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,34 +15,34 @@ use packcast_protocol::ArchiveFormat;
 
 use crate::platform::{self, is_full};
 
-/// Whether files have to be there after a power failure.
+/// The guarantee for files after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// They are unpacked again then.
+    /// None: the archive is unpacked again after a power failure.
     Temporary,
-    /// A file is on disk before it has its name, and all of them are when unpacking returns.
+    /// Each file is on disk before it has its name, and all of them when unpacking returns.
     Lasting,
 }
 
-/// Why an archive was not unpacked, or not to its end.
+/// Errors from unpacking an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    #[error("no space is left for {}: free some on the device", path.display())]
+    #[error("not enough space for {}: free some on the device", path.display())]
     NoSpace { path: PathBuf },
-    #[error("folder {} cannot be made or opened", path.display())]
+    #[error("cannot create or open folder {}", path.display())]
     Folder {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("{} cannot be written: {obstacle} is in its place, remove or rename that", path.display())]
+    #[error("cannot write {}: {obstacle} is in its place, remove or rename it", path.display())]
     InTheWay {
         path: PathBuf,
         obstacle: &'static str,
     },
-    #[error("{} cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
         #[source]
@@ -50,11 +50,11 @@ pub enum UnpackError {
     },
 }
 
-/// The files and links that were put in their places.
+/// The files and links that are in their places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     pub count: u64,
-    /// The first and the last of them, shortened.
+    /// The first and the last path, shortened.
     pub ends: Option<(String, String)>,
 }
 
@@ -62,7 +62,7 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Unfinished {
     pub cause: UnpackError,
-    /// What is in its place nevertheless.
+    /// The files that are in their places nevertheless.
     pub written: Written,
 }
 
@@ -87,15 +87,16 @@ impl fmt::Display for Written {
     }
 }
 
-/// Unpacks an archive into `folder`, which is made if it is missing, over what is there.
+/// Unpacks an archive into `folder`, over its present content.
 ///
-/// A file is replaced in one step, so that a reader sees the old or the new one, even after a
-/// power failure if it is lasting. Nothing outside `folder` is written, whatever links are in
-/// it already: they are replaced, never followed out of it. Files that are not in the archive
-/// stay. Modes are 755 for executables and 644 for other files; times are not carried over.
+/// The folder is created if it is missing. A file is replaced in one step, so that a reader sees
+/// the old or the new one, with [`Durability::Lasting`] even after a power failure. Nothing outside
+/// `folder` is written: links inside are replaced, never followed out of it. Files that are not in
+/// the archive stay. Modes are 755 for executables and 644 for other files. Times are not
+/// preserved.
 ///
 /// # Errors
-/// What was put in its place before an error stays there. Nothing else does.
+/// After an error, finished files stay in their places. No temporary file is left.
 pub fn unpack<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,
@@ -110,7 +111,7 @@ pub fn unpack<R: Read + Seek>(
     let walked = walk(format, reader, limits, |entry, content| {
         unpacker.put(entry, content)
     });
-    // What was put in its place before an error is to last, too.
+    // Files in their places must survive a power failure, also after an error.
     let synced = unpacker.sync();
     walked
         .and_then(|summary| synced.map(|()| summary))
@@ -120,8 +121,9 @@ pub fn unpack<R: Read + Seek>(
         })
 }
 
-/// Reads an archive to its end as [`unpack`] would here, shows `see` what it would put in its
-/// place, and writes nothing.
+/// Reads an archive to its end under the same rules as [`unpack`], and writes nothing.
+///
+/// Passes each entry to `see`.
 pub fn examine<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,
@@ -154,13 +156,13 @@ struct Unpacker<'a> {
     names: Option<NameCheck>,
     durability: Durability,
     written: Written,
-    /// The folders inside that have other names in them now.
+    /// The changed folders inside, to be synchronised.
     changed: BTreeSet<String>,
-    /// The folders above that have.
+    /// The changed folders above, to be synchronised.
     above: Vec<&'a Path>,
 }
 
-/// Why an entry was not put in its place.
+/// Errors from writing one entry.
 enum PutError {
     Archive(ArchiveError),
     InTheWay(&'static str),
@@ -184,6 +186,8 @@ impl<'a> Unpacker<'a> {
         let missing = folder.ancestors().take_while(|folder| !folder.exists());
         let above = missing.filter_map(Path::parent).collect();
         let opened = std::fs::create_dir_all(folder)
+            // All later paths are resolved below this handle, so a link inside cannot lead out of
+            // the folder.
             .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
         let dir = opened.map_err(|source| {
             let path = folder.to_owned();
@@ -252,13 +256,13 @@ impl<'a> Unpacker<'a> {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error.into());
         }
-        // A link to a folder inside is as good as one.
+        // A link to a folder inside serves as a folder.
         if self.dir.metadata(path).is_ok_and(|it| it.is_dir()) {
             return Ok(());
         }
         let link = self.dir.symlink_metadata(path)?.is_symlink();
         Err(PutError::InTheWay(if link {
-            "a link that leads to no folder inside"
+            "a link to something else than a folder inside"
         } else {
             "a file"
         }))
@@ -271,7 +275,7 @@ impl<'a> Unpacker<'a> {
             "" => PART.to_owned(),
             parent => format!("{parent}/{PART}"),
         };
-        self.remove_left_over(&part)?;
+        self.remove_leftover(&part)?;
         self.write(&part, entry, content)
             .and_then(|file| {
                 platform::make_replaceable(&self.dir, path)?;
@@ -282,12 +286,12 @@ impl<'a> Unpacker<'a> {
                 }
             })
             .inspect_err(|_| {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 let _ = self.dir.remove_file(&part);
             })
     }
 
-    /// Returns the file, open still, if it is one.
+    /// Writes the content of an entry, and returns the open file if it is one.
     fn write(
         &self,
         part: &str,
@@ -300,6 +304,7 @@ impl<'a> Unpacker<'a> {
                 Ok(None)
             }
             EntryKind::File { executable, .. } => {
+                // `create_new` does not follow a link that somebody else puts there.
                 let mut options = OpenOptions::new();
                 options.write(true).create_new(true);
                 let mut file = self.dir.open_with(part, &options)?;
@@ -314,15 +319,15 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Removes what a run that was cut off has left.
-    fn remove_left_over(&self, part: &str) -> io::Result<()> {
+    /// Removes the temporary file of an interrupted run.
+    fn remove_leftover(&self, part: &str) -> io::Result<()> {
         match self.dir.remove_file(part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Makes new names last through a power failure.
+    /// Makes new names survive a power failure.
     fn sync(&self) -> Result<(), UnpackError> {
         if self.durability == Durability::Temporary {
             return Ok(());
@@ -338,4 +343,54 @@ impl<'a> Unpacker<'a> {
 
 fn parent(path: &EntryPath) -> &str {
     path.parent().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_path() {
+        let path = || PathBuf::from("/opt/app/bin");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let errors = [
+            UnpackError::NoSpace { path: path() },
+            UnpackError::Folder {
+                path: path(),
+                source: denied(),
+            },
+            UnpackError::InTheWay {
+                path: path(),
+                obstacle: "a folder",
+            },
+            UnpackError::Write {
+                path: path(),
+                source: denied(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        not enough space for /opt/app/bin: free some on the device
+        cannot create or open folder /opt/app/bin
+        cannot write /opt/app/bin: a folder is in its place, remove or rename it
+        cannot write /opt/app/bin
+        ");
+    }
+
+    #[test]
+    fn the_written_files_are_summarised() {
+        let mut written = Written::default();
+        let mut lines = vec![written.to_string()];
+        for ends in [("a", "a"), ("a", "c/d")] {
+            written.count += 1;
+            written.ends = Some((ends.0.to_owned(), ends.1.to_owned()));
+            lines.push(written.to_string());
+        }
+        let text = lines.join("\n");
+        insta::assert_snapshot!(text, @r#"
+        nothing was stored
+        1 file was stored: "a"
+        2 files were stored, from "a" to "c/d"
+        "#);
+    }
 }

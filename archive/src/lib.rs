@@ -1,8 +1,8 @@
 //! Reads archives from hostile sources.
 //!
-//! [`walk`] is the only archive reader of the project: the publisher checks an archive with it
-//! before publishing, and the agent unpacks with it, so both refuse the same archives. This crate
-//! must not write files, and it reads no clock and no environment.
+//! [`walk`] is the only archive reader of the project. The publisher checks archives with it before
+//! publishing, and the agent unpacks with it, so both refuse the same archives. This crate must not
+//! write files, and it reads no clock and no environment.
 
 mod metered;
 mod names;
@@ -19,13 +19,12 @@ pub use names::{NameCheck, NameError, System};
 pub use path::{EntryPath, EntryPathError, LinkTarget, PART};
 pub use tree::TreeError;
 
-/// How much an archive may hold.
+/// The limits of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most entries.
+    /// The number of entries.
     pub entries: u64,
-    /// The most bytes that all files together have when unpacked, counted while they are
-    /// inflated.
+    /// The total size of all unpacked files in bytes, counted while they are inflated.
     pub unpacked_bytes: u64,
 }
 
@@ -39,28 +38,28 @@ impl Default for Limits {
     }
 }
 
-/// What an archive held.
+/// The size of an archive's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub entries: u64,
-    /// The bytes of all files together, unpacked.
+    /// The total size of all unpacked files, in bytes.
     pub bytes: u64,
 }
 
-/// One entry of an archive, known to stay inside the folder it is unpacked to.
+/// One entry of an archive, which stays inside the folder that the archive is unpacked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: EntryPath,
     pub kind: EntryKind,
 }
 
-/// What an entry is. Owners, times and set-user-id bits are not carried over.
+/// The kind of an entry. Owners, times and set-user-id bits are not preserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     File {
-        /// Whether its owner may run it.
+        /// `true` if the owner may run the file.
         executable: bool,
-        /// The length its header gives; the content is counted on its own.
+        /// The length in the entry's header, in bytes. The content itself is counted separately.
         bytes: u64,
     },
     Directory,
@@ -76,18 +75,16 @@ impl EntryKind {
     }
 }
 
-/// Why an archive is refused as a whole.
+/// Errors from reading an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    #[error(
-        "the archive does not read as {format}: it may be cut short, damaged or of another kind"
-    )]
+    #[error("cannot read the archive as {format}: it may be cut off, damaged or of another format")]
     Unreadable {
         format: ArchiveFormat,
         #[source]
         source: io::Error,
     },
-    #[error("entry {entry:?} of the archive cannot be read: it may be cut short or damaged")]
+    #[error("cannot read entry {entry:?} of the archive: it may be cut off or damaged")]
     Damaged {
         entry: String,
         #[source]
@@ -99,13 +96,13 @@ pub enum ArchiveError {
         #[source]
         source: EntryPathError,
     },
-    #[error("entry {entry:?} of the archive does not fit the entries before it")]
+    #[error("entry {entry:?} of the archive conflicts with an earlier entry")]
     Tree {
         entry: String,
         #[source]
         source: TreeError,
     },
-    #[error("entry {entry:?} of the archive cannot be stored on {system}")]
+    #[error("cannot store entry {entry:?} of the archive on {system}")]
     Name {
         entry: String,
         system: System,
@@ -113,30 +110,30 @@ pub enum ArchiveError {
         source: NameError,
     },
     #[error(
-        "entry {entry:?} of the archive is a {kind}: only files, folders and symbolic links inside the archive are unpacked"
+        "unsupported entry {entry:?} of the archive, a {kind}: agents unpack only files, folders and symbolic links inside the archive"
     )]
     Kind { entry: String, kind: &'static str },
-    #[error(
-        "the archive reads differently from one program to the next: pack it anew with a usual one"
-    )]
+    #[error("programs read the archive differently: pack the files again with a common program")]
     Contradiction {
         #[source]
         source: io::Error,
     },
-    #[error("the archive goes on after its end, where most programs stop: pack all of it into one")]
+    #[error(
+        "the archive has data after its end, where most programs stop: pack all files into one archive"
+    )]
     GoesOn,
     #[error("the archive has more than {limit} entries")]
     TooManyEntries { limit: u64 },
     #[error("the archive has more than {limit} bytes when unpacked, at entry {entry:?}")]
     TooLarge { entry: String, limit: u64 },
     #[error(
-        "entry {entry:?} of the archive is encrypted or compressed in a way that agents cannot read: use deflate"
+        "entry {entry:?} of the archive is encrypted, or compressed in an unsupported way: use deflate without encryption"
     )]
     Unsupported { entry: String },
 }
 
 impl ArchiveError {
-    /// Whether the archive can be read, but would do harm.
+    /// Returns `true` if the archive is readable, but harmful.
     pub const fn is_unsafe(&self) -> bool {
         matches!(
             self,
@@ -152,18 +149,21 @@ impl ArchiveError {
     }
 }
 
-/// Reads an archive from its start to its end and shows every entry to `visit`, in the
-/// archive's order.
+/// Reads an archive from start to end, and passes every entry to `visit` in the archive's order.
 ///
-/// Whatever `visit` leaves of an entry's content is read and checked all the same. An
-/// archive without entries is not an error. Entries that `visit` has seen before an
-/// [`ArchiveError`] were safe by themselves; the archive as a whole is not.
+/// Content that `visit` does not read is read and checked nevertheless. An archive without entries
+/// is not an error. Entries that `visit` received before an [`ArchiveError`] were safe by
+/// themselves, but the archive as a whole is not.
 ///
-/// Refused: absolute and climbing paths, drive letters, control characters, links that
-/// leave the archive's folder, paths that lead through a link, files given twice, hard
-/// links, devices, pipes, sockets, sparse and encrypted entries, whatever exceeds `limits`,
-/// what programs read differently, such as two headers that disagree or something behind the
-/// end, and anything cut short or not matching its checksum.
+/// Refused are:
+///
+/// - absolute and climbing paths, drive letters, control characters
+/// - links that leave the archive's folder, paths that lead through a link, duplicate files
+/// - hard links, devices, pipes, sockets, sparse and encrypted entries
+/// - more than `limits` allow
+/// - contradictions that programs read differently, such as two headers that disagree, or data
+///   after the end
+/// - anything cut off, or with a wrong checksum
 ///
 /// Names that only some systems cannot hold are not refused: a [`NameCheck`] finds them.
 pub fn walk<R, E>(
@@ -182,22 +182,21 @@ where
     }
 }
 
-/// The content of the entry at hand, counted against the archive's limit as it is read.
+/// The content of the current entry, counted against the archive's limit while it is read.
 pub struct Content<'a> {
     entry: &'a str,
     reader: &'a mut dyn Read,
-    /// What the entry has held so far.
+    /// The bytes of the entry read so far.
     bytes: u64,
-    /// What it is to hold; not known of a link, whose target is read before.
+    /// The expected length in bytes. `None` for a link, whose target is read before.
     expected: Option<u64>,
-    /// What all entries so far have held.
+    /// The bytes of all entries read so far.
     total: &'a mut u64,
     limit: u64,
 }
 
 impl Content<'_> {
-    /// Reads some bytes; none are left when it returns 0, and then they were all that the
-    /// entry's header promises.
+    /// Reads some bytes. Returns 0 at the end, once the length matches the entry's header.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let read = loop {
             match self.reader.read(buffer) {
@@ -215,6 +214,7 @@ impl Content<'_> {
                 }
             }
         };
+        // Counted while inflating: the sizes in headers may lie.
         self.bytes = self.bytes.saturating_add(read as u64);
         *self.total = self.total.saturating_add(read as u64);
         if *self.total > self.limit {
@@ -226,7 +226,7 @@ impl Content<'_> {
         Ok(read)
     }
 
-    /// Writes what is left to `writer` and returns how many bytes that were.
+    /// Writes the remaining content to `writer`, and returns its length in bytes.
     pub fn copy_to<E>(&mut self, writer: &mut impl Write) -> Result<u64, E>
     where
         E: From<ArchiveError> + From<io::Error>,
@@ -244,12 +244,15 @@ impl Content<'_> {
         }
     }
 
-    /// Checks that what was read to its end has the length that its header gives.
+    /// Checks that the content, read to its end, has the length in the entry's header.
     fn check_length(&self) -> Result<(), ArchiveError> {
         match self.expected {
             Some(expected) if expected != self.bytes => Err(ArchiveError::Damaged {
                 entry: shown(self.entry),
-                source: io::Error::other(format!("{} bytes instead of {expected}", self.bytes)),
+                source: io::Error::other(format!(
+                    "expected {expected} bytes, found {}",
+                    self.bytes
+                )),
             }),
             _ => Ok(()),
         }
@@ -268,7 +271,7 @@ impl std::fmt::Debug for Content<'_> {
     }
 }
 
-/// What both formats keep while they go through an archive.
+/// The state of a walk, common to both formats.
 struct Progress<'a> {
     limits: &'a Limits,
     summary: Summary,
@@ -284,15 +287,16 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Counts an entry before anything else is known of it.
+    /// Counts an entry before it is read.
     fn count(&mut self) -> Result<(), ArchiveError> {
         self.summary.entries += 1;
         self.check_count(self.summary.entries)
     }
 
-    /// Hears how many entries there are, of an archive that says so first: too many are
-    /// refused before the first is shown.
-    fn expect(&self, entries: usize) -> Result<(), ArchiveError> {
+    /// Checks the number of entries in advance, for a format that declares it.
+    ///
+    /// So an archive with too many entries is refused before `visit` receives the first one.
+    fn check_declared(&self, entries: usize) -> Result<(), ArchiveError> {
         self.check_count(entries as u64)
     }
 
@@ -304,7 +308,7 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// Checks an entry against those before it, shows it, and reads it to its end.
+    /// Checks an entry against the earlier ones, passes it to `visit`, and reads it to its end.
     fn show<E: From<ArchiveError>>(
         &mut self,
         name: &str,
@@ -335,7 +339,69 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Shortens a name for an error.
+/// Shortens a name for a message.
 pub fn shown(name: &str) -> String {
     name.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_entry() {
+        let entry = || "bin/run.sh".to_owned();
+        let source = || io::Error::other("bad checksum");
+        let errors = [
+            ArchiveError::Unreadable {
+                format: ArchiveFormat::Zip,
+                source: source(),
+            },
+            ArchiveError::Damaged {
+                entry: entry(),
+                source: source(),
+            },
+            ArchiveError::Path {
+                entry: entry(),
+                source: EntryPathError::Climbs,
+            },
+            ArchiveError::Tree {
+                entry: entry(),
+                source: TreeError::Twice,
+            },
+            ArchiveError::Name {
+                entry: entry(),
+                system: System::Windows,
+                source: NameError::Reserved {
+                    name: "nul".to_owned(),
+                },
+            },
+            ArchiveError::Kind {
+                entry: entry(),
+                kind: "device",
+            },
+            ArchiveError::Contradiction { source: source() },
+            ArchiveError::GoesOn,
+            ArchiveError::TooManyEntries { limit: 200 },
+            ArchiveError::TooLarge {
+                entry: entry(),
+                limit: 1_048_576,
+            },
+            ArchiveError::Unsupported { entry: entry() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r#"
+        cannot read the archive as zip: it may be cut off, damaged or of another format
+        cannot read entry "bin/run.sh" of the archive: it may be cut off or damaged
+        entry "bin/run.sh" of the archive has an unsafe path
+        entry "bin/run.sh" of the archive conflicts with an earlier entry
+        cannot store entry "bin/run.sh" of the archive on Windows
+        unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
+        programs read the archive differently: pack the files again with a common program
+        the archive has data after its end, where most programs stop: pack all files into one archive
+        the archive has more than 200 entries
+        the archive has more than 1048576 bytes when unpacked, at entry "bin/run.sh"
+        entry "bin/run.sh" of the archive is encrypted, or compressed in an unsupported way: use deflate without encryption
+        "#);
+    }
 }

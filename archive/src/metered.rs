@@ -1,10 +1,10 @@
-//! How much of an archive may be read that is not content.
+//! A limit on the parts of an archive that are not content.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
-/// How many bytes a [`Metered`] may still be read; unlimited at first.
+/// The number of bytes that a [`Metered`] may still read; unlimited at first.
 #[derive(Clone, Default)]
 pub(super) struct Allowance(Rc<Cell<Option<u64>>>);
 
@@ -39,7 +39,7 @@ impl<R: Read> Read for Metered<R> {
         let read = self.inner.read(buffer)?;
         if let Some(left) = self.allowance.0.get() {
             let after = left.checked_sub(read as u64);
-            // What went too far once stays there.
+            // Once exceeded, the limit stays exceeded.
             self.allowance.limit(after.unwrap_or(0));
             after.ok_or_else(|| io::Error::other("too many headers, or too much padding"))?;
         }

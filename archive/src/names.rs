@@ -1,4 +1,4 @@
-//! Names that some systems do not have, or take for others.
+//! Names that some systems cannot hold, or take for other names.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::path::{EntryPath, LinkTarget};
 use super::tree::{Tree, TreeError};
 use super::{Entry, EntryKind};
 
-/// A system that cannot hold everything that an archive can.
+/// A system that cannot hold every archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     Windows,
@@ -16,7 +16,7 @@ pub enum System {
 }
 
 impl System {
-    /// Returns the system that this program runs on; none if it holds any archive.
+    /// Returns the system of this program, or `None` if it can hold every archive.
     pub const fn here() -> Option<Self> {
         if cfg!(windows) {
             Some(Self::Windows)
@@ -27,7 +27,7 @@ impl System {
         }
     }
 
-    /// Returns the systems among those that packages for `platform` are for.
+    /// Returns the restricted systems that packages for `platform` may reach.
     pub const fn of(platform: Platform) -> &'static [Self] {
         match platform {
             Platform::Any => &[Self::Windows, Self::Macos],
@@ -47,20 +47,20 @@ impl fmt::Display for System {
     }
 }
 
-/// Why a system cannot hold an entry.
+/// Errors of a name that a system cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("{name:?} means something else there: a device, a stream, or a name without its end")]
+    #[error("the name {name:?} is reserved: it means a device, a stream, or a shorter name")]
     Reserved { name: String },
-    #[error("there, upper and lower case are the same, and so this is an entry before it")]
+    #[error("upper and lower case are the same, so the entry conflicts with an earlier one")]
     Alike(#[source] TreeError),
 }
 
-/// Follows the entries of an archive to find those that a system cannot hold.
+/// A check of all entries of an archive for names that a system cannot hold.
 #[derive(Debug)]
 pub struct NameCheck {
     system: System,
-    /// The paths, as they are compared there.
+    /// The paths in the form in which the system compares them.
     tree: Tree,
 }
 
@@ -76,7 +76,7 @@ impl NameCheck {
         self.system
     }
 
-    /// Checks an entry by itself, and against those before it.
+    /// Checks an entry by itself, and against the earlier entries.
     pub fn add(&mut self, entry: &Entry) -> Result<(), NameError> {
         if self.system == System::Windows {
             let of_link = match &entry.kind {
@@ -97,17 +97,16 @@ impl NameCheck {
     }
 }
 
-/// Returns what all paths have in common that differ in case only.
+/// Returns the common form of all paths that differ only in case.
 ///
-/// It is a little more than what the systems themselves take for the same, which differs
-/// from one to the next.
+/// The form joins slightly more paths than the systems do, whose rules differ.
 fn folded(path: &EntryPath) -> EntryPath {
     path.map_chars(|c| c.to_uppercase().flat_map(char::to_lowercase))
 }
 
-/// Whether Windows has files of that name, and by that name.
+/// Returns `true` if Windows can have a file of exactly that name.
 ///
-/// Source: "Naming Files, Paths, and Namespaces" of Microsoft.
+/// Source: "Naming Files, Paths, and Namespaces" by Microsoft.
 fn is_windows_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let is = |reserved: &str| stem.eq_ignore_ascii_case(reserved);
@@ -118,7 +117,7 @@ fn is_windows_name(name: &str) -> bool {
         || is_port(stem))
 }
 
-/// Whether it is `COM` or `LPT` with a digit, which may be a superscript.
+/// Returns `true` for `COM` or `LPT` with one digit, which may be a superscript.
 fn is_port(stem: &str) -> bool {
     let Some((kind, number)) = stem.split_at_checked(3) else {
         return false;
@@ -136,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_windows_reads_otherwise_are_known() {
+    fn names_that_windows_reserves_are_refused() {
         for name in [
             "CON",
             "con.txt",
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn links_to_devices_are_known() {
+    fn links_to_devices_are_refused() {
         let path = EntryPath::parse("l").unwrap().unwrap();
         let target = LinkTarget::parse(&path, "d/nul").unwrap();
         let entry = Entry {
@@ -215,5 +214,20 @@ mod tests {
         assert_eq!(NameCheck::new(System::Macos).add(&entry), Ok(()));
         let error = NameCheck::new(System::Windows).add(&entry).unwrap_err();
         assert!(matches!(error, NameError::Reserved { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn messages_name_the_rule() {
+        let errors = [
+            NameError::Reserved {
+                name: "nul".to_owned(),
+            },
+            NameError::Alike(TreeError::Twice),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r#"
+        the name "nul" is reserved: it means a device, a stream, or a shorter name
+        upper and lower case are the same, so the entry conflicts with an earlier one
+        "#);
     }
 }

@@ -2,27 +2,28 @@
 
 use std::fmt;
 
-/// The longest path, in bytes.
+/// The length limit of a path, in bytes.
 const MAX_BYTES: usize = 4096;
 
-/// The longest name of a file or folder, in bytes: what common file systems hold.
+/// The length limit of a name in a path, in bytes, as in common file systems.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The most names in a path: deeper than honest archives, and what keeps the folders above
-/// an entry few.
+/// The limit of names in a path.
+///
+/// Honest archives are less deep. The limit keeps the number of folders above an entry small.
 const MAX_NAMES: usize = 64;
 
-/// The name that a file has until it is complete, in the folder it belongs to.
+/// The name of an incomplete file, in the folder of the complete one.
 pub const PART: &str = ".packcast.part";
 
 /// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
 ///
-/// No name is empty, `.` or `..`, holds a control character, or climbs or names a drive when
-/// its backslashes are read as separators.
+/// No name is empty, `.` or `..`, or has a control character. Even with backslashes as separators,
+/// no name climbs or names a drive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryPath(String);
 
-/// Why a path, or the target of a link, is not unpacked.
+/// Errors from reading a path, or the target of a link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryPathError {
     #[error("the path is empty")]
@@ -33,7 +34,7 @@ pub enum EntryPathError {
     Climbs,
     #[error("the path starts with a drive letter")]
     Drive,
-    #[error("the path holds a control character")]
+    #[error("the path contains a control character")]
     Control,
     #[error("the path is not UTF-8")]
     NotUtf8,
@@ -41,7 +42,7 @@ pub enum EntryPathError {
     TooLong,
     #[error("the path is more than {MAX_NAMES} names deep")]
     TooDeep,
-    #[error("{PART} is the agent's own name, for what it is writing")]
+    #[error("the name {PART} is reserved for incomplete files of the agent")]
     Part,
     #[error("the link leads to {target:?}, outside the archive's folder")]
     Escapes { target: String },
@@ -50,10 +51,13 @@ pub enum EntryPathError {
 }
 
 impl EntryPath {
-    /// Reads a path as archives write it: a `./` in front, `/./` inside and a `/` at the end
-    /// mean nothing. The archive's folder itself is no entry: none is returned for it.
+    /// Parses a path as archives write it.
+    ///
+    /// A leading `./`, an inner `/./` and a trailing `/` are ignored. Returns `None` for the
+    /// archive's folder itself, which is not an entry.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, EntryPathError> {
         check_text(text)?;
+        // A backslash separates on Windows, so it counts as a separator in every archive.
         if text.split(['/', '\\']).any(|name| name == "..") {
             return Err(EntryPathError::Climbs);
         }
@@ -77,12 +81,12 @@ impl EntryPath {
         self.0.split('/')
     }
 
-    /// Returns the folders above, outermost first.
+    /// Returns the folders above the entry, outermost first.
     pub fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
 
-    /// Returns another path to compare with, which may not be one that archives hold.
+    /// Returns a changed path for comparisons. It need not be a valid path of an archive.
     pub(super) fn map_chars<I: Iterator<Item = char>>(
         &self,
         change: impl FnMut(char) -> I,
@@ -90,7 +94,7 @@ impl EntryPath {
         Self(self.0.chars().flat_map(change).collect())
     }
 
-    /// Returns the folder that the entry is in; none at the archive's top.
+    /// Returns the folder of the entry, or `None` at the top level of the archive.
     pub fn parent(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
@@ -102,11 +106,11 @@ impl fmt::Display for EntryPath {
     }
 }
 
-/// Where a symbolic link leads: relative, and inside the archive's folder.
+/// The target of a symbolic link: relative, and inside the archive's folder.
 ///
-/// `..` stands only in front. The folders above a link are no links themselves, so that
-/// leading `..` mean what they say, and from there on the target only descends: through
-/// other links, too, it cannot leave.
+/// `..` stands only at the start. The folders above a link are no links themselves, so each leading
+/// `..` leads to the parent folder, and the rest of the target only descends. So the target stays
+/// inside, through other links, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LinkTarget(String);
 
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_dropped() {
+    fn redundant_parts_of_a_path_are_dropped() {
         assert_eq!(path("./a//b/./c/").as_str(), "a/b/c");
         assert_eq!(path("a\\x2db.service").as_str(), "a\\x2db.service");
         assert_eq!(path("ü b/.c").as_str(), "ü b/.c");
@@ -224,7 +228,39 @@ mod tests {
         check("a", "C:/x", false);
         check("a", "..\\x", false);
         check("a", "", false);
-        // `up` could lead anywhere inside, so what lies above it is not known.
+        // `up` could lead to any folder inside, so its parent is unknown.
         check("a", "up/..", false);
+    }
+
+    #[test]
+    fn messages_name_the_defect() {
+        let target = || "../../x".to_owned();
+        let errors = [
+            EntryPathError::Empty,
+            EntryPathError::Absolute,
+            EntryPathError::Climbs,
+            EntryPathError::Drive,
+            EntryPathError::Control,
+            EntryPathError::NotUtf8,
+            EntryPathError::TooLong,
+            EntryPathError::TooDeep,
+            EntryPathError::Part,
+            EntryPathError::Escapes { target: target() },
+            EntryPathError::Detour { target: target() },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r#"
+        the path is empty
+        the path is absolute
+        the path climbs with '..'
+        the path starts with a drive letter
+        the path contains a control character
+        the path is not UTF-8
+        the path is longer than 4096 bytes, or a name in it than 255
+        the path is more than 64 names deep
+        the name .packcast.part is reserved for incomplete files of the agent
+        the link leads to "../../x", outside the archive's folder
+        the link's target "../../x" has '..' after a name: write it without the detour
+        "#);
     }
 }

@@ -1,4 +1,4 @@
-//! Reading `.tar.gz`.
+//! The reader of `.tar.gz` archives.
 
 use std::io::{self, Read};
 
@@ -12,8 +12,10 @@ use super::{
     Progress, Summary, shown,
 };
 
-/// How much may lie between the contents of two files: long names and other headers, which
-/// are read into memory, and the padding at the archive's end.
+/// The limit of bytes between the contents of two files.
+///
+/// These are long names and other headers, which are read into memory, and the padding at the
+/// archive's end.
 const MAX_BETWEEN_BYTES: u64 = 1 << 20;
 
 const SPARSE: &str = "sparse file";
@@ -34,6 +36,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
         let name = name(&file)?;
         check_extensions(&mut file, &name)?;
         if let Some(entry) = describe(&file, &name)? {
+            // The content itself is counted against `limits`, not against the allowance.
             allowance.lift();
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
@@ -43,8 +46,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
     Ok(progress.summary)
 }
 
-/// Reads what follows the last entry, which is padding. Also, only the end of the stream has
-/// its checksum.
+/// Reads the padding after the last entry, up to the checksum at the end of the stream.
 fn check_end(mut rest: impl Read) -> Result<(), ArchiveError> {
     let mut buffer = [0; 4 << 10];
     loop {
@@ -58,15 +60,15 @@ fn check_end(mut rest: impl Read) -> Result<(), ArchiveError> {
     }
 }
 
-/// Looks through an entry's extended header, of which the reader knows only what is common.
+/// Checks the extended header of an entry, of which the reader knows only the common keys.
 ///
-/// Of a key given twice, some programs take the first and others the last.
+/// Of a duplicate key, some programs take the first value and others the last.
 fn check_extensions<R: Read>(file: &mut tar::Entry<'_, R>, name: &str) -> Result<(), ArchiveError> {
     let Some(extensions) = file.pax_extensions().map_err(unreadable)? else {
         return Ok(());
     };
     let (mut paths, mut targets, mut sizes) = (0, 0, 0);
-    // What is no text, such as an attribute, may look like a record that is none.
+    // Binary values, such as attributes, may look like invalid records, so these are skipped.
     for extension in extensions.flatten() {
         match extension.key_bytes() {
             b"path" => paths += 1,
@@ -81,9 +83,9 @@ fn check_extensions<R: Read>(file: &mut tar::Entry<'_, R>, name: &str) -> Result
             _ => {}
         }
     }
-    let of_all = file.header().entry_type() == EntryType::XGlobalHeader;
-    let most = i32::from(!of_all);
-    if [paths, targets, sizes].iter().any(|count| *count > most) {
+    let is_global = file.header().entry_type() == EntryType::XGlobalHeader;
+    let allowed = i32::from(!is_global);
+    if [paths, targets, sizes].iter().any(|count| *count > allowed) {
         let reason = "an extended header gives a path or a size more than once, or to all entries";
         return Err(ArchiveError::Contradiction {
             source: io::Error::other(reason),
@@ -107,8 +109,9 @@ fn name<R: Read>(file: &tar::Entry<'_, R>) -> Result<String, ArchiveError> {
     })
 }
 
-/// Returns what the entry is; none if it stands for the archive's folder itself, or for
-/// headers that apply to all.
+/// Returns the entry.
+///
+/// Returns `None` for the archive's folder itself, and for headers that apply to all entries.
 fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
@@ -122,7 +125,7 @@ fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entr
         return Ok(None);
     };
     let kind = match kind {
-        // Before there were entries for folders, a slash at the end told them.
+        // Old archives have no entries for folders, only a slash at the end of the name.
         EntryType::Regular if name.ends_with('/') => EntryKind::Directory,
         EntryType::Regular | EntryType::Continuous => EntryKind::File {
             executable: file.header().mode().is_ok_and(|mode| mode & 0o100 != 0),
@@ -135,7 +138,7 @@ fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entr
         other => {
             return Err(ArchiveError::Kind {
                 entry: shown(name),
-                kind: unwanted(other),
+                kind: unsupported_kind(other),
             });
         }
     };
@@ -151,7 +154,7 @@ fn target<R: Read>(
     LinkTarget::parse(path, target)
 }
 
-const fn unwanted(kind: EntryType) -> &'static str {
+const fn unsupported_kind(kind: EntryType) -> &'static str {
     match kind {
         EntryType::Link => "hard link (tar has --hard-dereference to pack the file instead)",
         EntryType::Char | EntryType::Block => "device",

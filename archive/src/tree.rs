@@ -1,27 +1,27 @@
-//! What an archive has put where, so that no entry leads through or replaces another.
+//! The paths of an archive so far, so that no entry replaces another or leads through it.
 
 use std::collections::HashMap;
 
 use super::EntryPath;
 
-/// Why an entry does not go with those before it.
+/// Conflicts of an entry with earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
-    #[error("the archive has it twice")]
+    #[error("duplicate path")]
     Twice,
-    #[error("it leads through {through:?}, which is not a folder")]
+    #[error("the path leads through {through:?}, which is not a folder")]
     Through { through: String },
-    #[error("the paths up to it, and those of their folders, have more than {MAX_BYTES} bytes")]
+    #[error("the paths of the entries and folders have more than {MAX_BYTES} bytes in total")]
     TooMuch,
 }
 
-/// How many bytes the paths of all entries and folders may have together.
+/// The limit of bytes that the paths of all entries and folders have together.
 const MAX_BYTES: usize = 256 << 20;
 
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: HashMap<String, Node>,
-    /// How many bytes of paths may be added.
+    /// The bytes of paths that may still be added.
     left: usize,
 }
 
@@ -89,5 +89,22 @@ mod tests {
         assert_eq!(add("a/b/c"), Ok(()));
         assert_eq!(add("a/d"), Ok(()));
         assert_eq!(add("e"), Err(TreeError::TooMuch));
+    }
+
+    #[test]
+    fn messages_name_the_conflict() {
+        let errors = [
+            TreeError::Twice,
+            TreeError::Through {
+                through: "lib".to_owned(),
+            },
+            TreeError::TooMuch,
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r#"
+        duplicate path
+        the path leads through "lib", which is not a folder
+        the paths of the entries and folders have more than 268435456 bytes in total
+        "#);
     }
 }

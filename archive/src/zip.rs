@@ -1,4 +1,4 @@
-//! Reading `.zip`.
+//! The reader of `.zip` archives.
 
 use std::io::{self, Read, Seek};
 
@@ -13,17 +13,19 @@ use super::{
     Progress, Summary, TreeError, shown,
 };
 
-/// The longest target of a symbolic link, in bytes.
+/// The length limit of a symbolic link's target, in bytes.
 const MAX_TARGET_BYTES: u64 = 4096;
 
-/// What an entry takes in the directory at the archive's end, its name included, when there
-/// are as many as there may be: few honest archives have longer paths on average.
+/// The size of an entry in the central directory, its name included.
+///
+/// It sets the limit for an archive with the most entries. Few honest archives have longer paths
+/// on average.
 const BYTES_PER_ENTRY: u64 = 192;
 
-/// Enough to find the directory behind the longest comment.
+/// The smallest limit: enough to find the directory behind the longest comment.
 const MIN_DIRECTORY_BYTES: u64 = 1 << 20;
 
-/// The part of a Unix mode that says what kind of file it is.
+/// The bits of a Unix mode with the kind of file.
 const KIND: u32 = 0o170_000;
 
 pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
@@ -35,21 +37,25 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     allowance.limit(directory_bytes(limits));
     let mut archive = ZipArchive::new(reader).map_err(unreadable)?;
     allowance.lift();
+    // The reader keeps only one of two entries with the same name, so `Progress` would not see the
+    // other.
     if archive.has_duplicate_names() {
         return Err(E::from(ArchiveError::Tree {
-            entry: "(of the central directory)".to_owned(),
+            entry: "(in the central directory)".to_owned(),
             source: TreeError::Twice,
         }));
     }
-    archive.validate_header_consistency().map_err(unclear)?;
+    archive
+        .validate_header_consistency()
+        .map_err(contradiction)?;
     let mut progress = Progress::new(limits);
-    progress.expect(archive.len())?;
+    progress.check_declared(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;
         let name = name(&archive, index)?;
         let mut file = archive
             .by_index(index)
-            .map_err(|error| unopened(&name, error))?;
+            .map_err(|error| open_error(&name, error))?;
         if let Some(entry) = describe(&mut file, &name)? {
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
@@ -57,7 +63,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     Ok(progress.summary)
 }
 
-/// How much is read to find the entries, all of which are held in memory then.
+/// Returns the limit of bytes read to find the entries, which are then held in memory.
 fn directory_bytes(limits: &Limits) -> u64 {
     MIN_DIRECTORY_BYTES.max(limits.entries.saturating_mul(BYTES_PER_ENTRY))
 }
@@ -69,9 +75,11 @@ fn unreadable(error: ZipError) -> ArchiveError {
     }
 }
 
-/// Some programs read the directory at the end, others the headers before each entry: what
-/// they disagree on would pass one and harm the other.
-fn unclear(error: ZipError) -> ArchiveError {
+/// Maps an error of the consistency check.
+///
+/// Some programs read the directory at the end, others the headers before each entry. Where they
+/// disagree, an archive could pass one program and harm the other.
+fn contradiction(error: ZipError) -> ArchiveError {
     match error {
         ZipError::Io(source) => unreadable(source.into()),
         other => ArchiveError::Contradiction {
@@ -80,7 +88,7 @@ fn unclear(error: ZipError) -> ArchiveError {
     }
 }
 
-fn unopened(name: &str, error: ZipError) -> ArchiveError {
+fn open_error(name: &str, error: ZipError) -> ArchiveError {
     let entry = shown(name);
     match error {
         ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
@@ -103,9 +111,9 @@ fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String,
     }
 }
 
-/// Returns what the entry is; none if it stands for the archive's folder itself.
+/// Returns the entry, or `None` for the archive's folder itself.
 ///
-/// A backslash separates, as some Windows programs write it.
+/// A backslash is a separator, as some Windows programs write it.
 fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
@@ -142,7 +150,7 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
     Ok(Some(Entry { path, kind }))
 }
 
-/// Reads the target of a link, which is the entry's content.
+/// Reads the target of a link, which is the content of the entry.
 fn target<R: Read>(
     file: &mut ZipFile<'_, R>,
     name: &str,

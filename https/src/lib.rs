@@ -1,4 +1,4 @@
-//! HTTPS clients: one TLS stack, and whom it trusts.
+//! HTTPS clients with one TLS stack: certificate authorities, proxies and redirects.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,56 +13,60 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long nothing may arrive.
+/// The longest time without arriving data.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 const MAX_REDIRECTS: usize = 3;
 
-/// How much of a file may be on its way before it is read, in bytes.
+/// The size of the unread part of a file on its way, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// Room for as many files as can be fetched at a time: none waits because of another's window.
+/// The window of a connection, with room for as many files as the agent fetches in parallel.
+///
+/// So no file waits because of the window of another.
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
-/// Why no HTTPS client can be made.
+/// Errors from creating the HTTPS clients.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("authorities {} cannot be read: correct ca_file in the configuration", path.display())]
+    #[error("cannot read certificate authorities {}: correct ca_file in the configuration", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: pem::Error,
     },
-    #[error("authorities {} hold no usable certificate: name a PEM file of certificates as ca_file in the configuration", path.display())]
+    #[error("no usable certificate in {}: set ca_file in the configuration to a PEM file of certificate authorities", path.display())]
     Empty { path: PathBuf },
-    #[error("TLS cannot be set up")]
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    #[error("the HTTPS client cannot be set up")]
+    #[error("cannot set up the HTTPS client")]
     Client(#[from] reqwest::Error),
 }
 
 /// The clients for the two kinds of requests.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// Posts to the check-in function; follows no redirect, as the signature is for one
+    /// Posts to the check-in function. It follows no redirects, because a signature is for one
     /// address.
     pub api: Client,
-    /// Gets published objects; follows a few redirects to HTTPS.
+    /// Fetches published objects. It follows a few redirects to HTTPS.
     pub objects: Client,
 }
 
-/// Which way requests go.
+/// The route of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Through the proxies that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+    /// Through the proxies in the environment (`HTTPS_PROXY`, `NO_PROXY`).
     Proxies,
-    /// Straight, as no proxy leads back to this machine.
+    /// Direct, because no proxy can reach this machine's loopback.
     Loopback,
 }
 
 impl Clients {
-    /// Makes the clients, which call themselves `user_agent`. Those in `ca_file`, if there is
-    /// one, are trusted instead of the system's authorities.
+    /// Creates the clients, which send `user_agent`.
+    ///
+    /// The certificate authorities in `ca_file`, if it is given, are trusted instead of the
+    /// system's.
     pub fn new(ca_file: Option<&Path>, user_agent: &str, route: Route) -> Result<Self, TlsError> {
         let config = config(ca_file)?;
         let builder = |config| match route {
@@ -82,6 +86,8 @@ impl Clients {
             api: builder(config.clone()).redirect(Policy::none()).build()?,
             objects: builder(config)
                 .redirect(https_only)
+                // The stream window bounds the memory of each file. The connection window lets all
+                // files of a package arrive at the same time.
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .build()?,
@@ -96,7 +102,7 @@ fn builder(config: ClientConfig, user_agent: &str) -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .user_agent(user_agent)
-        // An object's path is as good as a password: no other host is told of it.
+        // The path of an object is as secret as a password, so no other host may see it.
         .referer(false)
 }
 
@@ -114,15 +120,15 @@ fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let unread = |source| TlsError::Read {
+    let read_error = |source| TlsError::Read {
         path: path.to_owned(),
         source,
     };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
-        // Others of the file may be usable.
-        if let Err(error) = roots.add(certificate.map_err(unread)?) {
-            tracing::warn!(path = %path.display(), %error, "a certificate is left out");
+    for certificate in CertificateDer::pem_file_iter(path).map_err(read_error)? {
+        // Other certificates of the file may be usable.
+        if let Err(error) = roots.add(certificate.map_err(read_error)?) {
+            tracing::warn!(path = %path.display(), %error, "skipped an unusable certificate");
         }
     }
     if roots.is_empty() {
@@ -131,4 +137,30 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
         });
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/etc/packcast/ca.pem");
+        let errors = [
+            TlsError::Read {
+                path: path(),
+                source: pem::Error::NoItemsFound,
+            },
+            TlsError::Empty { path: path() },
+            TlsError::Tls(rustls::Error::General("detail".to_owned())),
+            TlsError::Client(reqwest::Proxy::all("http://").unwrap_err()),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot read certificate authorities /etc/packcast/ca.pem: correct ca_file in the configuration
+        no usable certificate in /etc/packcast/ca.pem: set ca_file in the configuration to a PEM file of certificate authorities
+        cannot set up TLS
+        cannot set up the HTTPS client
+        ");
+    }
 }

@@ -1,4 +1,4 @@
-//! A certificate authority that only this machine's agents trust.
+//! A certificate authority that only the agents of this machine trust.
 
 use std::fs;
 use std::io;
@@ -20,29 +20,29 @@ use time::OffsetDateTime;
 
 use crate::private;
 
-/// The names that an edge is reached by.
+/// The names under which clients reach an edge.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 const DAY_S: u64 = 24 * 3600;
 const AUTHORITY_DAYS: u64 = 3653;
 const SERVER_DAYS: u64 = 365;
 
-/// An authority whose certificates hold for this machine's loopback names and no others.
+/// A certificate authority that is valid for the loopback names of this machine only.
 ///
-/// Even somebody with its key cannot speak for another host to those who trust it (name
+/// Even an attacker with its key cannot impersonate another host to clients that trust it (name
 /// constraints, RFC 5280 §4.2.1.10).
-pub struct Authority {
+pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     certificate_path: PathBuf,
 }
 
-/// What an edge proves its name with. The key exists in memory only.
+/// The certificate and key that an edge proves its name with. The key exists in memory only.
 pub struct ServerIdentity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
 }
 
-/// Why there is no authority, or no certificate of it.
+/// Errors from loading or creating an authority, and from issuing a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error("cannot read {} of the certificate authority", path.display())]
@@ -56,10 +56,10 @@ pub enum AuthorityError {
         path: PathBuf,
         source: pki_types::pem::Error,
     },
-    #[error("a certificate could not be made")]
+    #[error("cannot create a certificate")]
     Generate(#[from] rcgen::Error),
     #[error(
-        "the authority {} does not belong to its key: restore both, or remove it for a new one, which agents must then be given",
+        "certificate authority {} does not match its key: restore both files, or remove it, start again and configure the new one on the agents",
         path.display()
     )]
     Unusable {
@@ -68,12 +68,12 @@ pub enum AuthorityError {
     },
 }
 
-impl Authority {
-    /// Reads the authority in a directory, or makes one that is valid for ten years.
+impl LocalAuthority {
+    /// Reads the authority in a directory, or creates one that is valid for ten years.
     ///
-    /// `ca.pem` is what agents are given; `ca-key.pem` has mode 0600. An authority that is
-    /// there but cannot be used is an error, as agents trust it already. After the ten years
-    /// agents on OpenSSL refuse it; removing `ca.pem` makes a new one.
+    /// Agents are configured with `ca.pem`; `ca-key.pem` has mode 0600. An existing authority that
+    /// is unusable is an error, because agents already trust it. After ten years agents on OpenSSL
+    /// refuse the authority; removing `ca.pem` creates a new one at the next start.
     pub fn load_or_create(directory: &Path, now: UnixTime) -> Result<Self, AuthorityError> {
         let certificate_path = directory.join("ca.pem");
         let key_path = directory.join("ca-key.pem");
@@ -107,16 +107,17 @@ impl Authority {
         })
     }
 
-    /// Returns the file that agents and tools are told to trust.
+    /// Returns the file with the certificate that agents and tools are configured to trust.
     pub fn ca_pem_path(&self) -> &Path {
         &self.certificate_path
     }
 
-    /// Makes a key and a certificate for 127.0.0.1, `localhost` and `::1`, valid for a year.
+    /// Issues a certificate for 127.0.0.1, `localhost` and `::1`, valid for a year, and its key.
     pub fn issue_server_identity(&self, now: UnixTime) -> Result<ServerIdentity, AuthorityError> {
         let key = KeyPair::generate()?;
         let certificate = server_params(now)?.signed_by(&key, &self.issuer)?;
         let certificate = certificate.der().clone();
+        // A key that was swapped on disk shows here, and not at the first agent.
         self.check(&certificate, now)
             .map_err(|source| AuthorityError::Unusable {
                 path: self.certificate_path.clone(),
@@ -128,7 +129,7 @@ impl Authority {
         })
     }
 
-    /// Verifies a certificate as an agent will.
+    /// Verifies a certificate as an agent would.
     fn check(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
@@ -145,7 +146,7 @@ impl Authority {
     }
 }
 
-/// Writes the key first: without its certificate nobody can have trusted it.
+/// Creates an authority. The key is written first: without a certificate no agent trusts it yet.
 fn create(certificate: &Path, key: &Path, now: UnixTime) -> Result<(), AuthorityError> {
     let pair = KeyPair::generate()?;
     let made = authority_params(now).self_signed(&pair)?;
@@ -159,7 +160,9 @@ fn create(certificate: &Path, key: &Path, now: UnixTime) -> Result<(), Authority
     write(certificate, made.pem())
 }
 
-/// The name must stay as it is: certificates are matched to authorities made earlier by it.
+/// Returns the parameters of an authority.
+///
+/// The name must not change: it links certificates to the authorities of earlier starts.
 fn authority_params(now: UnixTime) -> CertificateParams {
     let mut params = valid(now, AUTHORITY_DAYS);
     name(&mut params, "Packcast local authority");
@@ -190,7 +193,7 @@ fn server_params(now: UnixTime) -> Result<CertificateParams, rcgen::Error> {
     Ok(params)
 }
 
-/// Valid since yesterday, as clocks differ.
+/// Returns parameters that are valid from yesterday on, because clocks differ.
 fn valid(now: UnixTime, days: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.not_before = date(UnixTime(now.0.saturating_sub(DAY_S)));
@@ -198,7 +201,9 @@ fn valid(now: UnixTime, days: u64) -> CertificateParams {
     params
 }
 
-/// A clock beyond the year 9999 reads as 1970, and fails the check that follows.
+/// Returns the date of a time.
+///
+/// A time after the year 9999 becomes 1970, and the certificate then fails its check.
 fn date(time: UnixTime) -> OffsetDateTime {
     i64::try_from(time.0)
         .ok()
@@ -213,9 +218,9 @@ fn name(params: &mut CertificateParams, common_name: &str) {
         .push(DnType::CommonName, common_name);
 }
 
-impl std::fmt::Debug for Authority {
+impl std::fmt::Debug for LocalAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
+        f.debug_struct("LocalAuthority")
             .field("certificate_path", &self.certificate_path)
             .finish_non_exhaustive()
     }
@@ -234,10 +239,10 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_900_000_000);
 
     #[test]
-    fn an_authority_is_made_once() {
+    fn an_authority_is_created_once() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Authority::load_or_create(directory.path(), NOW).unwrap();
-        let again = Authority::load_or_create(directory.path(), NOW.plus(DAY_S)).unwrap();
+        let first = LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
+        let again = LocalAuthority::load_or_create(directory.path(), NOW.plus(DAY_S)).unwrap();
         assert_eq!(first.certificate, again.certificate);
         again.issue_server_identity(NOW.plus(DAY_S)).unwrap();
     }
@@ -245,22 +250,22 @@ mod tests {
     #[test]
     fn the_key_of_another_authority_is_refused() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        Authority::load_or_create(one.path(), NOW).unwrap();
-        Authority::load_or_create(other.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(one.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(other.path(), NOW).unwrap();
         fs::copy(
             other.path().join("ca-key.pem"),
             one.path().join("ca-key.pem"),
         )
         .unwrap();
-        let authority = Authority::load_or_create(one.path(), NOW).unwrap();
+        let authority = LocalAuthority::load_or_create(one.path(), NOW).unwrap();
         let error = authority.issue_server_identity(NOW).unwrap_err();
         assert!(matches!(error, AuthorityError::Unusable { .. }), "{error}");
     }
 
     #[test]
-    fn no_certificate_of_it_holds_for_another_host() {
+    fn no_certificate_is_valid_for_another_host() {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::load_or_create(directory.path(), NOW).unwrap();
+        let authority = LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
         let mut params = server_params(NOW).unwrap();
         let others = CertificateParams::new(["updates.example.net".to_owned()]).unwrap();
         params.subject_alt_names.extend(others.subject_alt_names);
@@ -270,11 +275,48 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_key_is_named() {
+    fn an_error_names_a_missing_key() {
         let directory = tempfile::tempdir().unwrap();
-        Authority::load_or_create(directory.path(), NOW).unwrap();
+        LocalAuthority::load_or_create(directory.path(), NOW).unwrap();
         fs::remove_file(directory.path().join("ca-key.pem")).unwrap();
-        let error = Authority::load_or_create(directory.path(), NOW).unwrap_err();
+        let error = LocalAuthority::load_or_create(directory.path(), NOW).unwrap_err();
         assert!(error.to_string().contains("ca-key.pem"), "{error}");
+    }
+
+    #[test]
+    fn each_error_has_a_message() {
+        let path = || PathBuf::from("state/ca.pem");
+        let errors = [
+            AuthorityError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            AuthorityError::Write {
+                path: path(),
+                source: io::ErrorKind::StorageFull.into(),
+            },
+            AuthorityError::Key {
+                path: path(),
+                source: rcgen::Error::CouldNotParseKeyPair,
+            },
+            AuthorityError::Certificate {
+                path: path(),
+                source: pki_types::pem::Error::NoItemsFound,
+            },
+            AuthorityError::Generate(rcgen::Error::RingUnspecified),
+            AuthorityError::Unusable {
+                path: path(),
+                source: rustls::Error::General("unknown issuer".to_owned()),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot read state/ca.pem of the certificate authority
+        cannot write state/ca.pem of the certificate authority
+        state/ca.pem is not a private key in PEM form
+        state/ca.pem is not a certificate in PEM form
+        cannot create a certificate
+        certificate authority state/ca.pem does not match its key: restore both files, or remove it, start again and configure the new one on the agents
+        ");
     }
 }

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::ObjectPath;
 use rustls::crypto::ring;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,39 +29,39 @@ use self::answer::Answering;
 use self::objects::PublishedObjects;
 use crate::authority::ServerIdentity;
 
-/// How many connections are served at a time; further ones wait to be accepted.
+/// Number of connections that are served at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 const MAX_STREAMS: u32 = 64;
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// How often an HTTP/2 client is asked whether it is still there.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval at which an HTTP/2 client is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a stop waits for answers under way, before it breaks them off.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// How long accepting rests after the system had no socket to give.
+/// Time that a stop waits for answers under way, before it aborts them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause of accepting after the system had no socket left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A reserved port of 127.0.0.1 that nothing answers on yet.
+/// A reserved port of 127.0.0.1, on which nothing answers yet.
 #[derive(Debug)]
 pub struct EdgePort {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// What an edge serves.
+/// Objects and files of an edge.
 #[derive(Debug)]
 pub struct EdgeOptions {
     /// The directory that published objects are written to.
     pub objects: PathBuf,
-    /// What all object paths begin with.
+    /// The prefix of all object paths.
     pub prefix: ObjectPath,
-    /// The file that each request adds a JSON line to (mode 0600).
+    /// The access log (mode 0600), which gets a JSON line for each request.
     pub log: PathBuf,
 }
 
 /// A running edge.
 ///
-/// Dropping it stops it, too, without waiting for answers under way.
+/// Dropping the edge stops it as well, but does not wait for answers under way.
 #[derive(Debug)]
 pub struct Edge {
     address: SocketAddr,
@@ -69,14 +69,14 @@ pub struct Edge {
     server: JoinHandle<()>,
 }
 
-/// Why an edge did not start.
+/// Errors from starting an edge.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     #[error("cannot listen on 127.0.0.1:{port}: choose another port, or stop what uses it")]
     Listen { port: u16, source: io::Error },
     #[error("cannot open the access log {}", path.display())]
     Log { path: PathBuf, source: io::Error },
-    #[error("the edge's certificate cannot be used")]
+    #[error("cannot use the certificate of the edge")]
     Tls(#[from] rustls::Error),
 }
 
@@ -97,12 +97,12 @@ impl EdgePort {
 }
 
 impl Edge {
-    /// Serves objects and check-ins over HTTP/1.1 and HTTP/2, until it is stopped.
+    /// Serves objects and check-ins over HTTP/1.1 and HTTP/2 until the edge is stopped.
     pub fn start(
         port: EdgePort,
         identity: ServerIdentity,
         options: EdgeOptions,
-        check_in: CheckIn,
+        check_in: CheckInFunction,
     ) -> Result<Self, EdgeError> {
         let acceptor = TlsAcceptor::from(Arc::new(tls(identity)?));
         let log = AccessLog::open(&options.log).map_err(|source| EdgeError::Log {
@@ -131,9 +131,9 @@ impl Edge {
         self.address
     }
 
-    /// Takes no more connections and returns when answers under way are out, at most 5 s later.
+    /// Stops accepting connections, and returns when all answers are sent, after 5 s at most.
     pub async fn stop(self) {
-        // Fails only if the server has ended by itself.
+        // Sending fails only if the server has ended by itself.
         let _ = self.shutdown.send(());
         if let Err(error) = self.server.await {
             tracing::error!("the edge failed before it was stopped: {error}");
@@ -162,41 +162,41 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            // A dropped sender is a stop, too.
+            // A dropped sender means stop as well.
             _ = &mut stopped => break,
             accepted = accept(&listener, &room) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let (stream, place) = accepted;
+        let (stream, permit) = accepted;
         let (acceptor, answering) = (acceptor.clone(), Arc::clone(&answering));
         let watcher = graceful.watcher();
         connections.spawn(async move {
             connection(stream, acceptor, answering, watcher).await;
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
-    // What is still open then ends with the set.
-    let _ = tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await;
+    // Connections that are still open end when the set is dropped.
+    let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
 }
 
-/// Waits for room, then for a connection.
+/// Waits until there is room for a connection, then for the connection.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-    let place = Arc::clone(room)
+    let permit = Arc::clone(room)
         .acquire_owned()
         .await
         .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // An answer's head must not wait for the acknowledgement of what went before.
+                // The head of an answer must not wait for the acknowledgement of earlier packets.
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!("a connection answers slowly: {error}");
+                    tracing::debug!("cannot set TCP_NODELAY on a connection: {error}");
                 }
-                return (stream, place);
+                return (stream, permit);
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
@@ -206,18 +206,18 @@ async fn accept(
     }
 }
 
-/// Serves one client. Whatever it does wrong, going away included, is its own affair.
+/// Serves one client. Errors of a client end its own connection only.
 async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     answering: Arc<Answering>,
     watcher: Watcher,
 ) {
-    let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!("a TLS handshake failed: {error}"),
-        Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        Ok(Err(error)) => return tracing::debug!("TLS handshake failed: {error}"),
+        Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| {
@@ -231,11 +231,13 @@ async fn connection(
     let server = http_server(http2);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!("a connection ended early: {error}");
+        tracing::debug!("connection ended early: {error}");
     }
 }
 
-/// The handshake has settled the version, so that nobody can stall the sniffing of it.
+/// Returns the server for the HTTP version that the TLS handshake has negotiated.
+///
+/// The version is set, because a client could stall a server that detects it.
 fn http_server(http2: bool) -> auto::Builder<TokioExecutor> {
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if http2 {
@@ -246,7 +248,7 @@ fn http_server(http2: bool) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE);
+        .header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -254,4 +256,30 @@ fn http_server(http2: bool) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            EdgeError::Listen {
+                port: 8443,
+                source: io::ErrorKind::AddrInUse.into(),
+            },
+            EdgeError::Log {
+                path: PathBuf::from("state/edge.log"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            EdgeError::Tls(rustls::Error::NoCertificatesPresented),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot listen on 127.0.0.1:8443: choose another port, or stop what uses it
+        cannot open the access log state/edge.log
+        cannot use the certificate of the edge
+        ");
+    }
 }

@@ -1,8 +1,8 @@
 //! The records of one machine: an embedded DynamoDB-compatible engine on loopback.
 //!
-//! The engine is reached over its network protocol only, so that what talks to it is the
-//! same code that talks to the cloud. It knows no credentials: whoever can reach the
-//! loopback interface can use it.
+//! Clients use the engine over its network protocol only, so that the same code runs here and in
+//! the cloud. The engine checks no credentials: every user of this machine who can reach its
+//! loopback interface can use the engine.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,23 +16,23 @@ use tokio::task::JoinHandle;
 
 use crate::private;
 
-/// How long a stop waits for requests under way, before it breaks them off.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Time that a stop waits for requests under way, before it aborts them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where an engine keeps its tables.
+/// The place where an engine stores its tables.
 #[derive(Debug, Clone)]
 pub enum EngineStorage {
-    /// Gone when the engine stops.
+    /// In memory: the tables are gone when the engine stops.
     Memory,
     /// In a file of mode 0600, in a directory of mode 0700; both are created if missing.
     ///
-    /// What was answered survives the death of the process. One engine at a time.
+    /// Answered writes survive the death of the process. Only one engine may use the file.
     File(PathBuf),
 }
 
 /// A running engine.
 ///
-/// Dropping it stops it, too, without waiting for requests under way.
+/// Dropping the engine stops it as well, but does not wait for requests under way.
 #[derive(Debug)]
 pub struct Engine {
     address: SocketAddr,
@@ -40,35 +40,36 @@ pub struct Engine {
     server: JoinHandle<Result<(), String>>,
 }
 
-/// Why an engine did not start or stop.
+/// Errors from starting or stopping an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("cannot prepare the records file {}", path.display())]
+    #[error("cannot create the records file {}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("cannot open the records in {place}")]
     Open {
         place: String,
         source: DynoxideError,
     },
-    #[error("cannot listen on 127.0.0.1:{port} for records")]
+    #[error("cannot listen on 127.0.0.1:{port} for the records engine")]
     Listen { port: u16, source: io::Error },
     #[error("the records engine failed: {reason}")]
     Failed { reason: String },
 }
 
 impl Engine {
-    /// Serves on a free port of 127.0.0.1.
+    /// Starts an engine on a free port of 127.0.0.1.
     pub async fn start(storage: EngineStorage) -> Result<Self, EngineError> {
         Self::start_on(storage, 0).await
     }
 
-    /// Serves on the given port of 127.0.0.1, or on a free one if it is 0.
+    /// Starts an engine on the given port of 127.0.0.1, or on a free port if it is 0.
     pub async fn start_on(storage: EngineStorage, port: u16) -> Result<Self, EngineError> {
         let listen = |source| EngineError::Listen { port, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        // Opening reads and locks the file, which would block the runtime.
         let database = tokio::task::spawn_blocking(move || open(&storage))
             .await
             .map_err(|panic| EngineError::Failed {
@@ -79,7 +80,7 @@ impl Engine {
             listener,
             database,
             async move {
-                // A dropped sender is a stop, too.
+                // A dropped sender means stop as well.
                 let _ = stopped.await;
             },
         ));
@@ -99,12 +100,12 @@ impl Engine {
         self.address.port()
     }
 
-    /// Takes no more requests and returns when those under way are answered, at most 5 s later.
+    /// Stops accepting requests and returns when those under way are answered, after 5 s at most.
     pub async fn stop(self) -> Result<(), EngineError> {
-        // Fails only if the server has ended by itself, which the next line tells.
+        // Sending fails only if the server has ended by itself, which the next lines report.
         let _ = self.shutdown.send(());
         let abort = self.server.abort_handle();
-        match tokio::time::timeout(STOP_PATIENCE, self.server).await {
+        match tokio::time::timeout(STOP_TIMEOUT, self.server).await {
             Ok(Ok(ended)) => ended.map_err(|reason| EngineError::Failed { reason }),
             Ok(Err(panic)) => Err(EngineError::Failed {
                 reason: panic.to_string(),
@@ -131,7 +132,7 @@ fn open(storage: &EngineStorage) -> Result<Database, EngineError> {
     opened.map_err(|source| EngineError::Open { place, source })
 }
 
-/// Creates the file before the engine does, which would leave its mode to the umask.
+/// Creates the file, because the engine would create it with the mode of the umask.
 fn prepare(path: &Path) -> io::Result<&str> {
     if let Some(directory) = path.parent() {
         private::create_directory(directory)?;
@@ -139,4 +140,37 @@ fn prepare(path: &Path) -> io::Result<&str> {
     private::open(path)?;
     path.to_str()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            EngineError::File {
+                path: PathBuf::from("state/records.db"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            EngineError::Open {
+                place: "state/records.db".to_owned(),
+                source: DynoxideError::ValidationException("damaged".to_owned()),
+            },
+            EngineError::Listen {
+                port: 8000,
+                source: io::ErrorKind::AddrInUse.into(),
+            },
+            EngineError::Failed {
+                reason: "the server has stopped".to_owned(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot create the records file state/records.db
+        cannot open the records in state/records.db
+        cannot listen on 127.0.0.1:8000 for the records engine
+        the records engine failed: the server has stopped
+        ");
+    }
 }

@@ -1,7 +1,7 @@
 //! The whole system on one machine: records, objects, check-in and an HTTPS edge on loopback.
 //!
-//! The parts are the ones that run in the cloud, or what stands in for them at the network:
-//! nothing here implements records, keys or check-ins a second time.
+//! Its parts run in the cloud as well, or replace a part of the cloud at the network: this crate
+//! contains no second implementation of records, keys or check-ins.
 
 pub mod authority;
 mod clock;
@@ -12,7 +12,7 @@ mod private;
 mod secrets;
 mod state;
 
-pub use authority::{Authority, AuthorityError, ServerIdentity};
+pub use authority::{AuthorityError, LocalAuthority, ServerIdentity};
 pub use edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 pub use engine::{Engine, EngineError, EngineStorage};
 pub use local::{Local, LocalError, LocalOptions};

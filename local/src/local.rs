@@ -1,37 +1,39 @@
-//! All parts, started and stopped together.
+//! The local system: its parts are started and stopped together.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_rollout::LocationRecord;
 use packcast_store::key::default_prefix;
 use packcast_store::{Records, RecordsConfig, RecordsError};
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{AuthorityError, LocalAuthority};
 use crate::clock;
 use crate::edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 use crate::engine::{Engine, EngineError, EngineStorage};
 use crate::private;
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{LocalSecrets, SecretsError};
 use crate::state::{LocalState, LockError, StateLock};
 
 const TABLE: &str = "packcast";
 const LOCATION: &str = "local";
 
-/// How a system on this machine is run.
+/// Options of a local system.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {
-    /// Where everything is kept; created with mode 0700 if missing.
+    /// The directory with all state; created with mode 0700 if missing.
     pub state_dir: PathBuf,
-    /// The edge's port on 127.0.0.1, a free one if 0. If absent, the one of the last start, and
-    /// it is an error if another program has taken it: agents and active packages name it.
+    /// The edge's port on 127.0.0.1, or a free one if 0.
+    ///
+    /// If absent, the port of the last start. It is an error if another program uses that port,
+    /// because agents and active packages contain it.
     pub edge_port: Option<u16>,
 }
 
-/// The whole system, running.
+/// A running local system.
 #[derive(Debug)]
 pub struct Local {
     engine: Engine,
@@ -42,10 +44,10 @@ pub struct Local {
     _lock: StateLock,
 }
 
-/// Why the system did not start or stop.
+/// Errors from starting or stopping a local system.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    #[error("cannot prepare {}", path.display())]
+    #[error("cannot prepare {} for packcast local", path.display())]
     Prepare { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -57,12 +59,12 @@ pub enum LocalError {
     Edge(#[from] EdgeError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("the records cannot be set up")]
+    #[error("cannot set up the records")]
     Records(#[from] RecordsError),
 }
 
 impl LocalOptions {
-    /// Returns the usual way to run on a state directory.
+    /// Returns the default options for a state directory.
     pub fn new(state_dir: &Path) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
@@ -74,16 +76,17 @@ impl LocalOptions {
 impl Local {
     /// Starts the records engine, the check-in handler and the edge.
     ///
-    /// The first start makes tokens and the certificate authority; later ones find these, the
-    /// records and the objects as they were. Locations named `local` follow the edge's port.
+    /// The first start creates the tokens and the certificate authority. Later starts use them, the
+    /// records and the objects again. The location `local` follows the edge's port.
     pub async fn start(options: LocalOptions) -> Result<Self, LocalError> {
         let dir = absolute(&options.state_dir)?;
         prepared(&dir, private::create_directory(&dir))?;
         let lock = StateLock::take(&dir).await?;
+        // A process that died may have left its state, which names a port of another program now.
         prepared(&dir, LocalState::remove(&dir))?;
 
-        let secrets = Secrets::load_or_create(&dir.join("secrets.json"))?;
-        let authority = Authority::load_or_create(&dir, clock::now())?;
+        let secrets = LocalSecrets::load_or_create(&dir.join("secrets.json"))?;
+        let authority = LocalAuthority::load_or_create(&dir, clock::now())?;
         let identity = authority.issue_server_identity(clock::now())?;
         let port = reserve_port(&dir, options.edge_port).await?;
         let engine = Engine::start(EngineStorage::File(dir.join("records.db"))).await?;
@@ -101,8 +104,9 @@ impl Local {
             port,
             identity,
             served,
-            CheckIn::new(records.clone(), secrets.settings()),
+            CheckInFunction::new(records.clone(), secrets.settings()),
         )?;
+        // Written last: a state on disk means that the edge and the records answer.
         prepared(&dir, state.write(&dir))?;
         Ok(Self {
             engine,
@@ -122,15 +126,16 @@ impl Local {
         &self.records
     }
 
-    /// Stops the edge, then the engine; everything but `local.json` stays for the next start.
+    /// Stops the edge, then the engine; everything except `local.json` stays for the next start.
     pub async fn stop(self) -> Result<(), LocalError> {
+        // Removed first, so that no command starts on a system that is about to stop.
         prepared(&self.state_dir, LocalState::remove(&self.state_dir))?;
         self.edge.stop().await;
         Ok(self.engine.stop().await?)
     }
 }
 
-/// The state must mean the same to programs that run elsewhere.
+/// Returns an absolute path, because programs with other working directories read the state.
 fn absolute(path: &Path) -> Result<PathBuf, LocalError> {
     prepared(path, std::path::absolute(path))
 }
@@ -146,8 +151,8 @@ fn describe(
     dir: &Path,
     engine: &Engine,
     edge: SocketAddr,
-    authority: &Authority,
-    secrets: &Secrets,
+    authority: &LocalAuthority,
+    secrets: &LocalSecrets,
 ) -> LocalState {
     LocalState {
         pid: std::process::id(),
@@ -187,7 +192,7 @@ async fn connect(state: &LocalState) -> Records {
 async fn set_up(records: &Records, edge: SocketAddr) -> Result<(), RecordsError> {
     records.create_table().await?;
     let location = LocationRecord {
-        name: LOCATION.parse().expect("a word is a location's name"),
+        name: LOCATION.parse().expect("the name of a location"),
         location: edge
             .to_string()
             .parse()
@@ -196,7 +201,7 @@ async fn set_up(records: &Records, edge: SocketAddr) -> Result<(), RecordsError>
     let replaced = records.add_location(&location).await?;
     if let Some(old) = replaced.filter(|old| old.location != location.location) {
         tracing::warn!(
-            "the edge moved from {} to {}: agents need the new address, and packages a new activation",
+            "the edge moved from {} to {}: configure the new address on the agents, and activate the packages again",
             old.location,
             location.location
         );
@@ -204,7 +209,7 @@ async fn set_up(records: &Records, edge: SocketAddr) -> Result<(), RecordsError>
     Ok(())
 }
 
-/// Takes the port asked for, or else the last one, so that agents keep their server's address.
+/// Binds the given port, or else the last one, so that the agents' server address stays valid.
 async fn reserve_port(dir: &Path, asked: Option<u16>) -> Result<EdgePort, EdgeError> {
     if let Some(port) = asked {
         return EdgePort::bind(port).await;
@@ -223,4 +228,27 @@ fn remember_port(dir: &Path, port: u16) -> io::Result<()> {
 
 fn port_path(dir: &Path) -> PathBuf {
     dir.join("edge-port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let errors = [
+            LocalError::Prepare {
+                path: PathBuf::from("state"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            LocalError::Records(RecordsError::Conflict {
+                table: TABLE.to_owned(),
+            }),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot prepare state for packcast local
+        cannot set up the records
+        ");
+    }
 }

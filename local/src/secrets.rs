@@ -1,10 +1,10 @@
-//! What lets agents in, made once for each state directory.
+//! The secrets that admit agents, created once for each state directory.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::{PassKey, Settings};
+use packcast_check_in::{FunctionSettings, PassKey};
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_rollout::Pacing;
@@ -12,37 +12,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
-/// The tokens and the key of one system, in `secrets.json` (mode 0600).
+/// The tokens and the key of a local system, in `secrets.json` (mode 0600).
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Secrets {
-    /// What stock agents have in their server address.
+pub(crate) struct LocalSecrets {
+    /// The path token, a part of the server address of OCS agents.
     pub(crate) ocs_path_token: Secret,
-    /// What our agents show at their first check-in.
+    /// The enrolment token, which Packcast agents send with their first check-in.
     pub(crate) enrolment_token: Secret,
-    /// 32 bytes in base32.
+    /// The key of the passes: 32 bytes in base32.
     pass_key: Secret,
 }
 
-/// Why there are no secrets.
+/// Errors from reading or creating the secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     #[error("cannot read the secrets file {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write the secrets file {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("the secrets file {} is damaged: restore it, or remove it and enrol agents anew", path.display())]
+    #[error("the secrets file {} is damaged: restore it, or remove it and enrol all agents again", path.display())]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,
     },
     #[error("the pass key in the secrets file {} is not 32 bytes in base32", path.display())]
     PassKey { path: PathBuf },
-    #[error("the system gives no random numbers")]
+    #[error("cannot get random numbers from the system")]
     Random(#[from] getrandom::Error),
 }
 
-impl Secrets {
-    /// Reads the secrets, or makes them at the first start.
+impl LocalSecrets {
+    /// Reads the secrets, or creates them at the first start.
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, SecretsError> {
         match fs::read(path) {
             Ok(text) => Self::read(path, &text),
@@ -54,16 +54,16 @@ impl Secrets {
         }
     }
 
-    /// Returns the settings that admit those who show these secrets.
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    /// Returns the settings of a function that accepts these secrets.
+    pub(crate) fn settings(&self) -> FunctionSettings {
+        FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],
             enrolment_tokens: vec![self.enrolment_token.digest()],
             pass_key: decode(&self.pass_key)
                 .map(PassKey::new)
-                .expect("checked when it was read or made"),
-            check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
+                .expect("the key was checked when it was read or created"),
+            check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
             pace: Pacing::default(),
             group_cache_s: 0,
         }
@@ -118,24 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_stay_and_no_two_are_equal() {
+    fn secrets_stay_and_differ_from_each_other() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets.json");
-        let first = Secrets::load_or_create(&path).unwrap();
-        let again = Secrets::load_or_create(&path).unwrap();
+        let first = LocalSecrets::load_or_create(&path).unwrap();
+        let again = LocalSecrets::load_or_create(&path).unwrap();
         assert_eq!(first.enrolment_token, again.enrolment_token);
         assert_eq!(first.pass_key, again.pass_key);
         assert_ne!(first.enrolment_token, first.ocs_path_token);
     }
 
     #[test]
-    fn a_damaged_file_is_refused_not_replaced() {
+    fn a_damaged_file_is_refused_and_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets.json");
         let short = r#"{"ocs_path_token":"aaaaaaaaaaaaaaaa","enrolment_token":"aaaaaaaaaaaaaaaa","pass_key":"aaaaaaaaaaaaaaaa"}"#;
         for text in ["", "{}", short] {
             fs::write(&path, text).unwrap();
-            let error = Secrets::load_or_create(&path).unwrap_err();
+            let error = LocalSecrets::load_or_create(&path).unwrap_err();
             assert!(error.to_string().contains("secrets.json"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = Secrets::load_or_create(&directory.path().join("secrets.json")).unwrap();
+        let secrets = LocalSecrets::load_or_create(&directory.path().join("secrets.json")).unwrap();
         let shown = format!("{secrets:?}");
         for secret in [
             &secrets.enrolment_token,
@@ -153,5 +153,34 @@ mod tests {
         ] {
             assert!(!shown.contains(secret.reveal()));
         }
+    }
+
+    #[test]
+    fn each_error_has_a_message() {
+        let path = || PathBuf::from("state/secrets.json");
+        let errors = [
+            SecretsError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            SecretsError::Write {
+                path: path(),
+                source: io::ErrorKind::StorageFull.into(),
+            },
+            SecretsError::Damaged {
+                path: path(),
+                source: serde_json::from_str::<LocalSecrets>("").unwrap_err(),
+            },
+            SecretsError::PassKey { path: path() },
+            SecretsError::Random(getrandom::Error::UNSUPPORTED),
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        cannot read the secrets file state/secrets.json
+        cannot write the secrets file state/secrets.json
+        the secrets file state/secrets.json is damaged: restore it, or remove it and enrol all agents again
+        the pass key in the secrets file state/secrets.json is not 32 bytes in base32
+        cannot get random numbers from the system
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! What a running system tells the command line about itself.
+//! The state of a running local system, written for the command line.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
-/// A reader of the state holds the lock for an instant; a start waits that long.
+/// Attempts to take the lock: a reader of the state holds it for a moment.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running `packcast local`: `local.json` in its state directory, mode 0600.
+/// The state of a running `packcast local`: `local.json` in its state directory, mode 0600.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LocalState {
     pub pid: u32,
-    /// Where the edge serves HTTPS.
+    /// The address on which the edge serves HTTPS.
     pub edge: SocketAddr,
-    /// Where the records engine answers.
+    /// The URL of the records engine.
     pub endpoint: String,
     pub table: String,
     pub objects_dir: PathBuf,
-    /// What all object paths begin with.
+    /// The prefix of all object paths.
     pub prefix: ObjectPath,
-    /// The authority that the edge's certificate is from.
+    /// The certificate of the authority that issued the edge's certificate.
     pub ca_file: PathBuf,
-    /// A file with nothing but the enrolment token, as agents are configured with.
+    /// A file that contains only the enrolment token, for the configuration of agents.
     pub enrolment_token_file: PathBuf,
     pub enrolment_token: Secret,
     pub ocs_path_token: Secret,
-    /// A JSON line for each request to the edge.
+    /// The access log of the edge: a JSON line for each request.
     pub edge_log: PathBuf,
 }
 
-/// Why the state of a running system is not known.
+/// Errors from loading the state of a running local system.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("packcast local is not running on {}: start it", state_dir.display())]
@@ -54,7 +54,7 @@ pub enum LoadError {
     },
 }
 
-/// Why a state directory could not be locked.
+/// Errors from locking a state directory.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("packcast local already runs on {}: stop it, or use another state directory", state_dir.display())]
@@ -63,7 +63,7 @@ pub enum LockError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// The right to run on a state directory, held until it is dropped or the process dies.
+/// The exclusive right to use a state directory, until it is dropped or the process dies.
 #[derive(Debug)]
 pub(crate) struct StateLock {
     _file: File,
@@ -91,9 +91,9 @@ impl StateLock {
 }
 
 impl LocalState {
-    /// Reads the state of the system that runs on a state directory.
+    /// Reads the state of the local system that runs on a state directory.
     ///
-    /// What a dead process left behind is not taken for a running one.
+    /// The state that a dead process left is not mistaken for a running system.
     pub fn load(state_dir: &Path) -> Result<Self, LoadError> {
         if !is_locked(state_dir)? {
             return Err(LoadError::NotRunning {
@@ -121,7 +121,7 @@ impl LocalState {
         private::replace(&state_path(state_dir), &text)
     }
 
-    /// Removes what was written, or what a dead process left behind.
+    /// Removes the state of this process, or of a dead one.
     pub(crate) fn remove(state_dir: &Path) -> io::Result<()> {
         match fs::remove_file(state_path(state_dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -130,7 +130,7 @@ impl LocalState {
     }
 }
 
-/// Tells whether a system holds the lock; it is not created for the question.
+/// Returns whether a system holds the lock; a missing lock file is not created.
 fn is_locked(state_dir: &Path) -> Result<bool, LoadError> {
     let path = lock_path(state_dir);
     let file = match File::open(&path) {
@@ -153,4 +153,53 @@ fn lock_path(state_dir: &Path) -> PathBuf {
 
 fn state_path(state_dir: &Path) -> PathBuf {
     state_dir.join("local.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_message() {
+        let state_dir = || PathBuf::from("state");
+        let path = || PathBuf::from("state/local.json");
+        let errors = [
+            LoadError::NotRunning {
+                state_dir: state_dir(),
+            },
+            LoadError::Starting {
+                state_dir: state_dir(),
+            },
+            LoadError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            LoadError::Damaged {
+                path: path(),
+                source: serde_json::from_str::<LocalState>("").unwrap_err(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        packcast local is not running on state: start it
+        packcast local is still starting on state: try again
+        cannot read state/local.json
+        state/local.json is damaged: stop packcast local and start it again
+        ");
+
+        let errors = [
+            LockError::Running {
+                state_dir: state_dir(),
+            },
+            LockError::Io {
+                path: PathBuf::from("state/local.lock"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+        ];
+        let messages = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(messages, @r"
+        packcast local already runs on state: stop it, or use another state directory
+        cannot lock state/local.lock
+        ");
+    }
 }

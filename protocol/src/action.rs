@@ -1,8 +1,8 @@
-//! What a device does with a package once it has it.
+//! Actions: LAUNCH, EXECUTE and STORE.
 //!
-//! Each action carries exactly what it needs, so that a LAUNCH without a program or a
-//! STORE with a command cannot be written down. The parameter is whatever describes the
-//! archive at hand: its digests in a manifest, a fragment count in `info`, nothing in a plan.
+//! Each action carries exactly the values that it needs, so that a LAUNCH without a program or
+//! a STORE with a command cannot exist. The type parameter describes the archive: its digests
+//! in a manifest, a fragment count in `info`, nothing in a plan.
 
 mod text;
 
@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 
 pub use text::{ActionTextError, CommandLine, Folder, LaunchCommand, ProgramName};
 
-/// LAUNCH, EXECUTE or STORE, as the OCS console calls them.
+/// The action of a package, named as in the OCS console.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Action<A> {
-    /// Unpacks the archive into a temporary directory and runs a program of it there; its
-    /// exit code is the result.
+    /// Unpacks the archive into a temporary directory and runs a program of it there. The exit
+    /// code of the program is the result.
     Launch { archive: A, command: LaunchCommand },
-    /// Runs a command, in a temporary directory with the archive's files if there is one.
+    /// Runs a command in a temporary directory, which holds the files of the archive if there
+    /// is one.
     Execute {
         archive: Option<A>,
         command: CommandLine,

@@ -1,8 +1,8 @@
-//! The JSON API between our agent and the check-in function.
+//! The JSON API between Packcast agents and the check-in function.
 //!
-//! Requests are signed ([`crate::http_signature`]). Readers ignore fields they do not know,
-//! so that agents and functions of different age understand each other; the JSON Schemas
-//! under `protocol/schemas/` are held equal to these types by a test.
+//! Agents sign each request ([`crate::http_signature`]). Readers ignore unknown fields, so that
+//! agents and functions of different versions understand each other. A test compares the JSON
+//! Schemas in `protocol/schemas/` with these types.
 
 mod check_in;
 mod problem;
@@ -11,17 +11,17 @@ mod secret;
 
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Task};
 pub use problem::{Problem, ProblemKind};
-pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES, Text};
+pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};
 
-/// Where a check-in is posted.
+/// Path of check-ins.
 pub const CHECK_IN_PATH: &str = "/v1/check-in";
 
-/// Where results are posted.
+/// Path of reports.
 pub const REPORT_PATH: &str = "/v1/report";
 
-/// The largest request body that is read, in bytes.
+/// Largest request body that the function reads, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 512 << 10;
 
-/// The most results that one request carries.
+/// Largest number of results in one request.
 pub const MAX_REPORTS: usize = 64;

@@ -1,4 +1,5 @@
-//! An archive as it is published: its format, and what the whole and each fragment must be.
+//! A published archive: its format, and the length and digest of the whole and of each
+//! fragment.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::fragment::{self, FragmentNumber, FragmentSize, FragmentSizeError};
 
-/// The two archive formats that agents can open.
+/// Archive formats that agents can open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ArchiveFormat {
     #[serde(rename = "zip")]
@@ -27,7 +28,7 @@ impl fmt::Display for ArchiveFormat {
     }
 }
 
-/// An archive cut into fragments, each with its digest.
+/// An archive in fragments, with the digests of the whole and of each fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawArchive", into = "RawArchive")]
 pub struct Archive {
@@ -38,12 +39,12 @@ pub struct Archive {
     fragments: Vec<Sha256Digest>,
 }
 
-/// A description of an archive that contradicts itself.
+/// Errors in the description of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArchiveError {
+pub enum ArchiveShapeError {
     #[error("the archive is empty")]
     Empty,
-    #[error("{bytes} bytes make {expected} fragments, but {given} digests are given")]
+    #[error("expected {expected} fragment digests for {bytes} bytes, found {given}")]
     Count {
         bytes: u64,
         expected: u32,
@@ -54,20 +55,21 @@ pub enum ArchiveError {
 }
 
 impl Archive {
-    /// Describes an archive of `bytes` bytes by its digest and those of its fragments, in order.
+    /// Describes an archive of `bytes` bytes by its digest and the digests of its fragments, in
+    /// order.
     pub fn new(
         format: ArchiveFormat,
         bytes: u64,
         sha256: Sha256Digest,
         fragment_size: FragmentSize,
         fragments: Vec<Sha256Digest>,
-    ) -> Result<Self, ArchiveError> {
+    ) -> Result<Self, ArchiveShapeError> {
         if bytes == 0 {
-            return Err(ArchiveError::Empty);
+            return Err(ArchiveShapeError::Empty);
         }
         let expected = fragment_size.count(bytes)?;
         if fragments.len() != expected as usize {
-            return Err(ArchiveError::Count {
+            return Err(ArchiveShapeError::Count {
                 bytes,
                 expected,
                 given: fragments.len(),
@@ -98,14 +100,14 @@ impl Archive {
         self.fragment_size
     }
 
-    /// Returns each fragment's number, length in bytes and digest, in order.
+    /// Returns the number, length in bytes and digest of each fragment, in order.
     pub fn fragments(&self) -> impl Iterator<Item = (FragmentNumber, u64, Sha256Digest)> + '_ {
         fragment::ranges(self.bytes, self.fragment_size)
             .zip(&self.fragments)
             .map(|((number, range), digest)| (number, range.end - range.start, *digest))
     }
 
-    /// Returns how many fragments there are: at least one, as no archive is empty.
+    /// Returns the number of fragments, which is at least one because no archive is empty.
     pub fn fragment_count(&self) -> NonZeroU32 {
         u32::try_from(self.fragments.len())
             .ok()
@@ -125,7 +127,7 @@ struct RawArchive {
 }
 
 impl TryFrom<RawArchive> for Archive {
-    type Error = ArchiveError;
+    type Error = ArchiveShapeError;
 
     fn try_from(raw: RawArchive) -> Result<Self, Self::Error> {
         Self::new(
@@ -154,5 +156,26 @@ impl From<Archive> for RawArchive {
             fragment_size,
             fragments,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            ArchiveShapeError::Empty,
+            ArchiveShapeError::Count {
+                bytes: 2500,
+                expected: 3,
+                given: 2,
+            },
+        ]), @"
+        the archive is empty
+        expected 3 fragment digests for 2500 bytes, found 2
+        ");
     }
 }

@@ -1,5 +1,6 @@
-//! What a publisher has assigned to a group or a device, signed: who owns the cloud account
-//! can keep it from a device, but cannot add to it.
+//! Signed assignments of a group or a device.
+//!
+//! The owner of the cloud account can keep a document from a device, but cannot add to it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,38 +12,37 @@ use crate::device::AgentId;
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::package::PackageId;
-use crate::signed::{Document, SchemaNumber, Signed, Verified};
+use crate::signed::{SchemaNumber, Signed, SignedDocument, Verified};
 use crate::time::UnixTime;
 
-/// How many packages a group or a device can be assigned in one document.
+/// Largest number of packages in one document.
 pub const MAX_ASSIGNED: usize = 1_000;
 
-/// How many groups a device's document can name.
+/// Largest number of groups in the document of a device.
 pub const MAX_GROUPS: usize = 64;
 
-/// All that one recipient is assigned, as one document.
+/// All assignments of one assignee, as one document.
 ///
-/// A device's names the groups that the publisher put it in, too. A field that this version
-/// does not know makes the document unreadable: a newer publisher's restriction must not be
-/// skipped by an older agent.
+/// The document of a device also names its groups. A reader refuses a document with an unknown
+/// field: an older agent must not skip a restriction that a newer publisher adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Assignments {
     recipient: Assignee,
     revision: u64,
     groups: BTreeSet<GroupName>,
-    packages: Vec<Assigned>,
+    packages: Vec<AssignedPackage>,
     issued: UnixTime,
     expires: UnixTime,
 }
 
-/// Assignments with the publisher's signature, as they are stored and sent.
+/// Assignments with the publisher's signature, in their stored and sent form.
 pub type SignedAssignments = Signed<Assignments>;
 
 /// Assignments that a trusted key has signed; they may have expired.
 pub type VerifiedAssignments = Verified<Assignments>;
 
-/// Whom assignments are for. The group `all` is every device.
+/// The group or device that has assignments. Every device is in the group `all`.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -52,32 +52,37 @@ pub enum Assignee {
     Device(AgentId),
 }
 
-/// One package that a recipient is to have.
+/// Assignment of one package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Assigned {
+pub struct AssignedPackage {
+    /// Id of the package.
     pub package: PackageId,
-    /// The SHA-256 of the one manifest that is meant: an id alone says what the records say.
+    /// SHA-256 of the package's manifest. The id alone would let the records choose the
+    /// manifest.
     pub manifest: Sha256Digest,
-    /// The recipient's revision that brought it. A device acts on it once.
+    /// Revision of the document that added the assignment. A device acts once on each.
     pub seq: u64,
-    /// Whether to deploy although the device has the package.
+    /// True if the device must deploy the package even if it has the package.
     pub force: bool,
 }
 
-/// Which state of a recipient's assignments it is. The later is the greater one.
+/// State of an assignee's assignments. The later state is the greater one.
 ///
-/// Nothing that follows is issued earlier, a renewal, which keeps the revision, later. So what
-/// is signed after a table was restored is later than what was lost with it.
+/// No state is issued before its predecessor. A renewal keeps the revision, and is issued
+/// later. So a document that is signed after the table was restored supersedes the lost
+/// documents.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct Held {
+    /// Time of the signature.
     pub issued: UnixTime,
+    /// Number of the change.
     pub revision: u64,
 }
 
-/// Assignments that contradict themselves, or are too many.
+/// Errors in a document of assignments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssignmentsError {
     #[error(
@@ -93,32 +98,33 @@ pub enum AssignmentsError {
     },
     #[error("{recipient} is a group, and cannot be in groups")]
     GroupInGroups { recipient: Assignee },
-    #[error("{recipient} is in the group all, which is not to be said")]
+    #[error("{recipient} must not name the group all: every device is in it")]
     NamesAll { recipient: Assignee },
 }
 
-/// The form on the wire.
+/// Wire form of assignments.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename = "Assignments", deny_unknown_fields)]
 struct Raw {
-    /// The number of this format; a reader refuses any other.
+    /// Schema of the document; a reader refuses any other.
     schema: SchemaNumber,
     kind: Kind,
+    /// The assignee: a group or a device.
     recipient: Assignee,
-    /// Grows with every change.
+    /// Number of the change; each change has a greater one.
     revision: u64,
-    /// Of a device: the groups it is in, without `all`. Of a group: none.
+    /// Groups of a device, without `all`; empty for a group.
     #[schemars(length(max = MAX_GROUPS))]
     groups: BTreeSet<GroupName>,
-    /// In the order of their ids, each once.
+    /// Assigned packages in the order of their ids, each once.
     #[schemars(length(max = MAX_ASSIGNED))]
-    packages: Vec<Assigned>,
+    packages: Vec<AssignedPackage>,
     issued: UnixTime,
-    /// From when on no agent acts on it any more.
+    /// End of the validity: agents stop acting on the document.
     expires: UnixTime,
 }
 
-/// What tells these documents from all others that are signed.
+/// Kind of the document, which tells it from other signed documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -127,12 +133,12 @@ enum Kind {
 }
 
 impl Assignments {
-    /// States what a recipient has; the packages may come in any order.
+    /// Creates the assignments of an assignee; the packages may be in any order.
     pub fn new(
         recipient: Assignee,
         state: Held,
         groups: BTreeSet<GroupName>,
-        mut packages: Vec<Assigned>,
+        mut packages: Vec<AssignedPackage>,
         expires: UnixTime,
     ) -> Result<Self, AssignmentsError> {
         if packages.len() > MAX_ASSIGNED {
@@ -149,6 +155,7 @@ impl Assignments {
         if matches!(recipient, Assignee::Group(_)) && !groups.is_empty() {
             return Err(AssignmentsError::GroupInGroups { recipient });
         }
+        // The order is part of the signed text: equal assignments must have equal documents.
         packages.sort_unstable_by_key(|assigned| assigned.package);
         let mut pairs = packages.windows(2);
         if let Some(twice) = pairs.find(|pair| pair[0].package == pair[1].package) {
@@ -170,7 +177,7 @@ impl Assignments {
         &self.recipient
     }
 
-    /// Returns which state of the recipient this is.
+    /// Returns the state of the assignments.
     pub const fn held(&self) -> Held {
         Held {
             revision: self.revision,
@@ -184,12 +191,12 @@ impl Assignments {
     }
 
     /// Returns the packages in the order of their ids.
-    pub fn packages(&self) -> &[Assigned] {
+    pub fn packages(&self) -> &[AssignedPackage] {
         &self.packages
     }
 
-    /// Returns what is said of a package.
-    pub fn assigned(&self, package: PackageId) -> Option<Assigned> {
+    /// Returns the assignment of a package.
+    pub fn assigned(&self, package: PackageId) -> Option<AssignedPackage> {
         let index = self
             .packages
             .binary_search_by_key(&package, |assigned| assigned.package);
@@ -205,7 +212,7 @@ impl Assignments {
     }
 }
 
-impl Document for Assignments {
+impl SignedDocument for Assignments {
     const NAME: &'static str = "assignments";
 }
 
@@ -265,6 +272,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     const STATE: Held = Held {
         revision: 7,
@@ -279,8 +287,8 @@ mod tests {
         Assignee::Device(AgentId::of_public_key(&[7; 32]))
     }
 
-    fn assigned(n: u32) -> Assigned {
-        Assigned {
+    fn assigned(n: u32) -> AssignedPackage {
+        AssignedPackage {
             package: PackageId::try_from(1_795_000_000 + n).unwrap(),
             manifest: Sha256Digest::of(&n.to_be_bytes()),
             seq: u64::from(n),
@@ -288,7 +296,7 @@ mod tests {
         }
     }
 
-    fn made(
+    fn created(
         recipient: Assignee,
         groups: &[&str],
         packages: impl IntoIterator<Item = u32>,
@@ -300,41 +308,41 @@ mod tests {
     }
 
     #[test]
-    fn assignments_that_contradict_themselves_are_refused() {
+    fn invalid_assignments_are_refused() {
         let lab = || Assignee::Group(group("lab"));
-        let check = |made: Result<Assignments, AssignmentsError>, expected: &str| {
-            assert_eq!(made.unwrap_err().to_string(), expected);
+        let check = |created: Result<Assignments, AssignmentsError>, expected: &str| {
+            assert_eq!(created.unwrap_err().to_string(), expected);
         };
         check(
-            made(lab(), &[], [3, 1, 3]),
+            created(lab(), &[], [3, 1, 3]),
             "group lab has package 1795000003 twice",
         );
         check(
-            made(lab(), &["site"], []),
+            created(lab(), &["site"], []),
             "group lab is a group, and cannot be in groups",
         );
         check(
-            made(lab(), &[], 0..1001),
+            created(lab(), &[], 0..1001),
             "group lab would have 1001 packages, at most 1000 are allowed: unassign some",
         );
-        let all = made(device(), &["all"], []).unwrap_err();
+        let all = created(device(), &["all"], []).unwrap_err();
         assert!(matches!(all, AssignmentsError::NamesAll { .. }));
         let names: Vec<String> = (0..=MAX_GROUPS).map(|n| format!("g{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let many = made(device(), &names, []).unwrap_err();
+        let many = created(device(), &names, []).unwrap_err();
         assert!(matches!(many, AssignmentsError::TooManyGroups { .. }));
-        assert!(made(device(), &names[1..], 0..1000).is_ok());
+        assert!(created(device(), &names[1..], 0..1000).is_ok());
     }
 
     #[test]
-    fn the_largest_assignments_can_be_sent() {
+    fn the_largest_assignments_fit_into_a_signed_document() {
         let groups: Vec<String> = (0..MAX_GROUPS).map(|n| format!("{n:048}")).collect();
-        let most = Assigned {
+        let most = AssignedPackage {
             seq: u64::MAX,
             force: false,
             ..assigned(0)
         };
-        let packages = (0..1000).map(|n| Assigned {
+        let packages = (0..1000).map(|n| AssignedPackage {
             package: assigned(n).package,
             ..most
         });
@@ -344,13 +352,13 @@ mod tests {
             revision: u64::MAX,
             issued: last,
         };
-        let made = Assignments::new(device(), state, groups, packages.collect(), last).unwrap();
-        let document = made.to_document();
+        let created = Assignments::new(device(), state, groups, packages.collect(), last).unwrap();
+        let document = created.to_document();
         assert!(Signed::<Assignments>::new(document, String::new()).is_ok());
     }
 
     #[test]
-    fn a_renewal_is_later_and_so_is_a_change() {
+    fn renewals_and_changes_are_later_states() {
         let renewed = Held {
             issued: STATE.issued.plus(1),
             ..STATE
@@ -367,8 +375,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_unknown_is_read() {
-        let document = made(device(), &["lab"], [1]).unwrap().to_document();
+    fn unknown_fields_schemas_and_kinds_are_refused() {
+        let document = created(device(), &["lab"], [1]).unwrap().to_document();
         for (from, to) in [
             ("\"schema\":1", "\"schema\":2"),
             ("\"schema\":1", "\"schema\":1,\"only_on_tuesdays\":true"),
@@ -384,20 +392,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn error_messages() {
+        let many: Vec<String> = (0..=MAX_GROUPS).map(|n| format!("g{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let lab = || Assignee::Group(group("lab"));
+        let results = [
+            created(lab(), &[], 0..1001),
+            created(device(), &many, []),
+            created(lab(), &[], [1, 1]),
+            created(lab(), &["site"], []),
+            created(device(), &["all"], []),
+        ];
+        insta::assert_snapshot!(messages(results.map(Result::unwrap_err)), @"
+        group lab would have 1001 packages, at most 1000 are allowed: unassign some
+        device key:joyg7dsohj3rluqb2vz5bkscg4 would be in 65 groups, at most 64 are allowed
+        group lab has package 1795000001 twice
+        group lab is a group, and cannot be in groups
+        device key:joyg7dsohj3rluqb2vz5bkscg4 must not name the group all: every device is in it
+        ");
+    }
+
     proptest! {
         #[test]
-        fn a_document_follows_from_what_it_says(ids in proptest::collection::btree_set(0_u32..5000, 0..20), seed: u64) {
-            let one = made(device(), &["b", "a"], ids.iter().copied()).unwrap();
+        fn equal_assignments_have_equal_documents(ids in proptest::collection::btree_set(0_u32..5000, 0..20), seed: u64) {
+            let one = created(device(), &["b", "a"], ids.iter().copied()).unwrap();
             let mut shuffled: Vec<u32> = ids.into_iter().collect();
             shuffled.sort_by_key(|id| u64::from(*id).wrapping_mul(seed | 1));
-            let other = made(device(), &["a", "b"], shuffled).unwrap();
+            let other = created(device(), &["a", "b"], shuffled).unwrap();
             let document = one.to_document();
             prop_assert_eq!(&other.to_document(), &document);
             prop_assert_eq!(serde_json::from_str::<Assignments>(&document).unwrap(), one);
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in ".{0,200}") {
+        fn parsing_never_panics(text in ".{0,200}") {
             let _ = serde_json::from_str::<Assignments>(&text);
         }
     }

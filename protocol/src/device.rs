@@ -1,4 +1,4 @@
-//! Who a device is, in two namespaces that can never meet.
+//! Device ids, in two separate namespaces: Packcast agents and OCS agents.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,8 @@ use data_encoding::{Encoding, Specification};
 use crate::digest::Sha256Digest;
 use crate::text_form::text_form;
 
-/// Lower-case base32 (RFC 4648 alphabet) without padding: safe in keys, paths and speech.
+/// Lower-case base32 (RFC 4648 alphabet) without padding: safe in keys, in paths and on the
+/// phone.
 pub static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification
@@ -22,13 +23,14 @@ pub static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
 
 /// The id of a Packcast agent: 128 bits of the SHA-256 of its Ed25519 public key.
 ///
-/// Who cannot sign with the key cannot speak for the id.
+/// Only the owner of the key can sign requests with the id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(String);
 
-/// The `DEVICEID` of a stock OCS agent: host name and time of its first run.
+/// The `DEVICEID` of an OCS agent: the host name and the time of its first run.
 ///
-/// Neither secret nor authenticated (protocol reference §1.7), hence a namespace of its own.
+/// A `DEVICEID` is neither secret nor authenticated (protocol reference §1.7), so it has its
+/// own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OcsDeviceId(String);
 
@@ -39,7 +41,7 @@ pub enum DeviceId {
     Ocs(OcsDeviceId),
 }
 
-/// Text that is not the id of a device.
+/// Text that is not a device id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceIdError {
     #[error("{given:?} is not an agent's id: 26 letters a-z and digits 2-7")]
@@ -57,7 +59,7 @@ fn shown(text: &str) -> String {
 }
 
 impl AgentId {
-    /// Returns the id that belongs to an Ed25519 public key.
+    /// Returns the id of the agent with this Ed25519 public key.
     pub fn of_public_key(public_key: &[u8; 32]) -> Self {
         let digest = Sha256Digest::of(public_key);
         Self(BASE32_LOWER.encode(&digest.as_bytes()[..16]))
@@ -84,19 +86,20 @@ impl OcsDeviceId {
         &self.0
     }
 
-    /// Returns the host name in front of the time.
+    /// Returns the host name before the time.
     pub fn host_name(&self) -> &str {
+        // Parsing has checked that the text ends in a time of this length.
         &self.0[..self.0.len() - STAMP.len()]
     }
 }
 
-/// The shape of what follows the host name: `0` stands for any digit.
+/// Form of the text after the host name: `0` stands for any digit.
 const STAMP: &[u8] = b"-0000-00-00-00-00-00";
 
 impl FromStr for OcsDeviceId {
     type Err = DeviceIdError;
 
-    /// Reads `^.+-\d{4}(-\d{2}){5}$`, the rule of the stock server (protocol reference §1.7).
+    /// Parses `^.+-\d{4}(-\d{2}){5}$`, the rule of the OCS server (protocol reference §1.7).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let stamp = text
             .len()
@@ -161,9 +164,10 @@ text_form!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
-    fn namespaces_do_not_meet() {
+    fn namespaces_are_separate() {
         let agent = DeviceId::Agent(AgentId::of_public_key(&[7; 32]));
         assert_eq!(agent.to_string().parse(), Ok(agent.clone()));
         let ocs: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stock_rule_for_ids() {
+    fn device_ids_of_ocs_agents_follow_the_rule_of_the_ocs_server() {
         for good in [
             "a-2026-03-04-05-06-07",
             "é b-c-2026-03-04-05-06-07",
@@ -196,5 +200,15 @@ mod tests {
         ] {
             assert!(bad.parse::<OcsDeviceId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<DeviceId>().unwrap_err();
+        insta::assert_snapshot!(messages([error("key:1"), error("ocs:web01"), error("web01")]), @r#"
+        "1" is not an agent's id: 26 letters a-z and digits 2-7
+        "web01" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes
+        "web01" names no device: write key:<agent id> or ocs:<DEVICEID>
+        "#);
     }
 }

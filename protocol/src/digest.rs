@@ -1,4 +1,4 @@
-//! Digests: SHA-256 is what Packcast trusts, MD5 is what stock agents compare.
+//! Digests: Packcast trusts SHA-256, OCS agents compare MD5.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +14,8 @@ pub struct Sha256Digest([u8; 32]);
 
 /// An MD5 digest, written as 32 lower-case hexadecimal digits.
 ///
-/// Stock agents know no better (protocol reference §4.1, `DIGEST`); nothing in Packcast
-/// trusts it.
+/// OCS agents know no better digest (protocol reference §4.1, `DIGEST`); Packcast does not
+/// trust it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Md5Digest([u8; 16]);
 
@@ -123,5 +123,11 @@ mod tests {
             assert!(bad.parse::<Sha256Digest>().is_err(), "{bad}");
             assert!(bad.parse::<Md5Digest>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = "ABC".parse::<Sha256Digest>().unwrap_err();
+        insta::assert_snapshot!(error, @r#""ABC" is not a digest of 64 lower-case hexadecimal digits"#);
     }
 }

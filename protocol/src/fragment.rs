@@ -1,4 +1,4 @@
-//! How an archive is cut into fragments.
+//! Fragments of an archive: their size, their numbers and their byte ranges.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -10,15 +10,17 @@ use serde::{Deserialize, Serialize};
 
 const MIB: u64 = 1 << 20;
 
-/// The most fragments a package can have: its manifest, at most 4 MiB, names a digest for each.
+/// Largest number of fragments of a package.
+///
+/// The manifest names a digest for each fragment, and has at most 4 MiB.
 pub const MAX_FRAGMENTS: u32 = 50_000;
 
-/// The length in bytes of every fragment but the last: 1 KiB to 4 GiB.
+/// Length in bytes of every fragment but the last: 1 KiB to 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct FragmentSize(NonZeroU64);
 
-/// A length that no fragment can have, or that cuts an archive into too many.
+/// Errors in the size or the number of fragments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FragmentSizeError {
     #[error(
@@ -32,10 +34,11 @@ pub enum FragmentSizeError {
 }
 
 impl FragmentSize {
-    /// Returns the size that suits an archive when nobody chose one.
+    /// Returns the default size for an archive.
     ///
-    /// 1 MiB for up to 64 MiB, then a 64th of the archive rounded up to a MiB, at most
-    /// 64 MiB: a stock agent fetches one fragment in each turn, so few are better than many.
+    /// The size is 1 MiB for archives up to 64 MiB. For larger ones, it is a 64th of the
+    /// archive rounded up to a MiB, at most 64 MiB. An OCS agent fetches one fragment in each
+    /// cycle, so fewer fragments deploy faster.
     pub fn auto(archive_bytes: u64) -> Self {
         let size = archive_bytes
             .div_ceil(64)
@@ -48,10 +51,10 @@ impl FragmentSize {
         self.0.get()
     }
 
-    /// Returns how many fragments an archive of `bytes` has; none if it is empty.
+    /// Returns the number of fragments of an archive with `bytes` bytes, 0 if it is empty.
     ///
     /// # Errors
-    /// More than [`MAX_FRAGMENTS`] are refused.
+    /// An archive with more than [`MAX_FRAGMENTS`] fragments is refused.
     pub fn count(self, bytes: u64) -> Result<u32, FragmentSizeError> {
         u32::try_from(bytes.div_ceil(self.get()))
             .ok()
@@ -82,7 +85,7 @@ impl From<FragmentSize> for u64 {
     }
 }
 
-/// Reads bytes, or a number with `KiB`, `MiB` or `GiB`.
+/// Parses a number of bytes, or a number with `KiB`, `MiB` or `GiB`.
 impl FromStr for FragmentSize {
     type Err = FragmentSizeError;
 
@@ -114,7 +117,7 @@ impl JsonSchema for FragmentSize {
     }
 }
 
-/// A fragment's place in its package, counted from 1 as on the wire.
+/// Number of a fragment in its package, counted from 1 as on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FragmentNumber(u32);
 
@@ -128,7 +131,7 @@ impl FragmentNumber {
         self.0
     }
 
-    /// Returns the place counted from 0, to index a list of digests.
+    /// Returns the index counted from 0, for a list of digests.
     pub const fn index(self) -> usize {
         self.0 as usize - 1
     }
@@ -148,6 +151,7 @@ pub fn ranges(
     bytes: u64,
     size: FragmentSize,
 ) -> impl Iterator<Item = (FragmentNumber, Range<u64>)> {
+    // The range is finite, so that a hostile length cannot make the iteration endless.
     (0..MAX_FRAGMENTS)
         .map(move |index| (index, u64::from(index) * size.get()))
         .take_while(move |(_, start)| *start < bytes)
@@ -164,6 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn automatic_size_grows_with_the_archive() {
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_in_the_units_people_use() {
+    fn sizes_have_binary_units() {
         let check =
             |text: &str, bytes: u64| assert_eq!(text.parse::<FragmentSize>().unwrap().get(), bytes);
         check("1MiB", MIB);
@@ -195,6 +200,17 @@ mod tests {
         ] {
             assert!(bad.parse::<FragmentSize>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            "1KB".parse::<FragmentSize>().unwrap_err(),
+            FragmentSize::auto(0).count(u64::MAX).unwrap_err(),
+        ]), @r#"
+        fragment size "1KB" is not between 1KiB and 4GiB: give a size such as 1MiB, or auto
+        18446744073709551615 bytes in fragments of 1048576 bytes are more than 50000 fragments: choose a larger fragment size
+        "#);
     }
 
     proptest! {

@@ -1,18 +1,19 @@
-//! What a group of devices is called.
+//! Names of groups of devices.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::text_form::text_form;
 
-/// A group's name: 1 to 48 lower-case letters, digits, `.`, `_` and `-`, the first a letter
-/// or digit.
+/// The name of a group: 1 to 48 lower-case letters, digits, `.`, `_` and `-`, the first a
+/// letter or digit.
 ///
-/// Short, because a device's record names up to 50 groups and must stay within one read unit.
+/// Names are short, because a device's record names up to 50 groups and must fit into one read
+/// unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(String);
 
-/// Text that is not a group's name.
+/// Text that is not a group name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{given:?} is not a group's name: 1 to 48 lower-case letters, digits or any of . _ -, the first a letter or digit"
@@ -22,7 +23,7 @@ pub struct GroupNameError {
 }
 
 impl GroupName {
-    /// The longest name, in characters.
+    /// Length of the longest name, in characters.
     pub const MAX_CHARS: usize = 48;
 
     const ALL: &str = "all";
@@ -32,7 +33,7 @@ impl GroupName {
         Self(Self::ALL.to_owned())
     }
 
-    /// Tells whether this is the group that every device is in.
+    /// Returns whether this is the group that every device is in.
     pub fn is_all(&self) -> bool {
         self.0 == Self::ALL
     }
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_groups() {
+    fn group_names_are_short_and_lower_case() {
         let longest = "x".repeat(GroupName::MAX_CHARS);
         for good in ["lab", "all", "site-1.floor_2", "0", &longest] {
             assert_eq!(good.parse::<GroupName>().unwrap().to_string(), good);
@@ -82,5 +83,10 @@ mod tests {
         for bad in ["", "Lab", "-x", ".x", "a b", "a#b", "a/b", "ä", &too_long] {
             assert!(bad.parse::<GroupName>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("Lab".parse::<GroupName>().unwrap_err(), @r#""Lab" is not a group's name: 1 to 48 lower-case letters, digits or any of . _ -, the first a letter or digit"#);
     }
 }

@@ -1,8 +1,9 @@
 //! Signed requests: HTTP Message Signatures (RFC 9421) with Content-Digest (RFC 9530).
 //!
-//! One fixed profile, so that there is nothing to negotiate: Ed25519 over method, path and
-//! body digest. The host is left out, because a CDN in front of the function replaces it.
-//! The key itself is the `keyid`: an agent's id follows from its key, so no key is stored.
+//! There is one fixed profile, so that nothing is negotiated: Ed25519 over method, path and
+//! body digest. The signature leaves the host out, because a CDN in front of the function
+//! replaces it. The `keyid` is the key itself: an agent's id follows from its key, so no key is
+//! stored.
 
 use data_encoding::BASE64;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -16,23 +17,23 @@ pub const CONTENT_DIGEST: &str = "content-digest";
 pub const SIGNATURE_INPUT: &str = "signature-input";
 pub const SIGNATURE: &str = "signature";
 
-/// How far a request's time may be from the function's, in seconds, either way.
+/// Largest difference between a request's time and the function's clock, in seconds.
 pub const MAX_SKEW_S: u64 = 300;
 
 const LABEL: &str = "packcast";
 const TAG: &str = "packcast-v1";
 const COMPONENTS: [&str; 3] = ["@method", "@path", "content-digest"];
 
-/// An agent's key pair. Its `Debug` form shows the id only.
+/// The key pair of a Packcast agent. The `Debug` form shows the id only.
 pub struct DeviceKey(Ed25519KeyPair);
 
-/// 32 bytes that make no key pair.
+/// A seed that gives no key pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the device key is not a usable Ed25519 seed")]
 pub struct DeviceKeyError;
 
 impl DeviceKey {
-    /// Makes the key pair that belongs to 32 random bytes.
+    /// Creates the key pair of 32 random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, DeviceKeyError> {
         Ed25519KeyPair::from_seed_unchecked(seed)
             .map(Self)
@@ -48,7 +49,7 @@ impl DeviceKey {
         key.try_into().expect("an Ed25519 public key has 32 bytes")
     }
 
-    /// Returns the headers that sign a request, by lower-case name.
+    /// Returns the headers that sign a request, with lower-case names.
     pub fn sign(
         &self,
         method: &str,
@@ -74,7 +75,7 @@ impl std::fmt::Debug for DeviceKey {
     }
 }
 
-/// The parts of a request that its signature covers or consists of.
+/// The parts of a request that its signature covers, and the signature itself.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
     pub method: &'a str,
@@ -85,7 +86,7 @@ pub struct SignedRequest<'a> {
     pub signature: Option<&'a str>,
 }
 
-/// Why a request's signature was refused.
+/// Errors from verifying the signature of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpSignatureError {
     #[error("the request has no {0} header")]
@@ -97,12 +98,12 @@ pub enum HttpSignatureError {
     #[error("the request's signature does not match")]
     Mismatch,
     #[error(
-        "the request was signed at {created}, here it is {now} (Unix time): set the device's clock"
+        "the request was signed at {created}, but the function's clock shows {now} (Unix time): set the device's clock"
     )]
     Skew { created: UnixTime, now: UnixTime },
 }
 
-/// Checks a signed request and returns whose it is.
+/// Verifies a signed request and returns the id of its agent.
 pub fn verify(request: SignedRequest<'_>, now: UnixTime) -> Result<AgentId, HttpSignatureError> {
     let digest = request
         .content_digest
@@ -115,10 +116,11 @@ pub fn verify(request: SignedRequest<'_>, now: UnixTime) -> Result<AgentId, Http
         .ok_or(HttpSignatureError::Missing(SIGNATURE))?;
     let (key, created) = read_input(input).ok_or(HttpSignatureError::Malformed(SIGNATURE_INPUT))?;
     let signature = read_signature(signature).ok_or(HttpSignatureError::Malformed(SIGNATURE))?;
+    // There is one spelling of the header, so its text is compared.
     if digest != content_digest(request.body) {
         return Err(HttpSignatureError::Body);
     }
-    // The base is written anew from what was understood, so nothing unsigned can ride along.
+    // The base is built from the parsed values, so a header cannot carry unsigned text.
     let base = signature_base(
         request.method,
         request.path,
@@ -128,6 +130,7 @@ pub fn verify(request: SignedRequest<'_>, now: UnixTime) -> Result<AgentId, Http
     UnparsedPublicKey::new(&ED25519, key)
         .verify(base.as_bytes(), &signature)
         .map_err(|_| HttpSignatureError::Mismatch)?;
+    // The time is checked last: a wrong clock is reported only for a valid signature.
     if created.since(now).max(now.since(created)) > MAX_SKEW_S {
         return Err(HttpSignatureError::Skew { created, now });
     }
@@ -147,7 +150,7 @@ fn parameters(key: &[u8; 32], created: UnixTime) -> String {
     format!("({components});created={created};keyid=\"{key}\";alg=\"ed25519\";tag=\"{TAG}\"")
 }
 
-/// Writes the signature base of RFC 9421 §2.5.
+/// Returns the signature base of RFC 9421 §2.5.
 fn signature_base(method: &str, path: &str, digest: &str, parameters: &str) -> String {
     format!(
         "\"@method\": {method}\n\"@path\": {path}\n\"content-digest\": {digest}\n\"@signature-params\": {parameters}"
@@ -188,6 +191,7 @@ fn read_signature(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_base_is_that_of_the_rfc() {
+    fn the_signature_base_follows_rfc_9421() {
         let base = signature_base(
             "POST",
             "/v1/check-in",
@@ -277,5 +281,26 @@ mod tests {
             "keyid=\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\";alg=\"ed25519\";tag=\"packcast-v1\"",
         );
         assert_eq!(base, expected);
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(DeviceKeyError, @"the device key is not a usable Ed25519 seed");
+        insta::assert_snapshot!(messages([
+            HttpSignatureError::Missing(SIGNATURE),
+            HttpSignatureError::Malformed(SIGNATURE_INPUT),
+            HttpSignatureError::Body,
+            HttpSignatureError::Mismatch,
+            HttpSignatureError::Skew {
+                created: NOW,
+                now: NOW.plus(3600),
+            },
+        ]), @"
+        the request has no signature header
+        the request's signature-input header is not in the form of RFC 9421 that Packcast uses
+        the request's body does not match its content-digest
+        the request's signature does not match
+        the request was signed at 1795000000, but the function's clock shows 1795003600 (Unix time): set the device's clock
+        ");
     }
 }

@@ -1,7 +1,7 @@
-//! `info`: the XML document that tells a stock agent what a package is (protocol reference §4.1).
+//! `info`: the XML document that describes a package to OCS agents (protocol reference §4.1).
 //!
-//! [`Info`] is what Packcast writes and the only form of it that Packcast reads back;
-//! [`OcsInfo`] is what any OCS console writes.
+//! [`Info`] is the form that Packcast writes, and the only form that it reads back; [`OcsInfo`]
+//! is the form of any OCS console.
 
 mod attributes;
 mod document;
@@ -13,30 +13,30 @@ use crate::digest::{Md5Digest, Sha256Digest};
 use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
-use crate::windows::{Dialogue, Message, Notice};
+use crate::windows::{Dialogue, DialogueText, Notice};
 
 use attributes::{Attributes, action, dialogue, parsed, shown, text, unsupported};
 
-/// The longest `info` that is written or read.
+/// Largest `info`, in bytes.
 ///
-/// A stock Unix agent parses the `info` of every queued package again in each period.
+/// A Unix agent parses the `info` of every queued package again in each period.
 pub const MAX_INFO_BYTES: usize = 16 * 1024;
 
-/// What `info` says of an archive.
+/// Description of an archive in `info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InfoArchive {
     pub fragments: NonZeroU32,
     pub md5: Md5Digest,
 }
 
-/// How a stock agent fetches fragments; `info` itself always comes over HTTPS.
+/// Scheme by which an OCS agent fetches fragments; `info` itself always comes over HTTPS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FragmentScheme {
     Http,
     Https,
 }
 
-/// What the `info` of any OCS console says about deployment.
+/// The part of any OCS console's `info` that deployment needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OcsInfo {
     pub id: PackageId,
@@ -45,25 +45,26 @@ pub struct OcsInfo {
     pub scheme: FragmentScheme,
 }
 
-/// The `info` of a package that Packcast published at one location.
+/// The `info` of a package that Packcast has published, for one location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     pub id: PackageId,
     pub priority: Priority,
     pub action: Action<InfoArchive>,
-    /// Overrides what a check-in announced, on Unix agents (protocol reference §0 rule 12).
+    /// Location of the fragments. On Unix agents, it overrides the announced location (protocol
+    /// reference §0 rule 12).
     pub pack_loc: Location,
-    /// What Windows agents say to the person at the device.
+    /// Messages that Windows agents show to the person at the device.
     pub dialogue: Dialogue,
-    /// The digest of the package's manifest; stock agents ignore it.
+    /// SHA-256 of the package's manifest; OCS agents ignore it.
     pub manifest: Sha256Digest,
 }
 
-/// A document that is not an `info`, or cannot become one.
+/// Errors from reading or writing `info`.
 #[derive(Debug, thiserror::Error)]
 pub enum InfoError {
     #[error(
-        "info has {bytes} bytes, and at most {MAX_INFO_BYTES} are allowed: put long commands in a script inside the archive"
+        "info has {bytes} bytes, at most {MAX_INFO_BYTES} are allowed: put long commands in a script inside the archive"
     )]
     TooLarge { bytes: usize },
     #[error("info is not UTF-8")]
@@ -71,7 +72,7 @@ pub enum InfoError {
     #[error("info is not well-formed XML")]
     Malformed(#[source] quick_xml::Error),
     #[error(
-        "info must be one empty DOWNLOAD element after an optional XML 1.0 declaration in UTF-8, and has {found}"
+        "expected info to be one empty DOWNLOAD element after an optional XML 1.0 declaration in UTF-8, found {found}"
     )]
     Construct { found: &'static str },
     #[error("info has no attribute {attribute}")]
@@ -83,20 +84,20 @@ pub enum InfoError {
     },
     #[error("attribute {attribute} of info has the unsupported value {given:?}")]
     Unsupported { attribute: String, given: String },
-    #[error("attribute {attribute} is none that Packcast writes in info")]
+    #[error("unexpected attribute {attribute} in info")]
     Unknown { attribute: String },
-    #[error("info has FRAGS=\"0\", and {action} needs an archive")]
+    #[error("info has FRAGS=\"0\", but {action} needs an archive")]
     NoArchive { action: &'static str },
 }
 
 impl Info {
-    /// Writes the document, with every attribute that some agent expects.
+    /// Returns the document, with every attribute that some agent expects.
     ///
-    /// The order is that of the reference's example: Android agents search for `ID` and
-    /// `DIGEST` as substrings.
+    /// The order of the attributes is the one of the reference's example: Android agents search
+    /// for `ID` and `DIGEST` as substrings.
     ///
     /// # Errors
-    /// [`InfoError::TooLarge`], when escaping has made the document longer than
+    /// [`InfoError::TooLarge`], if escaping has made the document longer than
     /// [`MAX_INFO_BYTES`].
     pub fn to_xml(&self) -> Result<String, InfoError> {
         let xml = document::write(&self.attributes());
@@ -106,9 +107,9 @@ impl Info {
         Ok(xml)
     }
 
-    /// Reads a document that says exactly what [`Info::to_xml`] would write.
+    /// Parses a document of exactly the form that [`Info::to_xml`] writes.
     ///
-    /// Only the order of attributes and the space between them are free.
+    /// Only the order of the attributes and the space between them are free.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let attributes = document::read(bytes)?;
         let OcsInfo {
@@ -161,6 +162,7 @@ impl Info {
     }
 
     fn must_write(&self, mut found: Attributes) -> Result<(), InfoError> {
+        // Comparing with the written form checks every constant attribute, too.
         for (attribute, expected) in self.attributes() {
             let given = found
                 .remove(attribute)
@@ -208,8 +210,8 @@ fn notice_attributes(notice: Option<&Notice>) -> [(&'static str, String); 5] {
     ]
 }
 
-fn closing_attributes(closing: Option<&Message>) -> [(&'static str, String); 2] {
-    let text = closing.map(Message::to_string);
+fn closing_attributes(closing: Option<&DialogueText>) -> [(&'static str, String); 2] {
+    let text = closing.map(DialogueText::to_string);
     [
         ("NEED_DONE_ACTION", flag(closing.is_some())),
         ("NEED_DONE_ACTION_TEXT", text.unwrap_or_default()),
@@ -221,11 +223,11 @@ fn flag(set: bool) -> String {
 }
 
 impl OcsInfo {
-    /// Reads the `info` of any OCS console; attributes that it has no use for may be there.
+    /// Parses the `info` of any OCS console; unused attributes are ignored.
     ///
     /// # Errors
-    /// Among others, the digests other than MD5 in hexadecimal that old consoles could
-    /// write: agents do not agree on them (protocol reference §0 rule 11).
+    /// Among others, digests other than MD5 in hexadecimal, which old consoles could write:
+    /// agents do not agree on them (protocol reference §0 rule 11).
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         Self::from_attributes(&document::read(bytes)?)
     }
@@ -241,5 +243,47 @@ impl OcsInfo {
                 other => return Err(unsupported("PROTO", other)),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    const LAUNCH: &str = include_str!("../tests/golden/info-launch.xml");
+
+    fn refused(bytes: &[u8]) -> InfoError {
+        Info::parse(bytes).unwrap_err()
+    }
+
+    fn changed(from: &str, to: &str) -> InfoError {
+        assert!(LAUNCH.contains(from), "{from}");
+        refused(LAUNCH.replacen(from, to, 1).as_bytes())
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            refused(" ".repeat(MAX_INFO_BYTES + 1).as_bytes()),
+            refused(b"\xFF"),
+            changed("/>", ""),
+            changed("/>", "/>text"),
+            changed("ID=\"1770000002\" ", ""),
+            changed("PRI=\"5\"", "PRI=\"11\""),
+            changed("\"MD5\"", "\"SHA1\""),
+            changed("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU"),
+            changed("FRAGS=\"3\"", "FRAGS=\"0\""),
+        ]), @r#"
+        info has 16385 bytes, at most 16384 are allowed: put long commands in a script inside the archive
+        info is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+        info is not well-formed XML: syntax error: tag not closed: `>` not found before end of input
+        expected info to be one empty DOWNLOAD element after an optional XML 1.0 declaration in UTF-8, found text
+        info has no attribute ID
+        attribute PRI of info is invalid: priority "11" is not a whole number from 0 (first) to 10 (last)
+        attribute DIGEST_ALGO of info has the unsupported value "SHA1"
+        unexpected attribute POSTCMD in info
+        info has FRAGS="0", but LAUNCH needs an archive
+        "#);
     }
 }

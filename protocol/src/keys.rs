@@ -1,4 +1,5 @@
-//! Which keys are trusted, as it changes: lists, each signed by the first key of the one before.
+//! Key lists: the trusted public keys, as they change. The first key of a list signs the next
+//! list.
 
 mod chain;
 
@@ -6,17 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::signature::PublicKey;
-use crate::signed::{Document, SchemaNumber, Signed};
+use crate::signed::{SchemaNumber, Signed, SignedDocument};
 use crate::time::UnixTime;
 
 pub use chain::{FollowError, MAX_LISTS, Trusted, trusted};
 
-/// How many keys can be trusted at a time.
+/// Largest number of keys in a list.
 pub const MAX_KEYS: usize = 8;
 
 /// All keys that are trusted from now on. A key that a later list leaves out is revoked.
 ///
-/// A field that this version does not know makes it unreadable.
+/// A reader refuses a list with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct KeyList {
@@ -25,37 +26,37 @@ pub struct KeyList {
     issued: UnixTime,
 }
 
-/// A list with the signature of the key that signed before it, the first of the list before.
+/// A key list with its signature by the first key of the list before.
 pub type SignedKeyList = Signed<KeyList>;
 
-/// A list of keys that nobody can follow.
+/// Errors in a key list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyListError {
-    #[error("a list of keys has 1 to {MAX_KEYS} keys, not {count}")]
+    #[error("a key list has 1 to {MAX_KEYS} keys, not {count}")]
     Count { count: usize },
-    #[error("the list has key {key} twice")]
+    #[error("the key list has key {key} twice")]
     Twice { key: PublicKey },
-    #[error("lists of keys count from 1")]
+    #[error("the serial number of a key list is at least 1")]
     Serial,
 }
 
-/// The form on the wire.
+/// Wire form of a key list.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename = "KeyList", deny_unknown_fields)]
 struct Raw {
-    /// The number of this format; a reader refuses any other.
+    /// Schema of the document; a reader refuses any other.
     schema: SchemaNumber,
     kind: Kind,
-    /// Counts the lists of a target, from 1.
+    /// Number of the list among the lists of its target, from 1.
     #[schemars(range(min = 1))]
     serial: u64,
-    /// The first is the one that signs from now on.
+    /// Trusted keys. The first key signs from now on.
     #[schemars(length(min = 1, max = MAX_KEYS))]
     keys: Vec<PublicKey>,
     issued: UnixTime,
 }
 
-/// What tells these documents from all others that are signed.
+/// Kind of the document, which tells it from other signed documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -64,7 +65,7 @@ enum Kind {
 }
 
 impl KeyList {
-    /// States which keys are trusted; the first is the one that signs from now on.
+    /// Creates a list of trusted keys. The first key signs from now on.
     pub fn new(serial: u64, keys: Vec<PublicKey>, issued: UnixTime) -> Result<Self, KeyListError> {
         if serial == 0 {
             return Err(KeyListError::Serial);
@@ -97,8 +98,8 @@ impl KeyList {
     }
 }
 
-impl Document for KeyList {
-    const NAME: &'static str = "list of keys";
+impl SignedDocument for KeyList {
+    const NAME: &'static str = "key list";
 }
 
 impl TryFrom<Raw> for KeyList {
@@ -141,6 +142,7 @@ mod tests {
 
     use super::*;
     use crate::assignments::{Assignee, Assignments, Held};
+    use crate::causes::messages;
     use crate::signature::SignatureError;
     use crate::signed::SignedError;
 
@@ -172,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_nobody_can_follow_are_not_made() {
-        let made = |serial, named: &[usize]| KeyList::new(serial, keys(named), UnixTime(1));
-        assert_eq!(made(1, &[]), Err(KeyListError::Count { count: 0 }));
-        assert_eq!(made(1, &[0; 9]), Err(KeyListError::Count { count: 9 }));
-        assert_eq!(made(1, &[0, 0]), Err(KeyListError::Twice { key: key(0) }));
-        assert_eq!(made(0, &[0]), Err(KeyListError::Serial));
-        let document = made(1, &[0]).unwrap().to_document();
+    fn invalid_key_lists_are_refused() {
+        let create = |serial, named: &[usize]| KeyList::new(serial, keys(named), UnixTime(1));
+        assert_eq!(create(1, &[]), Err(KeyListError::Count { count: 0 }));
+        assert_eq!(create(1, &[0; 9]), Err(KeyListError::Count { count: 9 }));
+        assert_eq!(create(1, &[0, 0]), Err(KeyListError::Twice { key: key(0) }));
+        assert_eq!(create(0, &[0]), Err(KeyListError::Serial));
+        let document = create(1, &[0]).unwrap().to_document();
         for (from, to) in [
             ("\"serial\":1", "\"serial\":0"),
             ("\"schema\":1", "\"schema\":1,\"until\":9"),
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_counts_for_one_document_of_one_kind() {
+    fn signatures_count_for_one_document_of_one_kind() {
         let state = Held {
             revision: 1,
             issued: UnixTime(1),
@@ -222,5 +224,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
+        insta::assert_snapshot!(messages([
+            KeyListError::Count { count: 9 },
+            KeyListError::Twice {
+                key: key.parse().unwrap(),
+            },
+            KeyListError::Serial,
+        ]), @"
+        a key list has 1 to 8 keys, not 9
+        the key list has key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
+        the serial number of a key list is at least 1
+        ");
     }
 }

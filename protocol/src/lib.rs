@@ -1,7 +1,7 @@
-//! Values that publisher, check-in function and agent agree on, and their wire forms.
+//! Values that publisher, check-in function and agent share, and their wire forms.
 //!
-//! Nothing here does I/O or reads a clock or the environment: bytes come in, values go
-//! out, and the other way round. Every value is parsed once; a type that exists is valid.
+//! The crate does no I/O and reads neither clock nor environment: it turns bytes into values,
+//! and values into bytes. Every value is parsed once; a value that exists is valid.
 
 pub mod action;
 pub mod api;

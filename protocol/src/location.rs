@@ -1,19 +1,19 @@
-//! Where a package can be fetched from.
+//! Locations: addresses that serve published objects.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::text_form::text_form;
 
-/// A place that serves published objects: `host[:port][/path]`, always over HTTPS.
+/// An address that serves published objects: `host[:port][/path]`, always over HTTPS.
 ///
-/// Without a scheme, as stock agents put `https://` before it themselves, and without a
-/// query, as they append to it (protocol reference §2.4, §4.4). At most 343 characters of
+/// It has no scheme, because OCS agents put `https://` before it themselves. It has no query,
+/// because they append a path (protocol reference §2.4, §4.4). It has at most 343 characters of
 /// `A-Z a-z 0-9 . _ - / :`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(String);
 
-/// Text that is not a location.
+/// Errors in the text of a location.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
     #[error("location {given:?} has a scheme: write host[:port]/path; HTTPS is always used")]
@@ -31,21 +31,22 @@ pub enum LocationError {
 }
 
 impl Location {
-    /// Room for 200 characters of an operator's, an object path, and a location's own segment.
+    /// Length of the longest location: 200 characters of the administrator, an object path, and
+    /// a segment of the package.
     const MAX_BYTES: usize = 200 + 1 + 100 + 1 + 41;
 
-    /// Returns a location of the greatest length there is, to find out whether any would fit.
+    /// Returns a location of the greatest length, to test whether every location would fit.
     pub fn longest() -> Self {
         Self("x".repeat(Self::MAX_BYTES))
     }
 
-    /// Returns the location below this one.
+    /// Returns the location of a path below this location.
     #[must_use]
     pub fn join(&self, path: &ObjectPath) -> Self {
         Self(format!("{}/{path}", self.0))
     }
 
-    /// Returns the HTTPS address of something below this location.
+    /// Returns the HTTPS address of a path below this location.
     pub fn url(&self, path: &str) -> String {
         format!("https://{}/{path}", self.0)
     }
@@ -103,7 +104,7 @@ text_form!(
     "^[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*$"
 );
 
-/// A relative path under a location: segments of `A-Z a-z 0-9 . _ -`, at most 100 characters.
+/// A relative path below a location: segments of `A-Z a-z 0-9 . _ -`, at most 100 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectPath(String);
 
@@ -117,7 +118,7 @@ pub struct ObjectPathError {
 }
 
 impl ObjectPath {
-    /// Returns the path one segment below this one.
+    /// Returns the path of a segment below this path.
     pub fn join(&self, segment: &str) -> Result<Self, ObjectPathError> {
         format!("{}/{segment}", self.0).parse()
     }
@@ -157,7 +158,7 @@ text_form!(
     "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
 );
 
-/// What an operator calls a location: 1 to 32 lower-case letters, digits and `-`.
+/// The name that administrators give a location: 1 to 32 lower-case letters, digits and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocationName(String);
 
@@ -194,9 +195,10 @@ text_form!(LocationName, "LocationName", "^[a-z0-9-]{1,32}$");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
-    fn hosts_ports_and_paths() {
+    fn a_location_is_a_host_with_optional_port_and_path() {
         for good in [
             "cdn.example.net",
             "cdn.example.net/ocs",
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_an_agent_is_refused() {
+    fn locations_that_would_break_an_agent_are_refused() {
         for bad in [
             "https://cdn.example.net/ocs",
             "http://x",
@@ -230,5 +232,25 @@ mod tests {
         ] {
             assert!(bad.parse::<Location>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<Location>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            error("https://cdn"),
+            error("cdn/../x"),
+            error("/ocs"),
+            error("cdn:0/x"),
+            error("cdn/a b"),
+        ]), @r#"
+        location "https://cdn" has a scheme: write host[:port]/path; HTTPS is always used
+        location "cdn/../x" has an empty, '.' or '..' path segment, or a slash at its end
+        location "/ocs" has no host name before its path
+        location "cdn:0/x" has a port that is not a number from 1 to 65535
+        location "cdn/a b" may only hold letters, digits and . _ - / : and at most 343 of them
+        "#);
+        insta::assert_snapshot!("/x".parse::<ObjectPath>().unwrap_err(), @r#""/x" is not a path such as d or pub/packcast: letters, digits and . _ - between single slashes"#);
+        insta::assert_snapshot!("CDN".parse::<LocationName>().unwrap_err(), @r#""CDN" is not a location's name: 1 to 32 lower-case letters, digits and '-'"#);
     }
 }

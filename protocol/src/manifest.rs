@@ -1,4 +1,5 @@
-//! The signed description of a package: the one document that an agent trusts.
+//! The manifest: the signed description of a package, and the one document that an agent
+//! trusts.
 
 mod audience;
 mod verified;
@@ -16,57 +17,64 @@ use crate::signed::SchemaNumber;
 use crate::time::UnixTime;
 
 pub use audience::{Audience, Platform};
-pub use verified::{Announced, ManifestError, VerifiedManifest};
+pub use verified::{AnnouncedManifest, ManifestError, VerifiedManifest};
 
-/// The largest manifest that is written or read, in bytes.
+/// Largest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
-/// How long a manifest is good for when its publisher does not say: 180 days.
+/// Default validity of a manifest: 180 days.
 pub const DEFAULT_VALIDITY_S: u64 = 180 * 24 * 3600;
 
-/// Everything an agent has to know of a package, and nothing about where it is.
+/// All that an agent has to know of a package, except its locations.
 ///
-/// A field that this version does not know makes the manifest unreadable: a newer
-/// publisher's restriction must not be skipped by an older agent.
+/// A reader refuses a manifest with an unknown field: an older agent must not skip a
+/// restriction that a newer publisher adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The number of this format; a reader refuses any other.
+    /// Schema of the document; a reader refuses any other.
     pub schema: SchemaNumber,
+    /// Id of the package.
     pub id: PackageId,
+    /// Name of the package.
     pub name: PackageName,
+    /// Version of the package.
     pub version: PackageVersion,
+    /// Priority of the package.
     pub priority: Priority,
+    /// Action of the package, with the digests of its archive.
     pub action: Action<Archive>,
+    /// Platform of the devices that can run the package.
     pub platform: Platform,
-    /// Exit codes that mean the deployment succeeded; 0 unless the publisher says otherwise.
+    /// Exit codes that count as success: 0 unless the publisher chooses others.
     pub success_codes: BTreeSet<i32>,
-    /// Exit codes that succeed and ask for a restart of the device.
+    /// Exit codes that count as success, with a restart of the device to follow.
     pub reboot_codes: BTreeSet<i32>,
-    /// How long the program may run, in seconds.
+    /// Time limit of the program, in seconds.
     pub timeout_s: u32,
-    /// Whether the program may be run again if the agent stopped while it ran.
+    /// True if the agent may run the program again after an interruption.
     pub rerun_after_interruption: bool,
-    /// Whether going back from a higher version of the same name is meant.
+    /// True if the package may replace a higher version of the same name.
     pub going_back: bool,
-    /// From when on no agent acts on the package any more.
+    /// End of the validity: agents stop acting on the package.
     pub expires: UnixTime,
+    /// Devices that may run the package.
     pub audience: Audience,
 }
 
-/// Why a manifest cannot be written.
+/// Errors from writing a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestWriteError {
     #[error(
         "the manifest would have {bytes} bytes, at most {MAX_MANIFEST_BYTES} are allowed: choose a larger fragment size"
     )]
     TooLarge { bytes: usize },
-    #[error("the manifest cannot be written as JSON")]
+    #[error("cannot write the manifest as JSON")]
     Json(#[source] serde_json::Error),
 }
 
 impl Manifest {
-    /// Writes the manifest as the bytes that are signed and published.
+    /// Returns the bytes to sign and publish.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ManifestWriteError> {
         let bytes = serde_json::to_vec_pretty(self).map_err(ManifestWriteError::Json)?;
         if bytes.len() > MAX_MANIFEST_BYTES {
@@ -80,6 +88,7 @@ impl Manifest {
 mod tests {
     use super::*;
     use crate::archive::ArchiveFormat;
+    use crate::causes::messages;
     use crate::digest::Sha256Digest;
     use crate::fragment::FragmentSize;
 
@@ -138,5 +147,17 @@ mod tests {
                 "{to}"
             );
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let json = serde_json::from_str::<Manifest>("").unwrap_err();
+        insta::assert_snapshot!(messages([
+            ManifestWriteError::TooLarge { bytes: 5_000_000 },
+            ManifestWriteError::Json(json),
+        ]), @"
+        the manifest would have 5000000 bytes, at most 4194304 are allowed: choose a larger fragment size
+        cannot write the manifest as JSON: EOF while parsing a value at line 1 column 0
+        ");
     }
 }

@@ -1,10 +1,10 @@
-//! The dialect of stock OCS agents: XML in a compressed envelope, posted to one address.
+//! The protocol of OCS agents: XML in a compressed envelope, posted to one address.
 //!
-//! What they send, expect and do wrong is in `docs/ocs-protocol.md`, which all crates cite as the
-//! protocol reference.
+//! `docs/ocs-protocol.md` describes the requests, expectations and errors of these agents. All
+//! crates cite it as the protocol reference.
 //!
 //! ```text
-//! body ── envelope::open ──▶ XML ── Request::parse ──▶ Request
+//! body ── envelope::open ──▶ XML ── OcsRequest::parse ──▶ OcsRequest
 //! body ◀─ envelope::seal ─── XML ◀─ PrologReply::to_xml, INVENTORY_REPLY, DOWNLOAD_REPLY
 //! ```
 
@@ -14,7 +14,7 @@ pub mod request;
 
 pub use envelope::{Coding, EnvelopeError};
 pub use reply::{
-    Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
+    Conf, DOWNLOAD_REPLY, DownloadMode, INVENTORY_REFUSAL, INVENTORY_REPLY, InventoryAsk, Pack,
     PeriodLength, PrologReply,
 };
-pub use request::{Inventory, Query, Request, RequestError};
+pub use request::{Inventory, OcsRequest, Query, RequestError};

@@ -1,4 +1,5 @@
-//! What names a package: its id, its name and version, and either as an operator types it.
+//! Names of a package: its id, its name and version, and references as administrators type
+//! them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,10 +8,11 @@ use std::str::FromStr;
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 
-/// A package's id: ten decimal digits, the Unix time of its reservation.
+/// The id of a package: ten decimal digits, the Unix time of its reservation.
 ///
-/// Fixed width, because Windows agents match ids in their history by substring, and
-/// within 31 bits, because stock tooling stores an `INT(11)` (protocol reference §0 rule 9).
+/// The width is fixed, because Windows agents search their history for ids as substrings. The
+/// ids have 31 bits, because OCS servers store them in an `INT(11)` (protocol reference §0 rule
+/// 9).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId(u32);
 
@@ -24,10 +26,10 @@ pub struct PackageIdError {
 impl PackageId {
     const RANGE: RangeInclusive<u32> = 1_000_000_000..=0x7FFF_FFFF;
 
-    /// Returns the id that a reservation at `now` asks for first.
+    /// Returns the id that a reservation at `now` tries first.
     ///
     /// # Errors
-    /// A clock that reads before 2001 or after 2038 gives no id.
+    /// A time before 2001 or after 2038 gives no id.
     pub fn at(now: UnixTime) -> Result<Self, PackageIdError> {
         u32::try_from(now.0)
             .map_err(|_| PackageIdError {
@@ -36,7 +38,7 @@ impl PackageId {
             .and_then(Self::try_from)
     }
 
-    /// Returns the id to try when this one is taken; none after the last.
+    /// Returns the id to try if this id is taken; `None` after the last id.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         Self::try_from(self.0 + 1).ok()
@@ -65,6 +67,7 @@ impl FromStr for PackageId {
     type Err = PackageIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The number parser accepts a plus sign, so the digits are checked first.
         let digits = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit());
         digits
             .then(|| text.parse::<u32>().ok())
@@ -90,28 +93,28 @@ impl fmt::Debug for PackageId {
 
 text_form!(PackageId, "PackageId", "^[12][0-9]{9}$");
 
-/// What a package is called: 1 to 64 ASCII letters, digits, `.`, `_`, `+` and `-`,
-/// the first a letter or digit.
+/// The name of a package: 1 to 64 ASCII letters, digits, `.`, `_`, `+` and `-`, the first a
+/// letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageName(String);
 
-/// Which release of a package: 1 to 64 ASCII letters, digits, `.`, `_`, `+`, `-`, `~` and
-/// `:`, the first a letter or digit.
+/// The version of a package: 1 to 64 ASCII letters, digits, `.`, `_`, `+`, `-`, `~` and `:`,
+/// the first a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageVersion(String);
 
 /// Text that is not a package name or version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{given:?} is not a package {what}: 1 to 64 letters, digits or any of {signs}, the first a letter or digit"
+    "{given:?} is not a package {kind}: 1 to 64 letters, digits or any of {signs}, the first a letter or digit"
 )]
 pub struct PackageNameError {
-    what: &'static str,
+    kind: &'static str,
     signs: &'static str,
     given: String,
 }
 
-fn named(what: &'static str, signs: &'static str, text: &str) -> Result<String, PackageNameError> {
+fn named(kind: &'static str, signs: &'static str, text: &str) -> Result<String, PackageNameError> {
     let first = text
         .bytes()
         .next()
@@ -123,7 +126,7 @@ fn named(what: &'static str, signs: &'static str, text: &str) -> Result<String, 
         Ok(text.to_owned())
     } else {
         Err(PackageNameError {
-            what,
+            kind,
             signs,
             given: text.chars().take(80).collect(),
         })
@@ -169,14 +172,14 @@ text_form!(
     "^[A-Za-z0-9][A-Za-z0-9._+~:-]{0,63}$"
 );
 
-/// How an operator names a package: its id, or `name@version`.
+/// A package as administrators name it: by id, or as `name@version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackageRef {
     Id(PackageId),
     Named(PackageName, PackageVersion),
 }
 
-/// Text that names no package.
+/// Text that does not name a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackageRefError {
     #[error("{given:?} names no package: give its ten-digit id, or name@version")]
@@ -212,6 +215,7 @@ impl fmt::Display for PackageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
@@ -247,5 +251,16 @@ mod tests {
         for bad in ["vlc", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1"] {
             assert!(bad.parse::<PackageRef>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("1".parse::<PackageId>().unwrap_err(), @r#""1" is not a package id: ten digits from 1000000000 to 2147483647"#);
+        let error = |text: &str| text.parse::<PackageRef>().unwrap_err();
+        insta::assert_snapshot!(messages([error("vlc"), error("-vlc@1"), error("vlc@-1")]), @r#"
+        "vlc" names no package: give its ten-digit id, or name@version
+        "-vlc" is not a package name: 1 to 64 letters, digits or any of ._+-, the first a letter or digit
+        "-1" is not a package version: 1 to 64 letters, digits or any of ._+-~:, the first a letter or digit
+        "#);
     }
 }

@@ -1,4 +1,4 @@
-//! The order in which a device works on its packages.
+//! Priorities: the order in which a device deploys its packages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One of the eleven levels: 0 is served first, 10 last.
+/// A priority from 0, which is deployed first, to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Priority(u8);
@@ -19,9 +19,9 @@ pub struct PriorityError {
 }
 
 impl Priority {
-    /// The level a package has when its publisher does not say otherwise.
+    /// Priority of a package whose publisher sets none.
     pub const DEFAULT: Self = Self(5);
-    /// The level that is served before everything else.
+    /// The priority that is deployed first.
     pub const HIGHEST: Self = Self(0);
 
     pub const fn get(self) -> u8 {
@@ -56,6 +56,7 @@ impl FromStr for Priority {
         let error = || PriorityError {
             given: text.chars().take(32).collect(),
         };
+        // The number parser accepts a plus sign, so the digits are checked first.
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(error());
         }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eleven_levels_and_no_more() {
+    fn priorities_are_0_to_10() {
         for level in 0..=10 {
             assert_eq!(
                 level.to_string().parse::<Priority>(),
@@ -97,5 +98,10 @@ mod tests {
         for bad in ["11", "255", "256", "-1", "", " 5", "5.0", "+5", "five"] {
             assert!(bad.parse::<Priority>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("11".parse::<Priority>().unwrap_err(), @r#"priority "11" is not a whole number from 0 (first) to 10 (last)"#);
     }
 }

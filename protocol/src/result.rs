@@ -1,4 +1,4 @@
-//! How a deployment went, in the words of the wire.
+//! Result codes, in their wire form.
 
 mod meaning;
 
@@ -8,28 +8,29 @@ use std::str::FromStr;
 
 use crate::text_form::text_form;
 
-/// The value of `ERR` in a report (protocol reference §5.4), 1 to 255 bytes.
+/// A result code: the value of `ERR` in a report (protocol reference §5.4), 1 to 255 bytes.
 ///
-/// Strings that no agent is known to send are kept as they came.
+/// Codes that no known agent sends are kept unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResultCode {
     /// `SUCCESS`.
     Success,
-    /// `SUCCESS_<n>`: a LAUNCH that ran and exited with `n`, zero or not (Unix agents, and ours).
+    /// `SUCCESS_<n>`: a LAUNCH that exited with `n`, zero or not (Unix and Packcast agents).
     Exited(i32),
-    /// `SUCCESS_`: the repeat of a success whose code a Unix agent has lost.
+    /// `SUCCESS_`: a repeated success whose exit code a Unix agent has lost.
     SuccessRepeated,
-    /// `EXIT_CODE_<n>`: any other exit code (Windows agents, and ours for EXECUTE).
+    /// `EXIT_CODE_<n>`: any other exit code (Windows agents, and Packcast agents for EXECUTE).
     ExitCode(i32),
-    /// A code that is only a name.
+    /// A code without a number.
     Named(NamedCode),
-    /// Anything else.
+    /// Any other text.
     Unknown(String),
 }
 
 macro_rules! named_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
-        /// The codes that are only a name: those of stock agents and server, then ours.
+        /// Codes without a number: first those of OCS agents and servers, then those of
+        /// Packcast agents.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum NamedCode { $($(#[$doc])* $variant,)+ }
 
@@ -68,42 +69,43 @@ named_codes! {
     DoneFailed = "ERR_DONE_FAILED",
     AlreadyInHistoryError = "ERR_ALREADY_IN_HISTORY",
     UnknownCode = "UNKNOWN_CODE",
-    /// The manifest is not what was announced, or does not read as one.
+    /// The manifest is not the announced one, or cannot be read.
     BadManifest = "ERR_BAD_MANIFEST",
-    /// The manifest's signature does not verify, or is not by a trusted key.
+    /// The signature of the manifest does not verify, or is not by a trusted key.
     BadSignature = "ERR_BAD_SIGNATURE",
     /// The manifest has expired.
     Expired = "ERR_EXPIRED",
     /// The manifest is for other devices.
     WrongAudience = "ERR_WRONG_AUDIENCE",
-    /// A newer package of the same name succeeded, and going back from it is not meant.
+    /// A newer package of the same name succeeded, and this package does not allow a downgrade.
     GoingBack = "ERR_GOING_BACK",
     /// The package is for another platform.
     WrongPlatform = "ERR_WRONG_PLATFORM",
-    /// The archive would write outside its folder, or is larger than it says.
+    /// The archive would write outside its folder, or is larger than the manifest allows.
     UnsafeArchive = "ERR_UNSAFE_ARCHIVE",
-    /// The program was ended by a signal.
+    /// A signal ended the program.
     Signal = "ERR_SIGNAL",
-    /// The agent stopped while the program ran, so what it did is not known.
+    /// The agent stopped while the program ran, so the effect of the program is unknown.
     Interrupted = "ERR_INTERRUPTED",
-    /// The files could not be put into their folder.
+    /// The agent could not store the files in their folder.
     Store = "ERR_STORE",
-    /// No signed document assigns the package to the device, or each that does was acted on.
+    /// No signed document assigns the package to the device, or the device has already acted on
+    /// each assignment.
     NotAssigned = "ERR_NOT_ASSIGNED",
     /// The signed documents that assign the package to the device have expired.
     AssignmentExpired = "ERR_ASSIGNMENT_EXPIRED",
-    /// The attempt was called off before anything was done.
+    /// The device cancelled the attempt before it acted.
     Cancelled = "CANCELLED",
 }
 
 /// Text that is not a result code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a result code has 1 to 255 bytes without control characters, not {bytes}")]
+#[error("a result code has 1 to 255 bytes and no control characters; this text has {bytes} bytes")]
 pub struct ResultCodeError {
     bytes: usize,
 }
 
-/// How an attempt ended: whether its result is what the package's publisher wanted.
+/// Outcome of an attempt, judged by the exit codes that the publisher counts as success.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -111,15 +113,15 @@ pub struct ResultCodeError {
 pub enum Outcome {
     Succeeded,
     Failed,
-    /// It was called off before anything was done: neither a success nor a failure.
+    /// The device cancelled the attempt before it acted: neither a success nor a failure.
     Cancelled,
 }
 
 impl ResultCode {
-    /// Returns how the attempt ended, given the exit codes that the package calls success.
+    /// Returns the outcome of the attempt, given the package's success codes.
     ///
-    /// A Unix agent reports a LAUNCH that exited with 3 as `SUCCESS_3`: it ran, but
-    /// succeeded only if the package says that 3 is fine (protocol reference §8, item 8).
+    /// A Unix agent reports a LAUNCH that exited with 3 as `SUCCESS_3`. The program ran, but it
+    /// succeeded only if 3 is a success code of the package (protocol reference §8, item 8).
     pub fn outcome(&self, success_codes: &BTreeSet<i32>) -> Outcome {
         let succeeded = match self {
             Self::Named(NamedCode::Cancelled) => return Outcome::Cancelled,
@@ -135,7 +137,7 @@ impl ResultCode {
         }
     }
 
-    /// Returns the exit code that the result carries.
+    /// Returns the exit code in the result.
     pub const fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Exited(code) | Self::ExitCode(code) => Some(*code),
@@ -157,8 +159,8 @@ impl FromStr for ResultCode {
         if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
             return Err(ResultCodeError { bytes: text.len() });
         }
-        // Only the canonical spelling of a number is a number, so that every code is
-        // written back as it was read.
+        // Only the canonical spelling of a number is a number, so that every code is written as
+        // it was read.
         let number = |digits: &str| {
             digits
                 .parse::<i32>()
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_is_a_success_only_with_a_success_code() {
+    fn an_exit_code_succeeds_only_if_it_is_a_success_code() {
         let check = |text: &str, expected: Outcome| {
             let code: ResultCode = text.parse().unwrap();
             assert_eq!(code.outcome(&BTreeSet::from([0, 5])), expected, "{text}");
@@ -261,6 +263,11 @@ mod tests {
             check(text, Outcome::Failed);
         }
         check("CANCELLED", Outcome::Cancelled);
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("".parse::<ResultCode>().unwrap_err(), @"a result code has 1 to 255 bytes and no control characters; this text has 0 bytes");
     }
 
     proptest! {

@@ -1,9 +1,9 @@
-//! Signatures in minisign format (Ed25519), so that the standard tool can check them.
+//! Signatures in minisign format (Ed25519), which the standard tool can verify.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A public key whose signatures are trusted, in the base64 form of a `minisign.pub` file.
+/// A public key in the base64 form of a `minisign.pub` file.
 #[derive(Clone, PartialEq)]
 pub struct PublicKey(minisign_verify::PublicKey, String);
 
@@ -14,25 +14,25 @@ pub struct PublicKeyError {
     given: String,
 }
 
-/// Why a signature does not hold.
+/// Errors from verifying a signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    #[error("the signature file does not read as a minisign signature")]
+    #[error("the signature is not in minisign format")]
     Malformed,
-    #[error("no trusted key made the signature")]
+    #[error("the signature is not by a trusted key")]
     UntrustedKey,
     #[error("the signature does not match the document")]
     Mismatch,
-    #[error("there is no trusted key to check the signature with")]
+    #[error("cannot verify the signature: no key is trusted")]
     NoKeys,
 }
 
-/// The largest signature file that is read, in bytes.
+/// Largest signature file, in bytes.
 pub const MAX_SIGNATURE_BYTES: usize = 4096;
 
-/// Checks a detached signature over `document` against the keys, any of which may have made it.
+/// Verifies a detached signature over `document`, which any of the keys may have made.
 ///
-/// Only prehashed signatures count, which is what minisign has written since 2022.
+/// Only prehashed signatures are valid; minisign has written them since 2022.
 pub fn verify(document: &[u8], signature: &str, keys: &[PublicKey]) -> Result<(), SignatureError> {
     if keys.is_empty() {
         return Err(SignatureError::NoKeys);
@@ -46,6 +46,7 @@ pub fn verify(document: &[u8], signature: &str, keys: &[PublicKey]) -> Result<()
     for PublicKey(key, _) in keys {
         match key.verify(document, &signature, false) {
             Ok(()) => return Ok(()),
+            // Another key may have signed: only the last error of a matching key is reported.
             Err(minisign_verify::Error::UnexpectedKeyId) => {}
             Err(_) => error = SignatureError::Mismatch,
         }
@@ -89,6 +90,7 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
+    use crate::causes::messages;
 
     fn key() -> (KeyPair, PublicKey) {
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn any_trusted_key_may_have_signed() {
+    fn any_trusted_key_may_sign() {
         let ((pair, public), (_, other)) = (key(), key());
         let signature = sign(&pair, b"document");
         assert_eq!(
@@ -137,5 +139,21 @@ mod tests {
                 assert!(verify(b"document", &text, &keys).is_err(), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("RWx".parse::<PublicKey>().unwrap_err(), @r#""RWx" is not a minisign public key: 56 characters of base64 that start with RW"#);
+        insta::assert_snapshot!(messages([
+            SignatureError::Malformed,
+            SignatureError::UntrustedKey,
+            SignatureError::Mismatch,
+            SignatureError::NoKeys,
+        ]), @"
+        the signature is not in minisign format
+        the signature is not by a trusted key
+        the signature does not match the document
+        cannot verify the signature: no key is trusted
+        ");
     }
 }

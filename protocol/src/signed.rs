@@ -1,4 +1,4 @@
-//! Documents beside their signatures: nothing of one is read before its signature holds.
+//! Documents with their signatures. A document is parsed only after its signature has verified.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,28 +9,27 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Text;
+use crate::api::BoundedText;
 use crate::signature::{MAX_SIGNATURE_BYTES, PublicKey, SignatureError, verify};
 
-/// The largest document that travels beside its signature, in bytes: what the largest
-/// assignments need, with room.
+/// Largest signed document, in bytes: the largest assignments, with room to spare.
 pub const MAX_DOCUMENT_BYTES: usize = 192 << 10;
 
-/// What a publisher signs as JSON.
+/// A JSON document that a publisher signs.
 ///
-/// Each kind has fields that no other has, refuses those it does not know and says its kind:
-/// a signature over one never counts for another.
-pub trait Document: Serialize + DeserializeOwned + JsonSchema {
-    /// What it is called in errors.
+/// Each kind has its own fields, refuses unknown fields and contains its name. So a signature
+/// of one kind never counts for another kind.
+pub trait SignedDocument: Serialize + DeserializeOwned + JsonSchema {
+    /// Name of the kind in errors.
     const NAME: &'static str;
 
-    /// Writes the text that is signed: the same for the same value, wherever it is written.
+    /// Returns the text to sign, which is always the same for the same value.
     fn to_document(&self) -> String {
         serde_json::to_string(self).expect("documents have names as keys and no other maps")
     }
 }
 
-/// The number 1, the only format so far of every document that is signed.
+/// The number 1, the only schema of signed documents so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct SchemaNumber;
@@ -43,7 +42,7 @@ impl TryFrom<u32> for SchemaNumber {
             Ok(Self)
         } else {
             Err(format!(
-                "schema {number} is not known, only 1: update the agent"
+                "expected schema 1, found {number}: update the agent"
             ))
         }
     }
@@ -65,32 +64,32 @@ impl JsonSchema for SchemaNumber {
     }
 }
 
-/// A document of kind `D` with its signature in minisign format, neither looked at yet.
+/// A document of kind `D` with its signature in minisign format, both unverified.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<D> {
-    document: Text<MAX_DOCUMENT_BYTES>,
-    signature: Text<MAX_SIGNATURE_BYTES>,
+    document: BoundedText<MAX_DOCUMENT_BYTES>,
+    signature: BoundedText<MAX_SIGNATURE_BYTES>,
     #[serde(skip)]
     kind: PhantomData<D>,
 }
 
 /// A document that a trusted key has signed.
 ///
-/// There is no other way to get one than [`Signed::verify`].
+/// [`Signed::verify`] is the only way to create one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<D>(D);
 
-/// Why a signed document does not count.
+/// Errors from verifying a signed document.
 #[derive(Debug, thiserror::Error)]
 pub enum SignedError {
-    #[error("the signature of the {name} was refused")]
+    #[error("cannot verify the {name}")]
     Signature {
         name: &'static str,
         #[source]
         source: SignatureError,
     },
-    #[error("the {name} cannot be read")]
+    #[error("cannot read the {name}")]
     Json {
         name: &'static str,
         #[source]
@@ -98,16 +97,15 @@ pub enum SignedError {
     },
 }
 
-/// A document or a signature that is larger than any that counts.
+/// A document or a signature above its size limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the document or its signature is too large: {reason}")]
 pub struct TooLarge {
     reason: String,
 }
 
-impl<D: Document> Signed<D> {
-    /// Puts a document and its signature together; whether it holds is asked by
-    /// [`Signed::verify`].
+impl<D: SignedDocument> Signed<D> {
+    /// Combines a document and its signature, without verifying it.
     pub fn new(document: String, signature: String) -> Result<Self, TooLarge> {
         let too_large = |reason| TooLarge { reason };
         Ok(Self {
@@ -125,13 +123,13 @@ impl<D: Document> Signed<D> {
         self.signature.as_str()
     }
 
-    /// Checks signature and form, in this order; any of the keys may have signed.
+    /// Verifies the signature, which any of the keys may have made, then parses the document.
     ///
-    /// Whether the document has expired is another question: one that has may still say what
-    /// is not wanted any more.
+    /// An expired document verifies too, because it still shows withdrawals.
     pub fn verify(&self, keys: &[PublicKey]) -> Result<Verified<D>, SignedError> {
         let name = D::NAME;
         let document = self.document.as_str();
+        // The signature comes first: nothing of an unsigned document is parsed.
         verify(document.as_bytes(), self.signature.as_str(), keys)
             .map_err(|source| SignedError::Signature { name, source })?;
         serde_json::from_str(document)
@@ -146,7 +144,7 @@ impl<D> fmt::Debug for Signed<D> {
     }
 }
 
-impl<D: Document> JsonSchema for Signed<D> {
+impl<D: SignedDocument> JsonSchema for Signed<D> {
     fn schema_name() -> Cow<'static, str> {
         format!("Signed{}", D::schema_name()).into()
     }
@@ -156,8 +154,8 @@ impl<D: Document> JsonSchema for Signed<D> {
             "description": format!("The text of a `{}`, and its signature in minisign format.", D::schema_name()),
             "type": "object",
             "properties": {
-                "document": generator.subschema_for::<Text<MAX_DOCUMENT_BYTES>>(),
-                "signature": generator.subschema_for::<Text<MAX_SIGNATURE_BYTES>>(),
+                "document": generator.subschema_for::<BoundedText<MAX_DOCUMENT_BYTES>>(),
+                "signature": generator.subschema_for::<BoundedText<MAX_SIGNATURE_BYTES>>(),
             },
             "required": ["document", "signature"],
         })
@@ -169,5 +167,30 @@ impl<D> Deref for Verified<D> {
 
     fn deref(&self) -> &D {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+    use crate::keys::KeyList;
+
+    #[test]
+    fn error_messages() {
+        let name = KeyList::NAME;
+        let json = serde_json::from_str::<SchemaNumber>("2").unwrap_err();
+        insta::assert_snapshot!(messages([
+            SignedError::Signature {
+                name,
+                source: SignatureError::Mismatch,
+            },
+            SignedError::Json { name, source: json },
+        ]), @"
+        cannot verify the key list: the signature does not match the document
+        cannot read the key list: expected schema 1, found 2: update the agent
+        ");
+        let long = "x".repeat(MAX_DOCUMENT_BYTES + 1);
+        insta::assert_snapshot!(Signed::<KeyList>::new(long, String::new()).unwrap_err(), @"the document or its signature is too large: text has 196609 bytes, at most 196608 are allowed");
     }
 }

@@ -1,9 +1,9 @@
-//! Gives a type that is parsed from text its serde and JSON Schema forms.
+//! Serde and JSON Schema forms for types that are parsed from text.
 
 /// Implements `Serialize`, `Deserialize` and `JsonSchema` through `Display` and `FromStr`.
 ///
-/// The pattern is what the JSON Schema publishes; `FromStr` is what is enforced. The last
-/// argument is for a type without `Display`.
+/// The pattern goes into the JSON Schema; `FromStr` checks the text. The last argument is for a
+/// type without `Display`.
 macro_rules! text_form {
     ($type:ty, $name:literal, $pattern:literal) => {
         $crate::text_form::text_form!($type, $name, $pattern, |value| value);

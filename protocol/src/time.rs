@@ -1,4 +1,4 @@
-//! Points in time, as arguments: nothing in this crate asks a clock.
+//! Points in time, as arguments: this crate never reads a clock.
 
 use std::fmt;
 
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(pub u64);
 
 impl UnixTime {
-    /// Returns the time `seconds` later, or the last representable one.
+    /// Returns the time `seconds` later, or the last representable time.
     #[must_use]
     pub fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// Returns the whole seconds from `earlier` to this time; zero if it is not earlier.
+    /// Returns the seconds from `earlier` to this time, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Returns the day in UTC as `2026-11-23`, for people; of a time that no calendar reaches
-    /// the number of seconds.
+    /// Returns the day in UTC as `2026-11-23`, or the number of seconds if no calendar reaches
+    /// the time.
     pub fn day(self) -> String {
         let seconds = i64::try_from(self.0).ok();
         let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
@@ -39,10 +39,10 @@ impl UnixTime {
 
 #[expect(
     clippy::disallowed_types,
-    reason = "what a clock says, as an argument: it is asked elsewhere"
+    reason = "the caller has read the clock and passes its time"
 )]
 impl From<std::time::SystemTime> for UnixTime {
-    /// A time before 1970 reads as 1970.
+    /// Converts a time; a time before 1970 becomes 1970.
     fn from(time: std::time::SystemTime) -> Self {
         let since = time.duration_since(std::time::UNIX_EPOCH);
         Self(since.map_or(0, |since| since.as_secs()))
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_clock_is_before_1970() {
+    fn times_before_1970_become_1970() {
         use std::time::{Duration, UNIX_EPOCH};
         let at = |seconds| Duration::from_secs(seconds);
         assert_eq!(
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_that_of_utc() {
+    fn days_are_days_in_utc() {
         assert_eq!(UnixTime(0).day(), "1970-01-01");
         assert_eq!(UnixTime(1_795_391_999).day(), "2026-11-22");
         assert_eq!(UnixTime(1_795_392_000).day(), "2026-11-23");

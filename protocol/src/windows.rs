@@ -1,4 +1,4 @@
-//! What stock Windows agents do around a package, and no other agent does.
+//! Terms that only Windows agents heed: messages, a schedule and a restart.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,88 +10,97 @@ use serde::{Deserialize, Serialize};
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 
-/// What a stock Windows agent is asked beside its action; by default nothing.
+/// Terms for Windows agents beside the action; by default none.
 ///
-/// Unix agents and Packcast's own ignore all of it.
+/// Unix agents and Packcast agents ignore them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WindowsTerms {
-    /// Said in `info`.
+    /// Messages, sent in `info`.
     #[serde(skip_serializing_if = "Dialogue::is_silent")]
     pub dialogue: Dialogue,
-    /// Told with the package: the agent downloads at once, and acts from then on.
+    /// Start of the action, sent with the announcement. The agent downloads at once, and waits
+    /// to act.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// Told with the package.
+    /// Restart or shutdown after the action, sent with the announcement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub afterwards: Option<Afterwards>,
 }
 
 impl WindowsTerms {
-    /// Tells whether nothing is asked.
+    /// Returns whether there are no terms.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What the agent says to the person at the device (protocol reference §4.1).
+/// Messages to the person at the device (protocol reference §4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dialogue {
+    /// A message before the action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
-    /// Shown after the action, until the person closes it; [`Afterwards`] waits for that.
+    /// A message after the action, shown until the person closes it; [`Afterwards`] waits for
+    /// that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub closing: Option<Message>,
+    pub closing: Option<DialogueText>,
 }
 
 impl Dialogue {
-    /// Tells whether nothing is said.
+    /// Returns whether there are no messages.
     pub const fn is_silent(&self) -> bool {
         self.notice.is_none() && self.closing.is_none()
     }
 }
 
-/// What is shown before the action.
+/// A message before the action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    pub message: Message,
-    /// Seconds until the agent goes on by itself; with 0 it waits for the person.
+    /// Text of the message.
+    pub message: DialogueText,
+    /// Seconds until the agent continues by itself; with 0 it waits for the person.
     pub countdown_s: u16,
-    /// Lets the person refuse the package, which is reported as `ERR_ABORTED`.
+    /// True if the person may refuse the package, which the agent reports as `ERR_ABORTED`.
     pub may_abort: bool,
-    /// Lets the person put it off until the agent's next run.
+    /// True if the person may delay the package until the agent's next run.
     pub may_delay: bool,
 }
 
 impl Notice {
-    /// What agents take an empty countdown for.
+    /// The countdown that agents use if the attribute is empty.
     pub const DEFAULT_COUNTDOWN_S: u16 = 120;
 }
 
-/// A text that the agent shows, which may be HTML: 1 to 2,048 bytes.
+/// Text that the agent shows, which may be HTML: 1 to 2,048 bytes.
 ///
-/// The agent puts it between double quotes on a command line, unescaped. So it has none of
-/// them, no line breaks, and no backslash at its end.
+/// The agent puts the text between double quotes on a command line, unescaped. So the text has
+/// no double quotes, no line breaks, and no backslash at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Message(String);
+pub struct DialogueText(String);
 
-/// Text that cannot be shown.
+/// Errors in a text for a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
+pub enum DialogueTextError {
     #[error("the text is empty")]
     Empty,
-    #[error("the text has {bytes} bytes; at most {} are shown", Message::MAX_BYTES)]
+    #[error(
+        "the text has {bytes} bytes; at most {} are shown",
+        DialogueText::MAX_BYTES
+    )]
     Long { bytes: usize },
-    #[error("the text has a double quote, which would end it: use single quotes, or &quot;")]
+    #[error("the text has a double quote, which would end the text: use single quotes, or &quot;")]
     Quote,
-    #[error("the text ends in a backslash, which would run it into what follows: leave it out")]
+    #[error(
+        "the text ends in a backslash, which would escape the quote after it: remove the backslash"
+    )]
     Backslash,
     #[error("the text holds the control character {character:?}: break lines with <br>")]
     Control { character: char },
 }
 
-impl Message {
+impl DialogueText {
     pub const MAX_BYTES: usize = 2048;
 
     pub fn as_str(&self) -> &str {
@@ -99,44 +108,44 @@ impl Message {
     }
 }
 
-impl FromStr for Message {
-    type Err = MessageError;
+impl FromStr for DialogueText {
+    type Err = DialogueTextError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let banned = |c: &char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
         if text.trim().is_empty() {
-            Err(MessageError::Empty)
+            Err(DialogueTextError::Empty)
         } else if text.len() > Self::MAX_BYTES {
-            Err(MessageError::Long { bytes: text.len() })
+            Err(DialogueTextError::Long { bytes: text.len() })
         } else if text.contains('"') {
-            Err(MessageError::Quote)
+            Err(DialogueTextError::Quote)
         } else if text.ends_with('\\') {
-            Err(MessageError::Backslash)
+            Err(DialogueTextError::Backslash)
         } else if let Some(character) = text.chars().find(banned) {
-            Err(MessageError::Control { character })
+            Err(DialogueTextError::Control { character })
         } else {
             Ok(Self(text.to_owned()))
         }
     }
 }
 
-impl fmt::Display for Message {
+impl fmt::Display for DialogueText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-text_form!(Message, "Message", r#"^[^"]{1,2048}$"#);
+text_form!(DialogueText, "DialogueText", r#"^[^"]{1,2048}$"#);
 
-/// When the agent may act: a minute in the device's own time, as `2026/12/01 22:00`.
+/// The earliest time of the action: a minute in the device's own time, as `2026/12/01 22:00`.
 ///
-/// The only form that the agent reads whatever its language (protocol reference §2.4).
+/// Agents read only this form in every language (protocol reference §2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Schedule(DateTime);
 
-/// Text that is no minute of a day.
+/// Text that is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no date and time of the form 2026/12/01 22:00")]
+#[error("{given:?} is not a date and time such as 2026/12/01 22:00")]
 pub struct ScheduleError {
     given: String,
 }
@@ -144,15 +153,15 @@ pub struct ScheduleError {
 impl Schedule {
     const FORM: &str = "%Y/%m/%d %H:%M";
 
-    /// The hours by which the clocks of two places differ at most from UTC.
+    /// Largest difference of a local time from UTC, in hours.
     const WIDEST_OFFSET_H: u64 = 14;
 
-    /// Returns the time from which on no device waits, wherever it is.
+    /// Returns the time from which no device waits any longer, in any time zone.
     pub fn has_come_everywhere(self) -> UnixTime {
         self.in_utc().plus(Self::WIDEST_OFFSET_H * 3600)
     }
 
-    /// Returns the time at which it would come to a device whose clock shows UTC.
+    /// Returns the time of the schedule on a device whose clock shows UTC.
     pub fn in_utc(self) -> UnixTime {
         let seconds = TimeZone::UTC
             .to_timestamp(self.0)
@@ -165,6 +174,8 @@ impl FromStr for Schedule {
     type Err = ScheduleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The parser accepts shorter numbers, which agents do not read: only the written form
+        // counts.
         DateTime::strptime(Self::FORM, text)
             .ok()
             .map(Self)
@@ -187,10 +198,10 @@ text_form!(
     "^[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}$"
 );
 
-/// What the agent does to the machine 120 seconds after the action, whatever came of that.
+/// Restart or shutdown 120 seconds after the action, with any result.
 ///
-/// Programs that are open then lose what was not saved (protocol reference §2.4). The agent
-/// would run any command instead; that belongs into the package, which is digested.
+/// Open programs lose unsaved work (protocol reference §2.4). The agent would accept any
+/// command here. Commands belong into the package instead, because its digest is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Afterwards {
@@ -213,25 +224,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
-        "§4.1: what Windows agents show is put on a command line unescaped",
+        "§4.1: Windows agents put a message on a command line unescaped",
         a_message_cannot_leave_its_quotes,
     )];
 
     #[test]
     fn a_message_cannot_leave_its_quotes() {
-        let refused = |text: &str| text.parse::<Message>().unwrap_err();
-        assert_eq!(refused(" "), MessageError::Empty);
-        assert_eq!(refused("say \"yes\""), MessageError::Quote);
-        assert_eq!(refused("C:\\"), MessageError::Backslash);
-        let control = MessageError::Control { character: '\n' };
+        let refused = |text: &str| text.parse::<DialogueText>().unwrap_err();
+        assert_eq!(refused(" "), DialogueTextError::Empty);
+        assert_eq!(refused("say \"yes\""), DialogueTextError::Quote);
+        assert_eq!(refused("C:\\"), DialogueTextError::Backslash);
+        let control = DialogueTextError::Control { character: '\n' };
         assert_eq!(refused("one\ntwo"), control);
-        let bytes = Message::MAX_BYTES + 1;
-        assert_eq!(refused(&"x".repeat(bytes)), MessageError::Long { bytes });
+        let bytes = DialogueText::MAX_BYTES + 1;
+        assert_eq!(
+            refused(&"x".repeat(bytes)),
+            DialogueTextError::Long { bytes }
+        );
         for good in ["Größe <b>C:\\x</b> & 'more'", "100 %", "&quot;"] {
-            assert_eq!(good.parse::<Message>().unwrap().as_str(), good);
+            assert_eq!(good.parse::<DialogueText>().unwrap().as_str(), good);
         }
     }
 
@@ -261,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_is_not_written() {
+    fn absent_terms_are_not_written() {
         let none = WindowsTerms::default();
         assert_eq!(serde_json::to_string(&none).unwrap(), "{}");
         let terms = WindowsTerms {
@@ -286,9 +301,28 @@ mod tests {
         assert_eq!(serde_json::from_str::<WindowsTerms>("{}").unwrap(), none);
     }
 
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<DialogueText>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            error(""),
+            error(&"x".repeat(3000)),
+            error("say \"yes\""),
+            error("C:\\"),
+            error("one\ntwo"),
+        ]), @r"
+        the text is empty
+        the text has 3000 bytes; at most 2048 are shown
+        the text has a double quote, which would end the text: use single quotes, or &quot;
+        the text ends in a backslash, which would escape the quote after it: remove the backslash
+        the text holds the control character '\n': break lines with <br>
+        ");
+        insta::assert_snapshot!("tomorrow".parse::<Schedule>().unwrap_err(), @r#""tomorrow" is not a date and time such as 2026/12/01 22:00"#);
+    }
+
     proptest! {
         #[test]
-        fn a_schedule_is_written_as_it_was_read(text in "[0-9/ :]{16}|20[0-9]{2}/[01][0-9]/[0-3][0-9] [0-2][0-9]:[0-5][0-9]|\\PC{0,20}") {
+        fn schedules_are_written_as_they_were_read(text in "[0-9/ :]{16}|20[0-9]{2}/[01][0-9]/[0-3][0-9] [0-2][0-9]:[0-5][0-9]|\\PC{0,20}") {
             if let Ok(schedule) = text.parse::<Schedule>() {
                 prop_assert_eq!(schedule.to_string(), text);
             }

@@ -5,7 +5,7 @@ mod audience;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use serde::Serialize;
 
 use crate::assignees::{AssigneeNames, Assignees};
@@ -59,7 +59,7 @@ pub struct DeviceAssigned {
     pub result: &'static str,
     pub attempt: Option<u32>,
     #[serde(skip)]
-    pub outcome: Assigned,
+    pub outcome: AssignOutcome,
 }
 
 /// The result of an assignment to one group.
@@ -198,16 +198,16 @@ impl AssignResult {
 }
 
 impl DeviceAssigned {
-    fn new(device: DeviceId, outcome: Assigned) -> Self {
+    fn new(device: DeviceId, outcome: AssignOutcome) -> Self {
         let (result, attempt) = match &outcome {
-            Assigned::New { attempt } => ("assigned", Some(*attempt)),
-            Assigned::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
-            Assigned::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
-            Assigned::InHistory => ("in-history", None),
-            Assigned::Deleted => ("deleted", None),
-            Assigned::NotPublished => ("not-published", None),
-            Assigned::NotForDevice => ("not-for-device", None),
-            Assigned::UnknownDevice => ("unknown-device", None),
+            AssignOutcome::New { attempt } => ("assigned", Some(*attempt)),
+            AssignOutcome::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
+            AssignOutcome::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
+            AssignOutcome::InHistory => ("in-history", None),
+            AssignOutcome::Deleted => ("deleted", None),
+            AssignOutcome::NotPublished => ("not-published", None),
+            AssignOutcome::NotForDevice => ("not-for-device", None),
+            AssignOutcome::UnknownDevice => ("unknown-device", None),
         };
         Self {
             device,
@@ -220,10 +220,10 @@ impl DeviceAssigned {
     fn is_refused(&self) -> bool {
         matches!(
             self.outcome,
-            Assigned::UnknownDevice
-                | Assigned::NotForDevice
-                | Assigned::NotPublished
-                | Assigned::Deleted
+            AssignOutcome::UnknownDevice
+                | AssignOutcome::NotForDevice
+                | AssignOutcome::NotPublished
+                | AssignOutcome::Deleted
         )
     }
 }
@@ -236,8 +236,11 @@ mod tests {
     #[test]
     fn refused_devices_have_a_next_step() {
         let device: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
-        let assigned = [Assigned::UnknownDevice, Assigned::New { attempt: 1 }]
-            .map(|outcome| DeviceAssigned::new(device.clone(), outcome));
+        let assigned = [
+            AssignOutcome::UnknownDevice,
+            AssignOutcome::New { attempt: 1 },
+        ]
+        .map(|outcome| DeviceAssigned::new(device.clone(), outcome));
         let result = AssignResult {
             assigned: AssignedTo::Devices(assigned.into()),
             is_active: true,

@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_store::objects::DeleteError;
-use packcast_store::records::{DeviceState, GroupError};
+use packcast_store::records::{DeploymentState, GroupError};
 use serde::Serialize;
 
 use crate::clock::now;
@@ -154,7 +154,7 @@ async fn withdraw(
     let states = records.devices_of(package.id).await?;
     let open: Vec<DeviceId> = states
         .into_iter()
-        .filter(|(_, state)| matches!(state, DeviceState::Held | DeviceState::Announced))
+        .filter(|(_, state)| matches!(state, DeploymentState::Pending | DeploymentState::Announced))
         .map(|(device, _)| device)
         .collect();
     signer.unlock_for(&open)?;

@@ -10,7 +10,7 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 use serde::Serialize;
 
 pub use self::command::{CommandSent, send_command};
@@ -64,13 +64,13 @@ pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
-    let (device, standing) = known(target, &id).await?;
+    let (device, device_state) = known(target, &id).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    let own = target.records.own_assignments(&id).await?;
-    let groups: Vec<GroupName> = standing.memberships.groups().collect();
+    let own = target.records.device_assignments(&id).await?;
+    let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
-    let ids: Vec<PackageId> = standing
+    let ids: Vec<PackageId> = device_state
         .tasks
         .iter()
         .map(|task| task.package)
@@ -83,12 +83,12 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .collect();
     let mut details = DeviceDetails {
         device,
-        groups: standing.memberships.joined().cloned().collect(),
-        orders: standing.orders,
-        pace: standing.pace,
+        groups: device_state.memberships.joined().cloned().collect(),
+        orders: device_state.orders,
+        pace: device_state.pace,
         pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         expires: own.as_ref().and_then(expires),
-        open: standing.tasks,
+        open: device_state.tasks,
         finished,
         names,
         warnings: Vec::new(),
@@ -110,10 +110,10 @@ impl DeviceDetails {
 }
 
 /// Reads a device. A device that never checked in is an error.
-async fn known(target: &Target, id: &DeviceId) -> Result<(DeviceRecord, Standing), Failure> {
-    let mut standing = target.records.standing(id).await?;
-    let device = standing.device.take().ok_or_else(|| unknown(id))?;
-    Ok((device, standing))
+async fn known(target: &Target, id: &DeviceId) -> Result<(DeviceRecord, DeviceState), Failure> {
+    let mut device_state = target.records.device_state(id).await?;
+    let device = device_state.device.take().ok_or_else(|| unknown(id))?;
+    Ok((device, device_state))
 }
 
 fn unknown(id: &DeviceId) -> Failure {

@@ -4,10 +4,10 @@ mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask,
+    DeviceCommands, DeviceRecord, ExplainInputs, Explanation, FinishedTask, GroupState, OpenTask,
     Pacing, PackageRecord,
 };
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 use serde::Serialize;
 
 use self::sentences::{SentenceSubject, Sentences};
@@ -59,7 +59,7 @@ pub struct Ahead {
 struct ExplainRecords {
     device: DeviceId,
     package: PackageRecord,
-    standing: Standing,
+    device_state: DeviceState,
     groups: Vec<GroupState>,
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
@@ -87,9 +87,9 @@ async fn read(
     package: PackageRecord,
 ) -> Result<ExplainRecords, Failure> {
     let records = &target.records;
-    let standing = records.standing(&device).await?;
-    let groups: Vec<_> = standing.memberships.groups().collect();
-    let others: Vec<PackageId> = standing
+    let device_state = records.device_state(&device).await?;
+    let groups: Vec<_> = device_state.memberships.groups().collect();
+    let others: Vec<PackageId> = device_state
         .tasks
         .iter()
         .map(|task| task.package)
@@ -107,21 +107,21 @@ async fn read(
         in_history,
         device,
         package,
-        standing,
+        device_state,
     })
 }
 
 impl ExplainRecords {
-    fn evidence(&self, target: Pacing) -> Evidence<'_> {
+    fn evidence(&self, target: Pacing) -> ExplainInputs<'_> {
         let groups = self.groups.iter().map(|state| &state.pace);
-        let pace = target.in_force(groups, &self.standing.pace);
-        Evidence {
+        let pace = target.in_force(groups, &self.device_state.pace);
+        ExplainInputs {
             device: &self.device,
-            is_known: self.standing.device.is_some(),
-            memberships: &self.standing.memberships,
+            is_known: self.device_state.device.is_some(),
+            memberships: &self.device_state.memberships,
             groups: &self.groups,
-            tasks: &self.standing.tasks,
-            orders: self.standing.orders,
+            tasks: &self.device_state.tasks,
+            orders: self.device_state.orders,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
@@ -131,11 +131,11 @@ impl ExplainRecords {
     }
 
     fn record(&self) -> Option<&DeviceRecord> {
-        self.standing.device.as_ref()
+        self.device_state.device.as_ref()
     }
 
     fn task(&self) -> Option<&OpenTask> {
-        let mut tasks = self.standing.tasks.iter();
+        let mut tasks = self.device_state.tasks.iter();
         tasks.find(|task| task.package == self.package.id)
     }
 
@@ -146,7 +146,7 @@ impl ExplainRecords {
     }
 
     fn ahead(&self, explanation: &Explanation) -> Vec<Ahead> {
-        let tasks = self.standing.tasks.iter();
+        let tasks = self.device_state.tasks.iter();
         tasks
             .filter(|task| explanation.ahead.contains(&task.package))
             .map(|task| Ahead {
@@ -183,7 +183,7 @@ impl ExplainRecords {
             last_seen: record.map(|record| record.last_seen),
             state: state(&self.package),
             ahead: self.ahead(&explanation),
-            orders: self.standing.orders,
+            orders: self.device_state.orders,
             device: self.device,
             explanation,
             result: self.finished,

@@ -164,7 +164,7 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
 
 /// Returns the end of the validity of a group's signed assignments.
 fn expires(state: &GroupState) -> Option<UnixTime> {
-    state.seal.as_ref().map(|seal| seal.expires)
+    state.signature.as_ref().map(|signature| signature.expires)
 }
 
 /// Returns a warning if the signed assignments of a group expire soon.

@@ -7,20 +7,20 @@ use packcast_store::{Objects, S3, S3Config};
 
 use crate::service::engine;
 
-/// The environment variables with the addresses of the engines, which `tests/run` starts.
+/// Environment variables with the addresses of the engines, which `tests/run` starts.
 pub const LOCALSTACK: &str = "PACKCAST_TEST_LOCALSTACK";
 pub const MINISTACK: &str = "PACKCAST_TEST_MINISTACK";
 
-/// A bucket of a test's own.
+/// A bucket that only one test uses.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct TestBucket {
     pub name: String,
     pub engine: SocketAddr,
     pub objects: Objects,
 }
 
-impl Bucket {
-    /// Creates a bucket. `None` if the engine does not run; the test is then skipped.
+impl TestBucket {
+    /// Creates a bucket. Returns `None` if the engine does not run; the test is then skipped.
     ///
     /// # Panics
     /// As [`engine`] does.
@@ -33,7 +33,9 @@ impl Bucket {
             ..S3Config::default()
         })
         .await;
-        s3.create_bucket().await.expect("an engine makes a bucket");
+        s3.create_bucket()
+            .await
+            .expect("an engine creates a bucket");
         let engine = endpoint.strip_prefix("http://").unwrap_or(&endpoint);
         Some(Self {
             name,

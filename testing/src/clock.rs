@@ -2,5 +2,5 @@
 
 use packcast_protocol::UnixTime;
 
-/// When everything happens, unless a test says otherwise.
+/// Time of all events, unless a test sets another.
 pub const NOW: UnixTime = UnixTime(1_795_000_000);

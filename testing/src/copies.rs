@@ -1,4 +1,4 @@
-//! Thousands of records in seconds: copies of some that the system itself has written.
+//! Copies of records that the system itself has written: thousands of records in seconds.
 
 use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::PackageRecord;
@@ -11,29 +11,29 @@ use crate::table::{NOW, Table};
 const BATCH: usize = 25;
 
 impl Table {
-    /// Makes an active package whose name contains its id, so that no copy has the same.
+    /// Creates an active package whose name contains its id, so that each copy has its own name.
     pub async fn package_to_copy(&self) -> PackageRecord {
-        // No other time of the tests, which copies would change, too.
+        // No other time of the tests, because copying would replace that time as well.
         let at = NOW.plus(1);
         let id = PackageId::at(at).expect("a time in range");
         let package = self.package_at(&format!("package-{id}"), 5, at).await;
-        assert_eq!(package.id, id, "it is the first of its table");
+        assert_eq!(package.id, id, "the package is the first of its table");
         package
     }
 
-    /// Writes each item with a package's id in its key once more for each of `ids`, which
-    /// stand in the place of its own: the package itself, tasks, results, tallies.
+    /// Copies each item whose key contains the package's id, once for each of `ids`.
     ///
-    /// It scans, as no question of the system does, and so past the meter.
+    /// Copied are the package itself, tasks, results and tallies. The copying scans the table, as
+    /// no query of the system does, and therefore bypasses the meter.
     pub async fn copy(&self, package: &PackageRecord, ids: impl IntoIterator<Item = PackageId>) {
         let ids = ids.into_iter().map(|id| id.to_string());
         self.copy_named(&package.id.to_string(), ids).await;
     }
 
-    /// Writes each item with a device's id in its key once more for each of `devices`: the
-    /// device itself, tasks, results, memberships. No counts change.
+    /// Copies each item whose key contains the device's id, once for each of `devices`.
     ///
-    /// It scans, as no question of the system does, and so past the meter.
+    /// Copied are the device itself, tasks, results and memberships; no counts change. The copying
+    /// scans the table, as no query of the system does, and therefore bypasses the meter.
     pub async fn copy_device(
         &self,
         device: &DeviceId,
@@ -68,7 +68,7 @@ impl Table {
             assert_eq!(
                 written["UnprocessedItems"],
                 json!({}),
-                "an engine takes all at once"
+                "an engine takes a whole batch"
             );
         }
     }
@@ -79,6 +79,6 @@ fn names(key: &Value, id: &str) -> bool {
 }
 
 fn put(item: &str) -> Value {
-    let item: Value = serde_json::from_str(item).expect("digits for digits leave JSON as it is");
+    let item: Value = serde_json::from_str(item).expect("JSON with other ids is still JSON");
     json!({ "PutRequest": { "Item": item } })
 }

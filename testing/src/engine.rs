@@ -1,4 +1,4 @@
-//! The embedded engine: what `packcast local` keeps its records in, here in memory.
+//! The embedded engine, in which `packcast local` keeps its records; here it runs in memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -6,14 +6,14 @@ use dynoxide::Database;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An engine of a test's own on a free port of loopback. It ends when it is dropped.
+/// An engine for one test, on a free port of loopback. It ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct EmbeddedEngine {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-impl Engine {
+impl EmbeddedEngine {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -30,7 +30,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for EmbeddedEngine {
     fn drop(&mut self) {
         self.server.abort();
     }

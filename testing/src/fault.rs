@@ -1,5 +1,5 @@
-//! What the embedded engine never does and the cloud does: conflicts, throttles, answers that
-//! are lost, an index that lags behind.
+//! Faults that the embedded engine never has and the cloud does: conflicts, throttling, lost
+//! answers, an index that lags behind.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::layer::{Layer, layered};
 use crate::wire;
 
-/// How often each fault is injected, in thousandths of the requests it can happen to.
+/// Rates of faults, in thousandths of the requests that each fault can happen to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultRates {
     /// Transactions that meet another one.
@@ -25,11 +25,11 @@ pub struct FaultRates {
     pub throttles: u16,
     /// Requests that are performed, and whose answer never arrives.
     pub lost_answers: u16,
-    /// Queries of an index answered as the same Query was before.
+    /// Queries of an index that get the answer of an earlier, equal Query.
     pub index_lag: u16,
 }
 
-/// How often each fault was injected.
+/// Number of times that each fault was injected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Injected {
     pub conflicts: u32,
@@ -38,22 +38,22 @@ pub struct Injected {
     pub index_lag: u32,
 }
 
-/// A client of the records' service that injects faults into what another one passes.
+/// A client of the records' service that injects faults into the requests of another client.
 #[derive(Clone, Debug)]
 pub struct FakeFaults {
     client: SharedHttpClient,
-    seen: Arc<Mutex<Seen>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct FaultState {
     random: fastrand::Rng,
     rates: FaultRates,
     injected: Injected,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
 }
 
-/// What happens to a request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Performed,
@@ -63,15 +63,15 @@ enum Fate {
 }
 
 impl FakeFaults {
-    /// Injects faults on the way to what answers over plain HTTP.
+    /// Returns a client over plain HTTP that injects faults.
     pub fn new(seed: u64, rates: FaultRates) -> Self {
         let client = aws_smithy_http_client::Builder::new().build_http();
         Self::before(client, seed, rates)
     }
 
-    /// Injects faults before another client.
+    /// Returns a client that injects faults before it calls another client.
     pub fn before(client: SharedHttpClient, seed: u64, rates: FaultRates) -> Self {
-        let state = Seen {
+        let state = FaultState {
             random: fastrand::Rng::with_seed(seed),
             rates,
             injected: Injected::default(),
@@ -79,30 +79,30 @@ impl FakeFaults {
         };
         Self {
             client,
-            seen: Arc::new(Mutex::new(state)),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
-    /// Returns what `RecordsConfig` takes.
+    /// Returns the HTTP client for `RecordsConfig`.
     pub fn http_client(&self) -> SharedHttpClient {
         layered(self.clone(), self.client.clone())
     }
 
     /// Changes the rates from now on.
     pub fn set_rates(&self, rates: FaultRates) {
-        self.seen().rates = rates;
+        self.state().rates = rates;
     }
 
     pub fn injected(&self) -> Injected {
-        self.seen().injected
+        self.state().injected
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FaultState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl FaultState {
     fn chance(&mut self, per_mille: u16) -> bool {
         self.random.u16(0..1000) < per_mille
     }
@@ -122,12 +122,13 @@ impl Seen {
         }
     }
 
-    /// Returns the earlier answer to a Query of an index, if this one is to lag.
+    /// Returns the earlier answer to the same Query if the index lags this time.
     fn lagging(&mut self, request: &Bytes, answer: (u16, Bytes)) -> (u16, Bytes) {
         let before = self.index_answers.insert(request.clone(), answer.clone());
         match before {
             Some(before) if self.chance(self.rates.index_lag) => {
                 self.injected.index_lag += 1;
+                // The old answer stays the newest one, so that the index can lag further.
                 self.index_answers.insert(request.clone(), before.clone());
                 before
             }
@@ -144,7 +145,7 @@ impl Layer for FakeFaults {
     ) -> Result<HttpResponse, ConnectorError> {
         let operation = wire::operation(&request);
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
-        let fate = self.seen().fate(&operation);
+        let fate = self.state().fate(&operation);
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
             Fate::Throttle => return Ok(throttle(&operation)),
@@ -152,10 +153,11 @@ impl Layer for FakeFaults {
         }
         let (status, answer) = wire::collected(inner.call(request).await?).await?;
         if fate == Fate::LostAnswer {
+            // The service has performed the request; the client cannot know that.
             return Err(ConnectorError::io("the answer was lost".into()));
         }
         let (status, answer) = if is_index_query(&operation, &body) {
-            self.seen().lagging(&body, (status, answer))
+            self.state().lagging(&body, (status, answer))
         } else {
             (status, answer)
         };
@@ -168,7 +170,7 @@ fn is_index_query(operation: &str, body: &Bytes) -> bool {
     operation == "Query" && names_index()
 }
 
-/// Retries until an answer comes, as operators and devices do.
+/// Retries until an answer arrives, as administrators and devices do.
 ///
 /// # Panics
 /// If an error is not retryable, or after 100 tries.
@@ -182,12 +184,13 @@ pub async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -
     panic!("no answer in 100 tries")
 }
 
-/// The refusal of a transaction whose first item another one is writing.
+/// Returns the refusal of a transaction whose first item another transaction is writing.
 fn conflict(body: &[u8]) -> HttpResponse {
     let items = wire::parsed(body)
         .get("TransactItems")
         .and_then(Value::as_array)
         .map_or(1, Vec::len);
+    // DynamoDB lists a reason for each item of the transaction, `None` for those in order.
     let mut reasons = vec![json!({ "Code": "None" }); items];
     reasons[0] = json!({
         "Code": "TransactionConflict",
@@ -202,6 +205,7 @@ fn conflict(body: &[u8]) -> HttpResponse {
 }
 
 fn throttle(operation: &str) -> HttpResponse {
+    // Tables refuse with one code and the request limits of an account with another.
     let code = if operation == "Query" {
         "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
     } else {

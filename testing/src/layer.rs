@@ -1,4 +1,4 @@
-//! Layers between the store and its service, which see each request and its answer.
+//! Layers between the store and its service; a layer sees each request and its answer.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// Decides what becomes of each request.
+/// A layer, which decides how each request is answered.
 pub(crate) trait Layer: Clone + fmt::Debug + Send + Sync + 'static {
-    /// Answers a request, through `inner` or without.
+    /// Answers a request, with or without a call of `inner`.
     fn answer(
         self,
         request: HttpRequest,

@@ -1,4 +1,4 @@
-//! What is asked of the records' service, and what it says that it cost.
+//! A meter of requests to the records' service and of the capacity that they consumed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::layer::{Layer, layered};
 use crate::wire;
 
-/// A client of the records' service that notes what the service has answered.
+/// A client of the records' service that records the operations and their consumed capacity.
 ///
-/// Clones share their notes.
+/// Clones share one record.
 #[derive(Clone, Debug)]
 pub struct Meter {
     client: SharedHttpClient,
@@ -27,9 +27,9 @@ struct Noted {
     scans: usize,
 }
 
-/// Operations by their names, in the order of the answers, with the capacity they consumed.
+/// Operations by name, in the order of the answers, and the capacity that they consumed.
 ///
-/// The service tells the capacity of those requests only that ask for it.
+/// The service returns the capacity only if the request asks for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     pub operations: Vec<String>,
@@ -38,7 +38,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns how often an operation was asked for.
+    /// Returns the number of requests for an operation.
     pub fn count(&self, operation: &str) -> usize {
         let same = |name: &&String| *name == operation;
         self.operations.iter().filter(same).count()
@@ -46,7 +46,7 @@ impl Usage {
 }
 
 impl Meter {
-    /// Begins to note what is asked over plain HTTP.
+    /// Starts a meter of requests over plain HTTP.
     pub fn start() -> Self {
         Self {
             client: aws_smithy_http_client::Builder::new().build_http(),
@@ -54,17 +54,17 @@ impl Meter {
         }
     }
 
-    /// Returns what `RecordsConfig` takes.
+    /// Returns the HTTP client for `RecordsConfig`.
     pub fn http_client(&self) -> SharedHttpClient {
         layered(self.clone(), self.client.clone())
     }
 
-    /// Returns what was noted since the last call.
+    /// Returns the usage since the last call.
     pub fn take(&self) -> Usage {
         std::mem::take(&mut self.noted().usage)
     }
 
-    /// Returns how many Scans there were since the start, whatever was taken.
+    /// Returns the number of Scans since the start; [`Meter::take`] does not reset it.
     pub fn scans(&self) -> usize {
         self.noted().scans
     }
@@ -104,7 +104,7 @@ fn reads(operation: &str) -> bool {
     operation == "Query" || operation == "Scan" || operation.contains("Get")
 }
 
-/// Sums what an answer says of one table or, in a list, of several.
+/// Returns the consumed capacity in an answer, for one table or, in a list, for several.
 fn consumed_units(answer: &[u8]) -> f64 {
     let units = |consumed: &Value| consumed["CapacityUnits"].as_f64().unwrap_or_default();
     match &wire::parsed(answer)["ConsumedCapacity"] {

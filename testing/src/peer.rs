@@ -1,4 +1,4 @@
-//! Devices of both kinds, played by their requests: they say what they are told to, and do nothing.
+//! Simulated devices with both kinds of agents: they send the requests that a test asks for.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, REPORT_PATH, Report,
-    ReportReply, ReportRequest, Secret, Text,
+    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments,
+    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -20,58 +20,58 @@ use crate::signing::trusted;
 pub const PATH_TOKEN: &str = "path-token-one-1";
 /// The enrolment token of every Packcast peer.
 pub const ENROLMENT_TOKEN: &str = "enrolment-token-1";
-/// What follows the host name in a DEVICEID.
+/// The part of a DEVICEID after the host name.
 const STAMP: &str = "-2026-03-04-05-06-07";
 const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-/// A device that a function admits that knows [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`].
+/// A simulated device, which a function with [`PATH_TOKEN`] and [`ENROLMENT_TOKEN`] admits.
 #[derive(Debug)]
 pub struct Peer {
-    agent: Agent,
-    names: Names,
+    agent: PeerAgent,
+    names: PeerNames,
 }
 
-/// What a device says of itself.
+/// The names that a device reports of itself.
 #[derive(Debug)]
-struct Names {
+struct PeerNames {
     host: String,
     os: String,
     agent: String,
 }
 
 #[derive(Debug)]
-enum Agent {
-    /// A stock agent, with its DEVICEID.
-    Stock(String),
-    /// Ours, with what it was given at enrolment, and the documents that it was sent.
-    Ours(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
+enum PeerAgent {
+    /// An OCS agent, with its DEVICEID.
+    Ocs(String),
+    /// A Packcast agent, with its key, its pass, and the documents that it has received.
+    Packcast(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
 }
 
-/// What a device is told by a check-in, in the order of the reply.
+/// The tasks in the reply to a check-in, in the order of the reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Packages with their attempts; stock agents are told none.
+pub struct PeerReply {
+    /// Packages with their attempts; OCS agents are not sent the attempts.
     pub tasks: Vec<(PackageId, Option<u32>)>,
-    /// Attempts that our agents are to cancel.
+    /// Attempts that Packcast agents have to cancel.
     pub cancel: Vec<(PackageId, u32)>,
 }
 
 /// A result that a device reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct PeerResult {
     pub package: PackageId,
-    /// Stock agents do not say it.
+    /// The attempt that the result belongs to; OCS agents do not report it.
     pub attempt: u32,
     pub code: &'static str,
 }
 
 impl Peer {
-    /// Returns a device with a stock agent.
-    pub fn stock(number: u32) -> Self {
+    /// Returns a device with an OCS agent.
+    pub fn ocs(number: u32) -> Self {
         let host = format!("pc{number}");
         Self {
-            agent: Agent::Stock(format!("{host}{STAMP}")),
-            names: Names {
+            agent: PeerAgent::Ocs(format!("{host}{STAMP}")),
+            names: PeerNames {
                 host,
                 os: "Debian".to_owned(),
                 agent: UNIX_AGENT.to_owned(),
@@ -79,14 +79,14 @@ impl Peer {
         }
     }
 
-    /// Returns a device with an agent of ours, its key always the same.
-    pub fn ours(number: u32) -> Self {
+    /// Returns a device with a Packcast agent; its key depends on the number only.
+    pub fn packcast(number: u32) -> Self {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
         Self {
-            agent: Agent::Ours(Box::new(key), OnceLock::new(), Mutex::default()),
-            names: Names {
+            agent: PeerAgent::Packcast(Box::new(key), OnceLock::new(), Mutex::default()),
+            names: PeerNames {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
@@ -94,17 +94,17 @@ impl Peer {
         }
     }
 
-    /// Gives a device that has not been in contact the longest names that are accepted.
+    /// Gives a device that has not checked in yet the longest names that the function accepts.
     #[must_use]
     pub fn with_longest_names(self) -> Self {
         let (agent, host, os) = match self.agent {
-            Agent::Stock(_) => {
+            PeerAgent::Ocs(_) => {
                 let name = "d".repeat(200 - STAMP.len()) + STAMP;
-                (Agent::Stock(name), "h".repeat(255), "o".repeat(255))
+                (PeerAgent::Ocs(name), "h".repeat(255), "o".repeat(255))
             }
-            ours @ Agent::Ours(..) => (ours, "h".repeat(253), "o".repeat(64)),
+            packcast @ PeerAgent::Packcast(..) => (packcast, "h".repeat(253), "o".repeat(64)),
         };
-        let names = Names {
+        let names = PeerNames {
             host,
             os,
             agent: "a".repeat(64),
@@ -112,31 +112,31 @@ impl Peer {
         Self { agent, names }
     }
 
-    pub const fn is_stock(&self) -> bool {
-        matches!(self.agent, Agent::Stock(_))
+    pub const fn is_ocs(&self) -> bool {
+        matches!(self.agent, PeerAgent::Ocs(_))
     }
 
     pub fn device(&self) -> DeviceId {
         match &self.agent {
-            Agent::Stock(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
-            Agent::Ours(key, ..) => DeviceId::Agent(key.id()),
+            PeerAgent::Ocs(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
+            PeerAgent::Packcast(key, ..) => DeviceId::Agent(key.id()),
         }
     }
 
-    /// Asks what to do. Our agent shows what [`Peer::told`] has seen last, its pass, and may
-    /// bring results.
-    pub fn check_in(&self, results: &[Said], now: UnixTime) -> Request<Bytes> {
+    /// Returns a check-in. A Packcast agent includes its pass and the documents that it holds, both
+    /// as of the last [`Peer::read_reply`], and may report results.
+    pub fn check_in(&self, results: &[PeerResult], now: UnixTime) -> Request<Bytes> {
         match &self.agent {
-            Agent::Stock(name) => self.posted(&format!(
+            PeerAgent::Ocs(name) => self.posted(&format!(
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
-            Agent::Ours(key, pass, holds) => {
+            PeerAgent::Packcast(key, pass, holds) => {
                 let enrolment = ENROLMENT_TOKEN.parse().ok();
                 let asking = CheckInRequest {
                     enrolment: enrolment.filter(|_| pass.get().is_none()),
                     pass: pass.get().cloned(),
                     facts: self.facts(),
-                    results: results.iter().map(|said| report(said, now)).collect(),
+                    results: results.iter().map(|result| report(result, now)).collect(),
                     holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 };
                 signed(key, CHECK_IN_PATH, &asking, now)
@@ -144,31 +144,31 @@ impl Peer {
         }
     }
 
-    /// The inventory of a stock agent, which must be asked for once.
+    /// Returns the inventory of an OCS agent, which the function requests once.
     pub fn inventory(&self) -> Option<Request<Bytes>> {
-        let Agent::Stock(name) = &self.agent else {
+        let PeerAgent::Ocs(name) = &self.agent else {
             return None;
         };
-        let Names { host, os, .. } = &self.names;
+        let PeerNames { host, os, .. } = &self.names;
         Some(self.posted(&format!(
             "<REQUEST><CONTENT><HARDWARE><NAME>{host}</NAME><OSNAME>{os}</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
         )))
     }
 
-    /// Reports results: ours all at once, a stock agent one by one.
-    pub fn reports(&self, results: &[Said], now: UnixTime) -> Vec<Request<Bytes>> {
+    /// Reports results: a Packcast agent all in one request, an OCS agent each in its own.
+    pub fn reports(&self, results: &[PeerResult], now: UnixTime) -> Vec<Request<Bytes>> {
         match &self.agent {
-            Agent::Stock(name) => results
+            PeerAgent::Ocs(name) => results
                 .iter()
-                .map(|Said { package, code, .. }| {
+                .map(|PeerResult { package, code, .. }| {
                     self.posted(&format!(
                         "<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />"
                     ))
                 })
                 .collect(),
-            Agent::Ours(key, pass, _) => {
-                let pass = pass.get().expect("it has checked in before").clone();
-                let results = results.iter().map(|said| report(said, now)).collect();
+            PeerAgent::Packcast(key, pass, _) => {
+                let pass = pass.get().expect("the agent has checked in before").clone();
+                let results = results.iter().map(|result| report(result, now)).collect();
                 let sent = ReportRequest { pass, results };
                 vec![signed(key, REPORT_PATH, &sent, now)]
             }
@@ -176,26 +176,26 @@ impl Peer {
     }
 
     /// Reads the reply to a check-in.
-    pub fn told(&self, reply: &[u8]) -> Told {
+    pub fn read_reply(&self, reply: &[u8]) -> PeerReply {
         match &self.agent {
-            Agent::Stock(_) => {
+            PeerAgent::Ocs(_) => {
                 let (_, content) = envelope::open(reply).expect("a reply in zlib");
                 let text = String::from_utf8(content).expect("replies are UTF-8");
                 let tasks = announced(&text).map(|id| (id, None)).collect();
                 let cancel = Vec::new();
-                Told { tasks, cancel }
+                PeerReply { tasks, cancel }
             }
-            Agent::Ours(_, known, holds) => {
+            PeerAgent::Packcast(_, known, holds) => {
                 let reply: CheckInReply = serde_json::from_slice(reply).expect("a reply in JSON");
                 let mut holds = holds.lock().unwrap_or_else(PoisonError::into_inner);
                 take_up(&mut holds, &reply);
                 if let Some(pass) = reply.pass {
-                    // Two enrolments at once are given the same pass.
+                    // Two concurrent enrolments get the same pass.
                     let _ = known.set(pass);
                 }
                 let tasks = reply.tasks.iter().map(|task| (task.id, Some(task.attempt)));
                 let cancel = reply.cancel.iter().map(|task| (task.id, task.attempt));
-                Told {
+                PeerReply {
                     tasks: tasks.collect(),
                     cancel: cancel.collect(),
                 }
@@ -203,11 +203,11 @@ impl Peer {
         }
     }
 
-    /// Reads the reply to reports: the packages that our agent need not report again.
+    /// Reads the reply to reports: the packages that a Packcast agent need not report again.
     pub fn accepted(&self, reply: &[u8]) -> Option<Vec<PackageId>> {
         match &self.agent {
-            Agent::Stock(_) => None,
-            Agent::Ours(..) => {
+            PeerAgent::Ocs(_) => None,
+            PeerAgent::Packcast(..) => {
                 let reply: ReportReply = serde_json::from_slice(reply).expect("a reply in JSON");
                 Some(reply.accepted)
             }
@@ -223,10 +223,10 @@ impl Peer {
 
     fn facts(&self) -> DeviceFacts {
         DeviceFacts {
-            host_name: Text::tail(&self.names.host),
-            os: Text::tail(&self.names.os),
-            arch: Text::tail("x86_64"),
-            agent: Text::tail(&self.names.agent),
+            host_name: BoundedText::tail(&self.names.host),
+            os: BoundedText::tail(&self.names.os),
+            arch: BoundedText::tail("x86_64"),
+            agent: BoundedText::tail(&self.names.agent),
         }
     }
 }
@@ -245,14 +245,14 @@ fn signed(
     request.body(body.into()).expect("a request")
 }
 
-/// Notes down which documents came, as a device that keeps the latest of each.
+/// Records the received documents, as a device does that keeps the newest of each.
 fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     for signed in &reply.keys {
-        let list = signed.verify(trusted()).expect("the operator signs");
+        let list = signed.verify(trusted()).expect("the test key signs");
         holds.keys = holds.keys.max(list.serial());
     }
     for signed in &reply.assignments {
-        let assignments = signed.verify(trusted()).expect("the operator signs");
+        let assignments = signed.verify(trusted()).expect("the test key signs");
         let held = assignments.held();
         match assignments.recipient() {
             Assignee::Device(_) => holds.device = holds.device.max(Some(held)),
@@ -264,11 +264,11 @@ fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
     }
 }
 
-fn report(said: &Said, now: UnixTime) -> Report {
+fn report(result: &PeerResult, now: UnixTime) -> Report {
     Report {
-        id: said.package,
-        attempt: said.attempt,
-        code: said.code.parse().expect("a result code"),
+        id: result.package,
+        attempt: result.attempt,
+        code: result.code.parse().expect("a result code"),
         detail: None,
         output_tail: None,
         finished: now,

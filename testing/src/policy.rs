@@ -1,7 +1,8 @@
-//! What the stack's template lets the check-in function do, enforced on the way to the table.
+//! The permissions of the check-in function in the stack's template, enforced before requests
+//! reach the table.
 //!
-//! No engine of this machine knows policies; so one that lacks a permission would be found in
-//! the cloud only.
+//! No engine on a developer's machine enforces policies. Without this layer, a missing permission
+//! would show only in the cloud.
 
 use std::sync::Arc;
 
@@ -18,27 +19,27 @@ use crate::wire;
 /// The template of the stack.
 pub const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 
-/// What the function's role may do with the table.
+/// The permissions of the function's role on the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     statements: Arc<[Statement]>,
 }
 
-/// Actions on items whose partition keys begin so.
+/// Allowed actions on items whose partition keys have one of these prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Statement {
     actions: Vec<String>,
     partitions: Vec<String>,
 }
 
-/// An action, and the key of the partition that it touches; none if it names no partition.
+/// A required permission: the action, and the key of the partition it touches, if there is one.
 type Need = (String, Option<String>);
 
 impl Policy {
     /// Reads the policy "records" of the template.
     ///
     /// # Panics
-    /// The template does not spell it in lists of one line.
+    /// If the template does not spell the policy in lists of one line.
     pub fn of_template() -> Self {
         let (_, from) = TEMPLATE
             .split_once("PolicyName: records\n")
@@ -55,7 +56,7 @@ impl Policy {
         }
     }
 
-    /// Returns a client that refuses what the policy does not allow, as the service does.
+    /// Returns a client that refuses forbidden requests as the service does.
     pub fn before(&self, client: SharedHttpClient) -> SharedHttpClient {
         layered(self.clone(), client)
     }
@@ -95,11 +96,11 @@ fn list(statement: &str, word: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns what an operation has to be allowed.
+/// Returns the permissions that an operation requires.
 fn needs(operation: &str, body: &Value) -> Vec<Need> {
     let of_key = |item: &Value| item["pk"]["S"].as_str().map(str::to_owned);
     match operation {
-        // The index has permissions of its own.
+        // Reading the index is a permission of its own; no statement gives it.
         "Query" if body.get("IndexName").is_some() => vec![("Query".to_owned(), None)],
         "Query" => {
             let value = &body["ExpressionAttributeValues"][":pk"]["S"];
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_and_groups_are_out_of_the_functions_reach() {
+    fn the_function_cannot_write_packages_and_groups() {
         for (action, partition) in [
             ("Query", "DEVICE#ocs:pc1"),
             ("ConditionCheckItem", "PACKAGE#1795327754"),
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_needs_what_each_of_its_writes_does() {
+    fn a_transaction_needs_the_permissions_of_each_of_its_writes() {
         let body = serde_json::json!({"TransactItems": [
             {"Put": {"Item": {"pk": {"S": "DEVICE#a"}}}},
             {"ConditionCheck": {"Key": {"pk": {"S": "PACKAGE#b"}}}},

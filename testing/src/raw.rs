@@ -1,4 +1,4 @@
-//! Direct requests to the records' engine, past the store.
+//! Direct requests to the records' engine that bypass the store.
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::wire;
 
-/// A client that speaks an engine's own protocol.
+/// A client that speaks the engine's protocol.
 #[derive(Debug)]
 pub struct RawEngine<'a> {
     connector: Connector,
@@ -32,7 +32,7 @@ impl<'a> RawEngine<'a> {
         loop {
             let mut page = self.ask("Scan", &question).await;
             let found = page["Items"].as_array_mut();
-            items.append(found.expect("a Scan gives items"));
+            items.append(found.expect("a Scan returns items"));
             let last = page["LastEvaluatedKey"].take();
             if last.is_null() {
                 return items;
@@ -41,7 +41,10 @@ impl<'a> RawEngine<'a> {
         }
     }
 
-    /// Performs an operation, which has to succeed, and returns its answer.
+    /// Performs an operation and returns its answer.
+    ///
+    /// # Panics
+    /// If the operation does not succeed.
     pub async fn ask(&self, operation: &str, question: &Value) -> Value {
         let mut request = HttpRequest::new(SdkBody::from(question.to_string()));
         request.set_method("POST").expect("a method");
@@ -50,14 +53,16 @@ impl<'a> RawEngine<'a> {
         let headers = request.headers_mut();
         headers.insert("x-amz-target", target);
         headers.insert("content-type", "application/x-amz-json-1.0");
-        // Engines look for a signature, and not at it.
+        // Engines require a signature, but do not verify it.
         headers.insert("x-amz-date", "20260101T000000Z");
         headers.insert(
             "authorization",
             "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0",
         );
         let answer = self.connector.call(request).await.expect("the engine runs");
-        let (status, body) = wire::collected(answer).await.expect("it answers whole");
+        let (status, body) = wire::collected(answer)
+            .await
+            .expect("the answer is complete");
         assert_eq!(
             status,
             200,

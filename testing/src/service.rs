@@ -1,11 +1,11 @@
-//! The services that records are tested on.
+//! The engines that the records are tested on.
 
 use crate::skip::{Missing, skip};
 
-/// What keeps the tables of a test.
+/// An engine that keeps the tables of a test.
 #[derive(Clone, Debug)]
 pub enum Service {
-    /// The engine of `packcast local`: each table has one of its own.
+    /// The engine of `packcast local`; each table has an engine of its own.
     Embedded,
     /// AWS's DynamoDB Local at this address, which `tests/dynamodb-local` starts.
     DynamoDbLocal { endpoint: String },
@@ -19,13 +19,13 @@ impl Service {
     }
 }
 
-/// What a variable says of an engine that this machine cannot have.
+/// The value of a variable if this machine cannot run the engine.
 const UNAVAILABLE: &str = "unavailable";
 
-/// Returns the address in an environment variable. Without one, the test is skipped.
+/// Returns the address in an environment variable, or skips the test if it is empty.
 ///
 /// # Panics
-/// If `CI` is set, unless the variable says that the machine cannot have the engine.
+/// If `CI` is set, unless the variable says that the machine cannot run the engine.
 pub fn engine(variable: &str) -> Option<String> {
     let endpoint = std::env::var(variable).unwrap_or_default();
     match endpoint.as_str() {
@@ -36,7 +36,7 @@ pub fn engine(variable: &str) -> Option<String> {
     None
 }
 
-/// Makes each rule, an async function of a [`Service`], a test on every one of them.
+/// Turns each rule, an async function of a [`Service`], into one test for each service.
 #[macro_export]
 macro_rules! on_each_service {
     ($($rule:ident)+) => {

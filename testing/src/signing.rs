@@ -1,4 +1,4 @@
-//! The key that every test signs with.
+//! The key that all tests sign with.
 
 use std::io::Cursor;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use packcast_store::records::{AssignError, SignError, Signing};
 use crate::clock::NOW;
 
 static KEY: LazyLock<TestKey> = LazyLock::new(TestKey::generate);
-/// Of somebody who is not the operator.
+/// A key that no device trusts.
 static OTHER: LazyLock<TestKey> = LazyLock::new(TestKey::generate);
 
 struct TestKey {
@@ -22,7 +22,7 @@ struct TestKey {
 
 impl TestKey {
     fn generate() -> Self {
-        let pair = KeyPair::generate_unencrypted_keypair().expect("a key can be made");
+        let pair = KeyPair::generate_unencrypted_keypair().expect("a key can be generated");
         let public = [pair.pk.to_base64().parse().expect("a public key")];
         Self { pair, public }
     }
@@ -34,28 +34,28 @@ impl TestKey {
     }
 }
 
-/// Signs what is written at [`NOW`].
+/// Returns a signer of the documents written at [`NOW`].
 pub fn signing() -> Signing<'static> {
     signing_at(NOW)
 }
 
-/// Signs what is written at a time of one's own.
+/// Returns a signer of the documents written at this time.
 pub fn signing_at(now: UnixTime) -> Signing<'static> {
     Signing {
         now,
         keys: &KEY.public,
         sign: &|document| KEY.sign(document),
-        known: None,
+        memory: None,
     }
 }
 
-/// Signs with a key that nobody trusts.
+/// Returns a signer whose key no device trusts.
 pub fn another_signing() -> Signing<'static> {
     Signing {
         now: NOW,
         keys: &OTHER.public,
         sign: &|document| OTHER.sign(document),
-        known: None,
+        memory: None,
     }
 }
 
@@ -64,10 +64,10 @@ pub fn trusted() -> &'static [PublicKey] {
     &KEY.public
 }
 
-/// Returns what the records answered: there is always a key.
+/// Returns the answer of the records; the tests always have a key that signs.
 ///
 /// # Panics
-/// What was on record is not signed by it.
+/// If a stored document is not signed with that key.
 pub fn answered<T>(answer: Result<T, AssignError>) -> Result<T, RecordsError> {
     answer.map_err(|error| match error {
         AssignError::Records(error) => error,

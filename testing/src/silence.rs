@@ -1,4 +1,4 @@
-//! A service that takes every request and answers none.
+//! A service that accepts every request and answers none.
 
 use std::future;
 
@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use crate::layer::{Layer, layered};
 
-/// A client of such a service.
+/// A client of a service that never answers.
 #[derive(Clone, Copy, Debug)]
 pub struct FakeSilence;
 

@@ -1,17 +1,17 @@
-//! Tests that cannot run on every machine: skipping one is never silent.
+//! Skipping of tests that cannot run on every machine; it is never silent.
 //!
-//! The agent's tests, which know no crate with the store, include this file.
+//! The agent's tests, which do not depend on any crate with the store, include this file.
 
 use std::fmt;
 use std::io::Write as _;
 
-/// A thing that a test needs, and that the machine lacks.
+/// A thing that a test needs and the machine lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing<'a> {
     /// A program that `tests/run` installs, or the variable with the address of an engine that
     /// `tests/run` starts.
     Provided(&'a str),
-    /// A program, a right or an engine that only some machines can have.
+    /// A program, a right or an engine that only some machines have.
     Optional(&'a str),
 }
 
@@ -24,14 +24,14 @@ impl fmt::Display for Missing<'_> {
     }
 }
 
-/// Prints that the test is skipped, and why.
+/// Prints that the test is skipped, with the reason.
 ///
 /// # Panics
 /// If `CI` is set, and `tests/run` provides the missing thing.
-pub fn skip(why: Missing<'_>) {
+pub fn skip(missing: Missing<'_>) {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
-    let may_skip = !in_ci || matches!(why, Missing::Optional(_));
-    assert!(may_skip, "no test is skipped in CI: {why}");
+    let may_skip = !in_ci || matches!(missing, Missing::Optional(_));
+    assert!(may_skip, "no test is skipped in CI: {missing}");
     // Standard error may be closed.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
 }

@@ -1,4 +1,4 @@
-//! A table of its own, and what is written to it.
+//! A table for one test, and functions that write to it.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ use packcast_store::{Records, RecordsConfig};
 use serde_json::{Value, json};
 
 pub use crate::clock::NOW;
-use crate::engine::Engine;
+use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
 use crate::meter::Meter;
 use crate::raw::RawEngine;
 use crate::service::Service;
 use crate::signing::signing;
 
-/// A new table that nobody else uses, and the way to it.
+/// A new table that only one test uses, with its meter and its faults.
 ///
-/// A test that has one fails if anything scanned.
+/// When it is dropped, it panics if any request scanned the table.
 #[derive(Debug)]
 pub struct Table {
     pub records: Records,
@@ -30,21 +30,21 @@ pub struct Table {
     pub faults: FakeFaults,
     pub endpoint: String,
     name: String,
-    /// Ends with the table.
-    _engine: Option<Engine>,
+    /// The engine that ends with the table; `None` if the service runs on.
+    _engine: Option<EmbeddedEngine>,
 }
 
 impl Table {
-    /// Makes a table on an embedded engine, faultless until told otherwise.
+    /// Creates a table on an embedded engine, without faults until a test sets their rates.
     pub async fn start(seed: u64) -> Self {
         Self::start_on(Service::Embedded, seed).await
     }
 
-    /// Makes a table, faultless until told otherwise.
+    /// Creates a table on a service, without faults until a test sets their rates.
     pub async fn start_on(service: Service, seed: u64) -> Self {
         let (endpoint, engine) = match service {
             Service::Embedded => {
-                let engine = Engine::start().await;
+                let engine = EmbeddedEngine::start().await;
                 (engine.endpoint(), Some(engine))
             }
             Service::DynamoDbLocal { endpoint } => (endpoint, None),
@@ -53,7 +53,10 @@ impl Table {
         let faults = FakeFaults::before(meter.http_client(), seed, FaultRates::default());
         let name = format!("packcast-{:016x}", fastrand::u64(..));
         let records = connect(&endpoint, &faults, &name).await;
-        records.create_table().await.expect("a table can be made");
+        records
+            .create_table()
+            .await
+            .expect("a table can be created");
         meter.take();
         Self {
             records,
@@ -65,7 +68,7 @@ impl Table {
         }
     }
 
-    /// Returns an item as the engine has it.
+    /// Returns an item as the engine stores it.
     pub async fn item(&self, pk: &str, sk: &str) -> Value {
         let question = json!({
             "TableName": self.name,
@@ -78,7 +81,7 @@ impl Table {
         answer["Item"].take()
     }
 
-    /// Puts an item there, as who owns the table can.
+    /// Stores an item without any check, as the owner of the table can.
     pub async fn put(&self, item: &Value) {
         let question = json!({ "TableName": self.name, "Item": item });
         RawEngine::at(&self.endpoint)
@@ -86,17 +89,17 @@ impl Table {
             .await;
     }
 
-    /// Writes down the first contact of a device.
+    /// Records the first check-in of a device with an OCS agent.
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device
     }
 
-    /// Writes down the first contact of a device with our agent.
+    /// Records the first check-in of a device with a Packcast agent.
     pub async fn agent(&self, number: u8) -> DeviceId {
         let agent = AgentId::of_public_key(&[number; 32]);
         let record = DeviceRecord {
@@ -105,7 +108,7 @@ impl Table {
             ..device(number.into())
         };
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device
@@ -116,7 +119,7 @@ impl Table {
         self.package_at(name, priority, NOW).await
     }
 
-    /// Does so at a time of one's own, which its id tells.
+    /// Reserves, publishes and activates a package at a time, from which its id follows.
     pub async fn package_at(&self, name: &str, priority: u8, at: UnixTime) -> PackageRecord {
         let reservation = reservation(name, priority);
         let reserved = self.records.reserve(&reservation, at);
@@ -132,7 +135,7 @@ impl Table {
             .expect("a published package can be activated")
     }
 
-    /// Assigns a package that the device does not have, and returns the open task.
+    /// Assigns a package that the device does not have yet, and returns the open task.
     pub async fn assigned(&self, device: &DeviceId, package: &PackageRecord) -> OpenTask {
         let assigned = self.records.assign(device, package, false, signing());
         assigned.await.expect("a package can be assigned");
@@ -140,7 +143,7 @@ impl Table {
         task.expect("the package is assigned")
     }
 
-    /// Records that a device has a package already, which ends its task at once.
+    /// Records that a device already has a package, which ends the task at once.
     pub async fn finish(&self, device: &DeviceId, package: &PackageRecord) {
         let task = self.assigned(device, package).await;
         let success = result(&task, "SUCCESS_ALREADY_IN_HISTORY");
@@ -151,8 +154,8 @@ impl Table {
 
     /// Returns the open task of a device for a package.
     pub async fn task(&self, device: &DeviceId, package: PackageId) -> Option<OpenTask> {
-        let standing = self.records.standing(device).await;
-        let tasks = standing.expect("a device can be read").tasks;
+        let device_state = self.records.device_state(device).await;
+        let tasks = device_state.expect("a device can be read").tasks;
         tasks.into_iter().find(|task| task.package == package)
     }
 }
@@ -160,12 +163,12 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.meter.scans(), 0, "a question scanned the table");
+            assert_eq!(self.meter.scans(), 0, "a request scanned the table");
         }
     }
 }
 
-/// Connects to a table through faults.
+/// Connects to a table through injected faults.
 pub async fn connect(endpoint: &str, faults: &FakeFaults, table: &str) -> Records {
     Records::connect(RecordsConfig {
         table: table.to_owned(),
@@ -180,7 +183,7 @@ pub fn device(number: u32) -> DeviceRecord {
     DeviceRecord {
         device: format!("ocs:pc{number}-2026-03-04-05-06-07")
             .parse()
-            .expect("a device id by the stock rule"),
+            .expect("a DEVICEID as OCS agents form it"),
         host_name: format!("pc{number}"),
         agent: "OCS-NG_unified_unix_agent_v2.10.0".to_owned(),
         os: "Debian 12".to_owned(),
@@ -226,7 +229,7 @@ pub fn location() -> LocationRecord {
     }
 }
 
-/// The result of an attempt.
+/// Returns the result of an attempt.
 pub fn result(task: &OpenTask, code: &str) -> FinishedTask {
     let code: ResultCode = code.parse().expect("a result code");
     let outcome: Outcome = code.outcome(&BTreeSet::from([0]));

@@ -1,4 +1,4 @@
-//! Requests to the records' service and its answers, as a client passes them on.
+//! Requests to the records' service and their answers, in the form in which a client sees them.
 
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -7,18 +7,18 @@ use aws_smithy_types::byte_stream::ByteStream;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Returns the name of the operation that a request asks for, such as `Query`.
+/// Returns the name of the operation in a request, such as `Query`.
 pub(crate) fn operation(request: &HttpRequest) -> String {
     let target = request.headers().get("x-amz-target").unwrap_or_default();
     target.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// Reads a body; what is no JSON has no members.
+/// Parses a body; a body that is not JSON has no members.
 pub(crate) fn parsed(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_default()
 }
 
-/// Takes an answer apart into its status and its whole body.
+/// Splits an answer into its status and its whole body.
 pub(crate) async fn collected(mut answer: HttpResponse) -> Result<(u16, Bytes), ConnectorError> {
     let status = answer.status().as_u16();
     let body = ByteStream::new(answer.take_body())

@@ -1,28 +1,28 @@
-//! Tries every attack on a running system, and prints what the agent answered.
+//! Carries out every attack on a running system, and prints the answers of agent and publisher.
 //!
-//! Each has a service, objects, a table and a device of its own.
+//! Each attack has its own system: service, objects, table and device.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
+use packcast_tests::attacks::attacked_system::{AttackResult, AttackedSystem};
 use packcast_tests::attacks::owned::POWERS;
-use packcast_tests::attacks::stage::{Stage, Tried};
 use packcast_tests::attacks::{ALL, Attack};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-/// How much of an answer is printed, in characters.
+/// Number of characters of an answer that are printed.
 const SHOWN: usize = 90;
 
-/// Try every attack, and what remains to who owns all but a key
+/// Carry out every attack, and list the remaining powers of an attacker without a signing key
 #[derive(Parser)]
 #[command(bin_name = "just attacks")]
 struct Args {
-    /// Only those with this in their name
+    /// Only attacks with this text in their names
     #[arg(default_value = "")]
     name: String,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -36,9 +36,9 @@ fn main() -> io::Result<ExitCode> {
         .filter(|attack| attack.name.contains(&args.name))
         .collect();
     for attack in &tried {
-        let found = attack.attempt(PROGRAM);
-        succeeded += usize::from(!attack.is_refused(&found));
-        tell(&mut out, attack, &found)?;
+        let result = attack.attempt(PROGRAM);
+        succeeded += usize::from(!attack.is_refused(&result));
+        print(&mut out, attack, &result)?;
     }
     writeln!(out, "\nattacks: {}, succeeded: {succeeded}", tried.len())?;
     if args.name.is_empty() {
@@ -47,45 +47,46 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(succeeded > 0)))
 }
 
-fn tell(out: &mut impl io::Write, attack: &Attack, found: &Tried) -> io::Result<()> {
+fn print(out: &mut impl io::Write, attack: &Attack, result: &AttackResult) -> io::Result<()> {
     let name = attack.name.replace('_', " ");
-    let answer = found.answered.join("; ");
+    let answer = result.answered.join("; ");
     let answer: String = answer.chars().take(SHOWN).collect();
-    let came = if found.is_harmless() && found.says("SUCCESS_0") {
-        "only what was assigned ran, nothing was written outside".to_owned()
-    } else if found.is_harmless() {
-        "nothing ran, nothing was written outside".to_owned()
+    let effect = if result.is_harmless() && result.contains("SUCCESS_0") {
+        "only the assigned package ran, no file outside changed".to_owned()
+    } else if result.is_harmless() {
+        "nothing ran, no file outside changed".to_owned()
     } else {
         format!(
-            "SUCCEEDED: ran {}, wrote {:?}, told others {:?}",
-            found.ran, found.written, found.leaked
+            "SUCCEEDED: {} runs, written {:?}, leaked {:?}",
+            result.ran, result.written, result.leaked
         )
     };
-    let unexpected = if attack.is_refused(found) {
+    let unexpected = if attack.is_refused(result) {
         ""
     } else {
         "  NOT AS EXPECTED"
     };
-    writeln!(out, "{name}\n    {came}: {answer}{unexpected}")
+    writeln!(out, "{name}\n    {effect}: {answer}{unexpected}")
 }
 
-/// Does what no signature prevents, and prints what could be done; returns how much of it
-/// should not have been possible.
+/// Carries out the actions of an attacker without a key, and prints which ones are possible.
+///
+/// Returns the number of possible actions that should be impossible.
 fn remaining(out: &mut impl io::Write) -> io::Result<usize> {
     writeln!(
         out,
-        "\nwho owns objects, table and function at once, but no signing key:"
+        "\nan attacker who controls objects, table and function, but has no signing key:"
     )?;
     let mut unexpected = 0;
     for power in POWERS {
-        let done = (power.act)(&Stage::new(PROGRAM));
+        let done = (power.act)(&AttackedSystem::new(PROGRAM));
         unexpected += usize::from(done && !power.remains);
         let can = if done { "can   " } else { "cannot" };
         writeln!(out, "    {can} {}", power.name)?;
     }
     writeln!(
         out,
-        "    stock OCS agents check no signature: to them, such an attacker can do everything (not tried here)"
+        "    OCS agents verify no signatures: to them, such an attacker can do anything (not tried here)"
     )?;
     Ok(unexpected)
 }

@@ -1,4 +1,4 @@
-//! Runs a fleet, and prints what became of it; fails if the records are not the truth.
+//! Runs a fleet, and prints its counts; fails if the records differ from the model.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,22 +9,22 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use packcast_testing::fault::FaultRates;
-use packcast_tests::fleet::{self, CONNECTIONS, Options, Report, Watch};
+use packcast_tests::fleet::{self, CONNECTIONS, FleetReport, Options, Watch};
 
-/// Of many differences, the first say enough.
+/// Number of differences that are printed.
 const SHOWN: usize = 20;
 
-/// Enrol a fleet, deploy packages to its groups, and compare the records with the truth
+/// Enrol a fleet, deploy packages to its groups, and compare the records with a model
 #[derive(Parser)]
 #[command(bin_name = "just fleet")]
 struct Args {
-    /// How many devices there are
+    /// Number of devices
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
-    /// What the plan is drawn from; another one each time by default
+    /// Seed of the plan; random by default
     #[arg(long)]
     seed: Option<u64>,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -48,7 +48,7 @@ async fn main() -> io::Result<ExitCode> {
         "{} devices on {CONNECTIONS} connections, seed {}",
         options.devices, options.seed
     )?;
-    let bar = Arc::new(Bar::default());
+    let bar = Arc::new(PhaseBar::default());
     let watched = Arc::clone(&bar);
     let watch: Watch = Arc::new(move |name, done, total| watched.show(name, done, total));
     let report = fleet::run(options, watch).await;
@@ -61,17 +61,17 @@ async fn main() -> io::Result<ExitCode> {
     })
 }
 
-/// A line on a terminal, nothing elsewhere.
+/// A progress bar on terminals, nothing elsewhere.
 #[derive(Default)]
-struct Bar(Mutex<Option<(String, ProgressBar)>>);
+struct PhaseBar(Mutex<Option<(String, ProgressBar)>>);
 
-impl Bar {
+impl PhaseBar {
     fn show(&self, name: &str, done: usize, total: usize) {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if shown.as_ref().is_none_or(|(phase, _)| phase != name) {
             let bar = ProgressBar::new(total as u64).with_message(name.to_owned());
             let style = ProgressStyle::with_template("{msg:14} {wide_bar} {pos}/{len} {eta}");
-            bar.set_style(style.expect("the template is one"));
+            bar.set_style(style.expect("the template is valid"));
             if let Some((_, before)) = shown.replace((name.to_owned(), bar)) {
                 before.finish_and_clear();
             }
@@ -89,7 +89,7 @@ impl Bar {
     }
 }
 
-fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
+fn print(out: &mut impl io::Write, report: &FleetReport) -> io::Result<()> {
     writeln!(out, "{}", phases(report))?;
     writeln!(out, "{}", groups(report))?;
     writeln!(out, "{}", packages(report))?;
@@ -109,8 +109,11 @@ fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
         writeln!(out, "difference: {difference}")?;
     }
     match report.differences.len() {
-        0 => writeln!(out, "the records are the truth"),
-        count => writeln!(out, "the records are not the truth: {count} differences"),
+        0 => writeln!(out, "the records agree with the model"),
+        count => writeln!(
+            out,
+            "the records differ from the model: {count} differences"
+        ),
     }
 }
 
@@ -129,7 +132,7 @@ fn number(count: impl ToString) -> Cell {
     Cell::new(count).set_alignment(CellAlignment::Right)
 }
 
-fn phases(report: &Report) -> Table {
+fn phases(report: &FleetReport) -> Table {
     let mut table = table(&["phase", "requests", "503", "operations", "seconds"]);
     let mut whole = Duration::ZERO;
     for phase in &report.phases {
@@ -151,15 +154,15 @@ fn phases(report: &Report) -> Table {
     table
 }
 
-fn groups(report: &Report) -> Table {
-    let mut table = table(&["group", "devices", "in truth"]);
+fn groups(report: &FleetReport) -> Table {
+    let mut table = table(&["group", "devices", "expected"]);
     for group in &report.groups {
-        table.add_row(row(&group.name, &[group.size, group.truth]));
+        table.add_row(row(&group.name, &[group.size, group.expected]));
     }
     table
 }
 
-fn packages(report: &Report) -> Table {
+fn packages(report: &FleetReport) -> Table {
     let mut table = table(&[
         "package",
         "assigned",
@@ -169,7 +172,7 @@ fn packages(report: &Report) -> Table {
         "succeeded",
         "failed",
         "cancelled",
-        "is the truth",
+        "as expected",
     ]);
     for package in &report.packages {
         let tally = package.tally;
@@ -183,8 +186,8 @@ fn packages(report: &Report) -> Table {
             tally.cancelled,
         ];
         let mut cells = row(&package.name, &counts);
-        let is_truth = package.tally == package.truth;
-        cells.push(Cell::new(if is_truth { "yes" } else { "no" }));
+        let is_expected = package.tally == package.expected;
+        cells.push(Cell::new(if is_expected { "yes" } else { "no" }));
         table.add_row(cells);
     }
     table

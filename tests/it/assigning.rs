@@ -1,15 +1,15 @@
-//! Who has what, and how often.
+//! Repeated assignments, and the counts of their results.
 
 use std::fs;
 
 use packcast_protocol::Outcome;
 use packcast_tests::process::Ran;
-use packcast_tests::world::{Progress, World};
+use packcast_tests::world::{StatusOutput, World};
 
 use crate::PROGRAM;
 
-fn progress(succeeded: u64, failed: u64, waiting: u64) -> Progress {
-    Progress {
+fn progress(succeeded: u64, failed: u64, waiting: u64) -> StatusOutput {
+    StatusOutput {
         state: "active".to_owned(),
         assigned: succeeded + failed + waiting,
         waiting,
@@ -21,7 +21,7 @@ fn progress(succeeded: u64, failed: u64, waiting: u64) -> Progress {
 }
 
 #[test]
-fn assigning_again_after_a_failure_is_another_attempt_of_one_device() {
+fn assigning_again_after_a_failure_is_another_attempt() {
     let world = World::start(PROGRAM);
     let (device, gate) = (world.device("pc"), world.path("gate"));
     world.execute("tool", &format!("test -e {gate}"));
@@ -29,7 +29,11 @@ fn assigning_again_after_a_failure_is_another_attempt_of_one_device() {
     assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
     device.run();
     assert_eq!(world.progress("tool@1"), progress(0, 1, 0));
-    assert_eq!(device.told(), 0, "a failure is not tried again by itself");
+    assert_eq!(
+        device.announced(),
+        0,
+        "a failure is not retried without a new assignment"
+    );
 
     fs::write(&gate, "").unwrap();
     let again = world.ok(&["assign", "tool@1", "--device", device.id()]);
@@ -42,7 +46,7 @@ fn assigning_again_after_a_failure_is_another_attempt_of_one_device() {
 }
 
 #[test]
-fn a_package_is_deployed_again_only_when_forced() {
+fn a_package_is_deployed_again_only_with_force() {
     let world = World::start(PROGRAM);
     let (device, runs) = (world.device("pc"), world.path("runs"));
     world.execute("tool", &format!("echo run >> {runs}"));
@@ -52,13 +56,13 @@ fn a_package_is_deployed_again_only_when_forced() {
         ran.stdout
     };
     assign(&[]);
-    assert!(assign(&[]).contains("was assigned already"));
+    assert!(assign(&[]).contains("already assigned"));
     device.run();
     assert!(assign(&[]).contains("--force deploys again"));
-    assert_eq!((device.told(), count()), (0, 1));
+    assert_eq!((device.announced(), count()), (0, 1));
 
     assert!(assign(&["--force"]).contains("attempt 2"));
-    assert_eq!((device.told(), count()), (1, 2));
+    assert_eq!((device.announced(), count()), (1, 2));
     assert_eq!(world.progress("tool@1"), progress(1, 0, 0));
 }
 
@@ -80,7 +84,7 @@ fn a_device_that_never_checked_in_cannot_be_assigned_to() {
     assert!(refused.stdout.contains(stranger), "{refused:?}");
     assert!(refused.stdout.contains("never checked in"), "{refused:?}");
     assert!(refused.stderr.contains("1 of 2 devices"), "{refused:?}");
-    // The other one is assigned all the same.
+    // The other device is assigned nevertheless.
     assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
     let unknown = world.refused(1, &["device", stranger]);
     assert!(unknown.contains(stranger), "{unknown}");

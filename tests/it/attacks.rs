@@ -1,7 +1,7 @@
-//! Every attack on a system of its own, and what remains to an attacker who owns all of it.
+//! Every attack on a system of its own, and the powers that an attacker without a key keeps.
 
+use packcast_tests::attacks::attacked_system::AttackedSystem;
 use packcast_tests::attacks::owned::POWERS;
-use packcast_tests::attacks::stage::Stage;
 use packcast_tests::attacks::{self as attacks, Attack};
 use packcast_tests::every_attack;
 
@@ -26,9 +26,9 @@ macro_rules! tests {
 every_attack!(tests);
 
 #[test]
-fn what_remains_to_who_owns_everything_but_a_key() {
+fn an_attacker_without_a_key_has_only_the_known_powers() {
     for power in POWERS {
-        let done = (power.act)(&Stage::new(PROGRAM));
+        let done = (power.act)(&AttackedSystem::new(PROGRAM));
         assert_eq!(done, power.remains, "{}", power.name);
     }
 }

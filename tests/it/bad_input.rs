@@ -1,5 +1,5 @@
-//! What cannot be done is refused with its exit code and a message that names the thing, and
-//! leaves nothing that a device could see.
+//! Bad input is refused with an exit code and a message that names its object, and changes nothing
+//! that a device could see.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,17 +9,17 @@ use std::process::Command;
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz, zip};
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 use packcast_tests::world::{World, clean};
 
 use crate::PROGRAM;
 
 const NAMED: [&str; 5] = ["publish", "--name", "tool", "--version", "1"];
 
-/// A world and a device, neither of which may be changed by bad input.
+/// A world and a device, which bad input must not change.
 struct BadInput {
     world: World,
-    device: Device,
+    device: TestDevice,
 }
 
 impl BadInput {
@@ -29,12 +29,12 @@ impl BadInput {
         Self { world, device }
     }
 
-    /// Expects that a publication is refused in words, and that nothing came of it.
+    /// Expects that a publication is refused with these words, and that it has no effect.
     fn refused(&self, code: i32, arguments: &[&str], words: &[&str]) {
         let refusal = self.world.refused(code, &[&NAMED, arguments].concat());
         expect_words(&refusal, words);
         assert!(self.world.packages().is_empty(), "{refusal}");
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
     }
 
     fn stores(&self, source: &str, words: &[&str]) {
@@ -42,7 +42,7 @@ impl BadInput {
         self.refused(1, &action, &[words, &[source]].concat());
     }
 
-    /// Adds a target that uses this world's records, with some lines more.
+    /// Adds a target that uses this world's records, with additional lines.
     fn target(&self, name: &str, lines: &str) {
         let state = self.world.state();
         let target = format!(
@@ -63,22 +63,22 @@ fn expect_words(refusal: &str, words: &[&str]) {
 }
 
 #[test]
-fn an_archive_that_is_cut_short_is_refused() {
+fn a_truncated_archive_is_refused() {
     let story = BadInput::begin();
     let files: [(&str, &[u8]); 2] = [("one", &noise(4, 50_000)), ("two", b"2")];
     for (name, archive) in [("cut.tar.gz", tar_gz(&files)), ("cut.zip", zip(&files))] {
         for length in [archive.len() / 2, archive.len() - 1, 20] {
             let source = story.world.file(name, &archive[..length]);
-            story.stores(&source, &["cut short"]);
+            story.stores(&source, &["cut off"]);
         }
     }
 }
 
 #[test]
-fn an_archive_that_claims_more_than_it_has_is_refused() {
+fn an_archive_that_claims_more_bytes_than_it_has_is_refused() {
     let story = BadInput::begin();
     let source = story.world.file("claims.tar.gz", &claiming(100 << 30));
-    story.stores(&source, &["cut short"]);
+    story.stores(&source, &["cut off"]);
 }
 
 /// Packs an entry whose header promises more bytes than any device unpacks.
@@ -107,7 +107,7 @@ fn an_entry_that_leaves_the_folder_is_refused() {
 }
 
 #[test]
-fn what_is_no_archive_is_refused() {
+fn a_file_that_is_not_an_archive_is_refused() {
     let story = BadInput::begin();
     let source = story.world.file("notes.txt", b"not an archive");
     story.stores(&source, &[".tar.gz", ".zip"]);
@@ -117,7 +117,7 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
-fn an_action_that_the_archive_cannot_serve_is_refused() {
+fn an_action_that_the_archive_does_not_support_is_refused() {
     let story = BadInput::begin();
     let source = story.world.file(
         "x.tar.gz",
@@ -159,7 +159,7 @@ fn values_out_of_their_range_are_refused() {
 }
 
 #[test]
-fn a_target_that_is_not_there_is_named() {
+fn an_error_names_an_unknown_or_unreachable_target() {
     let story = BadInput::begin();
     let execute = ["--action", "execute", "--command", "true", "--target"];
     story.refused(
@@ -186,7 +186,7 @@ fn a_target_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_system_that_does_not_run_is_named() {
+fn an_error_says_that_the_system_is_not_running() {
     let place = tempfile::tempdir().unwrap();
     let mut command = clean(Path::new(PROGRAM), place.path());
     command.arg("list");
@@ -251,17 +251,17 @@ fn a_wrong_passphrase_is_refused_and_the_right_one_signs() {
     let refusal = with(None, &publish).expect_code(1).stderr;
     expect_words(&refusal, &[&key, "PACKCAST_KEY_PASSPHRASE"]);
     assert!(story.world.packages().is_empty());
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
     let _ = with(Some("correct horse"), &publish).expect_code(0);
     assert_eq!(story.world.progress("tool@1").state, "published");
 }
 
 #[test]
-fn a_full_disk_is_named_and_leaves_a_draft() {
+fn an_error_names_a_full_disk_and_the_package_stays_a_draft() {
     let story = BadInput::begin();
     let disk = story.world.path("disk");
     fs::create_dir(&disk).unwrap();
-    // A file system of 64 KiB that nobody sees but the command and what it starts.
+    // A file system of 64 KiB that only the command and its children see.
     let small_disk = "mount -t tmpfs -o size=64k tmpfs \"$0\" && exec \"$@\"";
     let on_small_disk = |program: &mut Command| {
         let mut command = Command::new("unshare");
@@ -273,7 +273,7 @@ fn a_full_disk_is_named_and_leaves_a_draft() {
         command
             .env_clear()
             .envs(environment)
-            .current_dir(story.world.place());
+            .current_dir(story.world.directory());
         Ran::of(&mut command)
     };
     if on_small_disk(&mut Command::new("true")).code != Some(0) {
@@ -305,5 +305,5 @@ fn a_full_disk_is_named_and_leaves_a_draft() {
     let assign = ["assign", "tool@1", "--device", story.device.id()];
     expect_words(&story.world.refused(3, &assign), &["not published yet"]);
     let _ = story.world.refused(1, &["activate", "tool@1"]);
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
 }

@@ -1,34 +1,34 @@
-//! What a check-in costs when there is nothing to do, whatever else is in the table.
+//! The cost of an idle check-in, with a full table.
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Joined;
-use packcast_testing::peer::{Peer, Told};
+use packcast_testing::peer::{Peer, PeerReply};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
 use packcast_tests::settings::settings;
 
-/// Packages in the table.
+/// Number of packages in the table.
 const PACKAGES: u32 = 10_000;
-/// Those of them that the device has finished.
+/// Number of packages that the device has finished.
 const FINISHED: u32 = 1_000;
-/// Groups of the device, the one that all are in besides.
+/// Number of the device's groups, besides `all`.
 const GROUPS: usize = 50;
 
-fn function(table: &Table) -> CheckIn {
-    CheckIn::new(table.records.clone(), settings())
+fn function(table: &Table) -> CheckInFunction {
+    CheckInFunction::new(table.records.clone(), settings())
 }
 
-async fn check_in(function: &CheckIn, peer: &Peer) -> Told {
+async fn check_in(function: &CheckInFunction, peer: &Peer) -> PeerReply {
     let response = function.handle(peer.check_in(&[], NOW), NOW).await;
     assert!(response.status().is_success(), "{response:?}");
-    peer.told(response.body())
+    peer.read_reply(response.body())
 }
 
-/// Makes a device known that says all it can of itself.
-async fn enrol(function: &CheckIn, peer: &Peer) {
+/// Lets a device check in with the longest names that it can report.
+async fn enrol(function: &CheckInFunction, peer: &Peer) {
     check_in(function, peer).await;
     if let Some(inventory) = peer.inventory() {
         let response = function.handle(inventory, NOW).await;
@@ -36,7 +36,7 @@ async fn enrol(function: &CheckIn, peer: &Peer) {
     }
 }
 
-/// Fills the table with packages, of which the devices have finished some.
+/// Fills the table with packages, of which the devices have finished a part.
 async fn fill(table: &Table, devices: &[DeviceId]) -> PackageRecord {
     let package = table.package_to_copy().await;
     let id = |n| PackageId::try_from(1_500_000_000 + n).unwrap();
@@ -55,8 +55,8 @@ async fn fill(table: &Table, devices: &[DeviceId]) -> PackageRecord {
     package
 }
 
-/// Puts devices into as many groups as they can be in, the names as long as they can be, each
-/// with a package that the devices have.
+/// Adds devices to as many groups as possible, with names as long as possible; each group has a
+/// package that the devices have finished.
 async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
     let records = &table.records;
     for n in 0..GROUPS {
@@ -79,7 +79,7 @@ async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
     assigned.unwrap();
 }
 
-/// Expects one Query of at most one unit, and nothing else, since the last time.
+/// Expects exactly one Query of at most one unit since the last call.
 fn expect_one_query(table: &Table) {
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
@@ -91,7 +91,7 @@ fn expect_one_query(table: &Table) {
 
 async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let table = Table::start_on(service, 70).await;
-    let peers = [Peer::stock(1), Peer::ours(2)].map(Peer::with_longest_names);
+    let peers = [Peer::ocs(1), Peer::packcast(2)].map(Peer::with_longest_names);
     let first = function(&table);
     for peer in &peers {
         enrol(&first, peer).await;
@@ -99,22 +99,22 @@ async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let devices = [peers[0].device(), peers[1].device()];
     let package = fill(&table, &devices).await;
     join(&table, &devices, &package).await;
-    // Each is reconciled, by a function that keeps no group yet: it keeps them for a minute,
-    // whatever devices ask in it.
+    // Each device is reconciled once by a function with an empty cache; the function then caches
+    // the groups for a minute, for all devices.
     let function = function(&table);
     for peer in &peers {
         check_in(&function, peer).await;
     }
     table.meter.take();
     for peer in peers.iter().chain(&peers) {
-        assert_eq!(check_in(&function, peer).await, Told::default());
+        assert_eq!(check_in(&function, peer).await, PeerReply::default());
         expect_one_query(&table);
     }
     cold_functions_read_the_groups(&table, &peers).await;
 }
 
-/// Expects two reads more of a function that keeps no group: of their revisions, and of their
-/// states.
+/// Expects two more reads of a function with an empty cache: of the groups' revisions, and of
+/// their states.
 async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
     for peer in peers {
         check_in(&function(table), peer).await;

@@ -1,4 +1,4 @@
-//! Assignments that are taken back from devices that were told.
+//! Assignments that are withdrawn after they were announced.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use packcast_rollout::TaskState;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::relay::Relay;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
-/// A device that was told of a package, which it cannot fetch while the only location is cut.
+/// A device with an announced package, which it cannot download while the only location is cut off.
 struct DeferredPackage {
     world: World,
     site: Relay,
-    device: Device,
+    device: TestDevice,
     package: PackageId,
     stored: String,
 }
@@ -45,11 +45,11 @@ impl DeferredPackage {
         }
     }
 
-    /// Takes the assignment back, of which the device is not told yet.
+    /// Withdraws the assignment; the device does not know of it yet.
     fn unassign(&self) {
         let device = self.device.id();
         self.world.ok(&["unassign", "files@1", "--device", device]);
-        let open = self.world.standing(&self.device).open;
+        let open = self.world.device_state(&self.device).open;
         assert!(
             matches!(open[0].state, TaskState::Withdrawn { .. }),
             "{open:?}"
@@ -61,12 +61,12 @@ impl DeferredPackage {
         let progress = self.world.progress("files@1");
         let counts = (progress.succeeded, progress.cancelled, progress.announced);
         assert_eq!(counts, (succeeded, cancelled, 0), "{progress:?}");
-        assert!(self.world.standing(&self.device).open.is_empty());
+        assert!(self.world.device_state(&self.device).open.is_empty());
     }
 }
 
 #[test]
-fn a_device_that_was_told_cancels_and_says_so() {
+fn a_device_cancels_a_withdrawn_task_and_reports_it() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.site.mend();
@@ -78,11 +78,11 @@ fn a_device_that_was_told_cancels_and_says_so() {
     assert!(!Path::new(&story.stored).exists());
     let shown = story.world.ok(&["device", story.device.id()]).stdout;
     assert!(shown.contains("cancelled: CANCELLED"), "{shown}");
-    assert_eq!(story.device.told(), 0);
+    assert_eq!(story.device.announced(), 0);
 }
 
 #[test]
-fn what_was_cancelled_can_be_assigned_again() {
+fn a_cancelled_package_can_be_assigned_again() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.device.run();
@@ -97,7 +97,7 @@ fn what_was_cancelled_can_be_assigned_again() {
 }
 
 #[test]
-fn a_device_that_never_heard_of_it_reports_the_cancellation_all_the_same() {
+fn a_device_without_the_announcement_reports_the_cancellation_as_well() {
     let story = DeferredPackage::begin();
     story.unassign();
     story.device.forget(story.package);

@@ -1,5 +1,5 @@
-//! What surrounds the commands: completions, manual, colour; and the two that check what is
-//! published, `verify` and `location check`.
+//! Features of all commands: completions, manual pages, colour; and the two commands that check
+//! published objects, `verify` and `location check`.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -22,20 +22,20 @@ use crate::PROGRAM;
 
 /// Traps of OCS agents (protocol reference) and the tests that guard against them.
 const _: &[(&str, fn())] = &[(
-    "§8.6: and so it is at a location of one's own",
-    a_location_that_answers_304_is_warned_of,
+    "§8.6: a location of the administrator may answer 304 as well",
+    a_location_that_answers_304_causes_a_warning,
 )];
 
 const ESCAPE: char = '\u{1b}';
 
-/// Runs the program where no system runs.
+/// Runs the program in a place without a running system.
 fn alone(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let place = tempfile::tempdir().unwrap();
     let mut command = clean(Path::new(PROGRAM), place.path());
     Ran::of(command.args(arguments).envs(environment.iter().copied()))
 }
 
-/// Runs another program over a file. `None` if the program is missing; the check is skipped.
+/// Checks a file with another program. `None` if the program is missing; the check is skipped.
 fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("judged");
@@ -52,7 +52,7 @@ fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
 }
 
 #[test]
-fn completions_are_scripts_of_their_shells() {
+fn completions_are_valid_scripts_of_their_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let script = alone(&["completions", shell], &[]).expect_code(0).stdout;
         assert!(
@@ -69,7 +69,7 @@ fn completions_are_scripts_of_their_shells() {
 }
 
 #[test]
-fn every_command_has_a_manual_page_without_faults() {
+fn every_command_has_a_valid_manual_page() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("man1");
     let _ = alone(&["man", text(&folder)], &[]).expect_code(0);
@@ -96,20 +96,20 @@ fn every_command_has_a_manual_page_without_faults() {
 }
 
 #[test]
-fn a_folder_that_cannot_hold_the_manual_is_named() {
+fn an_error_names_a_folder_that_cannot_store_the_manual() {
     let refusal = alone(&["man", "/dev/null/man1"], &[]).expect_code(1).stderr;
     assert!(refusal.contains("/dev/null/man1"), "{refusal}");
 }
 
 #[test]
-fn colour_is_for_terminals_and_never_where_no_color_is_set() {
+fn colour_needs_a_terminal_and_respects_no_color() {
     let world = World::start(PROGRAM);
     world.execute("tool", "true");
     let run = |arguments: &[&str], environment: &[(&str, &str)]| {
         let mut command = world.command(arguments);
         Ran::of(command.envs(environment.iter().copied()))
     };
-    // What a terminal would be shown.
+    // Forces the output of a terminal.
     let terminal = ("CLICOLOR_FORCE", "1");
     let coloured = run(&["list"], &[terminal]).expect_code(0).stdout;
     assert!(coloured.contains("\u{1b}[38;5;2mactive"), "{coloured:?}");
@@ -134,7 +134,7 @@ fn colour_is_for_terminals_and_never_where_no_color_is_set() {
             assert!(!stderr.contains(ESCAPE), "{arguments:?}: {stderr:?}");
         }
     }
-    // An empty NO_COLOR is none (https://no-color.org).
+    // An empty NO_COLOR counts as not set (https://no-color.org).
     let empty = run(&["list"], &[terminal, ("NO_COLOR", "")]).stdout;
     assert_eq!(empty, coloured);
     let json = run(&["list", "--format", "json"], &[terminal]).expect_code(0);
@@ -170,7 +170,7 @@ impl ThreeFragments {
         ObjectKey::fragment(&self.package.folder, self.package.id, number)
     }
 
-    /// Changes one bit of an object.
+    /// Flips one bit of an object.
     fn flip(&self, key: &ObjectKey, at: usize) {
         let path = self.world.object(key);
         let mut bytes = fs::read(&path).unwrap();
@@ -178,7 +178,7 @@ impl ThreeFragments {
         fs::write(path, bytes).unwrap();
     }
 
-    /// Expects that both ways of looking find just these problems.
+    /// Expects exactly these problems, both at the locations and in the store.
     fn finds(&self, problems: &[&[&str]]) {
         for way in [&[][..], &["--stored"]] {
             let arguments = [&["verify", "tool@1", "--format=json"], way].concat();
@@ -199,7 +199,7 @@ impl ThreeFragments {
 }
 
 #[test]
-fn what_is_intact_is_found_so_everywhere() {
+fn an_intact_package_is_verified_everywhere() {
     let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let before = world.requests().len();
@@ -208,7 +208,7 @@ fn what_is_intact_is_found_so_everywhere() {
         stdout.contains("local") && stdout.contains("ok"),
         "{stdout}"
     );
-    assert_eq!(stderr, "", "a bar is for terminals");
+    assert_eq!(stderr, "", "a progress bar is shown on terminals only");
     let fetched: Vec<String> = world
         .requests()
         .split_off(before)
@@ -226,7 +226,7 @@ fn what_is_intact_is_found_so_everywhere() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_whatever_it_is_in() {
+fn a_flipped_bit_is_found_in_any_object() {
     let story = ThreeFragments::begin(&[]);
     let (folder, id) = (&story.package.folder, story.package.id);
     let at: &LocationRecord = &story.package.locations[0];
@@ -245,7 +245,7 @@ fn a_flipped_bit_is_found_whatever_it_is_in() {
 }
 
 #[test]
-fn each_missing_or_longer_fragment_is_listed() {
+fn each_missing_or_too_long_fragment_is_listed() {
     let story = ThreeFragments::begin(&[]);
     let [first, second, third] = [0, 1, 2].map(|index| story.fragment(index));
     fs::remove_file(story.world.object(&first)).unwrap();
@@ -257,7 +257,7 @@ fn each_missing_or_longer_fragment_is_listed() {
 }
 
 #[test]
-fn a_place_with_many_faults_is_given_up() {
+fn verification_of_a_place_stops_after_many_faults() {
     let world = World::start(PROGRAM);
     let archive = tar_gz(&[("noise", &noise(6, 1 << 20))]);
     let source = world.file("package.tar.gz", &archive);
@@ -276,7 +276,7 @@ fn a_place_with_many_faults_is_given_up() {
 }
 
 #[test]
-fn another_key_than_the_targets_is_found() {
+fn a_signature_by_another_key_is_found() {
     let place = tempfile::tempdir().unwrap();
     let key = place.path().join("other.key");
     let key = text(&key);
@@ -299,7 +299,7 @@ fn another_key_than_the_targets_is_found() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_refused_in_words() {
+fn a_package_that_cannot_be_verified_is_refused_with_a_reason() {
     let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     world.publish("idle", &["--action=execute", "--command=true"]);
@@ -313,7 +313,7 @@ fn what_cannot_be_verified_is_refused_in_words() {
 }
 
 #[test]
-fn a_location_check_tells_the_good_from_the_dead() {
+fn a_location_check_distinguishes_working_from_unreachable_locations() {
     let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let table = world.ok(&["location", "check"]).stdout;
@@ -351,7 +351,7 @@ fn a_location_check_tells_the_good_from_the_dead() {
 }
 
 #[test]
-fn a_location_without_a_package_answers_all_the_same() {
+fn a_location_without_a_package_is_checked_as_well() {
     let world = World::start(PROGRAM);
     let table = world.ok(&["location", "check"]).stdout;
     assert!(
@@ -361,11 +361,11 @@ fn a_location_without_a_package_answers_all_the_same() {
 }
 
 #[test]
-fn a_device_is_named_by_its_host_name_where_it_is_the_only_one() {
+fn a_unique_host_name_identifies_a_device() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
-    let host_name = world.standing(&device).device.host_name;
-    let shown = world.standing_of(&host_name.to_uppercase());
+    let host_name = world.device_state(&device).device.host_name;
+    let shown = world.device_state_of(&host_name.to_uppercase());
     assert_eq!(shown.device.device.to_string(), device.id());
     world.execute("tool", "true");
     world.ok(&["assign", "tool@1", "--device", &host_name]);
@@ -390,7 +390,7 @@ fn a_device_is_named_by_its_host_name_where_it_is_the_only_one() {
 }
 
 #[test]
-fn a_location_that_answers_304_is_warned_of() {
+fn a_location_that_answers_304_causes_a_warning() {
     let story = ThreeFragments::begin(&[]);
     let world = &story.world;
     let server = conditional_server(world.state().objects_dir.clone());
@@ -404,7 +404,7 @@ fn a_location_that_answers_304_is_warned_of() {
     assert!(ran.stderr.contains("304"), "{ran:?}");
 }
 
-/// Serves a folder, with 304 for every condition, until the test's process ends.
+/// Serves a folder, and answers every conditional request with 304, until the test's process ends.
 fn conditional_server(root: PathBuf) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

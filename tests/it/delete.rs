@@ -1,4 +1,4 @@
-//! A package that goes, and what stays of it.
+//! Deletion of packages, and the records that remain.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ fn ids(listed: &Value) -> Vec<PackageId> {
 }
 
 #[test]
-fn what_is_deleted_is_gone_but_for_its_name_and_its_results() {
+fn a_deleted_package_leaves_only_its_name_and_its_results() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     let package = world.publish("tool", &EXECUTE).package;
@@ -72,7 +72,7 @@ fn what_is_deleted_is_gone_but_for_its_name_and_its_results() {
 }
 
 #[test]
-fn a_deletion_that_was_interrupted_is_completed() {
+fn an_interrupted_deletion_can_be_completed() {
     let world = World::start(PROGRAM);
     let package = world.publish("tool", &EXECUTE).package;
     world.ok(&["delete", "tool@1"]);
@@ -87,13 +87,13 @@ fn a_deletion_that_was_interrupted_is_completed() {
 }
 
 #[test]
-fn what_is_assigned_is_deleted_only_with_its_assignments() {
+fn an_assigned_package_is_deleted_only_with_its_assignments() {
     let world = World::start(PROGRAM);
-    let stock: Vec<OcsDevice> = ["told", "held", "grouped"]
+    let devices: Vec<OcsDevice> = ["told", "held", "grouped"]
         .map(|name| OcsDevice::new(&world, name))
         .into();
-    for device in &stock {
-        device.contact();
+    for device in &devices {
+        device.check_in();
         device.inventory(&[]);
     }
     let package = world.publish("tool", &EXECUTE).package;
@@ -103,8 +103,8 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
     }
     world.ok(&["group", "add", "lab", "--device", "grouped"]);
     world.ok(&["assign", "tool@1", "--device", "told", "--device", "held"]);
-    for device in [&stock[0], &stock[2]] {
-        device.contact();
+    for device in [&devices[0], &devices[2]] {
+        device.check_in();
     }
 
     let refused = world.refused(3, &["delete", "tool@1"]);
@@ -132,8 +132,8 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
     assert_eq!(explained["reason"], "withdrawn", "{explained:#}");
     assert!(explained["next"].as_str().unwrap().contains("--drop"));
 
-    // A report of what was told before counts, though the package is gone.
-    stock[0].report(package.id, "SUCCESS");
+    // A report of an announced task counts, although the package is deleted.
+    devices[0].report(package.id, "SUCCESS");
     let status: Value = world.json(&["status", "tool@1"]);
     assert_eq!(status[0]["succeeded"], 1);
     let results = world.ok(&["device", "told"]).stdout;
@@ -141,7 +141,7 @@ fn what_is_assigned_is_deleted_only_with_its_assignments() {
 }
 
 #[test]
-fn our_agent_cancels_what_was_deleted_under_it() {
+fn a_packcast_agent_cancels_a_deleted_package() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     world.execute("tool", "true");
@@ -152,7 +152,7 @@ fn our_agent_cancels_what_was_deleted_under_it() {
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
     assert!(ran.stderr.contains("announced to 1 device"), "{ran:?}");
     device.run();
-    assert_eq!(world.standing(&device).open, []);
+    assert_eq!(world.device_state(&device).open, []);
     let progress = world.progress("tool@1");
     assert_eq!(
         (progress.state.as_str(), progress.cancelled),
@@ -161,7 +161,7 @@ fn our_agent_cancels_what_was_deleted_under_it() {
 }
 
 #[tokio::test]
-async fn a_draft_that_was_deleted_is_not_published() {
+async fn a_deleted_draft_cannot_be_published() {
     let table = Table::start(1).await;
     let reserved = table.records.reserve(&reservation("tool", 5), NOW).await;
     let Reserved::New(package) = reserved.unwrap() else {

@@ -1,4 +1,4 @@
-//! `packcast demo`, as a newcomer types it.
+//! `packcast demo`, run as a new user would.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use packcast_tests::world::clean;
 
 use crate::PROGRAM;
 
-/// Runs the demo in a place that has nothing but `files`, and returns what it shows.
+/// Runs the demo in a folder with nothing but `files`, and returns its output.
 fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
     let place = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -25,7 +25,7 @@ fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
     assert_eq!(
         fs::read_dir(&temporary).unwrap().count(),
         0,
-        "it leaves nothing behind"
+        "the demo leaves no files behind"
     );
     let expected = [
         "built",
@@ -35,14 +35,14 @@ fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
         "assigned",
         "checked in",
     ];
-    for step in [&expected[..], &["verified", "reported", "in all"]].concat() {
+    for step in [&expected[..], &["verified", "reported", "total"]].concat() {
         assert!(shown.contains(step), "{step}: {shown}");
     }
     shown
 }
 
 #[test]
-fn the_demo_brings_a_package_of_its_own() {
+fn the_demo_has_a_package_of_its_own() {
     let shown = demo(&[], &[]);
     assert!(
         shown.contains("the device's result: succeeded: ran, exit code 0"),
@@ -52,7 +52,7 @@ fn the_demo_brings_a_package_of_its_own() {
 }
 
 #[test]
-fn a_zip_of_ones_own_is_stored() {
+fn a_users_zip_is_stored() {
     let archive = zip(&[("a/one", b"1"), ("two", b"2")]);
     let shown = demo(&[("mine.zip", &archive)], &["mine.zip"]);
     assert!(shown.contains("succeeded: SUCCESS"), "{shown}");
@@ -68,7 +68,7 @@ fn the_exit_code_of_a_launched_program_is_shown() {
 }
 
 #[test]
-fn a_directory_of_ones_own_is_packed() {
+fn a_users_directory_is_packed() {
     let files: [(&str, &[u8]); 2] = [("mine/one", b"1"), ("mine/a/two", b"2")];
     let shown = demo(
         &files,

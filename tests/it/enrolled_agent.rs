@@ -4,19 +4,19 @@ use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::{FinishedTask, PackageRecord};
 use packcast_tests::archives::tar_gz;
 use packcast_tests::ocs_agent::times::Times;
-use packcast_tests::ocs_agent::{Contact, OcsAgent, installed};
+use packcast_tests::ocs_agent::{OcsAgent, OcsCheckIn, installed};
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
 
-/// A priority at which a stock agent serves a package in every cycle, so that stories are short.
+/// A priority at which an OCS agent deploys a package in every cycle, so that stories are short.
 pub(crate) const PROMPT: [&str; 3] = ["--priority", "1", "--activate"];
 
 /// A world with an OCS agent that has checked in for the first time.
 pub(crate) struct EnrolledAgent {
     pub(crate) world: World,
     pub(crate) agent: OcsAgent,
-    pub(crate) first: Contact,
+    pub(crate) first: OcsCheckIn,
     times: Times,
 }
 
@@ -34,19 +34,19 @@ impl EnrolledAgent {
         })
     }
 
-    /// Lets the agent deploy what it is told.
-    pub(crate) fn contact(&self) -> Contact {
-        let contact = self.agent.contact();
-        let told = contact.told();
-        if told.is_empty() {
-            return contact;
+    /// Lets the agent check in and complete the announced tasks.
+    pub(crate) fn check_in(&self) -> OcsCheckIn {
+        let check_in = self.agent.check_in();
+        let announced = check_in.announced();
+        if announced.is_empty() {
+            return check_in;
         }
         let packages = self.world.packages();
-        let told = packages
+        let announced = packages
             .iter()
-            .filter(|package| told.contains_key(&package.id));
-        self.times.add(&contact, told);
-        contact
+            .filter(|package| announced.contains_key(&package.id));
+        self.times.add(&check_in, announced);
+        check_in
     }
 
     /// Publishes a package `name@1` that launches a script, and assigns it.
@@ -54,7 +54,8 @@ impl EnrolledAgent {
         self.launch_with(name, script, &PROMPT).id
     }
 
-    /// Does so with arguments of its own in the place of [`PROMPT`].
+    /// Launches and assigns a package like [`Self::launch`], with these arguments instead of
+    /// [`PROMPT`].
     pub(crate) fn launch_with(&self, name: &str, script: &str, rest: &[&str]) -> PackageRecord {
         let source = self.script(name, script);
         let action = ["--action", "launch", "--command", "run.sh", &source];
@@ -106,12 +107,14 @@ impl EnrolledAgent {
 
     /// Returns the latest result of a package, `None` if the device has not finished it.
     pub(crate) fn finished(&self, package: PackageId) -> Option<FinishedTask> {
-        let finished = self.world.standing_of(self.agent.id()).finished;
+        let finished = self.world.device_state_of(self.agent.id()).finished;
         finished.into_iter().find(|task| task.package == package)
     }
 
     pub(crate) fn expect(&self, package: PackageId, attempt: u32, code: &str, outcome: Outcome) {
-        let result = self.finished(package).expect("the device has finished it");
+        let result = self
+            .finished(package)
+            .expect("the device has finished the package");
         assert_eq!(result.code.to_string(), code);
         assert_eq!((result.attempt, result.outcome), (attempt, outcome));
     }

@@ -1,4 +1,4 @@
-//! Situations of a device and a package, each prepared and named.
+//! `packcast explain` in each situation of a device and a package.
 
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
@@ -8,12 +8,12 @@ use packcast_testing::table::{location, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 use serde_json::Value;
 
 use crate::PROGRAM;
 
-/// A device with a stock agent in a group, and packages `name@1`, each in a situation.
+/// A device with an OCS agent in a group.
 struct GroupedDevice {
     world: World,
     device: OcsDevice,
@@ -23,7 +23,7 @@ impl GroupedDevice {
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let device = OcsDevice::new(&world, "web01");
-        device.contact();
+        device.check_in();
         device.inventory(&[]);
         world.ok(&["group", "create", "lab"]);
         world.ok(&["group", "add", "lab", "--device", "web01"]);
@@ -41,10 +41,10 @@ impl GroupedDevice {
         id
     }
 
-    /// Does so, and tells the device.
+    /// Publishes and assigns a package, and announces it to the device.
     fn announced(&self, name: &str) -> PackageId {
         let id = self.assigned(name);
-        self.device.contact();
+        self.device.check_in();
         id
     }
 
@@ -58,7 +58,7 @@ impl GroupedDevice {
         self.world.ok(&[&["unassign", &package][..], from].concat());
     }
 
-    /// Expects this reason, with words and a next step.
+    /// Expects this reason, with a sentence and a next step.
     fn expect(&self, name: &str, reason: &str) -> Value {
         explained(&self.world, "web01", &format!("{name}@1"), reason)
     }
@@ -77,7 +77,7 @@ fn explained(world: &World, device: &str, package: &str, reason: &str) -> Value 
     explained
 }
 
-/// Writes a package that the command line cannot make at once; none published stays a draft.
+/// Writes a package that no single command can create: a draft, or a package that expires.
 fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecord {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -105,7 +105,7 @@ fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecor
 }
 
 #[test]
-fn each_state_of_an_assignment_is_named() {
+fn each_state_of_an_assignment_is_explained() {
     let story = GroupedDevice::begin();
     story.package("unwanted");
     story.expect("unwanted", "not-assigned");
@@ -115,30 +115,30 @@ fn each_state_of_an_assignment_is_named() {
     let unreached = story.expect("news", "unreached");
     assert_eq!(unreached["group"], "lab");
     assert_eq!(unreached["task"], Value::Null);
-    story.device.contact();
+    story.device.check_in();
     story.expect("news", "announced");
     story.unassign("news", &["--group", "lab"]);
-    let taken_back = story.expect("news", "unassigned");
-    assert!(taken_back["announced_at"].is_u64(), "{taken_back:#}");
-    story.device.contact();
+    let unassigned = story.expect("news", "unassigned");
+    assert!(unassigned["announced_at"].is_u64(), "{unassigned:#}");
+    story.device.check_in();
     story.expect("news", "withdrawn");
 
     let retried = story.assigned("retried");
     story.expect("retried", "held");
-    story.device.contact();
+    story.device.check_in();
     story.device.report(retried, "ERR_BUILD");
     let failed = story.expect("retried", "failed");
     assert_eq!(failed["result"]["code"], "ERR_BUILD");
     assert!(failed["says"].as_str().unwrap().contains("ERR_BUILD"));
     story.assign("retried", &["--device", "web01"]);
     assert_eq!(story.expect("retried", "held")["attempt"], 2);
-    story.device.contact();
+    story.device.check_in();
     story.device.report(retried, "SUCCESS");
     assert_eq!(story.expect("retried", "succeeded")["attempt"], 2);
 }
 
 #[test]
-fn each_state_of_a_package_is_named() {
+fn each_state_of_a_package_is_explained() {
     let story = GroupedDevice::begin();
     story.assigned("inactive");
     story.world.ok(&["deactivate", "inactive@1"]);
@@ -190,40 +190,40 @@ fn each_state_of_a_package_is_named() {
 }
 
 #[test]
-fn whom_a_package_is_not_for_is_named() {
+fn a_package_for_other_devices_is_explained() {
     let story = GroupedDevice::begin();
-    let [meant, other] = ["meant", "other"].map(|name| story.world.device(name));
-    let agent = |device: &Device| device.id().trim_start_matches("key:").to_owned();
+    let [intended, other] = ["intended", "other"].map(|name| story.world.device(name));
+    let agent = |device: &TestDevice| device.id().trim_start_matches("key:").to_owned();
     let execute = ["--action", "execute", "--command", "true", "--activate"];
-    let only_for = ["--only-for", &agent(&meant)];
+    let only_for = ["--only-for", &agent(&intended)];
     story
         .world
         .publish("exclusive", &[&execute[..], &only_for].concat());
     story.expect("exclusive", "ocs-agent");
     let explain = |device: &str, reason| explained(&story.world, device, "exclusive@1", reason);
     explain(other.id(), "not-in-audience");
-    explain(meant.id(), "not-assigned");
+    explain(intended.id(), "not-assigned");
     explain("ocs:stranger-2026-03-04-05-06-07", "never-seen");
     let unknown = story.world.refused(1, &["explain", "web01", "none@1"]);
     assert!(unknown.contains("cannot find package none@1"), "{unknown}");
 }
 
 #[test]
-fn what_a_device_had_before_is_named() {
+fn a_package_in_the_history_is_explained() {
     let story = GroupedDevice::begin();
     let had = story.package("had");
     story.device.inventory(&[had]);
     story.expect("had", "in-history");
-    // The device is reconciled while it has the package, and loses it then.
+    // The device is reconciled while it has the package, and loses the package afterwards.
     story.assign("had", &["--group", "lab"]);
     story.expect("had", "in-history");
-    story.device.contact();
+    story.device.check_in();
     story.device.inventory(&[]);
     assert_eq!(story.expect("had", "passed-over")["group"], "lab");
 }
 
 #[test]
-fn what_our_agent_called_off_is_named() {
+fn a_task_cancelled_by_a_packcast_agent_is_explained() {
     let story = GroupedDevice::begin();
     let device = story.world.device("pc");
     story.package("slow");
@@ -243,7 +243,7 @@ fn what_our_agent_called_off_is_named() {
 }
 
 #[test]
-fn people_read_a_sentence_then_the_facts_then_the_next_step() {
+fn an_explanation_is_a_sentence_the_facts_and_the_next_step() {
     let story = GroupedDevice::begin();
     let id = story.announced("tool");
     let text = story.world.ok(&["explain", "web01", "tool@1"]).stdout;

@@ -1,4 +1,4 @@
-//! A small fleet; `just fleet` runs a large one.
+//! A small fleet in the test suite; `just fleet` runs a large one.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use packcast_testing::fault::FaultRates;
 use packcast_tests::fleet::{self, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_records_of_a_fleet_are_the_truth() {
+async fn the_records_of_a_fleet_are_correct() {
     let options = Options {
         devices: 200,
         seed: 1,
@@ -29,7 +29,7 @@ async fn the_records_of_a_fleet_are_the_truth() {
         "{injected:?}"
     );
     let packages = &report.packages;
-    let any = |count: fn(&Tally) -> u64| packages.iter().any(|one| count(&one.truth) > 0);
+    let any = |count: fn(&Tally) -> u64| packages.iter().any(|one| count(&one.expected) > 0);
     assert!(
         any(Tally::waiting)
             && any(|tally| tally.announced)

@@ -1,5 +1,5 @@
-//! The volume of the agent's state is full: nothing runs that could not be written down, and
-//! it goes on when there is room.
+//! The volume of the agent's state is full: no program runs that the agent cannot record, and the
+//! agent continues when there is room again.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -12,18 +12,18 @@ use packcast_testing::skip::{Missing, skip};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
-/// How large the volume is, in bytes.
+/// The size of the volume, in bytes.
 const VOLUME: usize = 320 << 10;
 
-/// A small volume, unmounted when it is dropped.
+/// A small mounted volume, unmounted when it is dropped.
 struct Volume(PathBuf);
 
 impl Volume {
-    /// Mounts a volume that holds what the folder holds. `None` if mounting is not allowed; the
+    /// Mounts a volume with the content of the folder. `None` if mounting is not allowed; the
     /// test is then skipped.
     fn over(folder: &Path) -> Option<Self> {
         let kept = folder.with_extension("kept");
@@ -47,7 +47,7 @@ impl Volume {
         Some(volume)
     }
 
-    /// Leaves no byte free until the file is removed.
+    /// Fills the volume completely, until the returned file is removed.
     fn fill(&self) -> PathBuf {
         let ballast = self.0.join("ballast");
         let mut file = fs::File::create(&ballast).unwrap();
@@ -65,7 +65,7 @@ impl Drop for Volume {
 /// A device whose state is on a small volume.
 struct DeviceOnVolume {
     volume: Volume,
-    device: Device,
+    device: TestDevice,
     world: World,
 }
 
@@ -73,7 +73,7 @@ impl DeviceOnVolume {
     fn begin() -> Option<Self> {
         let world = World::start(PROGRAM);
         let device = world.device("pc");
-        let volume = Volume::over(&world.place().join("pc/state"))?;
+        let volume = Volume::over(&world.directory().join("pc/state"))?;
         Some(Self {
             volume,
             device,
@@ -81,7 +81,7 @@ impl DeviceOnVolume {
         })
     }
 
-    /// Assigns a package whose program leaves a line, with a file of this size beside it.
+    /// Assigns a package whose program records its run, with a file of this size beside it.
     fn assigned(&self, beside: &[u8]) {
         let line = format!("echo run >> '{}'", self.world.path("runs"));
         let script = format!("#!/bin/sh\n{line}\n");
@@ -108,7 +108,7 @@ impl DeviceOnVolume {
 }
 
 #[test]
-fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
+fn a_program_that_cannot_be_recorded_runs_only_when_there_is_room() {
     let Some(story) = DeviceOnVolume::begin() else {
         return;
     };
@@ -126,12 +126,12 @@ fn nothing_runs_that_cannot_be_written_down_and_it_runs_once_there_is_room() {
 }
 
 #[test]
-fn a_program_that_fills_the_volume_is_reported_with_all_it_said_and_does_not_run_again() {
+fn a_program_that_fills_the_volume_is_reported_with_its_output_and_runs_once() {
     let Some(story) = DeviceOnVolume::begin() else {
         return;
     };
     let ballast = story.volume.0.join("ballast");
-    // Each byte of its output has six in the journal.
+    // The journal escapes each byte of this output as six bytes.
     let command = format!(
         "echo run >> '{}'; cat /dev/zero > '{}'; head -c 4096 /dev/zero",
         story.world.path("runs"),
@@ -158,7 +158,7 @@ fn a_program_that_fills_the_volume_is_reported_with_all_it_said_and_does_not_run
 }
 
 #[test]
-fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fetched() {
+fn a_package_too_large_to_download_is_reported_before_the_download() {
     let Some(story) = DeviceOnVolume::begin() else {
         return;
     };
@@ -168,12 +168,12 @@ fn what_cannot_be_downloaded_for_lack_of_room_is_reported_before_any_of_it_is_fe
     let fragments = story.world.requests().into_iter();
     let fragments =
         fragments.filter(|request| request.path.ends_with("-1") && request.method == "GET");
-    // The publisher looks at the first fragment when the package is activated.
+    // The publisher checks the first fragment when the package is activated.
     assert_eq!(fragments.count(), 1);
 }
 
 #[test]
-fn what_cannot_be_unpacked_for_lack_of_room_is_reported_and_leaves_none_of_it() {
+fn a_package_too_large_to_unpack_is_reported_and_leaves_nothing() {
     let Some(story) = DeviceOnVolume::begin() else {
         return;
     };

@@ -1,16 +1,16 @@
-//! Devices, groups and commands at the same time, while the service is at its worst: nothing
-//! is lost, and nothing is counted twice.
+//! Concurrent check-ins, commands and changes of groups, while many requests to the service fail:
+//! nothing is lost, and nothing is counted twice.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, StatusCode};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
 use packcast_store::{Records, RecordsError};
 use packcast_testing::fault::{FaultRates, until_answered};
-use packcast_testing::peer::{Peer, Said, Told};
+use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{answered, signing};
 use packcast_testing::table::{NOW, Table, reservation};
@@ -23,27 +23,27 @@ const RATES: FaultRates = FaultRates {
     index_lag: 0,
 };
 
-/// How often each race is run, with devices of both kinds in turn.
+/// Number of repetitions of each race, with OCS agents and Packcast agents in turn.
 const RACES: u32 = 8;
 
 fn group(name: &str) -> GroupName {
     name.parse().unwrap()
 }
 
-/// Two functions on one table, and two groups.
-struct Site {
+/// Two functions on one table with two groups.
+struct TwoGroups {
     table: Table,
-    functions: [CheckIn; 2],
+    functions: [CheckInFunction; 2],
 }
 
-impl Site {
+impl TwoGroups {
     async fn start(service: Service, seed: u64) -> Self {
         let table = Table::start_on(service, seed).await;
         for name in ["lab", "site"] {
             let created = table.records.create_group(&group(name), signing()).await;
             created.unwrap();
         }
-        let function = || CheckIn::new(table.records.clone(), settings());
+        let function = || CheckInFunction::new(table.records.clone(), settings());
         let functions = [function(), function()];
         Self { table, functions }
     }
@@ -52,7 +52,7 @@ impl Site {
         &self.table.records
     }
 
-    /// Makes a device known, in both groups; a stock one and one of ours in turn.
+    /// Enrols a device in both groups; odd numbers have Packcast agents, even ones OCS agents.
     async fn member(&self, number: u32) -> Peer {
         let peer = self.newcomer(number).await;
         for name in ["lab", "site"] {
@@ -63,9 +63,9 @@ impl Site {
 
     async fn newcomer(&self, number: u32) -> Peer {
         let peer = if number.is_multiple_of(2) {
-            Peer::stock(number)
+            Peer::ocs(number)
         } else {
-            Peer::ours(number)
+            Peer::packcast(number)
         };
         self.check_in(0, &peer, NOW).await;
         if let Some(inventory) = peer.inventory() {
@@ -101,7 +101,7 @@ impl Site {
                 .unassign_group(&name, package.id, signing())
                 .await
             {
-                // The answer to the first try was lost.
+                // The answer to an earlier attempt was lost.
                 Err(GroupError::NotAssigned { .. }) => Ok(()),
                 answer => by_group(answer).map(|_| ()),
             }
@@ -109,7 +109,7 @@ impl Site {
         .await;
     }
 
-    /// Asks a function until it answers, as devices do.
+    /// Retries a request until a function answers, as devices do.
     async fn ask(&self, function: usize, request: Request<Bytes>, now: UnixTime) -> Bytes {
         for _ in 0..100 {
             let response = self.functions[function].handle(request.clone(), now).await;
@@ -122,18 +122,18 @@ impl Site {
         panic!("no answer in 100 tries")
     }
 
-    async fn check_in(&self, function: usize, peer: &Peer, now: UnixTime) -> Told {
+    async fn check_in(&self, function: usize, peer: &Peer, now: UnixTime) -> PeerReply {
         let reply = self.ask(function, peer.check_in(&[], now), now).await;
-        peer.told(&reply)
+        peer.read_reply(&reply)
     }
 
     async fn report(&self, function: usize, peer: &Peer, package: PackageId, code: &'static str) {
-        let said = Said {
+        let result = PeerResult {
             package,
             attempt: 1,
             code,
         };
-        for request in peer.reports(&[said], NOW) {
+        for request in peer.reports(&[result], NOW) {
             self.ask(function, request, NOW).await;
         }
     }
@@ -142,7 +142,7 @@ impl Site {
         until_answered(async || self.records().tally(package.id).await).await
     }
 
-    fn at_its_worst(&self) {
+    fn inject_faults(&self) {
         self.table.faults.set_rates(RATES);
     }
 
@@ -162,12 +162,12 @@ fn by_group<T>(answer: Result<T, GroupError>) -> Result<T, RecordsError> {
     })
 }
 
-fn ids(told: &Told) -> Vec<PackageId> {
-    told.tasks.iter().map(|(package, _)| *package).collect()
+fn ids(reply: &PeerReply) -> Vec<PackageId> {
+    reply.tasks.iter().map(|(package, _)| *package).collect()
 }
 
-async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
-    let site = Site::start(service, 90).await;
+async fn two_concurrent_check_ins_count_new_packages_once(service: Service) {
+    let site = TwoGroups::start(service, 90).await;
     let packages = [
         site.table.package("lab-only", 5).await,
         site.table.package("of-both", 5).await,
@@ -177,7 +177,7 @@ async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
     for (name, index) in [("lab", 0), ("lab", 1), ("site", 1), ("site", 2)] {
         site.assign(name, &packages[index]).await;
     }
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let (one, other) = tokio::join!(site.check_in(0, &peer, NOW), site.check_in(1, &peer, NOW));
@@ -191,13 +191,13 @@ async fn two_check_ins_with_news_of_two_groups_count_once(service: Service) {
     }
 }
 
-async fn a_report_against_an_unassignment_counts_once(service: Service) {
-    let site = Site::start(service, 91).await;
+async fn a_report_during_an_unassignment_counts_once(service: Service) {
+    let site = TwoGroups::start(service, 91).await;
     let (own, of_group) = (
         site.table.package("own", 5).await,
         site.table.package("of-group", 5).await,
     );
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();
@@ -205,23 +205,23 @@ async fn a_report_against_an_unassignment_counts_once(service: Service) {
         until_answered(async || answered(records.assign(&device, &own, false, signing()).await))
             .await;
         site.assign("lab", &of_group).await;
-        // A function that knows the group without the package is told of it a minute later.
+        // A function that caches the group without the package announces it a minute later.
         let later = NOW.plus(60 * u64::from(number + 1));
         assert_eq!(site.check_in(0, &peer, later).await.tasks.len(), 2);
-        let take_back = async || {
+        let unassign = async || {
             until_answered(async || answered(records.unassign(&device, &own, signing()).await))
                 .await;
             site.unassign("lab", &of_group).await;
             site.check_in(1, &peer, later).await;
         };
         tokio::join!(
-            take_back(),
+            unassign(),
             site.report(0, &peer, own.id, "SUCCESS_0"),
             site.report(1, &peer, of_group.id, "SUCCESS_0"),
             site.report(1, &peer, own.id, "SUCCESS_0"),
         );
-        let standing = until_answered(async || records.standing(&device).await).await;
-        assert_eq!(standing.tasks, [], "{device}");
+        let device_state = until_answered(async || records.device_state(&device).await).await;
+        assert_eq!(device_state.tasks, [], "{device}");
     }
     site.expect_faults();
     for package in [&own, &of_group] {
@@ -234,13 +234,13 @@ async fn a_report_against_an_unassignment_counts_once(service: Service) {
     }
 }
 
-async fn who_joins_while_the_group_is_assigned_a_package_is_told_of_it(service: Service) {
-    let site = Site::start(service, 92).await;
+async fn a_device_that_joins_during_an_assignment_gets_the_package(service: Service) {
+    let site = TwoGroups::start(service, 92).await;
     for number in 0..RACES {
         let name = format!("package-{number}");
         site.table.faults.set_rates(FaultRates::default());
         let package = site.table.package(&name, 5).await;
-        site.at_its_worst();
+        site.inject_faults();
         let peer = site.newcomer(number).await;
         let device = peer.device();
         tokio::join!(
@@ -249,18 +249,18 @@ async fn who_joins_while_the_group_is_assigned_a_package_is_told_of_it(service: 
             site.check_in(0, &peer, NOW)
         );
         let later = NOW.plus(60 * u64::from(number + 1));
-        let told = site.check_in(0, &peer, later).await;
-        assert!(ids(&told).contains(&package.id), "{device}: {told:?}");
+        let reply = site.check_in(0, &peer, later).await;
+        assert!(ids(&reply).contains(&package.id), "{device}: {reply:?}");
     }
     site.expect_faults();
 }
 
-async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
-    let site = Site::start(service, 93).await;
+async fn leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task(service: Service) {
+    let site = TwoGroups::start(service, 93).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
-    site.at_its_worst();
-    let mut told_to = 0;
+    site.inject_faults();
+    let mut announced = 0;
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();
@@ -271,28 +271,31 @@ async fn who_leaves_during_a_check_in_was_told_or_is_not(service: Service) {
             })
             .await;
         };
-        let (told, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
+        let (reply, ()) = tokio::join!(site.check_in(0, &peer, NOW), leave());
         site.check_in(1, &peer, NOW).await;
-        told_to += u64::from(!told.tasks.is_empty());
+        announced += u64::from(!reply.tasks.is_empty());
         let task = site.table.task(&device, package.id);
         site.table.faults.set_rates(FaultRates::default());
         let state = task.await.map(|task| task.state);
-        site.at_its_worst();
-        // The answer that told it may have been lost; the record of it is not.
+        site.inject_faults();
+        // The reply with the announcement may be lost, but the announcement is on record.
         let is_withdrawn = matches!(state, Some(TaskState::Withdrawn { .. }));
         assert!(is_withdrawn || state.is_none(), "{device}: {state:?}");
-        assert!(is_withdrawn || told.tasks.is_empty(), "{device}: {told:?}");
+        assert!(
+            is_withdrawn || reply.tasks.is_empty(),
+            "{device}: {reply:?}"
+        );
     }
     site.expect_faults();
     let tally = site.tally(&package).await;
     assert_eq!((tally.assigned, tally.announced), (tally.withdrawn, 0));
-    assert!(tally.withdrawn >= told_to, "{tally:?}");
+    assert!(tally.withdrawn >= announced, "{tally:?}");
 }
 
-async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
-    let site = Site::start(service, 94).await;
+async fn a_package_unassigned_while_a_group_gets_it_stays(service: Service) {
+    let site = TwoGroups::start(service, 94).await;
     let package = site.table.package("vlc", 5).await;
-    site.at_its_worst();
+    site.inject_faults();
     for number in 0..RACES {
         let peer = site.member(number).await;
         let device = peer.device();
@@ -301,7 +304,7 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
             answered(records.assign(&device, &package, false, signing()).await)
         })
         .await;
-        // Each minute, as a function may know the group without the package for as long.
+        // Minutes apart, because a function may cache the group without the package for a minute.
         let now = NOW.plus(120 * u64::from(number));
         let unassign =
             until_answered(async || answered(records.unassign(&device, &package, signing()).await));
@@ -311,9 +314,9 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
             site.check_in(0, &peer, now),
             site.check_in(1, &peer, now),
         );
-        let told = site.check_in(0, &peer, now.plus(60)).await;
-        assert_eq!(ids(&told), [package.id], "{device}");
-        assert_eq!(told.cancel, [], "{device}");
+        let reply = site.check_in(0, &peer, now.plus(60)).await;
+        assert_eq!(ids(&reply), [package.id], "{device}");
+        assert_eq!(reply.cancel, [], "{device}");
         site.unassign("lab", &package).await;
     }
     site.expect_faults();
@@ -322,15 +325,15 @@ async fn what_is_unassigned_while_a_group_gets_it_stays(service: Service) {
     assert_eq!(tally.announced + tally.withdrawn, u64::from(RACES));
 }
 
-async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) {
-    let site = Site::start(service, 95).await;
+async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
+    let site = TwoGroups::start(service, 95).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     let mut peers = Vec::new();
     for number in 0..RACES * 2 {
         peers.push(site.member(number).await);
     }
-    // Every other device was told, and has the package announced.
+    // Every other device has checked in before the changes, and the package is announced to it.
     for peer in peers.iter().step_by(2) {
         site.check_in(0, peer, NOW).await;
     }
@@ -346,39 +349,39 @@ async fn a_group_that_changes_all_the_time_takes_nothing_back(service: Service) 
         .iter()
         .map(|peer| site.check_in(0, peer, NOW.plus(60)));
     tokio::join!(change(), join_all(check_ins));
-    let told = join_all(
+    let reply = join_all(
         peers
             .iter()
             .map(|peer| site.check_in(0, peer, NOW.plus(120))),
     )
     .await;
-    for told in told {
-        assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    for reply in reply {
+        assert_eq!((ids(&reply), reply.cancel), (vec![package.id], vec![]));
     }
     let tally = site.tally(&package).await;
     let count = u64::from(RACES * 2);
     assert_eq!((tally.assigned, tally.announced), (count, count));
 }
 
-async fn a_package_that_goes_to_another_group_of_the_device_is_not_cancelled(service: Service) {
-    let site = Site::start(service, 96).await;
+async fn a_package_that_moves_to_another_group_of_the_device_is_not_cancelled(service: Service) {
+    let site = TwoGroups::start(service, 96).await;
     let package = site.table.package("vlc", 5).await;
     site.assign("lab", &package).await;
     let (peer, of_site) = (site.member(1).await, site.newcomer(3).await);
     site.join(&of_site.device(), "site").await;
     assert_eq!(ids(&site.check_in(0, &peer, NOW).await), [package.id]);
-    // The function now believes what it knows of `site` for longer than of `lab`.
+    // The function now caches `site` for longer than `lab`.
     site.check_in(0, &of_site, NOW.plus(60)).await;
     site.assign("site", &package).await;
     site.unassign("lab", &package).await;
-    let told = site.check_in(0, &peer, NOW.plus(61)).await;
-    assert_eq!((ids(&told), told.cancel), (vec![package.id], vec![]));
+    let reply = site.check_in(0, &peer, NOW.plus(61)).await;
+    assert_eq!((ids(&reply), reply.cancel), (vec![package.id], vec![]));
     let tally = site.tally(&package).await;
     assert_eq!((tally.announced, tally.withdrawn), (1, 0));
 }
 
-async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Service) {
-    let site = Site::start(service, 97).await;
+async fn a_group_that_was_created_again_has_no_package_of_its_predecessor(service: Service) {
+    let site = TwoGroups::start(service, 97).await;
     let (old, new) = (
         site.table.package("old", 5).await,
         site.table.package("new", 5).await,
@@ -402,11 +405,11 @@ async fn a_group_that_was_made_again_has_nothing_of_the_one_before(service: Serv
     for peer in [&first, &second] {
         site.join(&peer.device(), "lab").await;
     }
-    // The same function, which has not forgotten the group before.
+    // The same function, which still caches the deleted group.
     assert_eq!(ids(&site.check_in(0, &second, NOW).await), [new.id]);
-    // What it was told of is on its way on a stock agent, and not wanted any more.
-    let told = ids(&site.check_in(0, &first, NOW.plus(60)).await);
-    assert_eq!(told, [old.id, new.id]);
+    // On the OCS agent, the old package is in progress and withdrawn, so it stays in the reply.
+    let reply = ids(&site.check_in(0, &first, NOW.plus(60)).await);
+    assert_eq!(reply, [old.id, new.id]);
     let tally = site.tally(&old).await;
     assert_eq!((tally.assigned, tally.withdrawn), (1, 1));
 }
@@ -425,7 +428,7 @@ async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
                 answer => return answer,
             }
         };
-        // The content follows from the name, so both publish the same.
+        // The content follows from the name, so both publish equal packages.
         let (one, other) = tokio::join!(publish(5), publish(5));
         let id = |reserved| match reserved {
             Ok(Reserved::New(package) | Reserved::Resumed(package)) => package.id,
@@ -438,13 +441,13 @@ async fn of_two_publishers_of_one_name_one_reserves_it(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    two_check_ins_with_news_of_two_groups_count_once
-    a_report_against_an_unassignment_counts_once
-    who_joins_while_the_group_is_assigned_a_package_is_told_of_it
-    who_leaves_during_a_check_in_was_told_or_is_not
-    what_is_unassigned_while_a_group_gets_it_stays
-    a_group_that_changes_all_the_time_takes_nothing_back
-    a_package_that_goes_to_another_group_of_the_device_is_not_cancelled
-    a_group_that_was_made_again_has_nothing_of_the_one_before
+    two_concurrent_check_ins_count_new_packages_once
+    a_report_during_an_unassignment_counts_once
+    a_device_that_joins_during_an_assignment_gets_the_package
+    leaving_a_group_during_a_check_in_withdraws_or_prevents_the_task
+    a_package_unassigned_while_a_group_gets_it_stays
+    a_group_that_changes_constantly_withdraws_nothing
+    a_package_that_moves_to_another_group_of_the_device_is_not_cancelled
+    a_group_that_was_created_again_has_no_package_of_its_predecessor
     of_two_publishers_of_one_name_one_reserves_it
 }

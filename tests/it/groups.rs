@@ -1,4 +1,4 @@
-//! A group from its first package to its last device.
+//! Groups, from the first package to the last device.
 
 use packcast_protocol::Outcome;
 use packcast_tests::world::World;
@@ -12,7 +12,7 @@ fn join(world: &World, group: &str, device: &str) {
 }
 
 #[test]
-fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
+fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     let mut world = World::start(PROGRAM);
     let devices = ["first", "late", "too-late"].map(|name| world.device(name));
     let [first, late, too_late] = &devices;
@@ -21,16 +21,16 @@ fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
     join(&world, "lab", first.id());
     let assigned = world.ok(&["assign", "tool@1", "--group", "lab"]);
     assert!(assigned.stdout.contains("WRITE UNITS"), "{assigned:?}");
-    assert_eq!(first.told(), 1);
+    assert_eq!(first.announced(), 1);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (1, 1));
 
     join(&world, "lab", late.id());
-    assert_eq!(late.told(), 1);
+    assert_eq!(late.announced(), 1);
 
     world.ok(&["unassign", "tool@1", "--group", "lab"]);
     join(&world, "lab", too_late.id());
-    assert_eq!(too_late.told(), 0);
+    assert_eq!(too_late.announced(), 0);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (2, 2));
 
@@ -40,20 +40,24 @@ fn who_joins_late_gets_it_and_who_joins_too_late_does_not() {
     assert_eq!(lab["size"], 3);
     assert_eq!(lab["devices"].as_array().unwrap().len(), 3);
     assert_eq!(lab["assignments"].as_array().unwrap().len(), 0);
-    assert_eq!(world.standing(too_late).finished, []);
-    assert_eq!(too_late.told(), 0);
+    assert_eq!(world.device_state(too_late).finished, []);
+    assert_eq!(too_late.announced(), 0);
 }
 
 #[test]
-fn all_devices_have_what_all_are_assigned() {
+fn a_package_for_all_reaches_old_and_new_devices() {
     let world = World::start(PROGRAM);
     let before = world.device("before");
     world.execute("tool", "true");
     world.ok(&["assign", "tool@1", "--all"]);
-    assert_eq!(before.told(), 1);
+    assert_eq!(before.announced(), 1);
     let after = world.device("after");
     assert_eq!(world.progress("tool@1").succeeded, 2);
-    assert_eq!(after.told(), 0, "it had its package at its first contact");
+    assert_eq!(
+        after.announced(),
+        0,
+        "the package came with its first check-in"
+    );
     let groups: Value = world.json(&["group", "list"]);
     assert_eq!(groups[0]["group"], "all");
     assert_eq!(
@@ -63,7 +67,7 @@ fn all_devices_have_what_all_are_assigned() {
 }
 
 #[test]
-fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
+fn a_group_with_devices_or_packages_is_deleted_only_with_force() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     world.execute("tool", "true");
@@ -73,18 +77,18 @@ fn a_group_with_devices_or_packages_is_deleted_only_by_force() {
     let refused = world.refused(3, &["group", "delete", "lab"]);
     assert!(refused.contains("1 device and 1 package"), "{refused}");
     world.ok(&["group", "delete", "lab", "--force"]);
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
     let unknown = world.refused(1, &["group", "show", "lab"]);
     assert!(unknown.contains("no group lab"), "{unknown}");
 
-    // A group that is made anew under the name has nothing of the old one.
+    // A new group with the name of a deleted group has none of its packages.
     world.ok(&["group", "create", "lab"]);
     join(&world, "lab", device.id());
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
 }
 
 #[test]
-fn devices_are_added_from_a_file_and_those_unknown_are_named() {
+fn devices_are_added_from_a_file_and_unknown_ones_are_named() {
     let world = World::start(PROGRAM);
     let devices = ["one", "two"].map(|name| world.device(name));
     world.ok(&["group", "create", "lab"]);
@@ -129,7 +133,7 @@ fn every_device_is_in_all_and_cannot_leave_it() {
 }
 
 #[test]
-fn who_is_assigned_a_package_for_another_group_is_warned_of() {
+fn assigning_to_others_than_the_audience_causes_a_warning() {
     let world = World::start(PROGRAM);
     let [inside, outside] = ["inside", "outside"].map(|name| world.device(name));
     for group in ["lab", "office"] {

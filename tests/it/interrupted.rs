@@ -1,4 +1,4 @@
-//! The agent is killed while a package's program runs.
+//! The agent is killed while the program of a package runs.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use packcast_protocol::Outcome;
 use packcast_tests::archives::tar_gz;
 use packcast_tests::process::eventually;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
-/// A package whose program writes a line, and waits to be let go.
+/// A package whose program records its run, and then waits for a file.
 struct WaitingProgram {
     world: World,
-    device: Device,
+    device: TestDevice,
     runs: String,
 }
 
@@ -37,7 +37,7 @@ impl WaitingProgram {
         }
     }
 
-    /// Kills the agent while the program runs, lets the program go, and starts the agent again.
+    /// Kills the agent while the program runs, lets the program end, and starts the agent again.
     fn interrupt(&self) {
         let mut agent = self.device.start();
         while !matches!(agent.next_event(), Event::Started { .. }) {}
@@ -51,7 +51,7 @@ impl WaitingProgram {
         fs::read_to_string(&self.runs).map_or(0, |runs| runs.lines().count())
     }
 
-    /// Expects a result, and that the device has nothing more to do.
+    /// Expects a result, and that no task is left.
     fn expect(&self, runs: usize, outcome: Outcome, code: &str) {
         let result = self.world.result(&self.device);
         assert_eq!(
@@ -60,12 +60,12 @@ impl WaitingProgram {
         );
         assert_eq!(result.attempt, 1);
         assert_eq!(self.runs(), runs);
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
     }
 }
 
 #[test]
-fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
+fn an_interrupted_program_is_reported_and_not_run_again() {
     for action in ["execute", "launch"] {
         let story = WaitingProgram::begin(action, &[]);
         story.interrupt();
@@ -74,7 +74,7 @@ fn a_program_that_the_agent_did_not_see_end_is_reported_and_not_run_again() {
 }
 
 #[test]
-fn a_program_that_may_be_run_again_is() {
+fn a_repeatable_program_is_run_again_after_an_interruption() {
     for (action, code) in [("execute", "SUCCESS"), ("launch", "SUCCESS_0")] {
         let story = WaitingProgram::begin(action, &["--rerun-after-interruption"]);
         story.interrupt();
@@ -83,7 +83,7 @@ fn a_program_that_may_be_run_again_is() {
 }
 
 #[test]
-fn a_second_agent_on_the_same_state_says_so_and_does_nothing() {
+fn a_second_agent_on_the_same_state_exits_with_an_error() {
     let story = WaitingProgram::begin("launch", &[]);
     let mut agent = story.device.start();
     while !matches!(agent.next_event(), Event::Started { .. }) {}

@@ -1,4 +1,4 @@
-//! Keys change: a new one signs, an old one is revoked, and assignments are signed again.
+//! Rotation and revocation of keys, and documents that are signed again.
 
 use packcast_protocol::GroupName;
 use packcast_protocol::assignments::SignedAssignments;
@@ -11,35 +11,35 @@ use serde::Deserialize;
 
 use crate::PROGRAM;
 
-/// What `keys` tells a script of the key that signs.
+/// The JSON output of `keys show`: the key that signs.
 #[derive(Deserialize)]
-struct Shown {
+struct ShownKey {
     public_key: PublicKey,
     secret_key_file: std::path::PathBuf,
 }
 
-/// What `keys list` tells a script of a key.
+/// The JSON output of `keys list`, for one key.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Listed {
+struct ListedKey {
     public_key: PublicKey,
     signs: bool,
 }
 
-/// What `keys revoke` tells a script.
+/// The JSON output of `keys revoke`.
 #[derive(Deserialize)]
-struct Revoked {
+struct RevokeOutput {
     refused: Vec<String>,
 }
 
-/// What `sign` tells a script.
+/// The JSON output of `sign`.
 #[derive(Deserialize)]
-struct Signed {
+struct SignOutput {
     signed: usize,
     good: usize,
 }
 
 fn public_key(world: &World) -> PublicKey {
-    let shown: Shown = world.json(&["keys", "show"]);
+    let shown: ShownKey = world.json(&["keys", "show"]);
     shown.public_key
 }
 
@@ -53,7 +53,7 @@ async fn records(world: &World) -> Records {
     .await
 }
 
-/// Asks the records of the world.
+/// Runs a query on the records of the world.
 fn ask<T>(world: &World, question: impl AsyncFnOnce(Records) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { question(records(world).await).await })
@@ -70,7 +70,7 @@ fn signed_group(world: &World, name: &str) -> SignedAssignments {
 fn signed_device(world: &World, device: &str) -> SignedAssignments {
     let device = device.parse().unwrap();
     let signed = ask(world, async |records: Records| {
-        records.own_assignments(&device).await.unwrap()
+        records.device_assignments(&device).await.unwrap()
     });
     signed.unwrap()
 }
@@ -82,16 +82,16 @@ fn chain(world: &World) -> Vec<SignedKeyList> {
     lists.into_iter().map(|list| list.signed).collect()
 }
 
-/// Rotates the key of a world, which is not encrypted.
+/// Rotates the unencrypted key of a world.
 fn rotate(world: &World) -> PublicKey {
-    let shown: Shown = world.json(&["keys", "rotate", "--unencrypted"]);
+    let shown: ShownKey = world.json(&["keys", "rotate", "--unencrypted"]);
     let expected = world.local_dir().join("packcast.key");
     assert_eq!(shown.secret_key_file, expected);
     assert_eq!(shown.public_key, public_key(world));
     shown.public_key
 }
 
-/// Starts a world with a group of one device that has a package, and a package of its own.
+/// Starts a world with a device that has a package by its group and another by itself.
 fn world_with_lab() -> (World, String) {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
@@ -106,20 +106,20 @@ fn world_with_lab() -> (World, String) {
 }
 
 #[test]
-fn public_halves_that_were_lost_are_written_again() {
+fn lost_public_halves_are_written_again() {
     let world = World::start(PROGRAM);
     let first = public_key(&world);
     let file = world.local_dir().join("packcast.pub");
     std::fs::remove_file(&file).unwrap();
-    let shown: Shown = world.json(&["keys", "show"]);
+    let shown: ShownKey = world.json(&["keys", "show"]);
     assert_eq!(shown.public_key, first);
     assert_eq!(public_key(&world), first);
 
-    // As a rotation leaves it that was killed before its last step.
+    // The state of a rotation that was killed before its last step.
     std::fs::remove_file(&file).unwrap();
     let next = world.local_dir().join("packcast-next.key");
     let next = next.to_str().unwrap();
-    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", next]);
+    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", next]);
     std::fs::remove_file(world.local_dir().join("packcast-next.pub")).unwrap();
     let refused = world.refused(3, &["keys", "rotate"]);
     assert!(refused.contains("--unencrypted"), "{refused}");
@@ -131,11 +131,11 @@ fn public_halves_that_were_lost_are_written_again() {
 }
 
 #[test]
-fn a_rotation_for_which_there_is_no_room_makes_no_key() {
+fn a_rotation_without_room_for_a_key_creates_none() {
     let world = World::start(PROGRAM);
     for n in 0..7 {
         let file = world.path(&format!("{n}.key"));
-        let other: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+        let other: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
         world.ok(&["keys", "trust", &other.public_key.to_string()]);
     }
     let refused = world.refused(3, &["keys", "rotate", "--unencrypted"]);
@@ -144,7 +144,7 @@ fn a_rotation_for_which_there_is_no_room_makes_no_key() {
 }
 
 #[test]
-fn a_new_key_signs_all_and_whoever_knows_an_old_one_follows() {
+fn a_new_key_signs_all_documents_and_devices_with_an_old_key_follow() {
     let (world, device) = world_with_lab();
     let first = public_key(&world);
     let second = rotate(&world);
@@ -154,28 +154,28 @@ fn a_new_key_signs_all_and_whoever_knows_an_old_one_follows() {
     }
     let followed = trusted(vec![first.clone()], &chain(&world));
     assert_eq!(followed.keys(), [second.clone(), first.clone()]);
-    let listed: Vec<Listed> = world.json(&["keys", "list"]);
+    let listed: Vec<ListedKey> = world.json(&["keys", "list"]);
     let expected = [(second.clone(), true), (first, false)];
-    let expected = expected.map(|(public_key, signs)| Listed { public_key, signs });
+    let expected = expected.map(|(public_key, signs)| ListedKey { public_key, signs });
     assert_eq!(listed, expected);
-    // What comes then is signed by it.
+    // Later documents are signed by the new key.
     world.ok(&["unassign", "news@1", "--group", "lab"]);
     let signed = signed_group(&world, "lab");
     assert!(signed.verify(&[second]).unwrap().packages().is_empty());
 }
 
 #[test]
-fn a_rotation_that_was_interrupted_goes_on_with_the_key_it_had_made() {
+fn an_interrupted_rotation_continues_with_the_key_that_it_created() {
     let (world, _) = world_with_lab();
     let file = world.local_dir().join("packcast.key");
     let next = world.local_dir().join("packcast-next.key");
     let first = public_key(&world);
     let generate = ["keys", "generate", "--unencrypted", "--key"];
-    let made: Shown = world.json(&[&generate[..], &[next.to_str().unwrap()]].concat());
+    let made: ShownKey = world.json(&[&generate[..], &[next.to_str().unwrap()]].concat());
     let old = std::fs::read(&file).unwrap();
     assert_eq!(rotate(&world), made.public_key);
     assert!(!next.exists());
-    // As after an interruption before the files changed hands.
+    // The state of a rotation that was interrupted before it exchanged the files.
     std::fs::rename(&file, &next).unwrap();
     std::fs::rename(file.with_extension("pub"), next.with_extension("pub")).unwrap();
     std::fs::write(&file, old).unwrap();
@@ -191,14 +191,14 @@ fn private(file: &std::path::Path) {
 }
 
 #[test]
-fn a_revoked_key_is_trusted_by_none_and_its_packages_are_named() {
+fn a_revoked_key_is_trusted_by_no_device_and_its_packages_are_named() {
     let (world, _) = world_with_lab();
     let first = public_key(&world);
     let refused = world.refused(3, &["keys", "revoke", &first.to_string()]);
     assert!(refused.contains("keys rotate"), "{refused}");
     let second = rotate(&world);
     world.execute("later", "true");
-    let revoked: Revoked = world.json(&["keys", "revoke", &first.to_string()]);
+    let revoked: RevokeOutput = world.json(&["keys", "revoke", &first.to_string()]);
     let mut names = revoked.refused;
     names.sort();
     assert_eq!(names, ["news@1", "own@1"]);
@@ -211,7 +211,7 @@ fn a_revoked_key_is_trusted_by_none_and_its_packages_are_named() {
 }
 
 #[test]
-fn a_device_that_slept_through_two_rotations_follows() {
+fn a_device_that_was_off_during_two_rotations_follows() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     rotate(&world);
@@ -220,7 +220,7 @@ fn a_device_that_slept_through_two_rotations_follows() {
     world.assign("later@1", &device);
     device.run();
     assert_eq!(world.result(&device).code.to_string(), "SUCCESS");
-    // One that is set up now is given the new key only.
+    // A device that is set up now is configured with the new key only.
     world.execute("all", "true");
     world.ok(&["assign", "all@1", "--all"]);
     let late = world.device("late");
@@ -229,23 +229,23 @@ fn a_device_that_slept_through_two_rotations_follows() {
 }
 
 #[test]
-fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
+fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let (world, device) = world_with_lab();
     let first = public_key(&world).to_string();
     let file = world.file("other.key", b"");
     std::fs::remove_file(&file).unwrap();
-    let made: Shown = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
     let seen = ["--key", &file, "--accept-key", &first];
     let assign = ["assign", "own@1", "--group", "lab"];
     let refused = world.refused(3, &[&assign[..], &seen].concat());
     assert!(refused.contains("'packcast sign --group lab'"), "{refused}");
     let other = ["sign", "--key", &file];
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
-    // Nor is what nobody whom the publisher knows has signed.
+    // A package signed by an unknown key is refused even in a named document.
     let refused = world.refused(3, &named);
     assert!(refused.contains("no signed manifest names it"), "{refused}");
     let named = [&named[..], &["--accept-key", &first]].concat();
-    let signed: Signed = world.json(&named);
+    let signed: SignOutput = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));
     let key = std::slice::from_ref(&made.public_key);
     let of_group = signed_group(&world, "lab").verify(key).unwrap();
@@ -255,14 +255,14 @@ fn what_another_key_has_signed_is_signed_only_where_it_is_named() {
         (of_device.packages().len(), of_device.groups().len()),
         (1, 1)
     );
-    let signed: Signed = world.json(&other);
+    let signed: SignOutput = world.json(&other);
     assert_eq!((signed.signed, signed.good), (0, 2));
-    let signed: Signed = world.json(&[&other[..], &["--all"]].concat());
+    let signed: SignOutput = world.json(&[&other[..], &["--all"]].concat());
     assert_eq!((signed.signed, signed.good), (2, 0));
 }
 
 #[test]
-fn it_is_shown_until_when_assignments_are_good() {
+fn the_end_of_the_validity_of_assignments_is_shown() {
     let (world, device) = world_with_lab();
     for arguments in [
         &["group", "list"][..],
@@ -271,7 +271,7 @@ fn it_is_shown_until_when_assignments_are_good() {
     ] {
         let shown = world.ok(arguments);
         let text = shown.stdout.to_lowercase();
-        assert!(text.contains("good until"), "{shown:#?}");
+        assert!(text.contains("valid until"), "{shown:#?}");
         assert!(!text.contains("not signed"), "{shown:#?}");
     }
 }

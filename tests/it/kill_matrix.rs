@@ -1,8 +1,8 @@
-//! The agent is killed at some of its effects; `just kill-matrix` kills it at all of them.
+//! A sample of the kill matrix; `just kill-matrix` runs all of it.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
-fn an_agent_that_is_killed_anywhere_runs_nothing_twice_and_loses_nothing() {
+fn a_killed_agent_runs_nothing_twice_and_loses_nothing() {
     use packcast_tests::kill::{self, Choice};
 
     let report = kill::run(crate::PROGRAM, &Choice::OneIn(ONE_IN), 2, |_, _| {});
@@ -13,13 +13,13 @@ fn an_agent_that_is_killed_anywhere_runs_nothing_twice_and_loses_nothing() {
     );
 }
 
-/// Prime, so that points of all kinds are among them.
+/// A prime number, so that the sample contains points of all kinds.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const ONE_IN: usize = 11;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[test]
-fn an_agent_that_is_killed_anywhere_runs_nothing_twice_and_loses_nothing() {
+fn a_killed_agent_runs_nothing_twice_and_loses_nothing() {
     use packcast_testing::skip::{Missing, skip};
 
     skip(Missing::Optional("stopping an agent at its system calls"));

@@ -1,4 +1,4 @@
-//! Packages that are served from several places.
+//! Packages that are served from several locations.
 
 use std::fs;
 
@@ -10,8 +10,8 @@ use packcast_tests::world::World;
 
 use crate::PROGRAM;
 
-/// A world with a second location, `site`, which a package of several fragments is activated
-/// at first.
+/// A world with a second location, `site`, and a package of several fragments that prefers `site`
+/// to `local`.
 fn world() -> (World, Relay) {
     let world = World::start(PROGRAM);
     let site = Relay::to(world.state().edge);
@@ -30,7 +30,7 @@ fn world() -> (World, Relay) {
 }
 
 #[test]
-fn a_package_is_fetched_from_the_location_that_comes_first() {
+fn a_package_is_downloaded_from_its_first_location() {
     let (world, site) = world();
     let device = world.device("pc");
     world.assign("files@1", &device);
@@ -41,7 +41,7 @@ fn a_package_is_fetched_from_the_location_that_comes_first() {
 }
 
 #[test]
-fn a_location_that_went_away_is_left_for_the_next() {
+fn an_unreachable_location_is_replaced_by_the_next() {
     let (world, site) = world();
     let device = world.device("pc");
     world.assign("files@1", &device);
@@ -49,7 +49,10 @@ fn a_location_that_went_away_is_left_for_the_next() {
     let probes = site.connections();
     device.run();
     assert_eq!(world.result(&device).outcome, Outcome::Succeeded);
-    assert!(site.connections() > probes, "it was asked first");
+    assert!(
+        site.connections() > probes,
+        "the first location is tried first"
+    );
     let shown = world.ok(&["show", "files@1"]).stdout;
     for location in [site.address(), world.state().edge] {
         assert!(shown.contains(&location.to_string()), "{shown}");
@@ -57,7 +60,7 @@ fn a_location_that_went_away_is_left_for_the_next() {
 }
 
 #[test]
-fn a_fragment_that_no_location_has_is_told_of_with_both() {
+fn a_missing_fragment_is_reported_with_all_locations() {
     let (world, site) = world();
     let device = world.device("pc");
     world.assign("files@1", &device);

@@ -1,4 +1,4 @@
-//! Stories across crates, on real engines.
+//! Stories: tests across crates, on real engines.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has to fail"
@@ -22,10 +22,11 @@ mod interrupted;
 mod keys;
 mod kill_matrix;
 mod locations;
+mod messages;
 mod minisign;
 mod ocs_agent;
 mod ocs_commands;
-mod pace;
+mod pacing;
 mod priorities;
 mod publish;
 mod resume;
@@ -37,5 +38,5 @@ mod targets;
 mod template;
 mod windows_terms;
 
-/// The program that the stories are told of.
+/// The program that the stories run.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");

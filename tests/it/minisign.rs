@@ -1,4 +1,4 @@
-//! The standard tool checks what this program signs, and the other way round.
+//! Compatibility with minisign: each program verifies the signatures of the other.
 #![cfg(unix)]
 
 use std::fs;
@@ -12,21 +12,21 @@ use packcast_publisher::signing::{NoSecrets, PASSPHRASE_VARIABLE, SigningKey};
 use packcast_store::ObjectKey;
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
 
 const DOCUMENT: &str = "document";
 const PASSPHRASE: &str = "correct horse";
 
-/// Runs the tool over the document in a folder, and tells whether it agrees. `None` if the tool
+/// Runs minisign over the document in a folder, and returns whether it succeeds. `None` if minisign
 /// is missing; the test is then skipped.
 fn minisign(folder: &Path, arguments: &[&str]) -> Option<bool> {
     let arguments = [arguments, &["-m", DOCUMENT]].concat();
     minisign_asks(folder, &arguments)
 }
 
-/// Runs the tool, which is told the passphrase as often as it asks.
+/// Runs minisign, which reads the passphrase as often as it asks.
 ///
 /// # Panics
 /// As [`skip`] does.
@@ -42,14 +42,14 @@ fn minisign_asks(folder: &Path, arguments: &[&str]) -> Option<bool> {
         skip(Missing::Provided("minisign"));
         return None;
     };
-    // One that asks for nothing may have ended.
+    // A minisign that asks for nothing may have ended already.
     let mut stdin = tool.stdin.take().unwrap();
     let _ = writeln!(stdin, "{PASSPHRASE}\n{PASSPHRASE}");
     drop(stdin);
     Some(tool.wait().unwrap().success())
 }
 
-/// Lets the tool make a key without a passphrase. `None` if the tool is missing.
+/// Creates a key without a passphrase with minisign. `None` if minisign is missing.
 fn make_key(folder: &Path) -> Option<()> {
     let makes = ["-G", "-W", "-p", "packcast.pub", "-s", "packcast.key"];
     let made = minisign(folder, &makes)?;
@@ -58,7 +58,7 @@ fn make_key(folder: &Path) -> Option<()> {
 }
 
 #[test]
-fn the_standard_tool_verifies_what_a_publisher_signs() {
+fn minisign_verifies_a_publishers_signature() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let key = SigningKey::generate(&path("packcast.key"), None).unwrap();
@@ -76,7 +76,7 @@ fn the_standard_tool_verifies_what_a_publisher_signs() {
 }
 
 #[test]
-fn what_the_standard_tool_signs_with_a_key_of_its_own_counts() {
+fn a_signature_by_minisign_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path(DOCUMENT), "signed").unwrap();
@@ -91,7 +91,7 @@ fn what_the_standard_tool_signs_with_a_key_of_its_own_counts() {
 }
 
 #[test]
-fn a_publisher_signs_with_a_key_that_the_standard_tool_made() {
+fn a_publisher_signs_with_a_key_of_minisign() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path(DOCUMENT), "signed").unwrap();
@@ -107,7 +107,7 @@ fn a_publisher_signs_with_a_key_that_the_standard_tool_made() {
 }
 
 #[test]
-fn the_standard_tool_signs_with_an_encrypted_key_of_ours() {
+fn minisign_signs_with_a_publishers_encrypted_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let ours = SigningKey::generate(&path("packcast.key"), Some(PASSPHRASE.to_owned()));
@@ -122,7 +122,7 @@ fn the_standard_tool_signs_with_an_encrypted_key_of_ours() {
 }
 
 #[test]
-fn an_agent_acts_on_a_manifest_that_the_standard_tool_has_signed_with_an_encrypted_key() {
+fn an_agent_accepts_a_manifest_signed_by_minisign_with_an_encrypted_key() {
     let world = World::start(PROGRAM);
     let makes = ["-G", "-f", "-p", "packcast.pub", "-s", "packcast.key"];
     let Some(made) = minisign_asks(&world.local_dir(), &makes) else {
@@ -137,7 +137,7 @@ fn an_agent_acts_on_a_manifest_that_the_standard_tool_has_signed_with_an_encrypt
     let publish = ["publish", "--name", "tool", "--version", "1", "--activate"];
     let action = ["--action", "execute", "--command", "true"];
     let published = ok(&[&publish[..], &action, &["--format", "json"]].concat());
-    let Publication { package, .. } = serde_json::from_str(&published.stdout).unwrap();
+    let PublishOutput { package, .. } = serde_json::from_str(&published.stdout).unwrap();
     ok(&["assign", "tool@1", "--device", device.id()]);
 
     let folder = &package.folder;

@@ -1,4 +1,4 @@
-//! What a stock OCS agent makes of us, as Debian has it.
+//! The OCS agent of Debian with our function and our packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,15 +10,15 @@ use packcast_tests::archives::{noise, tar_gz};
 use crate::enrolled_agent::{EnrolledAgent, PROMPT};
 
 #[test]
-fn a_first_contact_brings_an_inventory() {
+fn the_first_check_in_brings_an_inventory() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     assert!(story.first.log.contains("<RESPONSE>SEND</RESPONSE>"));
-    assert_eq!(story.first.told(), BTreeMap::new());
+    assert_eq!(story.first.announced(), BTreeMap::new());
     assert_eq!(story.first.complaints(), [""; 0]);
 
-    let device = story.world.standing_of(story.agent.id()).device;
+    let device = story.world.device_state_of(story.agent.id()).device;
     let host = format!("ocs:{}-", device.host_name);
     assert!(story.agent.id().starts_with(&host), "{device:?}");
     assert!(device.agent.starts_with("OCS-NG_unified_unix_agent_v"));
@@ -26,12 +26,12 @@ fn a_first_contact_brings_an_inventory() {
     assert_ne!(device.os, "");
     assert!(device.inventory_received.is_some());
 
-    let second = story.contact();
+    let second = story.check_in();
     assert!(second.log.contains("<RESPONSE>STOP</RESPONSE>"));
 }
 
 #[test]
-fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_again() {
+fn a_failed_launch_runs_again_when_assigned_again_and_finished_packages_are_not_announced() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -41,22 +41,25 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
         "fails",
         &format!("echo run >> {runs}; test -e {gate} || exit 3"),
     );
-    let told = story.contact().told();
-    assert_eq!(told, BTreeMap::from([(succeeds, false), (fails, false)]));
+    let announced = story.check_in().announced();
+    assert_eq!(
+        announced,
+        BTreeMap::from([(succeeds, false), (fails, false)])
+    );
     story.expect(succeeds, 1, "SUCCESS_0", Outcome::Succeeded);
     story.expect(fails, 1, "SUCCESS_3", Outcome::Failed);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("succeeded: ran, exit code 0"), "{shown}");
     assert!(shown.contains("failed: ran, exit code 3"), "{shown}");
-    // A stock agent takes whatever it launched for deployed.
+    // An OCS agent counts every launched package as deployed.
     assert!(story.agent.history().contains(&fails));
 
     fs::write(&gate, "").unwrap();
     assert!(story.assign("fails").contains("attempt 2"));
     let new = story.execute("new", "true");
-    let contact = story.contact();
+    let check_in = story.check_in();
     assert_eq!(
-        contact.told(),
+        check_in.announced(),
         BTreeMap::from([(fails, true), (new, false)])
     );
     story.expect(fails, 2, "SUCCESS_0", Outcome::Succeeded);
@@ -65,7 +68,7 @@ fn a_failed_launch_assigned_again_runs_again_and_a_finished_package_is_not_told_
 }
 
 #[test]
-fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
+fn each_exit_code_ends_the_package_and_success_codes_are_successes() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -73,81 +76,81 @@ fn a_program_of_any_exit_code_is_over_and_the_package_says_which_are_good() {
     let good = ["--success-code", "3"];
     let succeeds = story.launch_with("good", "exit 3", &[&PROMPT[..], &good].concat());
     let succeeds = succeeds.id;
-    story.contact();
+    story.check_in();
     story.expect(fails, 1, "SUCCESS_255", Outcome::Failed);
     story.expect(succeeds, 1, "SUCCESS_3", Outcome::Succeeded);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
 #[test]
-fn a_failed_command_is_over_until_it_is_assigned_again() {
+fn a_failed_command_is_not_retried_until_it_is_assigned_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     let gate = story.world.path("gate");
     let package = story.execute("gated", &format!("test -e {gate}"));
-    story.contact();
+    story.check_in();
     story.expect(package, 1, "ERR_EXECUTE", Outcome::Failed);
     assert_eq!(story.agent.history(), []);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     fs::write(&gate, "").unwrap();
     assert!(story.assign("gated").contains("attempt 2"));
-    story.contact();
+    story.check_in();
     story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
     assert_eq!(story.agent.history(), [package]);
 }
 
 #[test]
-fn a_package_is_deployed_again_when_it_is_forced() {
+fn a_forced_package_is_deployed_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     let runs = story.world.path("runs");
     let package = story.execute("twice", &format!("echo run >> {runs}"));
-    story.contact();
+    story.check_in();
     assert!(story.assign("twice").contains("--force deploys again"));
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     assert!(
         story
             .assign_with("twice", &["--force"])
             .contains("attempt 2")
     );
-    let forced = story.contact();
-    assert_eq!(forced.told(), BTreeMap::from([(package, true)]));
+    let forced = story.check_in();
+    assert_eq!(forced.announced(), BTreeMap::from([(package, true)]));
     story.expect(package, 2, "SUCCESS", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
 #[test]
-fn who_joins_a_group_late_gets_what_it_has() {
+fn a_device_that_joins_a_group_gets_its_packages() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     story.world.ok(&["group", "create", "lab"]);
     let package = story.command("tool", "true");
     story.world.ok(&["assign", "tool@1", "--group", "lab"]);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 
     story.join("lab");
-    let contact = story.contact();
-    assert_eq!(contact.told(), BTreeMap::from([(package, false)]));
+    let check_in = story.check_in();
+    assert_eq!(check_in.announced(), BTreeMap::from([(package, false)]));
     story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
-    assert_eq!(story.contact().told(), BTreeMap::new());
+    assert_eq!(story.check_in().announced(), BTreeMap::new());
 }
 
-/// What was begun is told until it is reported, or the agent asks nowhere for its fragments
-/// until it times out.
+/// A package that the agent has begun is announced until it is reported. Otherwise the agent would
+/// find no location for its fragments until it times out.
 #[test]
-fn what_is_withdrawn_from_a_group_holds_up_nothing() {
+fn packages_withdrawn_from_a_group_do_not_delay_others() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     story.world.ok(&["group", "create", "lab"]);
     story.join("lab");
-    // However late the agent is killed, it is not through.
+    // The program waits for a file, so that the agent is killed before the program ends.
     let gate = story.world.path("gate");
     let begun = {
         let script = format!("until test -e {gate}; do sleep 0.1; done");
@@ -159,56 +162,61 @@ fn what_is_withdrawn_from_a_group_holds_up_nothing() {
     story.world.ok(&["assign", "begun@1", "--group", "lab"]);
     let interrupted = story.agent.begin();
     interrupted.until("Beginning work");
-    assert_eq!(interrupted.kill().told().len(), 1);
+    assert_eq!(interrupted.kill().announced().len(), 1);
     fs::write(&gate, "").unwrap();
 
-    story.command("untold", "true");
-    story.world.ok(&["assign", "untold@1", "--group", "lab"]);
-    for package in ["begun@1", "untold@1"] {
+    story.command("unannounced", "true");
+    story
+        .world
+        .ok(&["assign", "unannounced@1", "--group", "lab"]);
+    for package in ["begun@1", "unannounced@1"] {
         story.world.ok(&["unassign", package, "--group", "lab"]);
     }
     let next = story.command("next", "true");
     story.world.ok(&["assign", "next@1", "--group", "lab"]);
 
-    let contact = story.contact();
-    let told: Vec<_> = contact.told().into_keys().collect();
-    assert_eq!(told, [begun, next]);
-    assert_eq!(contact.complaints(), [""; 0]);
+    let check_in = story.check_in();
+    let announced: Vec<_> = check_in.announced().into_keys().collect();
+    assert_eq!(announced, [begun, next]);
+    assert_eq!(check_in.complaints(), [""; 0]);
     story.expect(next, 1, "SUCCESS", Outcome::Succeeded);
     story.expect(begun, 1, "SUCCESS_0", Outcome::Succeeded);
-    let standing = story.world.standing_of(story.agent.id());
-    assert_eq!((standing.open.len(), standing.finished.len()), (0, 2));
+    let device_state = story.world.device_state_of(story.agent.id());
+    assert_eq!(
+        (device_state.open.len(), device_state.finished.len()),
+        (0, 2)
+    );
 }
 
-/// Another address makes the agent another device, as when the path token is rotated.
+/// Another server address makes the agent another device, as does a rotated path token.
 #[test]
-fn what_an_inventory_lists_is_not_told_to_a_device_that_moved() {
+fn a_package_in_the_inventory_is_not_announced_to_a_device_that_moved() {
     let Some(mut story) = EnrolledAgent::begin() else {
         return;
     };
     let runs = story.world.path("runs");
     let had = story.execute("had", &format!("echo run >> {runs}"));
-    story.contact();
+    story.check_in();
     let left = story.agent.id().to_owned();
     let (moved, first) = story.agent.move_to("localhost");
     story.agent = moved;
     assert_ne!(story.agent.id(), left);
     let listed = format!("<PACKAGE ID=\"{had}\" />");
     assert!(first.log.contains(&listed), "{}", first.log);
-    assert!(story.assign("had").contains("in its history"));
+    assert!(story.assign("had").contains("in its package history"));
 
     let new = story.command("new", "true");
     for package in ["had@1", "new@1"] {
         story.world.ok(&["assign", package, "--all"]);
     }
-    let contact = story.contact();
-    assert_eq!(contact.told(), BTreeMap::from([(new, false)]));
+    let check_in = story.check_in();
+    assert_eq!(check_in.announced(), BTreeMap::from([(new, false)]));
     story.expect(new, 1, "SUCCESS", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
 
 #[test]
-fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
+fn each_action_is_carried_out_without_complaints() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -234,19 +242,19 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
         .id;
     let executes = story.execute("executes", &format!("echo executed >> {marker}"));
 
-    let contact = story.contact();
-    assert_eq!(contact.complaints(), [""; 0]);
+    let check_in = story.check_in();
+    assert_eq!(check_in.complaints(), [""; 0]);
     story.expect(stores.id, 1, "SUCCESS", Outcome::Succeeded);
     story.expect(launches, 1, "SUCCESS_0", Outcome::Succeeded);
     for package in [unpacks, executes] {
         story.expect(package, 1, "SUCCESS", Outcome::Succeeded);
     }
     let file = fs::read(format!("{folder}/noise")).unwrap();
-    assert!(file == content, "the file is another");
+    assert!(file == content, "the stored file differs");
     let done = fs::read_to_string(&marker).unwrap();
     let done: BTreeSet<_> = done.lines().collect();
     assert_eq!(done, ["executed", "launched", "unpacked"].into());
-    // The edge speaks nothing but HTTPS.
+    // The edge serves HTTPS only.
     for number in 1..=3 {
         let fragment = format!("/{0}/{0}-{number}", stores.id);
         let mut requests = story.world.requests().into_iter();
@@ -255,12 +263,12 @@ fn each_action_is_carried_out_and_nobody_minds_our_manifest() {
 }
 
 #[test]
-fn a_package_of_one_fragment_is_deployed_at_the_usual_priority() {
+fn a_package_of_one_fragment_is_deployed_at_the_default_priority() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
     let package = story.launch_with("usual", "exit 0", &["--activate"]).id;
-    story.contact();
+    story.check_in();
     story.expect(package, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
@@ -276,9 +284,9 @@ fn packages_run_in_order_of_priority_not_of_assignment() {
         let name = format!("p{priority}");
         story.assigned(&name, &[&action[..], &["--priority", priority]].concat());
     }
-    story.contact();
+    story.check_in();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
-    let finished = story.world.standing_of(story.agent.id()).finished;
+    let finished = story.world.device_state_of(story.agent.id()).finished;
     let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();
     assert_eq!(outcomes, [Outcome::Succeeded; 3]);
 }

@@ -1,4 +1,4 @@
-//! What a stock OCS agent makes of orders, as Debian has it.
+//! Device commands for the OCS agent of Debian.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use packcast_protocol::{FragmentNumber, Outcome};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::ObjectKey;
-use packcast_tests::ocs_agent::Ongoing;
+use packcast_tests::ocs_agent::OngoingCheckIn;
 use packcast_tests::process::eventually;
 use packcast_tests::world::World;
 
@@ -18,23 +18,23 @@ struct Waiting {
     package: PackageRecord,
     runs: String,
     gate: String,
-    contact: Ongoing,
+    check_in: OngoingCheckIn,
 }
 
 impl EnrolledAgent {
-    /// Publishes a package `name@1` of one fragment that exits with a code, and assigns it.
+    /// Publishes and assigns a package of one fragment whose program exits with this code.
     fn exits(&self, name: &str, priority: &str, code: u8) -> PackageRecord {
         let prompt = ["--priority", priority, "--activate"];
         self.launch_with(name, &format!("exit {code}"), &prompt)
     }
 
-    /// Deploys a package that adds a line to a file for each run and waits for another file.
-    /// Returns when its command runs.
+    /// Deploys a package whose program records its run and waits for a file. Returns when the
+    /// program runs.
     fn waiting(&self) -> Waiting {
         let (runs, gate) = (self.world.path("runs"), self.world.path("gate"));
         let script = format!("echo run >> {runs}; until test -e {gate}; do sleep 0.1; done");
         let package = self.launch_with("waits", &script, &PROMPT);
-        let contact = self.agent.begin();
+        let check_in = self.agent.begin();
         eventually("the command runs", || {
             fs::exists(&runs).unwrap().then_some(())
         });
@@ -42,11 +42,11 @@ impl EnrolledAgent {
             package,
             runs,
             gate,
-            contact,
+            check_in,
         }
     }
 
-    /// Takes the only fragment of a package away, and returns it with its place.
+    /// Removes the only fragment of a package, and returns its path and content.
     fn lose_fragment(&self, package: &PackageRecord) -> (PathBuf, Vec<u8>) {
         let first = FragmentNumber::from_index(0);
         let fragment = ObjectKey::fragment(&package.folder, package.id, first);
@@ -56,20 +56,20 @@ impl EnrolledAgent {
         (place, content)
     }
 
-    /// Begins a contact, and returns when the agent misses a fragment.
-    fn stuck(&self) -> Ongoing {
-        let contact = self.agent.begin();
-        contact.until("404 Not Found");
-        contact
+    /// Begins a check-in, and returns when a fragment is missing.
+    fn stuck(&self) -> OngoingCheckIn {
+        let check_in = self.agent.begin();
+        check_in.until("404 Not Found");
+        check_in
     }
 
-    fn order(&self, order: &str) -> String {
-        self.world.ok(&["device", self.agent.id(), order]).stdout
+    fn give(&self, command: &str) -> String {
+        self.world.ok(&["device", self.agent.id(), command]).stdout
     }
 }
 
 #[test]
-fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
+fn a_missing_fragment_delays_no_other_package_and_a_restarted_download_resumes() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -79,67 +79,72 @@ fn a_missing_fragment_holds_up_nothing_behind_it_and_a_stopped_agent_resumes() {
     let behind = story.exits("behind", "1", 0);
     let second = story.agent.begin().end();
     assert!(second.log.contains("locked. Cannot begin work"));
-    assert_eq!(second.told().len(), 2);
-    eventually("what is behind is deployed", || story.finished(behind.id));
+    assert_eq!(second.announced().len(), 2);
+    eventually("the package behind is deployed", || {
+        story.finished(behind.id)
+    });
     story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 
     assert!(
         story
-            .order("--restart-download")
-            .contains("At its next contact")
+            .give("--restart-download")
+            .contains("At its next check-in")
     );
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
-    assert!(shown.contains("unstick, asked"), "{shown}");
+    assert!(shown.contains("restart download, requested"), "{shown}");
     let stopped = story.agent.begin().end();
     assert!(stopped.log.contains("Download is off"), "{}", stopped.log);
     assert!(!stopped.log.contains("download_end_handler"));
     assert!(first.end().log.contains("Exiting on signal"));
 
     fs::write(place, content).unwrap();
-    story.agent.contact();
-    // The agent reports the exit code itself: it has not lost its connection.
+    story.agent.check_in();
+    // The exit code shows that the agent deployed the package and reported it over its connection.
     story.expect(stuck.id, 1, "SUCCESS_7", Outcome::Failed);
 }
 
 #[test]
-fn what_is_taken_back_while_stuck_is_cancelled_and_the_rest_is_deployed() {
+fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
-    // At this priority, it does hold up what is behind it.
+    // At this priority, a stuck package delays the packages behind it.
     let stuck = story.exits("stuck", "0", 0);
     story.lose_fragment(&stuck);
     let first = story.stuck();
     let behind = story.exits("behind", "1", 0);
-    assert_eq!(story.agent.begin().end().told().len(), 2);
+    assert_eq!(story.agent.begin().end().announced().len(), 2);
 
     let unassign = ["unassign", "stuck@1", "--device", story.agent.id()];
     story.world.ok(&unassign);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("withdrawn"), "{shown}");
-    assert!(story.order("--drop").contains("ends as cancelled"));
-    let told = story.agent.begin().end();
-    assert!(told.log.contains("TIMEOUT=\"0\""), "{}", told.log);
-    assert_eq!(told.told().len(), 0);
+    assert!(story.give("--drop").contains("ends as cancelled"));
+    let dropping = story.agent.begin().end();
+    assert!(dropping.log.contains("TIMEOUT=\"0\""), "{}", dropping.log);
+    assert_eq!(dropping.announced().len(), 0);
     assert!(first.end().log.contains("No more package to download"));
 
     story.expect(stuck.id, 1, "ERR_TIMEOUT", Outcome::Cancelled);
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
     assert!(shown.contains("cancelled: ERR_TIMEOUT"), "{shown}");
-    let open = story.world.standing_of(story.agent.id()).open;
+    let open = story.world.device_state_of(story.agent.id()).open;
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(
         (open[0].package, open[0].state),
-        (behind.id, TaskState::Held)
+        (behind.id, TaskState::Pending)
     );
 
-    let third = story.agent.contact();
-    assert_eq!(third.told().into_keys().collect::<Vec<_>>(), [behind.id]);
+    let third = story.agent.check_in();
+    assert_eq!(
+        third.announced().into_keys().collect::<Vec<_>>(),
+        [behind.id]
+    );
     story.expect(behind.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
-fn what_a_process_that_was_killed_left_behind_is_dropped_and_begun_anew() {
+fn a_package_of_a_killed_process_is_dropped_and_started_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -147,20 +152,20 @@ fn what_a_process_that_was_killed_left_behind_is_dropped_and_begun_anew() {
     let (place, content) = story.lose_fragment(&stuck);
     drop(story.stuck());
 
-    story.order("--drop");
-    let dropping = story.agent.contact();
+    story.give("--drop");
+    let dropping = story.agent.check_in();
     assert!(
         dropping.log.contains("code=ERR_TIMEOUT"),
         "{}",
         dropping.log
     );
     fs::write(place, content).unwrap();
-    story.agent.contact();
+    story.agent.check_in();
     story.expect(stuck.id, 1, "SUCCESS_0", Outcome::Succeeded);
 }
 
 #[test]
-fn a_command_that_runs_is_let_end_before_the_rest_is_dropped() {
+fn a_running_command_ends_before_other_packages_are_dropped() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -168,21 +173,21 @@ fn a_command_that_runs_is_let_end_before_the_rest_is_dropped() {
         package,
         runs,
         gate,
-        contact,
+        check_in,
     } = story.waiting();
 
-    story.order("--drop");
+    story.give("--drop");
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("locked. Cannot begin work"));
     fs::write(&gate, "").unwrap();
-    contact.end();
+    check_in.end();
     story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
 }
 
-/// What `--restart-download` warns of.
+/// The case that `--restart-download` warns of.
 #[test]
-fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
+fn a_command_that_is_running_at_a_restart_of_the_download_runs_again() {
     let Some(story) = EnrolledAgent::begin() else {
         return;
     };
@@ -190,24 +195,24 @@ fn a_command_that_runs_when_the_agent_is_stopped_is_run_again() {
         package,
         runs,
         gate,
-        contact,
+        check_in,
     } = story.waiting();
 
-    story.order("--restart-download");
+    story.give("--restart-download");
     story.agent.begin().end();
-    contact.until("Exiting on signal");
+    check_in.until("Exiting on signal");
     fs::write(&gate, "").unwrap();
-    story.agent.contact();
+    story.agent.check_in();
     story.expect(package.id, 1, "SUCCESS_0", Outcome::Succeeded);
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\nrun\n");
 }
 
 #[test]
-fn our_agent_takes_no_orders() {
+fn packcast_agents_accept_no_device_commands() {
     let world = World::start(PROGRAM);
-    let device = world.device("ours");
-    for order in ["--restart-download", "--drop"] {
-        let why = world.refused(1, &["device", device.id(), order]);
+    let device = world.device("packcast");
+    for command in ["--restart-download", "--drop"] {
+        let why = world.refused(1, &["device", device.id(), command]);
         assert!(why.contains("take no device commands"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }

@@ -1,4 +1,4 @@
-//! The order in which a device deploys.
+//! The order in which a device deploys packages.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use packcast_tests::world::World;
 use crate::PROGRAM;
 
 #[test]
-fn packages_run_in_order_of_priority_not_of_assignment() {
+fn packages_run_in_the_order_of_their_priority() {
     let world = World::start(PROGRAM);
     let (device, order) = (world.device("pc"), world.path("order"));
     let publish = |priority: &str| {
@@ -23,7 +23,7 @@ fn packages_run_in_order_of_priority_not_of_assignment() {
     }
     device.run();
     assert_eq!(fs::read_to_string(&order).unwrap(), "0\n5\n10\n");
-    let finished = world.standing(&device).finished;
+    let finished = world.device_state(&device).finished;
     let outcomes: Vec<_> = finished.iter().map(|task| task.outcome).collect();
     assert_eq!(outcomes, [Outcome::Succeeded; 3]);
 }

@@ -1,4 +1,4 @@
-//! A publication that stops anywhere shows devices nothing, and is completed by the same command.
+//! An interrupted publication is not visible to devices, and the same command completes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,8 @@ use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::process::{Process, Ran, eventually};
-use packcast_tests::world::device::Device;
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::device::TestDevice;
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
 
@@ -28,10 +28,10 @@ const PUBLISH: [&str; 9] = [
     "big.tar.gz",
 ];
 
-/// A world with an archive that is large enough to be killed in the middle of, and a device.
+/// A world with a device, and an archive that is large enough to interrupt its publication.
 struct BigArchive {
     world: World,
-    device: Device,
+    device: TestDevice,
 }
 
 impl BigArchive {
@@ -44,7 +44,7 @@ impl BigArchive {
         Self { world, device }
     }
 
-    /// Kills a publication when it has stored some fragments, and returns the draft it leaves.
+    /// Kills a publication after it has stored some fragments, and returns the draft.
     fn kill_between_fragments(&self) -> PackageRecord {
         let mut command = self.world.command(&PUBLISH);
         let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
@@ -56,7 +56,7 @@ impl BigArchive {
         self.draft()
     }
 
-    /// Expects that there is a draft, and nothing that a device could see.
+    /// Expects a draft that no device can see.
     fn draft(&self) -> PackageRecord {
         let world = &self.world;
         assert_eq!(world.progress("big@1").state, "draft");
@@ -65,35 +65,35 @@ impl BigArchive {
         let assign = ["assign", "big@1", "--device", self.device.id()];
         let refusal = world.refused(3, &assign);
         assert!(refusal.contains("not published yet"), "{refusal}");
-        assert_eq!(self.device.told(), 0);
+        assert_eq!(self.device.announced(), 0);
         let mut packages = world.packages();
         assert_eq!(packages.len(), 1);
         packages.remove(0)
     }
 
-    /// Returns the folder of a package's fragments.
+    /// Returns the folder with the fragments of a package.
     fn folder(&self, package: &PackageRecord) -> PathBuf {
         let manifest = ObjectKey::manifest(&package.folder, package.id);
         let file = self.world.object(&manifest);
         file.parent().unwrap().to_owned()
     }
 
-    fn publish(&self) -> (Publication, String) {
+    fn publish(&self) -> (PublishOutput, String) {
         let ran = Ran::of(&mut self.world.command(&PUBLISH)).expect_code(0);
         (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
     }
 
-    /// Publishes again, and expects what is there to be completed.
-    fn complete(&self, draft: &PackageRecord) -> (Publication, String) {
-        let (publication, told) = self.publish();
+    /// Publishes again, and expects that the draft is completed.
+    fn complete(&self, draft: &PackageRecord) -> (PublishOutput, String) {
+        let (publication, messages) = self.publish();
         assert!(publication.resumed);
         assert_eq!(publication.package.id, draft.id);
         assert_eq!(publication.package.folder, draft.folder);
         assert!(publication.package.published().is_some());
-        (publication, told)
+        (publication, messages)
     }
 
-    /// Puts a folder where an object is to go, so that it cannot be stored.
+    /// Creates a folder in the place of an object, so that the object cannot be stored.
     fn obstruct(&self, path: &Path) {
         fs::create_dir_all(path).unwrap();
         let refusal = self.world.refused(1, &PUBLISH);
@@ -110,12 +110,12 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
     let before = files(&folder);
     let stored = u32::try_from(before.len()).unwrap();
 
-    let (publication, told) = story.complete(&draft);
+    let (publication, messages) = story.complete(&draft);
     let fragments = publication.package.published().unwrap().fragments;
     assert_eq!(publication.kept.fragments, stored);
     assert!(
-        told.contains(&format!("{stored} of {fragments} fragments")),
-        "{told}"
+        messages.contains(&format!("{stored} of {fragments} fragments")),
+        "{messages}"
     );
     let after = files(&folder);
     let unchanged = before
@@ -123,14 +123,14 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
         .all(|(name, inode)| after.get(name) == Some(inode));
     assert!(unchanged, "a stored fragment was written again");
 
-    let (publication, told) = story.complete(&draft);
+    let (publication, messages) = story.complete(&draft);
     assert_eq!(publication.kept.fragments, fragments);
-    assert!(told.contains("published already"), "{told}");
+    assert!(messages.contains("already published"), "{messages}");
     assert_eq!(files(&folder), after);
 }
 
 #[test]
-fn a_publication_is_completed_from_wherever_it_stopped() {
+fn a_publication_is_completed_from_each_point() {
     let story = BigArchive::begin();
     let world = &story.world;
     let draft = story.kill_between_fragments();
@@ -156,12 +156,12 @@ fn a_publication_is_completed_from_wherever_it_stopped() {
     assert_eq!(publication.kept.fragments, fragments);
     world.ok(&["activate", "big@1"]);
     world.assign("big@1", &story.device);
-    assert_eq!(story.device.told(), 1);
+    assert_eq!(story.device.announced(), 1);
     assert_eq!(world.progress("big@1").succeeded, 1);
 }
 
 #[test]
-fn other_content_under_a_name_that_is_taken_is_a_conflict() {
+fn other_content_under_a_used_name_is_a_conflict() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     let named = ["publish", "--name", "tool", "--version", "1"];
@@ -172,18 +172,18 @@ fn other_content_under_a_name_that_is_taken_is_a_conflict() {
     assert!(refusal.contains("tool@1"), "{refusal}");
     assert!(refusal.contains("--version"), "{refusal}");
     assert_eq!(world.packages().len(), 1);
-    assert_eq!(device.told(), 0);
+    assert_eq!(device.announced(), 0);
 }
 
-/// Returns the names of the complete objects below a folder, with what changes when one is
-/// written again.
+/// Returns the names of the complete objects below a folder, with their inodes, which change when
+/// an object is written again.
 fn files(folder: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         let entries = fs::read_dir(next).into_iter().flatten().flatten();
         for entry in entries {
-            // A partial object may be complete, and have another name, by now.
+            // A partial object may have been completed and renamed by now.
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };

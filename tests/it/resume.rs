@@ -1,4 +1,4 @@
-//! A download that is interrupted goes on where it was.
+//! An interrupted download continues where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::{Device, PARALLEL_DOWNLOADS};
+use packcast_tests::world::device::{PARALLEL_DOWNLOADS, TestDevice};
 
 use crate::PROGRAM;
 
 const ARCHIVE_BYTES: usize = 200 << 20;
-/// After how many fragments of about 200 the agent is killed.
+/// Number of fragments, of about 200, after which the agent is killed.
 const KILLED_AFTER: usize = 60;
 
 #[test]
@@ -50,8 +50,8 @@ fn a_killed_download_fetches_no_verified_fragment_again() {
     assert_eq!(world.progress("big@1").succeeded, 1);
 }
 
-/// Returns what was verified when the agent died.
-fn kill_in_the_middle(device: &Device, package: PackageId) -> BTreeSet<u32> {
+/// Kills the agent during the download, and returns the verified fragments.
+fn kill_in_the_middle(device: &TestDevice, package: PackageId) -> BTreeSet<u32> {
     let mut agent = device.start();
     let mut arrived = 0;
     while arrived < KILLED_AFTER {
@@ -61,7 +61,7 @@ fn kill_in_the_middle(device: &Device, package: PackageId) -> BTreeSet<u32> {
     device.fragments(package)
 }
 
-/// Returns the fragments that were there already, or were not.
+/// Returns the verified fragments that were already on disk, or those that were not.
 fn numbers(events: &[Event], wanted: bool) -> BTreeSet<u32> {
     let number = |event: &Event| match event {
         Event::FragmentVerified { n, already, .. } if *already == wanted => Some(*n),
@@ -70,7 +70,7 @@ fn numbers(events: &[Event], wanted: bool) -> BTreeSet<u32> {
     events.iter().filter_map(number).collect()
 }
 
-/// Returns how often each fragment was asked for since `before` requests.
+/// Returns how often each fragment was requested after the first `before` requests.
 fn gets(world: &World, package: PackageId, before: usize) -> BTreeMap<u32, usize> {
     let mut gets = BTreeMap::new();
     let start = format!("{package}-");

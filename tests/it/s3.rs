@@ -1,15 +1,15 @@
-//! Packages in a bucket: published, interrupted, completed, and installed from there.
+//! Packages in a bucket: publication, interruption, completion and installation.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
-use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
+use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::front::{Front, Passed};
 use packcast_tests::process::{Process, Ran, eventually, text};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 use tokio::runtime::Runtime;
 
 use crate::PROGRAM;
@@ -36,7 +36,7 @@ const EXECUTE: [&str; 6] = [
     "--command=true",
 ];
 
-/// Adds a target `cloud` to a world: its own table, and a bucket that answers at `s3`.
+/// Adds a target `cloud` to a world, with the world's table and a bucket at the address `s3`.
 fn configure(world: &World, bucket: &str, s3: &str) {
     let state = world.state();
     let config = format!(
@@ -50,12 +50,12 @@ fn configure(world: &World, bucket: &str, s3: &str) {
     world.configure(&config);
 }
 
-/// Returns a location of a bucket, which presents a certificate that the world's agents trust.
+/// Returns a location in front of a bucket, with a certificate that the world's agents trust.
 fn location(world: &World, engine: SocketAddr) -> Front {
     Front::https(engine, world.server_identity())
 }
 
-/// Returns the paths of the fragments that somebody has asked to store, in order.
+/// Returns the paths of the fragments in PUT requests, in order.
 fn puts(requests: &[Passed]) -> Vec<String> {
     let puts = requests.iter().filter(|request| request.method == "PUT");
     let paths = puts.map(|put| put.path.split('?').next().unwrap_or_default());
@@ -67,8 +67,8 @@ fn puts(requests: &[Passed]) -> Vec<String> {
     paths.filter(is_fragment).map(str::to_owned).collect()
 }
 
-/// Kills a publication when the bucket has taken some fragments, and waits for what was under
-/// way.
+/// Kills a publication after the bucket has stored some fragments, and waits until the open
+/// requests are answered.
 fn kill_half_way(world: &World, front: &Front) {
     let mut command = world.command(&PUBLISH);
     let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
@@ -86,7 +86,7 @@ fn kill_half_way(world: &World, front: &Front) {
     });
 }
 
-fn published_in_two_runs_and_installed(bucket: &Bucket, runtime: &Runtime) {
+fn an_interrupted_publication_is_completed_and_installed(bucket: &TestBucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     let address = front.address();
@@ -110,12 +110,12 @@ fn published_in_two_runs_and_installed(bucket: &Bucket, runtime: &Runtime) {
     let before = front.requests().len();
 
     let ran = Ran::of(&mut world.command(&PUBLISH)).expect_code(0);
-    let publication: Publication = serde_json::from_str(&ran.stdout).unwrap();
+    let publication: PublishOutput = serde_json::from_str(&ran.stdout).unwrap();
     assert!(publication.resumed);
     let fragments = publication.package.published().unwrap().fragments as usize;
     assert_eq!(publication.kept.fragments as usize, stored.len());
-    let told = format!("{} of {fragments} fragments", stored.len());
-    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    let message = format!("{} of {fragments} fragments", stored.len());
+    assert!(ran.stderr.contains(&message), "{}", ran.stderr);
     let put = puts(&front.requests()[before..]);
     let uploaded: BTreeSet<String> = put.iter().cloned().collect();
     assert!(
@@ -134,7 +134,7 @@ fn published_in_two_runs_and_installed(bucket: &Bucket, runtime: &Runtime) {
     assert!(edge.requests().len() - probes > fragments);
 }
 
-fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket, runtime: &Runtime) {
+fn a_busy_bucket_is_retried(bucket: &TestBucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
     let front = Front::http(bucket.engine);
     configure(&world, &bucket.name, &format!("http://{}", front.address()));
@@ -149,7 +149,7 @@ fn a_bucket_that_is_busy_is_asked_again(bucket: &Bucket, runtime: &Runtime) {
     );
 }
 
-fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket, _: &Runtime) {
+fn an_error_names_a_bucket_that_does_not_exist(bucket: &TestBucket, _: &Runtime) {
     let world = World::start(PROGRAM);
     configure(
         &world,
@@ -164,15 +164,15 @@ fn a_bucket_that_does_not_exist_is_named(bucket: &Bucket, _: &Runtime) {
     );
 }
 
-/// Tells a story on an engine, unless the engine is missing.
-fn on(engine: &str, story: fn(&Bucket, &Runtime)) {
+/// Runs a story on an engine, unless the engine is missing.
+fn on(engine: &str, story: fn(&TestBucket, &Runtime)) {
     let runtime = Runtime::new().unwrap();
-    if let Some(bucket) = runtime.block_on(Bucket::on(engine)) {
+    if let Some(bucket) = runtime.block_on(TestBucket::on(engine)) {
         story(&bucket, &runtime);
     }
 }
 
-/// Makes each story a test on every engine.
+/// Turns each story into a test on every engine.
 macro_rules! on_each_engine {
     ($($story:ident)+) => {
         mod localstack {
@@ -195,44 +195,44 @@ macro_rules! on_each_engine {
 }
 
 on_each_engine! {
-    published_in_two_runs_and_installed
-    a_bucket_that_is_busy_is_asked_again
-    a_bucket_that_does_not_exist_is_named
+    an_interrupted_publication_is_completed_and_installed
+    a_busy_bucket_is_retried
+    an_error_names_a_bucket_that_does_not_exist
 }
 
-/// Returns an address of loopback where nothing answers.
+/// Returns an address of loopback on which nothing answers.
 fn closed() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
 
 #[test]
-fn a_bucket_that_stays_busy_is_to_be_tried_later() {
+fn a_bucket_that_stays_busy_exits_with_try_later() {
     let world = World::start(PROGRAM);
     let front = Front::http(closed());
     front.refuse(usize::MAX);
     configure(&world, "objects", &format!("http://{}", front.address()));
     let refusal = world.refused(75, &EXECUTE);
     assert!(
-        refusal.contains("is not available for a while") && refusal.contains("same command again"),
+        refusal.contains("is not available now") && refusal.contains("same command again"),
         "{refusal}"
     );
 }
 
 #[test]
-fn a_bucket_that_does_not_answer_is_to_be_tried_later() {
+fn an_unreachable_bucket_exits_with_try_later() {
     let world = World::start(PROGRAM);
     let endpoint = format!("http://{}", closed());
     configure(&world, "objects", &endpoint);
     let refusal = world.refused(75, &EXECUTE);
-    let told = format!("bucket objects at {endpoint} does not answer");
-    assert!(refusal.contains(&told), "{refusal}");
+    let message = format!("bucket objects at {endpoint} does not answer");
+    assert!(refusal.contains(&message), "{refusal}");
 }
 
 #[test]
-fn a_bucket_without_credentials_says_where_to_get_them() {
+fn missing_credentials_have_a_hint() {
     let world = World::start(PROGRAM);
-    // An address that nobody has (RFC 5737), and that is not asked without credentials.
+    // An address that is never assigned (RFC 5737); without credentials no request is sent.
     configure(&world, "objects", "http://192.0.2.1:4566");
     let mut command = world.command(&EXECUTE);
     let ran = Ran::of(command.env("AWS_EC2_METADATA_DISABLED", "true")).expect_code(1);
@@ -244,7 +244,7 @@ fn a_bucket_without_credentials_says_where_to_get_them() {
 }
 
 #[test]
-fn objects_go_to_one_place() {
+fn a_target_has_a_bucket_or_a_directory() {
     let world = World::start(PROGRAM);
     configure(&world, "objects", "http://127.0.0.1:1");
     let config = fs::read_to_string(world.config_file()).unwrap();

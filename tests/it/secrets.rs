@@ -1,4 +1,4 @@
-//! What nothing may show: the secret key, and its passphrase.
+//! Secrets that no output may contain: the secret key, and its passphrase.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::PROGRAM;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
-/// Where the secret half is in a key file's second line, which is base64.
+/// Position of the secret half in the second line of a key file, once it is decoded from base64.
 const SECRET: std::ops::Range<usize> = 62..94;
 
-/// A world whose key is in the environment of its operator, and nowhere else.
+/// A world whose key is only in the administrator's environment.
 struct KeyInEnvironment {
     world: World,
     key: String,
@@ -38,7 +38,7 @@ impl KeyInEnvironment {
         Self { world, key }
     }
 
-    /// Runs a command that has the key, and says all that it can.
+    /// Runs a command with the key in its environment and with the most detailed log.
     fn ok(&self, arguments: &[&str]) -> Ran {
         let mut command = self.world.command(arguments);
         command
@@ -48,7 +48,7 @@ impl KeyInEnvironment {
         Ran::of(&mut command).expect_code(0)
     }
 
-    /// Returns the key in all the forms in which it may be shown by mistake.
+    /// Returns the key in all forms in which an output may contain it by mistake.
     fn secrets(&self) -> Vec<String> {
         let line = self.key.lines().nth(1).unwrap();
         let bytes = &BASE64.decode(line.as_bytes()).unwrap()[SECRET];
@@ -62,7 +62,7 @@ impl KeyInEnvironment {
         ]
     }
 
-    fn expect_nothing_of_it_in(&self, text: &[u8], place: &str) {
+    fn expect_no_secret_in(&self, text: &[u8], place: &str) {
         for secret in self.secrets() {
             let mut windows = text.windows(secret.len());
             assert!(!windows.any(|it| it == secret.as_bytes()), "{place}");
@@ -70,7 +70,7 @@ impl KeyInEnvironment {
     }
 }
 
-/// Calls back with each file in a folder, at any depth.
+/// Calls `check` for each file in a folder, at any depth.
 fn each_file(folder: &Path, check: &impl Fn(&Path)) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -83,7 +83,7 @@ fn each_file(folder: &Path, check: &impl Fn(&Path)) {
 }
 
 #[test]
-fn a_key_in_the_environment_signs_and_is_shown_nowhere() {
+fn a_key_in_the_environment_signs_and_appears_nowhere() {
     for options in [&[][..], &["--unencrypted"]] {
         let story = KeyInEnvironment::begin(options);
         let device = story.world.device("pc");
@@ -92,26 +92,26 @@ fn a_key_in_the_environment_signs_and_is_shown_nowhere() {
         let assign = ["assign", "tool@1", "--device", device.id()];
         for arguments in [&[&publish[..], &action].concat()[..], &assign] {
             let ran = story.ok(arguments);
-            story.expect_nothing_of_it_in(ran.stdout.as_bytes(), "output");
-            story.expect_nothing_of_it_in(ran.stderr.as_bytes(), "error output");
+            story.expect_no_secret_in(ran.stdout.as_bytes(), "output");
+            story.expect_no_secret_in(ran.stderr.as_bytes(), "error output");
         }
         device.run();
         assert_eq!(story.world.result(&device).code.to_string(), "SUCCESS");
-        each_file(story.world.place(), &|path| {
-            // Sockets and what is removed meanwhile have nothing to read.
+        each_file(story.world.directory(), &|path| {
+            // Sockets and files that were just removed have no content to read.
             let content = fs::read(path).unwrap_or_default();
-            story.expect_nothing_of_it_in(&content, &path.display().to_string());
+            story.expect_no_secret_in(&content, &path.display().to_string());
         });
     }
 }
 
-/// Returns a command that has this value of a variable.
+/// Runs a command with this value of an environment variable.
 fn with(world: &World, variable: &str, value: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
     Ran::of(world.command(arguments).env(variable, value))
 }
 
 #[test]
-fn a_key_in_the_environment_and_another_that_is_named_are_refused() {
+fn a_key_in_the_environment_and_a_key_option_exclude_each_other() {
     let story = KeyInEnvironment::begin(&["--unencrypted"]);
     let publish = ["publish", "--name", "tool", "--version", "1"];
     let action = ["--action", "execute", "--command", "true"];
@@ -129,7 +129,7 @@ fn a_key_in_the_environment_and_another_that_is_named_are_refused() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_not_taken_for_none() {
+fn a_variable_that_is_not_text_is_an_error() {
     let world = World::start(PROGRAM);
     let publish = ["publish", "--name", "tool", "--version", "1"];
     let publish = [&publish[..], &["--action", "execute", "--command", "true"]].concat();
@@ -146,10 +146,10 @@ fn a_variable_that_is_no_text_is_not_taken_for_none() {
     assert!(!Path::new(&new).exists());
 }
 
-/// The package's program sees the processes that brought it, while they run.
+/// The package's program reads the environment and arguments of the processes that started it.
 #[cfg(target_os = "linux")]
 #[test]
-fn neither_the_demos_agent_nor_its_program_has_the_key_and_no_argument_has() {
+fn no_process_of_the_demo_has_the_key_in_its_environment_or_arguments() {
     let place = tempfile::tempdir().unwrap();
     for folder in ["tmp", "mine"] {
         fs::create_dir(place.path().join(folder)).unwrap();
@@ -170,7 +170,7 @@ fn neither_the_demos_agent_nor_its_program_has_the_key_and_no_argument_has() {
     let (agent, program, arguments) = (read(agent), read(program), read(arguments));
     assert!(
         agent.contains("RUST_LOG=warn"),
-        "it is the agent's: {agent}"
+        "the environment is the agent's: {agent}"
     );
     assert!(program.contains("PACKCAST_PACKAGE_NAME="), "{program}");
     for environment in [agent, program] {

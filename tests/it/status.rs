@@ -1,4 +1,4 @@
-//! What an operator is told of the devices of a package's groups.
+//! The output of `status` for the devices of a package's groups.
 
 use std::collections::BTreeMap;
 
@@ -30,13 +30,13 @@ fn expected(states: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn devices_of_a_group_are_counted_from_their_first_check_in_on() {
+fn devices_of_a_group_are_counted_from_their_first_check_in() {
     let world = World::start(PROGRAM);
     let id = world.execute("tool", "true");
     let devices = ["told", "late", "had", "alone"].map(|name| OcsDevice::new(&world, name));
     let [told, late, had, alone] = &devices;
     for device in &devices {
-        device.contact();
+        device.check_in();
         device.inventory(&[]);
     }
     had.inventory(&[id]);
@@ -54,9 +54,9 @@ fn devices_of_a_group_are_counted_from_their_first_check_in_on() {
     ];
     assert_eq!(states(&world, "tool@1"), expected(&nobody));
 
-    told.contact();
-    // It was reached, and has the package already.
-    had.contact();
+    told.check_in();
+    // This device is reached as well, but it already has the package.
+    had.check_in();
     let one = [
         ("alone", "held"),
         ("late", "unreached"),
@@ -79,9 +79,9 @@ fn devices_of_a_group_are_counted_from_their_first_check_in_on() {
     assert!(text.contains("not checked in since"), "{text}");
 
     world.ok(&["unassign", "tool@1", "--group", "lab"]);
-    told.contact();
-    let taken_back = [("alone", "held"), ("told", "withdrawn")];
-    assert_eq!(states(&world, "tool@1"), expected(&taken_back));
+    told.check_in();
+    let withdrawn = [("alone", "held"), ("told", "withdrawn")];
+    assert_eq!(states(&world, "tool@1"), expected(&withdrawn));
     let progress: Value = world.json(&["status", "tool@1"]);
     assert_eq!(progress[0]["groups"], json!([]));
     assert_eq!(progress[0]["withdrawn"], 1);

@@ -1,4 +1,4 @@
-//! One changed byte of what is published, and nothing runs.
+//! A changed byte of a published object prevents the deployment.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,11 @@ use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::PROGRAM;
 
-/// Changes one bit of a file.
+/// Flips one bit of a file.
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
@@ -31,7 +31,7 @@ fn package(world: &World, marker: &str, key: &[&str]) -> PackageRecord {
         .package
 }
 
-/// Expects that a package that `tamper` changed does not run, and that its result says why.
+/// Expects that a package changed by `tamper` does not run, and that its result has a reason.
 fn check(
     tamper: impl FnOnce(&World, &PackageRecord),
     code: &str,
@@ -42,12 +42,12 @@ fn check(
     let package = package(&world, &marker, &[]);
     world.assign("tool@1", &device);
     tamper(&world, &package);
-    assert_eq!(device.told(), 1);
+    assert_eq!(device.announced(), 1);
     expect(&world, &device, code, &named(package.id));
-    assert!(!Path::new(&marker).exists(), "it ran");
+    assert!(!Path::new(&marker).exists(), "the program ran");
 }
 
-fn expect(world: &World, device: &Device, code: &str, named: &str) {
+fn expect(world: &World, device: &TestDevice, code: &str, named: &str) {
     let result = world.result(device);
     assert_eq!(result.code.to_string(), code, "{result:?}");
     assert_eq!(result.outcome, Outcome::Failed);
@@ -58,7 +58,7 @@ fn expect(world: &World, device: &Device, code: &str, named: &str) {
 }
 
 #[test]
-fn a_changed_fragment_is_named_and_nothing_runs() {
+fn a_changed_fragment_is_reported_and_nothing_runs() {
     check(
         |world, package| {
             let second = FragmentNumber::from_index(1);
@@ -71,7 +71,7 @@ fn a_changed_fragment_is_named_and_nothing_runs() {
 }
 
 #[test]
-fn a_changed_manifest_is_named_and_nothing_runs() {
+fn a_changed_manifest_is_reported_and_nothing_runs() {
     check(
         |world, package| {
             let key = ObjectKey::manifest(&package.folder, package.id);
@@ -83,7 +83,7 @@ fn a_changed_manifest_is_named_and_nothing_runs() {
 }
 
 #[test]
-fn a_changed_signature_is_named_and_nothing_runs() {
+fn a_changed_signature_is_reported_and_nothing_runs() {
     check(
         |world, package| {
             let key = ObjectKey::signature(&package.folder, package.id);
@@ -98,7 +98,7 @@ fn a_changed_signature_is_named_and_nothing_runs() {
 }
 
 #[test]
-fn a_package_signed_with_a_key_that_the_device_does_not_trust_does_not_run() {
+fn a_package_signed_by_an_untrusted_key_does_not_run() {
     let world = World::start(PROGRAM);
     let (device, marker) = (world.device("pc"), world.path("marker"));
     let key = world.path("other.key");
@@ -112,13 +112,13 @@ fn a_package_signed_with_a_key_that_the_device_does_not_trust_does_not_run() {
     );
     let public = read_public(Path::new(&key)).unwrap().to_string();
     world.ok(&[&assign[..], &["--accept-key", &public]].concat());
-    assert_eq!(device.told(), 1);
+    assert_eq!(device.announced(), 1);
     expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
-    assert!(!Path::new(&marker).exists(), "it ran");
+    assert!(!Path::new(&marker).exists(), "the program ran");
 }
 
 #[test]
-fn the_same_package_unchanged_runs() {
+fn an_unchanged_package_runs() {
     let world = World::start(PROGRAM);
     let (device, marker) = (world.device("pc"), world.path("marker"));
     package(&world, &marker, &[]);
@@ -137,5 +137,5 @@ fn an_archive_larger_than_the_device_allows_is_not_unpacked() {
     world.assign("tool@1", &device);
     device.run();
     expect(&world, &device, "ERR_UNSAFE_ARCHIVE", "1048576 bytes");
-    assert!(!Path::new(&marker).exists(), "it ran");
+    assert!(!Path::new(&marker).exists(), "the program ran");
 }

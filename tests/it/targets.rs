@@ -1,5 +1,5 @@
-//! A target whose table does not answer as it should is named with the next step, and nothing
-//! is lost.
+//! Errors of a target whose table does not answer as it should: they name the table and the next
+//! step, and nothing is lost.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ const PUBLISH: [&str; 7] = [
     "--format=json",
 ];
 
-/// A world with a target `far`, whose requests can be refused.
+/// A world with a target `far`, to which requests can be refused.
 struct FarTarget {
     world: World,
-    /// Between the commands and the table.
+    /// The proxy between the commands and the table.
     front: Front,
 }
 
@@ -45,7 +45,7 @@ impl FarTarget {
         format!("http://{}", self.front.address())
     }
 
-    /// Sets what is said of the table of the target `far`.
+    /// Writes the configuration of the target `far`.
     fn configure(&self, lines: &str) {
         let state = self.world.state();
         let table = if lines.contains("table =") {
@@ -61,7 +61,7 @@ impl FarTarget {
         self.world.configure(&config);
     }
 
-    /// Expects that the far table cannot be read, in these words.
+    /// Expects that the table of `far` cannot be read, with these words in the message.
     fn refused(&self, code: i32, words: &[&str]) {
         self.refused_with(code, &[], words);
     }
@@ -72,8 +72,8 @@ impl FarTarget {
         let refusal = Ran::of(&mut command).expect_code(code);
         assert_eq!(refusal.stdout, "");
         for word in words {
-            let said = &refusal.stderr;
-            assert!(said.contains(word), "{word:?} is not in: {said}");
+            let message = &refusal.stderr;
+            assert!(message.contains(word), "{word:?} is not in: {message}");
         }
     }
 }
@@ -84,7 +84,7 @@ fn refusal(code: &str, message: &str) -> String {
 }
 
 #[test]
-fn a_table_that_is_not_there_is_named() {
+fn an_error_names_a_table_that_does_not_exist() {
     let story = FarTarget::begin();
     let endpoint = story.endpoint();
     story.configure(&format!("table = \"absent\"\nendpoint = {endpoint:?}"));
@@ -93,9 +93,9 @@ fn a_table_that_is_not_there_is_named() {
 }
 
 #[test]
-fn missing_credentials_and_a_missing_region_are_told_apart() {
+fn missing_credentials_and_a_missing_region_have_different_errors() {
     let story = FarTarget::begin();
-    // No question to the address that clouds tell credentials at.
+    // Disables requests to the address at which clouds serve credentials.
     let nothing = [("AWS_EC2_METADATA_DISABLED", "true")];
     story.configure("table = \"packages\"\nregion = \"eu-west-1\"");
     let words = ["table packages", "eu-west-1", "AWS credentials", "profile"];
@@ -111,10 +111,10 @@ fn missing_credentials_and_a_missing_region_are_told_apart() {
 }
 
 #[test]
-fn credentials_come_as_the_aws_cli_takes_them() {
+fn credentials_are_found_as_the_aws_cli_finds_them() {
     let story = FarTarget::begin();
     let profile = |lines: &str| {
-        let file = story.world.place().join("aws");
+        let file = story.world.directory().join("aws");
         let sso =
             "[sso-session ours]\nsso_region = eu-west-1\nsso_start_url = https://sso.invalid\n";
         fs::write(
@@ -132,7 +132,7 @@ fn credentials_come_as_the_aws_cli_takes_them() {
             .env("AWS_EC2_METADATA_DISABLED", "true");
         Ran::of(&mut command)
     };
-    // Another name of loopback, for which credentials are looked for.
+    // Another name of loopback, for which the SDK looks for credentials.
     let port = story.front.address().port();
     story.configure(&format!("endpoint = \"http://0.0.0.0:{port}\""));
     let keys = r#"{"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret"}"#;
@@ -149,7 +149,7 @@ fn credentials_come_as_the_aws_cli_takes_them() {
 }
 
 #[test]
-fn what_the_service_refuses_is_said_with_the_next_step() {
+fn a_refusal_of_the_service_is_shown_with_the_next_step() {
     let story = FarTarget::begin();
     let endpoint = story.endpoint();
     let signature = "InvalidSignatureException";
@@ -187,7 +187,7 @@ fn what_the_service_refuses_is_said_with_the_next_step() {
 }
 
 #[test]
-fn what_is_no_dynamodb_is_said_to_be_none() {
+fn an_answer_that_is_not_from_dynamodb_is_an_error() {
     let story = FarTarget::begin();
     let endpoint = story.endpoint();
     for status in [200, 404] {
@@ -197,7 +197,7 @@ fn what_is_no_dynamodb_is_said_to_be_none() {
 }
 
 #[test]
-fn a_table_that_is_asked_too_much_is_to_be_asked_later() {
+fn a_throttled_table_exits_with_try_later() {
     let story = FarTarget::begin();
     let throttling = refusal("ThrottlingException", "Rate exceeded");
     story.front.refuse_with(EVERY, 400, throttling);
@@ -206,7 +206,7 @@ fn a_table_that_is_asked_too_much_is_to_be_asked_later() {
 }
 
 #[test]
-fn a_service_that_is_away_for_a_moment_is_not_noticed() {
+fn a_short_outage_is_not_noticed() {
     let story = FarTarget::begin();
     story.front.refuse_with(3, 503, "");
     let ran = story.world.ok(&PUBLISH);
@@ -215,7 +215,7 @@ fn a_service_that_is_away_for_a_moment_is_not_noticed() {
 }
 
 #[test]
-fn a_service_that_stays_away_loses_nothing_and_counts_nothing_twice() {
+fn a_longer_outage_loses_nothing_and_counts_nothing_twice() {
     let story = FarTarget::begin();
     let (world, device) = (&story.world, story.world.device("pc"));
     let _ = world.ok(&PUBLISH);
@@ -240,7 +240,7 @@ fn a_service_that_stays_away_loses_nothing_and_counts_nothing_twice() {
 }
 
 #[test]
-fn a_service_that_cannot_be_reached_is_named() {
+fn an_error_names_an_unreachable_service() {
     let story = FarTarget::begin();
     // Nothing listens on port 1.
     story.configure("endpoint = \"http://127.0.0.1:1\"");

@@ -1,4 +1,4 @@
-//! What the template of the stack names, and the code does.
+//! Agreement between the template of the stack and the code.
 
 mod yaml;
 
@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::thread;
 
-use packcast_check_in::{ORIGIN_HEADER, REQUEST_LIMIT, Settings, TableSettings};
+use packcast_check_in::{FunctionSettings, ORIGIN_HEADER, REQUEST_LIMIT, TableSettings};
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
@@ -36,7 +36,7 @@ fn items(list: &Value) -> &[Value] {
     list.as_array().unwrap()
 }
 
-/// Returns the one item whose field has this value.
+/// Returns the only item whose field has this value.
 fn item<'a>(list: &'a Value, field: &str, value: &str) -> &'a Value {
     let mut found = items(list).iter().filter(|item| item[field] == value);
     let item = found.next().unwrap_or_else(|| panic!("{value} in {list}"));
@@ -44,12 +44,12 @@ fn item<'a>(list: &'a Value, field: &str, value: &str) -> &'a Value {
     item
 }
 
-/// Returns the table: a restored one in the place of the stack's own.
+/// Returns the reference to the table: the restored one, or else the stack's own.
 fn table_in_use() -> Value {
     json!({"Fn::If": ["HasRestoredTable", {"Ref": "RestoredTable"}, {"Ref": "Table"}]})
 }
 
-/// Returns the function's environment: the parameter or resource behind each name.
+/// Returns the function's environment variables, with the parameter or resource behind each.
 fn environment() -> BTreeMap<&'static str, &'static str> {
     let variables = &properties("CheckIn")["Environment"]["Variables"];
     let variables = variables.as_object().unwrap().iter();
@@ -66,8 +66,8 @@ fn default_of(parameter: &str) -> Option<&'static str> {
     STACK["Parameters"][parameter]["Default"].as_str()
 }
 
-/// Reads settings from the template's defaults, and returns the names that were asked for.
-fn settings_by_default() -> (Settings, BTreeSet<String>) {
+/// Reads the settings from the template's defaults, and returns the names of the variables read.
+fn settings_by_default() -> (FunctionSettings, BTreeSet<String>) {
     let asked = RefCell::new(BTreeSet::new());
     let environment = environment();
     let variable = |name: &str| {
@@ -79,21 +79,24 @@ fn settings_by_default() -> (Settings, BTreeSet<String>) {
         let digest = "0".repeat(64);
         Some(default_of(parameter).map_or(digest, str::to_owned))
     };
-    let settings = Settings::from_environment(variable).unwrap();
+    let settings = FunctionSettings::from_environment(variable).unwrap();
     TableSettings::from_environment(variable).unwrap();
     (settings, asked.into_inner())
 }
 
 #[test]
-fn the_function_has_every_setting_and_no_other() {
+fn the_template_has_every_setting_of_the_function_and_no_other() {
     let (settings, mut asked) = settings_by_default();
     assert_eq!(settings.pace, Pacing::default());
-    assert_eq!(settings.check_in_interval_s, Settings::DEFAULT_INTERVAL_S);
+    assert_eq!(
+        settings.check_in_interval_s,
+        FunctionSettings::DEFAULT_INTERVAL_S
+    );
     assert_eq!(settings.origin_secrets.len(), 1);
     assert_eq!(settings.path_tokens.len(), 1);
-    // Its default is what the design promises.
+    // The template leaves it to its default.
     asked.remove("PACKCAST_GROUP_CACHE_S");
-    // Lambda's own, and those of engines.
+    // Set by Lambda, or used with engines only.
     for name in ["AWS_REGION", "AWS_ENDPOINT_URL", "PACKCAST_TABLE_ENDPOINT"] {
         asked.remove(name);
     }
@@ -102,14 +105,14 @@ fn the_function_has_every_setting_and_no_other() {
 }
 
 #[test]
-fn the_function_answers_before_it_is_ended() {
+fn the_function_answers_before_its_timeout() {
     let timeout = properties("CheckIn")["Timeout"].as_str();
     let timeout_s: u64 = timeout.unwrap().parse().unwrap();
     assert!(REQUEST_LIMIT.as_secs() < timeout_s && timeout_s < 30);
 }
 
 #[test]
-fn what_is_built_is_the_function() {
+fn the_deployed_program_is_the_function() {
     let manifest: toml::Table = FUNCTION.parse().unwrap();
     assert_eq!(
         manifest["package"]["name"].as_str(),
@@ -121,7 +124,7 @@ fn what_is_built_is_the_function() {
 }
 
 #[test]
-fn the_cdn_shows_its_secret_where_the_function_looks() {
+fn the_cdn_sends_its_secret_in_the_header_that_the_function_reads() {
     let cdn = &properties("Cdn")["DistributionConfig"];
     let function = cdn["DefaultCacheBehavior"]["TargetOriginId"].as_str();
     let origin = item(&cdn["Origins"], "Id", function.unwrap());
@@ -131,7 +134,7 @@ fn the_cdn_shows_its_secret_where_the_function_looks() {
 }
 
 #[test]
-fn objects_lie_where_the_cdn_looks() {
+fn published_objects_have_the_prefix_that_the_cdn_serves() {
     let prefix: ObjectPath = default_of("Prefix").unwrap().parse().unwrap();
     let folder = package_folder(&prefix, [1; 16]).unwrap();
     assert!(folder.to_string().starts_with(&format!("{prefix}/")));
@@ -153,7 +156,7 @@ fn resources(kind: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_guide_says_what_to_do_at_each_alarm() {
+fn the_guide_describes_each_alarm() {
     let alarms = resources("AWS::CloudWatch::Alarm");
     assert!(alarms.len() > 4);
     for alarm in alarms {
@@ -174,7 +177,7 @@ fn alarms_watch_the_function_the_table_and_the_index() {
     }
 }
 
-/// Calls back with a node and everything below it.
+/// Calls `visit` for a node and everything below it.
 fn walk(node: &Value, visit: &mut impl FnMut(&Value)) {
     visit(node);
     match node {
@@ -191,7 +194,7 @@ fn count(is_one: impl Fn(&Value) -> bool) -> usize {
 }
 
 #[test]
-fn a_restored_table_is_in_the_place_of_the_stacks_own_everywhere() {
+fn a_restored_table_replaces_the_stacks_own_everywhere() {
     let table = json!({"Ref": "Table"});
     let arn = json!({"Fn::GetAtt": "Table.Arn"});
     let (tables, arns) = (count(|node| *node == table), count(|node| *node == arn));
@@ -234,7 +237,7 @@ async fn the_table_is_the_one_that_engines_are_given() {
     assert_eq!(stack["BillingMode"], "PAY_PER_REQUEST");
 }
 
-/// Returns what the code asks of an engine when it creates the table.
+/// Returns the table that the code requests from an engine.
 async fn table_of_code() -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -248,7 +251,7 @@ async fn table_of_code() -> Value {
             let text = String::from_utf8_lossy(&request);
             let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
             if let Some(table) = body.and_then(|body| serde_json::from_str(&body).ok()) {
-                // Refused, so that nobody asks again.
+                // Refused with an error that the SDK does not retry.
                 stream
                     .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}")
                     .unwrap();

@@ -1,5 +1,4 @@
-//! What stock Windows agents are asked beside their action: said at publication, written into
-//! `info`, and part of what the package is.
+//! Windows terms: the options at publication, their place in `info` and in the package.
 
 use std::fs;
 
@@ -38,11 +37,11 @@ const TERMS: [&str; 8] = [
 fn info(world: &World, package: &PackageRecord) -> Info {
     let key = ObjectKey::info(&package.folder, &package.locations[0], package.id);
     let document = fs::read(world.object(&key)).expect("an active package has its info");
-    Info::parse(&document).expect("it is info")
+    Info::parse(&document).expect("the document is info")
 }
 
 #[test]
-fn they_are_written_down_and_are_part_of_the_package() {
+fn windows_terms_are_written_into_info_and_belong_to_the_package() {
     let world = World::start(PROGRAM);
     let published = [&PACKAGE[..], &TERMS[..]].concat();
     world.ok(&published);
@@ -59,13 +58,17 @@ fn they_are_written_down_and_are_part_of_the_package() {
     assert!(shown.contains("waits until 2026/12/01 22:00"), "{shown}");
 
     world.ok(&published);
-    assert_eq!(world.packages().len(), 1, "the same again is the same");
+    assert_eq!(
+        world.packages().len(),
+        1,
+        "the same package is not published twice"
+    );
     let why = world.refused(3, &PACKAGE);
     assert!(why.contains("notice@1 is package"), "{why}");
 }
 
 #[test]
-fn what_no_agent_could_show_or_keep_is_refused_and_what_some_cannot_is_a_warning() {
+fn invalid_terms_are_refused_and_terms_that_some_agents_ignore_cause_warnings() {
     let world = World::start(PROGRAM);
     let refused = |option: &str, words: &str| {
         let why = world.refused(2, &[&PACKAGE[..], &[option]].concat());
@@ -109,19 +112,19 @@ fn what_no_agent_could_show_or_keep_is_refused_and_what_some_cannot_is_a_warning
 }
 
 #[test]
-fn a_result_is_said_in_words() {
+fn a_result_is_shown_in_words() {
     let world = World::start(PROGRAM);
     let device = OcsDevice::new(&world, "pc");
-    device.contact();
-    let told = |name: &str, code: &str| -> PackageId {
+    device.check_in();
+    let reported = |name: &str, code: &str| -> PackageId {
         let id = world.execute(name, "true");
         world.ok(&["assign", &id.to_string(), "--device", &device.id()]);
-        device.contact();
+        device.check_in();
         device.report(id, code);
         id
     };
-    told("ran", "SUCCESS_3");
-    told("refused", "ERR_ABORTED");
+    reported("ran", "SUCCESS_3");
+    reported("refused", "ERR_ABORTED");
     let shown = world.ok(&["device", &device.id()]).stdout;
     assert!(shown.contains("failed: ran, exit code 3"), "{shown}");
     let words = "failed: ERR_ABORTED, refused by the person at the device";

@@ -1,4 +1,4 @@
-//! Archives for the stories, honest and hostile.
+//! Archives for the stories, valid and malicious.
 
 use std::io::{Cursor, Write as _};
 
@@ -8,10 +8,10 @@ use tar::{EntryType, Header};
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-/// An entry of a tar archive: kind, name, link's target, mode and content.
+/// An entry of a tar archive: kind, name, target of the link, mode and content.
 pub(crate) type Entry<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
 
-/// Packs programs as `.tar.gz`. Names are written as they are given, so they may climb.
+/// Packs programs as `.tar.gz`. Names are written as given, so they may contain `..`.
 pub fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let entries: Vec<Entry> = entries
         .iter()
@@ -34,11 +34,15 @@ pub(crate) fn tar_of(entries: &[Entry<'_>], compression: Compression) -> Vec<u8>
         header.set_cksum();
         let padding = content.len().next_multiple_of(512) - content.len();
         for part in [header.as_bytes(), *content, &[0; 512][..padding]] {
-            encoder.write_all(part).expect("memory takes it");
+            encoder
+                .write_all(part)
+                .expect("writing into memory succeeds");
         }
     }
-    encoder.write_all(&[0; 1024]).expect("memory takes it");
-    encoder.finish().expect("memory takes it")
+    encoder
+        .write_all(&[0; 1024])
+        .expect("writing into memory succeeds");
+    encoder.finish().expect("writing into memory succeeds")
 }
 
 /// Packs files as `.zip`.
@@ -46,13 +50,20 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, content) in entries {
-        writer.start_file(*name, options).expect("memory takes it");
-        writer.write_all(content).expect("memory takes it");
+        writer
+            .start_file(*name, options)
+            .expect("writing into memory succeeds");
+        writer
+            .write_all(content)
+            .expect("writing into memory succeeds");
     }
-    writer.finish().expect("memory takes it").into_inner()
+    writer
+        .finish()
+        .expect("writing into memory succeeds")
+        .into_inner()
 }
 
-/// Returns bytes that cannot be compressed, the same for the same seed.
+/// Returns incompressible bytes, equal for equal seeds.
 pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     fastrand::Rng::with_seed(seed).fill(&mut noise);

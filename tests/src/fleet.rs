@@ -1,16 +1,16 @@
-//! A fleet: thousands of devices of both kinds, an operator who changes their groups, and a
-//! service at its worst. In the end the records are compared with the truth.
+//! A fleet: thousands of devices of both kinds, an administrator who changes their groups, and a
+//! service with many faults. In the end, the records are compared with a model.
 //!
 //! Devices check in and report over real connections, some of them twice and in any order, and
-//! come again when they are answered 503. The operator acts between two rounds of check-ins, so
-//! that the truth does not depend on who was faster.
+//! retry requests that were answered with 503. The administrator acts between two rounds of
+//! check-ins, so that the model does not depend on the order in which requests are served.
 
+mod administrator;
 mod caller;
 mod compare;
 mod function;
-mod operator;
+mod model;
 mod plan;
-mod truth;
 mod work;
 
 use std::collections::BTreeMap;
@@ -20,54 +20,54 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use packcast_protocol::{GroupName, Outcome};
 
+use self::administrator::FleetNames;
 pub use self::compare::{GroupCount, PackageCount};
-use self::function::Edge;
-use self::operator::Names;
+use self::function::FleetEdge;
+use self::model::{ExpectedReply, FleetModel, ModelPackage, ModelResult};
 use self::plan::{GROUPS, PRIORITIES, ROUNDS};
-use self::truth::{Done, Package, Told, Truth};
-use self::work::{CheckIn, Job, Place};
+use self::work::{FleetContext, Job, PlannedCheckIn};
 use crate::settings::settings;
 use packcast_testing::fault::{FaultRates, Injected};
-use packcast_testing::peer::{Peer, Said};
+use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
 
-/// How many connections the devices share.
+/// Number of connections that the devices share.
 pub const CONNECTIONS: usize = 8;
 
-/// How far the clock goes on between two rounds: nothing that was remembered is believed then.
+/// Time between two rounds, long enough that the function no longer uses its caches.
 const ROUND_S: u64 = 3_600;
 
-/// How a fleet is run.
+/// Options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub devices: u32,
-    /// The same seed is the same plan; who is faster is not planned.
+    /// The seed of the plan; the order in which requests are served does not depend on it.
     pub seed: u64,
     pub faults: FaultRates,
 }
 
-/// Is told the name of a phase, and how many of how many things are done in it.
+/// Receives the name of a phase, and how many of its jobs are done.
 pub type Watch = Arc<dyn Fn(&str, usize, usize) + Send + Sync>;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct FleetReport {
     pub phases: Vec<Phase>,
     pub packages: Vec<PackageCount>,
     pub groups: Vec<GroupCount>,
     pub injected: Injected,
-    /// How often each operation was asked of the table.
+    /// Number of requests for each operation on the table.
     pub operations: BTreeMap<String, usize>,
-    /// Where the records are not the truth, in words; empty if all is well.
+    /// Differences between the records and the model, in words; empty if there are none.
     pub differences: Vec<String>,
 }
 
-/// What was done at a stretch.
+/// A step of the plan, with its counts.
 #[derive(Clone, Debug)]
 pub struct Phase {
     pub name: String,
-    /// Requests of devices, those included that were sent again.
+    /// Requests of devices, including retries.
     pub requests: u64,
     /// Requests that were answered with 503.
     pub refused: u64,
@@ -77,29 +77,29 @@ pub struct Phase {
 }
 
 /// Runs a fleet on an embedded engine.
-pub async fn run(options: Options, watch: Watch) -> Report {
+pub async fn run(options: Options, watch: Watch) -> FleetReport {
     let mut fleet = Fleet::start(options, watch).await;
     fleet.enrol().await;
-    let mut said = Vec::new();
+    let mut results = Vec::new();
     for number in 0..ROUNDS {
         fleet.act(number).await;
-        let told = fleet.check_in(number, &said).await;
-        said = fleet.report(number, &told).await;
-        fleet.stray(number, &said).await;
+        let replies = fleet.check_in(number, &results).await;
+        results = fleet.report(number, &replies).await;
+        fleet.stray(number, &results).await;
     }
     fleet.compare().await
 }
 
-/// A device's results, in the order in which it says them.
-type Results = Vec<(usize, Vec<Said>)>;
+/// The results of devices, in the order in which each reports them.
+type Results = Vec<(usize, Vec<PeerResult>)>;
 
 struct Fleet {
     table: Table,
-    edge: Edge,
-    place: Arc<Place>,
-    truth: Truth,
+    edge: FleetEdge,
+    context: Arc<FleetContext>,
+    model: FleetModel,
     random: Rng,
-    report: Report,
+    report: FleetReport,
     faults: FaultRates,
 }
 
@@ -109,19 +109,19 @@ impl Fleet {
         let mut random = Rng::with_seed(options.seed);
         let peers: Vec<Peer> = (0..options.devices)
             .map(|number| match random.u8(0..4) {
-                0 => Peer::ours(number),
-                _ => Peer::stock(number),
+                0 => Peer::packcast(number),
+                _ => Peer::ocs(number),
             })
             .collect();
-        let stock: Vec<bool> = peers.iter().map(Peer::is_stock).collect();
-        let packages = PRIORITIES.map(|priority| Package {
+        let ocs: Vec<bool> = peers.iter().map(Peer::is_ocs).collect();
+        let packages = PRIORITIES.map(|priority| ModelPackage {
             priority,
             is_active: true,
         });
-        let truth = Truth::new(packages.into(), GROUPS.len(), &stock);
+        let model = FleetModel::new(packages.into(), GROUPS.len(), &ocs);
         let names = names(&table, &peers).await;
-        let edge = Edge::start(&table.records, &settings(), NOW).await;
-        let place = Place {
+        let edge = FleetEdge::start(&table.records, &settings(), NOW).await;
+        let context = FleetContext {
             address: edge.address,
             clock: Arc::clone(&edge.clock),
             records: table.records.clone(),
@@ -129,7 +129,7 @@ impl Fleet {
             names,
             watch,
         };
-        let report = Report {
+        let report = FleetReport {
             phases: Vec::new(),
             packages: Vec::new(),
             groups: Vec::new(),
@@ -140,19 +140,19 @@ impl Fleet {
         Self {
             table,
             edge,
-            place: Arc::new(place),
-            truth,
+            context: Arc::new(context),
+            model,
             random,
             report,
             faults: options.faults,
         }
     }
 
-    /// Does jobs in any order, over all connections at once.
+    /// Performs jobs in random order, over all connections at once.
     async fn phase(&mut self, name: String, mut jobs: Vec<Job>) {
         self.random.shuffle(&mut jobs);
         let begun = Instant::now();
-        let done = work::all(&self.place, &name, jobs).await;
+        let done = work::all(&self.context, &name, jobs).await;
         let operations = self.table.meter.take().operations;
         self.report.phases.push(Phase {
             name,
@@ -167,12 +167,12 @@ impl Fleet {
         self.report.differences.extend(done.differences);
     }
 
-    /// Lets every device make its first contact, some of them twice at once.
+    /// Lets every device check in for the first time, some of them twice at once.
     async fn enrol(&mut self) {
         self.table.faults.set_rates(self.faults);
         let mut jobs = Vec::new();
-        for device in 0..self.truth.devices.len() {
-            self.truth.check_in(device);
+        for device in 0..self.model.devices.len() {
+            self.model.check_in(device);
             let copies = copies(&mut self.random);
             jobs.extend((0..copies).map(|_| Job::Enrol(device)));
         }
@@ -180,11 +180,12 @@ impl Fleet {
     }
 
     async fn act(&mut self, number: usize) {
+        // The functions read all groups again after this time.
         self.edge.clock.advance(ROUND_S);
-        let acts = plan::round(number, &self.truth, &mut self.random);
+        let acts = plan::round(number, &self.model, &mut self.random);
         for (part, acts) in ["move", "groups", "devices"].into_iter().zip(acts) {
             for act in &acts {
-                plan::follow(&mut self.truth, *act);
+                plan::follow(&mut self.model, *act);
             }
             if !acts.is_empty() {
                 let jobs = acts.into_iter().map(Job::Act).collect();
@@ -193,144 +194,146 @@ impl Fleet {
         }
     }
 
-    /// Lets every device check in, some of them twice at once; some of ours bring results that
-    /// they have reported before.
-    async fn check_in(&mut self, number: usize, before: &Results) -> Vec<Told> {
-        let before: BTreeMap<usize, &Vec<Said>> = before
+    /// Lets every device check in, some of them twice at once; some Packcast agents bring results
+    /// that they have reported before.
+    async fn check_in(&mut self, number: usize, before: &Results) -> Vec<ExpectedReply> {
+        let before: BTreeMap<usize, &Vec<PeerResult>> = before
             .iter()
-            .map(|(device, said)| (*device, said))
+            .map(|(device, results)| (*device, results))
             .collect();
         let mut jobs = Vec::new();
-        let mut all_told = Vec::new();
-        for device in 0..self.truth.devices.len() {
-            let told = self.truth.check_in(device);
+        let mut replies = Vec::new();
+        for device in 0..self.model.devices.len() {
+            let reply = self.model.check_in(device);
             let resent = before.get(&device).filter(|_| self.random.u8(0..5) == 0);
-            let job = CheckIn {
+            let job = PlannedCheckIn {
                 device,
-                resent: resent.map(|said| (*said).clone()).unwrap_or_default(),
-                expected: told.clone(),
+                resent: resent.map(|results| (*results).clone()).unwrap_or_default(),
+                expected: reply.clone(),
             };
             let copies = copies(&mut self.random);
             jobs.extend((0..copies).map(|_| Job::CheckIn(job.clone())));
-            all_told.push(told);
+            replies.push(reply);
         }
         self.phase(format!("{}: check-ins", number + 1), jobs).await;
-        all_told
+        replies
     }
 
-    /// Lets most devices report on most of what they were told, some of it twice or thrice.
-    async fn report(&mut self, number: usize, told: &[Told]) -> Results {
+    /// Lets most devices report results of most of their tasks, some results two or three times.
+    async fn report(&mut self, number: usize, replies: &[ExpectedReply]) -> Results {
         let mut jobs: Vec<Job> = (0..PRIORITIES.len()).map(Job::Look).collect();
         let mut results = Results::new();
-        for (device, told) in told.iter().enumerate() {
-            let said = self.draw_results(device, told);
-            for results in split(&said, &mut self.random) {
+        for (device, reply) in replies.iter().enumerate() {
+            let drawn = self.draw_results(device, reply);
+            for part in split(&drawn, &mut self.random) {
                 let copies = copies(&mut self.random);
-                jobs.extend((0..copies).map(|_| Job::Report(device, results.clone())));
+                jobs.extend((0..copies).map(|_| Job::Report(device, part.clone())));
             }
-            if !said.is_empty() {
-                results.push((device, said));
+            if !drawn.is_empty() {
+                results.push((device, drawn));
             }
         }
         self.phase(format!("{}: reports", number + 1), jobs).await;
         results
     }
 
-    fn draw_results(&mut self, device: usize, told: &Told) -> Vec<Said> {
-        let mut said = Vec::new();
-        for (package, attempt) in &told.tasks {
+    fn draw_results(&mut self, device: usize, reply: &ExpectedReply) -> Vec<PeerResult> {
+        let mut results = Vec::new();
+        for (package, attempt) in &reply.tasks {
             if self.random.u8(0..100) < 70 {
-                let drawn = if self.truth.devices[device].is_stock {
-                    self.random.choice(STOCK_RESULTS)
+                let drawn = if self.model.devices[device].is_ocs {
+                    self.random.choice(OCS_RESULTS)
                 } else {
                     self.random.choice(RESULTS)
                 };
-                said.extend(drawn.map(|result| (*package, *attempt, result)));
+                results.extend(drawn.map(|result| (*package, *attempt, result)));
             }
         }
-        for (package, attempt) in &told.cancel {
+        for (package, attempt) in &reply.cancel {
             let drawn = self.random.choice(CANCELLED_RESULTS);
-            said.extend(drawn.flatten().map(|result| (*package, *attempt, result)));
+            results.extend(drawn.flatten().map(|result| (*package, *attempt, result)));
         }
-        self.random.shuffle(&mut said);
-        said.into_iter()
-            .map(|(package, attempt, result)| self.say(device, package, attempt, result))
+        self.random.shuffle(&mut results);
+        results
+            .into_iter()
+            .map(|(package, attempt, result)| self.result(device, package, attempt, result))
             .collect()
     }
 
-    fn say(
+    fn result(
         &mut self,
         device: usize,
         package: usize,
         attempt: u32,
         (code, outcome): (&'static str, Outcome),
-    ) -> Said {
-        let done = Done {
+    ) -> PeerResult {
+        let done = ModelResult {
             attempt,
             code,
             outcome,
         };
-        self.truth.report(device, package, done);
-        Said {
-            package: self.place.names.packages[package].id,
+        self.model.report(device, package, done);
+        PeerResult {
+            package: self.context.names.packages[package].id,
             attempt,
             code,
         }
     }
 
-    /// Lets some devices contradict themselves, and report on what they were never told of.
-    async fn stray(&mut self, number: usize, said: &Results) {
+    /// Lets some devices contradict their results, and report results of tasks they never had.
+    async fn stray(&mut self, number: usize, results: &Results) {
         let mut jobs = Vec::new();
-        for (device, said) in said {
+        for (device, results) in results {
             let is_stray = self.random.u8(0..10) == 0;
-            for said in said.iter().filter(|_| is_stray) {
-                let other = Said {
+            for result in results.iter().filter(|_| is_stray) {
+                let other = PeerResult {
                     code: "ERR_CLEAN",
-                    ..said.clone()
+                    ..result.clone()
                 };
                 jobs.push(Job::Report(*device, vec![other]));
             }
             if is_stray {
                 let package = self.random.usize(0..PRIORITIES.len());
                 let never = ("ERR_BAD_ID", Outcome::Failed);
-                let said = self.say(*device, package, 1, never);
-                jobs.push(Job::Report(*device, vec![said]));
+                let result = self.result(*device, package, 1, never);
+                jobs.push(Job::Report(*device, vec![result]));
             }
         }
         self.phase(format!("{}: strays", number + 1), jobs).await;
     }
 
-    async fn compare(mut self) -> Report {
+    async fn compare(mut self) -> FleetReport {
         self.report.injected = self.table.faults.injected();
+        // From here on, a difference is an error of the records and not of the reading.
         self.table.faults.set_rates(FaultRates::default());
-        let truth = Arc::new(std::mem::replace(
-            &mut self.truth,
-            Truth::new(Vec::new(), 1, &[]),
+        let model = Arc::new(std::mem::replace(
+            &mut self.model,
+            FleetModel::new(Vec::new(), 1, &[]),
         ));
-        let devices = 0..truth.devices.len();
-        let jobs = devices.map(|device| Job::Compare(Arc::clone(&truth), device));
+        let devices = 0..model.devices.len();
+        let jobs = devices.map(|device| Job::Compare(Arc::clone(&model), device));
         self.phase("compare".to_owned(), jobs.collect()).await;
-        let (records, names) = (&self.table.records, &self.place.names);
+        let (records, names) = (&self.table.records, &self.context.names);
         for package in 0..PRIORITIES.len() {
-            let (count, differences) = compare::package(records, names, &truth, package).await;
+            let (count, differences) = compare::package(records, names, &model, package).await;
             self.report.packages.push(count);
             self.report.differences.extend(differences);
         }
         for group in 0..GROUPS.len() {
-            let (count, differences) = compare::group(records, names, &truth, group).await;
+            let (count, differences) = compare::group(records, names, &model, group).await;
             self.report.groups.push(count);
             self.report.differences.extend(differences);
         }
         let scans = self.table.meter.scans();
         if scans > 0 {
-            let scans = format!("{scans} operations were a Scan");
+            let scans = format!("{scans} operations were Scans");
             self.report.differences.push(scans);
         }
         self.report
     }
 }
 
-const STOCK_RESULTS: [(&str, Outcome); 4] = [
+const OCS_RESULTS: [(&str, Outcome); 4] = [
     ("SUCCESS", Outcome::Succeeded),
     ("SUCCESS_0", Outcome::Succeeded),
     ("SUCCESS_3", Outcome::Failed),
@@ -343,7 +346,7 @@ const RESULTS: [(&str, Outcome); 3] = [
     ("ERR_UNZIP", Outcome::Failed),
 ];
 
-/// What our agents say of what they are to cancel; nothing yet, as well.
+/// The results that Packcast agents report of tasks to cancel; `None` is no result yet.
 const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
     None,
     Some(("SUCCESS_0", Outcome::Succeeded)),
@@ -351,7 +354,7 @@ const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
     Some(("CANCELLED", Outcome::Cancelled)),
 ];
 
-/// Draws how often a device says the same.
+/// Draws how often a device sends a request.
 fn copies(random: &mut Rng) -> usize {
     match random.u8(0..20) {
         0 => 3,
@@ -360,17 +363,17 @@ fn copies(random: &mut Rng) -> usize {
     }
 }
 
-/// Divides results over one request, or two.
-fn split(said: &[Said], random: &mut Rng) -> Vec<Vec<Said>> {
-    let (first, second) = said.split_at(random.usize(0..=said.len()));
+/// Splits results into one request or two.
+fn split(results: &[PeerResult], random: &mut Rng) -> Vec<Vec<PeerResult>> {
+    let (first, second) = results.split_at(random.usize(0..=results.len()));
     let parts = [first, second].into_iter();
     parts
         .filter(|part| !part.is_empty())
-        .map(<[Said]>::to_vec)
+        .map(<[PeerResult]>::to_vec)
         .collect()
 }
 
-async fn names(table: &Table, peers: &[Peer]) -> Names {
+async fn names(table: &Table, peers: &[Peer]) -> FleetNames {
     let mut packages = Vec::new();
     for (number, priority) in (0..).zip(PRIORITIES) {
         let name = format!("package-{number}");
@@ -380,9 +383,9 @@ async fn names(table: &Table, peers: &[Peer]) -> Names {
     let groups = GROUPS.map(|name| name.parse().expect("a group's name"));
     for group in groups.iter().filter(|group| !GroupName::is_all(group)) {
         let created = table.records.create_group(group, signing()).await;
-        created.expect("a group can be made");
+        created.expect("a group can be created");
     }
-    Names {
+    FleetNames {
         devices: peers.iter().map(Peer::device).collect(),
         groups: groups.into(),
         packages,

@@ -1,4 +1,4 @@
-//! What stands between an engine of objects and those who ask it, and sees every request.
+//! A proxy in front of an engine of objects, which records every request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,42 +11,42 @@ use hyper_util::rt::TokioIo;
 use packcast_local::ServerIdentity;
 use tokio::net::TcpStream;
 
-use crate::server::{Failure, Server};
+use crate::server::{Failure, TestServer};
 
 type Body = http_body_util::Either<Incoming, Full<Bytes>>;
 
-/// A port of loopback that passes requests on to an engine, until it is dropped.
+/// A port of loopback that forwards requests to an engine, until it is dropped.
 #[derive(Debug)]
 pub struct Front {
-    server: Server,
-    seen: Arc<Mutex<Seen>>,
+    server: TestServer,
+    seen: Arc<Mutex<FrontLog>>,
 }
 
-/// A request, and how it was answered: `None` as long as it is not.
+/// A request and the status of its answer; `None` until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     pub method: String,
-    /// With the query, if there is one.
+    /// The path, with the query if there is one.
     pub path: String,
     pub status: Option<u16>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct FrontLog {
     requests: Vec<Passed>,
     to_refuse: usize,
-    refusal: Refusal,
+    refusal: FrontRefusal,
 }
 
-/// What a request is answered instead of being passed on.
+/// The answer to a request that is not forwarded.
 #[derive(Clone, Debug)]
-struct Refusal {
+struct FrontRefusal {
     status: u16,
     body: Bytes,
 }
 
-impl Default for Refusal {
-    /// What S3 says that is asked too much.
+impl Default for FrontRefusal {
+    /// Returns the answer of S3 to too many requests.
     fn default() -> Self {
         let slow_down = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
         Self {
@@ -57,21 +57,21 @@ impl Default for Refusal {
 }
 
 impl Front {
-    /// Listens without TLS. `engine` is an address such as `127.0.0.1:4566`.
+    /// Starts a proxy without TLS. `engine` is an address such as `127.0.0.1:4566`.
     pub fn http(engine: SocketAddr) -> Self {
         Self::start(engine, None)
     }
 
-    /// Listens with TLS, as a location does.
+    /// Starts a proxy with TLS, as a location has.
     pub fn https(engine: SocketAddr, identity: ServerIdentity) -> Self {
         Self::start(engine, Some(identity))
     }
 
     fn start(engine: SocketAddr, identity: Option<ServerIdentity>) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(FrontLog::default()));
         let noted = Arc::clone(&seen);
         let answer = move |request| answer(request, engine, Arc::clone(&noted));
-        let server = Server::start(identity, answer);
+        let server = TestServer::start(identity, answer);
         Self { server, seen }
     }
 
@@ -79,50 +79,50 @@ impl Front {
         self.server.address()
     }
 
-    /// Returns every request so far, in order of arrival.
+    /// Returns all requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<Passed> {
         lock(&self.seen).requests.clone()
     }
 
-    /// Answers the next requests with 503, as S3 does that is asked too much.
+    /// Answers the next requests with 503, as S3 does after too many requests.
     pub fn refuse(&self, requests: usize) {
         lock(&self.seen).to_refuse = requests;
     }
 
-    /// Answers the next requests with this.
+    /// Answers the next requests with this status and body.
     pub fn refuse_with(&self, requests: usize, status: u16, body: impl Into<Bytes>) {
         let body = body.into();
         let mut seen = lock(&self.seen);
-        seen.refusal = Refusal { status, body };
+        seen.refusal = FrontRefusal { status, body };
         seen.to_refuse = requests;
     }
 }
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+fn lock(seen: &Mutex<FrontLog>) -> MutexGuard<'_, FrontLog> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(
     request: Request<Incoming>,
     engine: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<FrontLog>>,
 ) -> Response<Body> {
     let (number, refusal) = note(&request, &seen);
-    // A task of its own, which ends and is noted even if nobody waits for the answer any more.
+    // A task of its own records the answer even if the client disconnects.
     let answering = tokio::spawn(async move {
         let answered = match refusal {
             Some(refusal) => refuse(request, refusal).await,
             None => pass(request, engine).await,
         };
-        let response = answered.unwrap_or_else(|_| said(502, ""));
+        let response = answered.unwrap_or_else(|_| response(502, ""));
         lock(&seen).requests[number].status = Some(response.status().as_u16());
         response
     });
-    answering.await.unwrap_or_else(|_| said(502, ""))
+    answering.await.unwrap_or_else(|_| response(502, ""))
 }
 
-/// Writes a request down; returns its number, and the answer to one that is refused.
-fn note(request: &Request<Incoming>, seen: &Mutex<Seen>) -> (usize, Option<Refusal>) {
+/// Records a request; returns its number, and the answer if the request is refused.
+fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Option<FrontRefusal>) {
     let mut seen = lock(seen);
     seen.requests.push(Passed {
         method: request.method().to_string(),
@@ -141,12 +141,15 @@ async fn pass(request: Request<Incoming>, engine: SocketAddr) -> Result<Response
     Ok(sender.send_request(request).await?.map(Body::Left))
 }
 
-async fn refuse(request: Request<Incoming>, refusal: Refusal) -> Result<Response<Body>, Failure> {
+async fn refuse(
+    request: Request<Incoming>,
+    refusal: FrontRefusal,
+) -> Result<Response<Body>, Failure> {
     request.into_body().collect().await?;
-    Ok(said(refusal.status, refusal.body))
+    Ok(response(refusal.status, refusal.body))
 }
 
-fn said(status: u16, body: impl Into<Bytes>) -> Response<Body> {
+fn response(status: u16, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::Right(Full::from(body.into())));
     *response.status_mut() = status.try_into().expect("a status of HTTP");
     response

@@ -1,8 +1,8 @@
-//! The kill matrix: the agent is killed at each of its effects, and started again; and killed
-//! again at each effect with which it recovers.
+//! The kill matrix: the agent is killed at each of its effects and started again. The agent that
+//! recovers is killed at each of its effects as well.
 //!
-//! The agent is the real process, without hooks: it is stopped at its system calls. Effects
-//! are compared by what they change, as threads do not meet in the same order in every run.
+//! The agent is the real process, without hooks; it is stopped at its system calls. Effects are
+//! compared by the objects that they change, because threads interleave differently in each run.
 
 mod effect;
 mod journal;
@@ -21,54 +21,54 @@ use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::result::NamedCode;
 
-pub use self::effect::Kind;
+pub use self::effect::EffectKind;
 pub use self::order::Disorder;
 use self::order::disorders;
 pub use self::point::{Kill, Moment, Point};
 use self::recovery::{Recovery, second_kills};
-use self::site::{PACKAGES, Site};
-use self::step::{Step, effects, points};
-use self::subject::Subject;
+use self::site::{KillSite, PACKAGES};
+use self::step::{TracedStep, effects, points};
+use self::subject::KillSubject;
 pub use self::verdict::Fault;
-use self::verdict::{Evidence, Program, judge};
+use self::verdict::{DeviceEvidence, ProgramRuns, judge};
 
-/// How often a point is tried that a run did not come to, as its threads met in another order.
+/// Number of attempts to reach a point; the threads of a run may interleave in another order.
 const TRIES: usize = 6;
 
-/// Of so many kills, one may not be reached.
+/// Share of the kills that need not be reached: one of this many.
 const ONE_MISSED_IN: usize = 20;
 
-/// At which points the agent is killed.
+/// The choice of the points at which the agent is killed.
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// One of so many, evenly over the matrix and over what is seen of recoveries; at least 1.
+    /// One of this many, evenly over the matrix and over the points seen in recoveries; at least 1.
     OneIn(usize),
     Only(Kill),
 }
 
-/// What became of the devices.
+/// The results of all kills.
 #[derive(Debug, Default)]
-pub struct Report {
-    /// How many effects and points the matrix has of each kind.
-    pub matrix: BTreeMap<Kind, (usize, usize)>,
-    /// What the agent did in a wrong order, before anybody killed it.
+pub struct MatrixReport {
+    /// The number of effects and points in the matrix, for each kind.
+    pub matrix: BTreeMap<EffectKind, (usize, usize)>,
+    /// Effects in a wrong order, seen in a run without a kill.
     pub disorders: Vec<Disorder>,
-    /// How many agents were killed that were the first on their devices.
+    /// Number of agents that were killed in their first run on a device.
     pub killed: usize,
-    /// How many were killed that recovered from that.
+    /// Number of agents that were killed during their recovery.
     pub killed_again: usize,
-    /// What no run came to.
+    /// Points that no run reached.
     pub missed: Vec<Kill>,
-    /// How many packages were reported as interrupted.
+    /// Number of packages that were reported as interrupted.
     pub interrupted: usize,
-    /// How often programs were run again that may be.
+    /// Number of repeated runs of programs that may run again.
     pub repeated: usize,
     pub found: Vec<(Kill, Fault)>,
-    /// Where the tallies on record are not the sums of the results.
+    /// Differences between the tallies on record and the sums of the results.
     pub differences: Vec<String>,
 }
 
-impl Report {
+impl MatrixReport {
     pub fn double_runs(&self) -> usize {
         self.count(|fault| matches!(fault, Fault::RanAgain { .. }))
     }
@@ -81,7 +81,7 @@ impl Report {
         self.count(|fault| matches!(fault, Fault::FetchedAgain { .. }))
     }
 
-    /// Counts what is wrong beside these.
+    /// Counts all other faults.
     pub fn others(&self) -> usize {
         let counted = self.double_runs() + self.lost_reports() + self.fetched_again();
         self.found.len() - counted + self.differences.len()
@@ -91,7 +91,7 @@ impl Report {
         self.found.iter().filter(|(_, fault)| one(fault)).count()
     }
 
-    /// Whether all is as it has to be, and enough of it was tried.
+    /// Returns whether no fault was found and enough points were reached.
     pub fn is_good(&self) -> bool {
         let kills = self.killed + self.killed_again;
         self.found.is_empty()
@@ -102,23 +102,24 @@ impl Report {
     }
 }
 
-/// Runs the matrix on some threads, each with a system of its own, and tells `progress` how many
-/// kills of how many are done. `program` is the program under test.
+/// Runs the matrix on several threads, each with a system of its own.
+///
+/// `program` is the program under test; `progress` receives the number of kills done and in total.
 pub fn run(
     program: &str,
     choice: &Choice,
     threads: usize,
     progress: impl Fn(usize, usize) + Sync,
-) -> Report {
-    let mut sites: Vec<Site> = (0..threads).map(|_| Site::start(program)).collect();
+) -> MatrixReport {
+    let mut sites: Vec<KillSite> = (0..threads).map(|_| KillSite::start(program)).collect();
     let unhindered = unhindered(&mut sites[0]);
     let points = points(effects(&unhindered.steps));
     let mut matrix = Matrix {
         good: unhindered.left,
-        report: Mutex::new(Report {
+        report: Mutex::new(MatrixReport {
             matrix: size(&unhindered.steps, &points),
             disorders: disorders(&unhindered.steps, &PACKAGES),
-            ..Report::default()
+            ..MatrixReport::default()
         }),
         recoveries: Mutex::default(),
     };
@@ -126,6 +127,7 @@ pub fn run(
         Choice::Only(kill) => matrix.kill(&mut sites, vec![kill.clone()], &progress),
         Choice::OneIn(count) => {
             let points = points.into_iter().step_by(*count);
+            // Second kills are chosen from the recoveries that the first kills show.
             let first = points.map(|at| Kill { at, then: None });
             matrix.kill(&mut sites, first.collect(), &progress);
             let recoveries = std::mem::take(unpoisoned(matrix.recoveries.get_mut()));
@@ -134,7 +136,7 @@ pub fn run(
         }
     }
     let report = matrix.report.into_inner();
-    Report {
+    MatrixReport {
         differences: sites.iter().flat_map(differences).collect(),
         ..unpoisoned(report)
     }
@@ -144,24 +146,24 @@ fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
     result.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What an agent does that nobody kills, and what it leaves on its device.
+/// The steps of an agent that is not killed, and the files that it leaves on its device.
 struct Unhindered {
-    steps: Vec<Step>,
+    steps: Vec<TracedStep>,
     left: BTreeSet<String>,
 }
 
-fn unhindered(site: &mut Site) -> Unhindered {
-    let subject = Subject::new(site);
+fn unhindered(site: &mut KillSite) -> Unhindered {
+    let subject = KillSubject::new(site);
     let watched = subject.watch(site, None);
     let steps = watched.steps.clone();
     let evidence = subject.settle(site, vec![watched]);
     let faults = judge(&evidence, &PACKAGES, &evidence.left);
-    assert_eq!(faults, [], "an agent that nobody kills: {evidence:?}");
+    assert_eq!(faults, [], "a run without a kill has faults: {evidence:?}");
     let left = evidence.left;
     Unhindered { steps, left }
 }
 
-fn size(steps: &[Step], points: &[Point]) -> BTreeMap<Kind, (usize, usize)> {
+fn size(steps: &[TracedStep], points: &[Point]) -> BTreeMap<EffectKind, (usize, usize)> {
     let mut size = BTreeMap::new();
     for effect in effects(steps) {
         size.entry(effect.kind).or_insert((0, 0)).0 += 1;
@@ -172,22 +174,23 @@ fn size(steps: &[Step], points: &[Point]) -> BTreeMap<Kind, (usize, usize)> {
     size
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Matrix {
-    /// What is left on a device whose agent nobody killed.
+    /// The files on a device whose agent was not killed.
     good: BTreeSet<String>,
-    report: Mutex<Report>,
+    report: Mutex<MatrixReport>,
     recoveries: Mutex<Vec<Recovery>>,
 }
 
 impl Matrix {
     fn kill(
         &self,
-        sites: &mut [Site],
+        sites: &mut [KillSite],
         kills: Vec<Kill>,
         progress: &(impl Fn(usize, usize) + Sync),
     ) {
         let total = kills.len();
+        // A stack: reversed, so that the kills are taken in their order.
         let left = Mutex::new(kills.into_iter().rev().collect::<Vec<Kill>>());
         let next = || {
             let mut left = unpoisoned(left.lock());
@@ -206,15 +209,15 @@ impl Matrix {
         });
     }
 
-    /// Tries until the agents were killed where they were to be.
-    fn reach(&self, site: &mut Site, kill: Kill) {
+    /// Retries until the agents were killed at the intended points.
+    fn reach(&self, site: &mut KillSite, kill: Kill) {
         if !(0..TRIES).any(|_| self.attempt(site, &kill)) {
             unpoisoned(self.report.lock()).missed.push(kill);
         }
     }
 
-    fn attempt(&self, site: &mut Site, kill: &Kill) -> bool {
-        let subject = Subject::new(site);
+    fn attempt(&self, site: &mut KillSite, kill: &Kill) -> bool {
+        let subject = KillSubject::new(site);
         let first = subject.watch(site, Some(&kill.at));
         let second = subject.watch(site, kill.then.as_ref());
         let reached = first.killed && second.killed == kill.then.is_some();
@@ -239,16 +242,16 @@ impl Matrix {
     }
 }
 
-/// Counts the runs after the first of packages that may be run again.
-fn repeated(evidence: &Evidence) -> usize {
+/// Counts repeated runs of the packages that may run again.
+fn repeated(evidence: &DeviceEvidence) -> usize {
     let packages = PACKAGES.iter();
-    let repeatable = packages.filter(|package| package.program == Program::Repeatable);
+    let repeatable = packages.filter(|package| package.program == ProgramRuns::Repeatable);
     let runs = repeatable.filter_map(|package| evidence.runs.get(package.name));
     runs.map(|times| times.saturating_sub(1)).sum()
 }
 
-/// Each device has one result of each package.
-fn differences(site: &Site) -> Vec<String> {
+/// Compares the tallies with the number of devices: each has one result of each package.
+fn differences(site: &KillSite) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, progress) in site.progress() {
         let finished = progress.succeeded + progress.failed;

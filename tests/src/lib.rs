@@ -1,4 +1,4 @@
-//! Stories across crates, on real engines: what they need to be told.
+//! Set-up for stories, which are tests across crates on real engines.
 
 pub mod archives;
 pub mod attacks;

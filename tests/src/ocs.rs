@@ -1,4 +1,4 @@
-//! A device with a stock agent, played by its requests.
+//! A device with an OCS agent, simulated by its requests.
 
 use packcast_https::{Clients, Route};
 use packcast_protocol::PackageId;
@@ -7,10 +7,10 @@ use tokio::runtime::Runtime;
 
 use crate::world::World;
 
-/// What the agent calls itself.
+/// The user agent of the Unix agent.
 const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-/// A stock agent that says only what it is told to say, and does nothing.
+/// An OCS agent that sends only the requests that a test asks for.
 #[derive(Debug)]
 pub struct OcsDevice {
     /// The DEVICEID.
@@ -21,7 +21,7 @@ pub struct OcsDevice {
 }
 
 impl OcsDevice {
-    /// Returns a device with this host name, which has not been in contact yet.
+    /// Returns a device with this host name, which has not checked in yet.
     pub fn new(world: &World, host_name: &str) -> Self {
         let state = world.state();
         let token = state.ocs_path_token.reveal();
@@ -30,24 +30,24 @@ impl OcsDevice {
             name: format!("{host_name}-2026-03-04-05-06-07"),
             server: format!("https://{}/ocsinventory/{token}", state.edge),
             clients: clients.expect("the edge's authority can be read"),
-            runtime: Runtime::new().expect("a runtime can be made"),
+            runtime: Runtime::new().expect("a runtime can be created"),
         }
     }
 
-    /// Returns the device's id as commands take it.
+    /// Returns the device id in the form that commands accept.
     pub fn id(&self) -> String {
         format!("ocs:{}", self.name)
     }
 
-    /// Contacts the server, and is told what there is for it.
-    pub fn contact(&self) {
+    /// Checks in, which announces the device's tasks.
+    pub fn check_in(&self) {
         let name = &self.name;
         self.post(&format!(
             "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
         ));
     }
 
-    /// Says that these packages are in its history.
+    /// Sends an inventory with these packages in its package history.
     pub fn inventory(&self, history: &[PackageId]) {
         let name = &self.name;
         let packages: String = history
@@ -59,7 +59,7 @@ impl OcsDevice {
         ));
     }
 
-    /// Reports what became of a package.
+    /// Reports the result of a package.
     pub fn report(&self, package: PackageId, code: &str) {
         let name = &self.name;
         self.post(&format!(

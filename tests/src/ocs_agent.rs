@@ -1,4 +1,4 @@
-//! The stock OCS agent as Debian has it, with a state of its own.
+//! The Unix agent as Debian ships it, with a state of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use packcast_protocol::PackageId;
-use packcast_rollout::pace::PauseS;
+use packcast_rollout::pacing::PauseS;
 use packcast_testing::skip::{Missing, skip};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
@@ -21,35 +21,35 @@ use crate::world::{World, clean};
 pub mod times;
 
 const PROGRAM: &str = "ocsinventory-agent";
-/// What the agent writes before it forks the process that deploys.
+/// The last line of the log before the agent forks the process that deploys.
 const FORK: &str = "[download] Calling download_end_handler";
-/// The last words of the process that deploys.
+/// The last line of the process that deploys.
 const END: &str = "[download] End of work";
-/// The list of the packages that it will not deploy again, in its state.
+/// The package history in the agent's state: packages that it does not deploy again.
 const HISTORY: &str = "download/history";
 
-/// A stock agent that trusts one world.
+/// An OCS agent that trusts one world.
 #[derive(Debug)]
 pub struct OcsAgent {
     id: String,
     program: PathBuf,
     server: String,
     ca_file: PathBuf,
-    /// Its home and its state.
+    /// The folder with the agent's home and state.
     folder: PathBuf,
-    /// Its environment is the world's.
+    /// The folder that the environment variables refer to, that of the world.
     environment: PathBuf,
 }
 
-/// What the agent wrote during one contact.
+/// The log of the agent during one check-in.
 #[derive(Debug)]
-pub struct Contact {
+pub struct OcsCheckIn {
     pub log: String,
-    /// How long it took.
+    /// The duration of the check-in.
     pub took: Duration,
 }
 
-/// Returns where the agent is. `None` if it is not installed; the story is then skipped.
+/// Returns the path of the agent, `None` if it is not installed; the story is then skipped.
 ///
 /// # Panics
 /// As [`skip`] does.
@@ -64,8 +64,8 @@ pub fn installed() -> Option<PathBuf> {
 }
 
 impl OcsAgent {
-    /// Returns an agent after its first contact, and what it wrote.
-    pub fn enrol(program: &Path, world: &World) -> (Self, Contact) {
+    /// Returns an agent after its first check-in.
+    pub fn enrol(program: &Path, world: &World) -> (Self, OcsCheckIn) {
         let state = world.state();
         let token = state.ocs_path_token.reveal();
         let agent = Self {
@@ -73,78 +73,82 @@ impl OcsAgent {
             program: program.to_owned(),
             server: format!("https://{}/ocsinventory/{token}", state.edge),
             ca_file: state.ca_file.clone(),
-            folder: world.place().join("stock"),
-            environment: world.place().to_owned(),
+            folder: world.directory().join("ocs"),
+            environment: world.directory().to_owned(),
         };
-        fs::create_dir(&agent.folder).expect("a world has one stock agent");
-        agent.introduced()
+        fs::create_dir(&agent.folder).expect("a world has one OCS agent");
+        agent.identified()
     }
 
-    /// Gives the agent another address of the same server, which makes it another device, and
-    /// takes over what its history has. Returns it after its first contact, and what it wrote.
-    pub fn move_to(self, host: &str) -> (Self, Contact) {
+    /// Configures another address of the same server, which makes the agent another device.
+    ///
+    /// The package history is copied. Returns the agent after its first check-in at that address.
+    pub fn move_to(self, host: &str) -> (Self, OcsCheckIn) {
         let history = self.state().join(HISTORY);
-        let (_, rest) = self.server.rsplit_once(':').expect("it has a port");
+        let (_, rest) = self
+            .server
+            .rsplit_once(':')
+            .expect("the address has a port");
         let moved = Self {
             server: format!("https://{host}:{rest}"),
             ..self
         };
         let place = moved.state().join(HISTORY);
-        let folder = place.parent().expect("it is in a folder");
+        let folder = place.parent().expect("the history is in a folder");
         fs::create_dir_all(folder).expect("the agent's folder is writable");
-        fs::copy(history, place).expect("an agent that had a contact has a history");
-        moved.introduced()
+        fs::copy(history, place).expect("an agent that has checked in has a history");
+        moved.identified()
     }
 
-    fn introduced(mut self) -> (Self, Contact) {
-        let contact = self.contact();
-        let id = between(&contact.log, "<DEVICEID>", "</DEVICEID>");
-        self.id = format!("ocs:{}", id.expect("it tells who it is"));
-        (self, contact)
+    fn identified(mut self) -> (Self, OcsCheckIn) {
+        let check_in = self.check_in();
+        let id = between(&check_in.log, "<DEVICEID>", "</DEVICEID>");
+        self.id = format!("ocs:{}", id.expect("the log contains the DEVICEID"));
+        (self, check_in)
     }
 
-    /// Returns the device's id as commands take it.
+    /// Returns the device id in the form that commands accept.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Contacts the server once, and returns when it is through with all that it was told.
+    /// Checks in once, and returns when the agent has completed all announced tasks.
     ///
-    /// The process that deploys then only pauses until its period ends, and is killed.
-    pub fn contact(&self) -> Contact {
-        let contact = self.begin();
-        eventually("the agent ends its contact", || {
-            contact.family.is_orphaned().then_some(())
+    /// The process that deploys would then pause until its period ends; it is killed instead.
+    pub fn check_in(&self) -> OcsCheckIn {
+        let check_in = self.begin();
+        eventually("the agent ends its check-in", || {
+            check_in.group.is_orphaned().then_some(())
         });
-        let log = contact.log.text();
+        let log = check_in.log.text();
         assert!(log.contains(FORK), "the agent deploys nothing: {log}");
-        eventually("the agent is through with its packages", || {
-            self.is_through(&contact.log.text()).then_some(())
+        eventually("the agent completes its packages", || {
+            self.is_done(&check_in.log.text()).then_some(())
         });
-        contact.kill()
+        check_in.kill()
     }
 
-    /// Tells whether it has removed every package that it was told, which it does last.
-    fn is_through(&self, log: &str) -> bool {
-        let told = told(log);
+    /// Returns whether the agent has removed every announced package, its last step of each.
+    fn is_done(&self, log: &str) -> bool {
+        let announced = announced(log);
         let folder = self.state().join("download");
         let is_gone = |package: &PackageId| !folder.join(package.to_string()).exists();
-        if told.is_empty() {
-            // What it drops, it removes before it reports it.
+        if announced.is_empty() {
+            // A package that the agent drops is removed before the agent reports it.
             log.contains(END)
         } else {
-            told.keys().all(is_gone)
+            announced.keys().all(is_gone)
         }
     }
 
-    /// Begins a contact, whose process that deploys may go on for long.
-    pub fn begin(&self) -> Ongoing {
-        let (output, input) = std::io::pipe().expect("a pipe can be made");
-        let errors = input.try_clone().expect("it can be shared");
-        // Dropped with the statement: the agent's processes alone keep the pipe open.
-        let family = Family::start(self.command().stdout(input).stderr(errors));
-        Ongoing {
-            family,
+    /// Begins a check-in; its process that deploys may run for long.
+    pub fn begin(&self) -> OngoingCheckIn {
+        let (output, input) = std::io::pipe().expect("a pipe can be created");
+        let errors = input.try_clone().expect("a pipe can be shared");
+        // The command is dropped with this statement, so that only the agent keeps the pipe open.
+        let group = ProcessGroup::start(self.command().stdout(input).stderr(errors));
+        OngoingCheckIn {
+            group,
             log: Log::of(output),
             since: Instant::now(),
         }
@@ -160,86 +164,90 @@ impl OcsAgent {
         command
     }
 
-    /// Returns the packages that it will not deploy again unless forced.
+    /// Returns the packages that the agent does not deploy again unless forced.
     pub fn history(&self) -> Vec<PackageId> {
         let history = fs::read_to_string(self.state().join(HISTORY));
-        let history = history.expect("an agent that had a contact has a history");
+        let history = history.expect("an agent that has checked in has a history");
         history
             .lines()
-            .map(|id| id.parse().expect("it lists package ids"))
+            .map(|id| id.parse().expect("the history contains package ids"))
             .collect()
     }
 
-    /// Returns where it keeps its state, which follows from the server's address.
+    /// Returns the folder of the agent's state, whose name follows from the server's address.
     fn state(&self) -> PathBuf {
         self.folder.join(self.server.replace('/', "_"))
     }
 }
 
-/// A contact that has begun; its processes are killed when it is dropped.
+/// A check-in that has begun; its processes are killed when it is dropped.
 #[derive(Debug)]
-pub struct Ongoing {
-    family: Family,
+pub struct OngoingCheckIn {
+    group: ProcessGroup,
     log: Log,
     since: Instant,
 }
 
-impl Ongoing {
-    /// Returns when its processes have written this.
+impl OngoingCheckIn {
+    /// Waits until the processes have written these words.
     pub fn until(&self, words: &str) {
         eventually(words, || self.log.text().contains(words).then_some(()));
     }
 
-    /// Returns when all its processes have ended, or have been killed for taking too long.
-    pub fn end(self) -> Contact {
+    /// Waits until all processes have ended, and kills them if they take too long.
+    pub fn end(self) -> OcsCheckIn {
         let is_whole = self.log.ended.recv_timeout(PATIENCE);
         let took = self.since.elapsed();
-        drop(self.family);
+        drop(self.group);
         let is_whole = is_whole.or_else(|_| self.log.ended.recv());
-        is_whole.expect("it is read").expect("a pipe can be read");
+        is_whole
+            .expect("the log is read")
+            .expect("a pipe can be read");
         let log = self.log.text();
-        Contact { log, took }
+        OcsCheckIn { log, took }
     }
 
-    /// Kills its processes.
-    pub fn kill(self) -> Contact {
+    /// Kills all processes.
+    pub fn kill(self) -> OcsCheckIn {
         let took = self.since.elapsed();
-        drop(self.family);
+        drop(self.group);
         let is_whole = self.log.ended.recv();
-        is_whole.expect("it is read").expect("a pipe can be read");
+        is_whole
+            .expect("the log is read")
+            .expect("a pipe can be read");
         let log = self.log.text();
-        Contact { log, took }
+        OcsCheckIn { log, took }
     }
 }
 
-impl Contact {
-    /// Returns the packages it was told, and whether it must deploy each although its history
-    /// has it.
-    pub fn told(&self) -> BTreeMap<PackageId, bool> {
-        told(&self.log)
+impl OcsCheckIn {
+    /// Returns the announced packages, each with whether the agent must deploy it although it is
+    /// in the history.
+    pub fn announced(&self) -> BTreeMap<PackageId, bool> {
+        announced(&self.log)
     }
 
-    /// Returns a pause of the configuration that it was told.
-    pub fn told_pause(&self, name: &str) -> PauseS {
+    /// Returns a pause of the announced configuration.
+    pub fn announced_pause(&self, name: &str) -> PauseS {
         let mut lines = self.log.lines();
         let line = lines.find(|line| line.contains("TYPE=\"CONF\""));
-        let pause = between(line.expect("it is told"), &format!(" {name}=\""), "\"");
-        let pause = pause.expect("a configuration has it");
-        pause.parse().expect("it is a pause")
+        let line = line.expect("the reply has a configuration");
+        let pause = between(line, &format!(" {name}=\""), "\"");
+        let pause = pause.expect("the configuration has this pause");
+        pause.parse().expect("the pause is a number")
     }
 
-    /// Returns what the agent or its interpreter minded of the deployment: errors of its own
-    /// and of its download module, warnings of the code that talks to us and reads our XML.
+    /// Returns complaints about the deployment: errors of the agent and of its download module, and
+    /// Perl warnings of the code that talks to the server and parses its XML.
     ///
-    /// What other modules miss on the machine, such as a library for screens, is no affair of
-    /// ours.
+    /// Complaints of other modules are left out, for example about a missing library for screens.
     pub fn complaints(&self) -> Vec<&str> {
         let is_error = |line: &str| {
             line.strip_prefix("[error] ")
                 .is_some_and(|error| !error.starts_with('[') || error.starts_with("[download]"))
         };
-        let of_ours = ["/Download.pm line ", "/Network.pm line ", "/XML/"];
-        let is_warning = |line: &str| of_ours.iter().any(|place| line.contains(place));
+        let modules = ["/Download.pm line ", "/Network.pm line ", "/XML/"];
+        let is_warning = |line: &str| modules.iter().any(|place| line.contains(place));
         self.log
             .lines()
             .filter(|line| is_error(line) || is_warning(line))
@@ -247,27 +255,27 @@ impl Contact {
     }
 }
 
-fn told(log: &str) -> BTreeMap<PackageId, bool> {
+fn announced(log: &str) -> BTreeMap<PackageId, bool> {
     let packages = log.lines().filter(|l| l.contains("TYPE=\"PACK\""));
     packages
         .map(|line| {
-            let value = |name| between(line, name, "\"").expect("a package has it");
-            let id = value(" ID=\"").parse().expect("it is a package's id");
+            let value = |name| between(line, name, "\"").expect("a package has this attribute");
+            let id = value(" ID=\"").parse().expect("a package id");
             (id, value(" FORCE=\"") == "1")
         })
         .collect()
 }
 
-/// The agent and the processes it forks, which outlive it; all are killed when it is dropped.
+/// The agent and the processes that it forks, which outlive it; all are killed on drop.
 ///
-/// The first is not waited for before that, so that its id stays the group's.
+/// The first process is not reaped before that, so that its id still identifies the group.
 #[derive(Debug)]
-struct Family {
+struct ProcessGroup {
     group: Pid,
     _first: Process,
 }
 
-impl Family {
+impl ProcessGroup {
     fn start(command: &mut Command) -> Self {
         let mut first = Process::start(command.process_group(0));
         let group = Pid::from_child(first.child());
@@ -277,7 +285,7 @@ impl Family {
         }
     }
 
-    /// Tells whether the first has ended.
+    /// Returns whether the first process has ended.
     fn is_orphaned(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let ended = waitid(WaitId::Pid(self.group), look).expect("a child can be waited for");
@@ -285,18 +293,18 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // All may have ended.
+        // All processes may have ended already.
         let _ = kill_process_group(self.group, Signal::KILL);
     }
 }
 
-/// What processes write, as far as it has been read.
+/// The output of processes, as far as it has been read.
 #[derive(Debug)]
 struct Log {
     written: Arc<Mutex<Vec<u8>>>,
-    /// Tells how reading went when there is nothing more.
+    /// Receives the result of reading when the output ends.
     ended: mpsc::Receiver<io::Result<()>>,
 }
 
@@ -338,12 +346,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_forked_ends_with_the_family() {
+    fn forked_processes_end_with_the_first_one() {
         let (mut output, input) = std::io::pipe().unwrap();
         let forks = "tail -f /dev/null & echo";
-        let family = Family::start(Command::new("sh").args(["-c", forks]).stdout(input));
+        let group = ProcessGroup::start(Command::new("sh").args(["-c", forks]).stdout(input));
         output.read_exact(&mut [0]).unwrap();
-        drop(family);
+        drop(group);
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 }

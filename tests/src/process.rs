@@ -1,10 +1,10 @@
-//! Processes that end with the test, and what they left.
+//! Processes that end with the test, and their output.
 
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// After this long, what is waited for is not going to happen.
+/// Time limit of all waiting in tests.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub struct Process(Child);
 
 impl Process {
-    /// Starts a command with no input and its output discarded or piped as the command says.
+    /// Starts a command without input; its output goes where the command says.
     pub fn start(command: &mut Command) -> Self {
         let child = command.stdin(Stdio::null()).spawn();
         Self(child.expect("the program under test can be started"))
@@ -23,21 +23,25 @@ impl Process {
         self.0.id()
     }
 
-    /// Returns how it ended, `None` while it runs.
+    /// Returns the exit status, `None` while the process runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("a child can be waited for")
     }
 
-    /// Ends it as a power cut would (SIGKILL). It must not have ended by itself before.
+    /// Kills the process with SIGKILL, like a power cut. It must not have ended before.
     pub fn kill(mut self) {
         self.0.kill().expect("a child can be killed");
         let status = self.0.wait().expect("a child can be waited for");
-        assert_eq!(status.code(), None, "it ended by itself: {status}");
+        assert_eq!(
+            status.code(),
+            None,
+            "the process has ended before: {status}"
+        );
     }
 
-    /// Ends it as a power cut would, whether or not it runs.
+    /// Kills the process like a power cut, whether it runs or has ended.
     pub(crate) fn end(&mut self) {
-        // One that has ended by itself cannot be killed.
+        // Killing fails if the process has ended by itself.
         let _ = self.0.kill();
         self.0.wait().expect("a child can be waited for");
     }
@@ -46,7 +50,7 @@ impl Process {
         &mut self.0
     }
 
-    /// Returns what it writes, if the command piped that, to the first who asks.
+    /// Returns the piped output; later calls return `None`.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
     }
@@ -54,13 +58,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.0.kill();
+        // Reaped, so that no zombie stays until the test process ends.
         let _ = self.0.wait();
     }
 }
 
-/// What a finished process left.
+/// The exit code and output of a finished process.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -77,7 +82,7 @@ impl Ran {
             .into()
     }
 
-    /// Expects an exit code.
+    /// Expects this exit code.
     #[must_use]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -96,14 +101,17 @@ impl From<Output> for Ran {
     }
 }
 
-/// Asks until there is an answer.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+/// Retries until there is an answer.
+pub fn eventually<T>(event: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{event}: not within {PATIENCE:?}"
+        );
         std::thread::sleep(PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! Another address of an edge, which can be cut off.
+//! A second address of an edge, which a test can cut off.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// A port of loopback that leads to another one, bytes as they are: whoever connects sees the
-/// certificate of the edge behind it. It works until the test's process ends.
+/// A port of loopback that forwards bytes to another port, so that clients see the certificate of
+/// the edge behind it. It works until the test's process ends.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<RelayState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RelayState {
     is_cut: AtomicBool,
     connections: AtomicUsize,
 }
@@ -24,7 +24,7 @@ impl Relay {
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(RelayState::default());
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
@@ -41,23 +41,23 @@ impl Relay {
         self.address
     }
 
-    /// Closes every connection from now on as soon as it is made.
+    /// Closes all new connections at once from now on.
     pub fn cut(&self) {
         self.state.is_cut.store(true, Ordering::SeqCst);
     }
 
-    /// Lets connections through again.
+    /// Forwards new connections again.
     pub fn mend(&self) {
         self.state.is_cut.store(false, Ordering::SeqCst);
     }
 
-    /// Counts the connections that were made, cut off or not.
+    /// Counts all connections so far, forwarded or closed.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 }
 
-/// Copies both ways until both ends are closed. Whatever goes wrong ends the connection.
+/// Copies in both directions until both ends are closed. Any error ends the connection.
 fn join(client: &TcpStream, target: SocketAddr) {
     let Ok(server) = TcpStream::connect(target) else {
         return;

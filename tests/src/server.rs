@@ -1,4 +1,4 @@
-//! An HTTP server on loopback, whose answers are a test's own.
+//! An HTTP server on loopback, whose answers a test defines.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
-/// Any error ends the connection, or is answered with 502.
+/// Any error. It ends the connection, or is answered with 502.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A port of loopback that is served until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     _runtime: Runtime,
     address: SocketAddr,
 }
 
-impl Server {
-    /// Answers each request with what `answer` returns, over TLS if there is an identity.
+impl TestServer {
+    /// Starts a server that calls `answer` for each request, over TLS if there is an identity.
     pub(crate) fn start<A, F, B>(identity: Option<ServerIdentity>, answer: A) -> Self
     where
         A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -37,7 +37,7 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Failure>,
     {
-        let runtime = Runtime::new().expect("a runtime can be made");
+        let runtime = Runtime::new().expect("a runtime can be created");
         let listener = runtime
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("loopback has a free port");

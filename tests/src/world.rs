@@ -1,58 +1,58 @@
-//! The real program in a place of its own: `packcast local`, its operator and its devices.
+//! The real program in a temporary directory: `packcast local`, its administrator and its devices.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use packcast_local::{Authority, LocalState, ServerIdentity};
+use packcast_local::{LocalAuthority, LocalState, ServerIdentity};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::ObjectKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use self::device::Device;
+use self::device::TestDevice;
 use crate::process::{Process, Ran, eventually, text};
 
 pub mod device;
 
-/// A running system that shares nothing with the machine it runs on.
+/// A running system that shares nothing with the machine that it runs on.
 #[derive(Debug)]
 pub struct World {
-    /// Dropped first, so that nothing writes to the place while it is removed.
+    /// Dropped first, so that nothing writes to the directory while it is removed.
     local: Process,
     state: LocalState,
     program: PathBuf,
     place: tempfile::TempDir,
 }
 
-/// What `publish` tells a script.
+/// The JSON output of `publish`.
 #[derive(Debug, Deserialize)]
-pub struct Publication {
+pub struct PublishOutput {
     pub package: PackageRecord,
     pub resumed: bool,
-    pub kept: Kept,
+    pub kept: ReusedFragments,
 }
 
-/// What did not have to be uploaded, of a [`Publication`].
+/// The parts of a [`PublishOutput`] that were not uploaded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct Kept {
+pub struct ReusedFragments {
     pub fragments: u32,
     pub bytes: u64,
 }
 
-/// What `device` tells a script of a device and its packages.
+/// The JSON output of `device`: a device and its packages.
 #[derive(Debug, Deserialize)]
-pub struct Standing {
+pub struct DeviceOutput {
     pub device: DeviceRecord,
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
 }
 
-/// What `status` tells a script of a package.
+/// The JSON output of `status` for a package.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct Progress {
+pub struct StatusOutput {
     pub state: String,
     pub assigned: u64,
     pub waiting: u64,
@@ -62,9 +62,9 @@ pub struct Progress {
     pub cancelled: u64,
 }
 
-/// A line of the edge's log.
+/// A line of the edge's access log.
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub struct LoggedRequest {
     pub method: String,
     pub path: String,
 }
@@ -72,7 +72,7 @@ pub struct Request {
 impl World {
     /// Starts `packcast local` and waits until it runs. `program` is the program under test.
     pub fn start(program: &str) -> Self {
-        let place = tempfile::tempdir().expect("a temporary folder can be made");
+        let place = tempfile::tempdir().expect("a temporary folder can be created");
         let program = PathBuf::from(program);
         fs::create_dir(place.path().join("tmp")).expect("a new folder is writable");
         let (local, state) = start(&program, place.path());
@@ -84,10 +84,10 @@ impl World {
         }
     }
 
-    /// Ends `packcast local` as a power cut would, and starts it again.
+    /// Kills `packcast local` like a power cut, and starts it again.
     pub fn restart(&mut self) {
         self.local.end();
-        // What the old one left must not be taken for the new one's.
+        // The state of the old process must not be mistaken for that of the new one.
         let left = fs::remove_file(self.local_dir().join("local.json"));
         left.expect("a power cut leaves the state");
         (self.local, self.state) = start(&self.program, self.place.path());
@@ -97,8 +97,8 @@ impl World {
         &self.state
     }
 
-    /// Returns the folder that everything of this world is in.
-    pub fn place(&self) -> &Path {
+    /// Returns the folder that contains everything of this world.
+    pub fn directory(&self) -> &Path {
         self.place.path()
     }
 
@@ -106,61 +106,61 @@ impl World {
     pub fn server_identity(&self) -> ServerIdentity {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = UnixTime(now.expect("the clock is past 1970").as_secs());
-        let authority = Authority::load_or_create(&self.local_dir(), now);
+        let authority = LocalAuthority::load_or_create(&self.local_dir(), now);
         let authority = authority.expect("packcast local has an authority");
         let identity = authority.issue_server_identity(now);
         identity.expect("the authority issues certificates for loopback")
     }
 
-    /// Returns the folder that `packcast local` keeps everything in.
+    /// Returns the state directory of `packcast local`.
     pub fn local_dir(&self) -> PathBuf {
-        local_dir(self.place())
+        local_dir(self.directory())
     }
 
-    /// Writes the operator's `packcast.toml`.
+    /// Writes the administrator's `packcast.toml`.
     pub fn configure(&self, config: &str) {
         let file = self.config_file();
-        let folder = file.parent().expect("it is in a folder");
-        fs::create_dir_all(folder).expect("the place takes a folder");
-        fs::write(file, config).expect("the folder takes a file");
+        let folder = file.parent().expect("the file is in a folder");
+        fs::create_dir_all(folder).expect("the folder can be created");
+        fs::write(file, config).expect("the folder is writable");
     }
 
-    /// Returns the path of the operator's `packcast.toml`.
+    /// Returns the path of the administrator's `packcast.toml`.
     pub fn config_file(&self) -> PathBuf {
-        self.place().join("config/packcast/packcast.toml")
+        self.directory().join("config/packcast/packcast.toml")
     }
 
-    /// Writes a file into the place and returns its path.
+    /// Writes a file into the world's folder and returns its path.
     pub fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.place().join(name);
+        let path = self.directory().join(name);
         fs::write(&path, content).expect("the test's folder is writable");
         text(&path).to_owned()
     }
 
-    /// Returns the path of something that is not there yet.
+    /// Returns a path in the world's folder; the file need not exist.
     pub fn path(&self, name: &str) -> String {
-        text(&self.place().join(name)).to_owned()
+        text(&self.directory().join(name)).to_owned()
     }
 
-    /// Returns the program under test, without this machine's environment.
+    /// Returns a command of the program under test, with a clean environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = clean(&self.program, self.place());
+        let mut command = clean(&self.program, self.directory());
         command.args(arguments);
         command
     }
 
-    /// Runs a command that has to succeed.
+    /// Runs a command, which has to succeed.
     pub fn ok(&self, arguments: &[&str]) -> Ran {
         Ran::of(&mut self.command(arguments)).expect_code(0)
     }
 
-    /// Runs a command that has to succeed, and reads the JSON that it prints.
+    /// Runs a command, which has to succeed, and reads its JSON output.
     pub fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
         let ran = self.ok(&[arguments, &["--format", "json"]].concat());
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:#?}"))
     }
 
-    /// Runs a command that has to be refused with this exit code, and returns why.
+    /// Runs a command, which has to be refused with this exit code, and returns its message.
     pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
         let ran = Ran::of(&mut self.command(arguments)).expect_code(code);
         assert_eq!(ran.stdout, "", "a refused command has no result");
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// Publishes a package `name@1`, without activating it.
-    pub fn publish(&self, name: &str, arguments: &[&str]) -> Publication {
+    pub fn publish(&self, name: &str, arguments: &[&str]) -> PublishOutput {
         let named = ["publish", "--name", name, "--version", "1"];
         self.json(&[&named, arguments].concat())
     }
@@ -180,12 +180,12 @@ impl World {
     }
 
     /// Returns a device that has checked in once.
-    pub fn device(&self, name: &str) -> Device {
-        Device::enrol(self, name)
+    pub fn device(&self, name: &str) -> TestDevice {
+        TestDevice::enrol(self, name)
     }
 
-    /// Assigns a package to a device that does not have it.
-    pub fn assign(&self, package: &str, device: &Device) {
+    /// Assigns a package to a device that does not have it yet.
+    pub fn assign(&self, package: &str, device: &TestDevice) {
         let ran = self.ok(&["assign", package, "--device", device.id()]);
         assert!(ran.stdout.contains("assigned"), "{ran:#?}");
     }
@@ -194,36 +194,36 @@ impl World {
         self.json(&["list"])
     }
 
-    /// Returns the only package's progress, or that of the one named.
-    pub fn progress(&self, package: &str) -> Progress {
-        let mut all: Vec<Progress> = self.json(&["status", package]);
+    /// Returns the progress of a package, which must be the only one in the output.
+    pub fn progress(&self, package: &str) -> StatusOutput {
+        let mut all: Vec<StatusOutput> = self.json(&["status", package]);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
-    pub fn standing(&self, device: &Device) -> Standing {
-        self.standing_of(device.id())
+    pub fn device_state(&self, device: &TestDevice) -> DeviceOutput {
+        self.device_state_of(device.id())
     }
 
-    /// Returns the standing of a device of whatever kind.
-    pub fn standing_of(&self, device: &str) -> Standing {
+    /// Returns the state of a device with any kind of agent.
+    pub fn device_state_of(&self, device: &str) -> DeviceOutput {
         self.json(&["device", device])
     }
 
-    /// Returns the latest result of the only package that a device has finished.
-    pub fn result(&self, device: &Device) -> FinishedTask {
-        let mut finished = self.standing(device).finished;
+    /// Returns the result of the only package that a device has finished.
+    pub fn result(&self, device: &TestDevice) -> FinishedTask {
+        let mut finished = self.device_state(device).finished;
         assert_eq!(finished.len(), 1, "{finished:#?}");
         finished.remove(0)
     }
 
-    /// Returns the file that the publisher stores an object in.
+    /// Returns the file in which the publisher stores an object.
     pub fn object(&self, key: &ObjectKey) -> PathBuf {
         self.state.objects_dir.join(key.path())
     }
 
-    /// Returns every request that the edge has answered, or is answering.
-    pub fn requests(&self) -> Vec<Request> {
+    /// Returns all requests that the edge has answered or is answering.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
         let log = fs::read_to_string(&self.state.edge_log).expect("the edge has a log");
         log.lines()
             .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))
@@ -232,7 +232,7 @@ impl World {
 }
 
 fn start(program: &Path, place: &Path) -> (Process, LocalState) {
-    let log = fs::File::create(place.join("local.log")).expect("the place takes a file");
+    let log = fs::File::create(place.join("local.log")).expect("the folder is writable");
     let mut local = Process::start(
         clean(program, place)
             .arg("local")
@@ -241,6 +241,7 @@ fn start(program: &Path, place: &Path) -> (Process, LocalState) {
     );
     let state_dir = local_dir(place);
     let state = eventually("packcast local runs", || {
+        // Fails at once instead of waiting for a process that has ended.
         assert_eq!(local.ended(), None, "packcast local stopped");
         LocalState::load(&state_dir).ok()
     });
@@ -251,7 +252,7 @@ fn local_dir(place: &Path) -> PathBuf {
     place.join("state/packcast/local")
 }
 
-/// Returns a command that has this place for its home and knows nothing else of the machine.
+/// Returns a command with this folder as its home, without access to other settings of the machine.
 pub fn clean(program: &Path, place: &Path) -> Command {
     let mut command = Command::new(program);
     command

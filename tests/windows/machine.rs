@@ -1,4 +1,4 @@
-//! A Windows machine with the agent on it: a folder of Wine's drive C.
+//! A Windows machine with an agent: a folder on Wine's drive C.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use packcast_publisher::signing::key::read_public;
 use packcast_tests::process::{Process, Ran, text};
 use packcast_tests::world::World;
 
-/// Wine, and where it keeps its drives.
+/// Wine, and the prefix with its drives.
 #[derive(Debug)]
 pub(crate) struct Wine {
     program: PathBuf,
@@ -29,7 +29,7 @@ impl Wine {
         }
     }
 
-    /// Runs a Windows program with nothing of this machine's environment but what Wine takes.
+    /// Returns a command for a Windows program, with only the environment that Wine needs.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let kept = ["HOME", "PATH", "WINEDEBUG", "WINEDLLOVERRIDES"];
@@ -46,7 +46,7 @@ impl Wine {
     }
 }
 
-/// The agent's machine. Its folder has a space in its name, and goes with it.
+/// The agent's machine. Its folder has a space in its name, and is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Machine {
     wine: Wine,
@@ -55,9 +55,9 @@ pub(crate) struct Machine {
     id: String,
 }
 
-/// An agent at work, killed when it is dropped.
+/// A running agent, killed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct WineAgent {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -82,7 +82,7 @@ impl Machine {
         machine
     }
 
-    /// Returns a configuration with this file for its enrolment token.
+    /// Returns a configuration with this file for the enrolment token.
     pub(crate) fn configuration(&self, world: &World, token: &Path) -> String {
         let state = world.state();
         let key = read_public(&world.local_dir().join("packcast.key"));
@@ -97,18 +97,18 @@ impl Machine {
         )
     }
 
-    /// Returns the device's id as commands take it.
+    /// Returns the device id in the form that commands accept.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Returns how Windows calls something in the machine's folder.
+    /// Returns the Windows path of a file in the machine's folder.
     pub(crate) fn name(&self, path: &str) -> String {
         let folder = self.folder.path().file_name().unwrap().to_str().unwrap();
         format!(r"C:\ProgramData\{folder}\{}", path.replace('/', "\\"))
     }
 
-    /// Returns where that is on this machine.
+    /// Returns the path of a file in the machine's folder on this system.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
@@ -116,30 +116,30 @@ impl Machine {
     /// Returns the numbers of a package's fragments that are on disk, complete and verified.
     pub(crate) fn fragments(&self, package: PackageId) -> BTreeSet<u32> {
         let folder = self.path(&format!("state/packages/{package}/fragments"));
-        let entries = fs::read_dir(folder).expect("the package is being fetched");
+        let entries = fs::read_dir(folder).expect("the package is being downloaded");
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect()
     }
 
-    /// Checks in once and does what is to be done.
+    /// Checks in once and completes the announced tasks.
     pub(crate) fn run(&self) -> Vec<Event> {
         let ran = self.ok(&["--format", "json", "run", "--once"]);
         ran.stdout.lines().map(event).collect()
     }
 
-    /// Starts what [`Machine::run`] does.
-    pub(crate) fn start(&self) -> Running {
+    /// Starts the agent like [`Machine::run`], without waiting for its end.
+    pub(crate) fn start(&self) -> WineAgent {
         let mut command = self.command(&self.config(), &["--format", "json", "run", "--once"]);
         let mut process = Process::start(command.stdout(Stdio::piped()));
-        let stdout = process.stdout().expect("it is piped");
-        Running {
+        let stdout = process.stdout().expect("the output is piped");
+        WineAgent {
             process,
             lines: BufReader::new(stdout).lines(),
         }
     }
 
-    /// Runs the agent with another configuration, and returns how it ended.
+    /// Runs the agent with another configuration, and returns its exit code and output.
     pub(crate) fn run_with(&self, configuration: &str) -> Ran {
         let path = self.path("other.toml");
         fs::write(&path, configuration).unwrap();
@@ -147,8 +147,10 @@ impl Machine {
         Ran::of(command.stderr(Stdio::piped()))
     }
 
-    /// Runs the agent to its end. Wine's server kills a process that takes long to end after it
-    /// was done: what it did is told by its output, the records and the files.
+    /// Runs the agent to its end.
+    ///
+    /// Wine's server kills a process that takes long to exit. Therefore a missing exit code is
+    /// accepted; the output, the records and the files show the effects of the agent.
     fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = Ran::of(&mut self.command(&self.config(), arguments));
         assert!(matches!(ran.code, Some(0) | None), "{ran:#?}");
@@ -169,14 +171,14 @@ impl Machine {
     }
 }
 
-impl Running {
-    /// Waits for the next thing that happens.
+impl WineAgent {
+    /// Waits for the next event.
     pub(crate) fn next_event(&mut self) -> Event {
-        let line = self.lines.next().expect("the agent is at work");
-        event(&line.expect("its output can be read"))
+        let line = self.lines.next().expect("the agent runs");
+        event(&line.expect("the output can be read"))
     }
 
-    /// Waits for the end, and returns what happened until then.
+    /// Waits for the end, and returns the remaining events.
     pub(crate) fn rest(self) -> Vec<Event> {
         let Self { process, lines } = self;
         let events = lines.map(|line| event(&line.unwrap())).collect();
@@ -184,13 +186,13 @@ impl Running {
         events
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the agent like a power cut.
     pub(crate) fn kill(self) {
         self.process.kill();
     }
 }
 
-/// Returns how Wine calls a file of this machine.
+/// Returns Wine's path of a file on this system.
 fn on_drive_z(path: &Path) -> String {
     format!("Z:{}", text(path).replace('/', "\\"))
 }

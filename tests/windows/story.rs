@@ -1,4 +1,4 @@
-//! What is told of the agent, a step at a time. Each returns what it saw, in a few words.
+//! The steps of the Windows agent's story. Each step returns a short summary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use packcast_agent::event::Event;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::FinishedTask;
 use packcast_tests::archives::{noise, zip};
-use packcast_tests::world::{Publication, World};
+use packcast_tests::world::{PublishOutput, World};
 
 use crate::machine::Machine;
 use crate::processes::Endless;
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 
 pub(crate) type StoryStep = fn(&Story) -> String;
 
-/// One machine and those who deploy to it.
+/// A machine with an agent, and the system that deploys to it.
 pub(crate) struct Story {
     pub(crate) world: World,
     pub(crate) machine: Machine,
@@ -30,14 +30,14 @@ impl Story {
             matches!(events[..], [Event::CheckedIn { tasks: 0, .. }]),
             "{events:?}"
         );
-        let device = self.world.standing_of(self.machine.id()).device;
+        let device = self.world.device_state_of(self.machine.id()).device;
         assert_eq!(device.os, "windows x86_64");
         assert_ne!(device.host_name, "");
         format!("{} on {}, {}", device.agent, device.os, device.host_name)
     }
 
     pub(crate) fn private_state(&self) -> String {
-        // Wine has no list that takes nothing over from above, and no folder without a group.
+        // Wine does not show an access list without inheritance, and its folders always have a group.
         let mode = fs::metadata(self.machine.path("state"))
             .unwrap()
             .permissions()
@@ -96,7 +96,7 @@ impl Story {
     pub(crate) fn execute(&self) -> String {
         let made = self.machine.name("made by execute.txt");
         let command = format!("echo %PACKCAST_PACKAGE_VERSION%>\"{made}\"& exit 5");
-        self.world.json::<Publication>(&[
+        self.world.json::<PublishOutput>(&[
             "publish",
             "--name=executed",
             "--version=1",
@@ -124,7 +124,7 @@ impl Story {
         format!("SUCCESS, {}", output.trim_end())
     }
 
-    /// Twice: what is there already, one file of it read-only, is replaced.
+    /// Stores files twice: existing files, one of them read-only, are replaced.
     pub(crate) fn store(&self) -> String {
         let folder = self.machine.path("Stored here");
         fs::create_dir(&folder).unwrap();
@@ -156,7 +156,7 @@ impl Story {
     pub(crate) fn time_limit(&self) -> String {
         let endless = Endless::new();
         let ping = endless.command();
-        // A child, a child's child whose parent has ended, and the program itself.
+        // A child, a grandchild whose parent has ended, and the program itself.
         let script = format!(
             "@echo off\r\nstart /b {ping} >nul\r\n\
              cmd /c start /b cmd /c {ping} ^>nul\r\n{ping} >nul\r\n"
@@ -178,7 +178,7 @@ impl Story {
         agent.rest();
         endless.expect(0);
         self.expect("endless", "ERR_EXECUTE_TIMEOUT", Outcome::Failed);
-        "ERR_EXECUTE_TIMEOUT; of 4 programs none lives".to_owned()
+        "ERR_EXECUTE_TIMEOUT; none of 4 programs is left".to_owned()
     }
 
     pub(crate) fn background(&self) -> String {
@@ -190,7 +190,7 @@ impl Story {
         self.deploy("left");
         self.expect("left", "SUCCESS_0", Outcome::Succeeded);
         endless.expect(1);
-        // Once more, while the folder of the first is in use.
+        // Deploys the package again while a program runs in the folder of the first run.
         let again = ["assign", "left@1", "--force", "--device"];
         self.world.ok(&[&again[..], &[self.machine.id()]].concat());
         self.machine.run();
@@ -199,8 +199,8 @@ impl Story {
         drop(endless);
         self.machine.run();
         let folder = self.machine.path(&format!("state/packages/{package}"));
-        assert!(!folder.exists(), "nothing stays of the package");
-        "SUCCESS_0 at once, twice, and both ran on".to_owned()
+        assert!(!folder.exists(), "no file of the package is left");
+        "SUCCESS_0 at once, twice, and both programs run on".to_owned()
     }
 
     pub(crate) fn killed(&self) -> String {
@@ -233,13 +233,13 @@ impl Story {
         self.expect("resumed", "SUCCESS", Outcome::Succeeded);
         assert!(fs::read(self.machine.path("resumed/noise.bin")).unwrap() == content);
         format!(
-            "{} of {count} were there, none of them fetched again",
+            "{} of {count} were on disk, none of them downloaded again",
             before.len()
         )
     }
 
-    /// Publishes and activates a package `name@1` for Windows, in fragments of a MiB.
-    fn publish(&self, name: &str, files: &[(&str, &[u8])], action: &[&str]) -> Publication {
+    /// Publishes and activates a package `name@1` for Windows, in fragments of 1 MiB.
+    fn publish(&self, name: &str, files: &[(&str, &[u8])], action: &[&str]) -> PublishOutput {
         let source = self.world.file(&format!("{name}.zip"), &zip(files));
         let rest = [
             "--platform=windows",
@@ -261,7 +261,7 @@ impl Story {
         self.machine.run()
     }
 
-    /// Returns the result that the records have of a package, which is the one expected.
+    /// Returns the result of a package on record, after comparing it with the expected one.
     fn expect(&self, name: &str, code: &str, outcome: Outcome) -> FinishedTask {
         let id = self
             .world
@@ -271,9 +271,9 @@ impl Story {
             .find(|package| package.name.to_string() == name)
             .unwrap()
             .id;
-        let standing = self.world.standing_of(self.machine.id());
-        assert!(standing.open.is_empty(), "{standing:?}");
-        let result = standing
+        let device_state = self.world.device_state_of(self.machine.id());
+        assert!(device_state.open.is_empty(), "{device_state:?}");
+        let result = device_state
             .finished
             .into_iter()
             .find(|task| task.package == id)
@@ -292,7 +292,7 @@ impl Story {
         result
     }
 
-    /// Returns how often each fragment of a package was asked for since `before` requests.
+    /// Returns how often each fragment of a package was requested after the first `before` requests.
     fn gets(&self, package: PackageId, before: usize) -> BTreeMap<u32, usize> {
         let mut gets = BTreeMap::new();
         let start = format!("{package}-");
@@ -307,7 +307,7 @@ impl Story {
     }
 }
 
-/// Returns the fragments that were there already, or were not.
+/// Returns the verified fragments that were already on disk, or those that were not.
 fn verified(events: &[Event], wanted: bool) -> BTreeSet<u32> {
     let number = |event: &Event| match event {
         Event::FragmentVerified { n, already, .. } if *already == wanted => Some(*n),

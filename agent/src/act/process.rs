@@ -1,4 +1,4 @@
-//! Running a program to its end, in bounded time and memory.
+//! Programs that run in bounded time and memory.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
@@ -7,80 +7,87 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use packcast_protocol::api::{TAIL_BYTES, Text};
+use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::platform::{self, Tree};
+use crate::platform::{self, ProcessTree};
 
-/// How long programs have to end after they were asked to.
+/// The time that programs have to end after the request to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long output may stay away after the program has ended, before what it left running
-/// is thought to hold the output open.
+/// The time to wait for the end of the output after the program has ended.
+///
+/// After that, programs in the background are assumed to hold the output open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
-/// How a program ended.
+/// The reason why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ExitReason {
     Exited(i32),
-    /// Killed by this signal.
+    /// The program was killed by this signal.
     Signal(i32),
-    /// Ended by the agent, as it ran for too long.
+    /// The agent ended the program at its time limit.
     TimedOut,
 }
 
-/// What is known of a program that has ended.
+/// The end of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    pub(crate) ending: Ending,
-    /// The end of what it wrote to its output and its error output.
-    pub(crate) output: Text<TAIL_BYTES>,
+pub(crate) struct ProcessEnd {
+    pub(crate) ending: ExitReason,
+    /// The end of the standard output and standard error of the program.
+    pub(crate) output: BoundedText<TAIL_BYTES>,
 }
 
-/// Runs a command in `folder` with no input, for at most `limit`.
+/// Runs a command in `folder` without input, for at most `limit`.
 ///
-/// What the command left running in the background goes on running, unless the limit was
-/// reached: then all that it started is ended.
-pub(crate) async fn run(mut command: Command, folder: &Path, limit: Duration) -> io::Result<Ended> {
+/// Programs that the command left in the background keep running. At the time limit, the agent ends
+/// all of them.
+pub(crate) async fn run(
+    mut command: Command,
+    folder: &Path,
+    limit: Duration,
+) -> io::Result<ProcessEnd> {
     let (reader, writer) = io::pipe()?;
     command
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
+        // One pipe for both, so that the report shows the lines in the order of writing.
         .stderr(writer);
-    // Before the program is started: what cannot be followed does not begin.
+    // Output comes before the program: a program that cannot be followed must not start.
     let output = Output::follow(reader)?;
-    // The command holds the writing ends, and the output ends when all of them are closed.
-    let mut tree = Tree::start(command)?;
+    // The command holds the writing ends of the pipe. The output ends when all of them are closed.
+    let mut tree = ProcessTree::start(command)?;
     let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
         ending(status?)
     } else {
         tree.end(GRACE).await?;
-        Ending::TimedOut
+        ExitReason::TimedOut
     };
-    Ok(Ended {
+    Ok(ProcessEnd {
         ending,
         output: output.tail().await,
     })
 }
 
-fn ending(status: ExitStatus) -> Ending {
+fn ending(status: ExitStatus) -> ExitReason {
     match (status.code(), platform::signal(status)) {
-        (Some(code), _) => Ending::Exited(code),
-        (None, signal) => Ending::Signal(signal.unwrap_or(0)),
+        (Some(code), _) => ExitReason::Exited(code),
+        (None, signal) => ExitReason::Signal(signal.unwrap_or(0)),
     }
 }
 
-/// What a program writes, of which the end is kept.
+/// The output of a program. Only its end is kept.
 struct Output {
     tail: Arc<Mutex<Tail>>,
     closed: oneshot::Receiver<()>,
 }
 
 impl Output {
-    /// Reads in a thread of its own until the last writer is gone, so that programs that
-    /// outlive the command are never held up by a full pipe.
+    /// Reads in a thread of its own until the last writer is gone.
+    ///
+    /// So a full pipe never blocks a program that outlives the command.
     fn follow(mut reader: io::PipeReader) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Tail::default()));
         let (close, closed) = oneshot::channel();
@@ -94,13 +101,13 @@ impl Output {
                     _ => break,
                 }
             }
-            // Nobody may be waiting any more.
+            // The receiver may be gone after its timeout.
             let _ = close.send(());
         })?;
         Ok(Self { tail, closed })
     }
 
-    async fn tail(self) -> Text<TAIL_BYTES> {
+    async fn tail(self) -> BoundedText<TAIL_BYTES> {
         let _ = timeout(OUTPUT_GRACE, self.closed).await;
         lock(&self.tail).text()
     }
@@ -122,8 +129,8 @@ impl Tail {
         self.0.extend(kept);
     }
 
-    /// Returns the text from the start of a character on; what is no text is replaced.
-    fn text(&self) -> Text<TAIL_BYTES> {
+    /// Returns the text from its first whole character on. Invalid bytes are replaced.
+    fn text(&self) -> BoundedText<TAIL_BYTES> {
         let continues = |byte: &u8| byte & 0xC0 == 0x80;
         let cut = self.0.len() == TAIL_BYTES;
         let skipped = self
@@ -133,7 +140,7 @@ impl Tail {
             .take_while(|byte| cut && continues(byte))
             .count();
         let bytes: Vec<u8> = self.0.iter().skip(skipped).copied().collect();
-        Text::tail(&String::from_utf8_lossy(&bytes))
+        BoundedText::tail(&String::from_utf8_lossy(&bytes))
     }
 }
 
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tail_is_the_end_and_whole_characters() {
+    fn a_tail_is_the_end_in_whole_characters() {
         let mut tail = Tail::default();
         for _ in 0..5000 {
             tail.push("é".as_bytes());
@@ -158,7 +165,7 @@ mod tests {
     mod unix {
         use super::*;
 
-        async fn sh(line: &str, limit: Duration) -> Ended {
+        async fn sh(line: &str, limit: Duration) -> ProcessEnd {
             let dir = tempfile::tempdir().unwrap();
             run(platform::shell(line), dir.path(), limit).await.unwrap()
         }
@@ -166,39 +173,39 @@ mod tests {
         const MINUTE: Duration = Duration::from_mins(1);
 
         #[tokio::test]
-        async fn exit_codes_and_signals_are_told() {
+        async fn exit_codes_and_signals_are_reported() {
             for code in [0, 7, 255] {
                 let ended = sh(&format!("echo out; echo err >&2; exit {code}"), MINUTE).await;
-                assert_eq!(ended.ending, Ending::Exited(code));
+                assert_eq!(ended.ending, ExitReason::Exited(code));
                 assert_eq!(ended.output.as_str(), "out\nerr\n");
             }
-            assert_eq!(sh("kill -9 $$", MINUTE).await.ending, Ending::Signal(9));
+            assert_eq!(sh("kill -9 $$", MINUTE).await.ending, ExitReason::Signal(9));
         }
 
         #[tokio::test]
-        async fn a_chatty_program_is_not_held_up() {
+        async fn much_output_does_not_block_a_program() {
             let ended = sh("yes 0123456789 | head -c 5000000; exit 3", MINUTE).await;
-            assert_eq!(ended.ending, Ending::Exited(3));
+            assert_eq!(ended.ending, ExitReason::Exited(3));
             assert_eq!(ended.output.as_str().len(), TAIL_BYTES);
         }
 
         #[tokio::test]
-        async fn what_stays_in_the_background_does_not_hold_the_result() {
+        async fn a_background_program_does_not_delay_the_result() {
             let ended = sh("echo $$; sleep 1000 & exit 4", MINUTE).await;
-            assert_eq!(ended.ending, Ending::Exited(4));
+            assert_eq!(ended.ending, ExitReason::Exited(4));
             let group = ended.output.as_str().trim().parse().unwrap();
             let group = rustix::process::Pid::from_raw(group).unwrap();
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         }
 
         #[tokio::test]
-        async fn the_limit_ends_the_whole_group() {
+        async fn the_time_limit_ends_the_whole_group() {
             let ended = sh(
                 "echo $$; sleep 1000 & sleep 1000",
                 Duration::from_millis(300),
             )
             .await;
-            assert_eq!(ended.ending, Ending::TimedOut);
+            assert_eq!(ended.ending, ExitReason::TimedOut);
             let group = ended.output.as_str().trim().parse().unwrap();
             let group = rustix::process::Pid::from_raw(group).unwrap();
             let gone = async {

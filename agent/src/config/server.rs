@@ -11,15 +11,15 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub(crate) struct Server(Url);
 
-/// Text that is not a server's address.
+/// An error from reading the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a server's address: write https://host or https://host:port")]
+#[error("{given:?} is not the address of a server: write https://host or https://host:port")]
 pub(crate) struct ServerError {
     given: String,
 }
 
 impl Server {
-    /// Returns how requests reach the server, and the locations beside it.
+    /// Returns the route of requests to the server and to the locations.
     pub(crate) fn route(&self) -> Route {
         let address = self.0.host_str().map(|host| host.trim_matches(['[', ']']));
         let loopback = address.is_some_and(|host| {
@@ -32,7 +32,7 @@ impl Server {
         }
     }
 
-    /// Returns the address of one of the API's paths.
+    /// Returns the URL of a path of the API.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(path);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_proxy_leads_back_to_this_machine() {
+    fn requests_to_this_machine_use_no_proxy() {
         let route = |text: &str| Server::try_from(text.to_owned()).unwrap().route();
         for here in [
             "https://127.0.0.1:8443",
@@ -78,5 +78,15 @@ mod tests {
         ] {
             assert_eq!(route(there), Route::Proxies, "{there}");
         }
+    }
+
+    #[test]
+    fn messages_show_the_form_of_an_address() {
+        let text = Server::try_from("http://ocs.example".to_owned())
+            .unwrap_err()
+            .to_string();
+        insta::assert_snapshot!(text, @r#"
+        "http://ocs.example" is not the address of a server: write https://host or https://host:port
+        "#);
     }
 }

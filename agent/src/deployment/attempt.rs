@@ -7,152 +7,163 @@ use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
+use super::attempt_error::AttemptError;
 use super::decide;
-use super::halt::Halt;
-use super::machine::{Attempt, Effect, Event, Next, Stage, State, conclude, rest};
-use crate::act::{Done, Prepared};
-use crate::failure::Failure;
+use super::machine::{Attempt, AttemptStage, Effect, Next, State, StepEvent, conclude, rest};
+use crate::act::{ActResult, Prepared};
+use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
-use crate::stage::Verified;
-use crate::state::history::Past;
-use crate::state::journal::{Acting, Finished, Found, Journal, Named};
+use crate::stage::VerifiedArchive;
+use crate::state::history::PastResults;
+use crate::state::journal::{Acting, Finished, Journal, PackageLabel, StoredJournal};
 use crate::trust::mandates::Mandates;
 
-/// How long an attempt waits for locations that do not answer: as long as stock agents wait.
-/// For so long it holds up all that has a lower priority.
+/// The longest time an attempt waits for unreachable locations: as long as OCS agents wait.
+///
+/// The attempt blocks packages of lower priority for this time.
 const MAX_WAIT_S: u64 = 30 * 86_400;
 
 impl Attempt {
-    /// Begins, or goes on if the journal says already that it was begun.
-    pub(super) fn begin(self, found: Option<&Found>) -> Next {
+    /// Begins the attempt, or continues it if the journal on disk already has it.
+    pub(super) fn begin(self, found: Option<&StoredJournal>) -> Next {
         let journal = Journal::Fetching(self.fetching.clone());
         match found {
-            Some(Found::Read(before)) if *before == journal => self.accept(),
-            _ => self.then(Stage::Beginning, Effect::Write(journal)),
+            // Writing the same entry again would only cost a disk synchronisation.
+            Some(StoredJournal::Read(before)) if *before == journal => self.accept(),
+            _ => self.then(AttemptStage::Beginning, Effect::Write(journal)),
         }
     }
 
-    /// Decides what follows while the attempt waits in `stage`.
-    pub(super) fn step(mut self, stage: Stage, event: Event) -> Next {
+    /// Decides the next step of an attempt that waits in `stage`.
+    pub(super) fn step(mut self, stage: AttemptStage, event: StepEvent) -> Next {
         match (stage, event) {
-            (Stage::Beginning, Event::Written) => self.accept(),
-            (Stage::Accepting, Event::Manifest(manifest)) => self.fetch(manifest),
-            (Stage::Fetching(manifest), Event::Fetched(Some(fetched))) => {
-                self.then(Stage::Verifying(manifest), Effect::Verify(fetched))
+            (AttemptStage::Beginning, StepEvent::Written) => self.accept(),
+            (AttemptStage::Accepting, StepEvent::Manifest(manifest)) => self.fetch(manifest),
+            (AttemptStage::Fetching(manifest), StepEvent::Fetched(Some(fetched))) => {
+                self.then(AttemptStage::Verifying(manifest), Effect::Verify(fetched))
             }
-            (Stage::Fetching(manifest), Event::Fetched(None)) => self.prepare(manifest, None),
-            (Stage::Verifying(manifest), Event::Verified(verified)) => {
+            (AttemptStage::Fetching(manifest), StepEvent::Fetched(None)) => {
+                self.prepare(manifest, None)
+            }
+            (AttemptStage::Verifying(manifest), StepEvent::Verified(verified)) => {
                 self.prepare(manifest, Some(verified))
             }
-            (Stage::Preparing(manifest), Event::Prepared(prepared)) => {
+            (AttemptStage::Preparing(manifest), StepEvent::Prepared(prepared)) => {
                 let judge = Effect::Judge(Arc::clone(&manifest));
-                self.then(Stage::Judging(manifest, prepared), judge)
+                self.then(AttemptStage::Judging(manifest, prepared), judge)
             }
             (
-                Stage::Judging(manifest, prepared),
-                Event::Judged {
+                AttemptStage::Judging(manifest, prepared),
+                StepEvent::Judged {
                     mandates,
                     past,
                     now,
                 },
-            ) => match decide::wanted(&self.task, &mandates, &past, &self.fetching, now) {
+            ) => match decide::authorise(&self.task, &mandates, &past, &self.fetching, now) {
                 Ok(by) => {
                     self.by = by;
                     self.commit(manifest, prepared)
                 }
                 Err(finished) => conclude(*finished),
             },
-            (Stage::Committing(manifest, prepared), Event::Written) => {
-                self.then(Stage::Acting(manifest), Effect::Act(prepared))
+            (AttemptStage::Committing(manifest, prepared), StepEvent::Written) => {
+                self.then(AttemptStage::Acting(manifest), Effect::Act(prepared))
             }
-            (stage @ Stage::Acting(_), Event::Done { done, now }) => self.finish(done, &stage, now),
-            (stage, Event::Halted { why, now }) => match (stage, why) {
-                (stage, Halt::Failed(failure)) => self.finish(failure.into(), &stage, now),
-                // A disk that goes on like that has to wait for the next check-in.
-                (Stage::Verifying(manifest), Halt::Damaged(_)) if !self.mended => {
-                    self.mended = true;
+            (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => {
+                self.finish(result, &stage, now)
+            }
+            (stage, StepEvent::EffectFailed { error, now }) => match (stage, error) {
+                (stage, AttemptError::Failed(failure)) => self.finish(failure.into(), &stage, now),
+                // Repeated damage points to a bad disk, so the second failure waits for the next
+                // check-in.
+                (AttemptStage::Verifying(manifest), AttemptError::Damaged(_))
+                    if !self.refetched =>
+                {
+                    self.refetched = true;
                     self.fetch(manifest)
                 }
-                (stage, Halt::Later(reason) | Halt::Damaged(reason)) => {
+                (stage, AttemptError::Later(reason) | AttemptError::Damaged(reason)) => {
                     self.wait(&stage, reason, now)
                 }
             },
-            (stage @ Stage::Acting(_), _) => (State::Attempting(self, stage), None),
-            (_, Event::Stopped) => rest(Journal::Fetching(self.fetching)),
-            (_, Event::BrokenOff { now }) => self.break_off(now),
+            (stage @ AttemptStage::Acting(_), _) => (State::Attempting(self, stage), None),
+            (_, StepEvent::Stopped) => rest(Journal::Fetching(self.fetching)),
+            (_, StepEvent::AttemptCancelled { now }) => self.cancel(now),
             (stage, _) => (State::Attempting(self, stage), None),
         }
     }
 
-    fn then(self, stage: Stage, effect: Effect) -> Next {
+    fn then(self, stage: AttemptStage, effect: Effect) -> Next {
         (State::Attempting(self, stage), Some(effect))
     }
 
     fn accept(self) -> Next {
         let fetch = Effect::FetchManifest(self.task.clone());
-        self.then(Stage::Accepting, fetch)
+        self.then(AttemptStage::Accepting, fetch)
     }
 
     fn fetch(self, manifest: Arc<Accepted>) -> Next {
         let fetch = Effect::FetchFragments(Arc::clone(&manifest));
-        self.then(Stage::Fetching(manifest), fetch)
+        self.then(AttemptStage::Fetching(manifest), fetch)
     }
 
-    fn prepare(self, manifest: Arc<Accepted>, verified: Option<Verified>) -> Next {
+    fn prepare(self, manifest: Arc<Accepted>, verified: Option<VerifiedArchive>) -> Next {
         let prepare = Effect::Prepare(Arc::clone(&manifest), verified);
-        self.then(Stage::Preparing(manifest), prepare)
+        self.then(AttemptStage::Preparing(manifest), prepare)
     }
 
     fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> Next {
         let acting = Acting {
             attempt: self.task.attempt,
             package: named(&manifest),
-            // Files that are stored again are the same files.
+            // Storing the same files again is harmless.
             may_repeat: manifest.rerun_after_interruption
                 || matches!(*prepared, Prepared::Store { .. }),
             repeats: self.fetching.repeats(),
             by: self.by.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));
-        self.then(Stage::Committing(manifest, prepared), write)
+        self.then(AttemptStage::Committing(manifest, prepared), write)
     }
 
-    fn wait(self, stage: &Stage, reason: String, now: UnixTime) -> Next {
-        if self.fetching.waited(now) < MAX_WAIT_S {
+    fn wait(self, stage: &AttemptStage, reason: String, now: UnixTime) -> Next {
+        if self.fetching.seconds_since_start(now) < MAX_WAIT_S {
             let fetching = self.fetching;
             return (State::Waiting { fetching, reason }, None);
         }
-        let detail = format!("given up after {} days: {reason}", MAX_WAIT_S / 86_400);
-        let failure = Failure::new(NamedCode::Timeout, &detail);
+        let detail = format!("gave up after {} days: {reason}", MAX_WAIT_S / 86_400);
+        let failure = DeploymentFailure::new(NamedCode::Timeout, &detail);
         self.finish(failure.into(), stage, now)
     }
 
-    fn break_off(self, now: UnixTime) -> Next {
+    fn cancel(self, now: UnixTime) -> Next {
         let Task { id, attempt, .. } = self.task;
         let journal = Journal::Fetching(self.fetching);
-        let found = Found::Read(journal.clone());
+        let found = StoredJournal::Read(journal.clone());
         let cancel = Cancel { id, attempt };
-        let (mandates, past) = (Mandates::default(), Past::default());
-        match decide::called_off(cancel, &mandates, &past, Some(&found), now) {
+        let (mandates, past) = (Mandates::default(), PastResults::default());
+        match decide::on_cancelled(cancel, &mandates, &past, Some(&found), now) {
             Some(finished) => conclude(finished),
             None => rest(journal),
         }
     }
 
-    fn finish(self, done: Done, stage: &Stage, now: UnixTime) -> Next {
+    fn finish(self, result: ActResult, stage: &AttemptStage, now: UnixTime) -> Next {
         let manifest = stage.manifest();
-        let acted = matches!(stage, Stage::Acting(_));
+        let acted = matches!(stage, AttemptStage::Acting(_));
         let outcome = manifest.map_or(Outcome::Failed, |manifest| {
-            done.code.outcome(&manifest.success_codes)
+            result.code.outcome(&manifest.success_codes)
         });
         let report = Report {
             id: self.task.id,
             attempt: self.task.attempt,
-            code: done.code,
-            detail: done.detail,
-            output_tail: done.output_tail,
+            code: result.code,
+            detail: result.detail,
+            output_tail: result.output_tail,
             finished: now,
         };
+        // An attempt that acted before an interruption has used up its assignments, even if the
+        // second try failed before it acted.
         let before = self.fetching.interrupted;
         let (acted, by) = match (acted, before) {
             (true, _) => (true, self.by),
@@ -169,15 +180,15 @@ impl Attempt {
     }
 }
 
-fn named(manifest: &Accepted) -> Named {
-    Named {
+fn named(manifest: &Accepted) -> PackageLabel {
+    PackageLabel {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
     }
 }
 
-impl From<Failure> for Done {
-    fn from(failure: Failure) -> Self {
+impl From<DeploymentFailure> for ActResult {
+    fn from(failure: DeploymentFailure) -> Self {
         Self {
             code: ResultCode::from(failure.code),
             detail: Some(failure.detail),

@@ -1,4 +1,4 @@
-//! What to do about a package that nothing is being done about.
+//! Decisions on a package without work under way.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::machine::{Attempt, Decision};
-use crate::state::history::Past;
-use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::state::history::PastResults;
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Authorised, Mandate, Mandates};
 
-/// Decides on an attempt that the device was told of.
+/// Decides on a task that the function announced.
 ///
-/// Nothing is done twice: an attempt that has a result has that result, and a package that
-/// succeeded in an earlier attempt is set up already, unless the task forces it and the
-/// publisher means it. Nothing else is done than what the publisher has assigned, and that once.
-pub(super) fn told(
+/// Nothing is done twice. An attempt with a result keeps it. After a success in an earlier attempt,
+/// the package is already set up, unless the task forces it and the publisher has signed that. The
+/// device acts only on packages that the publisher has assigned, once for each assignment.
+pub(super) fn on_announced(
     task: Task,
     mandates: &Mandates,
-    past: &Past,
-    found: Option<&Found>,
+    past: &PastResults,
+    found: Option<&StoredJournal>,
     now: UnixTime,
 ) -> Decision {
     if let Some(finished) = past.attempt(task.attempt) {
@@ -28,43 +28,43 @@ pub(super) fn told(
     }
     let mut past = past.clone();
     match found {
-        // Which attempt it was of is not known either: this one takes the blame.
-        Some(Found::Unreadable { path }) => {
+        // The journal does not show its attempt either, so the announced attempt gets the result.
+        Some(StoredJournal::Unreadable { path }) => {
             let reason = format!(
-                "journal {} does not read, so what was done is not known",
+                "cannot read journal {}: it is unknown if the package was deployed",
                 path.display()
             );
-            let finished = unknown(task.id, task.attempt, mandates, &reason, now);
+            let finished = interrupted_by_damage(task.id, task.attempt, mandates, &reason, now);
             return Decision::Conclude(finished);
         }
-        Some(Found::Read(Journal::Finished(finished))) => {
+        Some(StoredJournal::Read(Journal::Finished(finished))) => {
             if finished.report.attempt == task.attempt {
                 return Decision::Conclude(finished.clone());
             }
             past.insert(finished.clone());
         }
-        Some(Found::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
-            return Decision::Conclude(interrupted(task.id, acting.clone(), now));
+        Some(StoredJournal::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
+            return Decision::Conclude(interrupted_by_stop(task.id, acting.clone(), now));
         }
-        Some(Found::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
+        Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
     let fetching = Fetching::begin(task.attempt, found, now);
-    match wanted(&task, mandates, &past, &fetching, now) {
+    match authorise(&task, mandates, &past, &fetching, now) {
         Ok(by) => Decision::Begin(Attempt::new(task, by, fetching)),
         Err(finished) => Decision::Conclude(*finished),
     }
 }
 
-/// Decides whether an attempt is to be acted on, and returns the assignments that this uses up.
+/// Decides if the device acts on an attempt, and returns the assignments that acting uses up.
 ///
-/// It is decided when the attempt begins, and again when nothing but acting is left to do.
+/// The decision is made when the attempt begins, and again directly before the device acts.
 ///
 /// # Errors
-/// What the attempt ends with instead.
-pub(super) fn wanted(
+/// The device does not act on the attempt; the error is its result.
+pub(super) fn authorise(
     task: &Task,
     mandates: &Mandates,
-    past: &Past,
+    past: &PastResults,
     fetching: &Fetching,
     now: UnixTime,
 ) -> Result<BTreeSet<Mandate>, Box<Finished>> {
@@ -72,7 +72,7 @@ pub(super) fn wanted(
         let Task { id, attempt, .. } = *task;
         Box::new(Finished::concluded(id, attempt, code, reason, now))
     };
-    // What was interrupted is repeated by the assignments that it was acted on by.
+    // An interrupted action is repeated under the assignments that it used up before.
     let authorised = mandates.authorise(&past.acted_on(), task.manifest_sha256);
     let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
     if past.succeeded() && !forced {
@@ -82,23 +82,23 @@ pub(super) fn wanted(
     match (authorised, &fetching.interrupted) {
         (Ok(Authorised { by, .. }), _) => Ok(by),
         (Err(refusal), Some(acting)) => {
-            let then = format!("which is not done again: {refusal}");
+            let then = format!("and the action is not repeated: {refusal}");
             Err(Box::new(stopped(task.id, acting.clone(), &then, now)))
         }
         (Err(refusal), None) => Err(concluded(refusal.code(), &refusal.to_string())),
     }
 }
 
-/// Decides the one result of an attempt that is not wanted any more; none for as long as the
-/// package is being acted on, or has a later attempt.
+/// Decides the result of a cancelled attempt.
 ///
-/// An attempt that came to a result keeps it. One that this device never heard of is called
-/// off like any other, so that the record of it comes to an end.
-pub(super) fn called_off(
+/// An attempt with a result keeps it. An attempt that this device never saw is cancelled like any
+/// other, so that its record ends. Returns `None` while the device acts on the package, or if the
+/// package has a later attempt.
+pub(super) fn on_cancelled(
     cancel: Cancel,
     mandates: &Mandates,
-    past: &Past,
-    found: Option<&Found>,
+    past: &PastResults,
+    found: Option<&StoredJournal>,
     now: UnixTime,
 ) -> Option<Finished> {
     let Cancel { id, attempt } = cancel;
@@ -107,35 +107,38 @@ pub(super) fn called_off(
         return Some(finished.clone());
     }
     match found {
-        Some(Found::Unreadable { path }) => {
+        Some(StoredJournal::Unreadable { path }) => {
             let reason = format!(
-                "called off, but journal {} does not read, so what was done is not known",
+                "cancelled, but cannot read journal {}: it is unknown if the package was deployed",
                 path.display()
             );
-            Some(unknown(id, attempt, mandates, &reason, now))
+            Some(interrupted_by_damage(id, attempt, mandates, &reason, now))
         }
-        Some(Found::Read(journal)) if journal.attempt() > attempt => None,
-        Some(Found::Read(Journal::Acting(_))) => None,
-        Some(Found::Read(Journal::Finished(finished))) if finished.report.attempt == attempt => {
+        Some(StoredJournal::Read(journal)) if journal.attempt() > attempt => None,
+        Some(StoredJournal::Read(Journal::Acting(_))) => None,
+        Some(StoredJournal::Read(Journal::Finished(finished)))
+            if finished.report.attempt == attempt =>
+        {
             Some(finished.clone())
         }
-        Some(Found::Read(Journal::Fetching(Fetching {
+        Some(StoredJournal::Read(Journal::Fetching(Fetching {
             attempt: begun,
             interrupted: Some(acting),
             ..
         }))) if *begun == attempt => {
-            let then = "which was called off before it was done again";
+            let then = "and the attempt was cancelled before it was repeated";
             Some(stopped(id, acting.clone(), then, now))
         }
-        Some(Found::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
-            concluded(NamedCode::Cancelled, "called off before anything was done")
+        Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
+            concluded(NamedCode::Cancelled, "cancelled before it was deployed")
         }
     }
 }
 
-/// Returns the result of an attempt at a package whose journal does not read. Any assignment of
-/// the package may have been acted on.
-fn unknown(
+/// Returns the result of an attempt whose journal is damaged.
+///
+/// The agent may have acted under any assignment of the package, so all of them count as used up.
+fn interrupted_by_damage(
     id: PackageId,
     attempt: u32,
     mandates: &Mandates,
@@ -149,10 +152,15 @@ fn unknown(
     }
 }
 
-/// Returns the result of an attempt that was being acted on when the agent stopped, and may not
-/// be repeated.
-pub(super) fn interrupted(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
-    stopped(id, acting, "so what was done is not known", now)
+/// Returns the result of an attempt that was interrupted while the agent acted, and that may not be
+/// repeated.
+pub(super) fn interrupted_by_stop(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
+    stopped(
+        id,
+        acting,
+        "so it is unknown if the package was deployed",
+        now,
+    )
 }
 
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
@@ -170,7 +178,7 @@ mod tests {
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
-    use crate::state::journal::{MAX_REPEATS, Named};
+    use crate::state::journal::{MAX_REPEATS, PackageLabel};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -201,14 +209,14 @@ mod tests {
         finished(attempt, NamedCode::Execute)
     }
 
-    fn past(finished: &[Finished]) -> Past {
-        let mut past = Past::default();
+    fn past(finished: &[Finished]) -> PastResults {
+        let mut past = PastResults::default();
         finished.iter().cloned().for_each(|one| past.insert(one));
         past
     }
 
     fn acted(attempt: u32, may_repeat: bool) -> Acting {
-        let package = Named {
+        let package = PackageLabel {
             name: "x".parse().unwrap(),
             version: "1".parse().unwrap(),
         };
@@ -221,41 +229,45 @@ mod tests {
         }
     }
 
-    fn fetching(attempt: u32, interrupted: bool) -> Found {
-        Found::Read(Journal::Fetching(Fetching {
+    fn fetching(attempt: u32, interrupted: bool) -> StoredJournal {
+        StoredJournal::Read(Journal::Fetching(Fetching {
             attempt,
             since: None,
             interrupted: interrupted.then(|| acted(attempt, true)),
         }))
     }
 
-    fn acting(attempt: u32, may_repeat: bool) -> Found {
-        Found::Read(Journal::Acting(acted(attempt, may_repeat)))
+    fn acting(attempt: u32, may_repeat: bool) -> StoredJournal {
+        StoredJournal::Read(Journal::Acting(acted(attempt, may_repeat)))
     }
 
-    fn acting_again(repeats: u32) -> Found {
-        Found::Read(Journal::Acting(Acting {
+    fn acting_again(repeats: u32) -> StoredJournal {
+        StoredJournal::Read(Journal::Acting(Acting {
             repeats,
             ..acted(1, true)
         }))
     }
 
-    fn done(finished: Finished) -> Found {
-        Found::Read(Journal::Finished(finished))
+    fn done(finished: Finished) -> StoredJournal {
+        StoredJournal::Read(Journal::Finished(finished))
     }
 
-    fn torn() -> Found {
-        Found::Unreadable {
+    fn damaged() -> StoredJournal {
+        StoredJournal::Unreadable {
             path: "journal".into(),
         }
     }
 
     #[test]
     fn nothing_is_done_twice() {
-        let check =
-            |before: &[Finished], found: Option<&Found>, attempt: u32, force, expected: &str| {
-                let mandates = Mandates::of_all(attempt.into(), force);
-                let code = match told(task(attempt, force), &mandates, &past(before), found, NOW) {
+        let check = |before: &[Finished],
+                     found: Option<&StoredJournal>,
+                     attempt: u32,
+                     force,
+                     expected: &str| {
+            let mandates = Mandates::of_all(attempt.into(), force);
+            let code =
+                match on_announced(task(attempt, force), &mandates, &past(before), found, NOW) {
                     Decision::Begin(begun) => {
                         assert_eq!(begun.number(), attempt);
                         "begin".to_owned()
@@ -265,8 +277,8 @@ mod tests {
                         finished.report.code.to_string()
                     }
                 };
-                assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
-            };
+            assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
+        };
         let (was_set_up, failed) = ("SUCCESS_REBOOT_REQUIRED", "ERR_EXECUTE");
         let (already, interrupted) = ("SUCCESS_ALREADY_SETUP", "ERR_INTERRUPTED");
         check(&[], None, 1, false, "begin");
@@ -286,25 +298,25 @@ mod tests {
         let (last, ended) = (acting_again(MAX_REPEATS - 1), acting_again(MAX_REPEATS));
         check(&[], Some(&last), 1, false, "begin");
         check(&[], Some(&ended), 1, true, interrupted);
-        check(&[], Some(&torn()), 1, true, interrupted);
-        check(&[success(1)], Some(&torn()), 1, false, was_set_up);
+        check(&[], Some(&damaged()), 1, true, interrupted);
+        check(&[success(1)], Some(&damaged()), 1, false, was_set_up);
     }
 
-    /// Tells of attempt 2 at a package whose assignment of this number is signed, and returns
-    /// what follows.
-    fn second(before: &[Finished], found: Option<&Found>, mandates: &Mandates) -> Decision {
-        told(task(2, true), mandates, &past(before), found, NOW)
+    /// Announces attempt 2 of a package under these signed assignments, and returns the decision.
+    fn second(before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates) -> Decision {
+        on_announced(task(2, true), mandates, &past(before), found, NOW)
     }
 
     #[test]
-    fn nothing_is_done_but_what_is_assigned_and_that_once() {
-        let check = |before: &[Finished], found: Option<&Found>, mandates: &Mandates, expected| {
-            let code = match second(before, found, mandates) {
-                Decision::Begin(_) => "begin".to_owned(),
-                Decision::Conclude(finished) => finished.report.code.to_string(),
+    fn each_assignment_is_acted_on_once_and_nothing_else_is() {
+        let check =
+            |before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates, expected| {
+                let code = match second(before, found, mandates) {
+                    Decision::Begin(_) => "begin".to_owned(),
+                    Decision::Conclude(finished) => finished.report.code.to_string(),
+                };
+                assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
             };
-            assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
-        };
         let by = |seq, finished| Finished {
             by: [Mandate::of_all(seq)].into(),
             ..finished
@@ -318,22 +330,23 @@ mod tests {
         check(&[], Some(&done(by(1, failure(1)))), &forced, not_assigned);
         check(&[], Some(&done(failure(1))), &one, "begin");
         check(&[by(3, failure(1))], None, &one, "begin");
-        // What the device has needs no assignment to be said, and no force but a signed one.
+        // An earlier success needs no assignment to be reported, and only signed force repeats it.
         check(&[by(1, success(1))], None, &none, already);
         check(&[by(3, success(1))], None, &one, already);
         check(&[by(3, success(1))], None, &forced, "begin");
         check(&[by(1, success(1))], None, &forced, already);
-        // Interrupted, and allowed to be done again.
+        // Interrupted, and allowed to repeat.
         check(&[], Some(&fetching(2, true)), &one, "begin");
         check(&[], Some(&fetching(2, true)), &none, "ERR_INTERRUPTED");
         check(&[], Some(&fetching(2, false)), &none, not_assigned);
     }
 
     #[test]
-    fn what_does_not_read_may_have_used_up_every_assignment() {
-        let Decision::Conclude(finished) = second(&[], Some(&torn()), &Mandates::of_all(7, false))
+    fn a_damaged_journal_uses_up_every_assignment() {
+        let Decision::Conclude(finished) =
+            second(&[], Some(&damaged()), &Mandates::of_all(7, false))
         else {
-            panic!("it is not begun again");
+            panic!("a damaged journal must not begin an attempt");
         };
         assert_eq!(finished.by, [Mandate::of_all(7)].into());
         let cancel = Cancel {
@@ -341,21 +354,21 @@ mod tests {
             attempt: 2,
         };
         let mandates = Mandates::of_all(7, false);
-        let finished = called_off(cancel, &mandates, &past(&[]), Some(&torn()), NOW);
+        let finished = on_cancelled(cancel, &mandates, &past(&[]), Some(&damaged()), NOW);
         assert_eq!(finished.unwrap().by, [Mandate::of_all(7)].into());
     }
 
     #[test]
-    fn what_was_interrupted_has_used_up_its_assignments_whatever_becomes_of_it() {
+    fn an_interrupted_attempt_has_used_up_its_assignments() {
         let by = BTreeSet::from([Mandate::of_all(2)]);
         let found = [
             acting(2, false),
-            fetching(2, true), // which is not assigned any more
+            fetching(2, true), // no longer assigned
         ];
         for found in found {
             let Decision::Conclude(finished) = second(&[], Some(&found), &Mandates::default())
             else {
-                panic!("it is not begun again");
+                panic!("the attempt must not begin again");
             };
             assert_eq!((finished.acted, finished.by), (true, by.clone()));
         }
@@ -365,17 +378,17 @@ mod tests {
         };
         let interrupted = fetching(2, true);
         let none = Mandates::default();
-        let finished = called_off(cancel, &none, &past(&[]), Some(&interrupted), NOW);
+        let finished = on_cancelled(cancel, &none, &past(&[]), Some(&interrupted), NOW);
         assert_eq!(finished.unwrap().by, by);
     }
 
-    /// Holds what attempt 2 ends with if it is called off, given what is on disk.
-    fn check_off(before: &[Finished], found: Option<&Found>, expected: Option<&str>) {
+    /// Checks the result of cancelling attempt 2, given the journal on disk.
+    fn check_cancelled(before: &[Finished], found: Option<&StoredJournal>, expected: Option<&str>) {
         let cancel = Cancel {
             id: id(),
             attempt: 2,
         };
-        let result = called_off(
+        let result = on_cancelled(
             cancel,
             &Mandates::of_all(7, false),
             &past(before),
@@ -388,32 +401,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_acted_on_is_cancelled() {
+    fn an_attempt_without_an_action_is_cancelled() {
         let cancelled = Some("CANCELLED");
-        check_off(&[], None, cancelled);
-        check_off(&[failure(1), failure(3)], None, cancelled);
-        check_off(&[], Some(&fetching(2, false)), cancelled);
-        check_off(&[], Some(&fetching(1, true)), cancelled);
-        check_off(&[], Some(&done(failure(1))), cancelled);
+        check_cancelled(&[], None, cancelled);
+        check_cancelled(&[failure(1), failure(3)], None, cancelled);
+        check_cancelled(&[], Some(&fetching(2, false)), cancelled);
+        check_cancelled(&[], Some(&fetching(1, true)), cancelled);
+        check_cancelled(&[], Some(&done(failure(1))), cancelled);
     }
 
     #[test]
-    fn what_was_acted_on_keeps_its_result() {
-        check_off(&[failure(2)], None, Some("ERR_EXECUTE"));
-        check_off(&[], Some(&done(failure(2))), Some("ERR_EXECUTE"));
-        check_off(&[], Some(&fetching(2, true)), Some("ERR_INTERRUPTED"));
-        check_off(&[], Some(&acting(2, true)), None);
+    fn an_attempt_with_an_action_keeps_its_result() {
+        check_cancelled(&[failure(2)], None, Some("ERR_EXECUTE"));
+        check_cancelled(&[], Some(&done(failure(2))), Some("ERR_EXECUTE"));
+        check_cancelled(&[], Some(&fetching(2, true)), Some("ERR_INTERRUPTED"));
+        check_cancelled(&[], Some(&acting(2, true)), None);
     }
 
     #[test]
     fn a_later_attempt_goes_on() {
-        check_off(&[], Some(&fetching(3, false)), None);
-        check_off(&[], Some(&acting(3, true)), None);
-        check_off(&[], Some(&done(failure(3))), None);
+        check_cancelled(&[], Some(&fetching(3, false)), None);
+        check_cancelled(&[], Some(&acting(3, true)), None);
+        check_cancelled(&[], Some(&done(failure(3))), None);
     }
 
     #[test]
-    fn what_does_not_read_may_have_been_done() {
-        check_off(&[], Some(&torn()), Some("ERR_INTERRUPTED"));
+    fn an_attempt_with_a_damaged_journal_counts_as_interrupted() {
+        check_cancelled(&[], Some(&damaged()), Some("ERR_INTERRUPTED"));
     }
 }

@@ -1,6 +1,6 @@
-//! The data types of the machine: what an attempt waits for, its states, events and effects.
+//! The data types of the state machine: attempts, states, events and effects.
 //!
-//! The rules that work on them are in `step`, `attempt` and `decide`.
+//! The rules are in `step`, `attempt` and `decide`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,95 +8,97 @@ use std::sync::Arc;
 use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::{PackageId, UnixTime};
 
-use super::halt::Halt;
-use crate::act::{Done, Prepared};
+use super::attempt_error::AttemptError;
+use crate::act::{ActResult, Prepared};
 use crate::manifest::Accepted;
-use crate::stage::{Fetched, Verified};
-use crate::state::history::Past;
-use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::stage::{FetchedArchive, VerifiedArchive};
+use crate::state::history::PastResults;
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Mandate, Mandates};
 
-/// How far a package is. All but the first two wait for what comes of one effect.
+/// The state of a package. All states but the first two wait for the result of one effect.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// Nothing is being done; this is what is on disk.
-    Resting(Option<Found>),
-    /// What is missing may be had later. On disk the attempt is being fetched.
+    /// No work is under way; the journal as it is on disk.
+    Resting(Option<StoredJournal>),
+    /// A file is unavailable for now. The journal on disk is `Fetching`.
     Waiting {
         fetching: Fetching,
         reason: String,
     },
-    /// What was acted on when the agent stopped is to be done again.
+    /// The agent stopped while it acted, and the action will be repeated.
     Repeating(Acting),
-    /// What a download left half done is being removed.
+    /// The remains of an interrupted download are being removed.
     Tidying(Fetching),
-    /// The result of another attempt makes way.
+    /// The result of another attempt moves to the history, before the decision is carried out.
     Retiring(Decision),
-    Attempting(Attempt, Stage),
-    /// The result is known.
+    Attempting(Attempt, AttemptStage),
+    /// The attempt has a result, which is being written to the journal.
     Finishing(Finished),
-    /// It is on disk, so that what it was reached with is not needed any more.
+    /// The result is on disk, so the archive and the unpacked files can be removed.
     Freeing(Finished),
     Reporting(Finished),
-    /// The report was accepted.
+    /// The report was accepted, and the result moves to the history.
     Remembering,
     Removing,
 }
 
-/// One thing to do. What a deployment may do to the device is in here.
+/// One action of the agent on the device, the disk or the network.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Writes the journal, answered by [`Event::Written`] when it is on disk.
+    /// Writes the journal. [`StepEvent::Written`] follows when the journal is on disk.
     Write(Journal),
     FetchManifest(Task),
     FetchFragments(Arc<Accepted>),
-    Verify(Fetched),
-    /// Unpacks, and does all that can be done without touching the device.
-    Prepare(Arc<Accepted>, Option<Verified>),
-    /// Judges the manifest once more, by whom is trusted now and what time it is.
+    Verify(FetchedArchive),
+    /// Unpacks, and does everything else that does not change the device.
+    Prepare(Arc<Accepted>, Option<VerifiedArchive>),
+    /// Checks the manifest again, with the present keys and time.
     Judge(Arc<Accepted>),
-    /// Runs or stores.
+    /// Runs the program, or stores the files.
     Act(Box<Prepared>),
-    /// Removes parts of fragments and the folders of programs, as far as that can be done.
+    /// Removes partial fragments and the folders of programs, as far as possible.
     Tidy,
-    /// Removes the archive and what was unpacked of it, as far as that can be done.
+    /// Removes the archive and the unpacked files, as far as possible.
     FreeContents,
     Report(Report),
-    /// Adds the result to the history, unless it is there.
+    /// Adds the result to the history, unless the history has it.
     Remember(Finished),
-    /// Removes the journal, and what else can be removed of the package's.
+    /// Removes the journal, and the rest of the package's folder as far as possible.
     Remove,
 }
 
-/// What happened: to a package at rest, or as an effect.
+/// Input of the machine: something happened to a package at rest, or an effect ended.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// The agent has started, and this package was there.
+pub(crate) enum StepEvent {
+    /// The agent started and found this package on disk.
     Restarted {
         id: PackageId,
         now: UnixTime,
     },
-    Told {
+    /// The function announced a task.
+    Announced {
         task: Task,
-        /// What is signed about the package.
+        /// The signed assignments of the package.
         mandates: Mandates,
-        past: Past,
-        /// Whether a package of higher priority waits, so that this one may not begin.
-        held: bool,
+        past: PastResults,
+        /// `true` if a package of higher priority waits, so that this attempt may not begin.
+        blocked: bool,
         now: UnixTime,
     },
-    CalledOff {
+    /// The function asked to cancel an attempt.
+    Cancelled {
         cancel: Cancel,
-        /// What is signed about the package.
+        /// The signed assignments of the package.
         mandates: Mandates,
-        past: Past,
+        past: PastResults,
         now: UnixTime,
     },
-    /// The attempt that is being made is called off. Heard until it is acted on.
-    BrokenOff {
+    /// The function cancelled the attempt under way. Possible until the agent acts.
+    AttemptCancelled {
         now: UnixTime,
     },
-    /// The agent is asked to end. Heard until the attempt is acted on.
+    /// The agent was asked to end. Possible until the agent acts.
     Stopped,
     ReportDue,
     /// The function has accepted the report of this attempt.
@@ -106,23 +108,23 @@ pub(crate) enum Event {
 
     Written,
     Manifest(Arc<Accepted>),
-    /// None if the package has no archive.
-    Fetched(Option<Fetched>),
-    Verified(Verified),
+    /// `None` if the package has no archive.
+    Fetched(Option<FetchedArchive>),
+    Verified(VerifiedArchive),
     Prepared(Box<Prepared>),
-    /// The manifest still holds.
+    /// The manifest is still acceptable.
     Judged {
-        /// What is signed about the package now.
+        /// The signed assignments of the package now.
         mandates: Mandates,
-        past: Past,
+        past: PastResults,
         now: UnixTime,
     },
     Done {
-        done: Done,
+        result: ActResult,
         now: UnixTime,
     },
-    Halted {
-        why: Halt,
+    EffectFailed {
+        error: AttemptError,
         now: UnixTime,
     },
     Tidied,
@@ -132,13 +134,14 @@ pub(crate) enum Event {
     NotAccepted,
 }
 
-/// The next state, and what to do in it; nothing if it is at rest.
+/// The next state, and its effect; `None` if the state is at rest.
 pub(crate) type Next = (State, Option<Effect>);
 
 impl Effect {
-    /// Whether the wish to end is heard before it and during it: it changes nothing that
-    /// matters, or has not begun.
-    pub(crate) const fn gives_way(&self) -> bool {
+    /// Returns `true` if a request to end, or a cancellation, interrupts the effect.
+    ///
+    /// Such an effect has not changed the device, and may be repeated.
+    pub(crate) const fn is_interruptible(&self) -> bool {
         matches!(
             self,
             Self::FetchManifest(_) | Self::FetchFragments(_) | Self::Write(Journal::Acting(_))
@@ -146,11 +149,11 @@ impl Effect {
     }
 }
 
-/// What follows from what the device was told.
+/// The decision on an announced task.
 #[derive(Debug)]
 pub(crate) enum Decision {
     Begin(Attempt),
-    /// The attempt has a result without anything being done.
+    /// The attempt has a result without any work.
     Conclude(Finished),
 }
 
@@ -163,33 +166,33 @@ impl Decision {
     }
 }
 
-/// What the attempt is made from, and what it remembers on its way.
+/// An attempt under way, with all that it remembers between the steps.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(super) task: Task,
-    /// The assignments that acting on it uses up.
+    /// The assignments that acting uses up.
     pub(super) by: BTreeSet<Mandate>,
     pub(super) fetching: Fetching,
-    /// Whether fragments that went wrong on disk were fetched again.
-    pub(super) mended: bool,
+    /// `true` if damaged fragments were already fetched a second time.
+    pub(super) refetched: bool,
 }
 
-/// What an attempt waits for.
+/// The effect that an attempt waits for.
 #[derive(Debug)]
-pub(crate) enum Stage {
+pub(crate) enum AttemptStage {
     Beginning,
     Accepting,
     Fetching(Arc<Accepted>),
     Verifying(Arc<Accepted>),
     Preparing(Arc<Accepted>),
-    /// What was heard while it was fetched may have taken it back.
+    /// The publisher may have withdrawn the assignment while the archive was fetched.
     Judging(Arc<Accepted>, Box<Prepared>),
-    /// Until the journal says so, nothing is acted on.
+    /// The agent acts only after the journal on disk says so.
     Committing(Arc<Accepted>, Box<Prepared>),
     Acting(Arc<Accepted>),
 }
 
-impl Stage {
+impl AttemptStage {
     pub(super) fn manifest(&self) -> Option<&Accepted> {
         match self {
             Self::Beginning | Self::Accepting => None,
@@ -209,7 +212,7 @@ impl Attempt {
             task,
             by,
             fetching,
-            mended: false,
+            refetched: false,
         }
     }
 
@@ -218,13 +221,15 @@ impl Attempt {
     }
 }
 
-/// Writes the result first: whoever dies between the two would have to fetch again what was
-/// verified, to store it again.
+/// Writes the result first, then removes the archive.
+///
+/// If the agent died in between in the other order, it would have to fetch the verified archive
+/// again.
 pub(super) fn conclude(finished: Finished) -> Next {
     let journal = Journal::Finished(finished.clone());
     (State::Finishing(finished), Some(Effect::Write(journal)))
 }
 
 pub(super) fn rest(journal: Journal) -> Next {
-    (State::Resting(Some(Found::Read(journal))), None)
+    (State::Resting(Some(StoredJournal::Read(journal))), None)
 }

@@ -1,4 +1,4 @@
-//! The edge of the machine: does one effect, and tells what came of it.
+//! The edge of the state machine: performs effects and returns their results as events.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,30 +9,30 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
 use tokio_util::sync::CancellationToken;
 
-use super::halt::Halt;
-use super::machine::{Effect, Event, State};
+use super::attempt_error::AttemptError;
+use super::machine::{Effect, State, StepEvent};
 use super::step::step;
 use crate::act::{self, Prepared};
 use crate::client::ApiClient;
 use crate::clock::now;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};
-use crate::failure::Failure;
-use crate::fetch::Source;
+use crate::failure::DeploymentFailure;
+use crate::fetch::PackageSource;
 use crate::manifest::{self, Accepted, Judge, Signers};
-use crate::stage::{Fetched, Verified, VerifyError};
+use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
-use crate::state::journal::{self, Acting, Finished, Found, Journal};
+use crate::state::journal::{self, Acting, Finished, Journal, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::Trust;
 
-/// One package of this device, and what its effects need.
+/// One package of this device, with everything that its effects need.
 pub(crate) struct Deployment<'a> {
     pub(crate) id: PackageId,
     pub(crate) dir: PackageDir,
-    /// Where the package is.
-    pub(crate) source: Source<'a>,
+    /// The locations of the package.
+    pub(crate) source: PackageSource<'a>,
     pub(crate) config: &'a Config,
     pub(crate) trust: &'a RefCell<Trust>,
     pub(crate) state: &'a StateDir,
@@ -40,64 +40,64 @@ pub(crate) struct Deployment<'a> {
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a CancellationToken,
-    /// Cancelled if the attempt that is being made is called off.
-    pub(crate) call_off: &'a CancellationToken,
+    /// Cancelled when the function cancels the attempt under way.
+    pub(crate) cancel: &'a CancellationToken,
 }
 
-/// Why an effect was not done.
+/// The reason why an effect was not performed.
 enum NotDone {
-    Halt(Halt),
+    AttemptError(AttemptError),
     State(StateError),
 }
 
 impl From<StateError> for NotDone {
     fn from(error: StateError) -> Self {
-        Halt::try_from(error).map_or_else(Self::State, Self::Halt)
+        AttemptError::try_from(error).map_or_else(Self::State, Self::AttemptError)
     }
 }
 
-impl<E: Into<Halt>> From<E> for NotDone {
+impl<E: Into<AttemptError>> From<E> for NotDone {
     fn from(error: E) -> Self {
-        Self::Halt(error.into())
+        Self::AttemptError(error.into())
     }
 }
 
 impl Deployment<'_> {
-    /// Takes the machine from what is on disk to its next rest.
+    /// Runs the machine from the journal on disk to the next state at rest.
     ///
-    /// An error of the state folder ends it as if the agent had stopped there.
-    pub(crate) async fn drive(&self, event: Event) -> Result<State, StateError> {
+    /// An error of the state folder ends the run, as if the agent had stopped there.
+    pub(crate) async fn drive(&self, event: StepEvent) -> Result<State, StateError> {
         let found = journal::read(&self.dir)?;
         let (mut state, mut effect) = step(State::Resting(found), event);
         while let Some(next) = effect {
-            // Of all effects the largest decides how large this future is.
-            let event = Box::pin(self.perform_unless_asked(next)).await?;
+            // Boxed, because the largest effect decides the size of this future.
+            let event = Box::pin(self.perform_interruptible(next)).await?;
             (state, effect) = step(state, event);
         }
         Ok(state)
     }
 
-    async fn perform_unless_asked(&self, effect: Effect) -> Result<Event, StateError> {
-        if !effect.gives_way() {
+    async fn perform_interruptible(&self, effect: Effect) -> Result<StepEvent, StateError> {
+        if !effect.is_interruptible() {
             return self.perform(effect).await;
         }
-        let performed = self.call_off.run_until_cancelled(self.perform(effect));
+        let performed = self.cancel.run_until_cancelled(self.perform(effect));
         match self.stop.run_until_cancelled(performed).await {
             Some(Some(event)) => event,
-            Some(None) => Ok(Event::BrokenOff { now: now() }),
-            None => Ok(Event::Stopped),
+            Some(None) => Ok(StepEvent::AttemptCancelled { now: now() }),
+            None => Ok(StepEvent::Stopped),
         }
     }
 
-    async fn perform(&self, effect: Effect) -> Result<Event, StateError> {
+    async fn perform(&self, effect: Effect) -> Result<StepEvent, StateError> {
         match self.try_perform(effect).await {
             Ok(event) => Ok(event),
-            Err(NotDone::Halt(why)) => Ok(Event::Halted { why, now: now() }),
+            Err(NotDone::AttemptError(error)) => Ok(StepEvent::EffectFailed { error, now: now() }),
             Err(NotDone::State(error)) => Err(error),
         }
     }
 
-    async fn try_perform(&self, effect: Effect) -> Result<Event, NotDone> {
+    async fn try_perform(&self, effect: Effect) -> Result<StepEvent, NotDone> {
         match effect {
             Effect::Write(journal) => self.write(&journal),
             Effect::FetchManifest(task) => self.fetch_manifest(&task).await,
@@ -108,65 +108,73 @@ impl Deployment<'_> {
             Effect::Act(prepared) => self.act(*prepared).await,
             Effect::Tidy => {
                 self.dir.remove_parts();
-                Ok(Event::Tidied)
+                Ok(StepEvent::Tidied)
             }
             Effect::FreeContents => {
                 self.dir.discard_contents();
-                Ok(Event::Freed)
+                Ok(StepEvent::Freed)
             }
             Effect::Report(report) => self.report(report).await,
             Effect::Remember(finished) => self.remember(&finished),
             Effect::Remove => self
                 .dir
                 .remove()
-                .map(|()| Event::Removed)
+                .map(|()| StepEvent::Removed)
                 .map_err(NotDone::State),
         }
     }
 
-    /// A disk that is too full has room for a result where some was set aside before the package
-    /// was acted on, and where the package's contents were.
-    fn write(&self, journal: &Journal) -> Result<Event, NotDone> {
+    /// Writes the journal, on a full disk, too.
+    ///
+    /// A full disk has room for a result: the agent reserves some before it acts, and the removed
+    /// contents of the package leave some.
+    fn write(&self, journal: &Journal) -> Result<StepEvent, NotDone> {
         if let Journal::Acting(Acting { by, .. }) = journal
             && by.is_empty()
             && self.config.trust_server_assignments
         {
-            tracing::warn!(package = %self.id, "acted on by the word of the server alone: {SERVER_ASSIGNMENTS} is set");
+            tracing::warn!(package = %self.id, "acting without a signed assignment: {SERVER_ASSIGNMENTS} is set");
         }
         match journal {
-            Journal::Acting(_) => self.dir.set_room_aside()?,
-            Journal::Finished(_) => self.dir.give_back_room().map_err(NotDone::State)?,
+            Journal::Acting(_) => self.dir.reserve_space()?,
+            Journal::Finished(_) => self.dir.release_space().map_err(NotDone::State)?,
             Journal::Fetching(_) => {}
         }
         let write = || journal::write(&self.dir, journal);
         match (journal, write().map_err(NotDone::from)) {
-            (Journal::Finished(_), Err(NotDone::Halt(_))) => {
+            (Journal::Finished(_), Err(NotDone::AttemptError(_))) => {
                 self.dir.discard_contents();
                 write().map_err(NotDone::State)?;
             }
             (_, written) => written?,
         }
-        Ok(Event::Written)
+        Ok(StepEvent::Written)
     }
 
-    async fn fetch_manifest(&self, task: &Task) -> Result<Event, NotDone> {
+    async fn fetch_manifest(&self, task: &Task) -> Result<StepEvent, NotDone> {
         let judge = self.judge_of(now());
         let manifest = manifest::fetch(&self.source, task, &judge).await?;
-        self.tell(event::Event::ManifestVerified {
+        self.observe(event::Event::ManifestVerified {
             id: self.id,
             name: manifest.name.clone(),
             version: manifest.version.clone(),
         });
-        Ok(Event::Manifest(Arc::new(manifest)))
+        Ok(StepEvent::Manifest(Arc::new(manifest)))
     }
 
-    /// Nothing is heard between this and the journal's word that the package is acted on: both
-    /// are done without waiting.
-    fn judge(&self, manifest: &Accepted) -> Result<Event, NotDone> {
+    /// Checks the manifest and the assignments again, directly before the agent acts.
+    ///
+    /// The agent does not yield between this check and the write of the journal entry, so no
+    /// message from the function comes between them.
+    fn judge(&self, manifest: &Accepted) -> Result<StepEvent, NotDone> {
         let now = now();
         self.judge_of(now).again(manifest)?;
-        Ok(Event::Judged {
-            mandates: self.trust.borrow().authority().mandates(self.id, now),
+        Ok(StepEvent::Judged {
+            mandates: self
+                .trust
+                .borrow()
+                .device_documents()
+                .mandates(self.id, now),
             past: self.history.borrow().past(self.id),
             now,
         })
@@ -181,30 +189,30 @@ impl Deployment<'_> {
                 Signers::Trusted(trust.keys().keys().to_vec())
             },
             agent: self.api.agent().clone(),
-            groups: trust.authority().groups(now),
+            groups: trust.device_documents().groups(now),
             history: self.finished(),
             now,
         }
     }
 
-    /// Returns all that has finished on this device, whether its result was accepted or not.
+    /// Returns all finished attempts of this device, with and without an accepted report.
     fn finished(&self) -> History {
         let mut history = self.history.borrow().clone();
         for found in journal::read_all(self.state).into_values() {
-            if let Found::Read(Journal::Finished(finished)) = found {
+            if let StoredJournal::Read(Journal::Finished(finished)) = found {
                 history.insert(finished);
             }
         }
         history
     }
 
-    async fn fetch_fragments(&self, manifest: &Accepted) -> Result<Event, NotDone> {
+    async fn fetch_fragments(&self, manifest: &Accepted) -> Result<StepEvent, NotDone> {
         let of = manifest
             .action
             .archive()
             .map_or(0, |archive| archive.fragment_count().get() as usize);
-        let arrived = |number, bytes, already| {
-            self.tell(event::Event::fragment(self.id, number, of, bytes, already));
+        let on_fragment = |number, bytes, already| {
+            self.observe(event::Event::fragment(self.id, number, of, bytes, already));
         };
         let folder = self.dir.create_fragments()?;
         let unpacked = match &manifest.action {
@@ -212,35 +220,35 @@ impl Deployment<'_> {
             Action::Launch { .. } | Action::Execute { .. } => folder.clone(),
         };
         let parallel = self.config.parallel_downloads;
-        let fetched = Fetched::fetch(
+        let fetched = FetchedArchive::fetch(
             manifest,
             &self.source,
             &folder,
             &unpacked,
             parallel,
-            arrived,
+            on_fragment,
         );
-        Ok(Event::Fetched(fetched.await?))
+        Ok(StepEvent::Fetched(fetched.await?))
     }
 
-    async fn verify(&self, fetched: Fetched) -> Result<Event, NotDone> {
+    async fn verify(&self, fetched: FetchedArchive) -> Result<StepEvent, NotDone> {
         let verified = match blocking(move || fetched.verify()).await {
             Err(error @ VerifyError::Fragments { .. }) => {
-                tracing::warn!(package = %self.id, %error, "fragments went wrong on disk");
+                tracing::warn!(package = %self.id, %error, "found damaged fragments");
                 return Err(error.into());
             }
             verified => verified?,
         };
         let (id, bytes) = (self.id, verified.bytes());
-        self.tell(event::Event::ArchiveVerified { id, bytes });
-        Ok(Event::Verified(verified))
+        self.observe(event::Event::ArchiveVerified { id, bytes });
+        Ok(StepEvent::Verified(verified))
     }
 
     async fn prepare(
         &self,
         manifest: Arc<Accepted>,
-        verified: Option<Verified>,
-    ) -> Result<Event, NotDone> {
+        verified: Option<VerifiedArchive>,
+    ) -> Result<StepEvent, NotDone> {
         let action = with_archive(&manifest.action, verified)?;
         let work = self.dir.fresh_work_folder()?;
         let install_path = self.state.install_path();
@@ -248,27 +256,27 @@ impl Deployment<'_> {
         let prepared =
             blocking(move || act::prepare(&manifest, action, work, &install_path, &limits)).await?;
         if let Prepared::Run(program) = &prepared {
-            self.tell_unpacked(program.unpacked);
+            self.observe_unpacked(program.unpacked);
         }
-        Ok(Event::Prepared(Box::new(prepared)))
+        Ok(StepEvent::Prepared(Box::new(prepared)))
     }
 
-    async fn act(&self, prepared: Prepared) -> Result<Event, NotDone> {
-        self.tell(event::Event::Started { id: self.id });
-        let done = match prepared {
+    async fn act(&self, prepared: Prepared) -> Result<StepEvent, NotDone> {
+        self.observe(event::Event::Started { id: self.id });
+        let result = match prepared {
             Prepared::Run(program) => program.run().await?,
             Prepared::Store { archive, folder } => {
                 let limits = self.config.limits;
-                let done = blocking(move || act::store(&archive, &folder, &limits)).await?;
-                self.tell_unpacked(done.stored);
-                done
+                let result = blocking(move || act::store(&archive, &folder, &limits)).await?;
+                self.observe_unpacked(result.stored);
+                result
             }
         };
-        Ok(Event::Done { done, now: now() })
+        Ok(StepEvent::Done { result, now: now() })
     }
 
-    /// Reports a result; one that is not accepted now goes with the next check-in.
-    async fn report(&self, report: Report) -> Result<Event, NotDone> {
+    /// Reports a result. A result that is not accepted is sent again with the next check-in.
+    async fn report(&self, report: Report) -> Result<StepEvent, NotDone> {
         let attempt = report.attempt;
         let pass = identity::load_pass(self.state).map_err(NotDone::State)?;
         let accepted = match pass {
@@ -276,11 +284,11 @@ impl Deployment<'_> {
             None => false,
         };
         let id = self.id;
-        self.tell(event::Event::Reported { id, accepted });
+        self.observe(event::Event::Reported { id, accepted });
         Ok(if accepted {
-            Event::ReportAccepted { attempt }
+            StepEvent::ReportAccepted { attempt }
         } else {
-            Event::NotAccepted
+            StepEvent::NotAccepted
         })
     }
 
@@ -292,38 +300,39 @@ impl Deployment<'_> {
         {
             Some(Ok(reply)) => reply.accepted.contains(&self.id),
             Some(Err(error)) => {
-                tracing::warn!(error = with_causes(&error), "a result was not accepted");
+                tracing::warn!(error = with_causes(&error), "cannot report a result");
                 false
             }
             None => false,
         }
     }
 
-    fn remember(&self, finished: &Finished) -> Result<Event, NotDone> {
+    fn remember(&self, finished: &Finished) -> Result<StepEvent, NotDone> {
         let mut history = self.history.borrow_mut();
         let remembered = history.remember(&self.state.history(), finished);
         remembered.map_err(NotDone::State)?;
-        Ok(Event::Remembered)
+        Ok(StepEvent::Remembered)
     }
 
-    fn tell(&self, event: event::Event) {
+    fn observe(&self, event: event::Event) {
         (self.observer)(event);
     }
 
-    fn tell_unpacked(&self, summary: Option<Summary>) {
+    fn observe_unpacked(&self, summary: Option<Summary>) {
         if let Some(Summary { entries, bytes }) = summary {
             let id = self.id;
-            self.tell(event::Event::Unpacked { id, entries, bytes });
+            self.observe(event::Event::Unpacked { id, entries, bytes });
         }
     }
 }
 
-/// Puts the verified archive where the action names its description.
+/// Replaces the archive's description in an action with the verified archive.
 pub(super) fn with_archive<A>(
     action: &Action<A>,
-    verified: Option<Verified>,
-) -> Result<Action<Verified>, Failure> {
-    let missing = || Failure::new(NamedCode::Build, "the package's archive was not fetched");
+    verified: Option<VerifiedArchive>,
+) -> Result<Action<VerifiedArchive>, DeploymentFailure> {
+    let missing =
+        || DeploymentFailure::new(NamedCode::Build, "the package's archive was not fetched");
     Ok(match action {
         Action::Launch { command, .. } => Action::Launch {
             archive: verified.ok_or_else(missing)?,
@@ -340,7 +349,7 @@ pub(super) fn with_archive<A>(
     })
 }
 
-/// Runs what blocks where it holds up nothing else.
+/// Runs blocking work on a thread of its own, so that nothing else waits for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -1,4 +1,4 @@
-//! What holds whatever happens: a machine, its disk and its function, in any weather.
+//! Properties of the state machine under random events, with its disk and its function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
-use packcast_protocol::manifest::{Announced, Audience, Platform};
+use packcast_protocol::manifest::{AnnouncedManifest, Audience, Platform};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{
@@ -17,16 +17,16 @@ use packcast_protocol::{
 };
 use proptest::prelude::*;
 
-use super::halt::Halt;
-use super::machine::{Effect, Event, Next, State};
+use super::attempt_error::AttemptError;
+use super::machine::{Effect, Next, State, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
-use crate::act::{self, Done};
-use crate::failure::Failure;
+use crate::act::{self, ActResult};
+use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
-use crate::stage::{Fetched, Verified};
-use crate::state::history::Past;
-use crate::state::journal::{Acting, Fetching, Finished, Found, Journal};
+use crate::stage::{FetchedArchive, VerifiedArchive};
+use crate::state::history::PastResults;
+use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::Mandates;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
@@ -45,7 +45,7 @@ fn id() -> PackageId {
     PackageId::try_from(1_795_000_000).unwrap()
 }
 
-/// What the package is.
+/// The kind of package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     RunsOnce,
@@ -54,7 +54,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Whether it may be acted on again after an interruption.
+    /// Returns `true` if the package may be acted on again after an interruption.
     fn repeats(self) -> bool {
         self != Self::RunsOnce
     }
@@ -103,7 +103,7 @@ fn sign(kind: Kind) -> Arc<Accepted> {
     let bytes = manifest.to_bytes().unwrap();
     let signer = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let signature = minisign::sign(None, &signer.sk, &bytes[..], None, None).unwrap();
-    let announced = Announced {
+    let announced = AnnouncedManifest {
         id: id(),
         manifest: Sha256Digest::of(&bytes),
     };
@@ -113,39 +113,39 @@ fn sign(kind: Kind) -> Arc<Accepted> {
     Arc::new(Accepted::for_test(verified.unwrap(), announced))
 }
 
-/// One thing that happens. What does not fit the moment lets the effect under way succeed.
+/// One random event. A move that does not fit the state lets the effect under way succeed.
 #[derive(Clone, Copy, Debug)]
 enum Move {
-    /// The effect under way succeeds; a program's code is this.
+    /// The effect under way succeeds; a program exits with this code.
     Succeed(i32),
-    /// It fails for good.
+    /// The effect fails for good.
     Fail,
-    /// It may succeed after these days.
+    /// The effect fails for now, and this many days have passed.
     Later(u64),
     Damage,
     Stop,
-    BreakOff,
-    /// The agent dies, before or after the effect was done, and is started again.
+    CancelAttempt,
+    /// The agent dies, before or after the effect was performed, and starts again.
     Crash {
         done: bool,
     },
-    /// A flipped bit, found at the next start.
-    Rot,
-    Tell {
+    /// The journal is damaged, which the next start finds.
+    DamageJournal,
+    Announce {
         attempt: u32,
         force: bool,
-        held: bool,
+        blocked: bool,
     },
-    CallOff(u32),
-    /// The publisher assigns the package again, from now on by this force.
+    Cancel(u32),
+    /// The publisher assigns the package again, with this force from now on.
     Assign {
         force: bool,
     },
-    /// The publisher takes the assignment back.
+    /// The publisher withdraws the assignment.
     Unassign,
     ReportDue,
-    /// A check-in brought the report, and the function accepted it.
-    CheckIn,
+    /// A check-in carried the report, and the function accepted it.
+    AcceptReport,
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -155,48 +155,50 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => prop_oneof![Just(0), Just(31)].prop_map(Move::Later),
         1 => Just(Move::Damage),
         1 => Just(Move::Stop),
-        1 => Just(Move::BreakOff),
+        1 => Just(Move::CancelAttempt),
         3 => any::<bool>().prop_map(|done| Move::Crash { done }),
-        1 => Just(Move::Rot),
+        1 => Just(Move::DamageJournal),
         4 => (1_u32..4, any::<bool>(), any::<bool>())
-            .prop_map(|(attempt, force, held)| Move::Tell { attempt, force, held: held && force }),
-        1 => (1_u32..4).prop_map(Move::CallOff),
+            .prop_map(|(attempt, force, blocked)| Move::Announce { attempt, force, blocked: blocked && force }),
+        1 => (1_u32..4).prop_map(Move::Cancel),
         2 => any::<bool>().prop_map(|force| Move::Assign { force }),
         1 => Just(Move::Unassign),
         2 => Just(Move::ReportDue),
-        1 => Just(Move::CheckIn),
+        1 => Just(Move::AcceptReport),
     ]
 }
 
-/// All that outlives the agent's process, and what was seen of it.
+/// Everything that outlives the agent's process, and the observations of the test.
 struct World {
     kind: Kind,
-    /// Whether only signed assignments count; else the function's word is enough.
+    /// `true` if only signed assignments are accepted; otherwise the function's tasks are enough.
     signed: bool,
-    /// The number and the force of the latest signed assignment. An agent takes no earlier one.
+    /// The number and the force of the latest signed assignment. An agent accepts no earlier one.
     assigned: (u64, bool),
-    /// Whether that was taken back since.
-    taken_back: bool,
-    /// How often each assignment was acted on.
+    /// `true` if the latest assignment was withdrawn.
+    withdrawn: bool,
+    /// The number of actions under each assignment.
     assignments: BTreeMap<u64, u32>,
-    /// Holds the fragment.
+    /// The folder of the fragment.
     folder: PathBuf,
-    journal: Option<Found>,
-    past: Past,
-    /// How often each attempt was acted on.
+    journal: Option<StoredJournal>,
+    past: PastResults,
+    /// The number of actions of each attempt.
     acted: BTreeMap<u32, u32>,
-    /// The first result of each attempt that the journal had.
+    /// The first result of each attempt in the journal.
     results: BTreeMap<u32, Finished>,
     accepted: BTreeSet<u32>,
-    /// Which attempt a damaged journal was of.
+    /// The attempt of a damaged journal.
     damaged: Option<u32>,
-    /// Attempts whose damaged journal the result of another attempt replaced. Nothing on disk
-    /// tells of them any more: a function that goes back to one has it done again, if the
-    /// publisher has assigned the package again or the function's word is enough.
+    /// Attempts whose damaged journal was replaced by the result of another attempt.
+    ///
+    /// Nothing on disk shows these attempts any more. If a function announces one again, the agent
+    /// acts again, provided that the publisher has assigned the package again or that the
+    /// function's tasks are enough.
     forgotten: BTreeSet<u32>,
-    /// The task that the device was told last.
-    told: Option<Task>,
-    /// What was done, and told to the machine, last.
+    /// The task that was announced last.
+    announced: Option<Task>,
+    /// The last effect that was performed and reported to the machine.
     acknowledged: Option<Acknowledged>,
 }
 
@@ -207,24 +209,27 @@ enum Acknowledged {
 }
 
 impl World {
-    /// Holds what must be so of an effect before it is done.
+    /// Checks an effect before it is performed.
     fn check(&self, effect: &Effect) {
         match effect {
             Effect::Act(_) => self.check_act(),
             Effect::Write(Journal::Finished(finished)) => {
                 let Finished { report, .. } = finished;
                 if let Some(first) = self.results.get(&report.attempt) {
-                    assert_eq!(report.code, first.report.code, "one result");
+                    assert_eq!(report.code, first.report.code, "an attempt has one result");
                 }
             }
             Effect::Write(Journal::Fetching(Fetching { attempt, .. })) => {
-                assert!(!self.results.contains_key(attempt), "it was finished");
+                assert!(
+                    !self.results.contains_key(attempt),
+                    "a finished attempt must not begin again"
+                );
             }
             Effect::FreeContents => {
                 assert!(self.finished().is_some(), "the result is on disk first");
             }
             Effect::Remove => {
-                let finished = self.finished().expect("only a result is removed");
+                let finished = self.finished().expect("only a finished journal is removed");
                 let attempt = finished.report.attempt;
                 assert!(self.accepted.contains(&attempt));
                 assert!(self.past.attempt(attempt).is_some());
@@ -234,27 +239,39 @@ impl World {
     }
 
     fn check_act(&self) {
-        let Some(Found::Read(Journal::Acting(acting))) = &self.journal else {
-            panic!("the journal has {:?}", self.journal);
+        let Some(StoredJournal::Read(Journal::Acting(acting))) = &self.journal else {
+            panic!(
+                "expected a journal entry for acting, found {:?}",
+                self.journal
+            );
         };
         let acknowledged = Some(Acknowledged::Acting(acting.clone()));
-        assert_eq!(self.acknowledged, acknowledged, "directly before it");
-        let task = self.told.as_ref().expect("it was told");
+        assert_eq!(
+            self.acknowledged, acknowledged,
+            "the journal is written directly before the action"
+        );
+        let task = self.announced.as_ref().expect("the task was announced");
         assert_eq!(acting.attempt, task.attempt);
         assert_eq!(acting.may_repeat, self.kind.repeats());
-        assert!(!self.results.contains_key(&task.attempt), "it was finished");
+        assert!(
+            !self.results.contains_key(&task.attempt),
+            "a finished attempt must not act again"
+        );
         let acted = self.acted.contains_key(&task.attempt);
-        assert!(!acted || self.may_repeat(task.attempt), "twice");
+        assert!(!acted || self.may_repeat(task.attempt), "acted twice");
         let used = self.assignments.contains_key(&self.assigned.0);
         assert!(
             !self.signed || !used || self.kind.repeats(),
-            "an assignment twice"
+            "acted twice under one assignment"
         );
-        assert!(!self.signed || !self.taken_back, "it was taken back");
+        assert!(
+            !self.signed || !self.withdrawn,
+            "acted under a withdrawn assignment"
+        );
         let mut results = self.results.values();
         let set_up = results.any(|result| result.outcome == Outcome::Succeeded);
         let forced = task.force && (!self.signed || self.assigned.1);
-        assert!(!set_up || forced, "it was set up already");
+        assert!(!set_up || forced, "the package was already set up");
     }
 
     fn may_repeat(&self, attempt: u32) -> bool {
@@ -263,12 +280,12 @@ impl World {
 
     fn finished(&self) -> Option<&Finished> {
         match &self.journal {
-            Some(Found::Read(Journal::Finished(finished))) => Some(finished),
+            Some(StoredJournal::Read(Journal::Finished(finished))) => Some(finished),
             _ => None,
         }
     }
 
-    /// Holds that no result is lost, and that the machine waits for something or is at rest.
+    /// Checks that no result is lost, and that the machine waits for an effect or is at rest.
     fn check_rest(&self, next: &Next) {
         let at_rest = matches!(next.0, State::Resting(_) | State::Waiting { .. });
         assert_eq!(at_rest, next.1.is_none(), "stuck in {:?}", next.0);
@@ -278,8 +295,8 @@ impl World {
         }
     }
 
-    /// Does an effect as well as can be.
-    fn perform(&mut self, effect: Effect, code: i32) -> Event {
+    /// Performs an effect successfully.
+    fn perform(&mut self, effect: Effect, code: i32) -> StepEvent {
         match effect {
             Effect::Write(journal) => {
                 if let Journal::Finished(finished) = &journal {
@@ -289,61 +306,62 @@ impl World {
                     let other = damaged.filter(|attempt| *attempt != finished.report.attempt);
                     self.forgotten.extend(other);
                 }
-                self.journal = Some(Found::Read(journal));
-                Event::Written
+                self.journal = Some(StoredJournal::Read(journal));
+                StepEvent::Written
             }
-            Effect::FetchManifest(_) => Event::Manifest(self.kind.manifest()),
-            Effect::FetchFragments(manifest) => Event::Fetched(
+            Effect::FetchManifest(_) => StepEvent::Manifest(self.kind.manifest()),
+            Effect::FetchFragments(manifest) => StepEvent::Fetched(
                 manifest
                     .action
                     .archive()
-                    .map(|archive| Fetched::for_test(archive.clone(), self.folder.clone())),
+                    .map(|archive| FetchedArchive::for_test(archive.clone(), self.folder.clone())),
             ),
-            Effect::Verify(fetched) => Event::Verified(fetched.verify().unwrap()),
+            Effect::Verify(fetched) => StepEvent::Verified(fetched.verify().unwrap()),
             Effect::Prepare(manifest, verified) => prepare(&manifest, verified),
-            Effect::Judge(_) => Event::Judged {
+            Effect::Judge(_) => StepEvent::Judged {
                 mandates: self.mandates(),
                 past: self.past.clone(),
                 now: NOW,
             },
             Effect::Act(_) => {
-                let told = self.told.as_ref().expect("it was told");
-                *self.acted.entry(told.attempt).or_default() += 1;
+                let task = self.announced.as_ref().expect("the task was announced");
+                *self.acted.entry(task.attempt).or_default() += 1;
                 *self.assignments.entry(self.assigned.0).or_default() += 1;
-                let done = Done {
+                let result = ActResult {
                     code: ResultCode::ExitCode(code),
                     detail: None,
                     output_tail: None,
                     stored: None,
                 };
-                Event::Done { done, now: NOW }
+                StepEvent::Done { result, now: NOW }
             }
-            Effect::Tidy => Event::Tidied,
-            Effect::FreeContents => Event::Freed,
+            Effect::Tidy => StepEvent::Tidied,
+            Effect::FreeContents => StepEvent::Freed,
             Effect::Report(report) => {
                 let attempt = report.attempt;
                 self.accepted.insert(attempt);
-                Event::ReportAccepted { attempt }
+                StepEvent::ReportAccepted { attempt }
             }
             Effect::Remember(finished) => {
                 if self.past.attempt(finished.report.attempt).is_none() {
                     self.past.insert(finished);
                 }
-                Event::Remembered
+                StepEvent::Remembered
             }
             Effect::Remove => {
                 self.journal = None;
-                Event::Removed
+                StepEvent::Removed
             }
         }
     }
 
-    /// Returns what comes of an effect under way.
-    fn answer(&mut self, effect: Effect, weather: Move) -> Event {
-        let halted = |why, now| Event::Halted { why, now };
-        let failure = || Halt::Failed(Failure::new(NamedCode::OutOfSpace, "full"));
-        match (weather, &effect) {
-            (Move::Fail, Effect::Report(_)) => Event::NotAccepted,
+    /// Returns the event that follows an effect under way.
+    fn answer(&mut self, effect: Effect, chosen: Move) -> StepEvent {
+        let halted = |error, now| StepEvent::EffectFailed { error, now };
+        let failure =
+            || AttemptError::Failed(DeploymentFailure::new(NamedCode::OutOfSpace, "full"));
+        match (chosen, &effect) {
+            (Move::Fail, Effect::Report(_)) => StepEvent::NotAccepted,
             (Move::Fail, Effect::Act(_)) => {
                 self.perform(effect, 0);
                 halted(failure(), NOW)
@@ -359,13 +377,15 @@ impl World {
             ) => halted(failure(), NOW),
             (Move::Later(days), Effect::FetchManifest(_) | Effect::FetchFragments(_)) => {
                 let now = NOW.plus(days * 86_400);
-                halted(Halt::Later("503".to_owned()), now)
+                halted(AttemptError::Later("503".to_owned()), now)
             }
-            (Move::Damage, Effect::Verify(_)) => halted(Halt::Damaged("1".to_owned()), NOW),
-            (Move::Stop, effect) if effect.gives_way() => Event::Stopped,
-            (Move::BreakOff, effect) if effect.gives_way() => Event::BrokenOff { now: NOW },
-            (weather, _) => {
-                let code = match weather {
+            (Move::Damage, Effect::Verify(_)) => halted(AttemptError::Damaged("1".to_owned()), NOW),
+            (Move::Stop, effect) if effect.is_interruptible() => StepEvent::Stopped,
+            (Move::CancelAttempt, effect) if effect.is_interruptible() => {
+                StepEvent::AttemptCancelled { now: NOW }
+            }
+            (chosen, _) => {
+                let code = match chosen {
                     Move::Succeed(code) => code,
                     _ => 0,
                 };
@@ -382,21 +402,21 @@ impl World {
 
     fn mandates(&self) -> Mandates {
         let (seq, force) = self.assigned;
-        match (self.signed, self.taken_back) {
+        match (self.signed, self.withdrawn) {
             (false, _) => Mandates::of_server(),
             (true, true) => Mandates::default(),
             (true, false) => Mandates::of_all(seq, force),
         }
     }
 
-    /// Returns what a machine at rest hears, if it hears anything.
-    fn hear(&mut self, heard: Move) -> Option<Event> {
+    /// Returns the event of a move while the machine is at rest, if the move causes one.
+    fn event_at_rest(&mut self, chosen: Move) -> Option<StepEvent> {
         let past = self.past.clone();
-        Some(match heard {
-            Move::Tell {
+        Some(match chosen {
+            Move::Announce {
                 attempt,
                 force,
-                held,
+                blocked,
             } => {
                 let task = Task {
                     id: id(),
@@ -406,47 +426,49 @@ impl World {
                     manifest_sha256: Sha256Digest::of(b""),
                     force,
                 };
-                self.told = Some(task.clone());
-                Event::Told {
+                self.announced = Some(task.clone());
+                StepEvent::Announced {
                     task,
                     mandates: self.mandates(),
                     past,
-                    held,
+                    blocked,
                     now: NOW,
                 }
             }
-            Move::CallOff(attempt) => Event::CalledOff {
+            Move::Cancel(attempt) => StepEvent::Cancelled {
                 cancel: Cancel { id: id(), attempt },
                 mandates: self.mandates(),
                 past,
                 now: NOW,
             },
-            Move::ReportDue => Event::ReportDue,
-            Move::CheckIn => {
+            Move::ReportDue => StepEvent::ReportDue,
+            Move::AcceptReport => {
                 let attempt = self.finished()?.report.attempt;
                 self.accepted.insert(attempt);
-                Event::ReportAccepted { attempt }
+                StepEvent::ReportAccepted { attempt }
             }
             Move::Assign { force } => {
                 self.assigned = (self.assigned.0 + 1, force);
-                self.taken_back = false;
+                self.withdrawn = false;
                 return None;
             }
-            Move::Stop => Event::Stopped,
+            Move::Stop => StepEvent::Stopped,
             _ => return None,
         })
     }
 
     fn restart(&mut self) -> Next {
         self.acknowledged = None;
-        let event = Event::Restarted { id: id(), now: NOW };
+        let event = StepEvent::Restarted { id: id(), now: NOW };
         self.step(State::Resting(self.journal.clone()), event)
     }
 
-    /// Damages the journal: what it had of a result that nothing else has is lost.
-    fn rot(&mut self) {
+    /// Damages the journal. A result that only the journal had is lost.
+    fn damage_journal(&mut self) {
         let path = PathBuf::from("journal");
-        if let Some(Found::Read(journal)) = self.journal.replace(Found::Unreadable { path }) {
+        if let Some(StoredJournal::Read(journal)) =
+            self.journal.replace(StoredJournal::Unreadable { path })
+        {
             let attempt = journal.attempt();
             self.damaged = Some(attempt);
             if self.past.attempt(attempt).is_none() {
@@ -455,8 +477,8 @@ impl World {
         }
     }
 
-    fn step(&mut self, state: State, event: Event) -> Next {
-        let held = matches!(event, Event::Told { held: true, .. });
+    fn step(&mut self, state: State, event: StepEvent) -> Next {
+        let blocked = matches!(event, StepEvent::Announced { blocked: true, .. });
         let next = step(state, event);
         if let Some(effect) = &next.1 {
             self.check(effect);
@@ -464,19 +486,19 @@ impl World {
                 effect,
                 Effect::FetchManifest(_) | Effect::Write(Journal::Fetching(_))
             );
-            assert!(!(held && begins), "it was to wait");
+            assert!(!(blocked && begins), "a blocked attempt must wait");
         }
         self.check_rest(&next);
         next
     }
 
     fn go(&mut self, (state, effect): Next, one: Move) -> Next {
-        // Nothing is heard between the last judgement and the word of the journal.
+        // No event reaches the machine between the last check and the action.
         let committed = matches!(
             effect,
             Some(Effect::Write(Journal::Acting(_)) | Effect::Act(_))
         );
-        self.taken_back |= matches!(one, Move::Unassign) && !committed;
+        self.withdrawn |= matches!(one, Move::Unassign) && !committed;
         match (one, effect) {
             (Move::Crash { done }, effect) => {
                 if let Some(effect) = effect.filter(|_| done) {
@@ -484,22 +506,22 @@ impl World {
                 }
                 self.restart()
             }
-            (Move::Rot, None) if self.journal.is_some() => {
-                self.rot();
+            (Move::DamageJournal, None) if self.journal.is_some() => {
+                self.damage_journal();
                 self.restart()
             }
-            (weather, Some(effect)) => {
-                let event = self.answer(effect, weather);
+            (chosen, Some(effect)) => {
+                let event = self.answer(effect, chosen);
                 self.step(state, event)
             }
-            (heard, None) => match self.hear(heard) {
+            (chosen, None) => match self.event_at_rest(chosen) {
                 Some(event) => self.step(state, event),
                 None => (state, None),
             },
         }
     }
 
-    /// Goes on in good weather to the next rest.
+    /// Lets every effect succeed until the machine is at rest.
     fn settle(&mut self, mut next: Next) -> State {
         for _ in 0..20 {
             if next.1.is_none() {
@@ -507,26 +529,26 @@ impl World {
             }
             next = self.go(next, Move::Succeed(0));
         }
-        panic!("no end: {:?}", next.0);
+        panic!("not at rest after 20 steps: {:?}", next.0);
     }
 }
 
-fn prepare(manifest: &Accepted, verified: Option<Verified>) -> Event {
+fn prepare(manifest: &Accepted, verified: Option<VerifiedArchive>) -> StepEvent {
     let action = with_archive(&manifest.action, verified).unwrap();
     let (work, install_path) = (PathBuf::from("work"), PathBuf::from("/"));
     let prepared = act::prepare(manifest, action, work, &install_path, &Limits::default());
-    Event::Prepared(Box::new(prepared.unwrap()))
+    StepEvent::Prepared(Box::new(prepared.unwrap()))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// Checked at each step: what is acted on was committed directly before, once, and has no
-    /// result; a result is written once, after space was made for it, and goes only when it was
-    /// accepted and is remembered; something always leads on. At the end, after one more crash,
-    /// the last attempt comes to its result, and the report to the function.
+    /// Each step is checked. The agent acts only after the journal entry, once, and on no finished
+    /// attempt. A result is written once, after space was made for it, and removed only after it
+    /// was accepted and added to the history. Every state leads to another. At the end, after one
+    /// more crash, the last attempt reaches its result, and the report reaches the function.
     #[test]
-    fn whatever_happens_nothing_is_done_twice_or_lost(
+    fn no_sequence_of_events_repeats_an_action_or_loses_a_result(
         kind in prop_oneof![Just(Kind::RunsOnce), Just(Kind::RunsAgain), Just(Kind::Stores)],
         signed in any::<bool>(),
         moves in proptest::collection::vec(any_move(), 0..60),
@@ -537,15 +559,15 @@ proptest! {
             kind,
             signed,
             assigned: (1, false),
-            taken_back: false,
+            withdrawn: false,
             assignments: BTreeMap::new(),
             folder: folder.path().to_owned(),
             journal: None,
-            past: Past::default(),
+            past: PastResults::default(),
             acted: BTreeMap::new(),
             results: BTreeMap::new(),
             accepted: BTreeSet::new(),
-            told: None,
+            announced: None,
             acknowledged: None,
             damaged: None,
             forgotten: BTreeSet::new(),
@@ -557,9 +579,9 @@ proptest! {
         let restarted = world.restart();
         let rest = world.settle(restarted);
         let (rest, _) = world.go((rest, None), Move::Assign { force: true });
-        let last = Move::Tell { attempt: 4, force: true, held: false };
-        let told = world.go((rest, None), last);
-        let rest = world.settle(told);
+        let last = Move::Announce { attempt: 4, force: true, blocked: false };
+        let announced = world.go((rest, None), last);
+        let rest = world.settle(announced);
         prop_assert!(world.results.contains_key(&4));
         let reported = world.go((rest, None), Move::ReportDue);
         world.settle(reported);

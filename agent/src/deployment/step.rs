@@ -1,82 +1,84 @@
-//! The machine: from a state and what happened to the next state and what to do.
+//! The state machine: a pure function from a state and an event to the next state and effect.
 
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::decide;
-use super::machine::{Decision, Effect, Event, Next, State, conclude, rest};
-use crate::state::journal::{Fetching, Finished, Found, Journal};
+use super::machine::{Decision, Effect, Next, State, StepEvent, conclude, rest};
+use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 
-/// Decides what follows. An event that does not belong to the state changes nothing.
+/// Decides the next state and effect. An event that does not fit the state changes nothing.
 ///
-/// The journal is written before what it tells of is done, and only what its acknowledgement
-/// finds prepared is acted on. A result is on disk before it is reported, and stays there until
-/// the report was accepted or another attempt was begun.
-pub(crate) fn step(state: State, event: Event) -> Next {
+/// The journal is on disk before the step that it describes begins. The machine acts only on a
+/// prepared package whose journal entry was acknowledged. A result is on disk before it is
+/// reported, and stays there until the report is accepted or another attempt begins.
+pub(crate) fn step(state: State, event: StepEvent) -> Next {
     match (state, event) {
         (State::Resting(found), event) => resting(found, event),
-        (State::Waiting { fetching, .. }, event) => {
-            resting(Some(Found::Read(Journal::Fetching(fetching))), event)
-        }
-        (State::Repeating(acting), Event::Written) => tidying(Fetching::interrupted(acting)),
-        (State::Repeating(acting), Event::Halted { .. }) => rest(Journal::Acting(acting)),
-        (State::Tidying(fetching), Event::Tidied) => rest(Journal::Fetching(fetching)),
-        (State::Retiring(decision), Event::Remembered) => follow(None, decision),
+        (State::Waiting { fetching, .. }, event) => resting(
+            Some(StoredJournal::Read(Journal::Fetching(fetching))),
+            event,
+        ),
+        (State::Repeating(acting), StepEvent::Written) => tidying(Fetching::interrupted(acting)),
+        (State::Repeating(acting), StepEvent::EffectFailed { .. }) => rest(Journal::Acting(acting)),
+        (State::Tidying(fetching), StepEvent::Tidied) => rest(Journal::Fetching(fetching)),
+        (State::Retiring(decision), StepEvent::Remembered) => follow(None, decision),
         (State::Attempting(attempt, waiting), event) => attempt.step(waiting, event),
-        (State::Finishing(finished), Event::Written) => freeing(finished),
-        (State::Freeing(finished), Event::Freed)
-        | (State::Reporting(finished), Event::NotAccepted) => rest(Journal::Finished(finished)),
-        (State::Reporting(finished), Event::ReportAccepted { .. }) => remembering(finished),
-        (State::Remembering, Event::Remembered) => (State::Removing, Some(Effect::Remove)),
-        (State::Removing, Event::Removed) => (State::Resting(None), None),
+        (State::Finishing(finished), StepEvent::Written) => freeing(finished),
+        (State::Freeing(finished), StepEvent::Freed)
+        | (State::Reporting(finished), StepEvent::NotAccepted) => rest(Journal::Finished(finished)),
+        (State::Reporting(finished), StepEvent::ReportAccepted { .. }) => remembering(finished),
+        (State::Remembering, StepEvent::Remembered) => (State::Removing, Some(Effect::Remove)),
+        (State::Removing, StepEvent::Removed) => (State::Resting(None), None),
         (state, _) => (state, None),
     }
 }
 
-/// Decides on a package about which nothing is being done.
-fn resting(found: Option<Found>, event: Event) -> Next {
+/// Decides on a package without work under way.
+fn resting(found: Option<StoredJournal>, event: StepEvent) -> Next {
     match (found, event) {
-        (Some(Found::Read(journal)), Event::Restarted { id, now }) => restarted(journal, id, now),
+        (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, now }) => {
+            restarted(journal, id, now)
+        }
         (
             found,
-            Event::Told {
+            StepEvent::Announced {
                 task,
                 mandates,
                 past,
-                held,
+                blocked,
                 now,
             },
-        ) => match decide::told(task, &mandates, &past, found.as_ref(), now) {
-            Decision::Begin(_) if held => (State::Resting(found), None),
-            decision => make_way(found, decision),
+        ) => match decide::on_announced(task, &mandates, &past, found.as_ref(), now) {
+            Decision::Begin(_) if blocked => (State::Resting(found), None),
+            decision => retire_other(found, decision),
         },
         (
             found,
-            Event::CalledOff {
+            StepEvent::Cancelled {
                 cancel,
                 mandates,
                 past,
                 now,
             },
-        ) => match decide::called_off(cancel, &mandates, &past, found.as_ref(), now) {
-            Some(finished) => make_way(found, Decision::Conclude(finished)),
+        ) => match decide::on_cancelled(cancel, &mandates, &past, found.as_ref(), now) {
+            Some(finished) => retire_other(found, Decision::Conclude(finished)),
             None => (State::Resting(found), None),
         },
-        (Some(Found::Read(Journal::Finished(finished))), Event::ReportDue) => {
+        (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
             let report = finished.report.clone();
             (State::Reporting(finished), Some(Effect::Report(report)))
         }
-        (Some(Found::Read(Journal::Finished(finished))), Event::ReportAccepted { attempt })
-            if finished.report.attempt == attempt =>
-        {
-            remembering(finished)
-        }
+        (
+            Some(StoredJournal::Read(Journal::Finished(finished))),
+            StepEvent::ReportAccepted { attempt },
+        ) if finished.report.attempt == attempt => remembering(finished),
         (found, _) => (State::Resting(found), None),
     }
 }
 
-/// Draws the conclusion from what an agent that stopped in the middle has left.
+/// Decides on the journal that a stopped agent has left behind.
 ///
-/// What may have been done is not done again, unless the package allows it.
+/// An action that may have happened is not repeated, unless the package allows it.
 fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
     match journal {
         Journal::Fetching(fetching) => tidying(fetching),
@@ -84,24 +86,26 @@ fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> Next {
             let again = Journal::Fetching(Fetching::interrupted(acting.clone()));
             (State::Repeating(acting), Some(Effect::Write(again)))
         }
-        Journal::Acting(acting) => conclude(decide::interrupted(id, acting, now)),
+        Journal::Acting(acting) => conclude(decide::interrupted_by_stop(id, acting, now)),
         Journal::Finished(finished) => freeing(finished),
     }
 }
 
-/// Follows a decision once the result of another attempt is in the history: who tells of this
-/// attempt does not wait for the other any more.
-fn make_way(found: Option<Found>, decision: Decision) -> Next {
-    let Some(Found::Read(Journal::Finished(before))) = found else {
+/// Moves the result of another attempt to the history, then carries out the decision.
+///
+/// The function has announced or cancelled a later attempt, so it does not wait for that result any
+/// more.
+fn retire_other(found: Option<StoredJournal>, decision: Decision) -> Next {
+    let Some(StoredJournal::Read(Journal::Finished(other))) = found else {
         return follow(found.as_ref(), decision);
     };
-    if before.report.attempt == decision.attempt() {
-        return rest(Journal::Finished(before));
+    if other.report.attempt == decision.attempt() {
+        return rest(Journal::Finished(other));
     }
-    (State::Retiring(decision), Some(Effect::Remember(before)))
+    (State::Retiring(decision), Some(Effect::Remember(other)))
 }
 
-fn follow(found: Option<&Found>, decision: Decision) -> Next {
+fn follow(found: Option<&StoredJournal>, decision: Decision) -> Next {
     match decision {
         Decision::Begin(attempt) => attempt.begin(found),
         Decision::Conclude(finished) => conclude(finished),

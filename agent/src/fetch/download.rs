@@ -1,4 +1,4 @@
-//! Files on their way from a location: what all downloads share, and how long one may take.
+//! Downloads in progress: shared connections, rate limit and time limits.
 
 use std::time::Duration;
 
@@ -6,30 +6,30 @@ use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
-use crate::fetch::miss::Miss;
+use crate::fetch::location_error::LocationError;
 use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
-use crate::interruption::Interruption;
+use crate::transport_error::TransportError;
 
-/// How long a whole document may take.
+/// The time limit of a whole document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// How long a location may be slower than [`LOWEST_RATE`] in all.
+/// The total time for which a location may be slower than [`LOWEST_RATE`].
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The connections that all downloads share, and the rate that they keep to.
+/// The connections of all downloads, and their common rate limit.
 #[derive(Debug)]
 pub(crate) struct Downloads {
     http: Client,
     throttle: Throttle,
 }
 
-/// A file that has begun to arrive.
+/// A file whose first bytes have arrived.
 #[derive(Debug)]
 pub(crate) struct Download<'a> {
     response: Response,
     throttle: &'a Throttle,
     arrived: u64,
-    /// How long the location was waited for; the rate's own waits do not count.
+    /// The time spent waiting for the location, without the waits of the rate limit.
     waited: Duration,
 }
 
@@ -42,18 +42,18 @@ impl Downloads {
     }
 
     /// Begins to fetch a file of any size.
-    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, Miss> {
+    pub(crate) async fn begin(&self, url: &str) -> Result<Download<'_>, LocationError> {
         let response = answer(self.http.get(url)).await?;
         Ok(Download::of(response, &self.throttle))
     }
 
     /// Fetches a file of at most `limit` bytes.
-    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, Miss> {
+    pub(crate) async fn document(&self, url: &str, limit: usize) -> Result<Vec<u8>, LocationError> {
         let mut response = answer(self.http.get(url).timeout(DOCUMENT_TIMEOUT)).await?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(interrupted)? {
+        while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
             if bytes.len() + chunk.len() > limit {
-                return Err(Miss::TooLong {
+                return Err(LocationError::TooLong {
                     limit: limit as u64,
                 });
             }
@@ -64,20 +64,22 @@ impl Downloads {
     }
 }
 
-async fn answer(request: RequestBuilder) -> Result<Response, Miss> {
-    let response = request.send().await.map_err(interrupted)?;
+async fn answer(request: RequestBuilder) -> Result<Response, LocationError> {
+    let response = request.send().await.map_err(transport_error)?;
     let status = response.status();
     match status {
         StatusCode::OK => Ok(response),
-        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(Miss::Absent {
-            status: status.as_u16(),
-        }),
-        _ => Err(Miss::Status { status }),
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => {
+            Err(LocationError::Absent {
+                status: status.as_u16(),
+            })
+        }
+        _ => Err(LocationError::Status { status }),
     }
 }
 
-fn interrupted(error: reqwest::Error) -> Miss {
-    Miss::Interrupted(Interruption::of(&error.without_url()))
+fn transport_error(error: reqwest::Error) -> LocationError {
+    LocationError::Transport(TransportError::of(&error.without_url()))
 }
 
 impl<'a> Download<'a> {
@@ -90,29 +92,33 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Waits for what comes next; nothing does at the end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Miss> {
+    /// Waits for the next bytes. Returns `None` at the end of the file.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, LocationError> {
         let patience = patience(self.arrived).saturating_sub(self.waited);
         let asked = Instant::now();
         let chunk = timeout(patience, self.response.chunk()).await;
         self.waited += asked.elapsed();
-        let chunk = chunk.map_err(|_| self.too_slow())?.map_err(interrupted)?;
+        let chunk = chunk
+            .map_err(|_| self.too_slow())?
+            .map_err(transport_error)?;
         if let Some(chunk) = &chunk {
             self.arrived += chunk.len() as u64;
+            // Paid after the wait was measured, so that the rate limit is not blamed on the
+            // location.
             self.throttle.pay(chunk.len()).await;
         }
         Ok(chunk)
     }
 
-    fn too_slow(&self) -> Miss {
-        Miss::TooSlow {
+    fn too_slow(&self) -> LocationError {
+        LocationError::TooSlow {
             arrived: self.arrived,
             seconds: self.waited.as_secs(),
         }
     }
 }
 
-/// Returns how long to wait for a location in all, if this much has arrived from it.
+/// Returns the total time to wait for a location that has sent this many bytes.
 const fn patience(arrived: u64) -> Duration {
     PATIENCE.saturating_add(Duration::from_secs(arrived / LOWEST_RATE))
 }
@@ -124,8 +130,12 @@ mod tests {
 
     use super::*;
 
-    /// Downloads chunks of this size that come this far apart, and returns how many came.
-    async fn trickle(bytes: usize, every: Duration, rate: Option<&str>) -> (u32, Option<Miss>) {
+    /// Downloads chunks of this size at this interval, and returns the number of chunks.
+    async fn trickle(
+        bytes: usize,
+        every: Duration,
+        rate: Option<&str>,
+    ) -> (u32, Option<LocationError>) {
         let chunks = stream::iter(0..200).then(move |_| async move {
             tokio::time::sleep(every).await;
             Ok::<_, std::io::Error>(vec![0; bytes])
@@ -139,29 +149,29 @@ mod tests {
             match download.chunk().await {
                 Ok(Some(_)) => count += 1,
                 Ok(None) => return (count, None),
-                Err(miss) => return (count, Some(miss)),
+                Err(error) => return (count, Some(error)),
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_trickles_is_left() {
-        let (count, miss) = trickle(1, Duration::from_secs(20), None).await;
-        let too_slow = Miss::TooSlow {
+    async fn a_stalling_location_is_given_up() {
+        let (count, error) = trickle(1, Duration::from_secs(20), None).await;
+        let too_slow = LocationError::TooSlow {
             arrived: 1,
             seconds: 30,
         };
-        assert_eq!((count, miss), (1, Some(too_slow)));
+        assert_eq!((count, error), (1, Some(too_slow)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_slow_but_gives_is_waited_for() {
+    async fn a_slow_location_is_waited_for() {
         let ended = trickle(11_000, Duration::from_secs(20), None).await;
         assert_eq!(ended, (200, None));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_rate_holds_up_is_no_fault_of_the_location() {
+    async fn waits_of_the_rate_limit_do_not_count_against_the_location() {
         let ended = trickle(2048, Duration::from_millis(1), Some("1KiB/s")).await;
         assert_eq!(ended, (200, None));
     }

@@ -1,4 +1,4 @@
-//! The fragments on disk, read as the one archive that they are.
+//! The fragments on disk, read as one archive.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use packcast_protocol::{Archive, FragmentNumber};
 
-/// Reads the archive from its fragments, without a second copy on disk.
+/// A reader of the archive over its fragments, without a second copy on disk.
 #[derive(Debug)]
 pub(crate) struct Concatenation {
     folder: PathBuf,
-    /// Where each fragment ends in the archive.
+    /// The end of each fragment in the archive, in bytes.
     ends: Vec<u64>,
     position: u64,
     open: Option<(usize, File)>,
@@ -37,7 +37,7 @@ impl Concatenation {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Opens the fragment that holds the position, and goes there.
+    /// Opens the fragment at the current position, and seeks to that position.
     fn file(&mut self, index: usize) -> io::Result<&mut File> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
             let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -49,7 +49,7 @@ impl Concatenation {
         }
         match &mut self.open {
             Some((_, file)) => Ok(file),
-            None => Err(io::Error::other("a fragment was just opened")),
+            None => Err(io::Error::other("no fragment is open")),
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_that_has_shrunk_is_an_error() {
+    fn a_shortened_fragment_is_an_error() {
         let (dir, archive) = split(&[7; 3000]);
         std::fs::write(dir.path().join("2"), [7; 10]).unwrap();
         let mut fragments = Concatenation::new(dir.path().to_owned(), &archive);

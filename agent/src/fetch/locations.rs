@@ -1,58 +1,59 @@
-//! Which of a package's locations to ask first.
+//! The order in which the agent asks a package's locations.
 
-/// For how many requests a location that failed once is asked after the others.
+/// The number of requests for which a location is asked last after its first failure.
 const FIRST_REST: u64 = 8;
 
-/// The longest rest, in requests.
+/// The longest time that a location is asked last, in requests.
 const MAX_REST: u64 = 1024;
 
-/// How the locations of a package have done during one deployment.
+/// The order of the locations, which follows their failures during one deployment.
 ///
-/// One that fails is asked after the others for a while, and for twice as long after each
-/// further failure in a row: a dead location costs little, and the preferred one is found
-/// again when it is back. A location is put off, but never left out.
+/// A failed location is asked after the others for a while, and for twice as long after each
+/// further failure in a row. So a dead location costs little, and a recovered one is used again. No
+/// location is ever left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Preference {
+pub(crate) struct LocationOrder {
     latest: Turn,
-    locations: Vec<Standing>,
+    locations: Vec<LocationRecord>,
 }
 
-/// Counts the requests of a deployment, from 1.
+/// The number of a request of the deployment, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn(u64);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Standing {
+struct LocationRecord {
     failed_in_a_row: u32,
-    /// The latest request that had begun when it failed.
+    /// The latest request that had begun at the time of the failure.
     failed_at: Turn,
     rests_until: Turn,
 }
 
-impl Preference {
-    /// Prefers the locations in the order in which they were announced.
+impl LocationOrder {
+    /// Creates the order of the task.
     pub(crate) fn of(count: usize) -> Self {
         Self {
             latest: Turn::default(),
-            locations: vec![Standing::default(); count],
+            locations: vec![LocationRecord::default(); count],
         }
     }
 
-    /// Begins a request, and returns the indices of the locations in the order to ask them.
+    /// Begins a request, and returns the indices of the locations in their order.
     pub(crate) fn begin(&mut self) -> (Turn, Vec<usize>) {
         self.latest.0 += 1;
         let turn = self.latest;
         let mut order: Vec<usize> = (0..self.locations.len()).collect();
         order.sort_by_key(|index| {
             let until = self.locations[*index].rests_until;
+            // `None` sorts first, so locations without a rest keep the order of the task.
             (until > turn).then_some(until)
         });
         (turn, order)
     }
 
-    /// Takes note that a location did not give what the request of this turn was for.
+    /// Records that a location failed in the request of this turn.
     ///
-    /// Requests that ran side by side when it failed count as one.
+    /// Failures of parallel requests count once.
     pub(crate) fn failed(&mut self, index: usize, turn: Turn) {
         let location = &mut self.locations[index];
         if turn <= location.failed_at {
@@ -64,8 +65,8 @@ impl Preference {
         location.rests_until = Turn(self.latest.0 + rest.min(MAX_REST));
     }
 
-    /// Takes note that a location gave what it was asked for.
-    pub(crate) fn gave(&mut self, index: usize) {
+    /// Records that a location sent a correct file.
+    pub(crate) fn succeeded(&mut self, index: usize) {
         let location = &mut self.locations[index];
         location.failed_in_a_row = 0;
         location.rests_until = Turn::default();
@@ -78,76 +79,76 @@ mod tests {
 
     use super::*;
 
-    fn order(preference: &mut Preference) -> Vec<usize> {
-        preference.begin().1
+    fn indices(order: &mut LocationOrder) -> Vec<usize> {
+        order.begin().1
     }
 
-    /// Fails a location in a request of its own.
-    fn fail(preference: &mut Preference, index: usize) {
-        let (turn, _) = preference.begin();
-        preference.failed(index, turn);
+    /// Lets a location fail in a request of its own.
+    fn fail(order: &mut LocationOrder, index: usize) {
+        let (turn, _) = order.begin();
+        order.failed(index, turn);
     }
 
-    /// Counts the requests for which another location is asked before the first.
-    fn rest(preference: &mut Preference) -> usize {
-        (0..5000).take_while(|_| order(preference)[0] != 0).count()
-    }
-
-    #[test]
-    fn locations_are_asked_as_announced() {
-        assert_eq!(order(&mut Preference::of(3)), [0, 1, 2]);
-        assert_eq!(order(&mut Preference::of(0)), [] as [usize; 0]);
+    /// Counts the requests in which another location is asked before the first one.
+    fn rest(order: &mut LocationOrder) -> usize {
+        (0..5000).take_while(|_| indices(order)[0] != 0).count()
     }
 
     #[test]
-    fn one_that_failed_rests_twice_as_long_each_time() {
-        let mut preference = Preference::of(2);
+    fn locations_are_asked_in_the_order_of_the_task() {
+        assert_eq!(indices(&mut LocationOrder::of(3)), [0, 1, 2]);
+        assert_eq!(indices(&mut LocationOrder::of(0)), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn a_failed_location_rests_twice_as_long_each_time() {
+        let mut order = LocationOrder::of(2);
         for expected in [7, 15, 31] {
-            fail(&mut preference, 0);
-            assert_eq!(rest(&mut preference), expected);
+            fail(&mut order, 0);
+            assert_eq!(rest(&mut order), expected);
         }
         for _ in 0..20 {
-            fail(&mut preference, 0);
+            fail(&mut order, 0);
         }
-        assert_eq!(rest(&mut preference), 1023);
-        preference.gave(0);
-        fail(&mut preference, 0);
-        assert_eq!(rest(&mut preference), 7, "it had given something since");
+        assert_eq!(rest(&mut order), 1023);
+        order.succeeded(0);
+        fail(&mut order, 0);
+        assert_eq!(rest(&mut order), 7, "a success resets the rest");
     }
 
     #[test]
-    fn of_those_that_failed_the_one_that_rests_least_comes_first() {
-        let mut preference = Preference::of(3);
-        fail(&mut preference, 1);
-        fail(&mut preference, 1);
-        fail(&mut preference, 0);
-        assert_eq!(order(&mut preference), [2, 0, 1]);
-        preference.gave(1);
-        assert_eq!(order(&mut preference), [1, 2, 0]);
+    fn the_failed_location_with_the_shortest_rest_comes_first() {
+        let mut order = LocationOrder::of(3);
+        fail(&mut order, 1);
+        fail(&mut order, 1);
+        fail(&mut order, 0);
+        assert_eq!(indices(&mut order), [2, 0, 1]);
+        order.succeeded(1);
+        assert_eq!(indices(&mut order), [1, 2, 0]);
     }
 
     #[test]
-    fn requests_side_by_side_fail_once() {
-        let mut preference = Preference::of(2);
-        let turns: Vec<Turn> = (0..4).map(|_| preference.begin().0).collect();
+    fn failures_of_parallel_requests_count_once() {
+        let mut order = LocationOrder::of(2);
+        let turns: Vec<Turn> = (0..4).map(|_| order.begin().0).collect();
         for turn in turns {
-            preference.failed(0, turn);
+            order.failed(0, turn);
         }
-        assert_eq!(rest(&mut preference), 7);
+        assert_eq!(rest(&mut order), 7);
     }
 
     proptest! {
         #[test]
         fn no_location_is_ever_left_out(events in proptest::collection::vec((0_usize..4, any::<bool>()), 0..200)) {
-            let mut preference = Preference::of(4);
-            for (index, gave) in events {
-                let (turn, mut order) = preference.begin();
-                order.sort_unstable();
-                prop_assert_eq!(order, [0, 1, 2, 3]);
-                if gave {
-                    preference.gave(index);
+            let mut order = LocationOrder::of(4);
+            for (index, succeeded) in events {
+                let (turn, mut indices) = order.begin();
+                indices.sort_unstable();
+                prop_assert_eq!(indices, [0, 1, 2, 3]);
+                if succeeded {
+                    order.succeeded(index);
                 } else {
-                    preference.failed(index, turn);
+                    order.failed(index, turn);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! How fast the agent may download: a rate, and who has to wait for it.
+//! The rate limit of downloads.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -6,32 +6,35 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-/// How much of the time in which nothing was downloaded may be made up for.
+/// The idle time that later downloads may make up for.
 const CREDIT: Duration = Duration::from_millis(250);
 
-/// The lowest average rate at which a location may send a fragment, in bytes per second.
+/// The lowest average rate of a location for a fragment, in bytes per second.
 ///
-/// Slower than the slowest lines, so that the agent only gives up on locations that stall it.
+/// The value is below the rate of the slowest lines, so that the agent gives up only locations that
+/// stall.
 pub(super) const LOWEST_RATE: u64 = 512;
 
-/// The lowest rate that can be asked for, in bytes per second.
+/// The lowest rate limit that a configuration can set, in bytes per second.
 const LOWEST: u64 = 1024;
 
-/// Bytes per second, at least 1 KiB.
+/// A rate of at least 1 KiB per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Rate(NonZeroU64);
 
 impl Rate {
-    /// Returns how long this many bytes take, rounded up to a nanosecond.
+    /// Returns the time that this many bytes take, rounded up to a nanosecond.
     fn time_for(self, bytes: u64) -> Duration {
         let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(self.0.get()));
         Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
     }
 }
 
-/// Reads a whole number with a unit: bytes (`B/s`, `KiB/s`, `MiB/s`, `GiB/s`, `kB/s`, `MB/s`,
-/// `GB/s`) or bits (`kbit/s`, `Mbit/s`, `Gbit/s`). Upper and lower case are alike.
+/// Parses a whole number with a unit.
+///
+/// Units are bytes (`B/s`, `KiB/s`, `MiB/s`, `GiB/s`, `kB/s`, `MB/s`, `GB/s`) or bits (`kbit/s`,
+/// `Mbit/s`, `Gbit/s`), in upper or lower case.
 impl TryFrom<String> for Rate {
     type Error = String;
 
@@ -62,14 +65,14 @@ fn parse(text: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(bytes).filter(|bytes| bytes.get() >= LOWEST)
 }
 
-/// A token bucket that may run into debt: whoever takes more than there is waits until the
-/// debt is paid, and those that come later wait after it.
+/// A token bucket that may go into debt.
 ///
-/// Times are counted from any one moment.
+/// A download that takes more than the bucket holds waits until the debt is paid, and later ones
+/// wait behind it. All times are measured from one moment.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rate: Rate,
-    /// When all that was taken will have been paid for.
+    /// The time at which everything taken is paid for.
     paid: Duration,
 }
 
@@ -81,15 +84,16 @@ impl Bucket {
         }
     }
 
-    /// Takes what has arrived, and returns how long to wait before more may.
+    /// Takes bytes that have arrived, and returns the pause before the next may arrive.
     fn take(&mut self, bytes: u64, now: Duration) -> Duration {
+        // An idle time counts only up to `CREDIT`, which bounds the burst after a long pause.
         let start = self.paid.max(now.saturating_sub(CREDIT));
         self.paid = start.saturating_add(self.rate.time_for(bytes));
         self.paid.saturating_sub(now)
     }
 }
 
-/// Holds all downloads together to a rate, or to none.
+/// Limits the rate of all downloads together, if there is a limit.
 #[derive(Debug)]
 pub(crate) struct Throttle(Option<(Instant, Mutex<Bucket>)>);
 
@@ -98,7 +102,7 @@ impl Throttle {
         Self(rate.map(|rate| (Instant::now(), Mutex::new(Bucket::full(rate)))))
     }
 
-    /// Waits until what has just arrived is within the rate.
+    /// Waits until the bytes that have just arrived are within the rate.
     pub(crate) async fn pay(&self, bytes: usize) {
         let wait = self.take(bytes as u64);
         if !wait.is_zero() {
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_written_as_people_write_them() {
+    fn rates_are_read_in_all_usual_units() {
         let check = |text, bytes| assert_eq!(rate(text).0.get(), bytes, "{text}");
         check("2MiB/s", 2 << 20);
         check("2 MiB/s", 2 << 20);
@@ -138,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_with_what_to_write() {
+    fn other_texts_are_refused_with_an_example() {
         for text in [
             "",
             "0MiB/s",
@@ -157,18 +161,18 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_waits_for_all_that_was_taken_before() {
+    fn a_download_waits_for_everything_taken_before() {
         let mut bucket = Bucket::full(rate("1024B/s"));
         let ms = Duration::from_millis;
         assert_eq!(bucket.take(2048, ms(10_000)), ms(1_750));
         assert_eq!(bucket.take(1024, ms(10_000)), ms(2_750));
         assert_eq!(bucket.take(1024, ms(12_000)), ms(1_750));
-        assert_eq!(bucket.take(1, ms(1_000_000)), ms(0), "time went by");
+        assert_eq!(bucket.take(1, ms(1_000_000)), ms(0), "the debt is paid");
     }
 
     proptest! {
         #[test]
-        fn no_stretch_of_time_has_more_than_the_rate(takes in proptest::collection::vec((1_u64..50_000, 0_u64..2_000), 1..50)) {
+        fn no_period_exceeds_the_rate(takes in proptest::collection::vec((1_u64..50_000, 0_u64..2_000), 1..50)) {
             let rate = rate("10kB/s");
             let mut bucket = Bucket::full(rate);
             let (mut now, mut taken) = (Duration::from_secs(9), 0);

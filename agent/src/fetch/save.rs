@@ -1,4 +1,4 @@
-//! Writing a fragment to disk while it arrives.
+//! Fragments written to disk while they arrive.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -10,33 +10,33 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::fetch::download::Download;
-use crate::fetch::miss::Miss;
+use crate::fetch::location_error::LocationError;
 
-/// How much is handed to the disk at a time, at least.
+/// The smallest amount that is passed to the disk at once.
 ///
-/// What arrives comes in pieces of 16 KiB; a change of threads for each would cost more than
-/// digest and write.
+/// Data arrives in pieces of 16 KiB. A change of threads for each would cost more than the digest
+/// and the write.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Why a fragment was not saved.
+/// Errors from saving a fragment.
 #[derive(Debug)]
 pub(crate) enum SaveError {
-    Miss(Miss),
+    LocationError(LocationError),
     Disk(io::Error),
 }
 
-/// A file as far as it is written.
+/// A file that is being written.
 struct Output {
     file: File,
     hash: Sha256,
     bytes: u64,
 }
 
-/// Writes a fragment to `part` and checks its digest, the next of it arriving meanwhile.
+/// Writes a fragment to `part` and checks its digest. The next batch arrives during each write.
 ///
-/// It is not synchronised: a fragment is as safe from a crash of the agent as it will ever be.
-/// After a power failure, what was written within the last seconds may be gone. The digest of
-/// the whole finds that, and what is wrong is fetched again.
+/// The file is not synchronised to disk. It survives a crash of the agent. After a power failure,
+/// the writes of the last seconds may be lost: the digest of the whole archive shows that, and the
+/// agent fetches the damaged fragments again.
 pub(crate) async fn save(
     mut download: Download<'_>,
     expected: (u64, Sha256Digest),
@@ -47,22 +47,22 @@ pub(crate) async fn save(
     let (mut arrived, bytes) = (0, expected.0);
     loop {
         let batch = batch(&mut download, &mut arrived, bytes).await;
-        // Nothing may write to the file any more when another location gets its turn.
+        // The write must end before another location may write to the same file.
         let output = written(writing).await.map_err(SaveError::Disk)?;
-        let batch = batch.map_err(SaveError::Miss)?;
+        let batch = batch.map_err(SaveError::LocationError)?;
         if batch.is_empty() {
-            return output.check(expected).map_err(SaveError::Miss);
+            return output.check(expected).map_err(SaveError::LocationError);
         }
         writing = tokio::task::spawn_blocking(move || output.add(&batch));
     }
 }
 
-/// Waits for the next batch, which is empty only at the end.
+/// Waits for the next batch. Only the batch at the end of the file is empty.
 async fn batch(
     download: &mut Download<'_>,
     arrived: &mut u64,
     limit: u64,
-) -> Result<Vec<Bytes>, Miss> {
+) -> Result<Vec<Bytes>, LocationError> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < BATCH_BYTES {
         let Some(chunk) = download.chunk().await? else {
@@ -70,7 +70,7 @@ async fn batch(
         };
         *arrived += chunk.len() as u64;
         if *arrived > limit {
-            return Err(Miss::TooLong { limit });
+            return Err(LocationError::TooLong { limit });
         }
         bytes += chunk.len();
         batch.push(chunk);
@@ -100,12 +100,12 @@ impl Output {
         Ok(self)
     }
 
-    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), Miss> {
+    fn check(self, (bytes, digest): (u64, Sha256Digest)) -> Result<(), LocationError> {
         let actual = Sha256Digest::from_bytes(self.hash.finalize().into());
         if actual == digest {
             return Ok(());
         }
-        Err(Miss::Fragment {
+        Err(LocationError::Fragment {
             arrived: self.bytes,
             bytes,
             actual,

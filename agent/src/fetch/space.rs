@@ -1,14 +1,14 @@
-//! Whether there is room for a package, asked before anything of it is fetched.
+//! The check for free space, before anything of a package is fetched.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::platform;
 
-/// A volume lacks room.
+/// The error of a volume without enough free space.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} has {free} bytes free, the package needs {needed}: make room, and assign it again", folder.display()
+    "not enough space in {}: {needed} bytes needed, {free} free: free some, and assign the package again", folder.display()
 )]
 pub(crate) struct OutOfSpace {
     folder: PathBuf,
@@ -16,11 +16,11 @@ pub(crate) struct OutOfSpace {
     free: u64,
 }
 
-/// Checks that there is room for what is to be fetched into `fragments`, and for the archive
-/// in `unpacked`, a folder that may not exist yet.
+/// Checks the free space for fragments in `fragments`, and for the archive in `unpacked`.
 ///
-/// How much an archive holds is known only when it is read; its own size is the least that
-/// can be expected. A volume that does not tell its free space counts as large enough.
+/// The folder `unpacked` may not exist yet. The size of the unpacked files is unknown before the
+/// archive is read, so its own size stands for them. A volume that does not report its free space
+/// counts as large enough.
 pub(crate) fn check(
     fragments: &Path,
     to_fetch: u64,
@@ -36,7 +36,7 @@ pub(crate) fn check(
     room(unpacked, archive, fs4::available_space(unpacked))
 }
 
-/// Checks that there is room for so many bytes in a folder, which may not exist yet.
+/// Checks the free space for `needed` bytes in a folder, which may not exist yet.
 pub(crate) fn check_folder(folder: &Path, needed: u64) -> Result<(), OutOfSpace> {
     let folder = existing(folder);
     room(folder, needed, fs4::available_space(folder))
@@ -51,13 +51,13 @@ fn room(folder: &Path, needed: u64, free: io::Result<u64>) -> Result<(), OutOfSp
         }),
         Ok(_) => Ok(()),
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "the free space is not known");
+            tracing::warn!(folder = %folder.display(), %error, "cannot determine the free space");
             Ok(())
         }
     }
 }
 
-/// Returns the path, or the nearest folder above it that exists.
+/// Returns the path, or its nearest parent folder that exists.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|path| path.exists()).unwrap_or(path)
 }
@@ -67,22 +67,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn less_than_what_is_needed_is_too_little() {
+    fn less_free_space_than_needed_is_an_error() {
         let check = |needed, free| room(Path::new("/v"), needed, Ok(free));
         assert_eq!(check(7, 7), Ok(()));
         assert_eq!(
             check(8, 7).unwrap_err().to_string(),
-            "/v has 7 bytes free, the package needs 8: make room, and assign it again"
+            "not enough space in /v: 8 bytes needed, 7 free: free some, and assign the package again"
         );
     }
 
     #[test]
-    fn what_is_on_one_volume_counts_together() {
+    fn needs_on_one_volume_add_up() {
         let dir = tempfile::tempdir().unwrap();
         let free = fs4::available_space(dir.path()).unwrap();
         let (most, folder) = (free / 4 * 3, dir.path().join("not/there/yet"));
         let error = check(dir.path(), most, &folder, most).unwrap_err();
         assert_eq!(error.needed, most * 2);
         assert_eq!(check(dir.path(), 0, &folder, 0), Ok(()));
+    }
+
+    #[test]
+    fn the_message_names_the_folder_and_the_remedy() {
+        let error = room(Path::new("/var/lib"), 8, Ok(7)).unwrap_err();
+        let text = error.to_string();
+        insta::assert_snapshot!(text, @r"
+        not enough space in /var/lib: 8 bytes needed, 7 free: free some, and assign the package again
+        ");
     }
 }

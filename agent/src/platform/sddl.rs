@@ -1,17 +1,17 @@
-//! Who owns and may open a file, in the text that Windows has for it: the security descriptor
-//! definition language.
+//! Security descriptors of Windows as text: the owner of a file, and the users with access.
 //!
-//! Source: "Security Descriptor String Format" and "ACE Strings" of Microsoft's reference.
+//! Source: "Security Descriptor String Format" and "ACE Strings" in Microsoft's reference.
 
-/// Grants all to the system, to administrators and to the owner (S-1-3-4), and passes that on
-/// to what is made inside; takes nothing over from the folder above.
+/// Full access for the system, administrators and the owner (S-1-3-4).
+///
+/// New files inside inherit the access, and nothing is inherited from the folder above.
 #[cfg(windows)]
 pub(super) const PRIVATE: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;S-1-3-4)";
 
-/// Whether the system, administrators and `user` are the only ones with access.
+/// Returns `true` if only the system, administrators and `user` have access.
 ///
-/// The text has an owner and an access list, in this order. What it says in a way that is not
-/// understood counts as access for others.
+/// The text has an owner and an access list, in this order. Unknown parts count as access for
+/// others.
 pub(super) fn is_private(sddl: &str, user: &str) -> bool {
     let parts = sddl
         .strip_prefix("O:")
@@ -27,9 +27,9 @@ pub(super) fn is_private(sddl: &str, user: &str) -> bool {
             .all(|entry| grants_nothing_to_others(entry, user))
 }
 
-/// Whether whoever is so called may do what the agent does.
+/// Returns `true` if the account may do everything that the agent may.
 pub(super) fn is_trusted(sid: &str, user: &str) -> bool {
-    // The system, administrators, and who owns the file or will own what is made in the folder.
+    // The system, administrators, and the owner of the file or of new files in the folder.
     ["SY", "BA", "OW", "CO", "S-1-3-4"].contains(&sid) || sid == user
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_known_to_be_private_is() {
+    fn only_known_private_access_lists_are_private() {
         let user = "S-1-5-21-1-2-3-1001";
         let check = |sddl: &str, expected| assert_eq!(is_private(sddl, user), expected, "{sddl}");
         check(
@@ -58,7 +58,7 @@ mod tests {
         check("O:S-1-5-21-1-2-3-1001D:(A;;FA;;;S-1-5-21-1-2-3-1001)", true);
         check("O:SYD:P(D;;FA;;;WD)(A;OICIIO;FA;;;CO)", true);
         check("O:SYD:P", true);
-        // As a folder in C:\ProgramData is made.
+        // The access list of a new folder in C:\ProgramData.
         check(
             "O:BAD:AI(A;OICIID;FA;;;SY)(A;OICIID;0x1200a9;;;BU)(A;CIID;DCLCRPCR;;;BU)",
             false,

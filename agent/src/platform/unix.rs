@@ -1,4 +1,4 @@
-//! Linux and macOS.
+//! Functions for Linux and macOS.
 
 mod tree;
 
@@ -16,14 +16,14 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
-pub(crate) use self::tree::Tree;
+pub(crate) use self::tree::ProcessTree;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
-/// What makes a file private.
+/// The commands that make a file private, for messages.
 pub(crate) const KEEP_PRIVATE: &str = "chown AGENT FILE; chmod 600 FILE";
 
-/// Makes a folder that only the agent's user can enter; one that exists stays as it is.
+/// Creates a folder that only the agent's user can enter. An existing folder stays as it is.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -31,22 +31,24 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Keeps other users out of a folder that exists, and refuses one that they have had a part in.
+/// Keeps other users out of an existing folder.
 ///
 /// # Errors
-/// The folder, or something in it, belongs to another user.
+/// The folder, or a file in it, belongs to another user, who may have prepared its content.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     expect_own(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    // From here on nobody adds anything.
+    // From here on, other users cannot add files.
     for entry in std::fs::read_dir(path)? {
         expect_own(&entry?.path())?;
     }
     Ok(())
 }
 
-/// Whether users besides root and the agent's own can read the file, or do anything with the
-/// folder, or can give that to themselves as the owner.
+/// Returns `true` if users other than root and the agent's user can read the file or use the
+/// folder.
+///
+/// An owner counts, too, because owners can give themselves access.
 pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
     let metadata = std::fs::metadata(path)?;
     Ok(metadata.mode() & 0o077 != 0 || !is_trusted(metadata.uid()))
@@ -65,28 +67,29 @@ fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
-/// Makes the renames and removals in a folder last through a power failure.
+/// Makes the renames and removals in a folder survive a power failure.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The new name of a file lasts once its folder is synchronised.
+/// Does nothing: the new name of a file survives once its folder is synchronised.
 #[expect(clippy::unnecessary_wraps, reason = "other systems have to act")]
 pub(crate) const fn sync_renamed(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether two files are on the same volume.
+/// Returns `true` if two files are on the same volume.
 pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
 }
 
-/// Tells why a program cannot be started, as far as that can be known before: the shell that
-/// starts it would only leave an exit code like the program's own.
+/// Returns the reason why a program cannot start, as far as it is known in advance.
+///
+/// The shell that starts the program would report such a reason only as an exit code.
 pub(crate) fn check_startable(path: &Path) -> Result<(), String> {
     if is_noexec(path) {
         return Err(
-            "its file system runs no programs (noexec): choose another state_dir".to_owned(),
+            "its file system does not allow programs (noexec): choose another state_dir".to_owned(),
         );
     }
     let mut head = Vec::new();
@@ -95,20 +98,20 @@ pub(crate) fn check_startable(path: &Path) -> Result<(), String> {
     read.map_err(|error| error.to_string())?;
     match interpreter(&head) {
         Some(interpreter) if !interpreter.exists() => {
-            // What is wrong may be a blank at its end.
+            // Quoted, because the error may be a blank at the end of the name.
             let name = interpreter.to_string_lossy();
             Err(format!(
-                "its first line names {name:?}, which this device does not have"
+                "its first line names the interpreter {name:?}, and this device has none of that name"
             ))
         }
         _ => Ok(()),
     }
 }
 
-/// How much of a first line Linux looks at.
+/// The length of a first line that Linux reads, in bytes.
 const MAX_SHEBANG_BYTES: u64 = 256;
 
-/// Returns the program that a script's first line names.
+/// Returns the interpreter that the first line of a script names.
 fn interpreter(head: &[u8]) -> Option<PathBuf> {
     let line = head
         .strip_prefix(b"#!")?
@@ -131,9 +134,11 @@ const fn is_noexec(_path: &Path) -> bool {
     false
 }
 
-/// Whether something is mounted in a folder: what lies below is not the folder's own.
+/// Returns `true` if something is mounted below the folder.
+///
+/// Mounted files do not belong to the folder, so they must not be removed with it.
 pub(crate) fn holds_mounts(folder: &Path) -> bool {
-    // Only Linux has the file.
+    // Only Linux has this file.
     let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else {
         return false;
     };
@@ -144,8 +149,9 @@ pub(crate) fn holds_mounts(folder: &Path) -> bool {
     points.any(|point| point.starts_with(&folder))
 }
 
-/// Reads where something is mounted from a line of `/proc/self/mountinfo`: its fifth word, in
-/// which blanks, tabs, ends of lines and backslashes are octal.
+/// Reads the mount point from a line of `/proc/self/mountinfo`.
+///
+/// It is the fifth word, with octal escapes for blanks, tabs, line ends and backslashes.
 fn mount_point(line: &str) -> Option<PathBuf> {
     let word = line.split(' ').nth(4)?;
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n")];
@@ -156,14 +162,15 @@ fn mount_point(line: &str) -> Option<PathBuf> {
     Some(PathBuf::from(point.replace("\\134", "\\")))
 }
 
-/// Lets the owner remove what is in a folder.
+/// Lets the owner remove the content of a folder.
 pub(crate) fn make_removable(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
-/// Lets other users read what the agent makes without saying who may; it says so for
-/// whatever is its own. Programs of packages have this mask, too.
-pub(crate) fn share_what_is_made() {
+/// Sets the file mode mask, so that other users can read new files unless the agent restricts them.
+///
+/// The agent restricts all files of its own. Programs of packages inherit the mask.
+pub(crate) fn make_new_files_readable() {
     rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
@@ -182,13 +189,13 @@ pub(crate) fn symlink(dir: &Dir, target: &str, link: &str) -> io::Result<()> {
     dir.symlink(target, link)
 }
 
-/// A rename replaces a read-only file here.
+/// Does nothing: on Unix, a rename replaces read-only files, too.
 #[expect(clippy::unnecessary_wraps, reason = "other systems have to act")]
 pub(crate) const fn make_replaceable(_dir: &Dir, _path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the folder that STORE means: `INSTALL_PATH` in front stands for `install_path`.
+/// Returns the folder of STORE: a leading `INSTALL_PATH` stands for `install_path`.
 pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, String> {
     let text = folder.as_str();
     match text.strip_prefix("INSTALL_PATH") {
@@ -201,23 +208,23 @@ pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathB
     }
 }
 
-/// Returns the shell that reads `line` as a person's shell would.
+/// Returns the shell that runs `line` like a shell of a user.
 pub(crate) fn shell(line: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(line);
     command
 }
 
-/// Returns the shell that runs a program of the current folder with its arguments.
+/// Returns the shell that runs a program in the current folder with its arguments.
 ///
-/// The program's name is no shell text; only the arguments are read by the shell.
+/// The program's name is passed as an argument, so the shell interprets only the arguments.
 pub(crate) fn launch(launch: &LaunchCommand) -> Command {
     let mut command = shell(&format!("exec ./\"$0\" {}", launch.arguments()));
     command.arg(launch.program().as_str());
     command
 }
 
-/// The environment of a package's programs, besides what names the package.
+/// Returns the environment of a package's programs, without the variables of the package.
 pub(crate) fn environment() -> BTreeMap<String, std::ffi::OsString> {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     [
@@ -248,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interpreter_is_what_the_first_line_names() {
+    fn the_first_line_names_the_interpreter() {
         let check = |head: &str, expected: Option<&str>| {
             assert_eq!(interpreter(head.as_bytes()), expected.map(PathBuf::from));
         };

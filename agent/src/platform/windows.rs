@@ -1,4 +1,4 @@
-//! Windows.
+//! Functions for Windows.
 
 mod access;
 mod tree;
@@ -14,50 +14,54 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
-pub(crate) use self::tree::Tree;
+pub(crate) use self::tree::ProcessTree;
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 
-/// Makes a folder; who may enter it is inherited from the folder above.
+/// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Folders cannot be synchronised here: what has a new name is, by [`sync_renamed`].
+/// Does nothing: Windows cannot synchronise folders. [`sync_renamed`] does the work.
 pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the new name of a file last through a power failure: what flushes a file flushes its
-/// volume's log up to the file's last change.
+/// Makes the new name of a file survive a power failure.
+///
+/// A flush of the file also flushes the log of its volume up to the last change of the file.
 pub(crate) fn sync_renamed(file: &std::fs::File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether two files are on the same drive; folders that a drive is mounted in are not seen.
+/// Returns `true` if two files are on the same drive. Drives mounted in folders are not recognised.
 pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (one.canonicalize()?, other.canonicalize()?);
     Ok(one.components().next() == other.components().next())
 }
 
-/// What cannot be started, the command prompt tells.
-#[expect(clippy::unnecessary_wraps, reason = "other systems know it before")]
+/// Does nothing: the command prompt itself reports a program that cannot start.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems check it in advance"
+)]
 pub(crate) const fn check_startable(_path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What is mounted in a folder is removed as a link is.
+/// Returns `false`: a mount in a folder is removed like a link.
 pub(crate) const fn holds_mounts(_folder: &Path) -> bool {
     false
 }
 
-/// Takes the read-only attribute away, which keeps what has it from being removed.
+/// Clears the read-only attribute, which prevents removal.
 pub(crate) fn make_removable(path: &Path) -> io::Result<()> {
     let mut permissions = std::fs::symlink_metadata(path)?.permissions();
     if permissions.readonly() {
         #[expect(
             clippy::permissions_set_readonly_false,
-            reason = "here it is an attribute, and says nothing about who may write"
+            reason = "on Windows, the attribute does not decide who may write"
         )]
         permissions.set_readonly(false);
         std::fs::set_permissions(path, permissions)?;
@@ -65,8 +69,8 @@ pub(crate) fn make_removable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Access is inherited from the folder above.
-pub(crate) const fn share_what_is_made() {}
+/// Does nothing: access is inherited from the folder above.
+pub(crate) const fn make_new_files_readable() {}
 
 pub(crate) const fn set_mode(_file: &cap_std::fs::File, _executable: bool) -> io::Result<()> {
     Ok(())
@@ -80,7 +84,7 @@ pub(crate) fn symlink(dir: &Dir, target: &str, link: &str) -> io::Result<()> {
     dir.symlink_file(target, link)
 }
 
-/// Takes away the read-only attribute, which would keep a file from being replaced.
+/// Clears the read-only attribute, which prevents replacement.
 pub(crate) fn make_replaceable(dir: &Dir, path: &str) -> io::Result<()> {
     let Ok(metadata) = dir.symlink_metadata(path) else {
         return Ok(());
@@ -93,8 +97,9 @@ pub(crate) fn make_replaceable(dir: &Dir, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the folder that STORE means: `%VARIABLES%` are expanded, `INSTALL_PATH` in front
-/// stands for `install_path`.
+/// Returns the folder of STORE.
+///
+/// `%VARIABLES%` are expanded, and a leading `INSTALL_PATH` stands for `install_path`.
 pub(crate) fn store_folder(folder: &Folder, install_path: &Path) -> Result<PathBuf, String> {
     let text = folder.as_str().replace('/', "\\");
     match text.strip_prefix("INSTALL_PATH") {
@@ -125,7 +130,7 @@ fn expand(text: &str) -> Result<String, String> {
             .split_once('%')
             .ok_or_else(|| format!("folder {text:?} has a single '%'"))?;
         let value = std::env::var(name)
-            .map_err(|_| format!("folder {text:?}: there is no variable %{name}% here"))?;
+            .map_err(|_| format!("folder {text:?}: the variable %{name}% is not set"))?;
         expanded.push_str(before);
         expanded.push_str(&value);
         rest = after;
@@ -134,22 +139,23 @@ fn expand(text: &str) -> Result<String, String> {
     Ok(expanded)
 }
 
-/// Returns the shell that reads `line` as the command prompt would.
+/// Returns the shell that runs `line` like the command prompt.
 pub(crate) fn shell(line: &str) -> Command {
     let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
-    // By its path: no other folder is searched for it.
+    // The full path, so that no other folder is searched for the program.
     let mut command = Command::new(PathBuf::from(system).join(r"System32\cmd.exe"));
+    // `/D` skips the AutoRun commands of the registry, `/S` keeps the quotes inside `line`.
     command.raw_arg("/D /S /C \"").raw_arg(line).raw_arg("\"");
     command
 }
 
-/// Returns the shell that runs a program of the current folder with its arguments.
+/// Returns the shell that runs a program in the current folder with its arguments.
 pub(crate) fn launch(launch: &LaunchCommand) -> Command {
     let program = launch.program().as_str();
     shell(&format!(".\\\"{program}\" {}", launch.arguments()))
 }
 
-/// The environment of a package's programs, besides what names the package.
+/// Returns the environment of a package's programs, without the variables of the package.
 pub(crate) fn environment() -> BTreeMap<String, OsString> {
     let kept = [
         "ALLUSERSPROFILE",
@@ -177,7 +183,7 @@ pub(crate) fn environment() -> BTreeMap<String, OsString> {
         .collect()
 }
 
-/// Programs end with exit codes only.
+/// Returns `None`: on Windows, programs end with exit codes only.
 pub(crate) const fn signal(_status: ExitStatus) -> Option<i32> {
     None
 }

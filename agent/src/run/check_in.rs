@@ -1,32 +1,33 @@
-//! Check-ins: the results that wait go out, and the reply brings tasks and signed documents.
+//! Check-ins: waiting results go out, tasks and signed documents come in.
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, DeviceFacts, Report, Text};
+use packcast_protocol::api::{BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report};
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
 use crate::client::ClientError;
 use crate::state::identity;
-use crate::state::journal::{self, Found, Journal};
+use crate::state::journal::{self, Journal, StoredJournal};
 
-/// The shortest and longest time between two check-ins, in seconds, whatever the reply says.
+/// The shortest and longest pause between two check-ins, in seconds, regardless of the reply.
 const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;
 
 impl Agent {
     fn unaccepted(&self) -> Vec<Report> {
         let journals = journal::read_all(&self.state).into_values();
         let reports = journals.filter_map(|found| match found {
-            Found::Read(Journal::Finished(finished)) => Some(finished.report),
+            StoredJournal::Read(Journal::Finished(finished)) => Some(finished.report),
             _ => None,
         });
         unaccepted::batch(reports)
     }
 
-    /// Checks in with the results that wait; with less of them for a server that wants less.
+    /// Checks in with the waiting results, without output if the server refuses the size.
     pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
         let results = self.unaccepted();
         let reply = match self.check_in_with(&results).await {
+            // A result must not be stuck because a proxy or a server has a small limit.
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
-                tracing::warn!(%error, "the check-in goes without the programs' output");
+                tracing::warn!(%error, "checking in again without the programs' output");
                 self.check_in_with(&unaccepted::without_output(results.clone()))
                     .await?
             }
@@ -36,9 +37,9 @@ impl Agent {
         Ok(reply)
     }
 
-    /// Checks in with the pass or, where there is none that counts, with the token.
+    /// Checks in with the pass, or with the enrolment token if no pass is valid.
     async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
-        let holds = self.trust.borrow().holds();
+        let holds = self.trust.borrow().held_documents();
         let request = |enrolment, pass| CheckInRequest {
             enrolment,
             pass,
@@ -47,9 +48,9 @@ impl Agent {
             holds: holds.clone(),
         };
         let pass = identity::load_pass(&self.state)?;
-        let known = pass.is_some();
+        let has_pass = pass.is_some();
         let mut token = None;
-        if !known {
+        if !has_pass {
             token = Some(
                 self.config
                     .enrolment_token()?
@@ -57,7 +58,8 @@ impl Agent {
             );
         }
         let mut reply = self.api.check_in(&request(token, pass)).await;
-        if known && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
+        // The pass is invalid if the target has a new secret. The token enrols the device again.
+        if has_pass && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
             let Some(token) = self.config.enrolment_token()? else {
                 return Err(RunError::NotEnrolled);
             };
@@ -65,12 +67,12 @@ impl Agent {
         }
         let mut reply = reply?;
         if let Some(pass) = &reply.pass {
-            // Without it, the next check-in shows the token again.
+            // Without a pass, the next check-in shows the token again.
             if let Err(error) = identity::store_pass(&self.state, pass) {
-                tracing::error!(error = with_causes(&error), "the pass cannot be kept");
+                tracing::error!(error = with_causes(&error), "cannot store the pass");
             }
         }
-        self.hear(&mut reply);
+        self.accept_documents(&mut reply);
         Ok(reply)
     }
 }
@@ -82,9 +84,9 @@ pub(super) fn next_check_in_s(reply: &CheckInReply) -> u32 {
 
 fn facts() -> DeviceFacts {
     DeviceFacts {
-        host_name: Text::tail(&crate::platform::host_name()),
-        os: Text::tail(std::env::consts::OS),
-        arch: Text::tail(std::env::consts::ARCH),
-        agent: Text::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
+        host_name: BoundedText::tail(&crate::platform::host_name()),
+        os: BoundedText::tail(std::env::consts::OS),
+        arch: BoundedText::tail(std::env::consts::ARCH),
+        agent: BoundedText::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
     }
 }

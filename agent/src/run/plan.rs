@@ -1,42 +1,49 @@
-//! What a check-in brought, in the order in which to work on it.
+//! The plan of a round: the tasks and cancellations of a check-in, in order.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::PackageId;
 use packcast_protocol::api::{Cancel, Task};
 
-/// How many tasks, and how many cancellations, of one reply are worked on, the first of each in
-/// order. The others come again with a later one.
-pub(crate) const MAX_TOLD: usize = 1000;
+/// The number of tasks, and of cancellations, of one reply that are carried out.
+///
+/// The first ones in order count. The others come again with a later reply.
+pub(crate) const MAX_ITEMS: usize = 1000;
 
-/// How many packages the device keeps at the most whose results wait to be accepted, or that are
-/// not done. With as many it begins nothing new: somebody sends more than they want to hear of.
-pub(crate) const MAX_KEPT: usize = 2000;
+/// The number of packages that the device holds at most: unfinished, or with an unaccepted result.
+///
+/// At the limit, a device begins no further package. Only a faulty or hostile server causes that.
+pub(crate) const MAX_HELD_PACKAGES: usize = 2000;
 
-/// One thing that the device was told.
+/// One item of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    CallOff(Cancel),
+pub(crate) enum WorkItem {
+    Cancel(Cancel),
     Deploy(Task),
 }
 
-/// Orders what a device was told: what is called off, then the tasks, priority 0 first, then
-/// by id. It has something of the packages in `kept`.
+/// Orders the tasks and cancellations of a reply.
+///
+/// Cancellations come first, then tasks by priority, 0 first, and by id. `held` are the packages
+/// that the device already holds.
 pub(crate) fn plan(
     mut tasks: Vec<Task>,
     cancels: &[Cancel],
-    kept: &BTreeSet<PackageId>,
-) -> Vec<Work> {
+    held: &BTreeSet<PackageId>,
+) -> Vec<WorkItem> {
+    // The order must not depend on the reply: strict priority, and a stable order among equals.
     tasks.sort_by_key(|task| (task.priority, task.id));
     let mut seen = BTreeSet::new();
-    tasks.retain(|task| !is_called_off(task, cancels) && seen.insert(task.id));
-    // A package that is told and called off at once has a later attempt, which is what counts.
+    tasks.retain(|task| !is_cancelled(task, cancels) && seen.insert(task.id));
+    // If the reply announces and cancels a package, the announced attempt is a later one, and wins.
     let cancels = cancels.iter().filter(|cancel| seen.insert(cancel.id));
-    let cancels = cancels.map(|cancel| Work::CallOff(*cancel)).take(MAX_TOLD);
-    let tasks = tasks.into_iter().map(Work::Deploy).take(MAX_TOLD);
-    let mut room = MAX_KEPT.saturating_sub(kept.len());
-    let has_room = |work: &Work| {
-        let begins = !kept.contains(&work.package());
+    let cancels = cancels
+        .map(|cancel| WorkItem::Cancel(*cancel))
+        .take(MAX_ITEMS);
+    let tasks = tasks.into_iter().map(WorkItem::Deploy).take(MAX_ITEMS);
+    let mut room = MAX_HELD_PACKAGES.saturating_sub(held.len());
+    let has_room = |work: &WorkItem| {
+        let begins = !held.contains(&work.package());
         let has_room = !begins || room > 0;
         room = room.saturating_sub(usize::from(begins));
         has_room
@@ -44,17 +51,17 @@ pub(crate) fn plan(
     cancels.chain(tasks).filter(has_room).collect()
 }
 
-impl Work {
+impl WorkItem {
     const fn package(&self) -> PackageId {
         match self {
-            Self::CallOff(cancel) => cancel.id,
+            Self::Cancel(cancel) => cancel.id,
             Self::Deploy(task) => task.id,
         }
     }
 }
 
-/// Whether a task, or a later attempt at its package, is among those that are called off.
-pub(crate) fn is_called_off(task: &Task, cancels: &[Cancel]) -> bool {
+/// Returns `true` if a task, or a later attempt at its package, is cancelled.
+pub(crate) fn is_cancelled(task: &Task, cancels: &[Cancel]) -> bool {
     cancels
         .iter()
         .any(|cancel| cancel.id == task.id && cancel.attempt >= task.attempt)
@@ -81,7 +88,7 @@ mod tests {
         }
     }
 
-    /// Holds the order, as `<package>.<attempt>`, those that are called off with a minus.
+    /// Checks the order, written as `<package>.<attempt>`, with a minus before cancellations.
     fn check(tasks: Vec<Task>, cancels: &[(u32, u32)], expected: &[&str]) {
         let cancels: Vec<Cancel> = cancels
             .iter()
@@ -93,8 +100,8 @@ mod tests {
         let planned: Vec<String> = plan(tasks, &cancels, &BTreeSet::new())
             .into_iter()
             .map(|work| match work {
-                Work::CallOff(Cancel { id, attempt }) => format!("-{}.{attempt}", id.get() % 10),
-                Work::Deploy(task) => format!("{}.{}", task.id.get() % 10, task.attempt),
+                WorkItem::Cancel(Cancel { id, attempt }) => format!("-{}.{attempt}", id.get() % 10),
+                WorkItem::Deploy(task) => format!("{}.{}", task.id.get() % 10, task.attempt),
             })
             .collect();
         assert_eq!(planned, expected);
@@ -113,32 +120,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_off_comes_first_and_is_not_deployed() {
+    fn cancellations_come_first_and_their_tasks_are_not_deployed() {
         let tasks = || vec![task(1, 2, 0), task(2, 1, 5)];
         check(tasks(), &[(3, 1)], &["-3.1", "1.2", "2.1"]);
         check(tasks(), &[(2, 1), (2, 1)], &["-2.1", "1.2"]);
-        // Another attempt.
+        // A cancellation of another attempt.
         check(tasks(), &[(1, 1)], &["1.2", "2.1"]);
     }
 
     #[test]
-    fn nobody_makes_a_device_keep_more_than_it_has_room_for() {
-        let count = |tasks: u32, cancels: u32, kept: u32| {
+    fn a_reply_cannot_exceed_the_limits_of_a_device() {
+        let count = |tasks: u32, cancels: u32, held: u32| {
             let tasks = (0..tasks).map(|n| task(n, 1, 5)).collect();
             let cancels = (10_000..10_000 + cancels).map(|n| Cancel {
                 id: id(n),
                 attempt: 1,
             });
             let cancels: Vec<Cancel> = cancels.collect();
-            let kept = (0..kept).map(id).collect();
-            let work = plan(tasks, &cancels, &kept);
-            let is_task = |work: &&Work| matches!(work, Work::Deploy(_));
+            let held = (0..held).map(id).collect();
+            let work = plan(tasks, &cancels, &held);
+            let is_task = |work: &&WorkItem| matches!(work, WorkItem::Deploy(_));
             let tasks = work.iter().filter(is_task).count();
             (tasks, work.len() - tasks)
         };
         assert_eq!(count(5000, 5000, 0), (1000, 1000));
         assert_eq!(count(10, 10, 1995), (10, 5));
-        assert_eq!(count(10, 10, 2000), (10, 0), "what is under way goes on");
+        assert_eq!(
+            count(10, 10, 2000),
+            (10, 0),
+            "packages that the device holds go on"
+        );
         assert_eq!(count(3000, 0, 1999), (1000, 0));
     }
 }

@@ -1,41 +1,43 @@
-//! Recovery at the beginning of a round: of packages that a stopped agent has left in the middle.
+//! Recovery at the start of a round: brings interrupted packages to rest.
 
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
 use crate::clock::now;
-use crate::deployment::Event;
+use crate::deployment::StepEvent;
 use crate::state::StateError;
-use crate::state::journal::{self, Found, Journal};
+use crate::state::journal::{self, Journal, StoredJournal};
 
 impl Agent {
-    /// Brings every package to rest that an agent that stopped in the middle has left. What is
-    /// wrong with one is no reason not to check in.
+    /// Brings every package to rest that a stopped agent has left in the middle.
+    ///
+    /// A faulty package does not prevent the check-in.
     pub(super) async fn recover(&self) {
         let packages = self.state.packages().unwrap_or_else(|error| {
             let error = with_causes(&error);
-            tracing::error!(error, "what is under way is not known");
+            tracing::error!(error, "cannot list the packages under way");
             Vec::new()
         });
         for id in packages {
             if let Err(error) = self.recover_package(id).await {
                 let error = with_causes(&error);
-                tracing::error!(package = %id, error, "the package is not at rest");
+                tracing::error!(package = %id, error, "cannot recover the package");
             }
         }
     }
 
     async fn recover_package(&self, id: PackageId) -> Result<(), StateError> {
         match journal::read(&self.state.package(id))? {
+            // Without a journal, no work is under way, so the folder holds nothing of value.
             None => self.state.package(id).remove_unused()?,
-            Some(Found::Unreadable { path }) => {
-                tracing::error!(package = %id, path = %path.display(), "the journal does not read: the package will not be acted on again");
+            Some(StoredJournal::Unreadable { path }) => {
+                tracing::error!(package = %id, path = %path.display(), "cannot read the journal: the package will not be deployed again");
             }
-            Some(Found::Read(journal)) => {
+            Some(StoredJournal::Read(journal)) => {
                 if matches!(journal, Journal::Acting(_)) {
-                    tracing::warn!(package = %id, "the last run stopped while it acted on the package");
+                    tracing::warn!(package = %id, "the agent stopped while it acted on the package");
                 }
-                self.happened(id, Event::Restarted { id, now: now() })
+                self.happened(id, StepEvent::Restarted { id, now: now() })
                     .await?;
             }
         }

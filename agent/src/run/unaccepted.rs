@@ -1,19 +1,20 @@
-//! The results that wait to be accepted, as many of them as go into one check-in.
+//! Results without an accepted report, in batches that fit into a check-in.
 
 use packcast_protocol::api::{MAX_REPORTS, MAX_REQUEST_BYTES, Report};
 
-/// How much room results have in a check-in, in bytes of its JSON.
+/// The room for results in a check-in, in bytes of JSON.
 const MAX_BYTES: usize = MAX_REQUEST_BYTES / 2;
 
-/// Takes results from the front as long as there is room, and always the first: the rest go
-/// with a later check-in.
+/// Takes results from the front while there is room, and always the first.
 ///
-/// Output counts as JSON writes it, where a control character has six bytes.
+/// The rest goes with a later check-in. The size is that of the JSON, where a control character
+/// takes six bytes.
 pub(crate) fn batch(reports: impl IntoIterator<Item = Report>) -> Vec<Report> {
     let mut bytes = 0;
     let mut taken = Vec::new();
     for report in reports.into_iter().take(MAX_REPORTS) {
         bytes += serde_json::to_vec(&report).map_or(0, |json| json.len());
+        // The first result always goes, so that a single large result cannot block the queue.
         if bytes > MAX_BYTES && !taken.is_empty() {
             break;
         }
@@ -22,7 +23,7 @@ pub(crate) fn batch(reports: impl IntoIterator<Item = Report>) -> Vec<Report> {
     taken
 }
 
-/// Drops the programs' output, for a server that takes less.
+/// Removes the programs' output, for a server with a smaller size limit.
 pub(crate) fn without_output(mut reports: Vec<Report>) -> Vec<Report> {
     for report in &mut reports {
         report.output_tail = None;
@@ -32,13 +33,13 @@ pub(crate) fn without_output(mut reports: Vec<Report>) -> Vec<Report> {
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{TAIL_BYTES, Text};
+    use packcast_protocol::api::{BoundedText, TAIL_BYTES};
     use packcast_protocol::{PackageId, ResultCode, UnixTime};
 
     use super::*;
 
     fn reports(output: &str) -> impl Iterator<Item = Report> {
-        let tail = Some(Text::tail(output));
+        let tail = Some(BoundedText::tail(output));
         (0..100).map(move |n| Report {
             id: PackageId::try_from(1_795_000_000 + n).unwrap(),
             attempt: 1,

@@ -1,4 +1,4 @@
-//! Files that are either the old ones or the new ones, whenever the power fails.
+//! File writes that survive a power failure: afterwards, a file is the old or the new one.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -9,25 +9,28 @@ use tempfile::NamedTempFile;
 
 use crate::platform;
 
-/// Replaces a file in one step; only the agent's user can read it.
+/// Replaces a file in one step. Only the agent's user can read it.
 ///
-/// Only one may replace a file at a time: a crash leaves at most one `<file>.new`, which the
-/// next replacement removes.
+/// A file must not be replaced twice at the same time. A crash leaves at most one `<file>.new`,
+/// which the next replacement removes.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut left = name(path)?.to_owned();
     left.push(".new");
+    // A fixed name would not be created a second time after a crash.
     match std::fs::remove_file(path.with_file_name(left)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut new = tempfile::Builder::new();
     let new = new.prefix(name(path)?).suffix(".new").rand_bytes(0);
+    // The content is on disk before the rename, so that no crash leaves the name with half of the
+    // content.
     let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
     platform::sync_renamed(&file)?;
     sync_parent(path)
 }
 
-/// Makes a file in one step; one that exists is left as it is, and is an error.
+/// Creates a file in one step. An existing file stays as it is, and is an error.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut prefix = name(path)?.to_owned();
     prefix.push(".");
@@ -38,15 +41,16 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Whether `path` is what a crash left of [`replace`] or [`create`] for a file `name` beside it.
+/// Returns `true` if `path` is a temporary file of [`replace`] or [`create`] for the file `name`.
 pub(crate) fn is_left_of(path: &Path, name: &str) -> bool {
     let found = path.file_name().and_then(OsStr::to_str);
     let rest = found.and_then(|found| found.strip_prefix(name)?.strip_suffix(".new"));
     rest.is_some_and(|random| random.is_empty() || random.starts_with('.'))
 }
 
-/// Adds a line with its end to a file, which is made if it is missing. A last line without an
-/// end is ended first.
+/// Appends a line, with its line end, to a file, and creates the file if it is missing.
+///
+/// A last line without an end is ended first.
 pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
@@ -54,6 +58,7 @@ pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
         .append(true)
         .open(path)?;
     let is_new = file.metadata()?.len() == 0;
+    // A new line must not be glued to the rest of a torn one.
     let torn = !is_new && is_torn(&mut file)?;
     let end: &[u8] = if torn { b"\n" } else { b"" };
     file.write_all(&[end, line].concat())?;
@@ -61,7 +66,7 @@ pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     if is_new { sync_parent(path) } else { Ok(()) }
 }
 
-/// Whether the last line has no end.
+/// Returns `true` if the last line has no line end.
 fn is_torn(file: &mut File) -> io::Result<bool> {
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
@@ -69,8 +74,9 @@ fn is_torn(file: &mut File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Makes a folder, and those above it, that only the agent's user can enter; what exists stays
-/// as it is.
+/// Creates a folder, and its missing parents, that only the agent's user can enter.
+///
+/// Existing folders stay as they are.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -92,10 +98,10 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent()
-        .ok_or_else(|| io::Error::other("a file has a folder"))
+        .ok_or_else(|| io::Error::other("the path has no parent folder"))
 }
 
 fn name(path: &Path) -> io::Result<&OsStr> {
     path.file_name()
-        .ok_or_else(|| io::Error::other("a file has a name"))
+        .ok_or_else(|| io::Error::other("the path has no file name"))
 }

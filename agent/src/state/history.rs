@@ -1,4 +1,4 @@
-//! What this device has done: one line for each finished attempt.
+//! The history of this device: one line for each finished attempt.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,23 +10,24 @@ use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 use crate::state::StateError;
 use crate::state::journal::Finished;
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::sealed};
+use crate::{state::checked_line, state::durable};
 
-/// How many attempts that changed nothing are kept at the most, and how many of them once
-/// there are more. Attempts that may have changed the device are kept for ever: there are as
-/// many as a publisher signed and assigned.
+/// The limit of stored harmless attempts, and the number that is kept once there are more.
+///
+/// Attempts that may have changed the device are kept forever. There are no more of them than
+/// signed assignments.
 const MAX_HARMLESS: usize = 2000;
 const KEPT_HARMLESS: usize = 1000;
 
-/// The finished attempts whose reports were accepted, or made way for those of another attempt.
+/// The finished attempts whose reports were accepted, or that another attempt replaced.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History(BTreeMap<PackageId, Past>);
+pub(crate) struct History(BTreeMap<PackageId, PastResults>);
 
 /// The finished attempts at one package.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Past(BTreeMap<u32, Finished>);
+pub(crate) struct PastResults(BTreeMap<u32, Finished>);
 
-impl Past {
+impl PastResults {
     pub(crate) fn attempt(&self, attempt: u32) -> Option<&Finished> {
         self.0.get(&attempt)
     }
@@ -36,7 +37,7 @@ impl Past {
         finished.any(|finished| finished.outcome == Outcome::Succeeded)
     }
 
-    /// Returns the assignments that were acted on.
+    /// Returns the assignments that were used up.
     pub(crate) fn acted_on(&self) -> BTreeSet<Mandate> {
         let by = self.0.values().flat_map(|finished| &finished.by);
         by.cloned().collect()
@@ -56,14 +57,14 @@ impl History {
         }
     }
 
-    /// Reads lines; those that do not read, such as a torn last one, are left out.
+    /// Parses lines. Damaged lines, such as a torn last line, are skipped.
     fn parse(bytes: &[u8]) -> Self {
         let mut history = Self::default();
         for (line, n) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
-            match sealed::read::<Finished>(line) {
+            match checked_line::read::<Finished>(line) {
                 Ok(finished) => history.insert(finished),
                 Err(error) => {
-                    tracing::error!(line = n, %error, "a line of the history is left out");
+                    tracing::error!(line = n, %error, "skipped a damaged line of the history");
                 }
             }
         }
@@ -75,7 +76,7 @@ impl History {
         package.insert(finished);
     }
 
-    /// Adds a result, once; it is on disk when this returns. The program's output is not kept.
+    /// Adds a result once, without the program's output; it is on disk when this returns.
     pub(crate) fn remember(&mut self, path: &Path, finished: &Finished) -> Result<(), StateError> {
         let mut kept = finished.clone();
         kept.report.output_tail = None;
@@ -83,19 +84,21 @@ impl History {
         if past.is_some_and(|past| past.attempt(kept.report.attempt).is_some()) {
             return Ok(());
         }
-        let line = sealed::line(&kept).map_err(io::Error::from);
+        let line = checked_line::line(&kept).map_err(io::Error::from);
+        // On disk first, so that memory never has more than the next start would read.
         line.and_then(|line| durable::append(path, &line))
             .map_err(StateError::at(path))?;
         self.insert(kept);
-        if self.forget_harmless(MAX_HARMLESS, KEPT_HARMLESS) {
+        if self.drop_harmless(MAX_HARMLESS, KEPT_HARMLESS) {
             self.rewrite(path).map_err(StateError::at(path))?;
         }
         Ok(())
     }
 
-    /// Forgets the oldest attempts that changed nothing down to `kept`, if there are more than
-    /// `max`, and returns whether it did.
-    fn forget_harmless(&mut self, max: usize, kept: usize) -> bool {
+    /// Drops the oldest harmless attempts beyond `kept` if there are more than `max`.
+    ///
+    /// Returns `true` if it dropped any.
+    fn drop_harmless(&mut self, max: usize, kept: usize) -> bool {
         let harmless = self.iter().filter(|finished| is_harmless(finished));
         let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless
             .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
@@ -104,30 +107,30 @@ impl History {
             return false;
         }
         harmless.sort_unstable();
-        let forgotten: BTreeSet<(PackageId, u32)> = harmless
+        let dropped: BTreeSet<(PackageId, u32)> = harmless
             .into_iter()
             .skip(kept)
             .map(|(_, id, attempt)| (id, attempt))
             .collect();
         self.0.retain(|id, past| {
             past.0
-                .retain(|attempt, _| !forgotten.contains(&(*id, *attempt)));
+                .retain(|attempt, _| !dropped.contains(&(*id, *attempt)));
             !past.0.is_empty()
         });
         true
     }
 
     fn rewrite(&self, path: &Path) -> io::Result<()> {
-        let lines: Result<Vec<Vec<u8>>, _> = self.iter().map(sealed::line).collect();
+        let lines: Result<Vec<Vec<u8>>, _> = self.iter().map(checked_line::line).collect();
         durable::replace(path, &lines?.concat())
     }
 
     /// Returns the finished attempts at a package.
-    pub(crate) fn past(&self, id: PackageId) -> Past {
+    pub(crate) fn past(&self, id: PackageId) -> PastResults {
         self.0.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Returns the package with the highest id of those of a name that succeeded.
+    /// Returns the highest id of the succeeded packages with this name.
     pub(crate) fn newest(&self, name: &PackageName) -> Option<PackageId> {
         let named = |finished: &&Finished| {
             finished.outcome == Outcome::Succeeded
@@ -142,7 +145,7 @@ impl History {
     }
 }
 
-/// Whether an attempt came to its result without touching the device.
+/// Returns `true` if the attempt reached its result without changing the device.
 fn is_harmless(finished: &Finished) -> bool {
     !finished.acted && finished.by.is_empty()
 }
@@ -152,7 +155,7 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::state::journal::Named;
+    use crate::state::journal::PackageLabel;
 
     fn id(n: u32) -> PackageId {
         PackageId::try_from(1_795_000_000 + n).unwrap()
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_torn_or_changed_loses_nothing_else_and_tells_nothing() {
+    fn a_damaged_line_is_skipped_and_the_others_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history");
         let mut history = History::default();
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_nothing_is_forgotten_the_oldest_first() {
+    fn only_harmless_attempts_are_dropped_the_oldest_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history");
         let mut history = History::default();
@@ -216,7 +219,7 @@ mod tests {
             history.insert(finished(0, attempt, Outcome::Failed));
         }
         let refused = Finished {
-            package: Some(Named {
+            package: Some(PackageLabel {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             }),
@@ -229,8 +232,8 @@ mod tests {
                 ..finished(n, 1, Outcome::Failed)
             });
         }
-        assert!(!history.forget_harmless(9, 3));
-        assert!(history.forget_harmless(8, 3));
+        assert!(!history.drop_harmless(9, 3));
+        assert!(history.drop_harmless(8, 3));
         history.rewrite(&path).unwrap();
         let history = History::load(&path).unwrap();
         let kept: Vec<(u32, u32)> = history

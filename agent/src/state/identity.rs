@@ -1,4 +1,4 @@
-//! Who this device is: a key made at first run.
+//! The identity of this device: a key pair, and the pass of its enrolment.
 
 use std::fs;
 use std::io;
@@ -10,31 +10,32 @@ use packcast_protocol::http_signature::{DeviceKey, DeviceKeyError};
 use crate::state::durable;
 use crate::state::{StateDir, StateError};
 
-/// Why the device has no identity.
+/// Errors from loading the device's key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("identity {} is damaged: restore it, or remove it to enrol as a new device", path.display())]
+    #[error("identity {} is damaged: restore the file, or remove it to enrol as a new device", path.display())]
     Damaged { path: PathBuf },
-    #[error("identity {} is not a key: restore it, or remove it to enrol as a new device", path.display())]
+    #[error("identity {} is not a key: restore the file, or remove it to enrol as a new device", path.display())]
     Key {
         path: PathBuf,
         #[source]
         source: DeviceKeyError,
     },
-    #[error("the system gives no random bytes for a new identity")]
+    #[error("cannot create an identity: the system has no random bytes")]
     Random(#[source] getrandom::Error),
 }
 
-/// Reads the device's key, which is made first if there is none.
+/// Reads the device's key, and creates it first if there is none.
 pub(crate) fn load_or_create(state: &StateDir) -> Result<DeviceKey, IdentityError> {
     let path = state.identity();
     if !path.exists() {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(IdentityError::Random)?;
+        // Not replaced but created, so that two processes agree on one key.
         match durable::create(&path, &seed) {
-            // Another process was faster: its key is the device's.
+            // Another process was faster, so its key is the device's key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(StateError::at(&path))?,
         }
@@ -46,7 +47,7 @@ pub(crate) fn load_or_create(state: &StateDir) -> Result<DeviceKey, IdentityErro
     DeviceKey::from_seed(&seed).map_err(|source| IdentityError::Key { path, source })
 }
 
-/// Reads the pass of an earlier enrolment. One that does not read as a pass is none.
+/// Reads the pass of an earlier enrolment. Returns `None` if there is no valid pass.
 pub(crate) fn load_pass(state: &StateDir) -> Result<Option<Secret>, StateError> {
     let path = state.pass();
     match fs::read_to_string(&path) {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_made_once_and_kept_private() {
+    fn the_key_is_created_once_and_kept_private() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(&dir.path().join("state")).unwrap();
         let id = load_or_create(&state).unwrap().id();
@@ -94,5 +95,24 @@ mod tests {
         let pass: Secret = "0123456789abcdef".parse().unwrap();
         store_pass(&state, &pass).unwrap();
         assert_eq!(load_pass(&state).unwrap(), Some(pass));
+    }
+
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/var/lib/packcast/identity");
+        let errors = [
+            IdentityError::Damaged { path: path() },
+            IdentityError::Key {
+                path: path(),
+                source: DeviceKeyError,
+            },
+            IdentityError::Random(getrandom::Error::UNSUPPORTED),
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        identity /var/lib/packcast/identity is damaged: restore the file, or remove it to enrol as a new device
+        identity /var/lib/packcast/identity is not a key: restore the file, or remove it to enrol as a new device
+        cannot create an identity: the system has no random bytes
+        ");
     }
 }

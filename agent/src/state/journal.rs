@@ -1,10 +1,10 @@
-//! How far the work on a package has come, so that a crash neither loses nor repeats it.
+//! The journal of a package under way, so that a crash neither loses nor repeats work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use packcast_protocol::api::{Report, Text};
+use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
@@ -13,53 +13,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::mandates::Mandate;
-use crate::{state::durable, state::sealed};
+use crate::{state::checked_line, state::durable};
 
-/// What is on disk for a package under way.
+/// The progress of an attempt, as it is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub(crate) enum Journal {
-    /// Nothing is being done to the device yet.
+    /// The device is unchanged so far.
     Fetching(Fetching),
-    /// Written before the device is changed.
+    /// The device may have changed. Written before the first change.
     Acting(Acting),
-    /// Kept until the function has accepted the report.
+    /// The attempt has a result. Kept until the function accepts the report.
     Finished(Finished),
 }
 
-/// How often what was interrupted is done again: what stops the device each time has to end.
+/// The number of times an interrupted action is repeated.
+///
+/// The limit ends packages that stop the device each time.
 pub(crate) const MAX_REPEATS: u32 = 3;
 
-/// An attempt on its way to being acted on.
+/// An attempt before its action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fetching {
     pub(crate) attempt: u32,
-    /// When the attempt began; not known of one that was interrupted.
+    /// The start of the attempt; unknown after an interruption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<UnixTime>,
-    /// How it was acted on before it was interrupted; it may be done again.
+    /// The interrupted action, which may be repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) interrupted: Option<Acting>,
 }
 
-/// An attempt that the device may have been changed by.
+/// An attempt whose action may have changed the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Acting {
     pub(crate) attempt: u32,
-    pub(crate) package: Named,
-    /// Whether it may be done again if it was interrupted.
+    pub(crate) package: PackageLabel,
+    /// `true` if the action may be repeated after an interruption.
     pub(crate) may_repeat: bool,
-    /// How often it was done again already.
+    /// The number of repetitions so far.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) repeats: u32,
-    /// The assignments that it is acted on by; none if the function's word is enough here.
+    /// The assignments of the action; empty if the function's task was enough.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
 }
 
-/// What a person calls a package.
+/// The name and version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct PackageLabel {
     pub(crate) name: PackageName,
     pub(crate) version: PackageVersion,
 }
@@ -69,13 +71,13 @@ pub(crate) struct Named {
 pub(crate) struct Finished {
     pub(crate) report: Report,
     pub(crate) outcome: Outcome,
-    /// Not known if the manifest was refused.
+    /// Unknown if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) package: Option<Named>,
-    /// Whether the device may have been changed by it.
+    pub(crate) package: Option<PackageLabel>,
+    /// `true` if the attempt may have changed the device.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) acted: bool,
-    /// The assignments that this attempt has used up, as it was acted on.
+    /// The assignments that the attempt used up, because it acted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
 }
@@ -86,7 +88,7 @@ const fn is_zero(count: &u32) -> bool {
 }
 
 impl Finished {
-    /// Returns the end of an attempt that comes to its result without being acted on.
+    /// Returns the end of an attempt without an action.
     pub(crate) fn concluded(
         id: PackageId,
         attempt: u32,
@@ -101,7 +103,7 @@ impl Finished {
                 id,
                 attempt,
                 code,
-                detail: Some(Text::tail(reason)),
+                detail: Some(BoundedText::tail(reason)),
                 output_tail: None,
                 finished: now,
             },
@@ -113,60 +115,66 @@ impl Finished {
     }
 }
 
-/// A journal as found on disk.
+/// The journal of a package as it is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum StoredJournal {
     Read(Journal),
-    /// It exists, but does not read: whether the package was acted on is not known.
+    /// The file is damaged, so it is unknown if the agent acted on the package.
     Unreadable {
         path: PathBuf,
     },
 }
 
-/// Reads a package's journal.
-pub(crate) fn read(dir: &PackageDir) -> Result<Option<Found>, StateError> {
+/// Reads the journal of a package.
+pub(crate) fn read(dir: &PackageDir) -> Result<Option<StoredJournal>, StateError> {
     let path = dir.journal();
     match std::fs::read(&path) {
         Ok(bytes) => Ok(Some(
-            sealed::read(&bytes).map_or(Found::Unreadable { path }, Found::Read),
+            checked_line::read(&bytes)
+                .map_or(StoredJournal::Unreadable { path }, StoredJournal::Read),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::File { path, source }),
     }
 }
 
-/// Reads the journals of all packages that have one. What cannot be read now is left out.
-pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, Found> {
+/// Reads the journals of all packages. Journals with read errors are skipped.
+pub(crate) fn read_all(state: &StateDir) -> BTreeMap<PackageId, StoredJournal> {
     let read = |id| {
         let found = read(&state.package(id)).unwrap_or_else(|error| {
             let error = with_causes(&error);
-            tracing::error!(package = %id, error, "a journal is left out");
+            tracing::error!(package = %id, error, "cannot read a journal: skipped");
             None
         });
         Some((id, found?))
     };
     let packages = state.packages().unwrap_or_else(|error| {
-        tracing::error!(error = with_causes(&error), "no journal can be read");
+        tracing::error!(
+            error = with_causes(&error),
+            "cannot list the packages: skipped their journals"
+        );
         Vec::new()
     });
     packages.into_iter().filter_map(read).collect()
 }
 
-/// Writes a package's journal; it is on disk when this returns.
+/// Writes the journal of a package; it is on disk when this returns.
 pub(crate) fn write(dir: &PackageDir, journal: &Journal) -> Result<(), StateError> {
     dir.create()?;
     let path = dir.journal();
-    let line = sealed::line(journal).map_err(io::Error::from);
+    let line = checked_line::line(journal).map_err(io::Error::from);
     line.and_then(|line| durable::replace(&path, &line))
         .map_err(StateError::at(&path))
 }
 
 impl Fetching {
-    /// Begins an attempt, or goes on with the one that is on disk.
-    pub(crate) fn begin(attempt: u32, found: Option<&Found>, now: UnixTime) -> Self {
+    /// Begins an attempt, or continues the attempt on disk.
+    pub(crate) fn begin(attempt: u32, found: Option<&StoredJournal>, now: UnixTime) -> Self {
         let begun = match found {
-            Some(Found::Read(Journal::Fetching(before))) => Some(before.clone()),
-            Some(Found::Read(Journal::Acting(before))) => Some(Self::interrupted(before.clone())),
+            Some(StoredJournal::Read(Journal::Fetching(before))) => Some(before.clone()),
+            Some(StoredJournal::Read(Journal::Acting(before))) => {
+                Some(Self::interrupted(before.clone()))
+            }
             _ => None,
         };
         let begun = begun.filter(|begun| begun.attempt == attempt);
@@ -179,7 +187,7 @@ impl Fetching {
         }
     }
 
-    /// Returns an attempt that is done again from the start.
+    /// Returns an attempt that starts again after an interrupted action.
     pub(crate) const fn interrupted(acting: Acting) -> Self {
         Self {
             attempt: acting.attempt,
@@ -188,12 +196,12 @@ impl Fetching {
         }
     }
 
-    /// Returns for how many seconds the attempt has been under way.
-    pub(crate) fn waited(&self, now: UnixTime) -> u64 {
+    /// Returns the seconds since the attempt began.
+    pub(crate) fn seconds_since_start(&self, now: UnixTime) -> u64 {
         self.since.map_or(0, |since| now.since(since))
     }
 
-    /// Returns how often the attempt will have been done again once it is acted on.
+    /// Returns the number of repetitions, including the coming action.
     pub(crate) fn repeats(&self) -> u32 {
         self.interrupted
             .as_ref()
@@ -202,14 +210,14 @@ impl Fetching {
 }
 
 impl Acting {
-    /// Whether it is done again after it was interrupted.
+    /// Returns `true` if the action is repeated after an interruption.
     pub(crate) const fn is_repeated(&self) -> bool {
         self.may_repeat && self.repeats < MAX_REPEATS
     }
 }
 
 impl Journal {
-    /// Returns which attempt the journal is of.
+    /// Returns the number of the journal's attempt.
     pub(crate) const fn attempt(&self) -> u32 {
         match self {
             Self::Fetching(Fetching { attempt, .. }) | Self::Acting(Acting { attempt, .. }) => {
@@ -227,7 +235,7 @@ mod tests {
     fn acting(attempt: u32, repeats: u32) -> Acting {
         Acting {
             attempt,
-            package: Named {
+            package: PackageLabel {
                 name: "vlc".parse().unwrap(),
                 version: "3.0".parse().unwrap(),
             },
@@ -238,9 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_keeps_its_beginning_and_how_it_was_interrupted() {
+    fn an_attempt_keeps_its_start_and_its_interrupted_action() {
         let check = |found: Option<Journal>, attempt, since, repeats| {
-            let begun = Fetching::begin(attempt, found.map(Found::Read).as_ref(), UnixTime(9));
+            let begun = Fetching::begin(
+                attempt,
+                found.map(StoredJournal::Read).as_ref(),
+                UnixTime(9),
+            );
             assert_eq!((begun.attempt, begun.repeats()), (attempt, repeats));
             assert_eq!(begun.since, Some(UnixTime(since)));
         };
@@ -265,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_or_changed_journal_is_told_from_none() {
+    fn a_damaged_journal_is_not_taken_for_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         let package = StateDir::open(dir.path())
             .unwrap()
@@ -273,13 +285,19 @@ mod tests {
         assert_eq!(read(&package).unwrap(), None);
         write(&package, &journal(1)).unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
+        assert_eq!(
+            read(&package).unwrap(),
+            Some(StoredJournal::Read(journal(2)))
+        );
         let path = package.journal();
         let whole = std::fs::read(&path).unwrap();
         let check = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             let path = path.clone();
-            assert_eq!(read(&package).unwrap(), Some(Found::Unreadable { path }));
+            assert_eq!(
+                read(&package).unwrap(),
+                Some(StoredJournal::Unreadable { path })
+            );
         };
         for at in 0..whole.len() {
             check(&whole[..at]);
@@ -290,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_of_a_write_does_not_hinder_the_next() {
+    fn a_temporary_file_of_a_crash_does_not_block_the_next_write() {
         let dir = tempfile::tempdir().unwrap();
         let package = StateDir::open(dir.path())
             .unwrap()
@@ -299,7 +317,10 @@ mod tests {
         let left = package.journal().with_file_name("journal.new");
         std::fs::write(&left, "torn").unwrap();
         write(&package, &journal(2)).unwrap();
-        assert_eq!(read(&package).unwrap(), Some(Found::Read(journal(2))));
+        assert_eq!(
+            read(&package).unwrap(),
+            Some(StoredJournal::Read(journal(2)))
+        );
         assert!(!left.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! The folder of one package: its journal, fragments, and the folders of its programs.
+//! The folder of one package: its journal, its fragments, and the folders of its programs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,14 +11,16 @@ use super::remove::{self, remove_file, remove_files};
 use super::{StateError, durable};
 use crate::platform;
 
-/// Room for the longest result in a journal: the end of a program's output, each byte of which
-/// may take six, with what is told beside it.
+/// The space for the longest result in a journal.
+///
+/// It is the end of a program's output, where each byte may take six bytes of JSON, and the rest of
+/// the result.
 const RESERVE_BYTES: usize = 40 << 10;
 
-/// What the names of the folders begin with that programs run in.
+/// The prefix of the folders that programs run in.
 const WORK: &str = "work";
 
-/// What the agent keeps of one package while it works on it.
+/// The folder of one package under way.
 #[derive(Clone, Debug)]
 pub(crate) struct PackageDir(pub(super) PathBuf);
 
@@ -27,18 +29,19 @@ impl PackageDir {
         durable::folder(&self.0).map_err(StateError::at(&self.0))
     }
 
-    /// Makes the folder of the fragments, and returns it.
+    /// Creates the folder of the fragments, and returns its path.
     pub(crate) fn create_fragments(&self) -> Result<PathBuf, StateError> {
         let path = self.fragments();
         platform::private_folder(&path).map_err(StateError::at(&path))?;
         Ok(path)
     }
 
-    /// Removes the folder if nothing was begun in it: all that a crash may have left is empty
-    /// folders, and all that [`PackageDir::remove`] may have left is those of programs.
+    /// Removes the folder of a package without a journal.
+    ///
+    /// A crash leaves only empty folders, and [`PackageDir::remove`] only folders of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
-        self.give_back_room()?;
+        self.release_space()?;
         self.remove_work();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
@@ -51,8 +54,9 @@ impl PackageDir {
         Ok(())
     }
 
-    /// Removes the journal, and with it all else that can be removed.
+    /// Removes the journal, then the rest of the folder as far as possible.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
+        // First the journal: without it, the next start removes the rest of the folder.
         remove_file(&self.journal())?;
         remove::folder(&self.0);
         Ok(())
@@ -62,13 +66,15 @@ impl PackageDir {
         self.0.join("journal")
     }
 
-    /// Holds a file `<n>` for each verified fragment, and `<n>.part` for those under way.
+    /// Returns the folder with a file `<n>` per verified fragment, and `<n>.part` per partial one.
     pub(crate) fn fragments(&self) -> PathBuf {
         self.0.join("fragments")
     }
 
-    /// Makes an empty folder for a package's program to run in. One that a program of an
-    /// earlier attempt does not let go of stays, and this one has another name.
+    /// Creates an empty folder for a package's program.
+    ///
+    /// If a program of an earlier attempt still uses its folder, that folder stays, and the new one
+    /// has another name.
     pub(crate) fn fresh_work_folder(&self) -> Result<PathBuf, StateError> {
         self.remove_work();
         let path = |n: u32| match n {
@@ -83,13 +89,15 @@ impl PackageDir {
         Ok(path)
     }
 
-    /// Removes what was left half done: fragments that did not arrive to their end, and the
-    /// folders of programs.
+    /// Removes partial fragments and the folders of programs.
     pub(crate) fn remove_parts(&self) {
         self.remove_work();
         let is_part = |path: &Path| path.extension().is_some_and(|kind| kind == "part");
         if let Err(error) = remove_files(&self.fragments(), is_part) {
-            tracing::warn!(error = with_causes(&error), "half a fragment stays");
+            tracing::warn!(
+                error = with_causes(&error),
+                "cannot remove partial fragments"
+            );
         }
     }
 
@@ -103,11 +111,12 @@ impl PackageDir {
         self.0.join("reserve")
     }
 
-    /// Sets room aside for a result; it is taken on disk when this returns. A program may fill
-    /// the volume.
-    pub(crate) fn set_room_aside(&self) -> Result<(), StateError> {
+    /// Reserves disk space for a result, because a program may fill the volume.
+    ///
+    /// The space is allocated on disk when this returns.
+    pub(crate) fn reserve_space(&self) -> Result<(), StateError> {
         let path = self.reserve();
-        // A file system that compresses has as much of it as of anything else.
+        // Random bytes, because a file system with compression would shrink zeros to nothing.
         let mut bytes = vec![0; RESERVE_BYTES];
         let random = getrandom::fill(&mut bytes).map_err(io::Error::other);
         random
@@ -115,8 +124,8 @@ impl PackageDir {
             .map_err(StateError::at(&path))
     }
 
-    /// Frees the room for a result, if any was set aside.
-    pub(crate) fn give_back_room(&self) -> Result<(), StateError> {
+    /// Frees the reserved space, if there is any.
+    pub(crate) fn release_space(&self) -> Result<(), StateError> {
         remove_file(&self.reserve().with_extension("new"))?;
         remove_file(&self.reserve())
     }

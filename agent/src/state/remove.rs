@@ -1,4 +1,4 @@
-//! Removing files, and folders that programs have left: read-only ones, or ones in use, too.
+//! The removal of files and folders of programs, even if they are read-only or in use.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,24 +10,24 @@ use packcast_protocol::with_causes;
 use super::StateError;
 use crate::platform;
 
-/// What the names of folders begin with that were set aside.
-const LEFT: &str = ".left-";
+/// The prefix of folders that were set aside.
+const LEFTOVER: &str = ".left-";
 
-/// Removes a folder and all in it, as far as that can be done; a missing one is fine.
+/// Removes a folder with its content as far as possible. A missing folder is not an error.
 ///
-/// What cannot be removed is set aside, and [`left_over`] tries again. That is so for a folder
-/// in which a program has left something mounted, too: what it mounted is not to be removed.
-/// What cannot be set aside either keeps its name: a folder that is itself a mount point, or,
-/// on Windows, one that a program has open.
+/// A folder that cannot be removed is set aside, and [`leftovers`] tries again later. The same
+/// holds for a folder with a mount inside, because the mounted files must survive. A folder keeps
+/// its name if it cannot be renamed: a mount point itself or, on Windows, a folder that a program
+/// has open.
 pub(crate) fn folder(path: &Path) {
     let Err(error) = try_folder(path) else { return };
     let kept = set_aside(path).err();
     let reason = with_causes(kept.as_ref().unwrap_or(&error));
-    tracing::warn!(folder = %path.display(), reason, "cannot be removed yet");
+    tracing::warn!(folder = %path.display(), reason, "cannot remove a folder yet");
 }
 
-/// Removes what was set aside in `folder`, as far as it can be.
-pub(crate) fn left_over(folder: &Path) {
+/// Removes the folders set aside in `folder`, as far as possible.
+pub(crate) fn leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
@@ -35,9 +35,9 @@ pub(crate) fn left_over(folder: &Path) {
         if entry
             .file_name()
             .as_encoded_bytes()
-            .starts_with(LEFT.as_bytes())
+            .starts_with(LEFTOVER.as_bytes())
         {
-            // There is another start.
+            // The next start tries again.
             let _ = try_folder(&entry.path());
         }
     }
@@ -45,7 +45,7 @@ pub(crate) fn left_over(folder: &Path) {
 
 fn try_folder(path: &Path) -> io::Result<()> {
     if platform::holds_mounts(path) {
-        return Err(io::Error::other("something is mounted in it"));
+        return Err(io::Error::other("something is mounted in the folder"));
     }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -57,7 +57,7 @@ fn try_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the agent's user the right to remove whatever is in a folder. Links are not followed.
+/// Gives the agent's user the right to remove everything in a folder. Links are not followed.
 fn make_removable(path: &Path) -> io::Result<()> {
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -75,7 +75,7 @@ fn make_removable(path: &Path) -> io::Result<()> {
 }
 
 fn set_aside(path: &Path) -> io::Result<()> {
-    let mut name = OsString::from(LEFT);
+    let mut name = OsString::from(LEFTOVER);
     name.push(path.file_name().unwrap_or_default());
     let free = (0_u32..).map(|n| {
         let mut name = name.clone();
@@ -89,7 +89,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
     )
 }
 
-/// Removes some of a folder's files; a folder that is not there has none.
+/// Removes the files of a folder that `which` selects. A missing folder has no files.
 pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), StateError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_only_is_removed() {
+    fn read_only_files_are_removed() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         set_mode(outside.path(), 0o555);
         let work = dir.path().join("work");
@@ -138,7 +138,7 @@ mod tests {
         for (path, mode) in [("a/b/file", 0o444), ("a/b", 0o000), ("a", 0o555)] {
             set_mode(&work.join(path), mode);
         }
-        // The rights of the test's user may not need it.
+        // The user of the test may be root, who needs no rights.
         make_removable(&work).unwrap();
         assert_eq!(
             (mode(&work.join("a")), mode(&work.join("a/b"))),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_is_removed_later() {
+    fn a_folder_set_aside_is_removed_later() {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work");
         for _ in 0..2 {
@@ -162,7 +162,7 @@ mod tests {
         }
         fs::write(dir.path().join("other"), "x").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
-        left_over(dir.path());
+        leftovers(dir.path());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

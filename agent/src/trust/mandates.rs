@@ -1,4 +1,4 @@
-//! The assignments that name a package, and the decision whether to act on them.
+//! The assignments of a package to this device, and the decision to act on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Assignee, GroupName, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
-/// One assignment of a package, which a device acts on once.
+/// One assignment of a package. A device acts on each assignment once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Mandate {
     pub(crate) recipient: Assignee,
-    /// The recipient's revision that brought it.
+    /// The assignee's revision that added the assignment.
     pub(crate) seq: u64,
 }
 
@@ -24,64 +24,63 @@ impl Mandate {
     }
 }
 
-/// What is signed about a package for this device: which assignments name it.
+/// The signed assignments of one package that concern this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mandates {
-    /// Those that count.
-    pub(super) current: BTreeMap<Mandate, Meant>,
-    /// Those that do not count any more, and until when they did.
-    pub(super) expired: BTreeMap<Mandate, Expired>,
-    /// Whom the package could have been assigned to.
+    /// The assignments in unexpired documents.
+    pub(super) current: BTreeMap<Mandate, AssignedManifest>,
+    /// The assignments in expired documents.
+    pub(super) expired: BTreeMap<Mandate, ExpiredDocument>,
+    /// The groups of the device, for the error message.
     pub(super) groups: BTreeSet<GroupName>,
-    /// Whether the function's word is enough.
+    /// `true` if the function's tasks are enough.
     pub(super) server_is_trusted: bool,
 }
 
-/// What an assignment that counts asks for.
+/// The content of an unexpired assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meant {
+pub(super) struct AssignedManifest {
     pub(super) manifest: Sha256Digest,
-    /// Whether it is to be done although the device has the package.
+    /// `true` if the device deploys the package even if it already has it.
     pub(super) force: bool,
 }
 
-/// Which document has expired: the one that names a package, or the one that puts the device
-/// in the group it names it for.
+/// The expired document of an assignment: the one that names the package, or the one that puts the
+/// device into the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Expired {
+pub(super) struct ExpiredDocument {
     pub(super) recipient: Assignee,
     pub(super) expires: UnixTime,
 }
 
-/// That a package is wanted.
+/// The permission to act on a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authorised {
-    /// All that name the package now: acting on it uses them up. None if it is wanted by the
-    /// word of the function alone.
+    /// All assignments of the package now, which acting uses up.
+    ///
+    /// Empty if only the function's task permits it.
     pub(crate) by: BTreeSet<Mandate>,
-    /// Whether the publisher wants it although the device may have it.
+    /// `true` if the publisher wants the package deployed even if the device already has it.
     pub(crate) force: bool,
 }
 
-/// Why a package that the function told of is not wanted, as far as the publisher has signed.
+/// Errors if the publisher has signed no assignment that permits an announced package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unauthorised {
+pub(crate) enum NotAuthorised {
     #[error(
-        "no signed assignment to {} names the package: assign it again with the key that the device trusts",
+        "no signed assignment to {} names the package: assign it again with a key that the device trusts",
         recipients(groups)
     )]
     NotNamed { groups: BTreeSet<GroupName> },
-    #[error("every signed assignment of the package was acted on before: assign it again")]
+    #[error("every signed assignment of the package was already used: assign it again")]
     Acted,
-    #[error(
-        "what is assigned is the manifest with the SHA-256 {meant}, announced was the one with {announced}"
-    )]
+    #[error("the assigned manifest has the SHA-256 {meant}, but the announced one has {announced}")]
     OtherManifest {
         meant: Sha256Digest,
         announced: Sha256Digest,
     },
     #[error(
-        "the signature of the assignments to {recipient} expired on {}: sign them again with 'packcast sign', then assign the package again",
+        "the signature of the assignments to {recipient} expired on {}: run 'packcast sign', then assign the package again",
         expires.day()
     )]
     Expired {
@@ -91,13 +90,15 @@ pub(crate) enum Unauthorised {
 }
 
 impl Mandates {
-    /// Decides whether to act on the package, given what was acted on for it before and which
-    /// manifest the function has announced.
+    /// Decides if the device may act on the package.
+    ///
+    /// `acted` are the assignments used up before, `announced` is the manifest that the function
+    /// announced.
     pub(crate) fn authorise(
         &self,
         acted: &BTreeSet<Mandate>,
         announced: Sha256Digest,
-    ) -> Result<Authorised, Unauthorised> {
+    ) -> Result<Authorised, NotAuthorised> {
         let unused = || {
             let current = self.current.iter();
             current.filter(|(mandate, _)| !acted.contains(mandate))
@@ -107,6 +108,8 @@ impl Mandates {
             .peekable();
         if meant.peek().is_some() {
             return Ok(Authorised {
+                // All of them, also the expired ones: otherwise a renewed signature would run the
+                // package again.
                 by: self.all(),
                 force: meant.any(|(_, meant)| meant.force),
             });
@@ -117,34 +120,36 @@ impl Mandates {
                 force: true,
             });
         }
-        if let Some((_, Meant { manifest, .. })) = unused().next() {
-            return Err(Unauthorised::OtherManifest {
+        if let Some((_, AssignedManifest { manifest, .. })) = unused().next() {
+            return Err(NotAuthorised::OtherManifest {
                 meant: *manifest,
                 announced,
             });
         }
         if !self.current.is_empty() {
-            return Err(Unauthorised::Acted);
+            return Err(NotAuthorised::Acted);
         }
         Err(match self.expired.values().next().cloned() {
-            Some(Expired { recipient, expires }) => Unauthorised::Expired { recipient, expires },
-            None => Unauthorised::NotNamed {
+            Some(ExpiredDocument { recipient, expires }) => {
+                NotAuthorised::Expired { recipient, expires }
+            }
+            None => NotAuthorised::NotNamed {
                 groups: self.groups.clone(),
             },
         })
     }
 
-    /// Says that the group that all are in has the package.
+    /// Returns an assignment to the group `all`.
     #[cfg(test)]
     pub(crate) fn of_all(seq: u64, force: bool) -> Self {
         let manifest = Sha256Digest::of(b"");
         Self {
-            current: BTreeMap::from([(Mandate::of_all(seq), Meant { manifest, force })]),
+            current: BTreeMap::from([(Mandate::of_all(seq), AssignedManifest { manifest, force })]),
             ..Self::default()
         }
     }
 
-    /// Says that the function's word is enough.
+    /// Returns the mandates of a device that trusts its server.
     #[cfg(test)]
     pub(crate) fn of_server() -> Self {
         Self {
@@ -153,15 +158,14 @@ impl Mandates {
         }
     }
 
-    /// Returns all that name the package, counting or not: one that has expired may be signed
-    /// again.
+    /// Returns all assignments of the package, expired or not. An expired one may be signed again.
     pub(crate) fn all(&self) -> BTreeSet<Mandate> {
         let all = self.current.keys().chain(self.expired.keys());
         all.cloned().collect()
     }
 }
 
-impl Unauthorised {
+impl NotAuthorised {
     pub(crate) const fn code(&self) -> NamedCode {
         match self {
             Self::NotNamed { .. } | Self::Acted => NamedCode::NotAssigned,
@@ -187,13 +191,38 @@ mod tests {
     use crate::trust::publisher::group;
 
     #[test]
-    fn a_refusal_names_whom_the_package_could_have_been_assigned_to() {
+    fn a_refusal_names_the_possible_assignees() {
         let names = (0..30).map(|n| group(&format!("g{n:02}"))).collect();
-        let refused = Unauthorised::NotNamed { groups: names };
+        let refused = NotAuthorised::NotNamed { groups: names };
         assert_eq!(
             refused.to_string(),
             "no signed assignment to this device or to group g00, g01, g02, g03, g04, g05, g06, \
-             g07 and 22 more names the package: assign it again with the key that the device trusts"
+             g07 and 22 more names the package: assign it again with a key that the device trusts"
         );
+    }
+
+    #[test]
+    fn messages_name_the_remedy() {
+        let errors = [
+            NotAuthorised::NotNamed {
+                groups: [group("lab")].into(),
+            },
+            NotAuthorised::Acted,
+            NotAuthorised::OtherManifest {
+                meant: Sha256Digest::of(b"1"),
+                announced: Sha256Digest::of(b"2"),
+            },
+            NotAuthorised::Expired {
+                recipient: Assignee::Group(group("lab")),
+                expires: UnixTime(1_795_000_000),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        no signed assignment to this device or to group lab names the package: assign it again with a key that the device trusts
+        every signed assignment of the package was already used: assign it again
+        the assigned manifest has the SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, but the announced one has d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
+        the signature of the assignments to group lab expired on 2026-11-18: run 'packcast sign', then assign the package again
+        ");
     }
 }

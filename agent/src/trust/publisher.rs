@@ -1,11 +1,11 @@
-//! Publishers of the tests, who sign with keys that are made once.
+//! Publishers of the tests. Their keys are created once.
 
 use std::sync::LazyLock;
 
 use minisign::KeyPair;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, KeyList, PackageId, Sha256Digest, SignedAssignments,
     SignedKeyList, UnixTime,
@@ -21,7 +21,7 @@ pub(crate) fn key(n: usize) -> PublicKey {
     KEYS[n].pk.to_base64().parse().unwrap()
 }
 
-pub(crate) fn sign<D: Document>(signer: usize, document: &D) -> Signed<D> {
+pub(crate) fn sign<D: SignedDocument>(signer: usize, document: &D) -> Signed<D> {
     let document = document.to_document();
     let secret = &KEYS[signer].sk;
     let signature = minisign::sign(None, secret, document.as_bytes(), None, None).unwrap();
@@ -45,13 +45,13 @@ pub(crate) fn package(n: u32) -> PackageId {
     PackageId::try_from(1_795_000_000 + n).unwrap()
 }
 
-/// The digest of a package's manifest.
+/// The digest of a test package's manifest.
 pub(crate) fn manifest(n: u32) -> Sha256Digest {
     Sha256Digest::of(&n.to_be_bytes())
 }
 
-/// What a document of the tests says; it is issued as many seconds after 0 as its revision.
-pub(crate) struct Said<'a> {
+/// The content of a document in the tests. It is issued as many seconds after 0 as its revision.
+pub(crate) struct TestDocument<'a> {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: &'a [&'a str],
@@ -60,8 +60,8 @@ pub(crate) struct Said<'a> {
     pub(crate) expires: u64,
 }
 
-pub(crate) fn to_group(name: &str) -> Said<'_> {
-    Said {
+pub(crate) fn to_group(name: &str) -> TestDocument<'_> {
+    TestDocument {
         to: Assignee::Group(group(name)),
         revision: 1,
         groups: &[],
@@ -70,16 +70,16 @@ pub(crate) fn to_group(name: &str) -> Said<'_> {
     }
 }
 
-pub(crate) fn to_device(n: u8) -> Said<'static> {
-    Said {
+pub(crate) fn to_device(n: u8) -> TestDocument<'static> {
+    TestDocument {
         to: Assignee::Device(device(n)),
         ..to_group("all")
     }
 }
 
-impl Said<'_> {
+impl TestDocument<'_> {
     pub(crate) fn signed(self, signer: usize) -> SignedAssignments {
-        let assigned = |(n, seq, force): &(u32, u64, bool)| Assigned {
+        let assigned = |(n, seq, force): &(u32, u64, bool)| AssignedPackage {
             package: package(*n),
             manifest: manifest(*n),
             seq: *seq,

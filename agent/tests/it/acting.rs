@@ -1,4 +1,4 @@
-//! What LAUNCH, EXECUTE and STORE do on a device, and what they leave.
+//! The effects of LAUNCH, EXECUTE and STORE on a device, and their remains.
 #![cfg(unix)]
 
 use std::fs;
@@ -19,7 +19,7 @@ fn store(folder: &Path) -> Action<()> {
     }
 }
 
-fn told(report: &Report) -> (String, &str) {
+fn code_and_detail(report: &Report) -> (String, &str) {
     let detail = report.detail.as_ref().map_or("", |detail| detail.as_str());
     (report.code.to_string(), detail)
 }
@@ -28,7 +28,7 @@ fn output(report: &Report) -> &str {
     report.output_tail.as_ref().map_or("", |tail| tail.as_str())
 }
 
-/// Returns what the agent keeps of packages once their results are accepted.
+/// Returns the folders of packages after their results were accepted.
 fn kept(lab: &Lab) -> Vec<String> {
     let entries = fs::read_dir(lab.state().join("packages")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -36,7 +36,7 @@ fn kept(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn a_program_sees_what_is_documented() {
+fn a_program_runs_in_the_documented_environment() {
     let lab = Lab::new();
     let text = "#!/bin/sh\nenv | sort\numask\nstat -c %a .\ncat | wc -c\n";
     lab.assign(launch("run.sh"), package(1, Some(script(text))));
@@ -54,7 +54,7 @@ fn a_program_sees_what_is_documented() {
 }
 
 #[test]
-fn arguments_are_read_as_a_shell_reads_them() {
+fn arguments_are_read_like_in_a_shell() {
     let lab = Lab::new();
     let text = "#!/bin/sh\nfor word; do echo \"<$word>\"; done\nexit $#\n";
     let command = r#"run.sh 'a  b' "$PACKCAST_PACKAGE_NAME" c\ d *.sh"#;
@@ -65,14 +65,14 @@ fn arguments_are_read_as_a_shell_reads_them() {
 }
 
 #[test]
-fn a_signal_is_told_as_one() {
+fn a_signal_is_reported() {
     let lab = Lab::new();
     let text = "#!/bin/sh\nkill -SEGV $$\n";
     lab.assign(launch("run.sh"), package(1, Some(script(text))));
     let report = lab.result();
     assert_eq!(
-        told(&report),
-        ("ERR_SIGNAL".to_owned(), "ended by signal 11")
+        code_and_detail(&report),
+        ("ERR_SIGNAL".to_owned(), "killed by signal 11")
     );
 }
 
@@ -100,12 +100,12 @@ fn execute_runs_commands_of_the_archive_and_of_the_system() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_is_not_taken_for_one_that_failed() {
+fn a_program_that_cannot_start_is_distinguished_from_a_failed_one() {
     let check = |archive: Tar, reason: &str| {
         let lab = Lab::new();
         lab.assign(launch("run.sh"), package(1, Some(archive)));
         let report = lab.result();
-        let (code, detail) = told(&report);
+        let (code, detail) = code_and_detail(&report);
         assert_eq!(code, "ERR_EXECUTE");
         assert!(detail.contains(reason), "{detail}");
     };
@@ -113,16 +113,16 @@ fn a_program_that_cannot_be_started_is_not_taken_for_one_that_failed() {
     check(script("#!/bin/sh\r\n"), r#""/bin/sh\r""#);
     check(
         Tar::new().file("bin/run.sh", b""),
-        "no file \"run.sh\" at its top",
+        "no file \"run.sh\" at the top level",
     );
     check(
         Tar::new().file("run.sh/x", b""),
-        "no file \"run.sh\" at its top",
+        "no file \"run.sh\" at the top level",
     );
 }
 
 #[test]
-fn the_folder_is_gone_afterwards_whatever_is_in_it() {
+fn the_work_folder_is_removed_with_any_content() {
     for command in ["run.sh", "run.sh x"] {
         let lab = Lab::new();
         let text = "#!/bin/sh\nmkdir -p a/b && echo x > a/b/c\nln -s / root\n\
@@ -135,7 +135,7 @@ fn the_folder_is_gone_afterwards_whatever_is_in_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_a_program_left_mounted_is_not_removed() {
+fn files_mounted_by_a_program_are_not_removed() {
     let lab = Lab::new();
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("precious"), "x").unwrap();
@@ -148,7 +148,7 @@ fn what_a_program_left_mounted_is_not_removed() {
     assert_eq!(lab.world().reports.remove(0).code.to_string(), "SUCCESS");
     assert!(data.path().join("precious").exists());
     assert_eq!(kept(&lab), [".left-1795000001-0"]);
-    // Nothing is mounted there any more.
+    // The mount ended with its namespace.
     lab.world().tasks.clear();
     assert_eq!(lab.run().code, 0);
     assert!(kept(&lab).is_empty(), "{:?}", kept(&lab));
@@ -156,7 +156,7 @@ fn what_a_program_left_mounted_is_not_removed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_that_cannot_be_removed_keeps_no_result_back() {
+fn a_folder_that_cannot_be_removed_does_not_delay_the_result() {
     let lab = Lab::new();
     lab.assign(execute("mount -t tmpfs none ."), package(1, None));
     lab.world().refuse_reports = true;
@@ -171,7 +171,7 @@ fn a_folder_that_cannot_be_removed_keeps_no_result_back() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_folder_that_cannot_be_removed_is_in_no_ones_way() {
+fn a_folder_that_cannot_be_removed_does_not_block_the_next_attempt() {
     let lab = Lab::new();
     let begun = lab.state().with_file_name("begun");
     let command = format!(
@@ -189,12 +189,12 @@ fn a_folder_that_cannot_be_removed_is_in_no_ones_way() {
     };
     assert_eq!(run.code, 0, "{}", run.stderr);
     let report = lab.world().reports.remove(0);
-    let told = (report.code.to_string(), output(&report));
-    assert_eq!(told, ("SUCCESS".to_owned(), "work-1\n"));
+    let code_and_output = (report.code.to_string(), output(&report));
+    assert_eq!(code_and_output, ("SUCCESS".to_owned(), "work-1\n"));
 }
 
 #[test]
-fn a_journal_that_cannot_be_read_silences_nobody() {
+fn an_unreadable_journal_does_not_stop_other_packages() {
     let lab = Lab::new();
     fs::create_dir_all(lab.state().join("packages/1795000009/journal")).unwrap();
     lab.assign(execute("true"), package(1, None));
@@ -202,7 +202,7 @@ fn a_journal_that_cannot_be_read_silences_nobody() {
 }
 
 #[test]
-fn store_replaces_what_is_read_only_and_keeps_the_rest() {
+fn store_replaces_read_only_files_and_keeps_the_rest() {
     let lab = Lab::new();
     let folder = lab.state().with_file_name("a b/ü");
     fs::create_dir_all(folder.join("sub dir")).unwrap();
@@ -221,7 +221,7 @@ fn store_replaces_what_is_read_only_and_keeps_the_rest() {
         .program("bin/run", "new")
         .link("link", "bin/run");
     lab.assign(store(&folder), package(1, Some(archive)));
-    assert_eq!(told(&lab.result()), ("SUCCESS".to_owned(), ""));
+    assert_eq!(code_and_detail(&lab.result()), ("SUCCESS".to_owned(), ""));
     for (name, mode) in [("sub dir/x y", 0o644), (".profile", 0o644), ("link", 0o755)] {
         let path = folder.join(name);
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -234,7 +234,7 @@ fn store_replaces_what_is_read_only_and_keeps_the_rest() {
 }
 
 #[test]
-fn a_failed_store_tells_what_it_did_and_succeeds_later() {
+fn a_failed_store_lists_the_stored_files_and_succeeds_later() {
     let lab = Lab::new();
     let outside = tempfile::tempdir().unwrap();
     let folder = lab.state().with_file_name("stored");
@@ -249,11 +249,11 @@ fn a_failed_store_tells_what_it_did_and_succeeds_later() {
     };
     lab.assign(store(&folder), package(1, Some(archive())));
     let report = lab.result();
-    let (code, detail) = told(&report);
+    let (code, detail) = code_and_detail(&report);
     assert_eq!(code, "ERR_STORE");
     let expected = format!(
-        "{} cannot be written: a link that leads to no folder inside is in its place, \
-         remove or rename that; before that, 2 files were stored, from \"a\" to \"b\"",
+        "cannot write {}: a link to something else than a folder inside is in its place, \
+         remove or rename it; before the error, 2 files were stored, from \"a\" to \"b\"",
         folder.join("lib/x").display()
     );
     assert_eq!(detail, expected);
@@ -266,13 +266,13 @@ fn a_failed_store_tells_what_it_did_and_succeeds_later() {
 }
 
 #[test]
-fn of_an_archive_that_means_harm_nothing_is_stored() {
+fn nothing_of_a_harmful_archive_is_stored() {
     let lab = Lab::new();
     let folder = lab.state().with_file_name("stored");
     let archive = Tar::new().file("a", b"a").link("out", "../..");
     lab.assign(store(&folder), package(1, Some(archive)));
     let report = lab.result();
-    let (code, detail) = told(&report);
+    let (code, detail) = code_and_detail(&report);
     assert_eq!(code, "ERR_UNSAFE_ARCHIVE");
     assert!(detail.contains("\"out\""), "{detail}");
     assert!(!folder.exists());
@@ -280,13 +280,13 @@ fn of_an_archive_that_means_harm_nothing_is_stored() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_fills_up_in_the_middle_keeps_what_was_there() {
+fn a_disk_that_fills_up_during_a_store_keeps_the_old_files() {
     let lab = Lab::new();
     let folder = lab.state().with_file_name("small");
     fs::create_dir(&folder).unwrap();
     let archive = Tar::new()
         .file("a", &noise(8 << 10))
-        // There is room for its bytes, and none for one more file.
+        // There is space for the bytes of this file, but not for another file.
         .file("b", &vec![7; 400 << 10])
         .file("c", b"c");
     lab.assign(store(&folder), package(1, Some(archive)));
@@ -300,10 +300,10 @@ fn a_disk_that_fills_up_in_the_middle_keeps_what_was_there() {
     };
     assert_eq!(run.code, 0, "{}", run.stderr);
     let report = lab.world().reports.remove(0);
-    let (code, detail) = told(&report);
+    let (code, detail) = code_and_detail(&report);
     assert_eq!(code, "ERR_OUT_OF_SPACE");
     assert!(
-        detail.ends_with("before that, 1 file was stored: \"a\""),
+        detail.ends_with("before the error, 1 file was stored: \"a\""),
         "{detail}"
     );
     assert!(run.stderr.ends_with("old\na\nb\n"), "{}", run.stderr);
@@ -311,11 +311,11 @@ fn a_disk_that_fills_up_in_the_middle_keeps_what_was_there() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn of_an_archive_that_has_no_room_when_it_is_unpacked_nothing_is_stored() {
+fn nothing_of_an_archive_without_space_for_its_content_is_stored() {
     let lab = Lab::new();
     let folder = lab.state().with_file_name("small");
     fs::create_dir(&folder).unwrap();
-    // There is room for the archive, as this is a few bytes of it.
+    // There is space for the archive itself, which is only a few bytes long.
     let archive = Tar::new().file("a", b"a").file("b", &vec![7; 400 << 10]);
     lab.assign(store(&folder), package(1, Some(archive)));
     let small = folder.display();
@@ -326,9 +326,9 @@ fn of_an_archive_that_has_no_room_when_it_is_unpacked_nothing_is_stored() {
     };
     assert_eq!(run.code, 0, "{}", run.stderr);
     let report = lab.world().reports.remove(0);
-    let (code, detail) = told(&report);
+    let (code, detail) = code_and_detail(&report);
     assert_eq!(code, "ERR_OUT_OF_SPACE");
-    assert!(detail.contains("the package needs 409601"), "{detail}");
+    assert!(detail.contains("409601 bytes needed"), "{detail}");
     assert!(!run.stderr.ends_with("a\n"), "{}", run.stderr);
 }
 

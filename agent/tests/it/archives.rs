@@ -1,4 +1,4 @@
-//! Archives as no honest program would write them.
+//! Writers of dishonest archives.
 
 use std::io::{Cursor, Write as _};
 
@@ -10,7 +10,7 @@ use tar::{EntryType, Header};
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-/// Writes `.tar.gz`, checking nothing.
+/// A writer of `.tar.gz` without checks.
 pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
@@ -56,7 +56,7 @@ impl Tar {
         self
     }
 
-    /// Adds an extended header with a record for what comes next.
+    /// Adds an extended header with one record for the next entry.
     pub(crate) fn extended(self, kind: EntryType, key: &str, value: &str) -> Self {
         // The length counts its own digits.
         let rest = format!(" {key}={value}\n");
@@ -66,13 +66,13 @@ impl Tar {
         self.entry(kind, "pax", "", 0o644, record.as_bytes())
     }
 
-    /// Adds whatever it is.
+    /// Adds arbitrary bytes.
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    /// Returns the archive with the two empty blocks at its end, not compressed.
+    /// Returns the archive with the two empty blocks at its end, uncompressed.
     pub(crate) fn plain(self) -> Vec<u8> {
         self.raw(&[0; 1024]).0
     }
@@ -88,7 +88,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Writes `.zip` from names, modes and contents.
+/// Writes a `.zip` from names, modes and contents.
 pub(crate) fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, mode, content) in entries {
@@ -110,7 +110,7 @@ pub(crate) fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// An entry of a `.zip`, each field of which can lie. Its data are stored as they are.
+/// An entry of a `.zip`. Each field may be wrong, and the data are stored unchanged.
 #[derive(Clone)]
 pub(crate) struct ZipEntry {
     pub(crate) name: Vec<u8>,
@@ -122,11 +122,11 @@ pub(crate) struct ZipEntry {
     pub(crate) crc: u32,
     pub(crate) bytes: u32,
     pub(crate) packed: u32,
-    /// What follows the data.
+    /// The bytes after the data.
     pub(crate) after: Vec<u8>,
-    /// Whether the directory at the end has it.
+    /// `true` if the central directory lists the entry.
     pub(crate) listed: bool,
-    /// Where the directory says that it begins, if not where it does.
+    /// The offset in the central directory, if it is wrong.
     pub(crate) begins: Option<u32>,
 }
 
@@ -151,7 +151,7 @@ impl ZipEntry {
         }
     }
 
-    /// Returns an entry after which its sizes come, as one that is written to a pipe has.
+    /// Returns an entry with its sizes after the data, as programs write to a pipe.
     pub(crate) fn piped(name: &str, data: &[u8]) -> Self {
         let mut entry = Self::new(name, data);
         entry.flags = 8;
@@ -162,7 +162,7 @@ impl ZipEntry {
         entry
     }
 
-    /// Writes what local and central headers have in common, from the flags on.
+    /// Writes the common part of local and central headers, from the flags on.
     fn common(&self, sizes: bool, name: &[u8], to: &mut Vec<u8>) {
         to.extend(self.flags.to_le_bytes());
         to.extend(self.method.to_le_bytes());
@@ -175,7 +175,7 @@ impl ZipEntry {
     }
 }
 
-/// Writes a `.zip`, checking nothing.
+/// Writes a `.zip` without checks.
 pub(crate) fn raw_zip(entries: &[ZipEntry]) -> Vec<u8> {
     let (mut zip, mut directory, mut count) = (Vec::new(), Vec::new(), 0_u16);
     for entry in entries {

@@ -1,4 +1,4 @@
-//! Attempts that are called off.
+//! Cancelled attempts.
 #![cfg(unix)]
 
 use std::io::{BufRead as _, BufReader};
@@ -11,16 +11,17 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use crate::lab::Lab;
 use crate::packages::{execute, launch, noise, package, script};
-use crate::publisher::{Said, Signer, honest};
+use crate::publisher::{Signer, TestDocument, honest};
 
-/// Takes the assignment back: the next reply says so.
-fn call_off(lab: &Lab, id: PackageId, attempt: u32) {
+/// Withdraws the assignment, and lets the next reply cancel the attempt.
+fn cancel(lab: &Lab, id: PackageId, attempt: u32) {
     let mut world = lab.world();
     world.tasks.retain(|task| task.id != id);
     world.cancel = vec![Cancel { id, attempt }];
 }
 
-/// A package that `touch`es the file it returns; its second fragment is missing for now.
+/// Assigns a package that `touch`es the returned file, and whose second fragment is missing for
+/// now.
 fn stuck(lab: &Lab) -> (PackageId, std::path::PathBuf, Vec<u8>) {
     let ran = lab.state().join("ran");
     let text = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
@@ -33,13 +34,13 @@ fn stuck(lab: &Lab) -> (PackageId, std::path::PathBuf, Vec<u8>) {
 }
 
 #[test]
-fn what_was_being_fetched_is_dropped_and_reported() {
+fn a_cancelled_download_is_removed_and_reported() {
     let lab = Lab::new();
     let (id, ran, fragment) = stuck(&lab);
     let folder = lab.state().join(format!("packages/{id}"));
     assert!(folder.join("fragments/1").exists());
     lab.edge.put(&format!("{id}/{id}-2"), &[&fragment]);
-    call_off(&lab, id, 1);
+    cancel(&lab, id, 1);
     let report = lab.result();
     assert_eq!(
         (report.code.to_string().as_str(), report.attempt),
@@ -58,7 +59,7 @@ fn a_later_attempt_is_a_new_one() {
     let lab = Lab::new();
     let (id, ran, fragment) = stuck(&lab);
     let mut task = lab.world().tasks[0].clone();
-    call_off(&lab, id, 1);
+    cancel(&lab, id, 1);
     assert_eq!(lab.result().code.to_string(), "CANCELLED");
     lab.edge.put(&format!("{id}/{id}-2"), &[&fragment]);
     task.attempt = 2;
@@ -72,20 +73,20 @@ fn a_later_attempt_is_a_new_one() {
 }
 
 #[test]
-fn what_the_device_never_heard_of_is_reported_too() {
+fn a_cancellation_of_an_unknown_attempt_is_reported() {
     let lab = Lab::new();
     let id = PackageId::try_from(1_795_000_001).unwrap();
-    call_off(&lab, id, 3);
+    cancel(&lab, id, 3);
     let report = lab.result();
     assert_eq!((report.id, report.attempt), (id, 3));
     assert_eq!(report.code.to_string(), "CANCELLED");
 }
 
 #[test]
-fn a_cancellation_that_was_not_accepted_goes_with_the_next_check_in() {
+fn an_unaccepted_cancellation_goes_with_the_next_check_in() {
     let lab = Lab::new();
     let (id, ..) = stuck(&lab);
-    call_off(&lab, id, 1);
+    cancel(&lab, id, 1);
     lab.world().refuse_reports = true;
     assert_eq!(lab.run().code, 0);
     let package = lab.state().join(format!("packages/{id}"));
@@ -99,13 +100,13 @@ fn a_cancellation_that_was_not_accepted_goes_with_the_next_check_in() {
 }
 
 #[test]
-fn what_was_done_is_reported_as_it_went() {
+fn a_finished_attempt_keeps_its_result() {
     let lab = Lab::new();
     let id = lab.assign(execute("exit 9"), package(1, None));
     lab.world().refuse_reports = true;
     assert_eq!(lab.run().code, 0);
-    // The function calls it off before it hears of the result, and again before it counts.
-    call_off(&lab, id, 1);
+    // The function cancels the attempt before it knows the result, and again after that.
+    cancel(&lab, id, 1);
     lab.world().refuse_reports = false;
     assert_eq!(lab.run().code, 0);
     assert_eq!(lab.run().code, 0);
@@ -120,7 +121,7 @@ fn what_was_done_is_reported_as_it_went() {
 }
 
 #[test]
-fn what_was_interrupted_is_not_cancelled() {
+fn an_interrupted_attempt_is_not_cancelled() {
     for may_repeat in [true, false] {
         let lab = Lab::new();
         let id = PackageId::try_from(1_795_000_001).unwrap();
@@ -128,7 +129,7 @@ fn what_was_interrupted_is_not_cancelled() {
             r#"{{"stage":"acting","attempt":1,"package":{{"name":"lab","version":"1.0"}},"may_repeat":{may_repeat}}}"#
         );
         lab.write_journal(id, &journal);
-        call_off(&lab, id, 1);
+        cancel(&lab, id, 1);
         assert_eq!(lab.run().code, 0);
         let reports = std::mem::take(&mut lab.world().reports);
         assert!(!reports.is_empty());
@@ -138,7 +139,7 @@ fn what_was_interrupted_is_not_cancelled() {
     }
 }
 
-/// An agent at work in a lab where check-ins are due each second.
+/// A running agent, in a lab where a check-in is due every second.
 struct Working<'a> {
     lab: &'a Lab,
     agent: Child,
@@ -166,7 +167,7 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Waits until the agent has heard what is said from now on.
+    /// Waits until the agent has received the current replies.
     fn checks_in(&self) {
         while self.check_ins.try_recv().is_ok() {}
         for _ in 0..2 {
@@ -174,7 +175,7 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Returns what was reported, when the agent has ended by itself.
+    /// Waits for the agent to exit, and returns its reports.
     fn reports(mut self) -> Vec<(PackageId, String)> {
         assert!(self.agent.wait().unwrap().success());
         let reports = std::mem::take(&mut self.lab.world().reports);
@@ -184,19 +185,19 @@ impl<'a> Working<'a> {
 }
 
 #[test]
-fn a_download_is_broken_off() {
+fn a_cancellation_stops_a_download() {
     let lab = Lab::new();
     let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
     lab.edge.silence(&format!("{id}/{id}-2"));
     let agent = Working::until(&lab, |event| {
         matches!(event, Event::ManifestVerified { .. })
     });
-    call_off(&lab, id, 1);
+    cancel(&lab, id, 1);
     assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
     assert!(!lab.state().join(format!("packages/{id}")).exists());
 }
 
-/// Without the rate, all of it is there before the next check-in.
+/// Without the rate limit, the package would be complete before the next check-in.
 #[test]
 fn a_download_at_a_low_rate_is_still_under_way_when_the_next_check_in_is_due() {
     let lab = Lab::new();
@@ -206,13 +207,14 @@ fn a_download_at_a_low_rate_is_still_under_way_when_the_next_check_in_is_due() {
     let agent = Working::until(&lab, |event| {
         matches!(event, Event::ManifestVerified { .. })
     });
-    call_off(&lab, id, 1);
+    cancel(&lab, id, 1);
     assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
 }
 
-/// Fetches a package, lets the agent hear what `change` makes of the world meanwhile, which
-/// calls nothing off, and returns the code that it ends with.
-fn heard_meanwhile(change: impl FnOnce(&Lab)) -> String {
+/// Changes the world while a package is fetched, and returns the result code of the package.
+///
+/// The agent receives the change before the download ends, and the attempt is not cancelled.
+fn changed_during_download(change: impl FnOnce(&Lab)) -> String {
     let lab = Lab::new();
     let ran = lab.state().with_file_name("ran");
     let text = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
@@ -232,13 +234,13 @@ fn heard_meanwhile(change: impl FnOnce(&Lab)) -> String {
 }
 
 #[test]
-fn what_is_taken_back_while_it_is_fetched_is_not_done() {
-    let code = heard_meanwhile(|_| {});
-    assert_eq!(code, "SUCCESS_0", "nothing was heard");
-    let code = heard_meanwhile(|lab| lab.world().tasks.clear());
+fn a_package_withdrawn_during_its_download_does_not_run() {
+    let code = changed_during_download(|_| {});
+    assert_eq!(code, "SUCCESS_0", "nothing changed");
+    let code = changed_during_download(|lab| lab.world().tasks.clear());
     assert_eq!(code, "ERR_NOT_ASSIGNED");
-    let code = heard_meanwhile(|lab| {
-        let expired = Said {
+    let code = changed_during_download(|lab| {
+        let expired = TestDocument {
             expires: UnixTime(1_795_000_000),
             ..honest(9, &lab.world().tasks)
         };
@@ -248,8 +250,8 @@ fn what_is_taken_back_while_it_is_fetched_is_not_done() {
 }
 
 #[test]
-fn what_a_key_has_signed_that_is_revoked_while_it_is_fetched_is_not_done() {
-    let code = heard_meanwhile(|lab| {
+fn a_package_whose_key_is_revoked_during_its_download_does_not_run() {
+    let code = changed_during_download(|lab| {
         let other = Signer::new();
         let list = lab.signer.list(1, &[&other]);
         let assigned = honest(9, &lab.world().tasks).signed(&other);
@@ -261,7 +263,7 @@ fn what_a_key_has_signed_that_is_revoked_while_it_is_fetched_is_not_done() {
 }
 
 #[test]
-fn what_runs_is_not_broken_off_and_what_waits_behind_it_does_not_begin() {
+fn a_running_package_goes_on_and_a_waiting_one_is_cancelled() {
     let lab = Lab::new();
     let (gate, ran) = (lab.state().join("gate"), lab.state().join("ran"));
     let until = format!("until test -e '{}'; do sleep 0.05; done", gate.display());

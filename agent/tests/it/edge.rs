@@ -31,24 +31,24 @@ use crate::publisher::{Publisher, unix_now};
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
 
-/// A time that the function's clock shows when it is wrong on purpose.
+/// The time of the function's clock when the clock is wrong on purpose.
 const FAR: UnixTime = UnixTime(4_000_000_000);
 
-/// What the edge answers, and what it was asked.
+/// The answers of the edge, and the requests that it received.
 #[derive(Default)]
 pub(crate) struct EdgeState {
-    /// The answers for a path, in turn; the last one stays.
+    /// The answers for each path, in order. The last one is repeated.
     objects: HashMap<String, VecDeque<(u16, Vec<u8>)>>,
     pub(crate) tasks: Vec<Task>,
-    /// Signs what the tasks say.
+    /// Signs the assignments of the tasks.
     pub(crate) publisher: Option<Publisher>,
-    /// What is sent instead, if the cloud account is somebody else's.
+    /// The assignments of an attacker, which replace the publisher's.
     pub(crate) forged: Option<Vec<SignedAssignments>>,
     pub(crate) keys: Vec<SignedKeyList>,
-    /// What the device said that it has, at each check-in.
+    /// The documents that the device held, at each check-in.
     pub(crate) held: Vec<HeldDocuments>,
     pub(crate) cancel: Vec<Cancel>,
-    /// Paths of the objects asked for, in order.
+    /// The paths of the requested objects, in order.
     pub(crate) gets: Vec<String>,
     pub(crate) reports: Vec<Report>,
     pub(crate) enrolments: usize,
@@ -56,31 +56,31 @@ pub(crate) struct EdgeState {
     pub(crate) clock: Option<UnixTime>,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
-    /// Paths of objects that are not answered for now.
+    /// The paths of objects that get no answer for now.
     silent: HashSet<String>,
-    /// Told when one of them is answered again.
+    /// Notified when one of these paths is answered again.
     spoken: Arc<Notify>,
     pub(crate) next_check_in_s: Option<u32>,
-    /// Told of each check-in that was answered.
+    /// Notified of each answered check-in.
     pub(crate) checked_in: Option<Sender<()>>,
-    /// The largest body that is taken, in bytes.
+    /// The largest accepted body, in bytes.
     pub(crate) body_limit: Option<usize>,
-    /// Where all is said to be instead: an address.
+    /// The address that all requests are redirected to.
     pub(crate) moved_to: Option<SocketAddr>,
     pub(crate) connections: usize,
-    /// How each request for an object was made.
+    /// The version and headers of each request for an object.
     pub(crate) made: Vec<Made>,
     under_way: usize,
     pub(crate) most_under_way: usize,
 }
 
-/// What a request says besides its path.
+/// The parts of a request besides its path.
 pub(crate) struct Made {
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
 }
 
-/// A running edge, and its world.
+/// A running edge, and its state.
 pub(crate) struct Edge {
     world: Arc<Mutex<EdgeState>>,
     pub(crate) address: SocketAddr,
@@ -97,12 +97,12 @@ impl Edge {
         self.world.lock().unwrap()
     }
 
-    /// Returns the location that packages are below.
+    /// Returns the location of the packages.
     pub(crate) fn location(&self) -> Location {
         format!("{}/objects", self.address).parse().unwrap()
     }
 
-    /// Serves an object: the contents in turn, then the last one for ever.
+    /// Serves an object: the contents in order, then the last one forever.
     pub(crate) fn put(&self, path: &str, contents: &[&[u8]]) {
         let answers = contents.iter().map(|content| (200, content.to_vec()));
         self.answer(path, answers.collect());
@@ -113,12 +113,12 @@ impl Edge {
         self.answer(path, [(status, Vec::new())].into());
     }
 
-    /// Does not answer for an object until [`Edge::speak`].
+    /// Sends no answer for an object until [`Edge::speak`].
     pub(crate) fn silence(&self, path: &str) {
         self.world().silent.insert(format!("/objects/{path}"));
     }
 
-    /// Answers for an object, whoever waits for it included.
+    /// Answers for an object again, including the waiting requests.
     pub(crate) fn speak(&self, path: &str) {
         let mut world = self.world();
         world.silent.remove(&format!("/objects/{path}"));
@@ -130,7 +130,7 @@ impl Edge {
         self.world().objects.insert(path, answers);
     }
 
-    /// Serves what the other one serves now.
+    /// Serves the current objects of another edge.
     pub(crate) fn copy(&self, other: &Self) {
         let objects = other.world().objects.clone();
         self.world().objects = objects;
@@ -141,7 +141,7 @@ impl Edge {
         self.world().objects[&path][0].1.clone()
     }
 
-    /// Counts how often an object was asked for.
+    /// Returns the number of requests for an object.
     pub(crate) fn gets(&self, path: &str) -> usize {
         let path = format!("/objects/{path}");
         self.world().gets.iter().filter(|got| **got == path).count()
@@ -192,7 +192,7 @@ async fn answer(
     }
     if path.starts_with("/objects/") {
         world.lock().unwrap().begin(&parts);
-        // So that those that are asked side by side are seen side by side.
+        // Parallel requests must overlap here, so that the test can count them.
         tokio::task::yield_now().await;
         world.lock().unwrap().under_way -= 1;
     }
@@ -212,7 +212,7 @@ async fn answer(
     };
     loop {
         let spoken = Arc::clone(&world.lock().unwrap().spoken);
-        // It hears from here on.
+        // The notification is registered here, before the check below.
         let spoken = spoken.notified();
         if !world.lock().unwrap().silent.contains(&path) {
             break;
@@ -331,7 +331,7 @@ impl EdgeState {
         ids
     }
 
-    /// Makes the function's clock run ahead of the device's by decades.
+    /// Sets the function's clock decades ahead of the device's.
     pub(crate) fn run_ahead(&mut self) {
         self.clock = Some(FAR);
     }

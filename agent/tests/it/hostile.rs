@@ -1,4 +1,4 @@
-//! What archives may not do.
+//! Forbidden contents of archives.
 #![cfg(unix)]
 
 use std::io::Cursor;
@@ -11,7 +11,7 @@ use tar::EntryType;
 use crate::archives::{Tar, ZipEntry, gzip, look, raw_zip, zip};
 use crate::surroundings::Surroundings;
 
-/// An archive, and what comes of it: the end of the refusal, or nothing if it is unpacked.
+/// An archive with its expected refusal, or an empty text if it is unpacked.
 struct Attack {
     name: String,
     format: ArchiveFormat,
@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits {
     unpacked_bytes: 1 << 20,
 };
 
-/// Unpacks each, and expects what it says and nothing touched outside.
+/// Unpacks each archive, and checks the refusal and the surroundings.
 fn check(attacks: impl IntoIterator<Item = Attack>) {
     for attack in attacks {
         let Attack {
@@ -34,14 +34,14 @@ fn check(attacks: impl IntoIterator<Item = Attack>) {
             refusal,
         } = attack;
         let result = Surroundings::new().unpack(format, &bytes, &LIMITS);
-        let told = result.map_or_else(
+        let text = result.map_or_else(
             |unfinished| with_causes(&unfinished.cause),
             |_| String::new(),
         );
         if refusal.is_empty() {
-            assert_eq!(told, "", "{format}: {name}");
+            assert_eq!(text, "", "{format}: {name}");
         } else {
-            assert!(told.contains(refusal), "{format}: {name}: {told:?}");
+            assert!(text.contains(refusal), "{format}: {name}: {text:?}");
         }
     }
 }
@@ -74,7 +74,7 @@ fn link(name: &str, target: &str) -> ZipEntry {
     entry
 }
 
-/// Changes an entry.
+/// Returns a changed entry.
 fn with(mut entry: ZipEntry, change: impl FnOnce(&mut ZipEntry)) -> ZipEntry {
     change(&mut entry);
     entry
@@ -100,8 +100,8 @@ fn paths_that_leave_the_folder_are_refused() {
         ("a/C:/x", "drive"),
         ("a\u{1}b", "control character"),
         ("a\nb", "control character"),
-        (".packcast.part", "the agent's own name"),
-        ("d/.PACKCAST.part/x", "the agent's own name"),
+        (".packcast.part", "reserved for incomplete files"),
+        ("d/.PACKCAST.part/x", "reserved for incomplete files"),
     ];
     check(paths.into_iter().flat_map(|(path, refusal)| {
         let entries = [file("good"), file(path)];
@@ -189,7 +189,7 @@ fn pax_link(target: &str) -> Tar {
 #[test]
 fn nothing_is_written_through_a_link() {
     let through = "leads through";
-    let twice = "has it twice";
+    let twice = "duplicate path";
     check([
         tar(
             "a link, then through it",
@@ -231,7 +231,7 @@ fn nothing_is_written_through_a_link() {
 
 #[test]
 fn a_file_can_be_there_once() {
-    let twice = "has it twice";
+    let twice = "duplicate path";
     let folder = || Tar::new().of_kind(EntryType::Directory, "d/");
     check([
         tar(
@@ -295,7 +295,7 @@ fn only_files_folders_and_links_are_unpacked() {
 }
 
 #[test]
-fn what_unpacks_to_too_much_is_refused() {
+fn an_archive_beyond_its_limits_is_refused() {
     let large = vec![0; 2 << 20];
     let half = vec![0; 600 << 10];
     let bytes = "more than 1048576 bytes";
@@ -366,20 +366,12 @@ fn a_tar_that_programs_read_differently_is_refused() {
             of_all("comment", "y").file("x", b"x"),
             "",
         ),
-        tar(
-            "a second archive",
-            joined(&[0; 1024]),
-            "goes on after its end",
-        ),
-        tar(
-            "one empty block",
-            joined(&[0; 512]),
-            "goes on after its end",
-        ),
+        tar("a second archive", joined(&[0; 1024]), "data after its end"),
+        tar("one empty block", joined(&[0; 512]), "data after its end"),
         tar(
             "garbage",
             Tar::new().file("x", b"x").raw(&[0; 1024]).raw(b"garbage"),
-            "goes on",
+            "data after its end",
         ),
     ]);
     let (first, rest) = second.split_at(512);
@@ -397,14 +389,18 @@ fn a_tar_that_programs_read_differently_is_refused() {
         plain(
             both(&second, &second),
             "two archives in two members",
-            "goes on after its end",
+            "data after its end",
         ),
-        plain(trailing, "garbage after the last member", "does not read"),
+        plain(
+            trailing,
+            "garbage after the last member",
+            "cannot read the archive",
+        ),
     ]);
 }
 
 #[test]
-fn a_tar_that_lies_about_sizes_is_refused() {
+fn a_tar_with_wrong_sizes_is_refused() {
     let size = |text: &str| {
         let mut plain = Tar::new().file("x", b"x").plain();
         plain[124..136].copy_from_slice(text.as_bytes());
@@ -426,11 +422,19 @@ fn a_tar_that_lies_about_sizes_is_refused() {
     let pax = Tar::new().extended(EntryType::XHeader, "size", "18446744073709551615");
     let longer = Tar::new().extended(EntryType::XHeader, "size", "5000");
     check([
-        attack("8 GiB", &size("77777777777\0"), "cut short"),
-        attack("negative", &numeric, "does not read"),
-        attack("no number", &size("abcdefghijk\0"), "does not read"),
-        tar("all that there is", pax.file("x", b"x"), "does not read"),
-        tar("more than there is", longer.file("x", b"x"), "cut short"),
+        attack("8 GiB", &size("77777777777\0"), "cut off"),
+        attack("negative", &numeric, "cannot read the archive"),
+        attack(
+            "no number",
+            &size("abcdefghijk\0"),
+            "cannot read the archive",
+        ),
+        tar(
+            "all that there is",
+            pax.file("x", b"x"),
+            "cannot read the archive",
+        ),
+        tar("more than there is", longer.file("x", b"x"), "cut off"),
     ]);
 }
 
@@ -443,7 +447,7 @@ fn checked(plain: &mut [u8]) {
 
 #[test]
 fn a_zip_that_programs_read_differently_is_refused() {
-    let differently = "reads differently";
+    let differently = "read the archive differently";
     let other = |change: fn(&mut ZipEntry)| [file("good"), with(file("x"), change)];
     check([
         zipped(
@@ -478,19 +482,19 @@ fn a_zip_that_programs_read_differently_is_refused() {
 }
 
 #[test]
-fn a_zip_that_lies_about_its_content_is_refused() {
+fn a_zip_with_a_wrong_description_of_its_content_is_refused() {
     let one = |change: fn(&mut ZipEntry)| [with(file("x"), change)];
     check([
-        zipped("checksum", &one(|it| it.crc ^= 1), "cannot be read"),
+        zipped("checksum", &one(|it| it.crc ^= 1), "cannot read entry"),
         zipped(
             "less than it says",
             &one(|it| it.bytes = 2),
-            "cannot be read",
+            "cannot read entry",
         ),
         zipped(
             "more than it says",
             &one(|it| it.bytes = 0),
-            "cannot be read",
+            "cannot read entry",
         ),
         zipped("encrypted", &one(|it| it.flags = 1), "encrypted"),
         zipped(
@@ -501,9 +505,13 @@ fn a_zip_that_lies_about_its_content_is_refused() {
         zipped(
             "another compression",
             &one(|it| it.method = 12),
-            "compressed in a way",
+            "compressed in an unsupported way",
         ),
-        zipped("not compressed", &one(|it| it.method = 8), "cannot be read"),
+        zipped(
+            "not compressed",
+            &one(|it| it.method = 8),
+            "cannot read entry",
+        ),
     ]);
     let mut disks = raw_zip(&[file("x")]);
     let end = disks.len() - 22;
@@ -518,7 +526,7 @@ fn a_zip_that_lies_about_its_content_is_refused() {
         ("shifted", shifted),
     ] {
         let format = Zip;
-        let (name, refusal) = (name.to_owned(), "does not read");
+        let (name, refusal) = (name.to_owned(), "cannot read the archive");
         check([Attack {
             name,
             format,
@@ -547,7 +555,7 @@ fn a_zip_with_too_many_entries_is_refused_before_it_is_in_memory() {
 }
 
 #[test]
-fn a_zip_with_too_many_entries_is_refused_before_the_first_is_seen() {
+fn a_zip_with_too_many_entries_is_refused_before_the_first_is_visited() {
     let limits = Limits {
         entries: 2,
         ..Limits::default()
@@ -562,7 +570,7 @@ fn a_zip_with_too_many_entries_is_refused_before_the_first_is_seen() {
 }
 
 #[test]
-fn whatever_is_cut_short_is_refused() {
+fn truncated_archives_are_refused() {
     let noise: Vec<u8> = (0..20_000_u32)
         .flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes())
         .collect();
@@ -594,7 +602,7 @@ fn a_tar_that_ends_within_a_file_is_refused() {
 }
 
 #[test]
-fn other_kinds_of_files_are_refused() {
+fn files_that_are_no_archives_are_refused() {
     for format in [TarGz, Zip] {
         for bytes in [
             &b""[..],
@@ -609,7 +617,7 @@ fn other_kinds_of_files_are_refused() {
 }
 
 #[test]
-fn honest_archives_are_shown_as_they_are() {
+fn honest_archives_are_read_completely() {
     let tar = Tar::new()
         .of_kind(EntryType::Directory, "./bin/")
         .program("./bin/run.sh", "#!/bin/sh\n")

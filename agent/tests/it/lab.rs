@@ -1,4 +1,4 @@
-//! A device, and a person who publishes packages for it.
+//! A device, with a publisher of packages for it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use crate::publisher::{Publisher, Signer, unix_now};
 #[cfg(target_os = "linux")]
 use crate::skip::{Missing, skip};
 
-/// A name that no resolver knows (RFC 2606).
+/// A name without an address (RFC 2606).
 const HIDDEN_NAME: &str = "packcast.invalid";
 
-/// A device with the agent's program, and everything it talks to.
+/// A device with the agent's program, and all its peers.
 pub(crate) struct Lab {
     runtime: Runtime,
     key: CertifiedKey<rcgen::KeyPair>,
@@ -36,13 +36,13 @@ pub(crate) struct Lab {
     dir: tempfile::TempDir,
 }
 
-/// A location that refuses every connection, for as long as its port is held.
+/// A location that refuses every connection while its port is held.
 pub(crate) struct Dead {
     pub(crate) location: Location,
     _port: TcpSocket,
 }
 
-/// What a package is made of, besides its id.
+/// The content of a package, without its id.
 pub(crate) struct Package {
     pub(crate) id: u32,
     pub(crate) archive: Option<Vec<u8>>,
@@ -115,7 +115,7 @@ impl Lab {
         lab
     }
 
-    /// Writes the agent's configuration, with some lines more.
+    /// Writes the agent's configuration, with additional lines.
     pub(crate) fn configure(&self, lines: &str) {
         self.configure_for(&self.edge.address.to_string(), lines);
     }
@@ -133,7 +133,7 @@ impl Lab {
         private(&self.dir.path().join("token"), TOKEN);
     }
 
-    /// Signs with another key from now on; the configuration still names the first.
+    /// Signs with another key from now on. The configuration still names the first key.
     pub(crate) fn become_publisher(&mut self, signer: Signer) {
         if let Some(publisher) = &mut self.world().publisher {
             publisher.signer = signer.clone();
@@ -141,8 +141,7 @@ impl Lab {
         self.signer = signer;
     }
 
-    /// Makes the edge known to the agent by a name that only a proxy can resolve, and starts
-    /// the proxy.
+    /// Gives the edge a name that only a proxy can resolve, and starts the proxy.
     pub(crate) fn behind_a_proxy(&self) -> Proxy {
         let server = format!("{HIDDEN_NAME}:{}", self.edge.address.port());
         self.configure_for(&server, "");
@@ -152,14 +151,14 @@ impl Lab {
         self.runtime.block_on(Proxy::start(self.edge.address))
     }
 
-    /// Makes the only location of all tasks a name that has no address.
+    /// Gives all tasks a single location whose name has no address.
     pub(crate) fn hide_locations(&self) {
         for task in &mut self.world().tasks {
             task.locations = vec![format!("{HIDDEN_NAME}/objects").parse().unwrap()];
         }
     }
 
-    /// Starts an edge that the agent trusts and is not told of.
+    /// Starts an edge that the agent trusts but does not know.
     pub(crate) fn other(&self) -> Edge {
         let other = self.runtime.block_on(Edge::start(&self.key));
         other.copy(&self.edge);
@@ -174,18 +173,17 @@ impl Lab {
         self.edge.world()
     }
 
-    /// Starts another location, which serves what the first serves now, and adds it to all
-    /// tasks.
+    /// Starts another location with the current objects of the first, and adds it to all tasks.
     pub(crate) fn second(&self) -> Edge {
         self.copy_at_the_end(&self.key)
     }
 
-    /// Starts another location like [`Lab::second`], with a certificate that nobody trusts.
+    /// Starts another location like [`Lab::second`], with an untrusted certificate.
     pub(crate) fn untrusted_second(&self) -> Edge {
         self.copy_at_the_end(&certificate())
     }
 
-    /// Makes another location the only one.
+    /// Makes `location` the only one of all tasks.
     pub(crate) fn only(&self, location: &Location) {
         for task in &mut self.world().tasks {
             task.locations = vec![location.clone()];
@@ -201,7 +199,7 @@ impl Lab {
         second
     }
 
-    /// Makes a location that nobody answers the last of all tasks, and returns it.
+    /// Adds an unreachable location to all tasks as the last one, and returns it.
     pub(crate) fn add_dead(&self) -> Dead {
         let port = TcpSocket::new_v4().unwrap();
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -216,14 +214,14 @@ impl Lab {
         }
     }
 
-    /// Reverses the order in which the locations of all tasks are to be tried.
+    /// Reverses the order of the locations in all tasks.
     pub(crate) fn last_location_first(&self) {
         for task in &mut self.world().tasks {
             task.locations.reverse();
         }
     }
 
-    /// Publishes a package and makes a task of it.
+    /// Publishes a package, and adds a task for it.
     pub(crate) fn assign(&self, action: Action<()>, package: Package) -> PackageId {
         let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
         let manifest = package.manifest(id, action);
@@ -255,7 +253,7 @@ impl Lab {
         self.state().join(format!("packages/{id}/journal"))
     }
 
-    /// Writes a package's journal as the agent does.
+    /// Writes the journal of a package in the agent's format.
     pub(crate) fn write_journal(&self, id: PackageId, json: &str) {
         let path = self.journal_path(id);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -263,14 +261,14 @@ impl Lab {
         std::fs::write(path, line).unwrap();
     }
 
-    /// Cuts a package's journal short.
+    /// Cuts off the journal of a package.
     pub(crate) fn tear_journal(&self, id: PackageId) {
         let path = self.journal_path(id);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     }
 
-    /// Makes the attempt that is being fetched as old as this.
+    /// Moves the start of the attempt under way this many days into the past.
     pub(crate) fn begun_days_ago(&self, id: PackageId, days: u64) {
         let line = std::fs::read_to_string(self.journal_path(id)).unwrap();
         let (_, json) = line.split_once(' ').unwrap();
@@ -298,14 +296,15 @@ impl Lab {
         self.run_with(&[])
     }
 
-    /// Runs the agent once, with these variables.
+    /// Runs the agent once with these environment variables.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)]) -> Run {
         let mut command = self.command(&RUN);
         Self::ended(&command.envs(variables.iter().copied()).output().unwrap())
     }
 
-    /// Runs the agent once as a shell's `"$@"`, where it can mount and nobody else sees it.
-    /// `None` if users may not mount; the test is then skipped.
+    /// Runs the agent once, as `"$@"` of a shell in a mount namespace of its own.
+    ///
+    /// Returns `None` if users may not mount; the test is then skipped.
     #[cfg(target_os = "linux")]
     pub(crate) fn run_where_it_can_mount(&self, script: &str) -> Option<Run> {
         let unshare = |command: &mut Command| {
@@ -339,7 +338,7 @@ impl Lab {
         }
     }
 
-    /// Runs the agent once, expects one report and returns it.
+    /// Runs the agent once, and returns its only report.
     pub(crate) fn result(&self) -> Report {
         let run = self.run();
         assert_eq!(run.code, 0, "{}", run.stderr);

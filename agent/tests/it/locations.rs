@@ -1,4 +1,4 @@
-//! Packages that several locations have, not each of which is well.
+//! Packages with several locations, some of them faulty.
 #![cfg(unix)]
 
 use packcast_agent::event::Event;
@@ -8,7 +8,7 @@ use crate::archives::Tar;
 use crate::lab::Lab;
 use crate::packages::{launch, noise, package, script};
 
-/// A package of more than 40 fragments.
+/// Assigns a package of more than 40 fragments.
 fn large(lab: &Lab) -> PackageId {
     let archive = Tar::new()
         .program("run.sh", "#!/bin/sh\n")
@@ -20,7 +20,7 @@ fn small(lab: &Lab) -> PackageId {
     lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))))
 }
 
-/// Expects that the package waits, and returns what for.
+/// Expects that the package waits, and returns the reason.
 fn waits(lab: &Lab) -> String {
     match lab.run().events.pop() {
         Some(Event::Deferred { detail, .. }) => detail,
@@ -32,7 +32,7 @@ fn succeeds(lab: &Lab) {
     assert_eq!(lab.result().code.to_string(), "SUCCESS_0");
 }
 
-/// Expects a failure, whose report names each of these.
+/// Expects a failure whose report names each of these texts.
 fn fails(lab: &Lab, code: &str, named: &[&str]) {
     let report = lab.result();
     let detail = report.detail.expect("a failure has a reason");
@@ -43,7 +43,7 @@ fn fails(lab: &Lab, code: &str, named: &[&str]) {
 }
 
 #[test]
-fn a_dead_location_is_left_for_the_next() {
+fn the_agent_leaves_an_unreachable_location_for_the_next() {
     let lab = Lab::new();
     let id = large(&lab);
     let _dead = lab.add_dead();
@@ -53,7 +53,7 @@ fn a_dead_location_is_left_for_the_next() {
 }
 
 #[test]
-fn a_location_that_nobody_vouches_for_is_left_for_the_next() {
+fn the_agent_leaves_an_untrusted_location_for_the_next() {
     let lab = Lab::new();
     small(&lab);
     let untrusted = lab.untrusted_second();
@@ -63,7 +63,7 @@ fn a_location_that_nobody_vouches_for_is_left_for_the_next() {
 }
 
 #[test]
-fn a_location_that_failed_is_not_asked_first_each_time() {
+fn a_failed_location_is_not_asked_first_each_time() {
     let lab = Lab::new();
     let id = large(&lab);
     let second = lab.second();
@@ -115,7 +115,7 @@ fn each_document_may_be_at_another_location() {
 }
 
 #[test]
-fn a_location_that_may_answer_later_outweighs_a_corrupt_one() {
+fn a_temporary_failure_outweighs_a_corrupt_location() {
     let lab = Lab::new();
     let id = small(&lab);
     let second = lab.second();
@@ -133,7 +133,7 @@ fn a_location_that_may_answer_later_outweighs_a_corrupt_one() {
 }
 
 #[test]
-fn locations_that_are_all_dead_are_all_named() {
+fn every_unreachable_location_is_named() {
     let lab = Lab::new();
     let id = small(&lab);
     lab.world().tasks[0].locations.clear();
@@ -148,7 +148,7 @@ fn locations_that_are_all_dead_are_all_named() {
 }
 
 #[test]
-fn locations_that_all_lack_a_file_are_all_named() {
+fn every_location_without_the_file_is_named() {
     let lab = Lab::new();
     let id = small(&lab);
     let second = lab.second();

@@ -1,8 +1,6 @@
-//! Archives that mean harm, and the agent's program against an HTTPS server.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has to fail"
-)]
+//! Tests of the archive reader with hostile archives, and of the agent's program against an HTTPS
+//! server.
+#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has to fail")]
 
 mod acting;
 mod archives;

@@ -1,4 +1,4 @@
-//! Signatures that the standard tool made.
+//! Signatures of the standard tool.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -10,11 +10,11 @@ use crate::lab::Lab;
 use crate::packages::{execute, package};
 use crate::skip::{Missing, skip};
 
-/// Tells whether the tool is here. Without the tool, the test is skipped.
+/// Returns `true` if the tool is installed. Without the tool, the test is skipped.
 ///
 /// # Panics
-/// As [`skip`] does.
-fn is_here() -> bool {
+/// Like [`skip`].
+fn is_installed() -> bool {
     let here = Command::new("minisign").arg("-v").output().is_ok();
     if !here {
         skip(Missing::Provided("minisign"));
@@ -22,7 +22,7 @@ fn is_here() -> bool {
     here
 }
 
-/// Signs a package's manifest anew with the tool and the publisher's key.
+/// Signs the manifest of a package again, with the tool and the publisher's key.
 fn sign(lab: &Lab, id: PackageId, options: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -30,7 +30,7 @@ fn sign(lab: &Lab, id: PackageId, options: &[&str]) {
     std::fs::write(path("manifest.json"), manifest).unwrap();
     std::fs::write(path("secret"), lab.signer.secret_file()).unwrap();
     let made = run(folder.path(), &[&["-S", "-s", "secret"], options].concat());
-    assert!(made, "minisign signs with a key that it did not make");
+    assert!(made, "minisign cannot sign with the publisher's key");
     let signature = std::fs::read(path("manifest.json.minisig")).unwrap();
     lab.edge
         .put(&format!("{id}/manifest.json.minisig"), &[&signature]);
@@ -44,8 +44,8 @@ fn run(folder: &Path, arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn a_signature_of_the_standard_tool_counts() {
-    if !is_here() {
+fn a_signature_of_the_standard_tool_is_accepted() {
+    if !is_installed() {
         return;
     }
     let lab = Lab::new();
@@ -54,10 +54,10 @@ fn a_signature_of_the_standard_tool_counts() {
     assert_eq!(lab.result().code.to_string(), "SUCCESS");
 }
 
-/// Signatures over the bytes themselves are what the tool wrote before 2022.
+/// The tool wrote such signatures, over the bytes themselves, before 2022.
 #[test]
 fn a_legacy_signature_of_the_standard_tool_is_refused() {
-    if !is_here() {
+    if !is_installed() {
         return;
     }
     let lab = Lab::new();

@@ -1,5 +1,4 @@
-//! Archives in which anything may be wrong: nothing may panic, leave its folder, or exceed
-//! what is allowed.
+//! Archives with random damage: unpacking must not panic, leave its folder or exceed its limits.
 #![cfg(unix)]
 
 use packcast_archive::Limits;
@@ -16,10 +15,10 @@ const LIMITS: Limits = Limits {
     unpacked_bytes: 64 << 10,
 };
 
-/// A byte that is changed, and what to.
+/// The position and the new value of a changed byte.
 type Change = (prop::sample::Index, u8);
 
-/// Bytes that mean something in names, headers and lengths.
+/// Bytes with a meaning in names, headers and lengths.
 fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![
         any::<u8>(),
@@ -66,8 +65,8 @@ fn apply(bytes: &mut [u8], changes: &[Change]) {
     }
 }
 
-/// Corrects the checksums of all blocks that look like headers, so that the changes get past
-/// them.
+/// Corrects the checksums of all blocks that look like headers, so that the reader accepts the
+/// changed headers.
 fn correct(plain: &mut [u8]) {
     for block in plain.chunks_exact_mut(512) {
         if block.iter().all(|byte| *byte == 0) {
@@ -79,7 +78,7 @@ fn correct(plain: &mut [u8]) {
     }
 }
 
-/// Whatever comes of it, the surroundings are untouched and what is inside is bounded.
+/// Checks that the surroundings are unchanged and that the content inside is bounded.
 fn check(format: ArchiveFormat, bytes: &[u8]) -> Result<(), TestCaseError> {
     let surroundings = Surroundings::new();
     let result = surroundings.unpack(format, bytes, &LIMITS);
@@ -100,7 +99,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn of_a_tar(changes in changes()) {
+    fn a_changed_tar_is_harmless(changes in changes()) {
         let mut plain = tar();
         apply(&mut plain, &changes);
         correct(&mut plain);
@@ -108,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn of_a_compressed_tar(changes in changes(), cut in any::<prop::sample::Index>()) {
+    fn a_changed_or_cut_tar_gz_is_harmless(changes in changes(), cut in any::<prop::sample::Index>()) {
         let mut bytes = gzip(&tar());
         apply(&mut bytes, &changes);
         check(TarGz, &bytes)?;
@@ -116,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn of_a_zip(changes in changes(), cut in any::<prop::sample::Index>()) {
+    fn a_changed_or_cut_zip_is_harmless(changes in changes(), cut in any::<prop::sample::Index>()) {
         let mut bytes = zip();
         apply(&mut bytes, &changes);
         check(Zip, &bytes)?;
@@ -124,17 +123,17 @@ proptest! {
     }
 
     #[test]
-    fn of_nothing_in_particular(bytes in vec(byte(), 0..2000)) {
+    fn random_bytes_are_harmless(bytes in vec(byte(), 0..2000)) {
         check(TarGz, &gzip(&bytes))?;
         check(Zip, &bytes)?;
     }
 }
 
 #[test]
-fn what_is_changed_can_be_unpacked_as_it_is() {
+fn the_unchanged_archives_can_be_unpacked() {
     let mut plain = tar();
     correct(&mut plain);
-    // All but the path that climbs.
+    // Without the climbing path.
     let at = plain
         .windows(6)
         .position(|window| window == b"d/../x")

@@ -1,4 +1,4 @@
-//! The way between the agent and what it downloads.
+//! The connections of the agent.
 #![cfg(unix)]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ fn small(lab: &Lab) -> PackageId {
     lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))))
 }
 
-/// Expects that the package waits, and returns what for.
+/// Expects that the package waits, and returns the reason.
 fn waits(lab: &Lab) -> String {
     match lab.run().events.pop() {
         Some(Event::Deferred { detail, .. }) => detail,
@@ -54,7 +54,7 @@ fn fragments_share_one_connection_and_are_bounded() {
 }
 
 #[test]
-fn a_redirect_tells_nobody_who_asks() {
+fn a_redirect_does_not_reveal_the_device() {
     let lab = Lab::new();
     small(&lab);
     let (front, back) = (lab.other(), lab.other());
@@ -71,7 +71,7 @@ fn a_redirect_tells_nobody_who_asks() {
 }
 
 #[test]
-fn the_function_is_not_looked_for_elsewhere() {
+fn a_redirect_of_the_function_is_not_followed() {
     let lab = Lab::new();
     small(&lab);
     let other = lab.other();
@@ -95,7 +95,7 @@ fn proxies_of_the_environment_are_used() {
     assert_eq!(
         asked.len(),
         2,
-        "one way to the function, one to the location"
+        "one connection to the function, one to the location"
     );
     for head in asked {
         let head = head.to_lowercase();
@@ -106,15 +106,15 @@ fn proxies_of_the_environment_are_used() {
         );
     }
     let world = lab.world();
-    let told = |made: &crate::edge::Made| made.headers.contains_key("proxy-authorization");
+    let reveals = |made: &crate::edge::Made| made.headers.contains_key("proxy-authorization");
     assert!(
-        !world.made.iter().any(told),
-        "only the proxy is told its password"
+        !world.made.iter().any(reveals),
+        "only the proxy receives its password"
     );
 }
 
 #[test]
-fn what_needs_no_proxy_goes_straight() {
+fn no_proxy_bypasses_the_proxy() {
     let lab = Lab::new();
     small(&lab);
     let proxy = lab.behind_a_proxy();
@@ -124,17 +124,17 @@ fn what_needs_no_proxy_goes_straight() {
 }
 
 #[test]
-fn what_is_wrong_on_the_way_is_told_apart() {
-    let check = |change: fn(&Lab, PackageId), told: &str| {
+fn transport_errors_are_distinguished() {
+    let check = |change: fn(&Lab, PackageId), expected: &str| {
         let lab = Lab::new();
         let id = small(&lab);
         change(&lab, id);
         let detail = waits(&lab);
-        assert!(detail.contains(told), "{told}: {detail}");
+        assert!(detail.contains(expected), "{expected}: {detail}");
     };
     check(
         |lab, _| lab.hide_locations(),
-        "DNS: its name has no address",
+        "DNS: cannot resolve the name",
     );
     check(
         |lab, _| {
@@ -160,22 +160,22 @@ fn what_is_wrong_on_the_way_is_told_apart() {
 }
 
 #[test]
-fn what_is_not_there_is_told_apart() {
-    let check = |status, told: &str| {
+fn missing_and_forbidden_files_are_distinguished() {
+    let check = |status, expected: &str| {
         let lab = Lab::new();
         let id = small(&lab);
         lab.edge.put_status(&format!("{id}/{id}-2"), status);
         let report = lab.result();
         assert_eq!(report.code.to_string(), "ERR_DOWNLOAD_PACK");
         let detail = report.detail.unwrap();
-        assert!(detail.as_str().contains(told), "{told}: {detail}");
+        assert!(detail.as_str().contains(expected), "{expected}: {detail}");
     };
-    check(404, "it is not there (status 404)");
+    check(404, "not found (status 404)");
     check(403, "not public (status 403)");
 }
 
 #[test]
-fn a_wrong_fragment_is_fetched_alone_and_not_for_ever() {
+fn a_wrong_fragment_is_fetched_alone_and_a_limited_number_of_times() {
     let lab = Lab::new();
     let id = small(&lab);
     let name = format!("{id}/{id}-2");
@@ -196,7 +196,7 @@ fn a_wrong_fragment_is_fetched_alone_and_not_for_ever() {
     assert_eq!(lab.edge.gets(&format!("{id}/{id}-2")), 3);
 }
 
-/// Describes an archive that no disk takes.
+/// Describes an archive that is too large for any disk.
 fn enormous(manifest: &mut Manifest) {
     let size = FragmentSize::try_from(1 << 32).unwrap();
     let (count, digest) = (20_000, Sha256Digest::of(b""));
@@ -211,7 +211,7 @@ fn enormous(manifest: &mut Manifest) {
 }
 
 #[test]
-fn what_has_no_room_is_not_fetched() {
+fn a_package_without_space_is_not_fetched() {
     let store = |folder: &str| Action::Store {
         archive: (),
         folder: folder.parse().unwrap(),
@@ -230,9 +230,7 @@ fn what_has_no_room_is_not_fetched() {
         let detail = report.detail.unwrap();
         let needed = 2 * (20_000_u64 << 32);
         assert!(
-            detail
-                .as_str()
-                .contains(&format!("the package needs {needed}")),
+            detail.as_str().contains(&format!("{needed} bytes needed")),
             "{detail}"
         );
         assert_eq!(lab.edge.gets(&format!("{id}/{id}-1")), 0);
@@ -240,7 +238,7 @@ fn what_has_no_room_is_not_fetched() {
 }
 
 #[test]
-fn a_rate_that_is_kept_to_delivers_all() {
+fn a_rate_limit_does_not_lose_data() {
     let lab = Lab::new();
     lab.configure("max_download_rate = \"1Gbit/s\"");
     small(&lab);

@@ -1,4 +1,4 @@
-//! What packages of the stories are made of.
+//! The content of the packages in the stories.
 #![cfg(unix)]
 
 use packcast_protocol::{Action, Sha256Digest};
@@ -34,7 +34,7 @@ pub(crate) fn script(text: &str) -> Tar {
         .file("data", &noise(6000))
 }
 
-/// Bytes that do not compress, so that the archive has several fragments.
+/// Returns incompressible bytes, so that the archive has several fragments.
 pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     (0..bytes.div_ceil(32))
         .flat_map(|n| *Sha256Digest::of(&n.to_le_bytes()).as_bytes())

@@ -1,4 +1,4 @@
-//! A proxy that leads to one address, whatever it is asked for.
+//! A proxy that connects to one address, for any request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,11 +17,11 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://user:secret@{}", listener.local_addr().unwrap());
         let asked = Arc::default();
-        let told = Arc::clone(&asked);
+        let requests = Arc::clone(&asked);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(connect(client, target, Arc::clone(&told)));
+                tokio::spawn(connect(client, target, Arc::clone(&requests)));
             }
         });
         Self { url, asked }
@@ -33,14 +33,17 @@ impl Proxy {
     }
 }
 
-async fn connect(mut client: TcpStream, target: SocketAddr, told: Arc<Mutex<Vec<String>>>) {
+async fn connect(mut client: TcpStream, target: SocketAddr, requests: Arc<Mutex<Vec<String>>>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await.unwrap());
     }
-    told.lock().unwrap().push(String::from_utf8(head).unwrap());
+    requests
+        .lock()
+        .unwrap()
+        .push(String::from_utf8(head).unwrap());
     let mut server = TcpStream::connect(target).await.unwrap();
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-    // Either side may go away.
+    // Either side may close the connection.
     let _ = copy_bidirectional(&mut client, &mut server).await;
 }

@@ -1,20 +1,20 @@
-//! A person who signs what the world's tasks say, and an attacker who sends something else.
+//! A publisher who signs the assignments of the tasks, and an attacker who sends others.
 
 use std::sync::Arc;
 
 use minisign::KeyPair;
 use packcast_protocol::api::Task;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     Assignee, Assignments, GroupName, KeyList, SignedAssignments, SignedKeyList, UnixTime,
 };
 
-/// When nothing that the lab signs has expired yet.
+/// A time before which nothing expires that the lab signs.
 pub(crate) const LATE: UnixTime = UnixTime(4_102_444_800);
 
-/// A key, which may be that of several publishers.
+/// A key, which several publishers may share.
 #[derive(Clone)]
 pub(crate) struct Signer(Arc<KeyPair>);
 
@@ -27,7 +27,7 @@ impl Signer {
         self.0.pk.to_base64().parse().unwrap()
     }
 
-    /// The secret key as a file of minisign holds it, without a passphrase.
+    /// Returns the secret key in minisign's file format, without a passphrase.
     pub(crate) fn secret_file(&self) -> String {
         self.0.sk.to_box(None).unwrap().to_string()
     }
@@ -37,30 +37,30 @@ impl Signer {
         signature.unwrap().into_string()
     }
 
-    pub(crate) fn sign<D: Document>(&self, document: &D) -> Signed<D> {
+    pub(crate) fn sign<D: SignedDocument>(&self, document: &D) -> Signed<D> {
         let document = document.to_document();
         let signature = self.signature(document.as_bytes());
         Signed::new(document, signature).unwrap()
     }
 
-    /// Signs that these keys are trusted from now on.
+    /// Signs a key list with these keys.
     pub(crate) fn list(&self, serial: u64, keys: &[&Self]) -> SignedKeyList {
         let keys = keys.iter().map(|key| key.public()).collect();
         self.sign(&KeyList::new(serial, keys, UnixTime(unix_now())).unwrap())
     }
 }
 
-/// What a signed document says.
+/// The content of a signed document.
 #[derive(Clone)]
-pub(crate) struct Said {
+pub(crate) struct TestDocument {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: Vec<GroupName>,
-    pub(crate) packages: Vec<Assigned>,
+    pub(crate) packages: Vec<AssignedPackage>,
     pub(crate) expires: UnixTime,
 }
 
-impl Said {
+impl TestDocument {
     pub(crate) fn document(&self) -> Assignments {
         let state = Held {
             revision: self.revision,
@@ -76,12 +76,13 @@ impl Said {
     }
 }
 
-/// Says that all devices have what the tasks say: each attempt is an assignment of its own.
-pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
-    let mut packages: Vec<Assigned> = tasks.iter().map(assigned).collect();
+/// Returns a document that assigns the tasks to all devices. Each attempt is an assignment of its
+/// own.
+pub(crate) fn honest(revision: u64, tasks: &[Task]) -> TestDocument {
+    let mut packages: Vec<AssignedPackage> = tasks.iter().map(assigned).collect();
     packages.sort_by_key(|assigned| assigned.package);
     packages.dedup_by_key(|assigned| assigned.package);
-    Said {
+    TestDocument {
         to: Assignee::Group(GroupName::all()),
         revision,
         groups: Vec::new(),
@@ -90,8 +91,8 @@ pub(crate) fn honest(revision: u64, tasks: &[Task]) -> Said {
     }
 }
 
-fn assigned(task: &Task) -> Assigned {
-    Assigned {
+fn assigned(task: &Task) -> AssignedPackage {
+    AssignedPackage {
         package: task.id,
         manifest: task.manifest_sha256,
         seq: task.attempt.into(),
@@ -99,10 +100,10 @@ fn assigned(task: &Task) -> Assigned {
     }
 }
 
-/// Signs the assignments to all devices anew whenever the tasks change.
+/// Signs the assignments to all devices again whenever the tasks change.
 pub(crate) struct Publisher {
     pub(crate) signer: Signer,
-    latest: Said,
+    latest: TestDocument,
 }
 
 impl Publisher {

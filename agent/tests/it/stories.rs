@@ -28,7 +28,7 @@ fn launch_reports_the_exit_code_and_the_output() {
 }
 
 #[test]
-fn what_happens_is_told_in_order() {
+fn events_are_logged_in_order() {
     let lab = Lab::new();
     lab.assign(
         launch("run.sh"),
@@ -105,7 +105,7 @@ fn store_puts_files_where_they_belong_and_runs_nothing() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_an_error() {
+fn a_missing_program_is_an_error() {
     let lab = Lab::new();
     lab.assign(launch("other.sh"), package(1, Some(script("#!/bin/sh\n"))));
     let report = lab.result();
@@ -155,7 +155,7 @@ fn a_wrong_fragment_is_fetched_again_alone() {
 }
 
 #[test]
-fn fragments_that_went_wrong_on_disk_are_fetched_again_at_once() {
+fn damaged_fragments_are_fetched_again_at_once() {
     let lab = Lab::new();
     let id = lab.assign(launch("run.sh"), package(1, Some(script("#!/bin/sh\n"))));
     let fragments = lab.state().join(format!("packages/{id}/fragments"));
@@ -172,7 +172,7 @@ fn fragments_that_went_wrong_on_disk_are_fetched_again_at_once() {
 }
 
 #[test]
-fn a_fragment_that_stays_wrong_is_named() {
+fn a_permanently_wrong_fragment_is_named() {
     let lab = Lab::new();
     let id = lab.assign(
         launch("run.sh"),
@@ -202,7 +202,7 @@ fn a_changed_manifest_or_signature_is_refused() {
 }
 
 #[test]
-fn what_is_not_for_this_device_is_refused() {
+fn packages_for_other_devices_are_refused() {
     let check = |change: fn(&mut packcast_protocol::Manifest), expected: &str| {
         let lab = Lab::new();
         lab.assign(
@@ -226,7 +226,7 @@ fn what_is_not_for_this_device_is_refused() {
 }
 
 #[test]
-fn an_archive_that_means_harm_is_refused() {
+fn a_harmful_archive_is_refused() {
     let lab = Lab::new();
     lab.assign(
         launch("run.sh"),
@@ -284,7 +284,7 @@ fn a_full_disk_is_reported_and_freed() {
 }
 
 #[test]
-fn what_did_not_arrive_to_its_end_is_removed() {
+fn partial_fragments_are_removed() {
     let lab = Lab::new();
     let id = PackageId::try_from(1_795_000_001).unwrap();
     let package = lab.state().join(format!("packages/{id}"));
@@ -299,7 +299,7 @@ fn what_did_not_arrive_to_its_end_is_removed() {
 }
 
 #[test]
-fn what_waits_keeps_lower_priorities_waiting() {
+fn a_waiting_package_blocks_lower_priorities() {
     let lab = Lab::new();
     let change = |manifest: &mut packcast_protocol::Manifest| manifest.priority = Priority::HIGHEST;
     let first = lab.assign(
@@ -325,7 +325,7 @@ fn what_waits_keeps_lower_priorities_waiting() {
 }
 
 #[test]
-fn what_waits_for_a_month_has_failed() {
+fn a_package_that_waits_for_a_month_has_failed() {
     let lab = Lab::new();
     let id = lab.assign(execute("true"), package(1, None));
     lab.edge.put_status(&format!("{id}/manifest.json"), 503);
@@ -360,7 +360,7 @@ fn nothing_runs_twice() {
 }
 
 #[test]
-fn an_older_package_replaces_a_newer_one_only_if_that_is_meant() {
+fn an_older_package_replaces_a_newer_one_only_as_a_downgrade() {
     let lab = Lab::new();
     let code = |command: &str, id, change: fn(&mut packcast_protocol::Manifest)| {
         lab.world().tasks.clear();
@@ -380,7 +380,7 @@ fn an_older_package_replaces_a_newer_one_only_if_that_is_meant() {
 }
 
 #[test]
-fn a_result_that_was_not_accepted_goes_with_the_next_check_in() {
+fn an_unaccepted_result_goes_with_the_next_check_in() {
     let lab = Lab::new();
     lab.assign(execute("exit 9"), package(1, None));
     lab.world().refuse_reports = true;
@@ -404,7 +404,7 @@ fn a_result_that_was_not_accepted_goes_with_the_next_check_in() {
 }
 
 #[test]
-fn a_result_that_is_too_large_goes_without_its_output() {
+fn a_result_that_is_too_large_is_sent_without_its_output() {
     let lab = Lab::new();
     lab.assign(execute("head -c 4096 /dev/zero"), package(1, None));
     lab.world().refuse_reports = true;
@@ -417,7 +417,7 @@ fn a_result_that_is_too_large_goes_without_its_output() {
 }
 
 #[test]
-fn what_was_interrupted_is_reported_and_not_run_again() {
+fn an_interrupted_package_is_reported_and_not_run_again() {
     let lab = Lab::new();
     let id = lab.assign(execute("true"), package(1, None));
     let journal = r#"{"stage":"acting","attempt":1,"package":{"name":"lab","version":"1.0"},"may_repeat":false}"#;
@@ -431,7 +431,7 @@ fn what_was_interrupted_is_reported_and_not_run_again() {
             .iter()
             .all(|report| report.code.to_string() == "ERR_INTERRUPTED")
     );
-    // Cut short, it tells nothing: what was done is not known.
+    // A truncated journal does not show if the agent acted.
     lab.world().tasks[0].attempt = 2;
     lab.write_journal(id, journal);
     lab.tear_journal(id);
@@ -463,7 +463,7 @@ fn a_wrong_clock_is_corrected_for_the_signature() {
 }
 
 #[test]
-fn a_server_that_stumbles_is_asked_again() {
+fn a_request_is_retried_while_the_server_is_unavailable() {
     let lab = Lab::new();
     lab.world().statuses = [503, 429].into();
     assert_eq!(lab.run().code, 0);
@@ -472,7 +472,7 @@ fn a_server_that_stumbles_is_asked_again() {
 }
 
 #[test]
-fn the_loop_goes_on_after_a_reply_that_is_none() {
+fn the_loop_continues_after_an_invalid_reply() {
     let lab = Lab::new();
     lab.world().statuses = [403].into();
     let mut agent = lab.command(&["run"]);
@@ -480,14 +480,14 @@ fn the_loop_goes_on_after_a_reply_that_is_none() {
     let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
     let failed = lines
         .map(Result::unwrap)
-        .find(|line| line.contains("the round failed"));
+        .find(|line| line.contains("cannot complete the check-in"));
     assert!(failed.unwrap().contains("status 403"));
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     assert_eq!(agent.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn the_id_stays() {
+fn the_id_does_not_change() {
     let lab = Lab::new();
     let id = lab.agent(&["id"]).stdout;
     assert!(id.starts_with(b"key:"));

@@ -1,4 +1,4 @@
-//! A folder to unpack into, and everything around it.
+//! A folder to unpack into, with observed surroundings.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use packcast_agent::unpack::{Durability, Unfinished, unpack};
 use packcast_archive::{Limits, Summary};
 use packcast_protocol::ArchiveFormat;
 
-/// A folder `inside` among others that nothing may touch.
+/// A folder `inside`, among others that must not change.
 pub(crate) struct Surroundings(tempfile::TempDir);
 
-/// What is told of a file: links are not followed.
+/// The observed state of a file. Links are not followed.
 type Seen = (u32, u64, i64, i64, Vec<u8>);
 
 impl Surroundings {
@@ -33,7 +33,7 @@ impl Surroundings {
         self.0.path().join("inside")
     }
 
-    /// Unpacks, and looks whether anything around has changed.
+    /// Unpacks, and checks that the surroundings have not changed.
     pub(crate) fn unpack(
         &self,
         format: ArchiveFormat,
@@ -72,7 +72,7 @@ impl Surroundings {
         seen
     }
 
-    /// Returns how many files and links there are inside, and the bytes of the files.
+    /// Returns the number of files and links inside, and the bytes of the files.
     pub(crate) fn count(&self) -> (u64, u64) {
         let (mut files, mut bytes) = (0, 0);
         let mut folders = vec![self.inside()];
@@ -103,7 +103,7 @@ fn look(path: &Path) -> Seen {
     } else {
         Vec::new()
     };
-    // The time of a folder tells of names that came and went.
+    // The time of a folder also shows names that came and went.
     (
         metadata.mode(),
         metadata.nlink(),

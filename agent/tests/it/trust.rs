@@ -1,24 +1,26 @@
-//! Who owns the function, the table and the bucket can delay, but not choose what runs.
+//! Limits of an attacker who owns the function, the table and the bucket.
+//!
+//! The attacker can delay packages, but not choose them.
 #![cfg(unix)]
 
 use std::fs;
 
 use packcast_agent::event::Event;
 use packcast_protocol::api::Task;
-use packcast_protocol::assignments::Assigned;
+use packcast_protocol::assignments::AssignedPackage;
 use packcast_protocol::manifest::Audience;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, Sha256Digest, UnixTime,
 };
 
 use crate::lab::{Lab, Package, Run};
 use crate::packages::{execute, launch, package, script};
-use crate::publisher::{LATE, Said, Signer, honest};
+use crate::publisher::{LATE, Signer, TestDocument, honest};
 
 const NOT_ASSIGNED: &str = "ERR_NOT_ASSIGNED";
 
-/// Assigns a package whose program leaves a line in a file of the state folder.
+/// Assigns a package whose program adds a line to a file in the state folder.
 fn counting(lab: &Lab, n: u32) -> PackageId {
     counting_for(lab, n, |_| {})
 }
@@ -36,7 +38,7 @@ fn times_run(lab: &Lab) -> usize {
     fs::read_to_string(lab.state().join("ran")).map_or(0, |lines| lines.lines().count())
 }
 
-fn to_all(lab: &Lab) -> Said {
+fn to_all(lab: &Lab) -> TestDocument {
     honest(2, &lab.world().tasks)
 }
 
@@ -50,8 +52,8 @@ fn device(lab: &Lab) -> AgentId {
     id.parse().unwrap()
 }
 
-fn of_device(lab: &Lab, groups: &[&str]) -> Said {
-    Said {
+fn of_device(lab: &Lab, groups: &[&str]) -> TestDocument {
+    TestDocument {
         to: Assignee::Device(device(lab)),
         groups: groups.iter().map(|name| group(name)).collect(),
         packages: Vec::new(),
@@ -59,14 +61,14 @@ fn of_device(lab: &Lab, groups: &[&str]) -> Said {
     }
 }
 
-fn of_group(lab: &Lab, name: &str) -> Said {
-    Said {
+fn of_group(lab: &Lab, name: &str) -> TestDocument {
+    TestDocument {
         to: Assignee::Group(group(name)),
         ..to_all(lab)
     }
 }
 
-/// Runs the agent once; returns the codes of its reports in order, and what it refused.
+/// Runs the agent once, and returns the codes of its reports in order, and its refusals.
 fn run(lab: &Lab) -> (Vec<String>, Vec<String>) {
     let Run {
         code,
@@ -83,7 +85,7 @@ fn run(lab: &Lab) -> (Vec<String>, Vec<String>) {
     (codes.collect(), refused.collect())
 }
 
-/// Sends these documents in place of the publisher's; returns the code of the one report.
+/// Sends these documents in place of the publisher's, and returns the code of the only report.
 fn forge(lab: &Lab, documents: Vec<Signed<Assignments>>) -> String {
     lab.world().forged = Some(documents);
     let (mut codes, _) = run(lab);
@@ -98,24 +100,24 @@ fn next_attempt(lab: &Lab) {
 }
 
 #[test]
-fn what_no_document_names_is_not_even_fetched() {
+fn an_unassigned_package_is_not_fetched() {
     let lab = Lab::new();
     let id = counting(&lab, 1);
     assert_eq!(forge(&lab, Vec::new()), NOT_ASSIGNED);
     assert_eq!((times_run(&lab), lab.world().gets.len()), (0, 0));
     next_attempt(&lab);
-    let nothing = Said {
+    let nothing = TestDocument {
         packages: Vec::new(),
         ..to_all(&lab)
     };
     assert_eq!(forge(&lab, vec![nothing.signed(&lab.signer)]), NOT_ASSIGNED);
-    let other = Assigned {
+    let other = AssignedPackage {
         package: id.next().unwrap(),
         manifest: Sha256Digest::of(b""),
         seq: 1,
         force: true,
     };
-    let other = Said {
+    let other = TestDocument {
         revision: 3,
         packages: vec![other],
         ..to_all(&lab)
@@ -126,7 +128,7 @@ fn what_no_document_names_is_not_even_fetched() {
 }
 
 #[test]
-fn a_document_that_somebody_else_has_signed_is_refused() {
+fn a_document_by_an_unknown_key_is_refused() {
     let lab = Lab::new();
     counting(&lab, 1);
     let forged = to_all(&lab).signed(&Signer::new());
@@ -137,7 +139,7 @@ fn a_document_that_somebody_else_has_signed_is_refused() {
 }
 
 #[test]
-fn a_signature_that_was_made_for_something_else_is_refused() {
+fn a_signature_of_another_document_is_refused() {
     let lab = Lab::new();
     let id = counting(&lab, 1);
     let document = to_all(&lab).document().to_document();
@@ -167,10 +169,10 @@ fn a_signed_document_is_no_manifest() {
 }
 
 #[test]
-fn what_is_for_others_is_not_done_here() {
+fn packages_of_other_assignees_do_not_run() {
     let lab = Lab::new();
     counting(&lab, 1);
-    let other = Said {
+    let other = TestDocument {
         to: Assignee::Device(AgentId::of_public_key(&[1; 32])),
         ..to_all(&lab)
     };
@@ -188,7 +190,7 @@ fn what_is_for_others_is_not_done_here() {
 }
 
 #[test]
-fn a_group_of_the_configuration_needs_nobodys_word() {
+fn a_group_of_the_configuration_needs_no_signed_membership() {
     let lab = Lab::new();
     lab.configure("groups = [\"tills\"]\n");
     counting(&lab, 1);
@@ -197,10 +199,10 @@ fn a_group_of_the_configuration_needs_nobodys_word() {
 }
 
 #[test]
-fn what_was_assigned_too_long_ago_is_not_done() {
+fn packages_of_an_expired_document_do_not_run() {
     let lab = Lab::new();
     counting(&lab, 1);
-    let expired = Said {
+    let expired = TestDocument {
         expires: UnixTime(1_795_000_000 - 1),
         ..to_all(&lab)
     };
@@ -208,7 +210,7 @@ fn what_was_assigned_too_long_ago_is_not_done() {
         forge(&lab, vec![expired.signed(&lab.signer)]),
         "ERR_ASSIGNMENT_EXPIRED"
     );
-    let renewed = Said {
+    let renewed = TestDocument {
         revision: 3,
         ..to_all(&lab)
     };
@@ -221,7 +223,7 @@ fn what_was_assigned_too_long_ago_is_not_done() {
 }
 
 #[test]
-fn what_was_taken_back_stays_so() {
+fn a_withdrawn_assignment_cannot_be_restored() {
     let lab = Lab::new();
     counting(&lab, 1);
     let tasks: Vec<Task> = lab.world().tasks.drain(..).collect();
@@ -248,11 +250,11 @@ fn an_assignment_is_acted_on_once() {
         lab.world().tasks[0].force = force;
         assert_eq!(forge(&lab, vec![once.clone()]), NOT_ASSIGNED);
     }
-    let again = Assigned {
+    let again = AssignedPackage {
         seq: 3,
         ..to_all(&lab).packages[0]
     };
-    let again = Said {
+    let again = TestDocument {
         revision: 3,
         packages: vec![again],
         ..to_all(&lab)
@@ -263,7 +265,7 @@ fn an_assignment_is_acted_on_once() {
 }
 
 #[test]
-fn an_assignment_is_not_used_up_before_anything_is_done() {
+fn an_assignment_is_not_used_up_before_the_action() {
     let lab = Lab::new();
     let id = counting(&lab, 1);
     let once = to_all(&lab).signed(&lab.signer);
@@ -280,13 +282,13 @@ fn only_the_publisher_can_force() {
     let lab = Lab::new();
     let id = counting_for(&lab, 1, |manifest| manifest.success_codes = [3].into());
     let assigned = |seq, force| {
-        let package = Assigned {
+        let package = AssignedPackage {
             package: id,
             manifest: lab.world().tasks[0].manifest_sha256,
             seq,
             force,
         };
-        let said = Said {
+        let said = TestDocument {
             revision: seq,
             packages: vec![package],
             ..to_all(&lab)
@@ -312,7 +314,7 @@ fn a_signature_does_not_move_to_another_package() {
     let moved = lab.edge.get(&file(other, "manifest.json.minisig"));
     lab.edge.put(&file(id, "manifest.json.minisig"), &[&moved]);
     assert_eq!(lab.result().code.to_string(), "ERR_BAD_SIGNATURE");
-    // With the manifest that it was made for.
+    // With the manifest of that signature.
     let manifest = lab.edge.get(&file(other, "manifest.json"));
     lab.edge.put(&file(id, "manifest.json"), &[&manifest]);
     lab.world().tasks[0].manifest_sha256 = Sha256Digest::of(&manifest);
@@ -339,7 +341,7 @@ fn a_fragment_does_not_move_to_another_package() {
 }
 
 #[test]
-fn what_nobody_has_signed_runs_only_if_the_configuration_says_so() {
+fn unsigned_packages_run_only_with_the_option() {
     let lab = Lab::new();
     let id = counting(&lab, 1);
     let signature = format!("{id}/manifest.json.minisig");
@@ -360,7 +362,7 @@ fn what_nobody_has_signed_runs_only_if_the_configuration_says_so() {
 }
 
 #[test]
-fn the_server_assigns_only_if_the_configuration_says_so() {
+fn unsigned_assignments_run_only_with_the_option() {
     let lab = Lab::new();
     counting(&lab, 1);
     lab.configure("dangerously_trust_server_assignments = true\n");
@@ -382,13 +384,13 @@ fn the_server_assigns_only_if_the_configuration_says_so() {
     assert_eq!(
         named.count(),
         1,
-        "what is signed needs no option: {}",
+        "signed assignments need no option: {}",
         run.stderr
     );
 }
 
 #[test]
-fn a_device_follows_two_rotations_at_once_and_forgets_a_revoked_key() {
+fn a_device_follows_two_rotations_at_once_and_drops_a_revoked_key() {
     let mut lab = Lab::new();
     let first = lab.signer.clone();
     let (second, third) = (Signer::new(), Signer::new());
@@ -414,7 +416,7 @@ fn a_device_follows_two_rotations_at_once_and_forgets_a_revoked_key() {
     lab.become_publisher(first.clone());
     counting(&lab, 3);
     assert_eq!(lab.result().code.to_string(), NOT_ASSIGNED);
-    let signed = Said {
+    let signed = TestDocument {
         revision: 9,
         ..to_all(&lab)
     };
@@ -429,7 +431,7 @@ fn a_device_follows_two_rotations_at_once_and_forgets_a_revoked_key() {
 }
 
 #[test]
-fn a_list_of_keys_by_somebody_else_is_refused() {
+fn a_key_list_by_an_unknown_key_is_refused() {
     let lab = Lab::new();
     let thief = Signer::new();
     lab.world().keys = vec![thief.list(1, &[&thief])];
@@ -439,7 +441,7 @@ fn a_list_of_keys_by_somebody_else_is_refused() {
 }
 
 #[test]
-fn an_audience_of_groups_is_that_of_the_signed_document_or_the_configuration() {
+fn the_groups_of_an_audience_come_from_the_signed_document_or_the_configuration() {
     let tills = |manifest: &mut packcast_protocol::Manifest| {
         manifest.audience = Audience::Groups([group("tills"), group("kiosks")].into());
     };
@@ -458,11 +460,11 @@ fn an_audience_of_groups_is_that_of_the_signed_document_or_the_configuration() {
 }
 
 #[test]
-fn what_the_device_has_is_not_asked_for_again_and_is_shown() {
+fn held_documents_are_not_sent_again_and_are_shown() {
     let lab = Lab::new();
     let own = of_device(&lab, &["tills"]);
     let tills = of_group(&lab, "tills");
-    let old = Said {
+    let old = TestDocument {
         expires: UnixTime(1_795_000_000),
         ..of_group(&lab, "all")
     };

@@ -1,4 +1,4 @@
-//! What unpacking leaves on disk.
+//! The files on disk after unpacking.
 #![cfg(unix)]
 
 use std::fs;
@@ -26,7 +26,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn names_modes_and_links_arrive() {
+fn names_modes_and_links_are_preserved() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("a b/ü");
     let archive = Tar::new()
@@ -43,7 +43,7 @@ fn names_modes_and_links_arrive() {
 }
 
 #[test]
-fn what_is_there_is_replaced_or_kept() {
+fn existing_files_are_replaced_or_kept() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("read-only"), "old").unwrap();
@@ -64,7 +64,7 @@ fn what_is_there_is_replaced_or_kept() {
 }
 
 #[test]
-fn a_link_that_was_there_leads_nothing_outside() {
+fn an_existing_link_does_not_lead_outside() {
     let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     symlink(outside.path(), dir.path().join("lib")).unwrap();
     let error = put(Tar::new().file("lib/x", b"x"), dir.path()).unwrap_err();
@@ -73,13 +73,13 @@ fn a_link_that_was_there_leads_nothing_outside() {
 }
 
 #[test]
-fn what_is_in_the_way_is_named() {
+fn an_obstacle_is_named() {
     let check = |make: fn(&Path), file: &str, obstacle: &str| {
         let dir = tempfile::tempdir().unwrap();
         make(&dir.path().join("x"));
         let error = put(Tar::new().file(file, b"x"), dir.path()).unwrap_err();
-        let told = error.to_string();
-        assert!(told.contains(obstacle) && told.contains("/x"), "{told}");
+        let text = error.to_string();
+        assert!(text.contains(obstacle) && text.contains("/x"), "{text}");
         assert!(!dir.path().join(".packcast.part").exists());
     };
     check(|x| fs::create_dir(x).unwrap(), "x", "a folder");
@@ -90,7 +90,7 @@ fn what_is_in_the_way_is_named() {
 }
 
 #[test]
-fn what_was_stored_before_an_error_is_told() {
+fn files_stored_before_an_error_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("d/c")).unwrap();
     let archive = || {
@@ -133,7 +133,7 @@ fn links_inside_are_followed_to_folders_inside() {
 }
 
 #[test]
-fn nothing_is_left_of_a_file_that_did_not_arrive() {
+fn an_incomplete_file_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("x"), "old").unwrap();
     let mut bytes = Tar::new().file("x", &vec![7; 100_000]).plain();
@@ -145,7 +145,7 @@ fn nothing_is_left_of_a_file_that_did_not_arrive() {
 }
 
 #[test]
-fn a_file_in_place_of_the_folder_is_an_error_that_names_it() {
+fn a_file_in_place_of_the_folder_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = put(Tar::new().file("x", b"x"), file.path()).unwrap_err();
     assert!(matches!(&error, UnpackError::Folder { .. }), "{error:?}");

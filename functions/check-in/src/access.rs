@@ -1,20 +1,20 @@
-//! Who is let in, decided without a look at the records.
+//! Admission of requests, decided without a read of the records.
 
 use http::HeaderMap;
 use packcast_protocol::api::{CheckInRequest, Secret};
 use packcast_protocol::{AgentId, Sha256Digest};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::settings::Settings;
+use crate::settings::FunctionSettings;
 
-/// The header in which the CDN shows the function its secret.
+/// Header in which the CDN sends its secret to the function.
 pub const ORIGIN_HEADER: &str = "x-packcast-origin";
 
-/// Tells whether a request came through the CDN, where there is one.
+/// Returns whether a request came through the CDN, if the target has one.
 ///
-/// The function's own address is open to all, and a CDN that spreads the load and hides the
-/// address is of no use to those who can go around it.
-pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
+/// The function's own address is public. A CDN that spreads the load and hides the address is
+/// useless if devices can bypass it.
+pub(crate) fn admits_origin(settings: &FunctionSettings, headers: &HeaderMap) -> bool {
     settings.origin_secrets.is_empty()
         || headers
             .get(ORIGIN_HEADER)
@@ -22,18 +22,18 @@ pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
             .is_some_and(|secret| any_matches(&settings.origin_secrets, secret.digest()))
 }
 
-/// Tells whether a path ends in a token that lets OCS agents in.
-pub(crate) fn admits_ocs_agent(settings: &Settings, path: &str) -> bool {
+/// Returns whether a path ends in a valid path token of OCS agents.
+pub(crate) fn admits_ocs_agent(settings: &FunctionSettings, path: &str) -> bool {
     path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()))
 }
 
-/// Returns the token that a path may end in, as in `/ocsinventory/<token>`.
+/// Returns the token at the end of a path such as `/ocsinventory/<token>`.
 fn path_token(path: &str) -> Option<Secret> {
     let (_, token) = path.rsplit_once('/')?;
     token.parse().ok()
 }
 
-/// Compares with every digest, in a time that does not depend on which one matches.
+/// Compares with every digest, in a time that does not depend on the one that matches.
 fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
     let found = digests.iter().fold(Choice::from(0), |found, digest| {
         found | digest.as_bytes().ct_eq(given.as_bytes())
@@ -41,23 +41,23 @@ fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
     found.into()
 }
 
-/// How one of our agents was let in.
+/// Grounds on which a Packcast agent is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// By the pass it was given before.
+    /// The agent has a valid pass.
     Pass,
-    /// By the target's enrolment token: it is to be given a pass.
+    /// The agent has the target's enrolment token, and the reply gives it a pass.
     Enrolment,
 }
 
-/// Decides whether one of our agents is let in by what it shows.
+/// Returns the grounds on which a Packcast agent is admitted; `None` if it is refused.
 pub(crate) fn admits_agent(
-    settings: &Settings,
+    settings: &FunctionSettings,
     agent: &AgentId,
     request: &CheckInRequest,
 ) -> Option<Admission> {
     let pass = request.pass.as_ref();
-    if pass.is_some_and(|pass| settings.pass_key.made(agent, pass)) {
+    if pass.is_some_and(|pass| settings.pass_key.verifies(agent, pass)) {
         return Some(Admission::Pass);
     }
     let enrolment = request.enrolment.as_ref()?;
@@ -66,15 +66,15 @@ pub(crate) fn admits_agent(
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{DeviceFacts, HeldDocuments, Text};
+    use packcast_protocol::api::{BoundedText, DeviceFacts, HeldDocuments};
     use packcast_rollout::Pacing;
 
     use super::*;
     use crate::pass_key::PassKey;
 
-    fn settings() -> Settings {
+    fn settings() -> FunctionSettings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
-        Settings {
+        FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
@@ -90,10 +90,10 @@ mod tests {
             enrolment: enrolment.map(|token| token.parse().unwrap()),
             pass,
             facts: DeviceFacts {
-                host_name: Text::tail("web01"),
-                os: Text::tail("linux"),
-                arch: Text::tail("x86_64"),
-                agent: Text::tail("t"),
+                host_name: BoundedText::tail("web01"),
+                os: BoundedText::tail("linux"),
+                arch: BoundedText::tail("x86_64"),
+                agent: BoundedText::tail("t"),
             },
             results: Vec::new(),
             holds: HeldDocuments::default(),
@@ -101,28 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_around_the_cdn_is_not_let_in() {
-        let shows = |secret: &str| {
+    fn requests_that_bypass_the_cdn_are_refused() {
+        let with_secret = |secret: &str| {
             HeaderMap::from_iter([(ORIGIN_HEADER.parse().unwrap(), secret.parse().unwrap())])
         };
         let open = settings();
         assert!(admits_origin(&open, &HeaderMap::new()));
         let digest = |secret: &str| secret.parse::<Secret>().unwrap().digest();
-        let behind = Settings {
+        let behind = FunctionSettings {
             origin_secrets: vec![digest("origin-secret-new"), digest("origin-secret-old")],
             ..open
         };
         for good in ["origin-secret-new", "origin-secret-old"] {
-            assert!(admits_origin(&behind, &shows(good)), "{good}");
+            assert!(admits_origin(&behind, &with_secret(good)), "{good}");
         }
         for bad in ["", "origin-secret", "origin-secret-new,origin-secret-new"] {
-            assert!(!admits_origin(&behind, &shows(bad)), "{bad}");
+            assert!(!admits_origin(&behind, &with_secret(bad)), "{bad}");
         }
         assert!(!admits_origin(&behind, &HeaderMap::new()));
     }
 
     #[test]
-    fn any_valid_path_token_is_let_in_and_no_other_path() {
+    fn paths_need_a_valid_token() {
         let settings = settings();
         for good in [
             "/ocsinventory/path-token-one-1",
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_nobody_is_let_in() {
-        let settings = Settings {
+    fn a_target_without_tokens_admits_nobody() {
+        let settings = FunctionSettings {
             path_tokens: Vec::new(),
             enrolment_tokens: Vec::new(),
             ..settings()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_is_good_for_one_agent_and_one_target() {
+    fn a_pass_is_valid_for_one_agent_and_one_target() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
         let shown = request(None, Some(settings.pass_key.pass(&agent)));
         assert_eq!(
@@ -171,7 +171,7 @@ mod tests {
             admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown),
             None
         );
-        let other = Settings {
+        let other = FunctionSettings {
             pass_key: PassKey::new([8; 32]),
             ..settings
         };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_enrolment_token_lets_in_whoever_has_it() {
+    fn the_enrolment_token_admits_any_agent() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
         assert_eq!(
             admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),

@@ -1,4 +1,4 @@
-//! Responses, and the one table from failures to statuses.
+//! Responses, and the mapping of failures to statuses.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,12 +19,12 @@ pub(crate) fn not_found() -> Response<Bytes> {
     )
 }
 
-/// Answers who knows the function's own address and not the CDN's secret.
+/// Refuses a request that does not come through the CDN.
 pub(crate) fn forbidden() -> Response<Bytes> {
     respond(
         StatusCode::FORBIDDEN,
         "text/plain",
-        Bytes::from_static(b"this address answers to its CDN only\n"),
+        Bytes::from_static(b"forbidden: only the CDN of this target may call this address\n"),
     )
 }
 
@@ -33,14 +33,15 @@ pub(crate) fn json(body: &impl Serialize) -> Response<Bytes> {
     respond(StatusCode::OK, "application/json", body.into())
 }
 
-/// Answers a stock agent. Exactly 200, or Windows agents do not read it (protocol reference §0 rule 3).
+/// Answers an OCS agent with exactly 200: Windows agents read no other reply (protocol
+/// reference §0 rule 3).
 pub(crate) fn compressed(body: Vec<u8>) -> Response<Bytes> {
     respond(StatusCode::OK, "application/x-compressed", body.into())
 }
 
-/// Answers a stock agent that did not get what it asked for; its log shows the status only.
-pub(crate) fn stock_failure(status: StatusCode, why: &str) -> Response<Bytes> {
-    respond(status, "text/plain", Bytes::from(format!("{why}\n")))
+/// Refuses a request of an OCS agent, whose log shows the status alone.
+pub(crate) fn ocs_failure(status: StatusCode, reason: &str) -> Response<Bytes> {
+    respond(status, "text/plain", Bytes::from(format!("{reason}\n")))
 }
 
 pub(crate) fn problem(
@@ -65,30 +66,30 @@ pub(crate) fn problem(
     respond(status, "application/problem+json", body.into())
 }
 
-/// Answers an agent of ours that the records did not answer.
+/// Answers a Packcast agent while the records are unreachable.
 pub(crate) fn unavailable(now: UnixTime) -> Response<Bytes> {
     problem(
         ProblemKind::Unavailable,
-        &"the records cannot be reached now: try again later",
+        &"the records are unreachable: retry later",
         now,
     )
 }
 
-/// Answers a stock agent that the records did not answer.
-pub(crate) fn stock_unavailable() -> Response<Bytes> {
-    stock_failure(StatusCode::SERVICE_UNAVAILABLE, "try again later")
+/// Answers an OCS agent while the records are unreachable.
+pub(crate) fn ocs_unavailable() -> Response<Bytes> {
+    ocs_failure(StatusCode::SERVICE_UNAVAILABLE, "retry later")
 }
 
-/// Logs that the records took longer than a request may.
-pub(crate) fn log_lateness(limit: Duration) {
+/// Logs that a request reached its time limit.
+pub(crate) fn log_timeout(limit: Duration) {
     tracing::error!(
         retryable = true,
-        "records failed: a request was not answered within {} s",
+        "records failed: no reply within {} s",
         limit.as_secs()
     );
 }
 
-/// Logs what went wrong with the records, once; the device only learns that it should come again.
+/// Logs an error of the records, once. The device only learns that it should retry.
 pub(crate) fn log_records_error(error: &RecordsError) {
     tracing::error!(
         retryable = error.is_retryable(),

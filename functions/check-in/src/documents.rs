@@ -1,4 +1,4 @@
-//! The signed documents that a device lacks. The function passes them on, and cannot make one.
+//! Signed documents that a device lacks. The function passes them on, and cannot create one.
 
 use packcast_protocol::DeviceId;
 use packcast_protocol::api::HeldDocuments;
@@ -6,28 +6,28 @@ use packcast_protocol::assignments::{Held, SignedAssignments};
 use packcast_rollout::GroupState;
 use packcast_store::RecordsError;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::Reconciled;
 
-/// Returns the assignments of a device and of its groups that are later than what it holds.
+/// Returns the device and group assignments that are later than the device's.
 ///
-/// The record of the device says which its own are, and the groups are those that its tasks
-/// come from: a device that holds all of them costs no read.
+/// The device's record shows the state of its own document, and reconciling has already read
+/// the groups. So a device that has all documents costs no read.
 pub(crate) async fn assignments(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
     holds: &HeldDocuments,
 ) -> Result<Vec<SignedAssignments>, RecordsError> {
-    let mut lacking = Vec::new();
-    if is_later(reconciled.standing.signed, holds.device) {
-        lacking.extend(function.records.own_assignments(device).await?);
+    let mut missing = Vec::new();
+    if is_later(reconciled.device_state.signed, holds.device) {
+        missing.extend(function.records.device_assignments(device).await?);
     }
     let groups = reconciled.groups.iter();
     let later =
         groups.filter(|state| is_later(state.held(), holds.groups.get(&state.group).copied()));
-    lacking.extend(later.filter_map(GroupState::signed));
-    Ok(lacking)
+    missing.extend(later.filter_map(GroupState::signed));
+    Ok(missing)
 }
 
 fn is_later(recorded: Option<Held>, held: Option<Held>) -> bool {

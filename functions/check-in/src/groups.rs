@@ -1,93 +1,98 @@
-//! Group states that a warm function remembers.
+//! Cache of the group states that a warm function has read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{GroupState, Memberships};
 use packcast_store::records::{NumberedKeyList, Versions};
 use packcast_store::{Records, RecordsError};
 
-/// How many groups are remembered; past that, all are forgotten.
-const ROOM: usize = 1000;
+/// Capacity of the cache. A full cache is emptied.
+const MAX_GROUPS: usize = 1000;
 
+/// Cached group states and key lists.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// How long a state is believed, in seconds.
-    trusted_s: u64,
-    known: Mutex<HashMap<GroupName, Known>>,
-    /// Read with the group that every device is in.
+    /// Age up to which a state is used without a read, in seconds.
+    max_age_s: u64,
+    cached: Mutex<HashMap<GroupName, CachedGroup>>,
+    /// Key lists of the target, read together with the group `all`.
     key_lists: Mutex<Vec<NumberedKeyList>>,
 }
 
-/// A group as it was read; none if it did not exist.
+/// A group and the time of its read. The state is `None` if the group did not exist.
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedGroup {
     read_at: UnixTime,
     state: Option<GroupState>,
 }
 
-/// Groups with their states; none for a group that does not exist.
+/// States of groups; `None` for a group that does not exist.
 type States = HashMap<GroupName, Option<GroupState>>;
 
 impl Groups {
-    /// A state is believed for that long. Whether a group still has a package is checked again
-    /// when the package is announced, so nothing is told of that was taken back.
-    pub(crate) fn new(trusted_s: u64) -> Self {
+    /// Creates an empty cache whose states are used for `max_age_s` seconds.
+    ///
+    /// A stale state announces no withdrawn package: an announcement is written only if the
+    /// group still has the package.
+    pub(crate) fn new(max_age_s: u64) -> Self {
         Self {
-            trusted_s,
-            known: Mutex::default(),
+            max_age_s,
+            cached: Mutex::default(),
             key_lists: Mutex::default(),
         }
     }
 
-    /// Returns the lists of keys after this one, as they were when the group that every device
-    /// is in was last read.
+    /// Returns the key lists after this serial number, as of the last read of the group `all`.
     pub(crate) fn key_lists_after(&self, serial: u64) -> Vec<SignedKeyList> {
-        let known = self.key_lists.lock();
-        let lists = known.unwrap_or_else(PoisonError::into_inner);
+        let lock = self.key_lists.lock();
+        let lists = lock.unwrap_or_else(PoisonError::into_inner);
         let later = lists.iter().filter(|list| list.serial > serial);
         later.map(|list| list.signed.clone()).collect()
     }
 
-    /// Returns the states of a device's groups, none older than the device's marks.
+    /// Returns the states of a device's groups, none older than the device's observed
+    /// revisions.
     ///
-    /// What is not believed any more costs one read of revisions, and one of the states that
-    /// have changed.
-    pub(crate) async fn of(
+    /// States that are too old cost one read of revisions, and one read of the states that have
+    /// changed.
+    pub(crate) async fn states(
         &self,
         records: &Records,
         memberships: &Memberships,
         now: UnixTime,
     ) -> Result<Vec<GroupState>, RecordsError> {
-        let believed = self.believed(memberships, now);
-        self.completed(records, memberships, believed, now).await
+        let fresh = self.fresh(memberships, now);
+        self.read_missing(records, memberships, fresh, now).await
     }
 
-    /// Returns the states of a device's groups as they are now.
-    pub(crate) async fn anew(
+    /// Returns the states of a device's groups as they are now, bypassing the cache.
+    pub(crate) async fn current_states(
         &self,
         records: &Records,
         memberships: &Memberships,
         now: UnixTime,
     ) -> Result<Vec<GroupState>, RecordsError> {
-        self.completed(records, memberships, States::new(), now)
+        self.read_missing(records, memberships, States::new(), now)
             .await
     }
 
-    /// Believes nothing of these groups any more.
-    pub(crate) fn doubt<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) {
-        let mut known = self.lock();
+    /// Removes groups from the cache.
+    pub(crate) fn invalidate<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) {
+        let mut cached = self.lock();
         for group in groups {
-            known.remove(group);
+            cached.remove(group);
         }
     }
 
-    /// Reads what is missing. What is remembered changes under other requests, so that it is
-    /// looked at once.
-    async fn completed(
+    /// Adds the missing states by reading them.
+    ///
+    /// Concurrent requests change the cache, so the caller looks it up once and passes the
+    /// result.
+    async fn read_missing(
         &self,
         records: &Records,
         memberships: &Memberships,
@@ -102,7 +107,7 @@ impl Groups {
             .collect();
         if !missing.is_empty() {
             let read = self.read(records, &missing).await?;
-            self.remember(&missing, &read, now);
+            self.cache(&missing, &read, now);
             states.extend(read.into_iter().map(|(group, state)| (group, Some(state))));
         }
         Ok(groups
@@ -121,8 +126,8 @@ impl Groups {
             key_lists,
         } = records.versions(groups).await?;
         if let Some(lists) = key_lists {
-            let known = self.key_lists.lock();
-            *known.unwrap_or_else(PoisonError::into_inner) = lists;
+            let lock = self.key_lists.lock();
+            *lock.unwrap_or_else(PoisonError::into_inner) = lists;
         }
         let mut states = self.unchanged(&versions);
         let changed: Vec<GroupName> = versions
@@ -136,46 +141,47 @@ impl Groups {
         Ok(states)
     }
 
-    fn remember(
-        &self,
-        groups: &[GroupName],
-        states: &HashMap<GroupName, GroupState>,
-        now: UnixTime,
-    ) {
-        let mut known = self.lock();
-        if known.len() + groups.len() > ROOM {
-            known.clear();
+    fn cache(&self, groups: &[GroupName], states: &HashMap<GroupName, GroupState>, now: UnixTime) {
+        let mut cached = self.lock();
+        // Emptying is rare and cheap: each device reads its own few groups again.
+        if cached.len() + groups.len() > MAX_GROUPS {
+            cached.clear();
         }
         for group in groups {
             let state = states.get(group).cloned();
             let read_at = now;
-            known.insert(group.clone(), Known { read_at, state });
+            cached.insert(group.clone(), CachedGroup { read_at, state });
         }
     }
 
-    /// Returns what is remembered of the groups that have not changed since.
-    fn unchanged(&self, versions: &HashMap<GroupName, Version>) -> HashMap<GroupName, GroupState> {
-        let known = self.lock();
+    /// Returns the cached states of the groups that have not changed since their read.
+    fn unchanged(
+        &self,
+        versions: &HashMap<GroupName, GroupRevision>,
+    ) -> HashMap<GroupName, GroupState> {
+        let cached = self.lock();
         let unchanged = versions.iter().filter_map(|(group, version)| {
-            let state = known.get(group)?.state.as_ref()?;
-            (state.version() == *version).then(|| (group.clone(), state.clone()))
+            let state = cached.get(group)?.state.as_ref()?;
+            (state.signed_revision() == *version).then(|| (group.clone(), state.clone()))
         });
         unchanged.collect()
     }
 
-    fn believed(&self, memberships: &Memberships, now: UnixTime) -> States {
-        let known = self.lock();
-        let believed = memberships.groups().filter_map(|group| {
-            let known = known.get(&group)?;
-            let revision = known.state.as_ref().map_or(0, |state| state.revision);
-            let is_believed =
-                now.since(known.read_at) < self.trusted_s && revision >= memberships.mark(&group);
-            is_believed.then(|| (group, known.state.clone()))
+    /// Returns the cached states that are young enough and not older than the observed
+    /// revisions.
+    fn fresh(&self, memberships: &Memberships, now: UnixTime) -> States {
+        let cached = self.lock();
+        let fresh = memberships.groups().filter_map(|group| {
+            let cached = cached.get(&group)?;
+            let revision = cached.state.as_ref().map_or(0, |state| state.revision);
+            let is_fresh = now.since(cached.read_at) < self.max_age_s
+                && revision >= memberships.observed_revision(&group);
+            is_fresh.then(|| (group, cached.state.clone()))
         });
-        believed.collect()
+        fresh.collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<GroupName, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<GroupName, CachedGroup>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

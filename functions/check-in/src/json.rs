@@ -1,4 +1,4 @@
-//! The dialect of our own agents: signed JSON.
+//! Requests of Packcast agents: signed JSON.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -10,36 +10,36 @@ use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
-use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, contact};
+use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::{Admission, admits_agent};
-use crate::tasks::{Telling, tell};
-use crate::{CheckIn, answer, documents, result};
+use crate::tasks::{AnnouncedTask, announce_tasks};
+use crate::{CheckInFunction, answer, documents, result};
 
-/// Why a request is refused before the records are looked at.
+/// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the request has {bytes} bytes, at most {MAX_REQUEST_BYTES} are read")]
+enum ApiRefusal {
+    #[error("the request has {bytes} bytes, at most {MAX_REQUEST_BYTES} are allowed")]
     TooLarge { bytes: usize },
     #[error(transparent)]
     Signature(#[from] HttpSignatureError),
-    #[error("the request does not read as JSON of this API")]
+    #[error("cannot read the request")]
     Json(#[from] serde_json::Error),
     #[error(
-        "the request carries {count} results, at most {MAX_REPORTS} are taken: send the rest after"
+        "the request has {count} results, at most {MAX_REPORTS} are allowed: send the rest in further requests"
     )]
     TooMany { count: usize },
     #[error(
-        "neither a pass nor an enrolment token of this target was shown: give the agent the target's enrolment token"
+        "the request has neither a pass nor an enrolment token of this target: give the agent the target's enrolment token"
     )]
     NotEnrolled,
 }
 
-impl Refusal {
+impl ApiRefusal {
     fn response(&self, now: UnixTime) -> Response<Bytes> {
         let kind = match self {
             Self::TooLarge { .. } => ProblemKind::TooLarge,
@@ -48,22 +48,22 @@ impl Refusal {
             Self::Json(_) | Self::TooMany { .. } => ProblemKind::BadRequest,
             Self::NotEnrolled => ProblemKind::NotEnrolled,
         };
-        let why = with_causes(self);
-        tracing::info!(?kind, why, "request of an agent refused");
-        answer::problem(kind, &why, now)
+        let reason = with_causes(self);
+        tracing::info!(?kind, reason, "refused a request of a Packcast agent");
+        answer::problem(kind, &reason, now)
     }
 }
 
-/// A request without a reply.
+/// Errors from answering a request.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum ApiFailure {
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ApiRefusal),
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
 
-impl Failure {
+impl ApiFailure {
     fn response(&self, now: UnixTime) -> Response<Bytes> {
         match self {
             Self::Refused(refusal) => refusal.response(now),
@@ -75,7 +75,7 @@ impl Failure {
     }
 }
 
-fn respond(reply: Result<impl Serialize, Failure>, now: UnixTime) -> Response<Bytes> {
+fn respond(reply: Result<impl Serialize, ApiFailure>, now: UnixTime) -> Response<Bytes> {
     match reply {
         Ok(reply) => answer::json(&reply),
         Err(failure) => failure.response(now),
@@ -84,16 +84,16 @@ fn respond(reply: Result<impl Serialize, Failure>, now: UnixTime) -> Response<By
 
 /// Answers a check-in.
 pub(crate) async fn check_in(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
     respond(check_in_reply(function, request, now).await, now)
 }
 
-/// Answers results that are sent between check-ins.
+/// Answers a report, which agents send between check-ins.
 pub(crate) async fn report(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
@@ -101,40 +101,42 @@ pub(crate) async fn report(
 }
 
 async fn check_in_reply(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
-) -> Result<CheckInReply, Failure> {
-    let (agent, asked): (_, CheckInRequest) = signed(request, now)?;
-    bounded(&asked.results)?;
-    let admission = admits_agent(&function.settings, &agent, &asked);
-    let admission = admission.ok_or(Refusal::NotEnrolled)?;
+) -> Result<CheckInReply, ApiFailure> {
+    let (agent, sent): (_, CheckInRequest) = read_signed(request, now)?;
+    check_count(&sent.results)?;
+    let admission = admits_agent(&function.settings, &agent, &sent);
+    let admission = admission.ok_or(ApiRefusal::NotEnrolled)?;
+    // A pass follows from the agent's id and never changes, so only enrolment sends it.
     let pass = (admission == Admission::Enrolment).then(|| function.settings.pass_key.pass(&agent));
-    let reply = answer_check_in(function, &DeviceId::Agent(agent), &asked, now).await?;
+    let reply = answer_check_in(function, &DeviceId::Agent(agent), &sent, now).await?;
     Ok(CheckInReply { pass, ..reply })
 }
 
 async fn report_reply(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
-) -> Result<ReportReply, Failure> {
-    let (agent, sent): (_, ReportRequest) = signed(request, now)?;
-    bounded(&sent.results)?;
-    if !function.settings.pass_key.made(&agent, &sent.pass) {
-        return Err(Refusal::NotEnrolled.into());
+) -> Result<ReportReply, ApiFailure> {
+    let (agent, sent): (_, ReportRequest) = read_signed(request, now)?;
+    check_count(&sent.results)?;
+    if !function.settings.pass_key.verifies(&agent, &sent.pass) {
+        return Err(ApiRefusal::NotEnrolled.into());
     }
     let accepted = record_all(function, &DeviceId::Agent(agent), &sent.results, now).await?;
     Ok(ReportReply { accepted })
 }
 
-fn signed<T: DeserializeOwned>(
+/// Verifies a request and returns its agent and its body.
+fn read_signed<T: DeserializeOwned>(
     request: &Request<Bytes>,
     now: UnixTime,
-) -> Result<(AgentId, T), Refusal> {
+) -> Result<(AgentId, T), ApiRefusal> {
     let body = request.body();
     if body.len() > MAX_REQUEST_BYTES {
-        return Err(Refusal::TooLarge { bytes: body.len() });
+        return Err(ApiRefusal::TooLarge { bytes: body.len() });
     }
     let header = |name| header(request.headers(), name);
     let signed = SignedRequest {
@@ -153,44 +155,45 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn bounded(results: &[Report]) -> Result<(), Refusal> {
+fn check_count(results: &[Report]) -> Result<(), ApiRefusal> {
     if results.len() <= MAX_REPORTS {
         Ok(())
     } else {
-        Err(Refusal::TooMany {
+        Err(ApiRefusal::TooMany {
             count: results.len(),
         })
     }
 }
 
 async fn answer_check_in(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    asked: &CheckInRequest,
+    sent: &CheckInRequest,
     now: UnixTime,
 ) -> Result<CheckInReply, RecordsError> {
-    let accepted = record_all(function, device, &asked.results, now).await?;
-    let standing = function.records.standing(device).await?;
-    let os = format!("{} {}", asked.facts.os, asked.facts.arch);
-    let says = ReportedFacts {
-        host_name: Some(asked.facts.host_name.as_str()),
-        agent: Some(asked.facts.agent.as_str()),
+    let accepted = record_all(function, device, &sent.results, now).await?;
+    let device_state = function.records.device_state(device).await?;
+    let os = format!("{} {}", sent.facts.os, sent.facts.arch);
+    let facts = ReportedFacts {
+        host_name: Some(sent.facts.host_name.as_str()),
+        agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
     };
-    if let Some(record) = contact(device, standing.device.as_ref(), &says, now).write {
+    if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
         function
             .records
-            .write_contact(&record, standing.device.as_ref())
+            .write_check_in(&record, device_state.device.as_ref())
             .await?;
     }
-    let told = tell(function, device, standing, now).await?;
-    let assignments = documents::assignments(function, device, &told.by, &asked.holds).await?;
+    let announced = announce_tasks(function, device, device_state, now).await?;
+    let assignments =
+        documents::assignments(function, device, &announced.reconciled, &sent.holds).await?;
     Ok(CheckInReply {
         pass: None,
-        tasks: told.tasks.iter().map(task).collect(),
-        cancel: told.called_off.iter().map(cancel).collect(),
+        tasks: announced.tasks.iter().map(task).collect(),
+        cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
-        keys: function.groups.key_lists_after(asked.holds.keys),
+        keys: function.groups.key_lists_after(sent.holds.keys),
         assignments,
         next_check_in_s: function.settings.check_in_interval_s,
     })
@@ -203,25 +206,25 @@ const fn cancel(task: &OpenTask) -> Cancel {
     }
 }
 
-fn task(telling: &Telling) -> Task {
-    let package = &telling.package;
+fn task(announced: &AnnouncedTask) -> Task {
+    let package = &announced.package;
     Task {
         id: package.id,
-        attempt: telling.task.attempt,
-        priority: telling.task.priority,
-        locations: telling
+        attempt: announced.task.attempt,
+        priority: announced.task.priority,
+        locations: announced
             .locations
             .iter()
             .map(|at| pack_location(&at.location, &package.folder))
             .collect(),
-        manifest_sha256: telling.published.manifest,
-        force: telling.task.force,
+        manifest_sha256: announced.published.manifest,
+        force: announced.task.force,
     }
 }
 
-/// Records results one after the other and returns the packages whose results arrived.
+/// Records results one after the other, and returns the packages whose results were accepted.
 async fn record_all(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     results: &[Report],
     now: UnixTime,
@@ -229,8 +232,9 @@ async fn record_all(
     if results.is_empty() {
         return Ok(Vec::new());
     }
-    // One read for all: a result that meets another change is decided anew by itself.
-    let tasks = function.records.standing(device).await?.tasks;
+    // One read serves all results: a result that meets a conflict reads the tasks again by
+    // itself.
+    let tasks = function.records.device_state(device).await?.tasks;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -247,4 +251,27 @@ async fn record_all(
         accepted.push(report.id);
     }
     Ok(accepted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages() {
+        let json = serde_json::from_str::<ReportRequest>("{}").unwrap_err();
+        let errors = [
+            ApiRefusal::TooLarge { bytes: 600_000 },
+            ApiRefusal::Json(json),
+            ApiRefusal::TooMany { count: 65 },
+            ApiRefusal::NotEnrolled,
+        ];
+        let lines = errors.map(|error| with_causes(&error));
+        insta::assert_snapshot!(lines.join("\n"), @"
+        the request has 600000 bytes, at most 524288 are allowed
+        cannot read the request: missing field `pass` at line 1 column 2
+        the request has 65 results, at most 64 are allowed: send the rest in further requests
+        the request has neither a pass nor an enrolment token of this target: give the agent the target's enrolment token
+        ");
+    }
 }

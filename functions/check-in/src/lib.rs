@@ -1,8 +1,8 @@
-//! The check-in function: tells each device its packages, takes the results back.
+//! The check-in function: announces packages to devices, and records their results.
 //!
-//! Every answer has the shape read → decide → commit: records are read, `packcast_rollout`
-//! decides, and only what was committed is said. The library knows neither Lambda nor a
-//! clock; the binary brings both.
+//! Every handler has the shape read → decide → write: it reads records, `packcast_rollout`
+//! decides, and the reply shows recorded decisions only. The library knows neither Lambda nor a
+//! clock; the program brings both.
 
 mod access;
 mod answer;
@@ -30,23 +30,23 @@ pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
-pub use crate::settings::{Settings, SettingsError, TableSettings};
+pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 
-/// How long one request may take: less than Lambda gives the function, which then could say
-/// nothing, and than the CDN waits for it.
+/// Time limit of one request. It is shorter than the limits of Lambda, which would end the
+/// function without a reply, and of the CDN.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// The handler of every request that devices make.
+/// Handler of every request of a device.
 #[derive(Debug)]
-pub struct CheckIn {
+pub struct CheckInFunction {
     records: Records,
     packages: Packages,
     groups: Groups,
-    settings: Settings,
+    settings: FunctionSettings,
 }
 
-impl CheckIn {
-    pub fn new(records: Records, settings: Settings) -> Self {
+impl CheckInFunction {
+    pub fn new(records: Records, settings: FunctionSettings) -> Self {
         Self {
             records,
             packages: Packages::new(settings.group_cache_s),
@@ -57,27 +57,28 @@ impl CheckIn {
 
     /// Answers one request within [`REQUEST_LIMIT`].
     ///
-    /// Who does not come through the CDN, where there is one, is refused before its body is
-    /// looked at. Our agents post JSON to two fixed paths; stock agents post to a path of their
-    /// own that ends in a token. Nothing else exists here, `GET …/deploy/label` included, which a
-    /// Windows agent asks for and must not find (protocol reference §0 rule 8).
+    /// A request that does not come through the CDN of the target, if it has one, is refused
+    /// before its body is read. Packcast agents post JSON to two fixed paths. OCS agents post
+    /// to a path that ends in a token. No other address exists. In particular, `GET
+    /// …/deploy/label` does not: a Windows agent asks for it and must not find it (protocol
+    /// reference §0 rule 8).
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
-        let is_ours = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
+        let is_packcast_agent = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
         let answered = timeout(REQUEST_LIMIT, self.answer(request, now)).await;
         answered.unwrap_or_else(|_| {
-            // What was begun is on record or not, as when an answer is lost.
-            answer::log_lateness(REQUEST_LIMIT);
-            if is_ours {
+            // A write that had started may have succeeded, as when a reply is lost.
+            answer::log_timeout(REQUEST_LIMIT);
+            if is_packcast_agent {
                 answer::unavailable(now)
             } else {
-                answer::stock_unavailable()
+                answer::ocs_unavailable()
             }
         })
     }
 
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         if !access::admits_origin(&self.settings, request.headers()) {
-            tracing::warn!("request without the origin secret");
+            tracing::warn!("refused a request without the origin secret");
             return answer::forbidden();
         }
         if request.method() != Method::POST {

@@ -1,4 +1,4 @@
-//! The dialect of stock OCS agents.
+//! Requests of OCS agents: XML in a compressed envelope.
 
 mod download;
 mod inventory;
@@ -12,11 +12,11 @@ use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
 
-use crate::{CheckIn, answer};
+use crate::{CheckInFunction, answer};
 
-/// Answers one request of a stock agent, in the coding it came in.
+/// Answers one request of an OCS agent, in the coding of the request.
 pub(crate) async fn answer(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
@@ -40,7 +40,7 @@ pub(crate) async fn answer(
                 .map(<[u8]>::to_vec)
         }
         Query::Other(query) => {
-            tracing::info!(device = %parsed.device, query, "request needs no answer");
+            tracing::info!(device = %parsed.device, query, "ignored a query that needs no reply");
             Ok(Vec::new())
         }
     };
@@ -50,42 +50,43 @@ pub(crate) async fn answer(
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
         Err(error) => {
             answer::log_records_error(&error);
-            answer::stock_unavailable()
+            answer::ocs_unavailable()
         }
     }
 }
 
-/// Why a body is not a request of a stock agent.
+/// Errors in the body of an OCS agent's request.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum OcsRefusal {
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
-impl Refusal {
+impl OcsRefusal {
     fn response(&self) -> Response<Bytes> {
         let status = match self {
             Self::Envelope(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Envelope(_) | Self::Request(_) => StatusCode::BAD_REQUEST,
         };
-        let why = self.to_string();
+        let reason = self.to_string();
         tracing::info!(
             status = status.as_u16(),
-            why,
-            "request of a stock agent refused"
+            reason,
+            "refused a request of an OCS agent"
         );
-        answer::stock_failure(status, &why)
+        answer::ocs_failure(status, &reason)
     }
 }
 
-fn read(body: &[u8]) -> Result<(Coding, request::Request), Refusal> {
+fn read(body: &[u8]) -> Result<(Coding, request::OcsRequest), OcsRefusal> {
     let (coding, content) = envelope::open(body)?;
-    Ok((coding, request::Request::parse(&content)?))
+    Ok((coding, request::OcsRequest::parse(&content)?))
 }
 
 fn user_agent(request: &Request<Bytes>) -> Option<&str> {
     let agent = request.headers().get(USER_AGENT)?.to_str().ok()?;
+    // The record of the device keeps the name, so a hostile one is cut.
     agent.get(..agent.len().min(64))
 }

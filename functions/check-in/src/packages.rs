@@ -1,4 +1,4 @@
-//! Package records that a warm function remembers.
+//! Cache of the package records that a warm function has read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,39 +7,42 @@ use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_store::{Records, RecordsError};
 
-/// How long a record is believed, in seconds. Whether a package is still active is checked
-/// again when it is announced, so a device is never told of one that was deactivated.
-const TRUSTED_S: u64 = 60;
+/// Age up to which a record is used without a read, in seconds.
+///
+/// An announcement is written only if the package is still active, so a stale record never
+/// announces a package that was deactivated.
+const MAX_AGE_S: u64 = 60;
 
-/// How many records are remembered, of about a KiB each; past that, the oldest go.
-const ROOM: usize = 10_000;
+/// Capacity of the cache, in records of about 1 KiB. A full cache loses its older half.
+const MAX_PACKAGES: usize = 10_000;
 
+/// Cached package records.
 #[derive(Debug)]
 pub(crate) struct Packages {
-    /// How long a package that is not active is believed not to be, in seconds.
-    inactive_s: u64,
-    known: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
+    /// Age up to which an inactive package is used without a read, in seconds.
+    max_inactive_age_s: u64,
+    cached: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
 }
 
 impl Packages {
-    /// An activation is seen that much later.
-    pub(crate) fn new(inactive_s: u64) -> Self {
+    /// Creates an empty cache. An activation shows up to `max_inactive_age_s` seconds later.
+    pub(crate) fn new(max_inactive_age_s: u64) -> Self {
         Self {
-            inactive_s,
-            known: Mutex::default(),
+            max_inactive_age_s,
+            cached: Mutex::default(),
         }
     }
 
-    /// Returns the records of these packages; those that do not exist are left out.
+    /// Returns the records of these packages, without those that do not exist.
     ///
-    /// What is not remembered is read together.
-    pub(crate) async fn of(
+    /// One read fetches all records that are missing from the cache.
+    pub(crate) async fn records(
         &self,
         records: &Records,
         ids: &[PackageId],
         now: UnixTime,
     ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
-        let mut found = self.recall(ids, now);
+        let mut found = self.fresh(ids, now);
         let missing: Vec<PackageId> = ids
             .iter()
             .filter(|id| !found.contains_key(id))
@@ -47,7 +50,7 @@ impl Packages {
             .collect();
         if !missing.is_empty() {
             let read = records.packages_of(&missing).await?;
-            self.remember(&read, now);
+            self.cache(&read, now);
             found.extend(read.into_iter().map(|package| (package.id, package)));
         }
         Ok(found)
@@ -59,41 +62,42 @@ impl Packages {
         id: PackageId,
         now: UnixTime,
     ) -> Result<Option<PackageRecord>, RecordsError> {
-        Ok(self.of(records, &[id], now).await?.remove(&id))
+        Ok(self.records(records, &[id], now).await?.remove(&id))
     }
 
-    pub(crate) fn forget(&self, id: PackageId) {
+    pub(crate) fn invalidate(&self, id: PackageId) {
         self.lock().remove(&id);
     }
 
-    fn recall(&self, ids: &[PackageId], now: UnixTime) -> HashMap<PackageId, PackageRecord> {
-        let known = self.lock();
-        let believed = ids.iter().filter_map(|id| {
-            let (read_at, package) = known.get(id)?;
-            let trusted_s = if package.active {
-                TRUSTED_S
+    fn fresh(&self, ids: &[PackageId], now: UnixTime) -> HashMap<PackageId, PackageRecord> {
+        let cached = self.lock();
+        let fresh = ids.iter().filter_map(|id| {
+            let (read_at, package) = cached.get(id)?;
+            let max_age_s = if package.active {
+                MAX_AGE_S
             } else {
-                self.inactive_s
+                self.max_inactive_age_s
             };
-            (now.since(*read_at) < trusted_s).then(|| (*id, package.clone()))
+            (now.since(*read_at) < max_age_s).then(|| (*id, package.clone()))
         });
-        believed.collect()
+        fresh.collect()
     }
 
-    fn remember(&self, packages: &[PackageRecord], now: UnixTime) {
-        let mut known = self.lock();
+    fn cache(&self, packages: &[PackageRecord], now: UnixTime) {
+        let mut cached = self.lock();
         for package in packages {
-            known.insert(package.id, (now, package.clone()));
+            cached.insert(package.id, (now, package.clone()));
         }
-        if known.len() > ROOM {
-            let mut times: Vec<UnixTime> = known.values().map(|(read_at, _)| *read_at).collect();
-            let (_, middle, _) = times.select_nth_unstable(ROOM / 2);
+        // Half of the records go at once, so that the search for old ones is rare.
+        if cached.len() > MAX_PACKAGES {
+            let mut times: Vec<UnixTime> = cached.values().map(|(read_at, _)| *read_at).collect();
+            let (_, middle, _) = times.select_nth_unstable(MAX_PACKAGES / 2);
             let middle = *middle;
-            known.retain(|_, (read_at, _)| *read_at > middle);
+            cached.retain(|_, (read_at, _)| *read_at > middle);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PackageId, (UnixTime, PackageRecord)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

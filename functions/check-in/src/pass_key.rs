@@ -1,4 +1,4 @@
-//! The key of a target, and the passes that the function makes with it.
+//! The pass key of a target, and the passes that the function creates with it.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
 use ring::hmac;
 
-/// The key that makes and checks the passes of a target's agents: 32 random bytes.
+/// The key that creates and verifies the passes of a target's agents: 32 random bytes.
 ///
-/// A pass is an authentication code over an agent's id. It lets the function tell an enrolled
-/// agent from anybody else's key without asking the table, and is worth nothing without the
-/// agent's own key.
+/// A pass is a message authentication code over an agent's id. With it, the function knows an
+/// enrolled agent without a read of the table. The pass is worth nothing without the agent's
+/// own key.
 #[derive(Clone)]
 pub struct PassKey(hmac::Key);
 
@@ -21,7 +21,7 @@ impl PassKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
     }
 
-    /// Reads a key from 64 lower-case hexadecimal digits.
+    /// Parses a key of 64 lower-case hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
         Some(Self::new(bytes.try_into().ok()?))
@@ -36,8 +36,8 @@ impl PassKey {
             .expect("52 letters and digits are a secret")
     }
 
-    /// Tells whether this key made the pass for this agent.
-    pub(crate) fn made(&self, agent: &AgentId, pass: &Secret) -> bool {
+    /// Returns whether this key created the pass for this agent.
+    pub(crate) fn verifies(&self, agent: &AgentId, pass: &Secret) -> bool {
         BASE32_LOWER
             .decode(pass.reveal().as_bytes())
             .is_ok_and(|code| hmac::verify(&self.0, agent.as_str().as_bytes(), &code).is_ok())
@@ -58,19 +58,19 @@ mod tests {
     fn a_key_is_64_lower_case_hexadecimal_digits() {
         let agent = AgentId::of_public_key(&[1; 32]);
         let key = PassKey::from_hex(&"0a".repeat(32)).unwrap();
-        assert!(PassKey::new([10; 32]).made(&agent, &key.pass(&agent)));
+        assert!(PassKey::new([10; 32]).verifies(&agent, &key.pass(&agent)));
         for bad in ["", "0a", &"0A".repeat(32), &"0a".repeat(33)] {
             assert!(PassKey::from_hex(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
-    fn a_pass_is_good_for_one_agent_and_one_key() {
+    fn a_pass_is_valid_for_one_agent_and_one_key() {
         let (one, other) = (PassKey::new([9; 32]), PassKey::new([8; 32]));
         let agent = AgentId::of_public_key(&[1; 32]);
         let pass = one.pass(&agent);
-        assert!(one.made(&agent, &pass));
-        assert!(!other.made(&agent, &pass));
-        assert!(!one.made(&AgentId::of_public_key(&[2; 32]), &pass));
+        assert!(one.verifies(&agent, &pass));
+        assert!(!other.verifies(&agent, &pass));
+        assert!(!one.verifies(&AgentId::of_public_key(&[2; 32]), &pass));
     }
 }

@@ -1,17 +1,17 @@
-//! Results that devices report, folded into the records.
+//! Results that devices report, applied to the records.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
-use packcast_rollout::fold::renew;
-use packcast_rollout::order::outcome;
-use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
+use packcast_rollout::apply::next_attempt;
+use packcast_rollout::command::outcome;
+use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 
-/// A result as it came, in either dialect.
+/// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Reported {
     pub(crate) package: PackageId,
@@ -19,36 +19,38 @@ pub(crate) struct Reported {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<String>,
     pub(crate) output_tail: Option<String>,
-    /// When the device says that it finished; for stock agents, when the report came.
+    /// Time of the result by the device's clock; for OCS agents, the time of the report.
     pub(crate) finished_at: UnixTime,
 }
 
-/// How often a report is decided anew when the records changed under it.
-pub(crate) const TRIES: u32 = 3;
+/// Number of attempts at a report that meets conflicts.
+pub(crate) const MAX_TRIES: u32 = 3;
 
-/// Folds a result into the records. Whatever it changes, the device is told that it arrived.
+/// Applies a result to the records.
+///
+/// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     mut tasks: Vec<OpenTask>,
     reported: &Reported,
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         let open = tasks.iter().find(|task| task.package == reported.package);
         let finished = match open {
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
-        match fold(open, finished.as_ref(), reported.by) {
-            Fold::Ignore(why) => {
-                tracing::info!(%device, package = %reported.package, code = %reported.code, ?why, "report changes nothing");
+        match apply_report(open, finished.as_ref(), reported.by) {
+            ReportDecision::Ignore(reason) => {
+                tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
                 return Ok(());
             }
-            Fold::Record(open) => {
+            ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                let recorded = match renew(open, &result, now) {
-                    Some(change) => function.records.put_back(device, &change).await?,
+                let recorded = match next_attempt(open, &result, now) {
+                    Some(change) => function.records.reopen(device, &change).await?,
                     None => {
                         function
                             .records
@@ -57,18 +59,18 @@ pub(crate) async fn record(
                     }
                 };
                 if recorded == Recorded::Written {
-                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "result recorded");
+                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "recorded a result");
                     return Ok(());
                 }
             }
         }
-        tasks = function.records.standing(device).await?.tasks;
+        tasks = function.records.device_state(device).await?.tasks;
     }
     Err(function.records.conflict())
 }
 
 async fn finished_task(
-    function: &CheckIn,
+    function: &CheckInFunction,
     open: &OpenTask,
     reported: &Reported,
     now: UnixTime,
@@ -78,6 +80,7 @@ async fn finished_task(
         .one(&function.records, open.package, now)
         .await?;
     let success_codes =
+        // The success codes of a package without a record are unknown.
         package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
     Ok(FinishedTask {
         package: open.package,

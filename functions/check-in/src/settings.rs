@@ -1,4 +1,4 @@
-//! What the function is configured with.
+//! Configuration of the function, from environment variables.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -6,59 +6,59 @@ use std::str::FromStr;
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
 use packcast_rollout::Pacing;
-use packcast_rollout::pace::{UpTo, UpToError};
+use packcast_rollout::pacing::{UpTo, UpToError};
 
 use crate::pass_key::PassKey;
 
-/// The settings of one target. Secrets are kept as digests where they are only compared.
+/// The settings of one target. Secrets that are only compared are kept as digests.
 #[derive(Clone)]
-pub struct Settings {
-    /// Digests of the secrets that the CDN before the function shows, any of which is let in;
-    /// none where no CDN stands before it, and nothing is asked for.
+pub struct FunctionSettings {
+    /// Digests of the secrets that the CDN sends; any of them is admitted. Empty if the target
+    /// has no CDN: then no secret is needed.
     pub origin_secrets: Vec<Sha256Digest>,
-    /// Digests of the path tokens of stock agents (`/ocsinventory/<token>`), any of which is let in.
+    /// Digests of the path tokens of OCS agents (`/ocsinventory/<token>`); any of them is
+    /// admitted.
     pub path_tokens: Vec<Sha256Digest>,
-    /// Digests of the enrolment tokens of our agents, any of which is let in.
+    /// Digests of the enrolment tokens of Packcast agents; any of them is admitted.
     pub enrolment_tokens: Vec<Sha256Digest>,
+    /// Key of the passes of Packcast agents.
     pub pass_key: PassKey,
-    /// How often our agents ask, in seconds.
+    /// Seconds between the check-ins of a Packcast agent.
     pub check_in_interval_s: u32,
-    /// How fast stock agents work, unless a group or a device has its own pace.
+    /// Pacing of OCS agents, unless a group or a device has its own.
     pub pace: Pacing,
-    /// How long a function believes what it knows of a group, in seconds: how late a device
-    /// may be told of a group's new package.
+    /// Age up to which a cached group state is used, in seconds. A group's new package may be
+    /// announced that much later.
     pub group_cache_s: u64,
 }
 
-/// Where the table is.
+/// Name and address of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSettings {
     pub table: String,
     pub region: String,
-    /// Another address than the region's own.
+    /// Address of the table, if it is not in the region.
     pub endpoint: Option<String>,
 }
 
-/// An environment variable that the function cannot start with.
+/// Errors in an environment variable.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    #[error("the environment variable {0} is not set")]
+    #[error("environment variable {0} is not set")]
     Missing(&'static str),
-    #[error("the environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
+    #[error("environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
     PassKey,
-    #[error(
-        "the environment variable {variable} is not a list of SHA-256 digests with commas between"
-    )]
+    #[error("environment variable {variable} is not a comma-separated list of SHA-256 digests")]
     Digests {
         variable: &'static str,
         source: DigestError,
     },
     #[error(
-        "the environment variable {0} is empty: remove it if no CDN stands before the function"
+        "environment variable {0} is empty: remove it if there is no CDN in front of the function"
     )]
     Empty(&'static str),
     #[error(
-        "the environment variable {variable} is not a whole number of {unit} from {least} to {most}"
+        "environment variable {variable} is not a whole number of {unit} from {least} to {most}"
     )]
     OutOfBounds {
         variable: &'static str,
@@ -66,22 +66,27 @@ pub enum SettingsError {
         least: u64,
         most: u64,
     },
-    #[error("the environment variable {0} is neither true nor false")]
+    #[error("environment variable {0} is neither true nor false")]
     Switch(&'static str),
 }
 
-impl Settings {
+impl FunctionSettings {
     pub const DEFAULT_INTERVAL_S: u32 = 3600;
     pub const DEFAULT_GROUP_CACHE_S: u64 = 60;
 
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
-    /// `PACKCAST_PASS_KEY`, `PACKCAST_ORIGIN_SECRETS` (digests; absent where no CDN stands
-    /// before the function), `PACKCAST_PATH_TOKENS`, `PACKCAST_ENROLMENT_TOKENS` (digests, may
-    /// be absent: nobody is let in then), `PACKCAST_CHECK_IN_INTERVAL_S`,
-    /// `PACKCAST_GROUP_CACHE_S`; of the pace `PACKCAST_FRAGMENT_PAUSE_S`,
-    /// `PACKCAST_CYCLE_PAUSE_S`, `PACKCAST_PERIOD_PAUSE_S`, `PACKCAST_CONTACT_EVERY_H`,
-    /// `PACKCAST_TIMEOUT_DAYS` and `PACKCAST_STRICT`.
+    /// Required: `PACKCAST_PASS_KEY`.
+    ///
+    /// Lists of digests: `PACKCAST_ORIGIN_SECRETS` (absent if there is no CDN in front of the
+    /// function), `PACKCAST_PATH_TOKENS` and `PACKCAST_ENROLMENT_TOKENS` (if absent, no agent
+    /// is admitted by them).
+    ///
+    /// Numbers: `PACKCAST_CHECK_IN_INTERVAL_S` and `PACKCAST_GROUP_CACHE_S`.
+    ///
+    /// Pacing: `PACKCAST_FRAGMENT_PAUSE_S`, `PACKCAST_CYCLE_PAUSE_S`,
+    /// `PACKCAST_PERIOD_PAUSE_S`, `PACKCAST_CONTACT_EVERY_H`, `PACKCAST_TIMEOUT_DAYS` and
+    /// `PACKCAST_STRICT`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -97,7 +102,7 @@ impl Settings {
                 60..=604_800,
                 Self::DEFAULT_INTERVAL_S,
             )?,
-            pace: pace(&variable)?,
+            pace: pacing(&variable)?,
             group_cache_s: seconds(
                 &variable,
                 "PACKCAST_GROUP_CACHE_S",
@@ -109,10 +114,11 @@ impl Settings {
 }
 
 impl TableSettings {
-    /// Reads where the table is from environment variables, which `variable` looks up.
+    /// Reads name and address of the table from environment variables, which `variable` looks
+    /// up.
     ///
     /// `PACKCAST_TABLE`; `AWS_REGION`, which Lambda sets; `PACKCAST_TABLE_ENDPOINT`, or else
-    /// `AWS_ENDPOINT_URL`, which engines that stand in for AWS set.
+    /// `AWS_ENDPOINT_URL`, which engines that replace AWS set.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -131,9 +137,9 @@ fn required(
     variable(name).ok_or(SettingsError::Missing(name))
 }
 
-/// Reads the digests of one secret or, during a rotation, two.
+/// Reads the digests of one secret or, during a rotation, of two.
 ///
-/// A variable that is there and empty is a mistake that would let in everybody.
+/// An empty variable is an error, because the function would then admit everybody.
 fn origin_secrets(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,
@@ -182,8 +188,8 @@ fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
         })
 }
 
-/// Reads what stock agents are paced with; each variable may be absent.
-fn pace(variable: impl Fn(&str) -> Option<String>) -> Result<Pacing, SettingsError> {
+/// Reads the pacing of OCS agents; each variable may be absent.
+fn pacing(variable: impl Fn(&str) -> Option<String>) -> Result<Pacing, SettingsError> {
     let default = Pacing::default();
     let pause = |name, default| up_to(&variable, name, "seconds", default);
     Ok(Pacing {
@@ -232,7 +238,7 @@ fn switch(
     })
 }
 
-impl std::fmt::Debug for Settings {
+impl std::fmt::Debug for FunctionSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("origin_secrets", &self.origin_secrets.len())
@@ -248,9 +254,10 @@ impl std::fmt::Debug for Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use packcast_protocol::with_causes;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::from_environment(|name| look_up(variables, name))
+    fn read(variables: &[(&str, &str)]) -> Result<FunctionSettings, SettingsError> {
+        FunctionSettings::from_environment(|name| look_up(variables, name))
     }
 
     fn look_up(variables: &[(&str, &str)], name: &str) -> Option<String> {
@@ -272,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_name_and_a_region_and_answers_where_an_engine_says() {
+    fn the_table_needs_a_name_and_a_region_and_may_have_an_endpoint() {
         let given = [
             ("PACKCAST_TABLE", "packages"),
             ("AWS_REGION", "eu-central-1"),
@@ -291,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_secret_that_is_empty_does_not_open_the_function() {
+    fn an_empty_origin_secret_is_refused() {
         let key = "0".repeat(64);
         let with = |secrets: &str| {
             read(&[
@@ -308,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named_and_not_shown() {
+    fn an_error_names_the_variable_and_hides_its_value() {
         let key = "0".repeat(64);
         for (name, value) in [
             ("PACKCAST_PASS_KEY", "secret-secret"),
@@ -328,5 +335,32 @@ mod tests {
                 .to_string();
             assert!(error.contains(name) && !error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let key = "0".repeat(64);
+        let error = |name: &str, value: &str| {
+            let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)]);
+            with_causes(&error.unwrap_err())
+        };
+        let lines = [
+            with_causes(&read(&[]).unwrap_err()),
+            error("PACKCAST_PASS_KEY", "abc"),
+            error("PACKCAST_PATH_TOKENS", "abc"),
+            error("PACKCAST_ORIGIN_SECRETS", ""),
+            error("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
+            error("PACKCAST_CONTACT_EVERY_H", "169"),
+            error("PACKCAST_STRICT", "perhaps"),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        environment variable PACKCAST_PASS_KEY is not set
+        environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits
+        environment variable PACKCAST_PATH_TOKENS is not a comma-separated list of SHA-256 digests: "abc" is not a digest of 64 lower-case hexadecimal digits
+        environment variable PACKCAST_ORIGIN_SECRETS is empty: remove it if there is no CDN in front of the function
+        environment variable PACKCAST_CHECK_IN_INTERVAL_S is not a whole number of seconds from 60 to 604800
+        environment variable PACKCAST_CONTACT_EVERY_H is not a whole number of hours from 1 to 168
+        environment variable PACKCAST_STRICT is neither true nor false
+        "#);
     }
 }

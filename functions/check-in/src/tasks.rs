@@ -1,125 +1,134 @@
-//! What a device is told: decided from its open tasks, and committed before it is said.
+//! Announcements: decided from a device's open tasks, and on record before the device learns of
+//! them.
 
 use std::collections::{HashMap, HashSet};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::reconcile::wanting;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::{
     Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
     locations,
 };
 use packcast_store::RecordsError;
-use packcast_store::records::{Announcing, Standing};
+use packcast_store::records::{Announcing, DeviceState};
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::{Reconciled, reconciled};
 
-/// How often it is decided anew what a device is told when the records refuse it.
-const TRIES: usize = 3;
+/// Number of attempts at announcements that the records refuse.
+const MAX_TRIES: usize = 3;
 
-/// What one device is told.
+/// Announcements for one device.
 #[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) pace: Pacing,
-    /// In the order of priority.
-    pub(crate) tasks: Vec<Telling>,
-    pub(crate) called_off: Vec<OpenTask>,
-    /// What it was decided from.
-    pub(crate) by: Reconciled,
+pub(crate) struct Announcements {
+    pub(crate) pacing: Pacing,
+    /// Announced tasks in the order of their priority.
+    pub(crate) tasks: Vec<AnnouncedTask>,
+    /// Announced tasks that the device is to cancel: withdrawn ones, and those of inactive packages.
+    pub(crate) to_cancel: Vec<OpenTask>,
+    /// The state of the device that the announcements follow from.
+    pub(crate) reconciled: Reconciled,
 }
 
 /// A task whose announcement is on record.
 #[derive(Debug)]
-pub(crate) struct Telling {
+pub(crate) struct AnnouncedTask {
     pub(crate) task: OpenTask,
     pub(crate) package: PackageRecord,
     pub(crate) published: Published,
-    /// In the order in which the device tries them.
+    /// Locations in the order in which the device tries them.
     pub(crate) locations: Vec<LocationRecord>,
 }
 
-/// Decides which tasks the device is told, and records the new ones as announced.
+/// Decides on the announcements for a device, and records the new ones.
 ///
-/// What the records refuse, because a package was deactivated or taken back a moment ago, is
-/// decided anew and not told.
-pub(crate) async fn tell(
-    function: &CheckIn,
+/// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
+/// Then the announcements are decided again without it.
+pub(crate) async fn announce_tasks(
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut standing: Standing,
+    mut device_state: DeviceState,
     now: UnixTime,
-) -> Result<Told, RecordsError> {
-    let mut tries_left = TRIES;
+) -> Result<Announcements, RecordsError> {
+    let mut tries_left = MAX_TRIES;
     loop {
         tries_left -= 1;
-        let device_now = reconciled(function, device, standing, now).await?;
-        let pace = device_now.pace(function.settings.pace);
+        let device_now = reconciled(function, device, device_state, now).await?;
+        let pacing = device_now.pacing(function.settings.pace);
         let rules = Rules {
-            strict: pace.strict,
+            strict: pacing.strict,
             stock: matches!(device, DeviceId::Ocs(_)),
         };
-        let Standing { tasks, orders, .. } = &device_now.standing;
+        let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let mut tasks = tasks.clone();
+        // A dropped task may lack its report for a while. Another announcement would start it
+        // again.
         tasks.retain(|task| !orders.have_dropped(task));
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
-        let packages = function.packages.of(&function.records, &ids, now).await?;
+        let packages = function
+            .packages
+            .records(&function.records, &ids, now)
+            .await?;
         let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
-        let fresh: HashSet<PackageId> = fresh(&announcement).map(|task| task.package).collect();
-        let on_record = commit(function, device, &device_now, &announcement, now).await?;
-        if on_record.len() == fresh.len() || tries_left == 0 {
-            return Ok(told(pace, &announcement, &on_record, device_now));
+        let new: HashSet<PackageId> = new_tasks(&announcement).map(|task| task.package).collect();
+        let on_record = record(function, device, &device_now, &announcement, now).await?;
+        // After the last attempt, the device gets the tasks that are on record. The next
+        // check-in brings the others.
+        if on_record.len() == new.len() || tries_left == 0 {
+            return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
-        standing = function.records.standing(device).await?;
+        device_state = function.records.device_state(device).await?;
     }
 }
 
-fn fresh<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
-    let new = announcement.told.iter().filter(|pick| pick.is_new());
+fn new_tasks<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
+    let new = announcement.announced.iter().filter(|pick| pick.is_new());
     new.map(|pick| pick.task)
 }
 
-fn told(
-    pace: Pacing,
+fn announcements(
+    pacing: Pacing,
     announcement: &Announcement<'_>,
     on_record: &HashSet<PackageId>,
-    by: Reconciled,
-) -> Told {
-    let called_off = announcement.called_off().cloned().collect();
+    reconciled: Reconciled,
+) -> Announcements {
+    let to_cancel = announcement.cancelled().cloned().collect();
     let tasks = announcement
-        .told
+        .announced
         .iter()
         .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
-        .map(|pick| Telling {
+        .map(|pick| AnnouncedTask {
             task: pick.task.clone(),
             package: pick.package.clone(),
             published: *pick.published,
-            locations: locations::in_order(&pick.package.locations, &by.groups),
+            locations: locations::in_order(&pick.package.locations, &reconciled.groups),
         })
         .collect();
-    Told {
-        pace,
+    Announcements {
+        pacing,
         tasks,
-        called_off,
-        by,
+        to_cancel,
+        reconciled,
     }
 }
 
-/// Records the announcements and returns the packages of those that are on record.
-async fn commit(
-    function: &CheckIn,
+/// Records the new announcements, and returns the packages whose announcements are on record.
+async fn record(
+    function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
     announcement: &Announcement<'_>,
     now: UnixTime,
 ) -> Result<HashSet<PackageId>, RecordsError> {
-    let memberships = &reconciled.standing.memberships;
-    let by_group: HashMap<PackageId, _> = fresh(announcement)
+    let memberships = &reconciled.device_state.memberships;
+    let by_group: HashMap<PackageId, _> = new_tasks(announcement)
         .filter(|task| !task.direct)
         .filter_map(|task| {
-            let state = wanting(memberships, &reconciled.groups, task.package)?;
+            let state = group_with(memberships, &reconciled.groups, task.package)?;
             Some((task.package, (&state.group, state.revision)))
         })
         .collect();
-    let announcing: Vec<Announcing<'_>> = fresh(announcement)
+    let announcing: Vec<Announcing<'_>> = new_tasks(announcement)
         .map(|task| Announcing {
             task,
             by_group: by_group.get(&task.package).copied(),
@@ -130,10 +139,10 @@ async fn commit(
     }
     let announced = function.records.announce(device, &announcing, now).await?;
     for id in &announced.refused {
-        function.packages.forget(*id);
+        function.packages.invalidate(*id);
         let group = by_group.get(id).map(|(group, _)| *group);
-        function.groups.doubt(group);
-        tracing::info!(%device, package = %id, "not announced: deactivated or taken back meanwhile");
+        function.groups.invalidate(group);
+        tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn in the meantime");
     }
-    Ok(announced.told.into_iter().collect())
+    Ok(announced.on_record.into_iter().collect())
 }

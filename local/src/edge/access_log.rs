@@ -1,4 +1,4 @@
-//! One JSON line for each request.
+//! The access log: one JSON line for each request.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,27 +10,27 @@ use serde::Serialize;
 
 use crate::private;
 
-/// At a start, a log larger than this becomes `edge.log.1`.
+/// Size above which a log becomes `edge.log.1` when the edge starts.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
-/// How much of a path or a user agent is kept.
+/// Number of characters of a path or a user agent that are logged.
 const SHOWN_CHARACTERS: usize = 256;
 
-/// A file that lines are added to, each with one write.
+/// A log file; each line is added with a single write.
 #[derive(Debug)]
 pub(super) struct AccessLog(Mutex<File>);
 
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     at_ms: u64,
     method: String,
     path: String,
     status: u16,
-    /// The length of the answer's body; less may have been sent if the client went away.
+    /// The length of the answer's body; a client that disconnects may have received less.
     bytes: u64,
     user_agent: Option<String>,
 }
 
-impl Line {
+impl LogLine {
     pub(super) fn new(
         at_ms: u64,
         method: &Method,
@@ -59,13 +59,13 @@ impl AccessLog {
         Ok(Self(Mutex::new(private::open_append(path)?)))
     }
 
-    /// Adds a line. A log that cannot be written stops no answer.
-    pub(super) fn write(&self, line: &Line) {
+    /// Adds a line. A log that cannot be written does not stop the answer.
+    pub(super) fn write(&self, line: &LogLine) {
         let mut text = serde_json::to_vec(line).expect("the fields are text and numbers");
         text.push(b'\n');
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = file.write_all(&text) {
-            tracing::warn!("the access log cannot be written: {error}");
+            tracing::warn!("cannot write the access log: {error}");
         }
     }
 }

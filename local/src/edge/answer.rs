@@ -1,4 +1,4 @@
-//! One request: to the objects or to the check-in handler, and into the log.
+//! Answers to requests, from the objects or the check-in handler, with a line in the access log.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 
-use super::access_log::{AccessLog, Line};
+use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
 use super::response::{Body, full, plain};
 use crate::clock;
 
-/// What Lambda takes; a local edge takes no more.
+/// The limit of Lambda, which the edge applies as well.
 const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
-/// How long a client has for the whole of its body.
-const BODY_PATIENCE: Duration = Duration::from_mins(1);
+/// Time in which a client has to send its whole body.
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// All that an answer is made from.
+/// The parts of the edge that answer a request.
 #[derive(Debug)]
 pub(super) struct Answering {
     pub(super) objects: PublishedObjects,
-    pub(super) check_in: CheckIn,
+    pub(super) check_in: CheckInFunction,
     pub(super) log: AccessLog,
 }
 
 impl Answering {
-    /// Answers a request; it is in the log before the first byte of the answer is out.
+    /// Answers a request, which is logged before the first byte of the answer is sent.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (at_ms, method) = (clock::now_ms(), request.method().clone());
         let path = request.uri().path().to_owned();
         let agent = request.headers().get(USER_AGENT).cloned();
         let response = self.route(request, &path).await;
-        self.log.write(&Line::new(
+        self.log.write(&LogLine::new(
             at_ms,
             &method,
             &self.shown(&method, &path),
@@ -50,12 +50,11 @@ impl Answering {
     }
 
     async fn route(&self, request: Request<Incoming>, path: &str) -> Response<Body> {
-        if is_read(request.method()) && self.objects.own(path) {
+        if is_read(request.method()) && self.objects.owns(path) {
             return self.objects.answer(request.method(), path).await;
         }
         let (parts, body) = request.into_parts();
-        match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, MAX_BODY_BYTES).collect())
-            .await
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await
         {
             Ok(Ok(body)) => {
                 let request = Request::from_parts(parts, body.to_bytes());
@@ -66,7 +65,7 @@ impl Answering {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request's body is larger than 6 MiB",
             ),
-            Ok(Err(_)) => plain(StatusCode::BAD_REQUEST, "the request's body broke off"),
+            Ok(Err(_)) => plain(StatusCode::BAD_REQUEST, "the request's body ended early"),
             Err(_) => plain(
                 StatusCode::REQUEST_TIMEOUT,
                 "the request's body took too long",
@@ -74,10 +73,10 @@ impl Answering {
         }
     }
 
-    /// Returns a path as it may be logged: where a token can be, it is left out.
+    /// Returns the path for the log, without the parts that may contain a token.
     fn shown<'a>(&self, method: &Method, path: &'a str) -> std::borrow::Cow<'a, str> {
         use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
-        let object = is_read(method) && self.objects.own(path);
+        let object = is_read(method) && self.objects.owns(path);
         if object || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
             return path.into();
         }

@@ -1,4 +1,4 @@
-//! Published objects, as a CDN would serve them.
+//! Published objects, served as a CDN would serve them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,21 +21,21 @@ use super::response::{Body, plain};
 
 const READ_BYTES: usize = 64 * 1024;
 
-/// A directory of objects, of which only those below the prefix are served.
+/// A directory of objects; only those below the prefix are served.
 #[derive(Debug)]
 pub(super) struct PublishedObjects {
     pub(super) root: PathBuf,
     pub(super) prefix: ObjectPath,
 }
 
-struct Object {
+struct StoredObject {
     file: std::fs::File,
     bytes: u64,
 }
 
 impl PublishedObjects {
-    /// Tells whether a request is for objects rather than for the check-in handler.
-    pub(super) fn own(&self, path: &str) -> bool {
+    /// Returns whether a path is for objects, and not for the check-in handler.
+    pub(super) fn owns(&self, path: &str) -> bool {
         path.strip_prefix('/')
             .and_then(|path| path.strip_prefix(self.prefix.as_str()))
             .is_some_and(|rest| rest.starts_with('/'))
@@ -43,8 +43,8 @@ impl PublishedObjects {
 
     /// Answers with the whole object.
     ///
-    /// Conditions and ranges are not looked at: a stock agent that is told 304 for a fragment
-    /// never gets past it (protocol reference §8), and 200 is right for both.
+    /// Conditions and ranges are ignored: an OCS agent that gets 304 for a fragment never
+    /// completes the download (protocol reference §8), and 200 is a valid answer to both.
     pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Body> {
         let Some(key) = key(path) else {
             return not_found();
@@ -55,20 +55,17 @@ impl PublishedObjects {
             Ok(Some(object)) => respond(object, &key, method),
             Ok(None) => not_found(),
             Err(error) => {
-                tracing::warn!("object {key} cannot be read: {error}");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the object cannot be read",
-                )
+                tracing::warn!("cannot read object {key}: {error}");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the object")
             }
         }
     }
 }
 
-/// Reads a request path as that of an object.
+/// Returns the path of the object that a request path names, or `None` if it names no object.
 ///
-/// The paths of objects need no percent-encoding, so that a path with an escape in it names
-/// none. Names with a dot in front are those of unfinished objects.
+/// The paths of objects need no percent-encoding, so a path with an escape names no object.
+/// Names that begin with a dot belong to unfinished objects.
 fn key(path: &str) -> Option<ObjectPath> {
     let key: ObjectPath = path.strip_prefix('/')?.parse().ok()?;
     let hidden = key.as_str().split('/').any(|name| name.starts_with('.'));
@@ -76,15 +73,15 @@ fn key(path: &str) -> Option<ObjectPath> {
 }
 
 /// Opens a regular file; links that lead out of the directory are not followed.
-fn open(root: &Path, path: &str) -> io::Result<Option<Object>> {
+fn open(root: &Path, path: &str) -> io::Result<Option<StoredObject>> {
     let found = Dir::open_ambient_dir(root, ambient_authority()).and_then(|directory| {
-        // Asked first, because opening a pipe would wait for its other end.
+        // Checked first, because opening a named pipe would block until its other end is opened.
         if !directory.metadata(path)?.is_file() {
             return Ok(None);
         }
         let file = directory.open(path)?.into_std();
         let bytes = file.metadata()?.len();
-        Ok(Some(Object { file, bytes }))
+        Ok(Some(StoredObject { file, bytes }))
     });
     match found {
         Err(error) if is_absence(&error) => Ok(None),
@@ -92,7 +89,9 @@ fn open(root: &Path, path: &str) -> io::Result<Option<Object>> {
     }
 }
 
-/// Permission is also what a link that leads out is refused with.
+/// Returns whether an error means that there is no such object.
+///
+/// A link that leads out of the directory is refused with `PermissionDenied`.
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -100,7 +99,7 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-fn respond(object: Object, key: &ObjectPath, method: &Method) -> Response<Body> {
+fn respond(object: StoredObject, key: &ObjectPath, method: &Method) -> Response<Body> {
     let headers = headers_of(key.as_str());
     let length = HeaderValue::from(object.bytes);
     let body = if method == Method::HEAD {
@@ -119,8 +118,8 @@ fn respond(object: Object, key: &ObjectPath, method: &Method) -> Response<Body> 
     response
 }
 
-/// Streams what was promised and not a byte more, should the file have grown since.
-fn stream(object: Object) -> BoxBody<Bytes, io::Error> {
+/// Streams as many bytes as `Content-Length` announced, even if the file has grown since.
+fn stream(object: StoredObject) -> BoxBody<Bytes, io::Error> {
     let file = tokio::fs::File::from_std(object.file).take(object.bytes);
     let chunks = ReaderStream::with_capacity(file, READ_BYTES);
     StreamBody::new(chunks.map_ok(Frame::data)).boxed()
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_are_keys_and_nothing_else_is() {
+    fn only_plain_paths_are_keys() {
         assert_eq!(key("/d/a/b-1").unwrap().as_str(), "d/a/b-1");
         for bad in [
             "/d/../secrets.json",
@@ -160,9 +159,9 @@ mod tests {
             root: PathBuf::new(),
             prefix: "d".parse().unwrap(),
         };
-        assert!(objects.own("/d/x"));
+        assert!(objects.owns("/d/x"));
         for other in ["/d", "/dx/y", "/v1/check-in", "/", "d/x"] {
-            assert!(!objects.own(other), "{other:?}");
+            assert!(!objects.owns(other), "{other:?}");
         }
     }
 }

@@ -14,9 +14,9 @@ pub(super) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
 
-/// Answers in a line of text.
-pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
-    let mut response = Response::new(full(format!("{why}\n").into()));
+/// Returns a response with a line of text.
+pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(full(format!("{text}\n").into()));
     *response.status_mut() = status;
     response
         .headers_mut()

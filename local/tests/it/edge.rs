@@ -1,4 +1,4 @@
-//! What the edge serves, and what it does not.
+//! Requests that the edge serves, and requests that it refuses.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -17,20 +17,21 @@ use crate::system::{RunningSystem, builder};
 /// Traps of OCS agents (protocol reference) and the tests that guard against them.
 const _: &[(&str, fn())] = &[
     (
-        "§8.6: a 304 to a fragment is a failure for ever",
-        a_conditional_request_is_answered_whole,
+        "§8.6: a fragment answered with 304 fails for ever",
+        a_conditional_request_is_answered_in_full,
     ),
     (
-        "§8.7: an object that ends early must be seen to",
+        "§8.7: an object that ends early must be detected",
         exact_bytes_with_the_headers_of_their_key,
     ),
 ];
 
-/// Sends a request line as it is, which a client library would tidy up, and returns the answer.
+/// Sends a request line as it is, because a client library would normalize it, and returns the
+/// answer.
 ///
-/// It blocks, so that the edge needs another thread.
-fn raw(world: &RunningSystem, request_line: &str) -> String {
-    let state = world.local.state();
+/// The function blocks, so that the edge needs a thread of its own.
+fn raw(system: &RunningSystem, request_line: &str) -> String {
+    let state = system.local.state();
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&state.ca_file).unwrap())
@@ -49,18 +50,18 @@ fn raw(world: &RunningSystem, request_line: &str) -> String {
         format!("{request_line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    // An end without a close alert leaves what was read.
+    // If the connection ends without a close alert, the answer read so far is kept.
     let _ = tls.read_to_string(&mut answer);
     answer
 }
 
 #[tokio::test]
 async fn exact_bytes_with_the_headers_of_their_key() {
-    let world = RunningSystem::start().await;
+    let system = RunningSystem::start().await;
     let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    world.object("s/1700000000/1700000000-1", &content);
-    let address = world.url("/d/s/1700000000/1700000000-1");
-    let response = world.client.get(address).send().await.unwrap();
+    system.object("s/1700000000/1700000000-1", &content);
+    let address = system.url("/d/s/1700000000/1700000000-1");
+    let response = system.client.get(address).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.version(), Version::HTTP_2);
     let headers = response.headers();
@@ -76,15 +77,15 @@ async fn exact_bytes_with_the_headers_of_their_key() {
 }
 
 #[tokio::test]
-async fn http_1_is_spoken_to_those_who_know_no_other() {
-    let world = RunningSystem::start().await;
-    world.object("s/1700000000/info", b"<DOWNLOAD/>");
-    let client = builder(&world.local.state().ca_file)
+async fn clients_without_http_2_are_served_over_http_1() {
+    let system = RunningSystem::start().await;
+    system.object("s/1700000000/info", b"<DOWNLOAD/>");
+    let client = builder(&system.local.state().ca_file)
         .http1_only()
         .build()
         .unwrap();
     let response = client
-        .get(world.url("/d/s/1700000000/info"))
+        .get(system.url("/d/s/1700000000/info"))
         .send()
         .await
         .unwrap();
@@ -94,13 +95,18 @@ async fn http_1_is_spoken_to_those_who_know_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_tells_the_length_and_sends_nothing() {
-    let world = RunningSystem::start().await;
-    world.object("s/a", &[7; 1000]);
-    let response = world.client.head(world.url("/d/s/a")).send().await.unwrap();
+async fn head_returns_the_length_and_no_body() {
+    let system = RunningSystem::start().await;
+    system.object("s/a", &[7; 1000]);
+    let response = system
+        .client
+        .head(system.url("/d/s/a"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()[CONTENT_LENGTH], "1000");
     assert!(response.bytes().await.unwrap().is_empty());
-    let answer = raw(&world, "HEAD /d/s/a");
+    let answer = raw(&system, "HEAD /d/s/a");
     assert!(
         answer.contains("content-length: 1000") && answer.ends_with("\r\n\r\n"),
         "{answer}"
@@ -108,12 +114,12 @@ async fn head_tells_the_length_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_conditional_request_is_answered_whole() {
-    let world = RunningSystem::start().await;
-    world.object("s/a", b"fragment");
-    let response = world
+async fn a_conditional_request_is_answered_in_full() {
+    let system = RunningSystem::start().await;
+    system.object("s/a", b"fragment");
+    let response = system
         .client
-        .get(world.url("/d/s/a"))
+        .get(system.url("/d/s/a"))
         .header(IF_MODIFIED_SINCE, "Fri, 01 Jan 2100 00:00:00 GMT")
         .header(IF_NONE_MATCH, "*")
         .header("range", "bytes=1-2")
@@ -126,10 +132,10 @@ async fn a_conditional_request_is_answered_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_path_leads_out_of_the_objects() {
-    let world = RunningSystem::start().await;
-    world.object("s/a", b"inside");
-    world.object("s/.partial-x", b"unfinished");
-    assert!(raw(&world, "GET /d/s/a").starts_with("HTTP/1.1 200"));
+    let system = RunningSystem::start().await;
+    system.object("s/a", b"inside");
+    system.object("s/.partial-x", b"unfinished");
+    assert!(raw(&system, "GET /d/s/a").starts_with("HTTP/1.1 200"));
     for path in [
         "/d/../../secrets.json",
         "/d/s/../../../secrets.json",
@@ -145,7 +151,7 @@ async fn no_path_leads_out_of_the_objects() {
         "/secrets.json",
         "/objects/d/s/a",
     ] {
-        let answer = raw(&world, &format!("GET {path}"));
+        let answer = raw(&system, &format!("GET {path}"));
         assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
     }
 }
@@ -153,25 +159,25 @@ async fn no_path_leads_out_of_the_objects() {
 #[cfg(unix)]
 #[tokio::test]
 async fn links_out_are_not_followed() {
-    let world = RunningSystem::start().await;
-    let inside = world.object("s/a", b"inside");
+    let system = RunningSystem::start().await;
+    let inside = system.object("s/a", b"inside");
     let folder = inside.parent().unwrap();
-    let outside = world.place().join("outside");
+    let outside = system.directory().join("outside");
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("secret"), b"secret").unwrap();
     std::os::unix::fs::symlink(outside.join("secret"), folder.join("file")).unwrap();
     std::os::unix::fs::symlink(&outside, folder.join("folder")).unwrap();
     for path in ["/d/s/file", "/d/s/folder/secret"] {
-        let response = world.client.get(world.url(path)).send().await.unwrap();
+        let response = system.client.get(system.url(path)).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_request_larger_than_lambda_takes_is_refused() {
-    let world = RunningSystem::start().await;
+    let system = RunningSystem::start().await;
     let post = |bytes: usize| {
-        let request = world.client.post(world.url("/v1/check-in"));
+        let request = system.client.post(system.url("/v1/check-in"));
         request.body(vec![b' '; bytes]).send()
     };
     let limit = 6 * 1024 * 1024;
@@ -187,17 +193,17 @@ async fn a_request_larger_than_lambda_takes_is_refused() {
 
 #[tokio::test]
 async fn other_requests_reach_the_check_in_handler() {
-    let world = RunningSystem::start().await;
-    let label = world
+    let system = RunningSystem::start().await;
+    let label = system
         .client
-        .get(world.url("/deploy/label"))
+        .get(system.url("/deploy/label"))
         .send()
         .await
         .unwrap();
     assert_eq!(label.status(), StatusCode::NOT_FOUND);
-    let unsigned = world
+    let unsigned = system
         .client
-        .post(world.url("/v1/check-in"))
+        .post(system.url("/v1/check-in"))
         .body("{}")
         .send()
         .await
@@ -206,23 +212,23 @@ async fn other_requests_reach_the_check_in_handler() {
 }
 
 #[tokio::test]
-async fn every_request_is_logged_before_it_is_answered_and_no_token_is() {
-    let world = RunningSystem::start().await;
-    world.object("s/a", &[1; 12]);
-    let token = world.local.state().ocs_path_token.reveal().to_owned();
+async fn every_request_is_logged_before_its_answer_and_without_tokens() {
+    let system = RunningSystem::start().await;
+    system.object("s/a", &[1; 12]);
+    let token = system.local.state().ocs_path_token.reveal().to_owned();
     for path in [
         "/d/s/a",
         "/d/s/none",
         &format!("/ocsinventory/{token}"),
         &format!("/{token}"),
     ] {
-        let request = world
+        let request = system
             .client
-            .get(world.url(path))
+            .get(system.url(path))
             .header("user-agent", "story \"1\"");
         request.send().await.unwrap();
     }
-    let log = world.log();
+    let log = system.log();
     assert!(!log.contains(&token), "{log}");
     let lines: Vec<serde_json::Value> = log
         .lines()
@@ -250,25 +256,25 @@ async fn every_request_is_logged_before_it_is_answered_and_no_token_is() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_disturbs_nobody() {
-    let world = RunningSystem::start().await;
-    world.object("s/large", &vec![3; 8 << 20]);
-    let mut response = world
+async fn a_client_that_disconnects_disturbs_no_other() {
+    let system = RunningSystem::start().await;
+    system.object("s/large", &vec![3; 8 << 20]);
+    let mut response = system
         .client
-        .get(world.url("/d/s/large"))
+        .get(system.url("/d/s/large"))
         .send()
         .await
         .unwrap();
     response.chunk().await.unwrap();
     drop(response);
-    let stray = TcpStream::connect(world.local.state().edge).unwrap();
+    let stray = TcpStream::connect(system.local.state().edge).unwrap();
     stray.shutdown(Shutdown::Both).unwrap();
-    let again = world
+    let again = system
         .client
-        .get(world.url("/d/s/large"))
+        .get(system.url("/d/s/large"))
         .send()
         .await
         .unwrap();
     assert_eq!(again.bytes().await.unwrap().len(), 8 << 20);
-    world.local.stop().await.unwrap();
+    system.local.stop().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The system on one machine, over its sockets.
+//! The local system, tested over its sockets.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has to fail"

@@ -1,4 +1,4 @@
-//! What stays and what does not, from one start to the next.
+//! State that a restart keeps, and state that it does not.
 
 use std::fs;
 
@@ -9,33 +9,33 @@ use crate::system::{RunningSystem, client, url};
 
 #[tokio::test]
 async fn a_directory_has_one_system_at_a_time() {
-    let world = RunningSystem::start().await;
-    let options = LocalOptions::new(&world.place().join("state"));
+    let system = RunningSystem::start().await;
+    let options = LocalOptions::new(&system.directory().join("state"));
     let error = Local::start(options.clone()).await.unwrap_err();
     assert!(matches!(error, LocalError::Lock(_)), "{error}");
     assert!(error.to_string().contains("already runs"), "{error}");
     assert_eq!(
         LocalState::load(&options.state_dir).unwrap().edge,
-        world.local.state().edge
+        system.local.state().edge
     );
-    world.local.stop().await.unwrap();
+    system.local.stop().await.unwrap();
     Local::start(options).await.unwrap().stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
-    let world = RunningSystem::start().await;
-    world.object("s/a", b"kept");
-    let before = world.local.state().clone();
+    let system = RunningSystem::start().await;
+    system.object("s/a", b"kept");
+    let before = system.local.state().clone();
     let name = "mirror".parse().unwrap();
     let mirror = packcast_rollout::LocationRecord {
         name,
         location: "cdn.example.net/p".parse().unwrap(),
     };
-    world.local.records().add_location(&mirror).await.unwrap();
-    let state_dir = world.place().join("state");
+    system.local.records().add_location(&mirror).await.unwrap();
+    let state_dir = system.directory().join("state");
     let old_client = client(&before.ca_file);
-    let place = stop(world).await;
+    let directory = stop(system).await;
 
     let local = Local::start(LocalOptions::new(&state_dir)).await.unwrap();
     let after = local.state();
@@ -54,15 +54,15 @@ async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
         [before.edge.to_string(), "cdn.example.net/p".to_owned()]
     );
     local.stop().await.unwrap();
-    drop(place);
+    drop(directory);
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named_and_another_can_be_asked_for() {
-    let world = RunningSystem::start().await;
-    let before = world.local.state().edge;
-    let state_dir = world.place().join("state");
-    let _place = stop(world).await;
+async fn an_error_names_a_port_in_use_and_another_can_be_chosen() {
+    let system = RunningSystem::start().await;
+    let before = system.local.state().edge;
+    let state_dir = system.directory().join("state");
+    let _directory = stop(system).await;
     let _squatter = std::net::TcpListener::bind(before).unwrap();
     let error = Local::start(LocalOptions::new(&state_dir))
         .await
@@ -85,11 +85,11 @@ async fn a_taken_port_is_named_and_another_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn what_a_dead_process_left_is_not_a_running_system() {
-    let world = RunningSystem::start().await;
-    let state_dir = world.place().join("state");
+async fn the_state_of_a_dead_process_is_not_a_running_system() {
+    let system = RunningSystem::start().await;
+    let state_dir = system.directory().join("state");
     let left = fs::read(state_dir.join("local.json")).unwrap();
-    let _place = stop(world).await;
+    let _directory = stop(system).await;
     assert!(!state_dir.join("local.json").exists());
     assert!(matches!(
         LocalState::load(&state_dir),
@@ -102,9 +102,9 @@ async fn what_a_dead_process_left_is_not_a_running_system() {
 }
 
 #[tokio::test]
-async fn the_state_names_what_agents_need_and_debug_hides_it() {
-    let world = RunningSystem::start().await;
-    let state = LocalState::load(&world.place().join("state")).unwrap();
+async fn the_state_contains_the_settings_of_agents_and_debug_hides_them() {
+    let system = RunningSystem::start().await;
+    let state = LocalState::load(&system.directory().join("state")).unwrap();
     let token = state.enrolment_token.reveal();
     assert_eq!(
         fs::read_to_string(&state.enrolment_token_file)
@@ -112,19 +112,19 @@ async fn the_state_names_what_agents_need_and_debug_hides_it() {
             .trim(),
         token
     );
-    assert!(!format!("{state:?} {:?}", world.local).contains(token));
+    assert!(!format!("{state:?} {:?}", system.local).contains(token));
     let path = format!("/ocsinventory/{}", state.ocs_path_token.reveal());
-    let post = world
+    let post = system
         .client
-        .post(world.url(&path))
+        .post(system.url(&path))
         .body("not OCS")
         .send()
         .await
         .unwrap();
     assert_ne!(post.status(), StatusCode::NOT_FOUND);
-    let guess = world
+    let guess = system
         .client
-        .post(world.url("/ocsinventory/aaaaaaaaaaaaaaaa"));
+        .post(system.url("/ocsinventory/aaaaaaaaaaaaaaaa"));
     assert_eq!(
         guess.body("not OCS").send().await.unwrap().status(),
         StatusCode::NOT_FOUND
@@ -133,10 +133,10 @@ async fn the_state_names_what_agents_need_and_debug_hides_it() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_their_owner_can_read_state_and_secrets() {
+async fn only_the_owner_can_read_state_and_secrets() {
     use std::os::unix::fs::PermissionsExt as _;
-    let world = RunningSystem::start().await;
-    let state_dir = world.place().join("state");
+    let system = RunningSystem::start().await;
+    let state_dir = system.directory().join("state");
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state_dir), 0o700);
     for entry in fs::read_dir(&state_dir).unwrap() {
@@ -146,9 +146,9 @@ async fn only_their_owner_can_read_state_and_secrets() {
     }
 }
 
-/// Stops a system and keeps its place.
-async fn stop(world: RunningSystem) -> tempfile::TempDir {
-    let (local, place) = world.into_parts();
+/// Stops a system and returns its directory.
+async fn stop(system: RunningSystem) -> tempfile::TempDir {
+    let (local, directory) = system.into_parts();
     local.stop().await.unwrap();
-    place
+    directory
 }

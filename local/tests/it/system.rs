@@ -1,4 +1,4 @@
-//! A running system in a temporary place, and a client that trusts it.
+//! A running system in a temporary directory, and a client that trusts it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use tempfile::TempDir;
 pub(crate) struct RunningSystem {
     pub(crate) local: Local,
     pub(crate) client: Client,
-    place: TempDir,
+    directory: TempDir,
 }
 
 impl RunningSystem {
     pub(crate) async fn start() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let local = Local::start(LocalOptions::new(&place.path().join("state")))
+        let directory = tempfile::tempdir().unwrap();
+        let local = Local::start(LocalOptions::new(&directory.path().join("state")))
             .await
             .unwrap();
         let client = client(&local.state().ca_file);
         Self {
             local,
             client,
-            place,
+            directory,
         }
     }
 
-    pub(crate) fn place(&self) -> &Path {
-        self.place.path()
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -37,10 +37,10 @@ impl RunningSystem {
     }
 
     pub(crate) fn into_parts(self) -> (Local, TempDir) {
-        (self.local, self.place)
+        (self.local, self.directory)
     }
 
-    /// Writes an object below the prefix, and returns where.
+    /// Writes an object below the prefix, and returns its path.
     pub(crate) fn object(&self, path: &str, content: &[u8]) -> PathBuf {
         let state = self.local.state();
         let folder = state.objects_dir.join(state.prefix.to_string());
@@ -59,13 +59,13 @@ pub(crate) fn url(state: &LocalState, path: &str) -> String {
     format!("https://{}{path}", state.edge)
 }
 
-/// Returns a client that trusts this authority and no other.
+/// Returns a client that trusts this authority only.
 pub(crate) fn client(ca_file: &Path) -> Client {
     builder(ca_file).build().unwrap()
 }
 
 pub(crate) fn builder(ca_file: &Path) -> reqwest::ClientBuilder {
-    // Fails when another test of this process was first.
+    // Fails if another test of this process has installed it already.
     let _ = ring::default_provider().install_default();
     let authority = Certificate::from_pem(&fs::read(ca_file).unwrap()).unwrap();
     Client::builder().no_proxy().tls_certs_only([authority])

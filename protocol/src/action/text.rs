@@ -1,11 +1,11 @@
-//! The commands and folders of actions, as text that every agent can carry out.
+//! Commands and folders of actions, in a form that every agent accepts.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::text_form::text_form;
 
-/// Text that an action cannot carry.
+/// Errors in the command or folder of an action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionTextError {
     #[error("the command is empty")]
@@ -36,7 +36,7 @@ pub enum ActionTextError {
     LongFolder { bytes: usize },
 }
 
-/// Refuses what XML 1.0 cannot hold at all, even as a character reference.
+/// Refuses characters that XML 1.0 cannot hold, even as a character reference.
 fn without_controls(text: &str) -> Result<(), ActionTextError> {
     text.chars()
         .find(|c| {
@@ -48,9 +48,9 @@ fn without_controls(text: &str) -> Result<(), ActionTextError> {
         })
 }
 
-/// What EXECUTE hands to the device's shell: 1 to 4,096 bytes.
+/// The command of EXECUTE, for the device's shell: 1 to 4,096 bytes.
 ///
-/// Line breaks and tabs are kept; other control characters cannot be written in XML.
+/// Line breaks and tabs are kept; XML cannot hold other control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CommandLine(String);
 
@@ -114,7 +114,7 @@ impl fmt::Display for ProgramName {
     }
 }
 
-/// What LAUNCH runs: a program of the archive, then its arguments as one shell would read them.
+/// The command of LAUNCH: a program of the archive, then its arguments in the form of a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LaunchCommand {
     program: ProgramName,
@@ -126,7 +126,7 @@ impl LaunchCommand {
         &self.program
     }
 
-    /// Returns everything after the program's name, without the space between.
+    /// Returns the text after the program's name, without surrounding white space.
     pub fn arguments(&self) -> &str {
         &self.arguments
     }
@@ -157,9 +157,10 @@ impl fmt::Display for LaunchCommand {
     }
 }
 
-/// Where STORE puts an archive's files: an absolute path on the device, 1 to 1,024 bytes.
+/// The folder of STORE: an absolute path on the device, 1 to 1,024 bytes.
 ///
-/// Agents expand `INSTALL_PATH`, Windows agents `%VARIABLES%` too (protocol reference §4.1).
+/// Agents expand `INSTALL_PATH`. Windows agents expand `%VARIABLES%`, too (protocol reference
+/// §4.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Folder(String);
 
@@ -181,6 +182,7 @@ impl FromStr for Folder {
         if text.len() > Self::MAX_BYTES {
             return Err(ActionTextError::LongFolder { bytes: text.len() });
         }
+        // Unlike a command, a folder may not have line breaks or tabs either.
         if let Some(character) = text.chars().find(|c| c.is_control()) {
             return Err(ActionTextError::Control { character });
         }
@@ -224,6 +226,7 @@ text_form!(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::messages;
 
     #[test]
     fn launch_takes_a_name_without_a_path() {
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_keep_what_xml_can_carry() {
+    fn commands_keep_characters_that_xml_can_hold() {
         for good in ["a && b", "echo \"ü\" > 'x'\nsecond\tline\r\n"] {
             assert_eq!(good.parse::<CommandLine>().unwrap().as_str(), good);
         }
@@ -268,5 +271,30 @@ mod tests {
         for bad in ["", "opt", "/opt/../etc", "C:x", "%", "/a\nb"] {
             assert!(bad.parse::<Folder>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        let command = |text: &str| text.parse::<LaunchCommand>().unwrap_err();
+        let folder = |text: &str| text.parse::<Folder>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            command(""),
+            command(&"x".repeat(5000)),
+            command("setup.sh \u{1b}"),
+            command("bin/setup.sh"),
+            folder(""),
+            folder("opt"),
+            folder("/opt/../etc"),
+            folder(&"/x".repeat(1000)),
+        ]), @r#"
+        the command is empty
+        the command has 5000 bytes; at most 4096 fit in info: put longer logic in a script inside the archive
+        the command holds the control character '\u{1b}', which info cannot carry
+        "bin/setup.sh" is not a program of the archive: LAUNCH takes the name of a file at its top, without a path
+        the folder is empty: STORE needs an absolute path
+        folder "opt" is not absolute: start it with /, a drive such as C:\, a variable such as %ProgramFiles%, or INSTALL_PATH
+        folder "/opt/../etc" has a '..' in it: name the folder itself
+        the folder has 2000 bytes; at most 1024 are allowed
+        "#);
     }
 }

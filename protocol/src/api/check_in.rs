@@ -1,11 +1,11 @@
-//! The check-in: a device says who it is and what it did, and is told what to do.
+//! The check-in: a device sends its facts and results, and receives its tasks.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Report, Secret, Text};
+use super::{BoundedText, Report, Secret};
 use crate::assignments::{Held, MAX_GROUPS, SignedAssignments};
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
@@ -14,103 +14,113 @@ use crate::location::Location;
 use crate::package::PackageId;
 use crate::priority::Priority;
 
-/// What a device posts to `/v1/check-in`.
+/// Body of a request to `/v1/check-in`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckInRequest {
-    /// The target's enrolment token: sent until a pass was received.
+    /// The target's enrolment token. A device sends it until it has received a pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<Secret>,
-    /// What the function gave this device at enrolment.
+    /// The function's proof of this device's enrolment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Secret>,
+    /// Name, system and agent of the device.
     pub facts: DeviceFacts,
     /// Results that no reply has accepted yet, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
-    /// The signed documents that need not be sent again.
+    /// The signed documents that the device already has.
     #[serde(default, skip_serializing_if = "HeldDocuments::is_nothing")]
     pub holds: HeldDocuments,
 }
 
-/// Which state of each signed document a device has.
+/// State of each signed document that a device has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldDocuments {
-    /// The number of the last list of keys that it follows, 0 before the first.
+    /// Serial number of the last key list that the device follows, 0 before the first one.
     #[serde(default)]
     pub keys: u64,
-    /// Its own assignments.
+    /// State of the device assignments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Held>,
-    /// Those of its groups, of at most 64.
+    /// States of the group assignments, for at most 64 groups.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = MAX_GROUPS))]
     pub groups: BTreeMap<GroupName, Held>,
 }
 
 impl HeldDocuments {
-    /// Tells whether the device has none, as before its first contact.
+    /// Returns whether the device has no document, as before its first check-in.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What a device says of itself, for people to recognise it by.
+/// Facts that a device reports, so that people recognise it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceFacts {
-    pub host_name: Text<253>,
-    /// The operating system's family, such as `linux` or `windows`.
-    pub os: Text<64>,
-    pub arch: Text<32>,
-    /// The agent's name and version.
-    pub agent: Text<64>,
+    /// Host name of the device.
+    pub host_name: BoundedText<253>,
+    /// Family of the operating system, such as `linux` or `windows`.
+    pub os: BoundedText<64>,
+    /// Architecture of the processor, such as `x86_64`.
+    pub arch: BoundedText<32>,
+    /// Name and version of the agent.
+    pub agent: BoundedText<64>,
 }
 
-/// What a device is told.
+/// Reply to a check-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckInReply {
-    /// Shown instead of the enrolment token from now on; present after enrolment only.
+    /// Pass to send from now on instead of the enrolment token. Only the reply to an enrolment
+    /// has a pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Secret>,
-    /// What to do, in this order.
+    /// Packages to deploy, in this order.
     pub tasks: Vec<Task>,
-    /// Attempts that are not wanted any more. Each is listed until its result arrives.
+    /// Attempts to cancel. The function lists each one until its result arrives.
     #[serde(default)]
     pub cancel: Vec<Cancel>,
-    /// The results of the request that need not be sent again.
+    /// Packages of the results that the function has accepted and the device need not send
+    /// again.
     #[serde(default)]
     pub accepted: Vec<PackageId>,
-    /// The lists of keys that follow the one that the device has, in order.
+    /// Key lists after the one that the device has, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<SignedKeyList>,
-    /// The assignments of the device and its groups that are later than those it has.
+    /// Device and group assignments that are later than the ones that the device has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<SignedAssignments>,
-    /// After how many seconds the device should ask again.
+    /// Seconds until the device should check in again.
     pub next_check_in_s: u32,
 }
 
 /// One package to deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
+    /// Id of the package.
     pub id: PackageId,
-    /// Counts the times that the package was assigned to the device, from 1.
+    /// Number of the attempt. Each assignment of the package to the device counts, from 1.
     pub attempt: u32,
+    /// Priority of the package among the device's tasks.
     pub priority: Priority,
-    /// Where `<id>/manifest.json` and the fragments are, in the order to try them.
+    /// Locations of `<id>/manifest.json` and the fragments, in the order to try them.
     pub locations: Vec<Location>,
+    /// SHA-256 of the package's manifest.
     pub manifest_sha256: Sha256Digest,
-    /// Whether to deploy although the device's history has the package.
+    /// True if the device must deploy the package even if its history has the package.
     #[serde(default)]
     pub force: bool,
 }
 
-/// An attempt that a device was told of and that is not wanted any more.
+/// An announced attempt that the device is to cancel.
 ///
-/// The device reports `CANCELLED` if it has not begun to act, else what came of it.
+/// The device reports `CANCELLED` if it has not started to act. If it has, it reports the
+/// result of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancel {
+    /// Id of the package.
     pub id: PackageId,
-    /// The attempt of the task that is called off.
+    /// Number of the attempt.
     pub attempt: u32,
 }

@@ -1,48 +1,52 @@
-//! What the function answers when it does not do what was asked (RFC 9457).
+//! Refusals and failures as problem details (RFC 9457).
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::time::UnixTime;
 
-/// A refusal, as `application/problem+json`.
+/// A refused or failed request, as `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
+    /// Kind of the problem, for programs.
     #[serde(rename = "type")]
     pub kind: ProblemKind,
-    /// What is wrong and what to do, for a person.
+    /// Cause and remedy, for people.
     pub detail: String,
-    /// The function's clock, so that a device with a wrong one can sign again.
+    /// Time of the function's clock, so that a device with a wrong clock can sign again.
     pub now: UnixTime,
 }
 
-/// What kind of refusal it is, for a program. Kinds to come read as `other`.
+/// Kind of a problem, for programs. Readers take an unknown kind for `other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(transform = kinds_to_come)]
+#[schemars(transform = open_to_new_kinds)]
 pub enum ProblemKind {
-    /// The request is not in the form of the API: 400.
+    /// The request does not have the form of the API: 400.
     BadRequest,
-    /// The signature does not hold: 401.
+    /// The signature does not verify: 401.
     BadSignature,
-    /// The signature's time is too far from the function's: 401.
+    /// The signature's time differs too much from the function's clock: 401.
     ClockSkew,
-    /// Neither an enrolment token nor a pass of this target was shown: 403.
+    /// The request has neither an enrolment token nor a pass of this target: 403.
     NotEnrolled,
-    /// There is nothing at this address: 404.
+    /// The address does not exist: 404.
     NotFound,
     /// The body is too large: 413.
     TooLarge,
-    /// The records cannot be reached now: 503, try again later.
+    /// The records are unreachable: 503, retry later.
     Unavailable,
+    /// A kind that this version does not know: 400.
     #[serde(other)]
     Other,
 }
 
-/// Says in the schema what `#[serde(other)]` does: any text is a kind.
-fn kinds_to_come(schema: &mut Schema) {
+/// Adds to the schema that `#[serde(other)]` accepts any text as a kind.
+fn open_to_new_kinds(schema: &mut Schema) {
     if let Some(serde_json::Value::Array(mut kinds)) = schema.remove("oneOf") {
-        kinds.push(serde_json::json!({ "description": "A kind to come.", "type": "string" }));
+        kinds.push(
+            serde_json::json!({ "description": "A kind of a later version.", "type": "string" }),
+        );
         schema.insert("anyOf".to_owned(), kinds.into());
     }
 }

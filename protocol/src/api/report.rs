@@ -1,4 +1,4 @@
-//! The report: how a deployment went.
+//! The report: a device sends the results of its attempts.
 
 use std::fmt;
 
@@ -9,50 +9,55 @@ use crate::package::PackageId;
 use crate::result::ResultCode;
 use crate::time::UnixTime;
 
-/// How much of a program's output a report carries, in bytes: its end.
+/// Length of the output's end that a report carries, in bytes.
 pub const TAIL_BYTES: usize = 4096;
 
-/// What a device posts to `/v1/report`.
+/// Body of a request to `/v1/report`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportRequest {
-    /// What the function gave this device at enrolment.
+    /// The function's proof of this device's enrolment.
     pub pass: super::Secret,
-    /// What became of each attempt, at most 64 of them.
+    /// Results of attempts, at most 64.
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
 }
 
-/// What a device is answered.
+/// Reply to a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportReply {
-    /// The packages whose results need not be sent again.
+    /// Packages of the results that the function has accepted and the device need not send
+    /// again.
     pub accepted: Vec<PackageId>,
 }
 
 /// The result of one attempt at one package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
+    /// Id of the package.
     pub id: PackageId,
-    /// The attempt of the task that this is the result of.
+    /// Number of the attempt.
     pub attempt: u32,
+    /// Result of the attempt.
     pub code: ResultCode,
-    /// What the code cannot say, in words: which fragment, which path, which signal.
+    /// Details in words that the code lacks, such as the fragment, the path or the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<Text<1024>>,
-    /// The end of the program's output.
+    pub detail: Option<BoundedText<1024>>,
+    /// End of the program's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_tail: Option<Text<TAIL_BYTES>>,
-    /// When the device was done, by its own clock.
+    pub output_tail: Option<BoundedText<TAIL_BYTES>>,
+    /// Time of the result by the device's own clock.
     pub finished: UnixTime,
 }
 
-/// Text of at most `MAX` bytes; longer text is cut to its end when made, refused when read.
+/// Text of at most `MAX` bytes.
+///
+/// [`BoundedText::tail`] cuts a longer text; deserialisation refuses it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Text<const MAX: usize>(String);
+pub struct BoundedText<const MAX: usize>(String);
 
-impl<const MAX: usize> Text<MAX> {
-    /// Keeps the last `MAX` bytes of `text`, from the start of a character on.
+impl<const MAX: usize> BoundedText<MAX> {
+    /// Creates a text from the last `MAX` bytes of `text`, from the start of a character on.
     pub fn tail(text: &str) -> Self {
         let start = text.ceil_char_boundary(text.len().saturating_sub(MAX));
         Self(text[start..].to_owned())
@@ -63,7 +68,7 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-impl<const MAX: usize> TryFrom<String> for Text<MAX> {
+impl<const MAX: usize> TryFrom<String> for BoundedText<MAX> {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -71,32 +76,32 @@ impl<const MAX: usize> TryFrom<String> for Text<MAX> {
             Ok(Self(text))
         } else {
             Err(format!(
-                "text of {} bytes, at most {MAX} are allowed",
+                "text has {} bytes, at most {MAX} are allowed",
                 text.len()
             ))
         }
     }
 }
 
-impl<const MAX: usize> From<Text<MAX>> for String {
-    fn from(text: Text<MAX>) -> Self {
+impl<const MAX: usize> From<BoundedText<MAX>> for String {
+    fn from(text: BoundedText<MAX>) -> Self {
         text.0
     }
 }
 
-impl<const MAX: usize> fmt::Display for Text<MAX> {
+impl<const MAX: usize> fmt::Display for BoundedText<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-impl<const MAX: usize> fmt::Debug for Text<MAX> {
+impl<const MAX: usize> fmt::Debug for BoundedText<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-impl<const MAX: usize> JsonSchema for Text<MAX> {
+impl<const MAX: usize> JsonSchema for BoundedText<MAX> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         format!("Text{MAX}").into()
     }
@@ -116,9 +121,9 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_whole_characters() {
-        assert_eq!(Text::<4>::tail("abcdef").as_str(), "cdef");
-        assert_eq!(Text::<4>::tail("abcdé").as_str(), "cdé");
-        assert_eq!(Text::<4>::tail("éééa").as_str(), "éa");
-        assert!(Text::<4>::try_from("abcde".to_owned()).is_err());
+        assert_eq!(BoundedText::<4>::tail("abcdef").as_str(), "cdef");
+        assert_eq!(BoundedText::<4>::tail("abcdé").as_str(), "cdé");
+        assert_eq!(BoundedText::<4>::tail("éééa").as_str(), "éa");
+        assert!(BoundedText::<4>::try_from("abcde".to_owned()).is_err());
     }
 }

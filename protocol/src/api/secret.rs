@@ -6,9 +6,9 @@ use std::str::FromStr;
 use crate::digest::Sha256Digest;
 use crate::text_form::text_form;
 
-/// A secret that whoever shows it is allowed in with: 16 to 128 letters, digits, `-` and `_`.
+/// A bearer secret: its holder is admitted. It has 16 to 128 letters, digits, `-` and `_`.
 ///
-/// Its `Debug` form does not show it.
+/// The `Debug` form hides the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -18,12 +18,13 @@ pub struct Secret(String);
 pub struct SecretError;
 
 impl Secret {
-    /// Shows the secret: to send it, or to store it in a file that only its owner can read.
+    /// Returns the secret itself, to send it or to store it in a file that only its owner can
+    /// read.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Returns what is kept of the secret where it is only compared.
+    /// Returns the digest, which is enough to compare secrets.
     pub fn digest(&self) -> Sha256Digest {
         Sha256Digest::of(self.0.as_bytes())
     }
@@ -48,7 +49,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Only serialisation may write the secret out; there is no public `Display`.
+/// Serialisation alone may write the secret out; a public `Display` would leak it into logs.
 mod wire {
     use super::{Secret, fmt, text_form};
 
@@ -63,4 +64,20 @@ mod wire {
     text_form!(Secret, "Secret", "^[A-Za-z0-9_-]{16,128}$", |secret| Shown(
         secret
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(SecretError, @"a token has 16 to 128 letters, digits, '-' and '_'");
+    }
+
+    #[test]
+    fn debug_output_hides_the_secret() {
+        let secret: Secret = "0123456789abcdef".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads what the attributes of `info` say.
+//! Values of the attributes of `info`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,10 +9,12 @@ use crate::windows::{Dialogue, Notice};
 
 use super::{InfoArchive, InfoError};
 
-/// The attributes of the element, by name and unescaped.
+/// The attributes of the element by name, unescaped.
 pub(super) type Attributes = BTreeMap<String, String>;
 
-/// Reads what is shown; what is not shown is left to [`super::Info::must_write`].
+/// Returns the messages that are shown.
+///
+/// The attributes of hidden messages are left to [`super::Info::must_write`].
 pub(super) fn dialogue(attributes: &Attributes) -> Result<Dialogue, InfoError> {
     let is_set = |attribute| text(attributes, attribute).map(|value| value == "1");
     let notice = if is_set("NOTIFY_USER")? {
@@ -73,6 +75,7 @@ fn archive(attributes: &Attributes) -> Result<Option<InfoArchive>, InfoError> {
 
 fn fragment_count(attributes: &Attributes) -> Result<u32, InfoError> {
     let count = text(attributes, "FRAGS")?;
+    // The number parser accepts a plus sign, which is not part of the wire form.
     if count.starts_with('+') {
         return Err(unsupported("FRAGS", count));
     }

@@ -8,6 +8,7 @@ use super::{InfoError, MAX_INFO_BYTES};
 
 const ROOT: &str = "DOWNLOAD";
 
+/// Returns the document of these attributes.
 pub(super) fn write(attributes: &[(&str, String)]) -> String {
     let attributes = attributes
         .iter()
@@ -32,7 +33,7 @@ enum Place {
     AfterRoot,
 }
 
-/// Reads the root's attributes, unescaped; a repeated one is an error.
+/// Returns the unescaped attributes of the root element; a repeated attribute is an error.
 pub(super) fn read(bytes: &[u8]) -> Result<Attributes, InfoError> {
     if bytes.len() > MAX_INFO_BYTES {
         return Err(InfoError::TooLarge { bytes: bytes.len() });
@@ -53,6 +54,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Attributes, InfoError> {
                 Place::AfterRoot
             }
             (Place::InRoot, Event::End(_)) => Place::AfterRoot,
+            // A declaration is valid at the very start only, so white space rules it out.
             (Place::Start, Event::Text(text)) if is_blank(text) => Place::BeforeRoot,
             (_, Event::Text(text)) if is_blank(text) => place,
             (Place::AfterRoot, Event::Eof) => return Ok(attributes),
@@ -115,8 +117,8 @@ const fn construct(event: &Event<'_>) -> &'static str {
         Event::DocType(_) => "a DOCTYPE",
         Event::PI(_) => "a processing instruction",
         Event::Comment(_) => "a comment",
-        Event::Decl(_) => "a declaration that is not at its start",
-        Event::Eof => "an end before the element's",
+        Event::Decl(_) => "a declaration that is not at the start",
+        Event::Eof => "the end of the document inside the element",
         Event::Start(_) | Event::Empty(_) | Event::End(_) => "another element",
         Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => "text",
     }

@@ -1,14 +1,14 @@
-//! Follows the lists of keys, from the keys of a configuration to those trusted now.
+//! The chain of key lists, from the keys of a configuration to the keys that are trusted now.
 
 use crate::signature::PublicKey;
 use crate::signed::SignedError;
 
 use super::SignedKeyList;
 
-/// How many lists a target can have published: what a device that was away follows at once.
+/// Largest number of key lists of a target, and of lists that a device follows at once.
 pub const MAX_LISTS: usize = 32;
 
-/// The keys that are trusted now, and how it came to that.
+/// The keys that are trusted now, and the key lists that led to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     keys: Vec<PublicKey>,
@@ -16,19 +16,21 @@ pub struct Trusted {
     followed: Vec<SignedKeyList>,
 }
 
-/// Why a list of keys is not followed.
+/// Errors from following a key list.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     #[error(transparent)]
     Refused(#[from] SignedError),
-    #[error("list {given} of the trusted keys is not later than list {followed}")]
+    #[error("key list {given} is not later than key list {followed}")]
     Stale { given: u64, followed: u64 },
-    #[error("{MAX_LISTS} lists of keys were followed: put the trusted keys into the configuration")]
+    #[error(
+        "cannot follow more than {MAX_LISTS} key lists: put the trusted keys into the configuration"
+    )]
     TooMany,
 }
 
 impl Trusted {
-    /// Begins with the keys that a configuration names.
+    /// Starts with the keys that a configuration names.
     pub fn configured(keys: Vec<PublicKey>) -> Self {
         Self {
             keys,
@@ -37,11 +39,13 @@ impl Trusted {
         }
     }
 
-    /// Follows a later list that the key which signs now has signed: the first of the list
-    /// before, or any that the configuration names before there is a list. A key that signed
-    /// once and is still trusted for what it has signed makes no lists any more.
+    /// Follows a later list that the present signing key has signed.
     ///
-    /// Each list is complete: one that a device never saw is not missed by it.
+    /// The present signing key is the first key of the list before. Before there is a list, it
+    /// is any key of the configuration. A replaced key signs no more lists, even if agents
+    /// still trust it for older documents.
+    ///
+    /// Each list is complete, so a device may skip lists that it never received.
     pub fn follow(&mut self, list: &SignedKeyList) -> Result<(), FollowError> {
         let signers = match self.serial {
             0 => &self.keys[..],
@@ -65,24 +69,25 @@ impl Trusted {
         &self.keys
     }
 
-    /// Returns the number of the last list that was followed, 0 before the first.
+    /// Returns the serial number of the last list that was followed, 0 before the first.
     pub const fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Returns the lists that were followed, in order.
+    /// Returns the followed lists, in order.
     pub fn followed(&self) -> &[SignedKeyList] {
         &self.followed
     }
 }
 
-/// Follows what can be followed of a chain, from the configured keys on.
+/// Follows all valid lists of a chain, starting with the configured keys.
 ///
-/// Lists that come before a configured key was made are passed over: a configuration that
-/// names a later key needs none of them.
+/// Lists from before a configured key existed are skipped: a configuration that names a later
+/// key needs none of them.
 pub fn trusted(configured: Vec<PublicKey>, chain: &[SignedKeyList]) -> Trusted {
     let mut trusted = Trusted::configured(configured);
     for list in chain.iter().take(MAX_LISTS) {
+        // A list that does not verify is skipped, because a later list may still be valid.
         let _ = trusted.follow(list);
     }
     trusted
@@ -93,9 +98,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
     use crate::keys::tests::{keys, list};
 
-    /// Checks which list is the last that is followed, and whom a device trusts then.
+    /// Checks the last list that a device follows, and the keys that it then trusts.
     fn check(configured: &[usize], chain: &[SignedKeyList], serial: u64, expected: &[usize]) {
         let trusted = trusted(keys(configured), chain);
         assert_eq!(trusted.serial(), serial);
@@ -103,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_was_away_follows_two_rotations() {
+    fn a_device_follows_two_rotations_at_once() {
         let chain = [list(1, &[1, 0], 0), list(2, &[2, 1, 0], 1)];
         check(&[0], &chain[..1], 1, &[1, 0]);
         check(&[0], &chain, 2, &[2, 1, 0]);
@@ -111,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_makes_no_more_lists() {
+    fn a_revoked_key_signs_no_more_lists() {
         let chain = [list(1, &[1, 0], 0), list(2, &[1], 1), list(3, &[0], 0)];
         check(&[0], &chain, 2, &[1]);
     }
 
     #[test]
-    fn a_key_that_another_has_followed_makes_no_more_lists() {
+    fn a_replaced_key_signs_no_more_lists() {
         let chain = [list(1, &[1, 0], 0), list(2, &[1, 0], 1), list(3, &[0], 0)];
         check(&[0], &chain, 2, &[1, 0]);
         check(
@@ -136,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_back_to_an_earlier_list() {
+    fn earlier_lists_are_refused() {
         let mut trusted = trusted(keys(&[0]), &[list(2, &[0], 0)]);
         for serial in [1, 2] {
             let error = trusted.follow(&list(serial, &[1], 0)).unwrap_err();
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_ends_where_a_configuration_is_asked_for() {
+    fn a_chain_has_at_most_32_lists() {
         let chain = |count| -> Vec<SignedKeyList> {
             (1..=count).map(|serial| list(serial, &[0], 0)).collect()
         };
@@ -162,12 +168,26 @@ mod tests {
             .prop_map(|(serial, named, signer)| list(serial, &named, signer))
     }
 
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(messages([
+            FollowError::Stale {
+                given: 2,
+                followed: 3,
+            },
+            FollowError::TooMany,
+        ]), @"
+        key list 2 is not later than key list 3
+        cannot follow more than 32 key lists: put the trusted keys into the configuration
+        ");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Also of lists in any order, by anybody.
+        /// Holds for lists in any order, signed by any key.
         #[test]
-        fn each_list_that_is_followed_was_signed_by_the_first_key_of_the_one_before(chain in proptest::collection::vec(any_list(), 0..8)) {
+        fn each_followed_list_is_signed_by_the_first_key_of_the_list_before(chain in proptest::collection::vec(any_list(), 0..8)) {
             let trusted = trusted(keys(&[0]), &chain);
             let mut before = (0, keys(&[0]));
             for list in trusted.followed() {
@@ -179,11 +199,11 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_how_many_lists_come_at_once(chain in proptest::collection::vec(any_list(), 0..8), cut in 0_usize..8) {
+        fn following_lists_together_or_one_by_one_is_the_same(chain in proptest::collection::vec(any_list(), 0..8), cut in 0_usize..8) {
             let (first, then) = chain.split_at(cut.min(chain.len()));
-            let kept = trusted(keys(&[0]), first);
-            let mut later = trusted(keys(&[0]), kept.followed());
-            prop_assert_eq!(&later, &kept);
+            let first_lists = trusted(keys(&[0]), first);
+            let mut later = trusted(keys(&[0]), first_lists.followed());
+            prop_assert_eq!(&later, &first_lists);
             for list in then {
                 let _ = later.follow(list);
             }

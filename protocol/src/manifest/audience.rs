@@ -1,4 +1,4 @@
-//! The devices that a package is for.
+//! Platform and audience: the devices that a package is for.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{AgentId, DeviceId};
 use crate::group::GroupName;
 
-/// Which devices can act on a package at all.
+/// Platform that a package needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Platform {
@@ -19,8 +19,8 @@ pub enum Platform {
     Macos,
 }
 
-/// Which devices a package is meant for: any, or those named and no other, or those in one of
-/// the groups named.
+/// Audience of a package: any device, the named devices, or the devices in any of the named
+/// groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
@@ -31,18 +31,19 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Tells whether a device is meant, given all groups that it is in besides `all`.
+    /// Returns whether the audience includes a device that is in these groups and in `all`.
     pub fn includes(&self, agent: &AgentId, groups: &BTreeSet<GroupName>) -> bool {
         match self {
             Self::Any => true,
             Self::Devices(devices) => devices.contains(agent),
-            Self::Groups(meant) => !meant.is_disjoint(groups),
+            Self::Groups(named) => !named.is_disjoint(groups),
         }
     }
 
-    /// Tells whether a device of either namespace may be meant, as far as its id says: a device
-    /// knows of groups in its own configuration, too. A stock agent cannot check the audience
-    /// itself, so it is only meant where any device is.
+    /// Returns whether the audience may include a device, judged by its id alone.
+    ///
+    /// A Packcast agent may know more groups from its own configuration. An OCS agent cannot
+    /// check an audience, so only [`Audience::Any`] includes it.
     pub fn includes_device(&self, device: &DeviceId) -> bool {
         match (self, device) {
             (Self::Any, _) | (Self::Groups(_), DeviceId::Agent(_)) => true,

@@ -1,4 +1,4 @@
-//! Checks that a manifest is the announced one, is signed, and has not expired.
+//! Verified manifests: announced, signed and not expired.
 
 use crate::digest::Sha256Digest;
 use crate::package::PackageId;
@@ -7,21 +7,21 @@ use crate::time::UnixTime;
 
 use super::{MAX_MANIFEST_BYTES, Manifest};
 
-/// Why a manifest is not acted on.
+/// Errors from verifying a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("the manifest's digest is {actual}, announced was {announced}")]
+    #[error("SHA-256 mismatch of the manifest: expected {announced}, found {actual}")]
     NotAnnounced {
         announced: Sha256Digest,
         actual: Sha256Digest,
     },
-    #[error("the manifest's signature was refused")]
+    #[error("cannot verify the manifest")]
     Signature(#[source] SignatureError),
-    #[error("the manifest does not read as one")]
+    #[error("cannot read the manifest")]
     Json(#[source] serde_json::Error),
     #[error("the manifest has more than {MAX_MANIFEST_BYTES} bytes")]
     TooLarge,
-    #[error("the manifest is for package {found}, announced was {announced}")]
+    #[error("wrong package in the manifest: expected {announced}, found {found}")]
     OtherPackage {
         announced: PackageId,
         found: PackageId,
@@ -30,14 +30,16 @@ pub enum ManifestError {
     Expired { expires: UnixTime },
 }
 
-/// What an agent was told to expect before it fetched a manifest.
+/// The manifest that was announced to an agent.
 #[derive(Clone, Copy, Debug)]
-pub struct Announced {
+pub struct AnnouncedManifest {
+    /// Id of the package.
     pub id: PackageId,
+    /// SHA-256 of the manifest.
     pub manifest: Sha256Digest,
 }
 
-impl Announced {
+impl AnnouncedManifest {
     fn check(self, bytes: &[u8]) -> Result<(), ManifestError> {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge);
@@ -55,18 +57,19 @@ impl Announced {
 
 /// A manifest that was announced, is signed by a trusted key and has not expired.
 ///
-/// There is no other way to get one than [`VerifiedManifest::verify`], and
-/// [`VerifiedManifest::dangerously_unsigned`] for those who ask for no signature.
+/// [`VerifiedManifest::verify`] creates it, as does [`VerifiedManifest::dangerously_unsigned`]
+/// for an agent that is configured to accept unsigned packages.
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest(Manifest);
 
 impl VerifiedManifest {
-    /// Checks digest, signature, form, identity and expiry, in this order: nothing of an
-    /// unsigned document is parsed.
+    /// Verifies digest, signature, form, identity and expiry, in this order.
+    ///
+    /// An unsigned document is never parsed.
     pub fn verify(
         bytes: &[u8],
         signature: &str,
-        announced: Announced,
+        announced: AnnouncedManifest,
         keys: &[PublicKey],
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
@@ -75,17 +78,21 @@ impl VerifiedManifest {
         Self::read(bytes, announced, now)
     }
 
-    /// Checks all but the signature: whoever chooses what is announced chooses what is run.
+    /// Verifies everything but the signature: any sender of an announcement can run any package.
     pub fn dangerously_unsigned(
         bytes: &[u8],
-        announced: Announced,
+        announced: AnnouncedManifest,
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
         announced.check(bytes)?;
         Self::read(bytes, announced, now)
     }
 
-    fn read(bytes: &[u8], announced: Announced, now: UnixTime) -> Result<Self, ManifestError> {
+    fn read(
+        bytes: &[u8],
+        announced: AnnouncedManifest,
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if manifest.id != announced.id {
             return Err(ManifestError::OtherPackage {
@@ -117,6 +124,7 @@ mod tests {
     use minisign::KeyPair;
 
     use super::*;
+    use crate::causes::messages;
     use crate::manifest::tests::{NOW, manifest};
 
     struct Signed {
@@ -141,7 +149,7 @@ mod tests {
         id: PackageId,
         now: UnixTime,
     ) -> Result<VerifiedManifest, ManifestError> {
-        let announced = Announced {
+        let announced = AnnouncedManifest {
             id,
             manifest: Sha256Digest::of(&signed.bytes),
         };
@@ -170,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn another_package_or_a_late_date_is_refused() {
+    fn another_package_or_an_expired_manifest_is_refused() {
         let manifest = manifest();
         let signed = signed(&manifest);
         let other = manifest.id.next().unwrap();
@@ -188,7 +196,7 @@ mod tests {
     fn a_changed_byte_is_refused_before_it_is_parsed() {
         let manifest = manifest();
         let mut signed = signed(&manifest);
-        let announced = Announced {
+        let announced = AnnouncedManifest {
             id: manifest.id,
             manifest: Sha256Digest::of(&signed.bytes),
         };
@@ -201,5 +209,31 @@ mod tests {
             check(&signed, manifest.id, NOW),
             Err(ManifestError::Signature(SignatureError::Mismatch))
         ));
+    }
+
+    #[test]
+    fn error_messages() {
+        let id = manifest().id;
+        insta::assert_snapshot!(messages([
+            ManifestError::NotAnnounced {
+                announced: Sha256Digest::of(b"1"),
+                actual: Sha256Digest::of(b"2"),
+            },
+            ManifestError::Signature(SignatureError::Mismatch),
+            ManifestError::Json(serde_json::from_str::<Manifest>("").unwrap_err()),
+            ManifestError::TooLarge,
+            ManifestError::OtherPackage {
+                announced: id,
+                found: id.next().unwrap(),
+            },
+            ManifestError::Expired { expires: NOW },
+        ]), @"
+        SHA-256 mismatch of the manifest: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
+        cannot verify the manifest: the signature does not match the document
+        cannot read the manifest: EOF while parsing a value at line 1 column 0
+        the manifest has more than 4194304 bytes
+        wrong package in the manifest: expected 1795000000, found 1795000001
+        the manifest expired at 1795000000 (Unix time)
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! How a body is coded (protocol reference §1.3).
+//! Coding of request and reply bodies (protocol reference §1.3).
 
 use std::io::{self, Read, Write as _};
 
@@ -6,13 +6,13 @@ use flate2::Compression;
 use flate2::read::{GzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
-/// The longest body that is opened.
+/// Largest body that is opened, in bytes.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// The most that a body may hold; inventories reach a few MiB.
+/// Largest content of a body, in bytes; inventories reach a few MiB.
 pub const MAX_CONTENT_BYTES: usize = 32 << 20;
 
-/// A body's coding; the reply to a request has the same.
+/// The coding of a body; the reply to a request has the same coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     Zlib,
@@ -20,30 +20,30 @@ pub enum Coding {
     Plain,
 }
 
-/// A body that does not open.
+/// Errors from opening a body.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    #[error("the body has {bytes} bytes, and at most {MAX_BODY_BYTES} are allowed")]
+    #[error("the body has {bytes} bytes, at most {MAX_BODY_BYTES} are allowed")]
     LargeBody { bytes: usize },
-    #[error("the body holds more than the {MAX_CONTENT_BYTES} bytes that are allowed")]
+    #[error("the body inflates to more than {MAX_CONTENT_BYTES} bytes")]
     LargeContent,
     #[error("the body is neither zlib, gzip nor XML")]
     UnknownCoding,
-    #[error("the body is not a whole {coding:?} stream")]
+    #[error("the body is not a complete {coding:?} stream")]
     Corrupt { coding: Coding, source: io::Error },
 }
 
 impl EnvelopeError {
-    /// Tells a body that is too large from one that is malformed.
+    /// Returns whether the body is too large, rather than malformed.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::LargeBody { .. } | Self::LargeContent)
     }
 }
 
-/// Finds out a body's coding and returns its content.
+/// Detects the coding of a body and returns its content.
 ///
-/// A zlib stream may end early: Windows agents never finish theirs, so what it held until
-/// then is the content. Memory is bounded by [`MAX_CONTENT_BYTES`], whatever the body.
+/// A zlib stream may end early, because Windows agents never finish theirs: the content is the
+/// part up to there. Memory use is bounded by [`MAX_CONTENT_BYTES`] for any body.
 pub fn open(body: &[u8]) -> Result<(Coding, Vec<u8>), EnvelopeError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(EnvelopeError::LargeBody { bytes: body.len() });
@@ -69,6 +69,7 @@ const fn sniff(body: &[u8]) -> Option<Coding> {
 fn inflate(coding: Coding, decoder: impl Read) -> Result<Vec<u8>, EnvelopeError> {
     let mut content = Vec::new();
     let result = decoder
+        // One byte above the limit is enough to notice a larger body.
         .take(MAX_CONTENT_BYTES as u64 + 1)
         .read_to_end(&mut content);
     if content.len() > MAX_CONTENT_BYTES {
@@ -83,14 +84,14 @@ fn inflate(coding: Coding, decoder: impl Read) -> Result<Vec<u8>, EnvelopeError>
     }
 }
 
-/// Codes a reply as a complete stream, which is all that Unix agents accept.
+/// Encodes a reply as a complete stream, because Unix agents accept no other.
 pub fn seal(coding: Coding, content: &[u8]) -> Vec<u8> {
-    let sealed = match coding {
+    let encoded = match coding {
         Coding::Zlib => zlib(content),
         Coding::Gzip => gzip(content),
         Coding::Plain => Ok(content.to_vec()),
     };
-    sealed.unwrap_or_else(|error| unreachable!("writing to memory cannot fail: {error}"))
+    encoded.unwrap_or_else(|error| unreachable!("writing to memory cannot fail: {error}"))
 }
 
 fn zlib(content: &[u8]) -> io::Result<Vec<u8>> {
@@ -111,18 +112,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
         "§0.1: Windows agents never end their streams",
-        streams_that_windows_agents_never_finish_are_read_whole,
+        unfinished_streams_of_windows_agents_are_read_whole,
     )];
 
     /// Protocol reference §11.3.
     const UNTERMINATED: &[u8] = b"789cb2b1afc8cd51284b2d2acecccfb35532d433505248cd4bce4fc9cc4bb7550a0d71d3b55052b0b7e3b209720d0c750d0eb1e35200021b17d7304f67574f17bb0067435d230323335d03435d03235d03635d03135d03531b7db80a8806677fbf1057bf10057d281f685850a45d4090bf8fbfbb8d3e84c765a30fb705000000ffff";
 
     #[test]
-    fn streams_that_windows_agents_never_finish_are_read_whole() {
+    fn unfinished_streams_of_windows_agents_are_read_whole() {
         let body = data_encoding::HEXLOWER.decode(UNTERMINATED).unwrap();
         let (coding, content) = open(&body).unwrap();
         assert_eq!((coding, content.len()), (Coding::Zlib, 152));
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_corrupt_is_malformed() {
+    fn corrupt_bodies_are_malformed() {
         let content: Vec<u8> = (0..4096_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
@@ -200,6 +202,20 @@ mod tests {
         assert!(open(&vec![b'<'; MAX_BODY_BYTES]).is_ok());
     }
 
+    #[test]
+    fn error_messages() {
+        let large = vec![b'<'; MAX_BODY_BYTES + 1];
+        let inflating = seal(Coding::Zlib, &vec![0; MAX_CONTENT_BYTES + 1]);
+        let cut = seal(Coding::Gzip, b"<REQUEST/>");
+        let bodies = [&large[..], &inflating, b"hello", &cut[..10]];
+        insta::assert_snapshot!(messages(bodies.map(|body| open(body).unwrap_err())), @"
+        the body has 4194305 bytes, at most 4194304 are allowed
+        the body inflates to more than 33554432 bytes
+        the body is neither zlib, gzip nor XML
+        the body is not a complete Gzip stream: incomplete deflate stream
+        ");
+    }
+
     proptest! {
         #[test]
         fn opening_never_panics(start in prop::sample::select(vec![&[0x78_u8, 0x9C][..], &[0x1F, 0x8B, 8, 0], b"<", b""]), rest in any::<Vec<u8>>()) {
@@ -207,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_sealed_opens(content in "<[ -~é\n]{0,500}") {
+        fn encoded_content_opens(content in "<[ -~é\n]{0,500}") {
             for coding in [Coding::Zlib, Coding::Gzip, Coding::Plain] {
                 let (opened, bytes) = open(&seal(coding, content.as_bytes())).unwrap();
                 prop_assert_eq!(opened, coding);

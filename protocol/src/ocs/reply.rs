@@ -1,4 +1,4 @@
-//! What stock agents are answered (protocol reference §2.2 to §2.4, §3, §5.5).
+//! Replies to OCS agents (protocol reference §2.2 to §2.4, §3, §5.5).
 
 use std::io;
 use std::num::{NonZeroU8, NonZeroU16};
@@ -10,43 +10,47 @@ use crate::location::Location;
 use crate::package::PackageId;
 use crate::windows::{Afterwards, Schedule};
 
-/// The reply to INVENTORY: seen, and nothing to change.
+/// The reply to INVENTORY, which acknowledges it and changes nothing.
 ///
-/// An empty one would stop a Unix agent before it deploys anything (protocol reference §0 rule
-/// 7), which is what [`INVENTORY_REFUSAL`] is for.
+/// An empty reply stops a Unix agent before it deploys anything (protocol reference §0 rule 7).
+/// [`INVENTORY_REFUSAL`] makes use of that.
 pub const INVENTORY_REPLY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REPLY>\n  <RESPONSE>NO_ACCOUNT_UPDATE</RESPONSE>\n</REPLY>\n";
 
 /// The reply to INVENTORY that ends a Unix agent before it forks a download process.
 ///
-/// It follows [`Deployment::Off`]: the process that the agent would fork then has no connection,
-/// and dies at its first report.
+/// It follows [`DownloadMode::Off`]: the process that the agent would fork then has no
+/// connection, and dies at its first report.
 pub const INVENTORY_REFUSAL: &[u8] = b"";
 
-/// The reply to DOWNLOAD, whatever was reported: no body at all (protocol reference §0 rule 5).
+/// The reply to any DOWNLOAD: no body at all (protocol reference §0 rule 5).
 pub const DOWNLOAD_REPLY: &[u8] = b"";
 
 /// The reply to PROLOG.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrologReply {
-    /// When to ask again: heeded by the Windows service, and by Unix agents that run as daemons.
+    /// Hours until the next PROLOG, heeded by the Windows service and by Unix agents that run
+    /// as daemons.
     pub prolog_freq_hours: NonZeroU8,
+    /// Request for an inventory.
     pub response: InventoryAsk,
+    /// Pacing of the downloads.
     pub conf: Conf,
-    pub deployment: Deployment,
+    /// Mode of the agent's download process.
+    pub deployment: DownloadMode,
 }
 
-/// What the agent's download process is to do (protocol reference §2.3).
+/// Mode of the agent's download process (protocol reference §2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deployment {
-    /// To work on these packages, and on those that the agent still has.
+pub enum DownloadMode {
+    /// Deploy these packages, and the packages that the agent still has.
     On(Vec<Pack>),
-    /// To end: a Unix agent kills the process at once, and resumes with a later reply.
+    /// Stop. A Unix agent kills the process at once, and resumes with a later reply.
     Off,
-    /// To drop every package that the agent has, however young, with `ERR_TIMEOUT`.
+    /// Drop every package that the agent has, of any age, with `ERR_TIMEOUT`.
     Drop,
 }
 
-/// Whether the agent is to send an inventory now; packages are worked on either way.
+/// Request for an inventory; the agent deploys packages in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InventoryAsk {
     Send,
@@ -58,30 +62,35 @@ pub enum InventoryAsk {
 /// No agent obeys it, but an agent must find every value (protocol reference §2.3).
 const EXECUTION_TIMEOUT_MIN: &str = "120";
 
-/// How an agent paces its downloads (protocol reference §2.3).
+/// Pacing of an agent's downloads (protocol reference §2.3).
 ///
-/// A latency of zero between fragments or cycles lets a failing agent send hundreds of
-/// requests a second (§0 rule 16), and a timeout of zero days drops every package: that is
-/// said with [`Deployment::Drop`] only.
+/// A latency of zero between fragments or cycles would let a failing agent send hundreds of
+/// requests a second (§0 rule 16). A timeout of zero days would drop every package, so only
+/// [`DownloadMode::Drop`] sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conf {
+    /// Seconds between fragments.
     pub frag_latency_s: NonZeroU16,
+    /// Seconds between cycles.
     pub cycle_latency_s: NonZeroU16,
+    /// Seconds between periods.
     pub period_latency_s: u16,
+    /// Cycles in a period.
     pub period_length: PeriodLength,
-    /// Counted from the device's first sight of a package.
+    /// Days until the agent drops a package, counted from its first sight of the package.
     pub timeout_days: NonZeroU16,
 }
 
-/// How many cycles a period has: at least 10.
+/// Number of cycles in a period: at least 10.
 ///
-/// A package whose priority is beyond it is never served (protocol reference §2.5).
+/// An agent never deploys a package whose priority is greater than this number (protocol
+/// reference §2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeriodLength(u32);
 
-/// A number of cycles that a period cannot have.
+/// A number that is not the length of a period.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cycles} cycles are not a period: it has from 10 to 2147483647")]
+#[error("a period has 10 to 2147483647 cycles, not {cycles}")]
 pub struct PeriodLengthError {
     cycles: u32,
 }
@@ -107,26 +116,27 @@ impl TryFrom<u32> for PeriodLength {
     }
 }
 
-/// A package to work on.
+/// A package to deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pack {
+    /// Id of the package.
     pub id: PackageId,
-    /// Where `<id>/info` is, always over HTTPS.
+    /// Location of `<id>/info`, always over HTTPS.
     pub info_loc: Location,
-    /// Where `<id>/<id>-<n>` are, over what `info` says.
+    /// Location of the fragments `<id>/<id>-<n>`, over the scheme that `info` names.
     pub pack_loc: Location,
-    /// Installs the package even if the device's history has it.
+    /// True if the agent must deploy the package even if its history has the package.
     pub force: bool,
-    /// Windows agents act from then on; the others at once.
+    /// Earliest time of the action on Windows agents; other agents act at once.
     pub schedule: Option<Schedule>,
-    /// Heeded by Windows agents only.
+    /// Restart or shutdown after the action, on Windows agents only.
     pub afterwards: Option<Afterwards>,
 }
 
 impl PrologReply {
-    /// Writes the document.
+    /// Returns the document.
     ///
-    /// Every element and attribute is there and none of RESPONSE and NAME is empty, as
+    /// It has every element and attribute, and RESPONSE and NAME are never empty, because
     /// Windows agents crash otherwise (protocol reference §1.4).
     pub fn to_xml(&self) -> String {
         let mut xml = Vec::new();
@@ -188,7 +198,7 @@ impl InventoryAsk {
     }
 }
 
-impl Deployment {
+impl DownloadMode {
     fn packs(&self) -> &[Pack] {
         match self {
             Self::On(packs) => packs,
@@ -198,14 +208,14 @@ impl Deployment {
 }
 
 impl Conf {
-    fn attributes(&self, deployment: &Deployment) -> [(&'static str, String); 8] {
+    fn attributes(&self, deployment: &DownloadMode) -> [(&'static str, String); 8] {
         let timeout_days = match deployment {
-            Deployment::On(_) | Deployment::Off => self.timeout_days.get(),
-            Deployment::Drop => 0,
+            DownloadMode::On(_) | DownloadMode::Off => self.timeout_days.get(),
+            DownloadMode::Drop => 0,
         };
         [
             ("TYPE", "CONF".to_owned()),
-            ("ON", flag(*deployment != Deployment::Off)),
+            ("ON", flag(*deployment != DownloadMode::Off)),
             ("FRAG_LATENCY", self.frag_latency_s.to_string()),
             ("CYCLE_LATENCY", self.cycle_latency_s.to_string()),
             ("PERIOD_LATENCY", self.period_latency_s.to_string()),
@@ -247,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn to_end_is_on_zero_and_to_drop_is_a_timeout_of_zero() {
+    fn off_is_on_zero_and_drop_is_timeout_zero() {
         let seconds = |s| NonZeroU16::new(s).unwrap();
         let conf = Conf {
             frag_latency_s: seconds(1),
@@ -256,7 +266,7 @@ mod tests {
             period_length: PeriodLength::MIN,
             timeout_days: seconds(30),
         };
-        let check = |deployment: &Deployment, expected: [&str; 2]| {
+        let check = |deployment: &DownloadMode, expected: [&str; 2]| {
             let attributes = conf.attributes(deployment);
             let values = ["ON", "TIMEOUT"].map(|name| {
                 let found = attributes.iter().find(|(other, _)| *other == name);
@@ -264,9 +274,9 @@ mod tests {
             });
             assert_eq!(values, expected, "{deployment:?}");
         };
-        check(&Deployment::On(Vec::new()), ["1", "30"]);
-        check(&Deployment::Off, ["0", "30"]);
-        check(&Deployment::Drop, ["1", "0"]);
+        check(&DownloadMode::On(Vec::new()), ["1", "30"]);
+        check(&DownloadMode::Off, ["0", "30"]);
+        check(&DownloadMode::Drop, ["1", "0"]);
     }
 
     #[test]
@@ -275,5 +285,10 @@ mod tests {
         for bad in [0, 9, 0x8000_0000] {
             assert!(PeriodLength::try_from(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!(PeriodLength::try_from(9).unwrap_err(), @"a period has 10 to 2147483647 cycles, not 9");
     }
 }

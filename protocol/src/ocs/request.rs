@@ -1,4 +1,4 @@
-//! What a stock agent asks or says (protocol reference §2.1, §3, §5.5).
+//! Requests of OCS agents (protocol reference §2.1, §3, §5.5).
 
 mod fields;
 
@@ -8,39 +8,45 @@ use crate::result::{NamedCode, ResultCode};
 
 use fields::Fields;
 
-/// A request of a stock agent.
+/// A request of an OCS agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct OcsRequest {
+    /// The device that sends the request.
     pub device: OcsDeviceId,
+    /// The purpose of the request.
     pub query: Query,
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// The device asks what there is to do.
+    /// The device asks for its packages.
     Prolog,
-    /// The device reports how a deployment went.
+    /// The device reports the result of a deployment.
     Download {
-        /// None when what was sent is no id that Packcast could have given.
+        /// The package; `None` if the text cannot be an id of Packcast.
         package: Option<PackageId>,
+        /// The result.
         code: ResultCode,
     },
     /// The device describes itself.
     Inventory(Inventory),
-    /// Anything else, such as `NOTIFY` or `SNMP`, by its name of at most 64 bytes.
+    /// Any other query, such as `NOTIFY` or `SNMP`, by its name of at most 64 bytes.
     Other(String),
 }
 
-/// The little of an inventory that deployment has a use for; texts have at most 255 bytes.
+/// The part of an inventory that deployment needs; texts have at most 255 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The packages that the device has installed, each once and in order.
+    /// Packages in the device's history, sorted and without repetition.
     ///
-    /// At most [`Inventory::MAX_HISTORY`]; of more, the newest are kept, as ids grow with
-    /// time and old packages are the least likely to be assigned.
+    /// The list has at most [`Inventory::MAX_HISTORY`] packages. From a longer history, it
+    /// keeps the newest ones: ids grow with time, and old packages are the least likely to be
+    /// assigned.
     pub history: Vec<PackageId>,
+    /// Host name of the device.
     pub host_name: Option<String>,
+    /// Name of the operating system.
     pub os_name: Option<String>,
 }
 
@@ -48,7 +54,7 @@ impl Inventory {
     pub const MAX_HISTORY: usize = 10_000;
 }
 
-/// A body that is no request.
+/// Errors from parsing a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("the request is not UTF-8")]
@@ -74,17 +80,16 @@ pub enum RequestError {
     Repeated { field: &'static str },
     #[error("the request has no DEVICEID")]
     NoDevice,
-    #[error("the request's DEVICEID is not one")]
+    #[error("the request's DEVICEID is invalid")]
     Device(#[source] DeviceIdError),
     #[error("the request has no QUERY")]
     NoQuery,
 }
 
-impl Request {
-    /// Reads the content of an opened envelope.
+impl OcsRequest {
+    /// Parses the content of an opened envelope.
     ///
-    /// Fields may be attributes or child elements, in any order; what Packcast has no use
-    /// for is passed over.
+    /// Fields may be attributes or child elements, in any order; unused fields are ignored.
     pub fn parse(xml: &[u8]) -> Result<Self, RequestError> {
         let xml = std::str::from_utf8(xml).map_err(RequestError::NotUtf8)?;
         let mut fields = Fields::read(xml)?;
@@ -122,7 +127,7 @@ fn query(name: &str, fields: Fields) -> Query {
     }
 }
 
-/// Reads any value of `ERR`; an empty one means what the stock server takes it for.
+/// Parses any value of `ERR`; an empty value means `UNKNOWN_CODE`, as on the OCS server.
 fn result_code(text: &str) -> ResultCode {
     fields::plain(text, 255)
         .parse()
@@ -134,17 +139,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::causes::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[(
         "§0.4: fields are attributes or elements, in any order",
-        attributes_and_elements_are_the_same_thing,
+        attributes_and_elements_are_equivalent,
     )];
 
     const DEVICE: &str = "PC42-2026-03-04-05-06-07";
 
-    fn parse(body: &str) -> Result<Request, RequestError> {
-        Request::parse(body.as_bytes())
+    fn parse(body: &str) -> Result<OcsRequest, RequestError> {
+        OcsRequest::parse(body.as_bytes())
     }
 
     fn query_of(body: &str) -> Query {
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_and_elements_are_the_same_thing() {
+    fn attributes_and_elements_are_equivalent() {
         let expected = query_of(&format!(
             r#"<REQUEST DEVICEID="{DEVICE}" ERR="SUCCESS_3" ID="1770000001" QUERY="DOWNLOAD"/>"#
         ));
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_device_at_the_top_goes_before_the_one_in_content() {
+    fn the_deviceid_at_the_top_precedes_the_one_in_content() {
         let body = format!(
             "<REQUEST><CONTENT><DEVICEID>x</DEVICEID></CONTENT><DEVICEID>{DEVICE}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
         );
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn any_result_is_kept_within_its_bounds() {
+    fn any_result_code_is_accepted_and_bounded() {
         assert_eq!(code_of(""), NamedCode::UnknownCode.into());
         assert_eq!(code_of("ERR=' '"), NamedCode::UnknownCode.into());
         assert_eq!(
@@ -217,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_on_no_package_of_ours_is_still_a_report() {
+    fn a_report_on_an_unknown_package_is_still_a_report() {
         for id in ["", "abc", "999", "99999999999999999999"] {
             let body = format!(
                 r#"<REQUEST DEVICEID="{DEVICE}" ID="{id}" ERR="SUCCESS" QUERY="DOWNLOAD"/>"#
@@ -233,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn other_queries_are_named() {
+    fn other_queries_keep_their_names() {
         let body = format!(
             "<REQUEST><DEVICEID>{DEVICE}</DEVICEID><QUERY>NOTIFY</QUERY><TYPE>IP</TYPE></REQUEST>"
         );
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn history_is_sorted_unique_and_bounded() {
+    fn the_history_is_sorted_unique_and_bounded() {
         let package = |n| format!("<PACKAGE ID=\"{}\"/>", 1_000_000_000 + n);
         let packages: Vec<String> = (0..=Inventory::MAX_HISTORY).rev().map(package).collect();
         let packages = packages.concat();
@@ -291,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn invalid_requests_are_refused() {
         macro_rules! check {
             ($body:expr, $error:pat) => {
                 let body = $body;
@@ -364,16 +370,49 @@ mod tests {
             RequestError::ManyAttributes
         );
         assert!(matches!(
-            Request::parse(b"<REQUEST \xFF/>"),
+            OcsRequest::parse(b"<REQUEST \xFF/>"),
             Err(RequestError::NotUtf8(_))
         ));
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |xml: &str| parse(xml).unwrap_err();
+        let attributes: String = (0..300).map(|n| format!(" a{n}=''")).collect();
+        insta::assert_snapshot!(messages([
+            OcsRequest::parse(b"\xFF").unwrap_err(),
+            error("<REQUEST>&</REQUEST>"),
+            error("<!DOCTYPE REQUEST><REQUEST/>"),
+            error("<REQUEST>&a;</REQUEST>"),
+            error(&"<REQUEST>".repeat(100)),
+            error(&format!("<REQUEST{attributes}/>")),
+            error("<REPLY/>"),
+            error("<REQUEST>"),
+            error("<REQUEST QUERY='PROLOG'><QUERY>PROLOG</QUERY></REQUEST>"),
+            error("<REQUEST QUERY='PROLOG'/>"),
+            error("<REQUEST DEVICEID='web01' QUERY='PROLOG'/>"),
+            error(&format!("<REQUEST DEVICEID='{DEVICE}'/>")),
+        ]), @r#"
+        the request is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+        the request is not well-formed XML: ill-formed document: entity or character reference not closed: `;` not found before end of input
+        the request has a DOCTYPE, which is never accepted
+        the request uses the entity "a", which XML does not define
+        the request nests elements more than 64 deep
+        the request has an element with more than 256 attributes
+        the request must be one REQUEST element
+        the request ends inside an element
+        the request gives QUERY twice
+        the request has no DEVICEID
+        the request's DEVICEID is invalid: "web01" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes
+        the request has no QUERY
+        "#);
     }
 
     proptest! {
         #[test]
         fn parsing_never_panics(bytes in any::<Vec<u8>>(), pieces in prop::collection::vec(piece(), 0..40)) {
-            let _ = Request::parse(&bytes);
-            let _ = Request::parse(pieces.concat().as_bytes());
+            let _ = OcsRequest::parse(&bytes);
+            let _ = OcsRequest::parse(pieces.concat().as_bytes());
         }
     }
 

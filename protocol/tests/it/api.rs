@@ -1,11 +1,11 @@
-//! The JSON documents: reviewed examples, and readers and writers of different age.
+//! Documents of the JSON API: reviewed examples, and readers and writers of different versions.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind, Report,
-    ReportReply, ReportRequest, Secret, Task, Text,
+    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
+    ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signed::SchemaNumber;
@@ -13,21 +13,11 @@ use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
     UnixTime,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::golden::check;
 use crate::{golden, trust};
-
-/// Holds that the example reads as `value`, and that `value` is written as the example.
-pub(crate) fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
-    let text = golden::text(&format!("api/{name}.json"));
-    let read: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(read, *value, "{name}");
-    let kept: Value = serde_json::from_str(&text).expect("it was read before");
-    let written = serde_json::to_value(value).expect("documents are JSON");
-    assert_eq!(written, kept, "{name}");
-}
 
 fn id(number: u32) -> PackageId {
     number.try_into().expect("this is a package id")
@@ -51,10 +41,10 @@ fn pass() -> Secret {
 
 fn facts() -> DeviceFacts {
     DeviceFacts {
-        host_name: Text::tail("kasse-07.filiale.example"),
-        os: Text::tail("linux"),
-        arch: Text::tail("x86_64"),
-        agent: Text::tail("packcast-agent 0.1.0"),
+        host_name: BoundedText::tail("kasse-07.filiale.example"),
+        os: BoundedText::tail("linux"),
+        arch: BoundedText::tail("x86_64"),
+        agent: BoundedText::tail("packcast-agent 0.1.0"),
     }
 }
 
@@ -70,7 +60,7 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
 }
 
 #[test]
-fn a_check_in_is_written_as_in_the_example() {
+fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         enrolment: Some(token("example-enrolment-token")),
         pass: None,
@@ -81,9 +71,11 @@ fn a_check_in_is_written_as_in_the_example() {
     check("check-in-request-first", &first);
 
     let mut ran = report(1_795_327_754, 1, "SUCCESS_7", 1_795_330_000);
-    ran.output_tail = Some(Text::tail("Größe geprüft\nfertig\n"));
+    ran.output_tail = Some(BoundedText::tail("Größe geprüft\nfertig\n"));
     let mut failed = report(1_795_327_755, 2, "ERR_BAD_DIGEST", 1_795_330_060);
-    failed.detail = Some(Text::tail("fragment 3 of 5 is not what the manifest says"));
+    failed.detail = Some(BoundedText::tail(
+        "fragment 3 of 5 is not what the manifest says",
+    ));
     let later = CheckInRequest {
         enrolment: None,
         pass: Some(pass()),
@@ -107,7 +99,7 @@ fn task(number: u32, attempt: u32, level: u8, locations: &[&str], manifest: &str
 }
 
 #[test]
-fn a_reply_is_written_as_in_the_example() {
+fn a_check_in_reply_matches_its_example() {
     let places = [
         "cdn.example.net/packages/k5zq/1795327754",
         "10.0.0.7:8443/mirror",
@@ -132,10 +124,10 @@ fn a_reply_is_written_as_in_the_example() {
 }
 
 #[test]
-fn a_report_and_its_reply_are_written_as_in_the_example() {
+fn a_report_and_its_reply_match_their_examples() {
     let mut ended = report(1_795_327_754, 1, "EXIT_CODE_-1", 1_795_330_000);
-    ended.detail = Some(Text::tail("ended by signal 9"));
-    ended.output_tail = Some(Text::tail(""));
+    ended.detail = Some(BoundedText::tail("ended by signal 9"));
+    ended.output_tail = Some(BoundedText::tail(""));
     let request = ReportRequest {
         pass: pass(),
         results: vec![ended],
@@ -146,7 +138,7 @@ fn a_report_and_its_reply_are_written_as_in_the_example() {
 }
 
 #[test]
-fn a_problem_is_written_as_in_the_example() {
+fn a_problem_matches_its_example() {
     let detail =
         "the request was signed at 1795320000, now is 1795330000: sign it again with this time";
     let problem = Problem {
@@ -190,7 +182,7 @@ fn archive(
 }
 
 #[test]
-fn a_launch_manifest_is_written_as_in_the_example() {
+fn a_launch_manifest_matches_its_example() {
     let action = Action::Launch {
         archive: archive(ArchiveFormat::Zip, 2500, "test", 1024, &["1", "2", "3"]),
         command: "setup.sh --title=\"a & b\" größe"
@@ -211,7 +203,7 @@ fn a_launch_manifest_is_written_as_in_the_example() {
 }
 
 #[test]
-fn an_execute_manifest_is_written_as_in_the_example() {
+fn an_execute_manifest_matches_its_example() {
     let action = Action::Execute {
         archive: None,
         command: "net stop spooler\nnet start spooler"
@@ -228,7 +220,7 @@ fn an_execute_manifest_is_written_as_in_the_example() {
 }
 
 #[test]
-fn a_store_manifest_is_written_as_in_the_example() {
+fn a_store_manifest_matches_its_example() {
     let action = Action::Store {
         archive: archive(ArchiveFormat::TarGz, 1, "1", 1 << 20, &["1"]),
         folder: "C:\\Programme\\Müller & Söhne"
@@ -243,47 +235,47 @@ fn a_store_manifest_is_written_as_in_the_example() {
     check("manifest-store", &store);
 }
 
-/// Adds a field that no reader knows to every object of a document.
-fn from_the_future(value: &mut Value) {
+/// Adds an unknown field to every object of a document.
+fn add_unknown_fields(value: &mut Value) {
     match value {
-        // The map of groups: its keys are names, not fields.
+        // The keys of the map of groups are names, not fields.
         Value::Object(groups) if groups.contains_key("tills") => {
-            groups.values_mut().for_each(from_the_future);
+            groups.values_mut().for_each(add_unknown_fields);
         }
         Value::Object(fields) => {
-            fields.values_mut().for_each(from_the_future);
-            fields.insert("field_to_come".to_owned(), json!({ "x": [1, null] }));
+            fields.values_mut().for_each(add_unknown_fields);
+            fields.insert("future_field".to_owned(), json!({ "x": [1, null] }));
         }
-        Value::Array(values) => values.iter_mut().for_each(from_the_future),
+        Value::Array(values) => values.iter_mut().for_each(add_unknown_fields),
         _ => {}
     }
 }
 
-fn reads_newer<T: DeserializeOwned + PartialEq + Debug>(name: &str) {
+fn check_newer<T: DeserializeOwned + PartialEq + Debug>(name: &str) {
     let text = golden::text(&format!("api/{name}.json"));
     let mut newer: Value = serde_json::from_str(&text).expect("examples are JSON");
     let today: T = serde_json::from_str(&text).expect("examples are read");
-    from_the_future(&mut newer);
-    let read: T =
-        serde_json::from_value(newer).unwrap_or_else(|error| panic!("{name}, newer: {error}"));
+    add_unknown_fields(&mut newer);
+    let read: T = serde_json::from_value(newer)
+        .unwrap_or_else(|error| panic!("{name} with unknown fields: {error}"));
     assert_eq!(read, today, "{name}");
 }
 
 #[test]
-fn an_old_reader_skips_the_fields_of_a_newer_writer() {
-    reads_newer::<CheckInRequest>("check-in-request-first");
-    reads_newer::<CheckInRequest>("check-in-request");
-    reads_newer::<CheckInReply>("check-in-reply");
-    reads_newer::<ReportRequest>("report-request");
-    reads_newer::<ReportReply>("report-reply");
-    reads_newer::<Problem>("problem");
+fn an_old_reader_ignores_unknown_fields() {
+    check_newer::<CheckInRequest>("check-in-request-first");
+    check_newer::<CheckInRequest>("check-in-request");
+    check_newer::<CheckInReply>("check-in-reply");
+    check_newer::<ReportRequest>("report-request");
+    check_newer::<ReportReply>("report-reply");
+    check_newer::<Problem>("problem");
 }
 
 #[test]
-fn an_old_reader_keeps_the_result_codes_of_a_newer_writer() {
+fn an_old_reader_keeps_unknown_result_codes() {
     let mut newer: Value =
         serde_json::from_str(&golden::text("api/report-request.json")).expect("examples are JSON");
-    newer["results"][0]["code"] = json!("ERR_TO_COME");
+    newer["results"][0]["code"] = json!("ERR_FUTURE");
     let read: ReportRequest = serde_json::from_value(newer.clone()).expect("the code is kept");
     assert_eq!(
         serde_json::to_value(read).expect("documents are JSON"),
@@ -292,16 +284,16 @@ fn an_old_reader_keeps_the_result_codes_of_a_newer_writer() {
 }
 
 #[test]
-fn an_old_reader_takes_a_problem_to_come_as_other() {
+fn an_old_reader_takes_an_unknown_problem_for_other() {
     let newer = json!({ "type": "too-many-devices", "detail": "wait", "now": 1_795_330_000 });
-    let read: Problem = serde_json::from_value(newer).expect("kinds to come are read");
+    let read: Problem = serde_json::from_value(newer).expect("future kinds are read");
     assert_eq!(read.kind, ProblemKind::Other);
     assert_eq!(read.detail, "wait");
 }
 
-/// What a document must hold; whatever was or will be added beside it has a default.
+/// The required fields of each document; all present and future other fields have defaults.
 #[test]
-fn a_new_reader_takes_the_least_that_was_ever_written() {
+fn a_new_reader_needs_the_required_fields_only() {
     let request = json!({ "facts": { "host_name": "", "os": "", "arch": "", "agent": "" } });
     let request: CheckInRequest = serde_json::from_value(request).expect("the rest is optional");
     assert_eq!(
@@ -330,9 +322,9 @@ fn a_new_reader_takes_the_least_that_was_ever_written() {
     );
 }
 
-/// A restriction to come must not be skipped by an agent that does not know it.
+/// An older agent must not skip a restriction that it does not know.
 #[test]
-fn a_manifest_with_anything_unknown_is_refused() {
+fn a_manifest_with_an_unknown_field_is_refused() {
     for name in ["manifest-launch", "manifest-execute", "manifest-store"] {
         let text = golden::text(&format!("api/{name}.json"));
         for place in ["", "/action", "/action/archive"] {
@@ -340,7 +332,7 @@ fn a_manifest_with_anything_unknown_is_refused() {
             let Some(Value::Object(fields)) = newer.pointer_mut(place) else {
                 continue;
             };
-            fields.insert("field_to_come".to_owned(), json!(1));
+            fields.insert("future_field".to_owned(), json!(1));
             let read = serde_json::from_value::<Manifest>(newer);
             assert!(read.is_err(), "{name} at {place:?}");
         }
@@ -348,7 +340,7 @@ fn a_manifest_with_anything_unknown_is_refused() {
 }
 
 #[test]
-fn every_example_is_read_by_a_test() {
+fn every_example_has_a_test() {
     let tested = [
         "assignments",
         "check-in-reply",

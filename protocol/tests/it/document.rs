@@ -1,4 +1,4 @@
-//! Any XML document as a map from places to values, so that order and layout do not count.
+//! Any XML document as a map from places to values, so that order and layout are ignored.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use quick_xml::{Reader, XmlVersion};
 
 /// Maps `ROOT/CHILD` to its text and `ROOT/CHILD@NAME` to an attribute's value.
 ///
-/// Elements with a `TYPE` are told apart by it and their `ID`, as in `PARAM[PACK 1795327754]`.
+/// Elements with a `TYPE` are distinguished by it and by their `ID`, as in `PARAM[PACK
+/// 1795327754]`.
 pub(crate) fn places(xml: &str) -> BTreeMap<String, String> {
     let mut reader = Reader::from_str(xml);
     let mut places = BTreeMap::new();
@@ -31,7 +32,7 @@ pub(crate) fn places(xml: &str) -> BTreeMap<String, String> {
             Event::End(_) => drop(path.pop()),
             Event::Eof => return places,
             Event::Decl(_) | Event::Text(_) => {}
-            other => panic!("{other:?} is not compared"),
+            other => panic!("{other:?} cannot be compared"),
         }
     }
 }
@@ -71,5 +72,5 @@ fn attributes(place: &str, element: &BytesStart<'_>, places: &mut BTreeMap<Strin
 
 fn keep(places: &mut BTreeMap<String, String>, place: &str, value: &str) {
     let earlier = places.insert(place.to_owned(), value.to_owned());
-    assert_eq!(earlier, None, "{place} is there twice");
+    assert_eq!(earlier, None, "{place} occurs twice");
 }

@@ -1,7 +1,12 @@
-//! The wire examples in `tests/golden`. They are reviewed by hand, and no tool rewrites them.
+//! The wire examples in `tests/golden`. People review them, and no tool rewrites them.
 
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -18,7 +23,19 @@ pub(crate) fn text(name: &str) -> String {
     String::from_utf8(bytes(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Lists the files of a directory that end in `suffix`, without it, in order.
+/// Checks that an example of the JSON API parses as `value`, and that `value` is written as the
+/// example.
+pub(crate) fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let example = text(&format!("api/{name}.json"));
+    let read: T = serde_json::from_str(&example).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(read, *value, "{name}");
+    let expected: Value = serde_json::from_str(&example).expect("the example was parsed before");
+    let written = serde_json::to_value(value).expect("documents are JSON");
+    assert_eq!(written, expected, "{name}");
+}
+
+/// Returns the names of the files in a directory that end in `suffix`, without the suffix,
+/// sorted.
 pub(crate) fn stems(directory: &str, suffix: &str) -> Vec<String> {
     let entries = fs::read_dir(path(directory)).expect("the directory is part of the repository");
     let mut stems: Vec<String> = entries

@@ -1,4 +1,4 @@
-//! `info` on the wire.
+//! `info` in its wire form.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use packcast_protocol::info::{
     FragmentScheme, Info, InfoArchive, InfoError, MAX_INFO_BYTES, OcsInfo,
 };
-use packcast_protocol::windows::{Dialogue, Message, Notice};
+use packcast_protocol::windows::{Dialogue, DialogueText, Notice};
 use packcast_protocol::{Action, Sha256Digest};
 use proptest::prelude::*;
 
@@ -17,15 +17,15 @@ use crate::golden;
 const _: &[(&str, fn())] = &[
     (
         "§0.10, §8.1: a malformed info ends Unix agents for good",
-        what_is_written_is_read_back,
+        info_is_read_as_it_was_written,
     ),
     (
         "§0.11: agents agree on MD5 in lower-case hexadecimal only",
-        documents_are_written_and_read_as_the_golden_ones,
+        documents_match_their_examples,
     ),
     (
         "§0.12, §8.2: Unix agents lose a location that is not in info",
-        ours_is_read_only_as_it_would_be_written,
+        packcast_reads_only_the_form_that_it_writes,
     ),
 ];
 
@@ -101,7 +101,7 @@ fn notify() -> Info {
 }
 
 #[test]
-fn documents_are_written_and_read_as_the_golden_ones() {
+fn documents_match_their_examples() {
     for (name, info) in [
         ("info-execute", execute()),
         ("info-launch", launch()),
@@ -111,7 +111,7 @@ fn documents_are_written_and_read_as_the_golden_ones() {
         let golden = golden::text(&format!("{name}.xml"));
         assert_eq!(info.to_xml().expect(name), golden, "{name}");
         assert_eq!(Info::parse(golden.as_bytes()).expect(name), info);
-        let stock = OcsInfo::parse(golden.as_bytes()).expect(name);
+        let ocs = OcsInfo::parse(golden.as_bytes()).expect(name);
         let Info {
             id,
             priority,
@@ -119,7 +119,7 @@ fn documents_are_written_and_read_as_the_golden_ones() {
             ..
         } = info;
         assert_eq!(
-            stock,
+            ocs,
             OcsInfo {
                 id,
                 priority,
@@ -131,9 +131,9 @@ fn documents_are_written_and_read_as_the_golden_ones() {
 }
 
 #[test]
-fn recorded_documents_are_read() {
+fn recorded_documents_are_accepted() {
     let check = |stem: &str, id: u32, action: Action<InfoArchive>| {
-        let stock =
+        let ocs =
             OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.body"))).expect(stem);
         let Info {
             id,
@@ -142,7 +142,7 @@ fn recorded_documents_are_read() {
             ..
         } = info(id, 5, action, "cdn");
         assert_eq!(
-            stock,
+            ocs,
             OcsInfo {
                 id,
                 priority,
@@ -187,7 +187,7 @@ fn recorded_documents_are_read() {
 }
 
 #[test]
-fn escaping_cannot_make_a_document_too_long() {
+fn escaping_cannot_exceed_the_largest_document() {
     let command = |text: String| Action::Execute {
         archive: None,
         command: text.parse().expect("this is a command"),
@@ -201,7 +201,7 @@ fn escaping_cannot_make_a_document_too_long() {
     assert!(matches!(error, Err(InfoError::TooLarge { bytes }) if bytes > MAX_INFO_BYTES));
 }
 
-/// Replaces a piece of a good document, and expects what is said of it.
+/// Replaces a part of a valid document, and checks the error.
 #[track_caller]
 fn check_refused<T: Debug>(
     parse: impl Fn(&[u8]) -> Result<T, InfoError>,
@@ -210,29 +210,33 @@ fn check_refused<T: Debug>(
     let good = golden::text("info-launch.xml");
     for (from, to, expected) in changes {
         assert!(good.contains(from), "{from} is not in the document");
-        let told = parse(good.replacen(from, to, 1).as_bytes()).expect_err(to);
-        let told = told.to_string();
-        assert!(told.contains(expected), "{from} → {to:.100}: {told}");
+        let error = parse(good.replacen(from, to, 1).as_bytes()).expect_err(to);
+        let error = error.to_string();
+        assert!(error.contains(expected), "{from} → {to:.100}: {error}");
     }
 }
 
 #[test]
-fn what_is_not_one_element_is_refused() {
+fn anything_but_one_element_is_refused() {
     let long = " ".repeat(MAX_INFO_BYTES);
     let changes = [
-        ("<DOWNLOAD", "<!DOCTYPE DOWNLOAD><DOWNLOAD", "has a DOCTYPE"),
+        (
+            "<DOWNLOAD",
+            "<!DOCTYPE DOWNLOAD><DOWNLOAD",
+            "found a DOCTYPE",
+        ),
         ("<DOWNLOAD", "<?php?><DOWNLOAD", "one empty DOWNLOAD"),
         ("<DOWNLOAD", "<!-- c --><DOWNLOAD", "one empty DOWNLOAD"),
         ("<DOWNLOAD", "x<DOWNLOAD", "one empty DOWNLOAD"),
         ("<DOWNLOAD", "<INFO", "another root element"),
         ("/>", "/><DOWNLOAD/>", "one empty DOWNLOAD"),
-        ("/>", "/>x", "has text"),
+        ("/>", "/>x", "found text"),
         ("/>", "><A/></DOWNLOAD>", "one empty DOWNLOAD"),
         ("/>", ">text</DOWNLOAD>", "one empty DOWNLOAD"),
         ("/>", ">", "one empty DOWNLOAD"),
         ("/>", "", "not well-formed"),
         ("\"1.0\"", "\"1.1\"", "another version of XML"),
-        ("UTF-8", "ISO-8859-1", "has another encoding"),
+        ("UTF-8", "ISO-8859-1", "found another encoding"),
         ("PRI=", "ID=\"1770000002\" PRI=", "not well-formed"),
         ("&amp;", "&", "not well-formed"),
         ("&amp;", "&bomb;", "not well-formed"),
@@ -248,7 +252,7 @@ fn what_is_not_one_element_is_refused() {
 }
 
 #[test]
-fn bad_values_are_refused_by_name() {
+fn errors_name_the_invalid_attribute() {
     let changes = [
         ("ID=\"1770000002\" ", "", "no attribute ID"),
         ("1770000002", "1", "ID of info is invalid"),
@@ -273,7 +277,7 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn ours_is_read_only_as_it_would_be_written() {
+fn packcast_reads_only_the_form_that_it_writes() {
     let changes = [
         (
             "PACK_LOC=\"cdn.example.net:8443/ocs/x7k2\" ",
@@ -289,7 +293,7 @@ fn ours_is_read_only_as_it_would_be_written() {
         (
             "GARDEFOU",
             "POSTCMD=\"REBOOT\" GARDEFOU",
-            "none that Packcast writes",
+            "unexpected attribute POSTCMD in info",
         ),
         (" NOTIFY_TEXT=\"\"", "", "no attribute NOTIFY_TEXT"),
         ("HTTPS", "HTTP", "unsupported value"),
@@ -320,8 +324,8 @@ fn ours_is_read_only_as_it_would_be_written() {
         Info::parse(moved.as_bytes()).expect("order and space are free"),
         launch()
     );
-    let stock = good.replace("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU");
-    assert!(OcsInfo::parse(stock.as_bytes()).is_ok());
+    let ocs = good.replace("GARDEFOU", "POSTCMD=\"REBOOT\" GARDEFOU");
+    assert!(OcsInfo::parse(ocs.as_bytes()).is_ok());
 }
 
 fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
@@ -341,7 +345,7 @@ fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
     ]
 }
 
-fn messages() -> impl Strategy<Value = Option<Message>> {
+fn messages() -> impl Strategy<Value = Option<DialogueText>> {
     let message =
         "[^\"\\pC]{1,100}|\\PC{1,30}".prop_filter_map("a message", |text| text.parse().ok());
     prop::option::of(message)
@@ -366,7 +370,7 @@ fn dialogues() -> impl Strategy<Value = Dialogue> {
         })
 }
 
-/// Reads attributes with a parser that is not the one that wrote them.
+/// Parses attributes with another parser than the one under test.
 fn independent(xml: &str) -> BTreeMap<String, String> {
     let document = roxmltree::Document::parse(xml).expect("it is well-formed");
     let root = document.root_element();
@@ -380,7 +384,7 @@ fn independent(xml: &str) -> BTreeMap<String, String> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(
+    fn info_is_read_as_it_was_written(
         action in actions(),
         dialogue in dialogues(),
         id in 1_000_000_000_u32..=0x7FFF_FFFF,
@@ -401,7 +405,7 @@ proptest! {
         prop_assert!(is("ID", &info.id.to_string()) && is("PRI", &info.priority.to_string()) && is("ACT", info.action.name()));
         let fragments = info.action.archive().map_or(0, |archive| archive.fragments.get());
         prop_assert!(is("FRAGS", &fragments.to_string()) && is("PACK_LOC", &info.pack_loc.to_string()));
-        let shown = |message: Option<&Message>| message.map(ToString::to_string).unwrap_or_default();
+        let shown = |message: Option<&DialogueText>| message.map(ToString::to_string).unwrap_or_default();
         let notice = info.dialogue.notice.as_ref().map(|notice| &notice.message);
         prop_assert!(is("NOTIFY_TEXT", &shown(notice)) && is("NEED_DONE_ACTION_TEXT", &shown(info.dialogue.closing.as_ref())));
         prop_assert_eq!(read.len(), 21);

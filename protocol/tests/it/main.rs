@@ -1,4 +1,4 @@
-//! The wire forms, held against recorded and composed examples.
+//! Wire forms, compared with recorded and composed examples.
 
 #![expect(
     clippy::disallowed_methods,

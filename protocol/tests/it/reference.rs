@@ -1,10 +1,11 @@
-//! The protocol reference, `docs/ocs-protocol.md`, has what it is cited for.
+//! Citations of the protocol reference, `docs/ocs-protocol.md`, lead to existing places.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns what can be cited: `8` and `1.3` of headings, `0.13` and `8.26` of numbered rules and rows.
+/// Returns the places that can be cited: `8` and `1.3` of headings, `0.13` and `8.26` of
+/// numbered rules and rows.
 fn places(reference: &str) -> BTreeSet<String> {
     let mut places = BTreeSet::new();
     let mut section = String::new();
@@ -24,7 +25,7 @@ fn places(reference: &str) -> BTreeSet<String> {
     places
 }
 
-/// Returns the places that a file cites. Sections of an RFC are not the reference's.
+/// Returns the places that a file cites, without sections of an RFC.
 fn citations(text: &str) -> Vec<String> {
     let digits = |word: &str| -> String {
         let end = word.find(|c: char| !c.is_ascii_digit() && c != '.');
@@ -59,7 +60,7 @@ fn citations(text: &str) -> Vec<String> {
     found
 }
 
-/// Collects the project's sources and documents below a folder.
+/// Collects the project's sources and documents in a folder.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the repository can be listed") {
         let path = entry.expect("the repository can be listed").path();
@@ -78,7 +79,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_citation_is_of_something() {
+fn every_cited_place_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let reference = fs::read_to_string(root.join("docs/ocs-protocol.md"));
     let places = places(&reference.expect("the reference is part of the repository"));
@@ -92,11 +93,11 @@ fn every_citation_is_of_something() {
             cited += 1;
         }
     }
-    assert!(cited > 100, "{cited} citations are not all that there are");
+    assert!(cited > 100, "{cited} citations are too few");
 }
 
 #[test]
-fn citations_are_found_as_people_write_them() {
+fn citations_are_found_in_all_spellings() {
     let check = |text: &str, expected: &[&str]| assert_eq!(citations(text), expected, "{text}");
     check("(protocol reference §2.5).", &["2.5"]);
     check("reference §0 rule\n    /// 16, and so on", &["0.16"]);

@@ -1,11 +1,11 @@
-//! What a stock server answered, beside what Packcast answers for the same content.
+//! Replies of an OCS server, beside Packcast's replies with the same content.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroU16};
 
 use packcast_protocol::info::{Info, OcsInfo};
 use packcast_protocol::ocs::{
-    Coding, Conf, DOWNLOAD_REPLY, Deployment, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength,
+    Coding, Conf, DOWNLOAD_REPLY, DownloadMode, INVENTORY_REPLY, InventoryAsk, Pack, PeriodLength,
     PrologReply, envelope,
 };
 use packcast_protocol::windows::Dialogue;
@@ -18,33 +18,33 @@ use crate::golden;
 const _: &[(&str, fn())] = &[
     (
         "§0.2: Unix agents read nothing but whole zlib streams",
-        recorded_replies_are_complete_zlib_streams_as_ours_are,
+        recorded_replies_are_complete_zlib_streams,
     ),
     (
         "§0.6: Windows agents crash without RESPONSE and NAME",
-        a_reply_has_what_windows_agents_crash_without,
+        a_reply_has_every_element_that_windows_agents_need,
     ),
 ];
 
-/// A place where our document is not the recorded one, and the section that says why.
+/// A difference between a recorded document and Packcast's.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Difference {
     exchange: &'static str,
     place: String,
     recorded: Option<String>,
-    ours: Option<String>,
+    packcast: Option<String>,
 }
 
-fn differences(exchange: &'static str, recorded: &str, ours: &str) -> BTreeSet<Difference> {
-    let (recorded, ours) = (places(recorded), places(ours));
-    let all: BTreeSet<&String> = recorded.keys().chain(ours.keys()).collect();
+fn differences(exchange: &'static str, recorded: &str, packcast: &str) -> BTreeSet<Difference> {
+    let (recorded, packcast) = (places(recorded), places(packcast));
+    let all: BTreeSet<&String> = recorded.keys().chain(packcast.keys()).collect();
     all.into_iter()
-        .filter(|place| recorded.get(*place) != ours.get(*place))
+        .filter(|place| recorded.get(*place) != packcast.get(*place))
         .map(|place| Difference {
             exchange,
             place: place.clone(),
             recorded: recorded.get(place).cloned(),
-            ours: ours.get(place).cloned(),
+            packcast: packcast.get(place).cloned(),
         })
         .collect()
 }
@@ -52,12 +52,14 @@ fn differences(exchange: &'static str, recorded: &str, ours: &str) -> BTreeSet<D
 fn listed() -> BTreeSet<Difference> {
     LISTED
         .iter()
-        .map(|(exchange, place, recorded, ours, _section)| Difference {
-            exchange,
-            place: (*place).to_owned(),
-            recorded: recorded.map(str::to_owned),
-            ours: ours.map(str::to_owned),
-        })
+        .map(
+            |(exchange, place, recorded, packcast, _section)| Difference {
+                exchange,
+                place: (*place).to_owned(),
+                recorded: recorded.map(str::to_owned),
+                packcast: packcast.map(str::to_owned),
+            },
+        )
         .collect()
 }
 
@@ -74,7 +76,8 @@ type Listed = (
     &'static str,
 );
 
-/// Every difference there is: the exchange, the place, recorded, ours, the reference's section.
+/// Every expected difference: the exchange, the place, the recorded value, Packcast's value,
+/// and the section of the reference that gives the reason.
 ///
 /// The replies to PROLOG, INVENTORY and DOWNLOAD have none.
 #[rustfmt::skip]
@@ -110,7 +113,7 @@ fn conf(latency_s: (u16, u16)) -> Conf {
 fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: &str) -> String {
     let location = |text: &str| {
         text.parse::<Location>()
-            .expect("the stock server announces locations")
+            .expect("the OCS server announces locations")
     };
     let pack = |id| Pack {
         id: PackageId::try_from(id).expect("recorded ids are package ids"),
@@ -125,19 +128,20 @@ fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: 
         prolog_freq_hours,
         response: InventoryAsk::Send,
         conf,
-        deployment: Deployment::On(ids.map(pack).collect()),
+        deployment: DownloadMode::On(ids.map(pack).collect()),
     }
     .to_xml()
 }
 
 fn info(stem: &str) -> String {
-    let stock = OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
+    let recorded =
+        OcsInfo::parse(&golden::bytes(&format!("captures/{stem}.resp.xml"))).expect(stem);
     let OcsInfo {
         id,
         priority,
         action,
         ..
-    } = stock;
+    } = recorded;
     let pack_loc = "cdn.example.net/ocs".parse().expect("this is a location");
     let info = Info {
         id,
@@ -150,13 +154,13 @@ fn info(stem: &str) -> String {
     info.to_xml().expect("recorded packages are small")
 }
 
-/// Every recorded document, and ours for the same content.
+/// Returns every recorded document, and Packcast's document with the same content.
 fn documents() -> Vec<(&'static str, String, String)> {
-    let reply = |stem: &'static str, ours: String| {
+    let reply = |stem: &'static str, packcast: String| {
         (
             stem,
             golden::text(&format!("captures/{stem}.resp.xml")),
-            ours,
+            packcast,
         )
     };
     let three = prolog(
@@ -199,23 +203,23 @@ fn replies_differ_from_the_recorded_ones_only_as_listed() {
     );
     let found: BTreeSet<Difference> = documents
         .iter()
-        .flat_map(|(exchange, recorded, ours)| differences(exchange, recorded, ours))
+        .flat_map(|(exchange, recorded, packcast)| differences(exchange, recorded, packcast))
         .collect();
     let listed = listed();
     let unlisted: Vec<&Difference> = found.difference(&listed).collect();
     assert!(unlisted.is_empty(), "not listed: {unlisted:#?}");
     let gone: Vec<&Difference> = listed.difference(&found).collect();
-    assert!(gone.is_empty(), "listed, but no longer there: {gone:#?}");
+    assert!(gone.is_empty(), "listed, but not found: {gone:#?}");
 }
 
 #[test]
-fn a_listed_difference_has_its_section() {
+fn listed_differences_cite_their_sections() {
     assert!(LISTED.iter().all(|(.., section)| section.starts_with('§')));
     assert_eq!(listed().len(), LISTED.len(), "one is listed twice");
 }
 
 #[test]
-fn reports_are_answered_with_an_empty_body_as_recorded() {
+fn recorded_replies_to_reports_are_empty() {
     let reports = golden::stems("captures", ".resp.raw")
         .into_iter()
         .filter(|stem| stem.contains("-report-"));
@@ -231,7 +235,7 @@ fn reports_are_answered_with_an_empty_body_as_recorded() {
 }
 
 #[test]
-fn recorded_replies_are_complete_zlib_streams_as_ours_are() {
+fn recorded_replies_are_complete_zlib_streams() {
     for (stem, xml) in [
         ("captures/01-prolog-new-device-no-packages.resp", ".xml"),
         ("captures/09-inventory-trimmed.resp", ".xml"),
@@ -244,7 +248,7 @@ fn recorded_replies_are_complete_zlib_streams_as_ours_are() {
 }
 
 #[test]
-fn a_reply_has_what_windows_agents_crash_without() {
+fn a_reply_has_every_element_that_windows_agents_need() {
     for packs in [0..0, 1_795_000_001..1_795_000_002] {
         let places = places(&prolog(conf((1, 1)), packs, "cdn", "cdn"));
         assert_eq!(places["REPLY/OPTION/NAME"], "DOWNLOAD");

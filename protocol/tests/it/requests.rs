@@ -1,9 +1,9 @@
-//! What agents send: recorded from a Unix agent, composed for Windows and Android.
+//! Requests of agents: recorded from a Unix agent, composed for Windows and Android agents.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::info::OcsInfo;
-use packcast_protocol::ocs::{Coding, Inventory, Query, Request, envelope};
+use packcast_protocol::ocs::{Coding, Inventory, OcsRequest, Query, envelope};
 use packcast_protocol::{Location, PackageId};
 
 use crate::golden;
@@ -19,16 +19,16 @@ fn report(package: &str, code: &str) -> Query {
     }
 }
 
-fn request_in(name: &str, body: &[u8]) -> (Coding, Vec<u8>, Request) {
+fn request_in(name: &str, body: &[u8]) -> (Coding, Vec<u8>, OcsRequest) {
     let (coding, xml) = envelope::open(body).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let request = Request::parse(&xml).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let request = OcsRequest::parse(&xml).unwrap_or_else(|error| panic!("{name}: {error}"));
     (coding, xml, request)
 }
 
 const VM: &str = "vm-2026-11-22-06-10-49";
 const VM_LATER: &str = "vm-2026-11-22-06-30-52";
 
-/// Every recorded POST: the exchange, the device, what it asked or said.
+/// Every recorded POST: its exchange, its device and its query.
 fn posts() -> Vec<(&'static str, &'static str, Query)> {
     let inventory = Inventory {
         history: vec![id("1795328508")],
@@ -112,7 +112,7 @@ fn posts() -> Vec<(&'static str, &'static str, Query)> {
     ]
 }
 
-/// Every recorded GET: the exchange, the location the server had announced, the path below it.
+/// Every recorded GET: its exchange, the announced location, and the path below it.
 const GETS: &[(&str, &str, &str)] = &[
     (
         "05-get-info-EXECUTE-1795327755",
@@ -219,7 +219,7 @@ fn check_get(stem: &str, head: &str) {
         .expect("a request line names a target");
     let location: Location = location
         .parse()
-        .expect("the stock server announces locations");
+        .expect("the OCS server announces locations");
     assert_eq!(
         format!("https://{host}{target}"),
         location.url(path),
@@ -228,7 +228,7 @@ fn check_get(stem: &str, head: &str) {
 }
 
 #[test]
-fn recorded_fragments_make_up_what_info_describes() {
+fn recorded_fragments_join_to_the_archive_in_info() {
     for stem in golden::stems("captures", ".resp.xml")
         .iter()
         .filter(|stem| stem.contains("get-info"))
@@ -255,7 +255,7 @@ fn md5(bytes: &[u8]) -> packcast_protocol::Md5Digest {
     packcast_protocol::Md5Digest::from_bytes(md5::Md5::digest(bytes).into())
 }
 
-/// Requests that were composed from the reference (§1.3, §2.1, §3, §5.5), as each agent codes them.
+/// Requests composed from the reference (§1.3, §2.1, §3, §5.5), in the coding of each agent.
 fn composed() -> Vec<(&'static str, Coding, Query)> {
     let windows = Inventory {
         history: vec![id("1770000001"), id("1770000002")],
@@ -291,7 +291,7 @@ fn composed() -> Vec<(&'static str, Coding, Query)> {
 }
 
 #[test]
-fn windows_and_android_agents_are_read() {
+fn requests_of_windows_and_android_agents_are_read() {
     let composed = composed();
     let known: BTreeSet<&str> = composed.iter().map(|(name, ..)| *name).collect();
     assert!(

@@ -1,6 +1,6 @@
-//! The JSON Schemas under `protocol/schemas/`: what the types say, as others read it.
+//! The JSON Schemas in `protocol/schemas/`: the wire types, for other readers.
 //!
-//! They describe what a reader accepts. `just schemas` writes them anew.
+//! They describe the documents that a reader accepts. `just schemas` writes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_schemas_say_what_the_types_say() {
+fn the_schemas_match_the_types() {
     for (name, schema) in generated() {
         let path = path(name);
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {
@@ -58,7 +58,7 @@ fn the_schemas_say_what_the_types_say() {
         let kept: Schema = serde_json::from_slice(&kept).expect("a schema is JSON");
         assert!(
             kept == schema,
-            "{name}.schema.json is not what the types say: run `just schemas`, then read the difference"
+            "{name}.schema.json differs from the types: run `just schemas`, then read the difference"
         );
     }
 }
@@ -68,13 +68,17 @@ fn every_schema_belongs_to_a_document() {
     let names: Vec<PathBuf> = generated().iter().map(|(name, _)| path(name)).collect();
     for entry in fs::read_dir(directory()).expect("the directory is part of the repository") {
         let found = entry.expect("the directory can be listed").path();
-        assert!(names.contains(&found), "{} is no document", found.display());
+        assert!(
+            names.contains(&found),
+            "{} belongs to no document",
+            found.display()
+        );
     }
 }
 
-/// Rustdoc's links mean nothing to those who read a schema.
+/// Readers of a schema cannot follow Rustdoc's links.
 #[test]
-fn no_description_holds_a_link_into_the_code() {
+fn descriptions_have_no_links_into_the_code() {
     for (name, schema) in generated() {
         let text = serde_json::to_string(&schema).expect("a schema is JSON");
         for sign in ["[`", "::", "packcast_"] {

@@ -1,18 +1,17 @@
-//! The signed documents of a reply: reviewed examples, signed by the standard tool.
+//! Signed documents of a reply: reviewed examples, signed by the standard tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::api::{CheckInReply, CheckInRequest, HeldDocuments};
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::keys::trusted;
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{AgentId, Assignee, Assignments, KeyList, PackageId, UnixTime};
 
-use crate::api::check;
-use crate::golden;
+use crate::golden::{self, check};
 
-/// The key that the examples were published with first, and the one that followed it.
+/// The signing key of the examples, and the key that replaced it.
 const KEYS: [&str; 2] = [
     "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8",
     "RWQKBxCvKf1z0d/imauM5Sp+0mh2sJfaohmn+lXeYr5T4KRSu4X/1ECc",
@@ -32,13 +31,13 @@ fn held(revision: u64, issued: u64) -> Held {
     Held { issued, revision }
 }
 
-fn assigned(package: &str, seq: u64, force: bool) -> Assigned {
+fn assigned(package: &str, seq: u64, force: bool) -> AssignedPackage {
     let package: PackageId = package.parse().expect("this is a package id");
     let tasks = reply().tasks;
     let task = tasks.iter().find(|task| task.id == package);
-    Assigned {
+    AssignedPackage {
         package,
-        manifest: task.expect("the example tells of it").manifest_sha256,
+        manifest: task.expect("the example has the task").manifest_sha256,
         seq,
         force,
     }
@@ -93,22 +92,22 @@ pub(crate) fn holds() -> HeldDocuments {
 }
 
 #[test]
-fn the_documents_are_written_as_in_the_examples() {
+fn signed_documents_match_their_examples() {
     check("assignments", &of_device());
     check("keys", &key_list());
 }
 
 #[test]
-fn the_documents_of_the_reply_are_the_text_that_is_signed() {
+fn a_reply_carries_the_text_that_is_signed() {
     let reply = reply();
-    let documents = [&of_device(), &of_group()].map(Document::to_document);
+    let documents = [&of_device(), &of_group()].map(SignedDocument::to_document);
     let sent: Vec<&str> = reply.assignments.iter().map(Signed::document).collect();
     assert_eq!(sent, documents);
     assert_eq!(reply.keys[0].document(), key_list().to_document());
 }
 
 #[test]
-fn a_device_that_has_the_first_key_verifies_all_of_the_reply() {
+fn a_device_with_the_first_key_verifies_the_whole_reply() {
     let reply = reply();
     let trusted = trusted(vec![key(0)], &reply.keys);
     assert_eq!(trusted.serial(), 1);
@@ -121,7 +120,7 @@ fn a_device_that_has_the_first_key_verifies_all_of_the_reply() {
 }
 
 #[test]
-fn an_old_writer_holds_nothing() {
+fn a_request_without_holds_has_no_documents() {
     let mut older: serde_json::Value =
         serde_json::from_str(&golden::text("api/check-in-request.json"))
             .expect("the example is JSON");

@@ -2,7 +2,7 @@
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::DeviceCommand;
-use packcast_rollout::order::{CommandRefusal, orderable};
+use packcast_rollout::command::{CommandRefusal, orderable};
 use serde::Serialize;
 
 use super::known;

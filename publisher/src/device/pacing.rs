@@ -24,7 +24,7 @@ pub async fn pace(
 ) -> Result<DevicePace, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;
-    target.records.pace_device(&device, change).await?;
-    let pace = target.records.standing(&device).await?.pace;
+    target.records.set_device_pacing(&device, change).await?;
+    let pace = target.records.device_state(&device).await?.pace;
     Ok(DevicePace { device, pace })
 }

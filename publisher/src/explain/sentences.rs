@@ -81,7 +81,7 @@ impl Words<'_> {
                 "{host} gets {package} through its group {group}, assigned {}, but has not checked in since the assignment first applied to it.",
                 text::time(*assigned_at)
             ),
-            Reason::PassedOver { group } => format!(
+            Reason::Skipped { group } => format!(
                 "{package} is assigned to group {group} of {host}, but the device got no task when it checked in: it had the package already, or was outside the audience."
             ),
             Reason::Draft => {
@@ -107,7 +107,7 @@ impl Words<'_> {
             Reason::OcsAgent => format!(
                 "{package} is only for some devices, and {host} has an OCS agent, which cannot check for which ones."
             ),
-            Reason::Held => {
+            Reason::Pending => {
                 format!("{package} will be announced to {host} at its next check-in.")
             }
             Reason::Announced { announced_at } => format!(
@@ -181,11 +181,11 @@ impl Words<'_> {
             Reason::NotAssigned => {
                 format!("run 'packcast assign {package} --device {id}' to assign the package")
             }
-            Reason::Unreached { .. } | Reason::Held => {
+            Reason::Unreached { .. } | Reason::Pending => {
                 "wait for the next check-in; if there is none, check the agent on the device"
                     .to_owned()
             }
-            Reason::PassedOver { .. } => format!(
+            Reason::Skipped { .. } => format!(
                 "run 'packcast assign {package} --device {id}' to assign the package to the device itself, with --force if the device had it before"
             ),
             Reason::Draft => format!(
@@ -320,7 +320,7 @@ mod tests {
                 group: group(),
                 assigned_at: AT,
             },
-            Reason::PassedOver { group: group() },
+            Reason::Skipped { group: group() },
             Reason::Draft,
             Reason::NotActive,
             Reason::NoLocation,
@@ -331,7 +331,7 @@ mod tests {
             Reason::BehindPriority {
                 behind: "1795000001".parse().unwrap(),
             },
-            Reason::Held,
+            Reason::Pending,
             Reason::Announced { announced_at: AT },
             Reason::Cancelling { announced_at: AT },
             Reason::Withdrawn {
@@ -363,7 +363,7 @@ mod tests {
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
           next: wait for the next check-in; if there is none, check the agent on the device
-        PassedOver: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+        Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had it before
         Draft: tool@1 is a draft: its publication was not completed.
           next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
@@ -381,7 +381,7 @@ mod tests {
           next: publish the package under another version for all devices, without --only-for, and assign that version
         BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
-        Held: tool@1 will be announced to web01 at its next check-in.
+        Pending: tool@1 will be announced to web01 at its next check-in.
           next: wait for the next check-in; if there is none, check the agent on the device
         Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
           next: wait for its report; if there is none, check the agent on the device
@@ -416,7 +416,7 @@ mod tests {
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
           next: wait for the next check-in; if there is none, check the agent on the device
-        PassedOver: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+        Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had it before
         Draft: tool@1 is a draft: its publication was not completed.
           next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
@@ -434,7 +434,7 @@ mod tests {
           next: publish the package under another version for all devices, without --only-for, and assign that version
         BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
-        Held: tool@1 will be announced to web01 at its next check-in.
+        Pending: tool@1 will be announced to web01 at its next check-in.
           next: wait for the next check-in; if there is none, check the agent on the device
         Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
           next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume its download

@@ -9,7 +9,7 @@ use md5::Md5;
 use packcast_archive::{
     ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
 };
-use packcast_protocol::archive::ArchiveError as DescribeError;
+use packcast_protocol::archive::ArchiveShapeError as DescribeError;
 use packcast_protocol::fragment::{self, FragmentSizeError};
 use packcast_protocol::info::InfoArchive;
 use packcast_protocol::manifest::Platform;

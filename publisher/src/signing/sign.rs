@@ -3,8 +3,10 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, UnixTime};
-use packcast_rollout::assignments::own;
-use packcast_store::records::{AssignError, GroupError, Renewal, Renewed, SigningError};
+use packcast_rollout::assignments::direct_tasks;
+use packcast_store::records::{
+    AssignError, GroupError, SigningError, SigningOutcome, SigningScope,
+};
 use serde::Serialize;
 
 use super::signer::{HOW_TO_SIGN_ANYWAY, Signer};
@@ -52,7 +54,7 @@ pub struct SignResult {
 
 /// An attempt to sign the assignments of one group or device.
 enum SignAttempt {
-    Done(Renewed),
+    Done(SigningOutcome),
     /// An error of this group or device only; the others are signed nevertheless.
     Refused(SigningError),
 }
@@ -77,13 +79,13 @@ pub async fn sign(
     // Declared here, because the renewal borrows the packages until all assignments are signed.
     let verified;
     let renewal = match to_sign {
-        ToSign::Due => Renewal::Due,
-        ToSign::Everything => Renewal::All,
-        ToSign::Restored => Renewal::Restored,
+        ToSign::Due => SigningScope::Due,
+        ToSign::Everything => SigningScope::All,
+        ToSign::Restored => SigningScope::Restored,
         ToSign::AsRecorded { also_accept, .. } => {
             let packages = recorded(target, &assignees).await?;
             verified = also_accept.verify_all(target, &packages, &signer).await?;
-            Renewal::AsRecorded(&verified)
+            SigningScope::AsRecorded(&verified)
         }
     };
     sign_each(target, assignees, renewal, &signer, progress).await
@@ -95,7 +97,14 @@ pub(super) async fn sign_due(
     signer: &Signer,
     progress: &Progress,
 ) -> Result<SignResult, Failure> {
-    sign_each(target, all(target).await?, Renewal::Due, signer, progress).await
+    sign_each(
+        target,
+        all(target).await?,
+        SigningScope::Due,
+        signer,
+        progress,
+    )
+    .await
 }
 
 async fn named(
@@ -143,8 +152,8 @@ async fn recorded(target: &Target, assignees: &[Assignee]) -> Result<Vec<Package
             }
             Assignee::Device(agent) => {
                 let device = DeviceId::Agent(agent.clone());
-                let standing = target.records.standing(&device).await?;
-                packages.extend(own(&standing.tasks).map(|task| task.package));
+                let device_state = target.records.device_state(&device).await?;
+                packages.extend(direct_tasks(&device_state.tasks).map(|task| task.package));
             }
         }
     }
@@ -154,7 +163,7 @@ async fn recorded(target: &Target, assignees: &[Assignee]) -> Result<Vec<Package
 async fn sign_each(
     target: &Target,
     assignees: Vec<Assignee>,
-    renewal: Renewal<'_>,
+    renewal: SigningScope<'_>,
     signer: &Signer,
     progress: &Progress,
 ) -> Result<SignResult, Failure> {
@@ -177,16 +186,16 @@ async fn sign_each(
 async fn sign_group(
     target: &Target,
     group: &GroupName,
-    renewal: Renewal<'_>,
+    renewal: SigningScope<'_>,
     signer: &Signer,
 ) -> Result<SignAttempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_group(group, renewal, signing).await {
+    match target.records.sign_group(group, renewal, signing).await {
         Ok(renewed) => Ok(SignAttempt::Done(renewed)),
         Err(GroupError::Signing(error)) => SignAttempt::refused(error),
         // The group was deleted after the groups were listed.
-        Err(GroupError::NoGroup { .. }) if !matches!(renewal, Renewal::AsRecorded(_)) => {
-            Ok(SignAttempt::Done(Renewed::Nothing))
+        Err(GroupError::NoGroup { .. }) if !matches!(renewal, SigningScope::AsRecorded(_)) => {
+            Ok(SignAttempt::Done(SigningOutcome::Nothing))
         }
         Err(error) => Err(error.into()),
     }
@@ -195,11 +204,11 @@ async fn sign_group(
 async fn sign_device(
     target: &Target,
     agent: &AgentId,
-    renewal: Renewal<'_>,
+    renewal: SigningScope<'_>,
     signer: &Signer,
 ) -> Result<SignAttempt, Failure> {
     let signing = signer.signing();
-    match target.records.renew_device(agent, renewal, signing).await {
+    match target.records.sign_device(agent, renewal, signing).await {
         Ok(renewed) => Ok(SignAttempt::Done(renewed)),
         Err(AssignError::Signing(error)) => SignAttempt::refused(error),
         Err(error) => Err(error.into()),
@@ -213,7 +222,7 @@ impl SignAttempt {
             SigningError::NotOurs { .. }
             | SigningError::RolledBack { .. }
             | SigningError::Expired { .. }
-            | SigningError::Unvouched { .. } => Ok(Self::Refused(error)),
+            | SigningError::Unverified { .. } => Ok(Self::Refused(error)),
             SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
                 Err(error.into())
             }
@@ -229,12 +238,12 @@ impl SignResult {
                 self.refused.push(error.to_string());
                 return;
             }
-            SignAttempt::Done(Renewed::Nothing) => return,
-            SignAttempt::Done(Renewed::Signed { expires }) => {
+            SignAttempt::Done(SigningOutcome::Nothing) => return,
+            SignAttempt::Done(SigningOutcome::Signed { expires }) => {
                 self.signed += 1;
                 expires
             }
-            SignAttempt::Done(Renewed::Good { expires }) => {
+            SignAttempt::Done(SigningOutcome::Good { expires }) => {
                 self.good += 1;
                 expires
             }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_protocol::assignments::{Assignee, Held};
 use packcast_protocol::with_causes;
-use packcast_store::records::Known;
+use packcast_store::records::PublisherMemory;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::warning::{Warning, Warnings};
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
-    pub known: Known,
+    pub known: PublisherMemory,
     keys: u64,
     was: MemoryFile,
     warnings: Warnings,

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, PackageRef};
 use packcast_rollout::explain::unreached;
 use packcast_rollout::{GroupState, PackageRecord};
-use packcast_store::records::DeviceState;
+use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
 use crate::concurrency::AT_ONCE;
@@ -21,7 +21,7 @@ const BATCH: usize = 100;
 #[derive(Debug, Serialize)]
 pub struct DeviceProgress {
     pub device: DeviceId,
-    pub state: DeviceState,
+    pub state: DeploymentState,
 }
 
 /// Returns the devices of a package. Members of its groups that have not checked in since the
@@ -43,7 +43,7 @@ pub async fn devices(
 async fn add_unreached(
     target: &Target,
     package: &PackageRecord,
-    states: &mut BTreeMap<DeviceId, DeviceState>,
+    states: &mut BTreeMap<DeviceId, DeploymentState>,
 ) -> Result<(), Failure> {
     let names = target.records.groups_with(package.id).await?;
     let groups = target.records.group_states(&names).await?;
@@ -62,7 +62,7 @@ async fn add_unreached(
         .try_collect()
         .await?;
     let found = found.into_iter().flatten();
-    states.extend(found.map(|device| (device, DeviceState::Unreached)));
+    states.extend(found.map(|device| (device, DeploymentState::Unreached)));
     Ok(())
 }
 

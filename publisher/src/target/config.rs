@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
-use packcast_rollout::pace::PauseS;
+use packcast_rollout::pacing::PauseS;
 use packcast_store::{Directory, Objects, S3, S3Config};
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! A server of loopback that answers what it is told, as the services document their answers.
+//! A server on loopback with prepared answers, written as the services document them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Answers every request with the next answer, and then always with the last.
+/// A server that answers each request with the next answer; the last answer is repeated.
 pub(crate) struct Answers {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
 }
 
-/// An answer: status, headers (whole lines) and body.
+/// An answer: status, headers (complete lines) and body.
 #[derive(Clone)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) &'static str, pub(crate) String);
 
@@ -22,7 +22,7 @@ impl Answers {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&requests);
-        // It ends with the test's process.
+        // The thread ends with the process of the test.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let number = asked.fetch_add(1, Ordering::SeqCst);
@@ -41,7 +41,7 @@ impl Answers {
     }
 }
 
-/// Reads a request to its end, answers and closes.
+/// Reads a whole request, answers it and closes the connection.
 fn answer(mut stream: &TcpStream, Answer(status, headers, body): &Answer) {
     let mut request = BufReader::new(stream);
     let mut length = 0;

@@ -1,4 +1,4 @@
-//! What a bucket can answer instead, and what is made of it.
+//! Errors that a bucket can answer, and their meaning for the store.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ use packcast_store::{Objects, S3, S3Config};
 use crate::answers::{Answer, Answers};
 use crate::conformance::{folder, fragment};
 
-/// How often the SDK tries.
+/// Number of attempts of the SDK.
 const TRIES: usize = 8;
 
 async fn bucket(endpoint: &str) -> Objects {
@@ -27,7 +27,7 @@ fn refusal(status: u16, code: &str) -> Answer {
     Answer(status, "", body)
 }
 
-/// Lists where every request is answered so, and returns why that failed.
+/// Lists a folder while every request gets this answer, and returns the error.
 async fn fault(answer: Answer) -> BucketError {
     let server = Answers::start(vec![answer]);
     let objects = bucket(&server.endpoint()).await;
@@ -38,7 +38,7 @@ async fn fault(answer: Answer) -> BucketError {
 }
 
 #[tokio::test]
-async fn each_refusal_says_what_to_do() {
+async fn each_refusal_has_a_hint() {
     let moved = Answer(
         301,
         "x-amz-bucket-region: us-west-2\r\n",
@@ -54,28 +54,28 @@ async fn each_refusal_says_what_to_do() {
         refusal(403, "RequestTimeTooSkewed"),
         refusal(400, "InvalidBucketName"),
     ];
-    let mut told = String::new();
+    let mut messages = String::new();
     for answer in refusals {
         let error = fault(answer).await;
         assert!(!error.is_retryable(), "{error}");
         let endpoint = error.endpoint.clone();
-        told += &error.to_string().replace(&endpoint, "ADDRESS");
-        told += "\n";
+        messages += &error.to_string().replace(&endpoint, "ADDRESS");
+        messages += "\n";
     }
-    assert_snapshot!(told, @r"
+    assert_snapshot!(messages, @r"
     bucket objects at ADDRESS does not exist: deploy the stack, or check the target's bucket and region
     bucket objects at ADDRESS is in another region: set the target's region to us-west-2
     bucket objects at ADDRESS is in another region: set the target's region to the bucket's
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
-    bucket objects at ADDRESS denies that to these AWS credentials: check the permissions of the profile
-    bucket objects at ADDRESS does not take this machine's time: set its clock right
-    bucket objects at ADDRESS refused with InvalidBucketName
+    bucket objects at ADDRESS denies access to these AWS credentials: check the permissions of the profile
+    bucket objects at ADDRESS rejects this machine's time: set its clock right
+    bucket objects at ADDRESS refuses the request: InvalidBucketName
     ");
 }
 
 #[tokio::test]
-async fn what_is_busy_for_a_while_is_asked_again() {
+async fn a_busy_service_is_retried() {
     let listing = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
     let server = Answers::start(vec![
         refusal(503, "SlowDown"),
@@ -88,7 +88,7 @@ async fn what_is_busy_for_a_while_is_asked_again() {
 }
 
 #[tokio::test]
-async fn what_stays_busy_can_be_tried_later() {
+async fn the_error_of_a_service_that_stays_busy_is_retryable() {
     let server = Answers::start(vec![refusal(503, "SlowDown")]);
     let objects = bucket(&server.endpoint()).await;
     let refused = objects.put_bytes(&fragment(0), "abc".into()).await;
@@ -102,18 +102,18 @@ async fn what_stays_busy_can_be_tried_later() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_none() {
-    let broken_off = Answer(
+async fn an_answer_that_ends_early_counts_as_unreachable() {
+    let cut_off = Answer(
         200,
         "Transfer-Encoding: chunked\r\n",
         "ff\r\n<ListBucketResult>".to_owned(),
     );
-    let error = fault(broken_off).await;
+    let error = fault(cut_off).await;
     assert_eq!(error.fault, BucketFault::Unreachable, "{error:?}");
 }
 
 #[tokio::test]
-async fn an_address_where_nothing_answers_is_named() {
+async fn the_error_names_an_address_where_nothing_answers() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
@@ -130,7 +130,7 @@ async fn an_address_where_nothing_answers_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_removed_is_named() {
+async fn the_error_names_a_key_that_was_not_removed() {
     let path = fragment(0).path().to_owned();
     let listing = format!(
         "<ListBucketResult><Contents><Key>{path}</Key><Size>1</Size></Contents></ListBucketResult>"
@@ -145,7 +145,7 @@ async fn a_key_that_is_not_removed_is_named() {
     assert_eq!(error.to_string(), format!("{path} could not be removed"));
 }
 
-/// Puts an object of two parts, whose completion is answered so; then it is asked for.
+/// Puts an object of two parts; `completed` answers the completion, `found` the request after it.
 async fn put_in_parts(completed: Answer, found: Answer) -> Result<Put, PutError> {
     let begun =
         "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>";
@@ -168,14 +168,14 @@ fn two_parts() -> String {
 }
 
 #[tokio::test]
-async fn an_upload_whose_last_answer_was_lost_is_found() {
+async fn an_upload_is_found_after_its_last_answer_was_lost() {
     let lost = refusal(404, "NoSuchUpload");
     let put = put_in_parts(lost, Answer(200, "", two_parts())).await;
     assert_eq!(put.unwrap(), Put::Present);
 }
 
 #[tokio::test]
-async fn an_upload_that_is_gone_is_not_taken_for_done() {
+async fn an_upload_that_is_gone_is_an_error() {
     let gone = refusal(404, "NoSuchUpload");
     let put = put_in_parts(gone, refusal(404, "NoSuchKey")).await;
     assert!(
@@ -186,7 +186,7 @@ async fn an_upload_that_is_gone_is_not_taken_for_done() {
 }
 
 #[tokio::test]
-async fn an_upload_that_met_another_is_compared_with_it() {
+async fn an_upload_is_compared_with_the_object_that_was_there_first() {
     let taken = refusal(412, "PreconditionFailed");
     let other = Answer(200, "", two_parts().replacen('a', "b", 1));
     let put = put_in_parts(taken, other).await;

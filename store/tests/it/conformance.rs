@@ -1,4 +1,4 @@
-//! The rules of objects, stamped for each place that holds them.
+//! The rules of objects, turned into tests for each kind of storage.
 
 use bytes::Bytes;
 use packcast_protocol::{FragmentNumber, ObjectPath, PackageId};
@@ -20,7 +20,7 @@ pub(crate) fn fragment(index: u32) -> ObjectKey {
     ObjectKey::fragment(&folder(), id(), FragmentNumber::from_index(index))
 }
 
-/// Puts what is sent in these chunks, announced as `bytes` bytes.
+/// Puts an object in these chunks, with `bytes` as its announced length.
 pub(crate) async fn put(
     objects: &Objects,
     key: &ObjectKey,
@@ -35,7 +35,7 @@ pub(crate) async fn put(
     objects.put(key, bytes, receiver).await
 }
 
-pub(crate) async fn what_was_put_is_there(objects: Objects) {
+pub(crate) async fn an_object_can_be_read_after_it_was_put(objects: Objects) {
     let key = fragment(0);
     let written = put(&objects, &key, 5, &[b"ab", b"", b"cde"]).await.unwrap();
     assert_eq!(written, Put::Written);
@@ -44,14 +44,14 @@ pub(crate) async fn what_was_put_is_there(objects: Objects) {
     assert_eq!(objects.get(&fragment(1), 5).await.unwrap(), None);
 }
 
-pub(crate) async fn an_empty_object_is_one(objects: Objects) {
+pub(crate) async fn an_object_may_be_empty(objects: Objects) {
     let key = fragment(0);
     let written = objects.put_bytes(&key, Bytes::new()).await.unwrap();
     assert_eq!(written, Put::Written);
     assert_eq!(objects.get(&key, 0).await.unwrap(), Some(Bytes::new()));
 }
 
-pub(crate) async fn the_same_bytes_are_present(objects: Objects) {
+pub(crate) async fn putting_the_same_bytes_again_finds_them_present(objects: Objects) {
     let bytes = Bytes::from(vec![7; 200_000]);
     let first = objects.put_bytes(&fragment(0), bytes.clone()).await;
     assert_eq!(first.unwrap(), Put::Written);
@@ -59,7 +59,7 @@ pub(crate) async fn the_same_bytes_are_present(objects: Objects) {
     assert_eq!(second.unwrap(), Put::Present);
 }
 
-pub(crate) async fn other_bytes_are_refused(objects: Objects) {
+pub(crate) async fn different_bytes_are_refused(objects: Objects) {
     let key = fragment(0);
     let good = Bytes::from(vec![7; 200_000]);
     objects.put_bytes(&key, good.clone()).await.unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn other_bytes_are_refused(objects: Objects) {
     assert_eq!(objects.get(&key, 200_000).await.unwrap(), Some(good));
 }
 
-pub(crate) async fn too_few_or_too_many_bytes_leave_nothing(objects: Objects) {
+pub(crate) async fn too_few_or_too_many_bytes_leave_no_object(objects: Objects) {
     for (bytes, given) in [(4, 3), (2, 3)] {
         let refused = put(&objects, &fragment(0), bytes, &[b"abc"]).await;
         assert!(
@@ -88,7 +88,7 @@ pub(crate) async fn too_few_or_too_many_bytes_leave_nothing(objects: Objects) {
     assert_eq!(objects.get(&fragment(0), 9).await.unwrap(), None);
 }
 
-pub(crate) async fn a_folder_lists_what_is_below_it(objects: Objects) {
+pub(crate) async fn a_folder_lists_the_objects_below_it(objects: Objects) {
     assert!(objects.list(&folder()).await.unwrap().is_empty());
     let site = LocationRecord {
         name: "site".parse().unwrap(),
@@ -106,25 +106,25 @@ pub(crate) async fn a_folder_lists_what_is_below_it(objects: Objects) {
     );
 }
 
-pub(crate) async fn a_larger_object_than_asked_for_is_not_read(objects: Objects) {
+pub(crate) async fn an_object_above_the_limit_is_not_read(objects: Objects) {
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let refused = objects.get(&fragment(0), 2).await;
     assert!(matches!(refused, Err(GetError::TooLarge { limit: 2, .. })));
 }
 
-pub(crate) async fn of_writers_at_once_one_writes(objects: Objects) {
+pub(crate) async fn of_concurrent_writers_exactly_one_writes(objects: Objects) {
     let bytes = Bytes::from(vec![1; 50_000]);
     let (first, key) = (fragment(0), fragment(0));
     let (one, other) = tokio::join!(
         objects.put_bytes(&first, bytes.clone()),
         objects.put_bytes(&key, bytes.clone()),
     );
-    let mut came = [one.unwrap(), other.unwrap()];
-    came.sort_by_key(|put| *put == Put::Present);
-    assert_eq!(came, [Put::Written, Put::Present]);
+    let mut puts = [one.unwrap(), other.unwrap()];
+    puts.sort_by_key(|put| *put == Put::Present);
+    assert_eq!(puts, [Put::Written, Put::Present]);
 }
 
-pub(crate) async fn of_writers_of_other_bytes_at_once_one_writes(objects: Objects) {
+pub(crate) async fn of_concurrent_writers_of_different_bytes_exactly_one_writes(objects: Objects) {
     let write = |byte: u8| {
         let (objects, key) = (objects.clone(), fragment(0));
         async move { objects.put_bytes(&key, vec![byte; 50_000].into()).await }
@@ -141,16 +141,16 @@ pub(crate) async fn of_writers_of_other_bytes_at_once_one_writes(objects: Object
     assert_eq!((written, refused), (1, 7));
 }
 
-/// Two whole parts of an upload to a bucket, and a bit.
+/// The length of an object that a bucket receives in two full parts and a small one.
 const LARGE_BYTES: usize = (16 << 20) + 3;
 
-/// Puts a large object in chunks, the last byte of which is `last`.
+/// Puts a large object of zeros in chunks, with `last` as its last byte.
 async fn put_large(objects: &Objects, key: &ObjectKey, last: u8) -> Result<Put, PutError> {
     let (sender, receiver) = mpsc::channel(4);
     let send = async {
         let zeros = Bytes::from(vec![0; 1 << 18]);
         for _ in 0..LARGE_BYTES / zeros.len() {
-            // A receiver that is gone has its own error to tell.
+            // If the receiver is gone, the put itself returns the error.
             let _ = sender.send(zeros.clone()).await;
         }
         let _ = sender.send(Bytes::copy_from_slice(&[0, 0, last])).await;
@@ -160,7 +160,7 @@ async fn put_large(objects: &Objects, key: &ObjectKey, last: u8) -> Result<Put, 
     put
 }
 
-pub(crate) async fn a_large_object_is_whole(objects: Objects) {
+pub(crate) async fn a_large_object_is_stored_completely(objects: Objects) {
     let key = fragment(0);
     assert_eq!(put_large(&objects, &key, 1).await.unwrap(), Put::Written);
     let listed = objects.list(&folder()).await.unwrap();
@@ -182,7 +182,7 @@ pub(crate) async fn a_large_object_never_changes(objects: Objects) {
     );
 }
 
-pub(crate) async fn a_large_object_that_breaks_off_leaves_nothing(objects: Objects) {
+pub(crate) async fn a_large_object_that_ends_early_leaves_nothing(objects: Objects) {
     let (sender, receiver) = mpsc::channel(1);
     let send = async move {
         let bytes = Bytes::from(vec![0; LARGE_BYTES - 1]);
@@ -194,7 +194,7 @@ pub(crate) async fn a_large_object_that_breaks_off_leaves_nothing(objects: Objec
     assert!(objects.list(&folder()).await.unwrap().is_empty());
 }
 
-pub(crate) async fn a_removed_folder_leaves_its_neighbours(objects: Objects) {
+pub(crate) async fn removing_a_folder_leaves_its_neighbours(objects: Objects) {
     let neighbour = ObjectKey::manifest(&"d/segments".parse().unwrap(), id());
     for key in [&fragment(0), &fragment(1), &neighbour] {
         objects.put_bytes(key, "abc".into()).await.unwrap();
@@ -207,7 +207,7 @@ pub(crate) async fn a_removed_folder_leaves_its_neighbours(objects: Objects) {
     assert_eq!(again.unwrap(), Put::Written);
 }
 
-pub(crate) async fn more_objects_than_a_page_are_listed_and_removed(objects: Objects) {
+pub(crate) async fn more_objects_than_one_page_are_listed_and_removed(objects: Objects) {
     const OBJECTS: u32 = 1005;
     const AT_ONCE: usize = 16;
     let put = |index| {
@@ -230,8 +230,8 @@ pub(crate) async fn more_objects_than_a_page_are_listed_and_removed(objects: Obj
     assert!(objects.list(&folder()).await.unwrap().is_empty());
 }
 
-/// Makes each rule a test of the objects that an expression gives, with what keeps them alive;
-/// none where the place cannot be had.
+/// Turns each rule into a test of the objects that `$start` returns, with the value that keeps
+/// them alive; the test is skipped where `$start` returns `None`.
 macro_rules! conforms {
     ($start:expr; $($rule:ident)+) => {
         $(
@@ -246,20 +246,20 @@ macro_rules! conforms {
     ($start:expr) => {
         conforms! {
             $start;
-            what_was_put_is_there
-            an_empty_object_is_one
-            the_same_bytes_are_present
-            other_bytes_are_refused
-            too_few_or_too_many_bytes_leave_nothing
-            a_folder_lists_what_is_below_it
-            a_larger_object_than_asked_for_is_not_read
-            of_writers_at_once_one_writes
-            of_writers_of_other_bytes_at_once_one_writes
-            a_large_object_is_whole
+            an_object_can_be_read_after_it_was_put
+            an_object_may_be_empty
+            putting_the_same_bytes_again_finds_them_present
+            different_bytes_are_refused
+            too_few_or_too_many_bytes_leave_no_object
+            a_folder_lists_the_objects_below_it
+            an_object_above_the_limit_is_not_read
+            of_concurrent_writers_exactly_one_writes
+            of_concurrent_writers_of_different_bytes_exactly_one_writes
+            a_large_object_is_stored_completely
             a_large_object_never_changes
-            a_large_object_that_breaks_off_leaves_nothing
-            a_removed_folder_leaves_its_neighbours
-            more_objects_than_a_page_are_listed_and_removed
+            a_large_object_that_ends_early_leaves_nothing
+            removing_a_folder_leaves_its_neighbours
+            more_objects_than_one_page_are_listed_and_removed
         }
     };
 }

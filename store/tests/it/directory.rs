@@ -20,8 +20,8 @@ conforms!(Some(start()));
 
 /// Traps of OCS agents (protocol reference) and the tests that guard against them.
 const _: &[(&str, fn())] = &[(
-    "§8.21: info is fetched once, so nothing that was published may change",
-    other_bytes_are_refused,
+    "§8.21: info is fetched once, so a published object must never change",
+    different_bytes_are_refused,
 )];
 
 /// Returns every file below the directory, complete or not.
@@ -42,13 +42,13 @@ fn files(place: &TempDir) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_file_has_no_name_before_it_is_whole() {
+async fn a_file_gets_its_name_when_it_is_complete() {
     let (place, objects) = start();
     let (sender, chunks) = mpsc::channel(1);
     let key = fragment(0);
     let watch = async {
         sender.send(Bytes::from_static(b"ab")).await.unwrap();
-        // The second is taken in only when the first was written.
+        // The writer takes the second chunk only after it has written the first.
         sender.send(Bytes::from_static(b"cd")).await.unwrap();
         sender.reserve().await.unwrap();
         assert!(objects.list(&folder()).await.unwrap().is_empty());
@@ -65,7 +65,7 @@ async fn a_file_has_no_name_before_it_is_whole() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_not_listed() {
+async fn leftovers_of_a_crash_are_not_listed() {
     let (place, objects) = start();
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let stray = "objects/d/segment/1795327754/.partial-x1y2z3";
@@ -74,7 +74,7 @@ async fn what_a_crash_left_is_not_listed() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_removed_with_its_folder() {
+async fn leftovers_of_a_crash_are_removed_with_their_folder() {
     let (place, objects) = start();
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let stray = "objects/d/segment/1795327754/.partial-x1y2z3";
@@ -96,7 +96,7 @@ async fn a_failed_put_leaves_no_file() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_web_server_may_read_what_is_published() {
+async fn a_web_server_can_read_published_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let (place, objects) = start();
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_web_server_may_read_what_is_published() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_no_directory_is_named() {
+async fn an_error_names_a_place_that_is_not_a_directory() {
     let (place, objects) = start();
     fs::write(place.path().join("objects"), "a file").unwrap();
     let refused = objects.put_bytes(&fragment(0), "abc".into()).await;

@@ -1,12 +1,12 @@
-//! Packages, devices and locations in the table.
+//! Records of packages, devices and locations in the table.
 
 mod assign;
+mod commands;
 mod cost;
 mod faults;
 mod groups;
 mod host_names;
-mod orders;
-mod pace;
+mod pacing;
 mod report;
 mod signed;
 
@@ -38,7 +38,7 @@ async fn of_many_reservations_of_one_name_exactly_one_is_new(service: Service) {
     assert_eq!((new, ids.len()), (1, 1));
 }
 
-async fn packages_of_one_second_get_ids_in_a_row(service: Service) {
+async fn packages_of_one_second_get_consecutive_ids(service: Service) {
     let table = Table::start_on(service, 2).await;
     let names = ["a", "b", "c", "d"].map(|name| reservation(name, 5));
     let reserved = join_all(names.iter().map(|one| table.records.reserve(one, NOW))).await;
@@ -53,7 +53,7 @@ async fn packages_of_one_second_get_ids_in_a_row(service: Service) {
     assert_eq!(ids, [first, first + 1, first + 2, first + 3]);
 }
 
-async fn the_same_content_resumes_and_other_content_conflicts(service: Service) {
+async fn equal_content_resumes_and_different_content_conflicts(service: Service) {
     let table = Table::start_on(service, 3).await;
     let first = table.package("vlc", 5).await;
     let later = NOW.plus(60);
@@ -67,7 +67,7 @@ async fn the_same_content_resumes_and_other_content_conflicts(service: Service) 
     }
 }
 
-async fn a_clock_out_of_range_is_named(service: Service) {
+async fn an_error_names_a_clock_out_of_range(service: Service) {
     let table = Table::start_on(service, 4).await;
     let reserved = table
         .records
@@ -77,7 +77,7 @@ async fn a_clock_out_of_range_is_named(service: Service) {
     assert!(matches!(error, ReserveError::Clock { now: UnixTime(7) }));
 }
 
-async fn a_package_is_published_once_and_activated_only_then(service: Service) {
+async fn a_package_is_published_once_and_activated_only_afterwards(service: Service) {
     let table = Table::start_on(service, 5).await;
     let Ok(Reserved::New(draft)) = table.records.reserve(&reservation("vlc", 5), NOW).await else {
         panic!("the first reservation is new");
@@ -105,10 +105,10 @@ async fn a_package_is_published_once_and_activated_only_then(service: Service) {
     assert_eq!(records.find(&named).await.unwrap(), Some(halted));
 }
 
-async fn what_does_not_exist_is_said_to_be_missing(service: Service) {
+async fn missing_records_are_reported_as_missing(service: Service) {
     let table = Table::start_on(service, 6).await;
     let (records, id) = (&table.records, PackageId::at(NOW).unwrap());
-    let nobody = device(1).device;
+    let unknown = device(1).device;
     assert_eq!(records.package(id).await.unwrap(), None);
     assert_eq!(
         records.find(&"vlc@1.0".parse().unwrap()).await.unwrap(),
@@ -120,33 +120,38 @@ async fn what_does_not_exist_is_said_to_be_missing(service: Service) {
     assert!(matches!(activate, Err(ActivateError::NoPackage { .. })));
     let deactivate = records.deactivate(id).await;
     assert!(matches!(deactivate, Err(ActivateError::NoPackage { .. })));
-    assert_eq!(records.finished(&nobody, id).await.unwrap(), None);
-    assert_eq!(records.standing(&nobody).await.unwrap().device, None);
-    assert!(records.history(&nobody).await.unwrap().is_empty());
+    assert_eq!(records.finished(&unknown, id).await.unwrap(), None);
+    assert_eq!(records.device_state(&unknown).await.unwrap().device, None);
+    assert!(records.history(&unknown).await.unwrap().is_empty());
     assert!(records.packages_of(&[id]).await.unwrap().is_empty());
 }
 
-async fn first_contacts_at_once_make_one_device(service: Service) {
+async fn concurrent_first_check_ins_create_one_device(service: Service) {
     let table = Table::start_on(service, 7).await;
     let record = device(1);
-    for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
+    for written in join_all((0..6).map(|_| table.records.write_check_in(&record, None))).await {
         written.unwrap();
     }
     assert_eq!(table.records.devices(200).await.unwrap(), [record]);
 }
 
-async fn a_contact_keeps_what_it_does_not_know(service: Service) {
+async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) {
     let table = Table::start_on(service, 8).await;
     let mut record = device(1);
     record.inventory_received = Some(NOW);
-    table.records.write_contact(&record, None).await.unwrap();
+    table.records.write_check_in(&record, None).await.unwrap();
     let mut later = device(1);
     later.first_seen = NOW.plus(50);
     later.last_seen = NOW.plus(50);
     later.inventory_asked = Some(NOW.plus(50));
     let known = Some(&record);
-    table.records.write_contact(&later, known).await.unwrap();
-    let read = table.records.standing(&record.device).await.unwrap().device;
+    table.records.write_check_in(&later, known).await.unwrap();
+    let read = table
+        .records
+        .device_state(&record.device)
+        .await
+        .unwrap()
+        .device;
     later.first_seen = NOW;
     later.inventory_received = Some(NOW);
     assert_eq!(read, Some(later));
@@ -179,7 +184,7 @@ async fn a_history_is_written_only_when_it_changed(service: Service) {
     assert!(records.history(&device).await.unwrap().is_empty());
 }
 
-async fn a_location_is_replaced_by_its_name(service: Service) {
+async fn a_location_with_a_known_name_is_replaced(service: Service) {
     let table = Table::start_on(service, 11).await;
     let (records, first) = (&table.records, location());
     let second = LocationRecord {
@@ -203,15 +208,15 @@ async fn a_location_is_replaced_by_its_name(service: Service) {
     assert!(records.locations().await.unwrap().is_empty());
 }
 
-async fn a_table_that_exists_is_left_as_it_is(service: Service) {
+async fn an_existing_table_is_left_as_it_is(service: Service) {
     let table = Table::start_on(service, 12).await;
     let device = table.device(1).await;
     table.records.create_table().await.unwrap();
-    let standing = table.records.standing(&device).await.unwrap();
-    assert!(standing.device.is_some());
+    let device_state = table.records.device_state(&device).await.unwrap();
+    assert!(device_state.device.is_some());
 }
 
-async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
+async fn a_missing_table_and_an_unreachable_service_are_distinguished(service: Service) {
     let table = Table::start_on(service, 13).await;
     let faults = FakeFaults::new(13, FaultRates::default());
     let nowhere = connect(&table.endpoint, &faults, "nowhere").await;
@@ -235,16 +240,16 @@ async fn a_missing_table_and_a_dead_service_are_told_apart(service: Service) {
 
 packcast_testing::on_each_service! {
     of_many_reservations_of_one_name_exactly_one_is_new
-    packages_of_one_second_get_ids_in_a_row
-    the_same_content_resumes_and_other_content_conflicts
-    a_clock_out_of_range_is_named
-    a_package_is_published_once_and_activated_only_then
-    what_does_not_exist_is_said_to_be_missing
-    first_contacts_at_once_make_one_device
-    a_contact_keeps_what_it_does_not_know
+    packages_of_one_second_get_consecutive_ids
+    equal_content_resumes_and_different_content_conflicts
+    an_error_names_a_clock_out_of_range
+    a_package_is_published_once_and_activated_only_afterwards
+    missing_records_are_reported_as_missing
+    concurrent_first_check_ins_create_one_device
+    a_check_in_keeps_the_fields_that_it_does_not_contain
     devices_are_listed_by_id
     a_history_is_written_only_when_it_changed
-    a_location_is_replaced_by_its_name
-    a_table_that_exists_is_left_as_it_is
-    a_missing_table_and_a_dead_service_are_told_apart
+    a_location_with_a_known_name_is_replaced
+    an_existing_table_is_left_as_it_is
+    a_missing_table_and_an_unreachable_service_are_distinguished
 }

@@ -1,26 +1,26 @@
-//! Objects in a bucket, on the engines whose addresses the environment tells.
+//! Objects in a bucket, on the engines whose addresses are in environment variables.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use bytes::Bytes;
 use packcast_store::{ObjectKey, Objects};
-use packcast_testing::bucket::{Bucket, LOCALSTACK, MINISTACK};
+use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 
 use crate::conformance::{folder, fragment, id, put};
 
-/// Requests that nobody signed.
-trait Unsigned {
-    /// Sends a request, and returns the answer, its head in lower case.
+/// Unsigned requests to a bucket.
+trait UnsignedRequests {
+    /// Sends a request, and returns the answer with its head in lower case.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String;
 
-    /// Returns the head of the answer to whoever asks for an object.
+    /// Returns the head of the answer to a request for an object.
     fn head(&self, key: &ObjectKey) -> String {
         let path = format!("/{}", key.path());
         self.ask("HEAD", &path, "x-amz-checksum-mode: ENABLED\r\n", "")
     }
 
-    /// Returns how many uploads nobody has completed.
+    /// Returns the number of uploads that are not completed.
     fn unfinished(&self) -> usize {
         let answer = self.ask("GET", "/?uploads", "", "");
         assert!(answer.contains("ListMultipartUploadsResult"), "{answer}");
@@ -28,7 +28,7 @@ trait Unsigned {
     }
 }
 
-impl Unsigned for Bucket {
+impl UnsignedRequests for TestBucket {
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
         let address = self.engine;
         let mut stream = TcpStream::connect(address).unwrap();
@@ -47,32 +47,32 @@ impl Unsigned for Bucket {
     }
 }
 
-/// Stamps what holds for a bucket besides the rules of all places.
+/// Turns each rule that holds for buckets only into a test.
 macro_rules! bucket_rules {
     ($engine:expr; $($rule:ident)+) => {
         $(
             #[tokio::test]
             async fn $rule() {
-                if let Some(bucket) = Bucket::on($engine).await {
+                if let Some(bucket) = TestBucket::on($engine).await {
                     super::$rule(bucket).await;
                 }
             }
         )+
     };
     ($engine:expr) => {
-        conforms!(Bucket::on($engine).await.map(|bucket| ((), bucket.objects)));
+        conforms!(TestBucket::on($engine).await.map(|bucket| ((), bucket.objects)));
         bucket_rules! {
             $engine;
-            a_bucket_is_made_once
-            bytes_are_checked_by_the_store
-            objects_are_served_as_their_keys_say
-            uploads_that_break_off_are_given_up
-            uploads_that_were_killed_go_with_their_folder
+            a_bucket_is_created_once
+            the_store_checks_bytes
+            objects_are_served_with_the_headers_of_their_keys
+            uploads_that_end_early_are_aborted
+            abandoned_uploads_are_removed_with_their_folder
         }
     };
 }
 
-async fn objects_are_served_as_their_keys_say(bucket: Bucket) {
+async fn objects_are_served_with_the_headers_of_their_keys(bucket: TestBucket) {
     let objects = &bucket.objects;
     let manifest = ObjectKey::manifest(&folder(), id());
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
@@ -88,7 +88,7 @@ async fn objects_are_served_as_their_keys_say(bucket: Bucket) {
     }
 }
 
-async fn a_bucket_is_made_once(bucket: Bucket) {
+async fn a_bucket_is_created_once(bucket: TestBucket) {
     let objects = &bucket.objects;
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let Objects::S3(s3) = objects else {
@@ -98,7 +98,7 @@ async fn a_bucket_is_made_once(bucket: Bucket) {
     assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
 }
 
-async fn bytes_are_checked_by_the_store(bucket: Bucket) {
+async fn the_store_checks_bytes(bucket: TestBucket) {
     let objects = &bucket.objects;
     let large = Bytes::from(vec![0; (8 << 20) + 1]);
     for (key, bytes) in [(fragment(0), Bytes::from("abc")), (fragment(1), large)] {
@@ -111,14 +111,14 @@ async fn bytes_are_checked_by_the_store(bucket: Bucket) {
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
 }
 
-async fn uploads_that_break_off_are_given_up(bucket: Bucket) {
+async fn uploads_that_end_early_are_aborted(bucket: TestBucket) {
     let objects = &bucket.objects;
     let broken = put(objects, &fragment(0), 9 << 20, &[b"abc"]).await;
     broken.unwrap_err();
     assert_eq!(bucket.unfinished(), 0);
 }
 
-async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket) {
+async fn abandoned_uploads_are_removed_with_their_folder(bucket: TestBucket) {
     let objects = &bucket.objects;
     for path in [fragment(0).path(), "d/segments/other"] {
         let begun = bucket.ask("POST", &format!("/{path}?uploads"), "", "");
@@ -130,13 +130,13 @@ async fn uploads_that_were_killed_go_with_their_folder(bucket: Bucket) {
 }
 
 mod localstack {
-    use super::{Bucket, LOCALSTACK};
+    use super::{LOCALSTACK, TestBucket};
 
     bucket_rules!(LOCALSTACK);
 }
 
 mod ministack {
-    use super::{Bucket, MINISTACK};
+    use super::{MINISTACK, TestBucket};
 
     bucket_rules!(MINISTACK);
 }

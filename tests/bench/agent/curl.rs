@@ -1,4 +1,4 @@
-//! `curl` as the peer: one process, which fetches all of a package's fragments into files.
+//! `curl` for comparison: one process, which downloads all fragments of a package into files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,19 +9,19 @@ use packcast_tests::process::{Ran, text};
 use packcast_tests::world::World;
 use packcast_tests::world::device::PARALLEL_DOWNLOADS;
 
-/// How `curl` goes about it.
+/// The mode in which `curl` downloads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Curl {
     OneByOne,
-    /// As many at a time as the agent fetches.
+    /// As many downloads at a time as the agent has.
     Parallel,
 }
 
 impl Curl {
-    /// Fetches each address into a file of its own, and returns how long that took.
+    /// Downloads each address into a file of its own, and returns the duration.
     pub(crate) fn fetch(self, world: &World, urls: &[String]) -> Duration {
-        let folder = world.place().join("curl");
-        fs::create_dir(&folder).expect("the last run's is removed");
+        let folder = world.directory().join("curl");
+        fs::create_dir(&folder).expect("the folder of the last run was removed");
         let mut config = String::new();
         for (number, url) in urls.iter().enumerate() {
             let file = folder.join(number.to_string());
@@ -40,7 +40,7 @@ impl Curl {
         let started = Instant::now();
         drop(Ran::of(&mut command).expect_code(0));
         let took = started.elapsed();
-        fs::remove_dir_all(folder).expect("it was just made");
+        fs::remove_dir_all(folder).expect("the folder was just created");
         took
     }
 }

@@ -1,4 +1,4 @@
-//! A large package, and the agent that downloads it.
+//! A large package, and its download by an agent.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,29 +7,29 @@ use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::world::World;
-use packcast_tests::world::device::Running;
+use packcast_tests::world::device::RunningAgent;
 
 /// A published package whose program does nothing.
 #[derive(Debug)]
-pub(crate) struct Download<'a> {
+pub(crate) struct LargeDownload<'a> {
     world: &'a World,
     package: PackageId,
     bytes: u64,
 }
 
-/// What one download of the agent took.
+/// The durations and the memory of one download by the agent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Took {
-    /// From the manifest to the last fragment, each of them verified.
+pub(crate) struct DownloadTimes {
+    /// From the manifest to the last fragment; each fragment is verified.
     pub(crate) fragments: Duration,
-    /// From the manifest until the archive as a whole was verified, too.
+    /// From the manifest until the archive as a whole is verified as well.
     pub(crate) archive: Duration,
-    /// The most memory that the process ever had in use.
+    /// The peak of the process's memory.
     pub(crate) peak_kib: u64,
 }
 
-impl<'a> Download<'a> {
-    /// Publishes an archive of about this size in fragments of 1 MiB.
+impl<'a> LargeDownload<'a> {
+    /// Publishes an archive of about this size, in fragments of 1 MiB.
     pub(crate) fn publish(world: &'a World, mib: u32) -> Self {
         let noise = noise(1, (mib as usize) << 20);
         let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("noise", &noise)]);
@@ -38,7 +38,7 @@ impl<'a> Download<'a> {
         let launch = ["--action", "launch", "--command", "run.sh"];
         let rest = ["--fragment-size", "1MiB", "--activate", &source];
         let package = world.publish("large", &[launch, rest].concat()).package.id;
-        fs::remove_file(source).expect("it was just written");
+        fs::remove_file(source).expect("the file was just written");
         Self {
             world,
             package,
@@ -50,8 +50,8 @@ impl<'a> Download<'a> {
         self.bytes
     }
 
-    /// Lets a device of its own deploy the package.
-    pub(crate) fn run(&self, round: usize) -> Took {
+    /// Deploys the package on a new device.
+    pub(crate) fn run(&self, round: usize) -> DownloadTimes {
         let device = self.world.device(&format!("large-{round}"));
         self.world.assign("large@1", &device);
         let mut agent = device.start();
@@ -69,14 +69,14 @@ impl<'a> Download<'a> {
             peak_kib = peak(&agent).unwrap_or(peak_kib);
         }
         assert!(!archive.is_zero(), "the agent has not deployed the package");
-        Took {
+        DownloadTimes {
             fragments,
             archive,
             peak_kib,
         }
     }
 
-    /// Returns the addresses of the fragments, as an agent asked for them.
+    /// Returns the addresses of the fragments, as the agent requested them.
     pub(crate) fn urls(&self) -> Vec<String> {
         let edge = self.world.state().edge;
         let requests = self.world.requests().into_iter();
@@ -100,8 +100,8 @@ fn since(started: Option<Instant>) -> Duration {
         .elapsed()
 }
 
-/// Reads the peak of a process's memory; none if it has ended.
-fn peak(agent: &Running) -> Option<u64> {
+/// Reads the peak of a process's memory; `None` if the process has ended.
+fn peak(agent: &RunningAgent) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.process_id())).ok()?;
     let peak = status
         .lines()

@@ -1,8 +1,8 @@
-//! The agent downloads a large package, and `curl` the same bytes from the same edge; then it
-//! deploys a small one.
+//! A comparison of downloads: the agent and `curl` download the same package from the same edge.
+//! Then the agent deploys small packages.
 //!
-//! They take turns, so that what else the machine does hits both. What is measured and what it
-//! shows is in `docs/benchmarks.md`.
+//! Agent and `curl` take turns, so that other load of the machine affects both. The measurements
+//! and their meaning are in `docs/benchmarks.md`.
 
 mod curl;
 mod download;
@@ -15,25 +15,25 @@ use clap::Parser;
 use packcast_tests::world::World;
 
 use crate::curl::Curl;
-use crate::download::Download;
-use crate::sample::Sample;
+use crate::download::LargeDownload;
+use crate::sample::AgentSample;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-/// Let the agent download and verify a package beside curl, and deploy a small one
+/// Let the agent download and verify a package, compare with curl, and deploy small packages
 #[derive(Parser)]
 #[command(bin_name = "just bench-agent")]
 struct Args {
-    /// How large the package is, in MiB
+    /// Size of the package, in MiB
     #[arg(long, default_value_t = 1024)]
     mib: u32,
-    /// How often each of them downloads it
+    /// Number of downloads by the agent and by curl
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only show that it works: 8 MiB, once
+    /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -46,13 +46,13 @@ fn main() -> io::Result<()> {
         (args.mib, args.rounds.max(1))
     };
     let world = World::start(PROGRAM);
-    let download = Download::publish(&world, mib);
+    let download = LargeDownload::publish(&world, mib);
     let mut samples = Vec::new();
     for round in 0..rounds {
         let agent = download.run(round);
         let (one, parallel) = (Curl::OneByOne, Curl::Parallel);
         let urls = download.urls();
-        samples.push(Sample {
+        samples.push(AgentSample {
             agent,
             curl: one.fetch(&world, &urls),
             curl_parallel: parallel.fetch(&world, &urls),
@@ -61,5 +61,5 @@ fn main() -> io::Result<()> {
     let small = small::times(&world, if args.smoke { 1 } else { 15 });
     let mut out = io::stdout();
     writeln!(out, "{}", sample::table(&samples, download.bytes()))?;
-    writeln!(out, "{}", small::told(&small))
+    writeln!(out, "{}", small::summary(&small))
 }

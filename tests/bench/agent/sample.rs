@@ -1,10 +1,10 @@
-//! What the rounds measured, as a table.
+//! The measurements of the rounds, as a table.
 
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use crate::download::Took;
+use crate::download::DownloadTimes;
 
 const HEADS: [&str; 5] = [
     "",
@@ -14,19 +14,19 @@ const HEADS: [&str; 5] = [
     "peak memory MiB",
 ];
 
-/// One round.
+/// The measurements of one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) agent: Took,
+pub(crate) struct AgentSample {
+    pub(crate) agent: DownloadTimes,
     pub(crate) curl: Duration,
     pub(crate) curl_parallel: Duration,
 }
 
-/// One of the times of a round.
-type Time = fn(&Sample) -> Duration;
+/// A function that returns one of the durations of a round.
+type Time = fn(&AgentSample) -> Duration;
 
-/// Returns a table in Markdown of the medians. A share is the median of the rounds' shares.
-pub(crate) fn table(samples: &[Sample], bytes: u64) -> Table {
+/// Returns a table in Markdown with the medians. A share is the median of the rounds' shares.
+pub(crate) fn table(samples: &[AgentSample], bytes: u64) -> Table {
     #[expect(
         clippy::cast_precision_loss,
         reason = "packages are far below 2^52 bytes"
@@ -36,9 +36,7 @@ pub(crate) fn table(samples: &[Sample], bytes: u64) -> Table {
         ("agent, each fragment verified", |round| {
             round.agent.fragments
         }),
-        ("agent, the whole verified again", |round| {
-            round.agent.archive
-        }),
+        ("agent, archive verified again", |round| round.agent.archive),
         ("curl, one after the other", |round| round.curl),
         ("curl, in parallel", |round| round.curl_parallel),
     ];
@@ -46,7 +44,7 @@ pub(crate) fn table(samples: &[Sample], bytes: u64) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
     for (index, (name, time)) in rows.into_iter().enumerate() {
-        let seconds = |round: &Sample| time(round).as_secs_f64();
+        let seconds = |round: &AgentSample| time(round).as_secs_f64();
         let figures = [
             format!("{:.0}", mib / median(samples.iter().map(seconds))),
             share(samples.iter().map(|it| it.curl.as_secs_f64() / seconds(it))),

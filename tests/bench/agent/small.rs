@@ -1,15 +1,15 @@
-//! How long a small package takes, from the agent's start to the accepted report.
+//! The time for a small package, from the agent's start to the accepted report.
 
 use std::time::{Duration, Instant};
 
 use packcast_agent::event::Event;
 use packcast_tests::archives::tar_gz;
 use packcast_tests::world::World;
-use packcast_tests::world::device::Device;
+use packcast_tests::world::device::TestDevice;
 
 use crate::sample::median;
 
-/// Deploys this many packages on one device, one by one.
+/// Deploys this many packages on one device, one after the other.
 pub(crate) fn times(world: &World, count: usize) -> Vec<Duration> {
     let device = world.device("small");
     let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("data", &[7; 10_000])]);
@@ -19,12 +19,12 @@ pub(crate) fn times(world: &World, count: usize) -> Vec<Duration> {
         let launch = ["--action", "launch", "--command", "run.sh"];
         world.publish(&name, &[&launch[..], &["--activate", &source]].concat());
         world.assign(&format!("{name}@1"), &device);
-        contact_to_reported(&device)
+        start_to_report(&device)
     };
     (0..count).map(deploy).collect()
 }
 
-fn contact_to_reported(device: &Device) -> Duration {
+fn start_to_report(device: &TestDevice) -> Duration {
     let started = Instant::now();
     let mut agent = device.start();
     let mut reported = None;
@@ -36,7 +36,7 @@ fn contact_to_reported(device: &Device) -> Duration {
     reported.expect("the result is accepted")
 }
 
-pub(crate) fn told(times: &[Duration]) -> String {
+pub(crate) fn summary(times: &[Duration]) -> String {
     let count = times.len();
     let seconds = times.iter().map(Duration::as_secs_f64);
     let (least, most) = (times.iter().min(), times.iter().max());

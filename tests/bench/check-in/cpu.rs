@@ -1,4 +1,4 @@
-//! Processor time, as the system counts it.
+//! Processor time, as counted by the system.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,49 +6,48 @@ use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
 
-/// What `/proc` says of one process.
+/// The part of `/proc/<id>/stat` that is needed here.
 #[derive(Debug, PartialEq, Eq)]
-struct Usage {
+struct ProcessUsage {
     parent: u32,
-    /// In clock ticks; of children only those that have ended.
+    /// In clock ticks, with the time of children that have ended.
     ticks: u64,
 }
 
-/// Returns what these processes and all that they have started have used up to now.
+/// Returns the processor time of these processes and all their descendants up to now.
 ///
-/// Meant for servers, whose processes stay or are waited for: of one that a child of theirs
-/// started and left behind nothing is known.
+/// Meant for servers, whose processes run on or are reaped: the time of orphans is missing.
 pub(crate) fn used_by(roots: &[u32]) -> Duration {
     let usages = usages();
-    let is_ours = |id: &u32| ancestors(*id, &usages).any(|id| roots.contains(&id));
-    let ours = usages.iter().filter(|(id, _)| is_ours(id));
-    let ticks: u64 = ours.map(|(_, usage)| usage.ticks).sum();
+    let is_counted = |id: &u32| ancestors(*id, &usages).any(|id| roots.contains(&id));
+    let counted = usages.iter().filter(|(id, _)| is_counted(id));
+    let ticks: u64 = counted.map(|(_, usage)| usage.ticks).sum();
     Duration::from_millis(ticks * 1000 / clock_ticks_per_second())
 }
 
 /// Returns a process, its parent, and so on.
-fn ancestors(id: u32, usages: &HashMap<u32, Usage>) -> impl Iterator<Item = u32> {
+fn ancestors(id: u32, usages: &HashMap<u32, ProcessUsage>) -> impl Iterator<Item = u32> {
     std::iter::successors(Some(id), |id| usages.get(id).map(|usage| usage.parent))
 }
 
-fn usages() -> HashMap<u32, Usage> {
+fn usages() -> HashMap<u32, ProcessUsage> {
     let processes = fs::read_dir("/proc").expect("Linux has /proc");
     let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter_map(|id: u32| {
-        // One that has just ended is with its parent's.
+        // A process that has just ended is counted with its parent.
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        Some((id, usage(&stat).expect("/proc is as proc(5) says")))
+        Some((id, usage(&stat).expect("the format of proc(5)")))
     })
     .collect()
 }
 
-/// Reads a line of `/proc/<id>/stat`, whose second field is a name that may hold anything.
-fn usage(stat: &str) -> Option<Usage> {
+/// Parses `/proc/<id>/stat`; its second field is a name in parentheses with any characters.
+fn usage(stat: &str) -> Option<ProcessUsage> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split(' ').collect();
     // utime, stime, cutime and cstime: fields 14 to 17 of the whole line.
     let times = fields.get(11..15)?;
-    Some(Usage {
+    Some(ProcessUsage {
         parent: fields.get(1)?.parse().ok()?,
         ticks: times
             .iter()

@@ -1,4 +1,4 @@
-//! The load: `wrk`, which replays what a stock agent was recorded to say at each contact.
+//! The load: `wrk` replays the recorded check-in of an OCS agent.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,16 +9,16 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Deserialize;
 
-/// The PROLOG of a stock Unix agent, and whose it is.
+/// The recorded PROLOG of a Unix agent, and its DEVICEID.
 const RECORDED: &str =
     include_str!("../../../protocol/tests/golden/captures/03-prolog-three-packages.req.xml");
 const RECORDED_DEVICE: &str = "vm-2026-11-22-06-10-49";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/check-in/prolog.lua");
-/// Longer than any first contact of all devices takes.
+/// Longer than the first check-ins of all devices take.
 const AT_MOST_S: u32 = 3600;
-/// How many first contacts there are at a time.
-const FIRST_CONTACTS: u32 = 8;
+/// Number of concurrent first check-ins.
+const FIRST_CHECK_INS: u32 = 8;
 
 /// The requests of all devices.
 #[derive(Debug)]
@@ -26,18 +26,18 @@ pub(crate) struct Load {
     bodies: PathBuf,
 }
 
-/// What one run found.
+/// The result of one run of `wrk`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct WrkResult {
     pub(crate) requests: u32,
-    /// Of all replies, with their headers.
+    /// The bytes of all replies, with their headers.
     pub(crate) bytes: u32,
     pub(crate) duration_us: u32,
     pub(crate) p50_us: u32,
     pub(crate) p99_us: u32,
     /// Replies that were not 2xx.
     refused: u64,
-    /// Connections and requests without a reply.
+    /// Number of connections and requests without a reply.
     broken: u64,
 }
 
@@ -57,22 +57,22 @@ impl Load {
         Self { bodies }
     }
 
-    /// Lets every device make its first contact.
+    /// Lets every device check in for the first time.
     pub(crate) fn enrol(&self, server: &str) {
-        self.wrk(server, "each", FIRST_CONTACTS, AT_MOST_S);
+        self.wrk(server, "each", FIRST_CHECK_INS, AT_MOST_S);
     }
 
-    /// Lets devices at random make contact for some seconds.
-    pub(crate) fn run(&self, server: &str, connections: u32, seconds: u32) -> Found {
+    /// Lets random devices check in for some seconds.
+    pub(crate) fn run(&self, server: &str, connections: u32, seconds: u32) -> WrkResult {
         let output = self.wrk(server, "any", connections, seconds);
         let text = String::from_utf8_lossy(&output.stdout);
-        let found: Option<Found> = text
+        let found: Option<WrkResult> = text
             .lines()
             .last()
             .and_then(|line| serde_json::from_str(line).ok());
-        let found = found.unwrap_or_else(|| panic!("wrk has no result: {text}"));
+        let found = found.unwrap_or_else(|| panic!("wrk printed no result: {text}"));
         assert_eq!((found.refused, found.broken), (0, 0), "{server}: {found:?}");
-        assert_ne!(found.requests, 0, "{server} has answered nothing");
+        assert_ne!(found.requests, 0, "{server} has answered no request");
         found
     }
 
@@ -84,7 +84,7 @@ impl Load {
             .args([server, "--", which])
             .arg(&self.bodies)
             .output()
-            .expect("wrk is installed: Debian's package is called wrk");
+            .expect("wrk is missing: install Debian's package wrk");
         assert!(output.status.success(), "wrk at {server}: {output:?}");
         output
     }
@@ -94,6 +94,6 @@ fn compressed(text: &str) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder
         .write_all(text.as_bytes())
-        .expect("memory takes bytes");
-    encoder.finish().expect("memory takes bytes")
+        .expect("writing into memory succeeds");
+    encoder.finish().expect("writing into memory succeeds")
 }

@@ -1,8 +1,8 @@
-//! Check-ins of ten thousand devices with ten packages each: Packcast, and beside it the stock
-//! OCS Inventory server where it is installed.
+//! Check-ins of ten thousand devices with ten packages each, at Packcast and at the OCS Inventory
+//! server, where it is installed.
 //!
-//! The servers take turns, so that what else the machine does hits both. What is measured and
-//! what it shows is in `docs/benchmarks.md`.
+//! The servers take turns, so that other load of the machine affects both. The measurements and
+//! their meaning are in `docs/benchmarks.md`.
 
 mod cpu;
 mod load;
@@ -14,38 +14,38 @@ use std::io::{self, Write as _};
 use clap::Parser;
 
 use crate::load::Load;
-use crate::sample::{Sample, table};
-use crate::server::Server;
+use crate::sample::{ServerSample, table};
+use crate::server::MeasuredServer;
 
 const CONNECTIONS: [u32; 3] = [1, 8, 32];
 
-/// Replay the contacts of stock agents, and print how fast they are answered
+/// Replay the check-ins of OCS agents, and print how fast they are answered
 #[derive(Parser)]
 #[command(bin_name = "just bench-check-in")]
 struct Args {
-    /// How many devices there are
+    /// Number of devices
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
-    /// How long each of three runs takes
+    /// Duration of each of three runs
     #[arg(long, default_value_t = 12)]
     seconds: u32,
-    /// Only show that it works: 100 devices, one run of a second, Packcast alone
+    /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
     #[arg(long, conflicts_with_all = ["devices", "seconds"])]
     smoke: bool,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// How much is measured.
-struct Plan {
+/// The size of the measurement.
+struct MeasurePlan {
     devices: u32,
     seconds: u32,
     rounds: usize,
     is_compared: bool,
 }
 
-impl From<Args> for Plan {
+impl From<Args> for MeasurePlan {
     fn from(args: Args) -> Self {
         if args.smoke {
             return Self {
@@ -65,12 +65,12 @@ impl From<Args> for Plan {
 }
 
 fn main() -> io::Result<()> {
-    let plan = Plan::from(Args::parse());
+    let plan = MeasurePlan::from(Args::parse());
     let folder = tempfile::tempdir()?;
     let load = Load::of(plan.devices, folder.path());
-    let mut servers = vec![Server::packcast(&load, plan.devices)];
+    let mut servers = vec![MeasuredServer::packcast(&load, plan.devices)];
     if plan.is_compared {
-        servers.extend(Server::stock(&load, plan.devices, folder.path()));
+        servers.extend(MeasuredServer::ocs(&load, plan.devices, folder.path()));
     }
     let mut table = table();
     for connections in CONNECTIONS {
@@ -78,22 +78,27 @@ fn main() -> io::Result<()> {
         for (server, median) in servers.iter().zip(&medians) {
             table.add_row(median.row(connections, server.name));
         }
-        if let [ours, other] = &medians[..] {
-            table.add_row(ours.ratios(connections, other));
+        if let [packcast, other] = &medians[..] {
+            table.add_row(packcast.ratios(connections, other));
         }
     }
     writeln!(io::stdout(), "{table}")
 }
 
-fn medians(servers: &[Server], load: &Load, plan: &Plan, connections: u32) -> Vec<Sample> {
+fn medians(
+    servers: &[MeasuredServer],
+    load: &Load,
+    plan: &MeasurePlan,
+    connections: u32,
+) -> Vec<ServerSample> {
     let mut samples = vec![Vec::new(); servers.len()];
     for _ in 0..plan.rounds {
         for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.push(Sample::take(server, load, connections, plan.seconds));
+            samples.push(ServerSample::take(server, load, connections, plan.seconds));
         }
     }
     samples
         .iter()
-        .map(|samples| Sample::median(samples))
+        .map(|samples| ServerSample::median(samples))
         .collect()
 }

@@ -1,12 +1,12 @@
--- The load: PROLOG requests of stock agents, over connections that are kept.
+-- The load: PROLOG requests of OCS agents, over persistent connections.
 --
--- Arguments: "each" or "any", and a file of bodies, each after its length in two bytes, the
--- higher first. "each" sends every body, in order, and ends wrk when all are answered, with exit
--- code 1 if one was refused; "any" sends bodies at random for as long as wrk is told to, and the
--- last line of its output is a JSON object.
+-- Arguments: "each" or "any", and a file of bodies. Each body follows its length in two bytes,
+-- the higher byte first. "each" sends every body once, in order, and ends wrk when all are
+-- answered, with exit code 1 if one was refused. "any" sends random bodies for the duration of
+-- the run, and the last line of its output is a JSON object.
 
--- An answer does not say which request it is to: as many more are awaited before all have been
--- answered for certain, far more than are under way at a time.
+-- wrk does not tell which request an answer belongs to. After this many additional answers, all
+-- bodies have certainly been answered; it is far more than the number of open requests.
 local SURPLUS = 100
 
 local requests = {}
@@ -34,7 +34,7 @@ function init(arguments)
   read(arguments[2])
   math.randomseed(1)
   if each then
-    -- Defined only here, because wrk is slower with it.
+    -- Defined only here, because wrk is slower with this function.
     function response(status)
       answered = answered + 1
       if status ~= 200 then

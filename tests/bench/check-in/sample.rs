@@ -1,10 +1,10 @@
-//! What one run measures, and the lines of the table.
+//! The measurements of a run, and the rows of the table.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::cpu;
 use crate::load::Load;
-use crate::server::Server;
+use crate::server::MeasuredServer;
 
 const HEADS: [&str; 7] = [
     "connections",
@@ -17,24 +17,29 @@ const HEADS: [&str; 7] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub(crate) struct ServerSample {
     requests_per_s: f64,
     p50_ms: f64,
     p99_ms: f64,
-    /// Of the server's processes, not of the load.
+    /// The processor time of the server's processes, without the load generator.
     cpu_s_per_1000: f64,
     bytes_per_reply: f64,
 }
 
-/// Returns a table in Markdown, without rows.
+/// Returns an empty table in Markdown.
 pub(crate) fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
     table
 }
 
-impl Sample {
-    pub(crate) fn take(server: &Server, load: &Load, connections: u32, seconds: u32) -> Self {
+impl ServerSample {
+    pub(crate) fn take(
+        server: &MeasuredServer,
+        load: &Load,
+        connections: u32,
+        seconds: u32,
+    ) -> Self {
         let before = cpu::used_by(&server.processes);
         let found = load.run(&server.address, connections, seconds);
         let used = cpu::used_by(&server.processes).saturating_sub(before);
@@ -48,7 +53,7 @@ impl Sample {
         }
     }
 
-    /// Returns the median of each figure on its own.
+    /// Returns the median of each figure separately.
     pub(crate) fn median(samples: &[Self]) -> Self {
         let median = |figure: fn(&Self) -> f64| {
             let mut figures: Vec<f64> = samples.iter().map(figure).collect();
@@ -75,8 +80,8 @@ impl Sample {
         row(connections, server, figures)
     }
 
-    /// Says how many times as many requests it answers as another, and how many times as
-    /// much the other takes of everything else.
+    /// Returns a row of ratios: the requests per second of this server divided by those of the other,
+    /// and all other figures of the other divided by those of this server.
     pub(crate) fn ratios(&self, connections: u32, other: &Self) -> Vec<Cell> {
         let ratios = [
             self.requests_per_s / other.requests_per_s,

@@ -1,4 +1,4 @@
-//! The servers that are measured, each with the same devices and packages.
+//! The measured servers, with the same devices and packages.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,28 +11,28 @@ use packcast_tests::world::World;
 use crate::load::Load;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
-const STOCK_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
+const OCS_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
 const PACKAGES: u32 = 10;
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct MeasuredServer {
     pub(crate) name: &'static str,
     pub(crate) address: String,
-    /// Those that others are descendants of.
+    /// The processes of the server; their descendants count as well.
     pub(crate) processes: Vec<u32>,
-    _running: Running,
+    _running: ServerGuard,
 }
 
 #[derive(Debug)]
-enum Running {
+enum ServerGuard {
     Packcast { _world: Box<World> },
-    Stock { _stock: OcsServer },
+    Ocs { _server: OcsServer },
 }
 
-impl Server {
-    /// Starts `packcast local`, gives every device ten packages, and lets each make its first
-    /// contact.
+impl MeasuredServer {
+    /// Starts `packcast local`, assigns ten packages to all devices, and lets each device check in for
+    /// the first time.
     pub(crate) fn packcast(load: &Load, devices: u32) -> Self {
         let world = World::start(PROGRAM);
         for number in 1..=PACKAGES {
@@ -44,34 +44,34 @@ impl Server {
         let address = format!("https://{}/ocsinventory/{token}", state.edge);
         let processes = vec![state.pid];
         load.enrol(&address);
-        let told = world.progress("package1@1").announced;
-        assert_eq!(told, u64::from(devices), "not every device was told");
+        let announced = world.progress("package1@1").announced;
+        assert_eq!(announced, u64::from(devices), "every device has the task");
         Self {
             name: "Packcast",
             address,
             processes,
-            _running: Running::Packcast {
+            _running: ServerGuard::Packcast {
                 _world: Box::new(world),
             },
         }
     }
 
-    /// Does the same with the stock server; without one, says how to get it.
-    pub(crate) fn stock(load: &Load, devices: u32, folder: &Path) -> Option<Self> {
-        let missing = Ran::of(Command::new(STOCK_SERVER).arg("missing")).expect_code(0);
+    /// Starts the OCS server with the same packages; returns `None` with a hint if it is missing.
+    pub(crate) fn ocs(load: &Load, devices: u32, folder: &Path) -> Option<Self> {
+        let missing = Ran::of(Command::new(OCS_SERVER).arg("missing")).expect_code(0);
         if !missing.stdout.is_empty() {
-            let how = "there is no stock server: 'tests/bench/ocs-server install' gets it";
+            let hint = "no OCS server: run 'tests/bench/ocs-server install' to compare with it";
             // Standard error may be closed.
-            let _ = writeln!(std::io::stderr(), "{how}");
+            let _ = writeln!(std::io::stderr(), "{hint}");
             return None;
         }
-        let (stock, address) = OcsServer::start(devices, folder.join("ocs-server"));
+        let (server, address) = OcsServer::start(devices, folder.join("ocs-server"));
         load.enrol(&address);
         Some(Self {
             name: "OCS server",
             address,
-            processes: stock.processes(),
-            _running: Running::Stock { _stock: stock },
+            processes: server.processes(),
+            _running: ServerGuard::Ocs { _server: server },
         })
     }
 }
@@ -84,7 +84,7 @@ struct OcsServer {
 impl OcsServer {
     fn start(devices: u32, folder: PathBuf) -> (Self, String) {
         let server = Self { folder };
-        let mut up = Command::new(STOCK_SERVER);
+        let mut up = Command::new(OCS_SERVER);
         up.arg("up").arg(&server.folder).arg(devices.to_string());
         let address = Ran::of(&mut up).expect_code(0).stdout.trim().to_owned();
         (server, address)
@@ -92,7 +92,8 @@ impl OcsServer {
 
     fn processes(&self) -> Vec<u32> {
         let id = |name: &str| {
-            let id = fs::read_to_string(self.folder.join(name)).expect("a running server has one");
+            let id = fs::read_to_string(self.folder.join(name))
+                .expect("a running server has a pid file");
             id.trim().parse().expect("a process id is a number")
         };
         vec![id("apache.pid"), id("mariadb.pid")]
@@ -101,8 +102,8 @@ impl OcsServer {
 
 impl Drop for OcsServer {
     fn drop(&mut self) {
-        // It may not have come up.
-        let _ = Command::new(STOCK_SERVER)
+        // The server may not have started.
+        let _ = Command::new(OCS_SERVER)
             .arg("down")
             .arg(&self.folder)
             .status();

@@ -1,5 +1,5 @@
-//! What a month of a fleet costs in the cloud: counted on the real handler and the real records,
-//! multiplied by `prices.toml`.
+//! The cost of a month of a fleet in the cloud: requests counted on the real handler and the real
+//! records, multiplied by `prices.toml`.
 
 mod month;
 mod prices;
@@ -13,40 +13,40 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 
-use crate::month::{Asked, Plan, Played};
-use crate::prices::{Bill, Line, Objects, Prices};
+use crate::month::{MonthPlan, RequestCounts, SimulatedCounts};
+use crate::prices::{Bill, BillLine, MonthObjects, Prices};
 
-/// Count what a fleet asks of the cloud in a month, and what that costs for 1,000 devices
+/// Count the requests of a fleet to the cloud in a month, and their cost for 1,000 devices
 #[derive(Parser)]
 #[command(bin_name = "just cost")]
 struct Args {
-    /// How many devices are played; the bill is for 1,000
+    /// Number of simulated devices; the bill is for 1,000
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
-    /// How many days are played; the bill is for a month
+    /// Number of simulated days; the bill is for a month
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     days: u32,
-    /// How often each device checks in within an hour: 0.5 is every two hours
+    /// Check-ins of each device per hour: 0.5 is every two hours
     #[arg(long = "check-ins-per-hour", value_name = "N", default_value = "1", value_parser = per_day)]
     check_ins_per_day: u32,
-    /// How many packages all devices get in the month
+    /// Number of packages that all devices get in the month
     #[arg(long, default_value_t = 4)]
     packages: u32,
-    /// How many fragments each package has
+    /// Number of fragments of each package
     #[arg(long, default_value_t = 20)]
     fragments: u32,
-    /// How large a fragment is, in bytes
+    /// Size of a fragment, in bytes
     #[arg(long, default_value_t = 1 << 20)]
     fragment_bytes: u32,
-    /// Play devices with the stock Unix agent
+    /// Simulate devices with OCS agents
     #[arg(long)]
-    stock: bool,
-    /// Cargo says it to every benchmark
+    ocs: bool,
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Reads how often something happens in an hour, as how often that is on a day.
+/// Parses a number per hour, and returns the number per day.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -59,39 +59,39 @@ fn per_day(per_hour: &str) -> Result<u32, &'static str> {
     if (1.0..=1440.0).contains(&count) {
         Ok(count as u32)
     } else {
-        Err("not a number from 0.042, which is once a day, to 60")
+        Err("expected a number from 0.042, which is once a day, to 60")
     }
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let args = Args::parse();
-    let plan = Plan {
+    let plan = MonthPlan {
         devices: args.devices,
         days: args.days,
         check_ins_per_day: args.check_ins_per_day,
         packages: args.packages,
-        stock: args.stock,
+        ocs: args.ocs,
     };
-    let played = watched(plan).await;
-    let asked = played.month(plan);
-    let objects = Objects {
+    let simulated = simulate(plan).await;
+    let asked = simulated.month(plan);
+    let objects = MonthObjects {
         packages: f64::from(args.packages),
         fragments: f64::from(args.fragments),
         fragment_bytes: f64::from(args.fragment_bytes),
-        // A stock agent fetches `info`, ours the manifest and its signature.
-        documents: if args.stock { 1.0 } else { 2.0 },
+        // OCS agents download `info`, Packcast agents the manifest and its signature.
+        documents: if args.ocs { 1.0 } else { 2.0 },
     };
     let prices = Prices::read();
-    let bill = prices.bill(&asked, played.processor_s(), objects);
-    print(&mut io::stdout(), &args, &played, &prices, &bill)
+    let bill = prices.bill(&asked, simulated.processor_s(), objects);
+    print(&mut io::stdout(), &args, &simulated, &prices, &bill)
 }
 
-/// Plays the days, with a line on a terminal that says how far it is.
-async fn watched(plan: Plan) -> Played {
+/// Simulates the days, with a progress bar on terminals.
+async fn simulate(plan: MonthPlan) -> SimulatedCounts {
     let bar = ProgressBar::new(month::count(plan));
     let done = Arc::new(AtomicU64::new(0));
-    let month = tokio::spawn(month::play(plan, Arc::clone(&done)));
+    let month = tokio::spawn(month::simulate(plan, Arc::clone(&done)));
     let shown = bar.clone();
     let showing = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
@@ -100,61 +100,66 @@ async fn watched(plan: Plan) -> Played {
             shown.set_position(done.load(Ordering::Relaxed));
         }
     });
-    let played = month.await.expect("the days come to their end");
+    let simulated = month.await.expect("the simulation ends");
     showing.abort();
     bar.finish_and_clear();
-    played
+    simulated
 }
 
 fn print(
     out: &mut impl io::Write,
     args: &Args,
-    played: &Played,
+    simulated: &SimulatedCounts,
     prices: &Prices,
     bill: &Bill,
 ) -> io::Result<()> {
     writeln!(
         out,
-        "played: {} days of {} devices with {} agent, {} check-ins a day, {} packages",
+        "simulated: {} days of {} devices with {} agents, {} check-ins a day, {} packages",
         args.days,
         args.devices,
-        if args.stock { "the stock" } else { "our" },
+        if args.ocs { "OCS" } else { "Packcast" },
         args.check_ins_per_day,
         args.packages,
     )?;
     print_counts(
         out,
-        "a check-in when there is nothing to do",
-        &played.idle,
-        f64::from(played.idle_check_ins),
+        "an idle check-in",
+        &simulated.idle,
+        f64::from(simulated.idle_check_ins),
     )?;
     print_counts(
         out,
         "a package on a device",
-        &played.working,
-        played.working.deployments,
+        &simulated.working,
+        simulated.working.deployments,
     )?;
     writeln!(
         out,
-        "1,000 such devices for a month, {} fragments of {} bytes in each package, in US dollars:",
+        "1,000 of these devices for a month, {} fragments of {} bytes in each package, in US dollars:",
         args.fragments, args.fragment_bytes,
     )?;
     writeln!(out, "{}", table(prices, bill))?;
     writeln!(
         out,
-        "the function is billed {:.0} ms for a request, {:.2} ms of processor time among them",
+        "the function is billed {:.0} ms per request, including {:.2} ms of processor time",
         bill.billed_s * 1000.0,
-        played.processor_s() * 1000.0,
+        simulated.processor_s() * 1000.0,
     )
 }
 
-fn print_counts(out: &mut impl io::Write, what: &str, asked: &Asked, times: f64) -> io::Result<()> {
+fn print_counts(
+    out: &mut impl io::Write,
+    subject: &str,
+    asked: &RequestCounts,
+    times: f64,
+) -> io::Result<()> {
     if times == 0.0 {
         return Ok(());
     }
     writeln!(
         out,
-        "{what}: {:.2} requests, {:.2} operations on the table, {:.2} read units, {:.2} write units",
+        "{subject}: {:.2} requests, {:.2} operations on the table, {:.2} read units, {:.2} write units",
         asked.requests / times,
         asked.operations / times,
         asked.read_units / times,
@@ -179,9 +184,9 @@ fn table(prices: &Prices, bill: &Bill) -> Table {
     table
 }
 
-fn row(line: &Line) -> Vec<Cell> {
+fn row(line: &BillLine) -> Vec<Cell> {
     let mut cells = vec![
-        Cell::new(line.what),
+        Cell::new(line.name),
         right(format!("{:.0}", line.quantity)),
         Cell::new(line.unit),
     ];
@@ -189,8 +194,8 @@ fn row(line: &Line) -> Vec<Cell> {
     cells
 }
 
-fn total(what: &str, usd: &[f64]) -> Vec<Cell> {
-    let mut cells = vec![Cell::new(what), Cell::new(""), Cell::new("")];
+fn total(name: &str, usd: &[f64]) -> Vec<Cell> {
+    let mut cells = vec![Cell::new(name), Cell::new(""), Cell::new("")];
     cells.extend(dollars(usd));
     cells
 }

@@ -1,8 +1,8 @@
 //! A month of a fleet, on the real handler and the real records.
 //!
-//! Played are some days of it. What devices ask when there is nothing to do is multiplied up to
-//! the month; what packages cause is counted as it is, as all of the month's are published in
-//! these days.
+//! Only some days of the month are simulated. The counts of idle check-ins are scaled to the month.
+//! The counts of packages are taken as they are, because all packages of the month are published
+//! in these days.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
 use packcast_store::records::Reserved;
-use packcast_testing::peer::{Peer, Said};
+use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::{NOW, Table, location, published, reservation};
 use packcast_tests::settings::settings;
@@ -25,58 +25,59 @@ const DAY_S: u64 = 86_400;
 /// The mean month: a year of 365.25 days has twelve.
 const MONTH_DAYS: f64 = 30.4375;
 
-/// What kind of month it is.
+/// The fleet, and its check-ins and packages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct MonthPlan {
     pub(crate) devices: u32,
-    /// How many days are played.
+    /// Number of simulated days.
     pub(crate) days: u32,
     pub(crate) check_ins_per_day: u32,
-    /// How many packages are published and assigned to all devices.
+    /// Number of packages that are published and assigned to all devices.
     pub(crate) packages: u32,
-    /// Whether devices run the stock agent.
-    pub(crate) stock: bool,
+    /// Devices have OCS agents instead of Packcast agents.
+    pub(crate) ocs: bool,
 }
 
-/// What was asked for.
+/// Counts of requests and of their use of the table.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestCounts {
     /// Requests that the function answered.
     pub(crate) requests: f64,
-    /// Their bodies.
+    /// Bytes of the requests' bodies.
     pub(crate) request_bytes: f64,
-    /// The bodies of the answers.
+    /// Bytes of the answers' bodies.
     pub(crate) answer_bytes: f64,
     /// Requests to the table.
     pub(crate) operations: f64,
     pub(crate) read_units: f64,
     pub(crate) write_units: f64,
-    /// Packages that devices were told of, and reported.
+    /// Number of packages that devices were announced and have reported.
     pub(crate) deployments: f64,
 }
 
-/// What was asked for in the days that were played.
+/// The counts of the simulated days.
 #[derive(Debug, Default)]
-pub(crate) struct Played {
-    /// By devices that were told of nothing.
-    pub(crate) idle: Asked,
-    /// How many check-ins that were.
+pub(crate) struct SimulatedCounts {
+    /// Counts of the check-ins without a task.
+    pub(crate) idle: RequestCounts,
+    /// Number of check-ins without a task.
     pub(crate) idle_check_ins: u32,
-    /// By packages: their publication, the check-ins that told of them, the reports.
-    pub(crate) working: Asked,
-    /// Processor time of all that ran here: devices, handler and table.
+    /// Counts of packages: their publication, the check-ins that announce them, and the reports.
+    pub(crate) working: RequestCounts,
+    /// Processor time of the whole simulation: devices, handler and table.
     pub(crate) processor: Duration,
 }
 
-impl Played {
-    /// Returns what 1,000 devices ask for in a month: as many idle check-ins as it has, and the
+impl SimulatedCounts {
+    /// Returns the counts of 1,000 devices in a month: the idle check-ins scaled to the month, and the
     /// packages.
-    pub(crate) fn month(&self, plan: Plan) -> Asked {
+    pub(crate) fn month(&self, plan: MonthPlan) -> RequestCounts {
         let check_ins = 1000.0 * MONTH_DAYS * f64::from(plan.check_ins_per_day);
         let idle = check_ins / f64::from(self.idle_check_ins);
         let working = 1000.0 / f64::from(plan.devices);
-        let sum = |of: fn(&Asked) -> f64| of(&self.idle) * idle + of(&self.working) * working;
-        Asked {
+        let sum =
+            |of: fn(&RequestCounts) -> f64| of(&self.idle) * idle + of(&self.working) * working;
+        RequestCounts {
             requests: sum(|asked| asked.requests),
             request_bytes: sum(|asked| asked.request_bytes),
             answer_bytes: sum(|asked| asked.answer_bytes),
@@ -93,7 +94,7 @@ impl Played {
     }
 }
 
-impl std::ops::AddAssign for Asked {
+impl std::ops::AddAssign for RequestCounts {
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
         self.request_bytes += other.request_bytes;
@@ -105,46 +106,46 @@ impl std::ops::AddAssign for Asked {
     }
 }
 
-/// The fleet and all it speaks to.
+/// The table and the function that the fleet uses.
 struct Cloud {
     table: Table,
-    function: CheckIn,
+    function: CheckInFunction,
     group: GroupName,
-    /// What was asked for since it was last looked at.
-    asked: Asked,
+    /// The counts since the last call of [`Cloud::take`].
+    asked: RequestCounts,
 }
 
-/// Plays the days; `done` is told how many check-ins there were.
-pub(crate) async fn play(plan: Plan, done: Arc<AtomicU64>) -> Played {
-    let peer = if plan.stock { Peer::stock } else { Peer::ours };
+/// Simulates the days; `done` is set to the number of check-ins so far.
+pub(crate) async fn simulate(plan: MonthPlan, done: Arc<AtomicU64>) -> SimulatedCounts {
+    let peer = if plan.ocs { Peer::ocs } else { Peer::packcast };
     let peers: Vec<Peer> = (0..plan.devices).map(peer).collect();
     let mut cloud = Cloud::begin(&peers).await;
-    let mut played = Played::default();
+    let mut simulated = SimulatedCounts::default();
     let mut published = 0;
     let before = processor_time();
     for (device, at) in check_ins(plan) {
-        // Who was seen on the day before is written down as seen again.
+        // Last seen is written once a day, so the simulation begins on the day after enrolment.
         let at = NOW.plus(DAY_S + at);
         if published < plan.packages && at >= publication(plan, published) {
             cloud.publish(published, at).await;
-            played.working += cloud.take();
+            simulated.working += cloud.take();
             published += 1;
         }
-        let is_told = cloud.check_in(&peers[device], at).await;
-        if is_told {
-            played.working += cloud.take();
+        let has_tasks = cloud.check_in(&peers[device], at).await;
+        if has_tasks {
+            simulated.working += cloud.take();
         } else {
-            played.idle += cloud.take();
-            played.idle_check_ins += 1;
+            simulated.idle += cloud.take();
+            simulated.idle_check_ins += 1;
         }
         done.fetch_add(1, Ordering::Relaxed);
     }
-    played.processor = processor_time().saturating_sub(before);
-    played
+    simulated.processor = processor_time().saturating_sub(before);
+    simulated
 }
 
-/// Returns who checks in when, in seconds, evenly spread.
-fn check_ins(plan: Plan) -> impl Iterator<Item = (usize, u64)> {
+/// Returns the device and the time, in seconds, of each check-in, evenly spread.
+fn check_ins(plan: MonthPlan) -> impl Iterator<Item = (usize, u64)> {
     let devices = u64::from(plan.devices);
     (0..count(plan)).map(move |n| {
         let device = usize::try_from(n % devices).expect("a device has a place in memory");
@@ -152,14 +153,16 @@ fn check_ins(plan: Plan) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
-/// Returns how many check-ins are played.
-pub(crate) fn count(plan: Plan) -> u64 {
+/// Returns the number of simulated check-ins.
+pub(crate) fn count(plan: MonthPlan) -> u64 {
     u64::from(plan.devices) * u64::from(plan.days) * u64::from(plan.check_ins_per_day)
 }
 
-/// Returns when a package is published: all in the first half, so that all devices get it, and
-/// none at once, so that a day's first check-in, which is written down, is an idle one.
-fn publication(plan: Plan, number: u32) -> UnixTime {
+/// Returns the time at which a package is published.
+///
+/// All are published in the first half, so that all devices get them. None is published at the
+/// start of a day, so that the first check-in of a day, which is written, is an idle one.
+fn publication(plan: MonthPlan, number: u32) -> UnixTime {
     let half = u64::from(plan.days) * DAY_S / 2;
     let share = (2 * u64::from(number) + 1) * half / (2 * u64::from(plan.packages));
     NOW.plus(DAY_S + share)
@@ -176,22 +179,22 @@ const fn number(count: usize) -> f64 {
 }
 
 impl Cloud {
-    /// Enrols the fleet into a group, which is not of the month.
+    /// Enrols the fleet into a group; the cost of this is not part of the month.
     async fn begin(peers: &[Peer]) -> Self {
         let table = Table::start(1).await;
-        let function = CheckIn::new(table.records.clone(), settings());
+        let function = CheckInFunction::new(table.records.clone(), settings());
         let group: GroupName = "fleet".parse().expect("a group's name");
         let created = table.records.create_group(&group, signing()).await;
-        created.expect("a new group can be made");
+        created.expect("a new group can be created");
         let mut cloud = Self {
             table,
             function,
             group,
-            asked: Asked::default(),
+            asked: RequestCounts::default(),
         };
         for peer in peers {
             let reply = cloud.answer(peer.check_in(&[], NOW), NOW).await;
-            peer.told(&reply);
+            peer.read_reply(&reply);
             if let Some(inventory) = peer.inventory() {
                 cloud.answer(inventory, NOW).await;
             }
@@ -223,29 +226,28 @@ impl Cloud {
         assigned.expect("a package can be assigned");
     }
 
-    /// Lets a device ask, do at once what it is told, and report it; tells whether it was told
-    /// of anything.
+    /// Lets a device check in, and report all its tasks at once; returns whether it had any.
     async fn check_in(&mut self, peer: &Peer, at: UnixTime) -> bool {
         let reply = self.answer(peer.check_in(&[], at), at).await;
         if let Some(inventory) = peer.inventory().filter(|_| asks_for_inventory(&reply)) {
             self.answer(inventory, at).await;
         }
-        let told = peer.told(&reply).tasks;
-        let said: Vec<Said> = told
+        let tasks = peer.read_reply(&reply).tasks;
+        let results: Vec<PeerResult> = tasks
             .into_iter()
-            .map(|(package, attempt)| Said {
+            .map(|(package, attempt)| PeerResult {
                 package,
                 attempt: attempt.unwrap_or(1),
                 code: "SUCCESS",
             })
             .collect();
-        if said.is_empty() {
+        if results.is_empty() {
             return false;
         }
-        for report in peer.reports(&said, at) {
+        for report in peer.reports(&results, at) {
             self.answer(report, at).await;
         }
-        self.asked.deployments += number(said.len());
+        self.asked.deployments += number(results.len());
         true
     }
 
@@ -259,9 +261,9 @@ impl Cloud {
         body
     }
 
-    fn take(&mut self) -> Asked {
+    fn take(&mut self) -> RequestCounts {
         let usage = self.table.meter.take();
-        Asked {
+        RequestCounts {
             operations: number(usage.operations.len()),
             read_units: usage.read_units,
             write_units: usage.write_units,
@@ -270,7 +272,7 @@ impl Cloud {
     }
 }
 
-/// Whether a stock agent is to send an inventory.
+/// Returns whether a reply asks an OCS agent for an inventory.
 fn asks_for_inventory(reply: &[u8]) -> bool {
     let (_, content) = envelope::open(reply).expect("a reply in zlib");
     String::from_utf8_lossy(&content).contains("<RESPONSE>SEND</RESPONSE>")

@@ -1,11 +1,11 @@
-//! What a month costs: quantities, and prices from a file.
+//! The bill of a month: quantities multiplied by prices from a file.
 
 use std::path::Path;
 
 use packcast_testing::policy::TEMPLATE;
 use serde::Deserialize;
 
-use crate::month::Asked;
+use crate::month::RequestCounts;
 
 /// A price in each region.
 #[derive(Debug, Deserialize)]
@@ -13,7 +13,7 @@ use crate::month::Asked;
 pub(crate) struct Price {
     usd: Vec<f64>,
     per: f64,
-    /// For readers of the file.
+    /// The source of the price, for readers of the file.
     #[serde(rename = "source")]
     _source: String,
 }
@@ -40,62 +40,62 @@ pub(crate) struct Prices {
     alarms: Price,
 }
 
-/// What a month's packages are.
+/// The published objects of a month.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Objects {
+pub(crate) struct MonthObjects {
     pub(crate) packages: f64,
     pub(crate) fragments: f64,
     pub(crate) fragment_bytes: f64,
-    /// Documents that a device fetches beside the fragments.
+    /// Number of documents that a device downloads beside the fragments.
     pub(crate) documents: f64,
 }
 
-/// What is known of the cloud and cannot be counted here.
+/// Assumptions about the cloud, which cannot be counted here.
 pub(crate) mod assumed {
     /// The function's memory in gigabytes: `MemoryMegabytes` of the template.
     pub(crate) const MEMORY_GB: f64 = 0.25;
-    /// Lambda gives a whole processor to 1,769 MB, and to less a share.
+    /// Lambda gives a whole processor to 1,769 MB of memory, and a proportional share to less.
     pub(crate) const PROCESSOR_SHARE: f64 = 256.0 / 1769.0;
-    /// One request to DynamoDB in the same region, in seconds: "single-digit milliseconds".
+    /// Duration of a request to DynamoDB in the same region, in seconds: "single-digit milliseconds".
     pub(crate) const TABLE_REQUEST_S: f64 = 0.005;
-    /// The function's two lines of a package on a device, each with the 26 bytes that are counted
-    /// beside its text. Of other requests that went well, neither it nor Lambda says anything.
+    /// The function's two log lines for a package on a device, each with the 26 bytes that are billed
+    /// beside its text. For other successful requests, neither the function nor Lambda logs anything.
     pub(crate) const LOG_BYTES: f64 = 450.0;
-    /// The head of a request: OCS agents send less, ours carry a signature.
+    /// The head of a request: Packcast agents send a signature; the heads of OCS agents are smaller.
     pub(crate) const HEAD_BYTES: f64 = 900.0;
     /// The head of an answer.
     pub(crate) const ANSWER_HEAD_BYTES: f64 = 400.0;
-    /// What the table keeps of a device: itself, its host name, its listing, a membership.
+    /// The items of a device in the table: its record, host name, list entry and a membership.
     pub(crate) const DEVICE_BYTES: f64 = 2_500.0;
-    /// What it keeps of a result, with its entry of the index.
+    /// The items of a result in the table, with the entry in the index.
     pub(crate) const RESULT_BYTES: f64 = 700.0;
-    /// Results and packages are kept for ever: counted are those of a year.
+    /// Results and packages are kept forever; the results and packages of a year are billed.
     pub(crate) const MONTHS_KEPT: f64 = 12.0;
-    /// How many of the CDN's places fetch an object for themselves.
+    /// Number of CDN locations that fetch an object from the bucket.
     pub(crate) const CDN_PLACES: f64 = 13.0;
-    /// Manifest, signature and `info` of one location.
+    /// Manifest, signature and the `info` of one location.
     pub(crate) const DOCUMENTS: f64 = 3.0;
 }
 
-/// One line of a bill.
+/// A line of a bill.
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) what: &'static str,
+pub(crate) struct BillLine {
+    pub(crate) name: &'static str,
     pub(crate) quantity: f64,
     pub(crate) unit: &'static str,
-    /// Dollars in each region.
+    /// The price in dollars in each region.
     pub(crate) usd: Vec<f64>,
 }
 
-/// A month's bill.
+/// The bill of a month.
 #[derive(Debug)]
 pub(crate) struct Bill {
-    /// What grows with the fleet, but for what leaves the cloud.
-    pub(crate) lines: Vec<Line>,
-    pub(crate) egress: Line,
-    /// What a stack costs even without devices.
-    pub(crate) stack: Line,
-    /// How long the function is billed for one request, in seconds.
+    /// Costs that grow with the fleet, except egress.
+    pub(crate) lines: Vec<BillLine>,
+    pub(crate) egress: BillLine,
+    /// The cost of a stack without devices.
+    pub(crate) stack: BillLine,
+    /// Billed time of the function for one request, in seconds.
     pub(crate) billed_s: f64,
 }
 
@@ -103,12 +103,17 @@ impl Prices {
     pub(crate) fn read() -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/prices.toml");
         let text = std::fs::read_to_string(path).expect("the prices are in the source");
-        toml::from_str(&text).expect("they are as they are read here")
+        toml::from_str(&text).expect("the prices are valid")
     }
 
-    /// Bills what 1,000 devices ask for, each request with that much processor time.
-    pub(crate) fn bill(&self, asked: &Asked, processor_s: f64, objects: Objects) -> Bill {
-        let Asked {
+    /// Returns the bill for the counts of 1,000 devices, with this processor time for each request.
+    pub(crate) fn bill(
+        &self,
+        asked: &RequestCounts,
+        processor_s: f64,
+        objects: MonthObjects,
+    ) -> Bill {
+        let RequestCounts {
             requests,
             deployments,
             ..
@@ -138,13 +143,13 @@ impl Prices {
             ),
             line("CDN: objects", fetched, "requests", &self.cdn_requests),
             line(
-                "CDN: its function before objects",
+                "CDN: function before objects",
                 fetched,
                 "requests",
                 &self.cdn_function,
             ),
             line(
-                "function: requests by its URL",
+                "function: requests to its URL",
                 requests,
                 "requests",
                 &self.function_requests,
@@ -220,26 +225,27 @@ impl Bill {
     }
 }
 
-fn line(what: &'static str, quantity: f64, unit: &'static str, price: &Price) -> Line {
+fn line(name: &'static str, quantity: f64, unit: &'static str, price: &Price) -> BillLine {
     let usd = price.usd.iter().map(|usd| quantity * usd / price.per);
-    Line {
-        what,
+    BillLine {
+        name,
         quantity,
         unit,
         usd: usd.collect(),
     }
 }
 
-/// Returns how many alarms the template has.
+/// Returns the number of alarms in the template.
 fn alarms() -> f64 {
     let alarms = TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count();
     u32::try_from(alarms).map_or(f64::INFINITY, f64::from)
 }
 
-/// Returns how long a request is billed: the processor time that was measured here, devices and
-/// table included, as long as it takes with the function's share of a processor, and the waits
-/// for the table; to the next millisecond.
-fn billed_s(asked: &Asked, processor_s: f64) -> f64 {
+/// Returns the billed time of a request, rounded up to a millisecond.
+///
+/// It is the measured processor time, with devices and table, on the function's share of a
+/// processor, and the time of waiting for the table.
+fn billed_s(asked: &RequestCounts, processor_s: f64) -> f64 {
     let processor = processor_s / assumed::PROCESSOR_SHARE;
     let waits = asked.operations / asked.requests * assumed::TABLE_REQUEST_S;
     ((processor + waits) * 1000.0).ceil() / 1000.0

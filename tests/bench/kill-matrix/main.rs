@@ -1,4 +1,4 @@
-//! Kills the agent at each of its effects, and prints what became of the devices.
+//! Kills the agent at each of its effects, and prints the final states of the devices.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ fn main() -> std::io::Result<ExitCode> {
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 fn main() -> std::io::Result<ExitCode> {
     use std::io::Write as _;
-    let why = "skipped: an agent can be stopped at its system calls on Linux on x86_64 only";
+    let why = "skipped: the kill matrix needs Linux on x86_64";
     writeln!(std::io::stdout(), "{why}")?;
     Ok(ExitCode::SUCCESS)
 }

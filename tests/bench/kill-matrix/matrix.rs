@@ -1,4 +1,4 @@
-//! The matrix on the command line.
+//! The command line of the kill matrix.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,35 +7,35 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use packcast_tests::kill::{self, Choice, Kill, Point, Report};
+use packcast_tests::kill::{self, Choice, Kill, MatrixReport, Point};
 
-/// Of many faults, the first say enough.
+/// Number of faults that are printed.
 const SHOWN: usize = 40;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-/// Kill the agent at each of its effects, start it again, and see what became of the device
+/// Kill the agent at each of its effects, start it again, and check the device
 ///
-/// Agents that recover from that are killed at each effect of their recovery, on other devices.
-/// It fails if a program ran twice, if a report was lost, if a verified fragment was fetched
-/// again, if anything else is not as it is on a device whose agent nobody killed, or if the agent
-/// does something before what it says of that is on disk.
+/// Agents that recover are killed at each effect of their recovery as well, on other devices. The
+/// command fails if a program ran twice, a report was lost, a verified fragment was downloaded
+/// again, or the device differs in another way from one whose agent was not killed. It also fails
+/// if the agent acts before the record of the action is on disk.
 #[derive(Parser)]
 #[command(bin_name = "just kill-matrix")]
 struct Args {
     /// Only at this point, such as `rename:state/pass#1:after`
     #[arg(long, value_name = "POINT")]
     at: Option<Point>,
-    /// And kill the agent that is started after it at this one
+    /// Kill the agent that is started afterwards at this point
     #[arg(long, value_name = "POINT", requires = "at")]
     then: Option<Point>,
-    /// At one of so many points
+    /// At one of this many points
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     one_in: u32,
-    /// How many agents are at work at a time
+    /// Number of agents that run at a time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
-    /// Cargo says it to every benchmark
+    /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn main() -> io::Result<ExitCode> {
     };
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}");
-    bar.set_style(style.expect("the template is one"));
+    bar.set_style(style.expect("the template is valid"));
     let begun = Instant::now();
     let report = kill::run(PROGRAM, &choice, args.threads.into(), |done, total| {
         bar.set_length(total as u64);
@@ -68,23 +68,26 @@ pub(crate) fn main() -> io::Result<ExitCode> {
     })
 }
 
-fn print(out: &mut impl io::Write, report: &Report) -> io::Result<()> {
+fn print(out: &mut impl io::Write, report: &MatrixReport) -> io::Result<()> {
     writeln!(out, "{}", matrix(report))?;
     for kill in &report.missed {
         writeln!(out, "not reached: {kill}")?;
     }
     for (kill, fault) in report.found.iter().take(SHOWN) {
         writeln!(out, "killed at {kill}: {fault}")?;
-        writeln!(out, "  to repeat it: just kill-matrix {}", options(kill))?;
+        writeln!(out, "  to repeat: just kill-matrix {}", options(kill))?;
     }
     if report.found.len() > SHOWN {
         writeln!(out, "and {} more", report.found.len() - SHOWN)?;
     }
     for disorder in &report.disorders {
-        writeln!(out, "before any kill: {disorder}")?;
+        writeln!(out, "in a run without a kill: {disorder}")?;
     }
     for difference in &report.differences {
-        writeln!(out, "the tally is not the sum of the results: {difference}")?;
+        writeln!(
+            out,
+            "tally differs from the sum of the results: {difference}"
+        )?;
     }
     writeln!(out, "{}", counts(report))
 }
@@ -95,26 +98,29 @@ fn options(kill: &Kill) -> String {
     format!("--at '{}'{then}", kill.at)
 }
 
-fn counts(report: &Report) -> Table {
+fn counts(report: &MatrixReport) -> Table {
     let counts = [
         (report.killed, "agents killed"),
-        (report.killed_again, "killed again while they recovered"),
-        (report.missed.len(), "kills not reached"),
+        (report.killed_again, "agents killed during recovery"),
+        (report.missed.len(), "points not reached"),
         (report.interrupted, "packages reported as interrupted"),
-        (report.repeated, "runs repeated of what may be repeated"),
+        (report.repeated, "allowed repeated runs"),
         (report.double_runs(), "double runs"),
         (report.lost_reports(), "lost reports"),
-        (report.fetched_again(), "verified fragments fetched again"),
+        (
+            report.fetched_again(),
+            "verified fragments downloaded again",
+        ),
         (
             report.disorders.len(),
-            "effects before what they need is on disk",
+            "effects before their record is on disk",
         ),
         (report.others(), "other faults"),
     ];
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    for (count, what) in counts {
-        table.add_row([number(count), Cell::new(what)]);
+    for (count, name) in counts {
+        table.add_row([number(count), Cell::new(name)]);
     }
     table
 }
@@ -123,7 +129,7 @@ fn number(count: usize) -> Cell {
     Cell::new(count).set_alignment(CellAlignment::Right)
 }
 
-fn matrix(report: &Report) -> Table {
+fn matrix(report: &MatrixReport) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

@@ -1,19 +1,21 @@
-//! Reads the YAML of the template, with tags such as `!Ref` and `!GetAtt`.
+//! A parser for the YAML of the template, with tags such as `!Ref` and `!GetAtt`.
 
 use saphyr_parser::{Event, Parser, Tag};
 use serde_json::{Map, Value, json};
 
-/// A sequence or a mapping that has not ended.
-enum Open {
+/// A sequence or a mapping that has not ended yet.
+enum OpenNode {
     Sequence(Vec<Value>),
-    /// With the key whose value follows.
+    /// The entries so far, and the key whose value follows.
     Mapping(Map<String, Value>, Option<String>),
 }
 
-/// Reads one document. Scalars stay text, and a tag becomes the long form of its function:
-/// `!Ref Table` is `{"Ref": "Table"}`, and `!GetAtt Table.Arn` is `{"Fn::GetAtt": "Table.Arn"}`.
+/// Parses a document.
+///
+/// Scalars stay text. A tag becomes the long form of its function: `!Ref Table` is
+/// `{"Ref": "Table"}`, and `!GetAtt Table.Arn` is `{"Fn::GetAtt": "Table.Arn"}`.
 pub(super) fn parse(text: &str) -> Value {
-    let mut open: Vec<(Open, Option<String>)> = Vec::new();
+    let mut open: Vec<(OpenNode, Option<String>)> = Vec::new();
     let mut root = None;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.expect("the template is YAML");
@@ -22,39 +24,42 @@ pub(super) fn parse(text: &str) -> Value {
                 called(function(tag.as_deref()), Value::String(text.into_owned()))
             }
             Event::SequenceStart(_, tag) => {
-                open.push((Open::Sequence(Vec::new()), function(tag.as_deref())));
+                open.push((OpenNode::Sequence(Vec::new()), function(tag.as_deref())));
                 continue;
             }
             Event::MappingStart(_, tag) => {
-                open.push((Open::Mapping(Map::new(), None), function(tag.as_deref())));
+                open.push((
+                    OpenNode::Mapping(Map::new(), None),
+                    function(tag.as_deref()),
+                ));
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => closed(open.pop()),
-            Event::Alias(_) => panic!("CloudFormation knows no aliases: {span:?}"),
+            Event::Alias(_) => panic!("CloudFormation has no aliases: {span:?}"),
             _ => continue,
         };
         match open.last_mut() {
             None => root = Some(node),
-            Some((Open::Sequence(items), _)) => items.push(node),
-            Some((Open::Mapping(_, key @ None), _)) => {
+            Some((OpenNode::Sequence(items), _)) => items.push(node),
+            Some((OpenNode::Mapping(_, key @ None), _)) => {
                 let name = node.as_str().expect("keys are text");
                 *key = Some(name.to_owned());
             }
-            Some((Open::Mapping(entries, key), _)) => {
-                let name = key.take().expect("a key came before");
+            Some((OpenNode::Mapping(entries, key), _)) => {
+                let name = key.take().expect("a value follows its key");
                 let earlier = entries.insert(name, node);
-                assert!(earlier.is_none(), "a key stands twice before {span:?}");
+                assert!(earlier.is_none(), "duplicate key before {span:?}");
             }
         }
     }
     root.expect("the template has a document")
 }
 
-fn closed(open: Option<(Open, Option<String>)>) -> Value {
-    let (open, function) = open.expect("what ends has begun");
+fn closed(open: Option<(OpenNode, Option<String>)>) -> Value {
+    let (open, function) = open.expect("a collection ends after it has begun");
     let node = match open {
-        Open::Sequence(items) => Value::Array(items),
-        Open::Mapping(entries, _) => Value::Object(entries),
+        OpenNode::Sequence(items) => Value::Array(items),
+        OpenNode::Mapping(entries, _) => Value::Object(entries),
     };
     called(function, node)
 }
@@ -76,7 +81,7 @@ fn called(function: Option<String>, argument: Value) -> Value {
 }
 
 #[test]
-fn tags_are_read_as_functions() {
+fn tags_are_parsed_as_functions() {
     let text =
         "a: !If [Has, !Ref B, !Sub \"${C}/*\"]\nb: !GetAtt D.Arn\nc:\n  - 25\n  - { e: 'f' }\n";
     assert_eq!(

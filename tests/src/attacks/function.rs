@@ -1,4 +1,4 @@
-//! The function in an attacker's hands: it answers in the place of the genuine one.
+//! The function under an attacker's control: it answers instead of the genuine function.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,94 +19,97 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::server::{Failure, Server};
+use crate::server::{Failure, TestServer};
 use crate::world::World;
 
-type Answer = Box<dyn FnMut(&Asked) -> Option<Response<Bytes>> + Send>;
+type Answer = Box<dyn FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send>;
 type Edit = Box<dyn FnMut(&mut Value) + Send>;
 
-/// A server with a certificate of the world's authority, which passes on to the world's edge
-/// what it does not answer itself.
+/// A server with a certificate of the world's authority. It forwards requests to the world's edge
+/// unless the attacker answers them.
 #[derive(Debug)]
 pub struct OwnedFunction {
-    server: Server,
-    mind: Arc<Mutex<Mind>>,
+    server: TestServer,
+    control: Arc<Mutex<Control>>,
 }
 
-/// A request as the attacker sees it.
+/// A request to the function, as the attacker sees it.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SeenRequest {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-struct Mind {
+struct Control {
     answer: Answer,
     edit: Edit,
-    heard: Vec<Asked>,
+    requests: Vec<SeenRequest>,
 }
 
-impl fmt::Debug for Mind {
+impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.heard).finish()
+        f.debug_list().entries(&self.requests).finish()
     }
 }
 
-/// The edge behind, and whom it is known by.
+/// The genuine edge, and a TLS connector that trusts it.
 #[derive(Clone)]
-struct Behind {
+struct GenuineEdge {
     edge: SocketAddr,
     tls: TlsConnector,
 }
 
 impl OwnedFunction {
-    /// Listens before a world's edge, and changes nothing yet.
+    /// Listens in front of a world's edge; changes nothing yet.
     pub fn before(world: &World) -> Self {
-        let mind = Arc::new(Mutex::new(Mind {
+        let control = Arc::new(Mutex::new(Control {
             answer: Box::new(|_| None),
             edit: Box::new(|_| {}),
-            heard: Vec::new(),
+            requests: Vec::new(),
         }));
-        let behind = Behind {
+        let genuine = GenuineEdge {
             edge: world.state().edge,
             tls: connector(&world.state().ca_file),
         };
-        let shared = Arc::clone(&mind);
+        let shared = Arc::clone(&control);
         let answer = move |request| {
-            let (behind, mind) = (behind.clone(), Arc::clone(&shared));
+            let (genuine, control) = (genuine.clone(), Arc::clone(&shared));
             async move {
-                let answered = answer(request, &behind, &mind).await;
-                let response = answered.unwrap_or_else(|_| said(502, ""));
+                let answered = answer(request, &genuine, &control).await;
+                let response = answered.unwrap_or_else(|_| response(502, ""));
                 response.map(Full::<Bytes>::from)
             }
         };
-        let server = Server::start(Some(world.server_identity()), answer);
-        Self { server, mind }
+        let server = TestServer::start(Some(world.server_identity()), answer);
+        Self { server, control }
     }
 
     pub const fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// Changes each reply to a check-in like this from now on, before the device has it.
+    /// Edits each reply to a check-in from now on, before the device receives it.
     pub fn edit(&self, edit: impl FnMut(&mut Value) + Send + 'static) {
-        lock(&self.mind).edit = Box::new(edit);
+        lock(&self.control).edit = Box::new(edit);
     }
 
-    /// Answers like this from now on; what it has no answer for is passed on.
-    pub fn answer(&self, answer: impl FnMut(&Asked) -> Option<Response<Bytes>> + Send + 'static) {
-        lock(&self.mind).answer = Box::new(answer);
+    /// Answers requests from now on; a request that `answer` returns `None` for is forwarded.
+    pub fn answer(
+        &self,
+        answer: impl FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send + 'static,
+    ) {
+        lock(&self.control).answer = Box::new(answer);
     }
 
-    /// Returns every request so far.
-    pub fn heard(&self) -> Vec<Asked> {
-        lock(&self.mind).heard.clone()
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        lock(&self.control).requests.clone()
     }
 }
 
-/// Returns an answer.
-pub fn said(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
+/// Returns a response.
+pub fn response(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status.try_into().expect("a status of HTTP");
     response
@@ -114,25 +117,25 @@ pub fn said(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
 
 /// Returns a redirect that keeps the method.
 pub fn redirect(to: &str) -> Response<Bytes> {
-    let mut response = said(307, "");
-    let to = to.parse().expect("an address is a header's value");
+    let mut response = response(307, "");
+    let to = to.parse().expect("an address is a header value");
     response.headers_mut().insert("location", to);
     response
 }
 
-fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
-    mind.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
+    control.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn connector(ca_file: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_file).expect("the world has an authority") {
-        let certificate = certificate.expect("the authority's file is whole");
+        let certificate = certificate.expect("the authority's file is complete");
         roots.add(certificate).expect("the authority is usable");
     }
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("the provider has them")
+        .expect("the provider supports the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(tls))
@@ -140,37 +143,40 @@ fn connector(ca_file: &Path) -> TlsConnector {
 
 async fn answer(
     request: Request<Incoming>,
-    behind: &Behind,
-    mind: &Mutex<Mind>,
+    genuine: &GenuineEdge,
+    control: &Mutex<Control>,
 ) -> Result<Response<Bytes>, Failure> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let asked = Asked {
+    let asked = SeenRequest {
         path: parts.uri.to_string(),
         headers: parts.headers.clone(),
         body: body.clone(),
     };
     let own = {
-        let mut mind = lock(mind);
-        mind.heard.push(asked.clone());
-        (mind.answer)(&asked)
+        let mut control = lock(control);
+        control.requests.push(asked.clone());
+        (control.answer)(&asked)
     };
     if let Some(own) = own {
         return Ok(own);
     }
-    let honest = pass(Request::from_parts(parts, Full::from(body)), behind).await?;
+    let honest = pass(Request::from_parts(parts, Full::from(body)), genuine).await?;
     if asked.path == CHECK_IN_PATH && honest.status() == 200 {
         let mut reply = serde_json::from_slice(honest.body())?;
-        (lock(mind).edit)(&mut reply);
-        return Ok(said(200, reply.to_string()));
+        (lock(control).edit)(&mut reply);
+        return Ok(response(200, reply.to_string()));
     }
     Ok(honest)
 }
 
-async fn pass(request: Request<Full<Bytes>>, behind: &Behind) -> Result<Response<Bytes>, Failure> {
-    let stream = TcpStream::connect(behind.edge).await?;
-    let name = ServerName::from(behind.edge.ip());
-    let stream = behind.tls.connect(name, stream).await?;
+async fn pass(
+    request: Request<Full<Bytes>>,
+    genuine: &GenuineEdge,
+) -> Result<Response<Bytes>, Failure> {
+    let stream = TcpStream::connect(genuine.edge).await?;
+    let name = ServerName::from(genuine.edge.ip());
+    let stream = genuine.tls.connect(name, stream).await?;
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let (parts, body) = sender.send_request(request).await?.into_parts();

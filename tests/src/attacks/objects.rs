@@ -1,136 +1,139 @@
-//! The bucket in an attacker's hands: what is published is changed.
+//! The bucket under an attacker's control: published objects are changed.
 
 use std::fs;
 use std::path::Path;
 
 use ring::signature::Ed25519KeyPair;
 
-use super::stage::{Stage, Tried, manifest, store};
+use super::attacked_system::{AttackResult, AttackedSystem, manifest, store};
 
 fn flip(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).expect("it is published");
+    let mut bytes = fs::read(path).expect("the package is published");
     bytes[at] ^= 1;
     store(path, &bytes);
 }
 
 fn copy(from: &Path, to: &Path) {
-    let bytes = fs::read(from).expect("it is published");
+    let bytes = fs::read(from).expect("the package is published");
     store(to, &bytes);
 }
 
-pub fn manifest_changed_by_a_byte(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    flip(&stage.manifest_file(&package), 30);
-    stage.attempt()
+pub fn manifest_changed_by_a_byte(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    flip(&system.manifest_file(&package), 30);
+    system.attempt()
 }
 
-pub fn manifest_changed_and_announced(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let document = fs::read_to_string(stage.manifest_file(&package)).expect("it is text");
+pub fn manifest_changed_and_announced(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let document =
+        fs::read_to_string(system.manifest_file(&package)).expect("the document is text");
     let changed = document.replace("\"timeout_s\"", "\"timeout_s\" ");
-    let signature = fs::read_to_string(stage.signature_file(&package)).expect("it is text");
-    stage.announce(&package, changed.as_bytes(), &signature);
-    stage.attempt()
+    let signature =
+        fs::read_to_string(system.signature_file(&package)).expect("the document is text");
+    system.announce(&package, changed.as_bytes(), &signature);
+    system.attempt()
 }
 
-pub fn fragment_changed(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    flip(&stage.fragment_file(&package, 1), 7);
-    stage.attempt()
+pub fn fragment_changed(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    flip(&system.fragment_file(&package, 1), 7);
+    system.attempt()
 }
 
-pub fn fragment_truncated(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let path = stage.fragment_file(&package, 0);
-    let bytes = fs::read(&path).expect("it is published");
+pub fn fragment_truncated(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let path = system.fragment_file(&package, 0);
+    let bytes = fs::read(&path).expect("the package is published");
     store(&path, &bytes[..bytes.len() / 2]);
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn fragment_of_another_place_in_the_package(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
+pub fn fragment_from_another_position(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
     let (first, second) = (
-        stage.fragment_file(&package, 0),
-        stage.fragment_file(&package, 1),
+        system.fragment_file(&package, 0),
+        system.fragment_file(&package, 1),
     );
     copy(&first, &second);
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn fragment_of_another_package(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let other = stage.package("other", &[]);
+pub fn fragment_of_another_package(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let other = system.package("other", &[]);
     copy(
-        &stage.fragment_file(&other, 0),
-        &stage.fragment_file(&package, 0),
+        &system.fragment_file(&other, 0),
+        &system.fragment_file(&package, 0),
     );
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn signature_changed(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let path = stage.signature_file(&package);
-    let text = fs::read_to_string(&path).expect("it is text");
-    flip(&path, text.find('\n').expect("it has lines") + 51);
-    stage.attempt()
+pub fn signature_changed(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let path = system.signature_file(&package);
+    let text = fs::read_to_string(&path).expect("the document is text");
+    flip(&path, text.find('\n').expect("a signature has lines") + 51);
+    system.attempt()
 }
 
-pub fn signature_of_another_package(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let other = stage.package("other", &[]);
+pub fn signature_of_another_package(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let other = system.package("other", &[]);
     copy(
-        &stage.signature_file(&other),
-        &stage.signature_file(&package),
+        &system.signature_file(&other),
+        &system.signature_file(&package),
     );
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn manifest_and_signature_of_another_package(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let other = stage.package("other", &[]);
-    let document = fs::read(stage.manifest_file(&other)).expect("it is published");
-    let signature = fs::read_to_string(stage.signature_file(&other)).expect("it is text");
-    stage.announce(&package, &document, &signature);
-    stage.attempt()
+pub fn manifest_and_signature_of_another_package(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let other = system.package("other", &[]);
+    let document = fs::read(system.manifest_file(&other)).expect("the package is published");
+    let signature =
+        fs::read_to_string(system.signature_file(&other)).expect("the document is text");
+    system.announce(&package, &document, &signature);
+    system.attempt()
 }
 
-pub fn manifest_of_ones_own_announced(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    stage.publish_again(&package, &stage.attackers_key(), None, |manifest| {
+pub fn own_manifest_announced(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    system.publish_again(&package, &system.attackers_key(), None, |manifest| {
         manifest.timeout_s += 1;
     });
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn manifest_signed_by_another_key(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let document = fs::read(stage.manifest_file(&package)).expect("it is published");
-    let signature = stage.attackers_key().sign(&document, "");
+pub fn manifest_signed_by_another_key(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let document = fs::read(system.manifest_file(&package)).expect("the package is published");
+    let signature = system.attackers_key().sign(&document, "");
     store(
-        &stage.signature_file(&package),
+        &system.signature_file(&package),
         signature.expect("a key signs").as_bytes(),
     );
-    stage.attempt()
+    system.attempt()
 }
 
-/// What minisign signed before it hashed first: of the publisher's own key, and of the document.
-pub fn legacy_signature(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let document = fs::read(stage.manifest_file(&package)).expect("it is published");
-    let signature = legacy(stage, &document);
-    stage.announce(&package, &document, &signature);
-    stage.attempt()
+/// A signature of the document by the publisher's key, in minisign's format without prehashing.
+pub fn legacy_signature(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let document = fs::read(system.manifest_file(&package)).expect("the package is published");
+    let signature = legacy(system, &document);
+    system.announce(&package, &document, &signature);
+    system.attempt()
 }
 
-fn legacy(stage: &Stage, document: &[u8]) -> String {
-    /// Where the seed begins in a key file of minisign: after algorithms, scrypt's terms and
-    /// the key's number.
+fn legacy(system: &AttackedSystem, document: &[u8]) -> String {
+    /// Offset of the seed in a key file of minisign, after the algorithms, scrypt's parameters
+    /// and the key number.
     const SEED: usize = 2 + 2 + 2 + 32 + 8 + 8 + 8;
-    let file = stage.world.local_dir().join("packcast.key");
+    let file = system.world.local_dir().join("packcast.key");
     let text = fs::read_to_string(file).expect("packcast local has a key");
-    let boxed = minisign::SecretKeyBox::from_string(&text).expect("it is minisign's");
+    let boxed = minisign::SecretKeyBox::from_string(&text).expect("the file is a key of minisign");
     let secret = boxed.into_unencrypted_secret_key();
-    let bytes = secret.expect("it has no passphrase").to_bytes();
+    let bytes = secret.expect("the key has no passphrase").to_bytes();
     let number = &bytes[SEED - 8..SEED];
     let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[SEED..SEED + 32]).expect("a seed");
     let signature = pair.sign(document);
@@ -164,60 +167,65 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A package that the publisher has replaced since, of which the device was not told before.
-pub fn lower_id_where_a_higher_one_was_set_up(stage: &Stage) -> Tried {
-    let older = stage.assigned("tool");
-    stage
+/// An older version that was withheld from the device until a newer version was set up.
+pub fn unintended_downgrade(system: &AttackedSystem) -> AttackResult {
+    let older = system.assigned("tool");
+    system
         .function
-        .edit(|reply| super::stage::tasks(reply).clear());
-    stage.device.run();
-    let source = stage.world.file("newer.tar.gz", &stage.archive("newer"));
+        .edit(|reply| super::attacked_system::tasks(reply).clear());
+    system.device.run();
+    let source = system.world.file("newer.tar.gz", &system.archive("newer"));
     let action = ["--action", "launch", "--command", "run.sh", "--activate"];
     let named = ["publish", "--name", "tool", "--version", "2", &source];
-    stage.world.ok(&[&named[..], &action].concat());
-    stage.world.assign("tool@2", &stage.device);
+    system.world.ok(&[&named[..], &action].concat());
+    system.world.assign("tool@2", &system.device);
     let id = older.id;
-    stage.function.edit(move |reply| {
-        super::stage::tasks(reply).retain(|task| task["id"] != serde_json::json!(id));
+    system.function.edit(move |reply| {
+        super::attacked_system::tasks(reply).retain(|task| task["id"] != serde_json::json!(id));
     });
-    stage.device.run();
-    assert_eq!(stage.runs("newer"), 1, "the newer one is set up");
-    stage.function.edit(|_| {});
-    stage.attempt()
+    system.device.run();
+    assert_eq!(system.runs("newer"), 1, "the newer version is set up");
+    system.function.edit(|_| {});
+    system.attempt()
 }
 
-pub fn lower_id_that_was_meant_to_go_back_once_more(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &["--allow-downgrade"]);
-    stage.world.assign("tool@1", &stage.device);
-    stage.device.run();
-    assert_eq!(stage.runs("tool"), 1, "once is meant");
-    let mut task = stage.task(&package);
+/// A downgrade that the publisher allowed once, announced a second time.
+pub fn intended_downgrade_repeated(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &["--allow-downgrade"]);
+    system.world.assign("tool@1", &system.device);
+    system.device.run();
+    assert_eq!(system.runs("tool"), 1, "the downgrade is allowed once");
+    let mut task = system.task(&package);
     task["attempt"] = 2.into();
     task["force"] = true.into();
-    stage
+    system
         .function
-        .edit(move |reply| super::stage::tasks(reply).push(task.clone()));
-    stage.attempt()
+        .edit(move |reply| super::attacked_system::tasks(reply).push(task.clone()));
+    system.attempt()
 }
 
-/// Puts the signed assignments where the manifest is.
-pub fn assignments_as_manifest(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let documents = super::reply::documents(stage);
-    let document = documents[0]["document"].as_str().expect("it is text");
-    let signature = documents[0]["signature"].as_str().expect("it is text");
-    stage.announce(&package, document.as_bytes(), signature);
-    stage.attempt()
+/// Stores signed assignments in the place of the manifest.
+pub fn assignments_as_manifest(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let documents = super::reply::documents(system);
+    let document = documents[0]["document"]
+        .as_str()
+        .expect("the document is text");
+    let signature = documents[0]["signature"]
+        .as_str()
+        .expect("the document is text");
+    system.announce(&package, document.as_bytes(), signature);
+    system.attempt()
 }
 
-/// Takes a package from the manifest that its publisher had signed before.
-pub fn manifest_of_an_earlier_publication(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let announced = fs::read(stage.manifest_file(&package)).expect("it is published");
-    let mut earlier = manifest(&stage.manifest_file(&package));
+/// Replaces the manifest with an earlier one that the publisher had signed.
+pub fn manifest_of_an_earlier_publication(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let announced = fs::read(system.manifest_file(&package)).expect("the package is published");
+    let mut earlier = manifest(&system.manifest_file(&package));
     earlier.timeout_s += 1;
     let earlier = earlier.to_bytes().expect("a manifest can be written");
     assert_ne!(announced, earlier);
-    store(&stage.manifest_file(&package), &earlier);
-    stage.attempt()
+    store(&system.manifest_file(&package), &earlier);
+    system.attempt()
 }

@@ -1,39 +1,36 @@
-//! Objects, table and function in one attacker's hands: what remains possible.
+//! An attacker who controls objects, table and function, but has no key: what remains possible.
 
 use serde_json::{Value, json};
 
-use super::stage::{Stage, tasks};
+use super::attacked_system::{AttackedSystem, tasks};
 
-/// Something that no signature prevents, and how to do it.
+/// An action that the attacker tries, with the known answer whether it is possible.
 #[derive(Clone, Copy, Debug)]
 pub struct Power {
     pub name: &'static str,
-    /// Tells whether it was done.
-    pub act: fn(&Stage) -> bool,
-    /// Whether it is known to be possible.
+    /// Carries the action out, and returns whether it succeeded.
+    pub act: fn(&AttackedSystem) -> bool,
+    /// The action is known to be possible, because no signature prevents it.
     pub remains: bool,
 }
 
-/// What the owner of everything but a key tries.
+/// Actions of an attacker who controls everything except the keys.
 pub const POWERS: &[Power] = &[
-    power("delay what is assigned", withhold),
+    power("delay an assigned package", withhold),
     power(
-        "keep from a device that an assignment was taken back",
+        "hide the withdrawal of an assignment from a device",
         withhold_the_withdrawal,
     ),
-    power("cancel what has not begun", cancel),
-    power("re-order what is assigned", reorder),
-    power("learn what devices say of themselves, and results", learn),
+    power("cancel tasks before they begin", cancel),
+    power("reorder assigned packages", reorder),
+    power("read the facts and results that devices report", learn),
     power("forge statistics", forge_statistics),
-    impossible(
-        "run what the publisher signed, but did not assign",
-        run_unassigned,
-    ),
-    impossible("run something of one's own", run_own),
-    impossible("run a second time what was assigned once", run_again),
+    impossible("run a signed package that is not assigned", run_unassigned),
+    impossible("run an unsigned program", run_own),
+    impossible("run a package again that was assigned once", run_again),
 ];
 
-const fn power(name: &'static str, act: fn(&Stage) -> bool) -> Power {
+const fn power(name: &'static str, act: fn(&AttackedSystem) -> bool) -> Power {
     Power {
         name,
         act,
@@ -41,7 +38,7 @@ const fn power(name: &'static str, act: fn(&Stage) -> bool) -> Power {
     }
 }
 
-const fn impossible(name: &'static str, act: fn(&Stage) -> bool) -> Power {
+const fn impossible(name: &'static str, act: fn(&AttackedSystem) -> bool) -> Power {
     Power {
         name,
         act,
@@ -49,58 +46,58 @@ const fn impossible(name: &'static str, act: fn(&Stage) -> bool) -> Power {
     }
 }
 
-fn withhold(stage: &Stage) -> bool {
-    stage.assigned("tool");
-    stage.function.edit(|reply| tasks(reply).clear());
-    stage.device.run();
-    let withheld = stage.runs("tool") == 0;
-    stage.function.edit(|_| {});
-    stage.device.run();
-    withheld && stage.runs("tool") == 1
+fn withhold(system: &AttackedSystem) -> bool {
+    system.assigned("tool");
+    system.function.edit(|reply| tasks(reply).clear());
+    system.device.run();
+    let withheld = system.runs("tool") == 0;
+    system.function.edit(|_| {});
+    system.device.run();
+    withheld && system.runs("tool") == 1
 }
 
-fn withhold_the_withdrawal(stage: &Stage) -> bool {
-    let package = stage.assigned("tool");
-    let task = stage.task(&package);
-    let documents = super::reply::documents(stage);
-    let device = stage.device.id();
-    stage.world.ok(&["unassign", "tool@1", "--device", device]);
-    stage.function.edit(move |reply| {
+fn withhold_the_withdrawal(system: &AttackedSystem) -> bool {
+    let package = system.assigned("tool");
+    let task = system.task(&package);
+    let documents = super::reply::documents(system);
+    let device = system.device.id();
+    system.world.ok(&["unassign", "tool@1", "--device", device]);
+    system.function.edit(move |reply| {
         reply["tasks"] = json!([task]);
         reply["cancel"] = json!([]);
         reply["assignments"] = json!(documents);
     });
-    stage.device.run();
-    stage.runs("tool") == 1
+    system.device.run();
+    system.runs("tool") == 1
 }
 
-fn cancel(stage: &Stage) -> bool {
-    stage.assigned("tool");
-    stage.function.edit(|reply| {
+fn cancel(system: &AttackedSystem) -> bool {
+    system.assigned("tool");
+    system.function.edit(|reply| {
         let all: Vec<Value> = tasks(reply)
             .drain(..)
             .map(|task| json!({ "id": task["id"], "attempt": task["attempt"] }))
             .collect();
         reply["cancel"] = json!(all);
     });
-    let tried = stage.attempt();
-    tried.says("CANCELLED") && tried.ran == 0
+    let tried = system.attempt();
+    tried.contains("CANCELLED") && tried.ran == 0
 }
 
-fn reorder(stage: &Stage) -> bool {
-    let first = stage.package("first", &["--priority", "1"]).id;
-    stage.package("second", &["--priority", "9"]);
+fn reorder(system: &AttackedSystem) -> bool {
+    let first = system.package("first", &["--priority", "1"]).id;
+    system.package("second", &["--priority", "9"]);
     for package in ["first@1", "second@1"] {
-        stage.world.assign(package, &stage.device);
+        system.world.assign(package, &system.device);
     }
-    stage.function.edit(move |reply| {
+    system.function.edit(move |reply| {
         for task in tasks(reply) {
             let priority = if task["id"] == json!(first) { 9 } else { 1 };
             task["priority"] = priority.into();
         }
         tasks(reply).sort_by_key(|task| task["priority"].as_u64());
     });
-    let started = stage
+    let started = system
         .device
         .run()
         .into_iter()
@@ -112,37 +109,37 @@ fn reorder(stage: &Stage) -> bool {
     started.len() == 2 && started[1] == first
 }
 
-fn learn(stage: &Stage) -> bool {
-    stage.assigned("tool");
-    stage.device.run();
-    let heard = stage.function.heard();
-    let told = |word: &str| {
-        let mut bodies = heard
+fn learn(system: &AttackedSystem) -> bool {
+    system.assigned("tool");
+    system.device.run();
+    let requests = system.function.requests();
+    let seen = |word: &str| {
+        let mut bodies = requests
             .iter()
             .map(|asked| String::from_utf8_lossy(&asked.body));
         bodies.any(|body| body.contains(word))
     };
-    told("host_name") && told("SUCCESS_0")
+    seen("host_name") && seen("SUCCESS_0")
 }
 
-fn forge_statistics(stage: &Stage) -> bool {
-    stage.assigned("tool");
-    stage.edit_table(|item| {
+fn forge_statistics(system: &AttackedSystem) -> bool {
+    system.assigned("tool");
+    system.edit_table(|item| {
         if item.get("assigned").is_some() && item.get("pk").is_some() {
             item["succeeded"] = json!({ "N": "1000" });
         }
     });
-    stage.world.progress("tool@1").succeeded >= 1000
+    system.world.progress("tool@1").succeeded >= 1000
 }
 
-fn run_unassigned(stage: &Stage) -> bool {
-    super::reply::task_in_no_document(stage).ran > 0
+fn run_unassigned(system: &AttackedSystem) -> bool {
+    super::reply::task_in_no_document(system).ran > 0
 }
 
-fn run_own(stage: &Stage) -> bool {
-    super::objects::manifest_of_ones_own_announced(stage).ran > 0
+fn run_own(system: &AttackedSystem) -> bool {
+    super::objects::own_manifest_announced(system).ran > 0
 }
 
-fn run_again(stage: &Stage) -> bool {
-    super::reply::force_where_the_document_has_none(stage).ran > 0
+fn run_again(system: &AttackedSystem) -> bool {
+    super::reply::force_added_to_a_task(system).ran > 0
 }

@@ -1,65 +1,70 @@
-//! The function in an attacker's hands: what the device is told.
+//! The function under an attacker's control: forged replies to the device.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use packcast_protocol::api::CHECK_IN_PATH;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{AgentId, Assignee, Assignments, GroupName, KeyList, UnixTime};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
-use super::function::{Asked, OwnedFunction, redirect, said};
-use super::stage::{Stage, Tried, tasks};
+use super::attacked_system::{AttackResult, AttackedSystem, tasks};
+use super::function::{OwnedFunction, SeenRequest, redirect, response};
 
-/// Past the end of what anybody signs here.
+/// A time after the expiry of all documents here.
 const LATE: UnixTime = UnixTime(4_102_444_800);
 
-/// Returns the signed assignments that a device without any is sent.
-pub fn documents(stage: &Stage) -> Vec<Value> {
+/// Returns the signed assignments that a device without any document receives.
+pub fn documents(system: &AttackedSystem) -> Vec<Value> {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&seen);
-    stage.function.edit(move |reply| {
+    let copy = Arc::clone(&seen);
+    system.function.edit(move |reply| {
         tasks(reply).clear();
         if let Some(Value::Array(sent)) = reply
             .as_object_mut()
             .and_then(|it| it.remove("assignments"))
         {
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+            *copy.lock().unwrap_or_else(PoisonError::into_inner) = sent;
         }
     });
-    stage.device.run();
-    stage.function.edit(|_| {});
+    system.device.run();
+    system.function.edit(|_| {});
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert!(!seen.is_empty(), "something is assigned");
+    assert!(!seen.is_empty(), "a package is assigned");
     seen
 }
 
-/// Tells of a package with these documents in the place of the genuine ones.
-fn tell(stage: &Stage, package: &PackageRecord, documents: Vec<Value>) -> Tried {
-    let task = stage.task(package);
-    stage.function.edit(move |reply| {
+/// Announces a package with these documents instead of the genuine ones.
+fn announce_with(
+    system: &AttackedSystem,
+    package: &PackageRecord,
+    documents: Vec<Value>,
+) -> AttackResult {
+    let task = system.task(package);
+    system.function.edit(move |reply| {
         reply["tasks"] = json!([task]);
         reply["cancel"] = json!([]);
         reply["assignments"] = json!(documents);
     });
-    stage.attempt()
+    system.attempt()
 }
 
-fn agent(stage: &Stage) -> AgentId {
-    let id = stage.device.id().strip_prefix("key:");
-    id.and_then(|id| id.parse().ok()).expect("our agent's id")
+fn agent(system: &AttackedSystem) -> AgentId {
+    let id = system.device.id().strip_prefix("key:");
+    id.and_then(|id| id.parse().ok())
+        .expect("the id of a Packcast agent")
 }
 
-fn says(to: Assignee, package: &PackageRecord, expires: UnixTime) -> Assignments {
+fn assignments_of(to: Assignee, package: &PackageRecord, expires: UnixTime) -> Assignments {
     let state = Held {
         revision: 1_000,
         issued: UnixTime(1_790_000_000),
     };
-    let published = package.published().expect("it is published");
-    let assigned = Assigned {
+    let published = package.published().expect("the package is published");
+    let assigned = AssignedPackage {
         package: package.id,
         manifest: published.manifest,
         seq: 1_000,
@@ -69,8 +74,8 @@ fn says(to: Assignee, package: &PackageRecord, expires: UnixTime) -> Assignments
         .expect("one package is not too many")
 }
 
-fn to_device(stage: &Stage) -> Assignee {
-    Assignee::Device(agent(stage))
+fn to_device(system: &AttackedSystem) -> Assignee {
+    Assignee::Device(agent(system))
 }
 
 fn to_group(name: &str) -> Assignee {
@@ -78,195 +83,209 @@ fn to_group(name: &str) -> Assignee {
     Assignee::Group(name)
 }
 
-pub fn task_in_no_document(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
-    tell(stage, &package, Vec::new())
+pub fn task_in_no_document(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    announce_with(system, &package, Vec::new())
 }
 
-pub fn document_edited(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let other = stage.package("other", &[]);
-    let mut documents = documents(stage);
+pub fn document_edited(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let other = system.package("other", &[]);
+    let mut documents = documents(system);
     for document in &mut documents {
-        let text = document["document"].as_str().expect("it is text");
+        let text = document["document"].as_str().expect("a document is text");
         let edited = text.replace(&package.id.to_string(), &other.id.to_string());
         document["document"] = edited.into();
     }
-    tell(stage, &other, documents)
+    announce_with(system, &other, documents)
 }
 
-pub fn document_signed_by_another_key(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
-    let forged = says(to_device(stage), &package, LATE);
-    let forged = Stage::signed(&stage.attackers_key(), &forged);
-    tell(stage, &package, vec![forged])
+pub fn document_signed_by_another_key(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let forged = assignments_of(to_device(system), &package, LATE);
+    let forged = AttackedSystem::signed(&system.attackers_key(), &forged);
+    announce_with(system, &package, vec![forged])
 }
 
-pub fn document_of_another_device(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
+pub fn document_of_another_device(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
     let other = Assignee::Device(AgentId::of_public_key(&[9; 32]));
-    let signed = Stage::signed(&stage.key(), &says(other, &package, LATE));
-    tell(stage, &package, vec![signed])
+    let signed = AttackedSystem::signed(&system.key(), &assignments_of(other, &package, LATE));
+    announce_with(system, &package, vec![signed])
 }
 
-pub fn document_of_a_group_that_the_device_is_not_in(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
-    let signed = says(to_group("tills"), &package, LATE);
-    tell(stage, &package, vec![Stage::signed(&stage.key(), &signed)])
+pub fn document_of_a_group_that_the_device_is_not_in(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let signed = assignments_of(to_group("tills"), &package, LATE);
+    announce_with(
+        system,
+        &package,
+        vec![AttackedSystem::signed(&system.key(), &signed)],
+    )
 }
 
-pub fn document_expired(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
-    let signed = says(to_device(stage), &package, UnixTime(1_790_000_001));
-    tell(stage, &package, vec![Stage::signed(&stage.key(), &signed)])
+pub fn document_expired(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let signed = assignments_of(to_device(system), &package, UnixTime(1_790_000_001));
+    announce_with(
+        system,
+        &package,
+        vec![AttackedSystem::signed(&system.key(), &signed)],
+    )
 }
 
-/// The assignment was taken back, and the device has heard of that.
-pub fn document_of_an_older_revision(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let old = documents(stage);
-    let device = stage.device.id();
-    stage.world.ok(&["unassign", "tool@1", "--device", device]);
-    stage.function.edit(|reply| reply["cancel"] = json!([]));
-    stage.device.run();
-    tell(stage, &package, old)
+/// The assignment was withdrawn, and the device has received the newer document.
+pub fn document_of_an_older_revision(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let old = documents(system);
+    let device = system.device.id();
+    system.world.ok(&["unassign", "tool@1", "--device", device]);
+    system.function.edit(|reply| reply["cancel"] = json!([]));
+    system.device.run();
+    announce_with(system, &package, old)
 }
 
-pub fn manifest_as_document(stage: &Stage) -> Tried {
-    let package = stage.package("tool", &[]);
-    let read = |path| std::fs::read_to_string(path).expect("it is published");
-    let document = read(stage.manifest_file(&package));
-    let signature = read(stage.signature_file(&package));
+pub fn manifest_as_document(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let read = |path| std::fs::read_to_string(path).expect("the package is published");
+    let document = read(system.manifest_file(&package));
+    let signature = read(system.signature_file(&package));
     let moved = json!({ "document": document, "signature": signature });
-    tell(stage, &package, vec![moved])
+    announce_with(system, &package, vec![moved])
 }
 
-pub fn task_told_twice(stage: &Stage) -> Tried {
-    stage.assigned("tool");
-    stage.function.edit(|reply| {
+pub fn task_announced_twice(system: &AttackedSystem) -> AttackResult {
+    system.assigned("tool");
+    system.function.edit(|reply| {
         let all = tasks(reply);
         all.extend(all.clone());
     });
-    stage.attempt().allowing(1)
+    system.attempt().allowing(1)
 }
 
-pub fn attempt_raised(stage: &Stage) -> Tried {
-    again(stage, |task| task["attempt"] = 7.into())
+pub fn attempt_raised(system: &AttackedSystem) -> AttackResult {
+    again(system, |task| task["attempt"] = 7.into())
 }
 
-pub fn force_where_the_document_has_none(stage: &Stage) -> Tried {
-    again(stage, |task| {
+pub fn force_added_to_a_task(system: &AttackedSystem) -> AttackResult {
+    again(system, |task| {
         task["attempt"] = 2.into();
         task["force"] = true.into();
     })
 }
 
-/// Tells of a package that was set up, once more.
-fn again(stage: &Stage, change: fn(&mut Value)) -> Tried {
-    let package = stage.assigned("tool");
-    let mut task = stage.task(&package);
-    stage.device.run();
-    assert_eq!(stage.runs("tool"), 1, "the publisher wants it once");
+/// Announces a package a second time after it was set up.
+fn again(system: &AttackedSystem, change: fn(&mut Value)) -> AttackResult {
+    let package = system.assigned("tool");
+    let mut task = system.task(&package);
+    system.device.run();
+    assert_eq!(system.runs("tool"), 1, "the publisher intends one run");
     change(&mut task);
-    stage
+    system
         .function
         .edit(move |reply| reply["tasks"] = json!([task]));
-    stage.attempt()
+    system.attempt()
 }
 
-/// The attacker serves a package of their own under the id of one that is assigned.
-pub fn locations_of_another_host(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let genuine = std::fs::read(stage.manifest_file(&package)).expect("it is published");
-    stage.publish_again(&package, &stage.attackers_key(), None, |_| {});
-    let forged = stage.task(&package);
-    super::stage::store(&stage.manifest_file(&package), &genuine);
-    let evil = OwnedFunction::before(&stage.world);
-    let manifest = serde_json::from_slice::<Value>(&genuine).expect("it is JSON");
-    evil.answer(move |_| Some(said(200, manifest.to_string())));
-    let place = format!("{}/evil", evil.address());
-    stage.function.edit(move |reply| {
+/// The attacker serves a package of their own with the id of an assigned package.
+pub fn locations_of_another_host(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let genuine = std::fs::read(system.manifest_file(&package)).expect("the package is published");
+    system.publish_again(&package, &system.attackers_key(), None, |_| {});
+    let forged = system.task(&package);
+    super::attacked_system::store(&system.manifest_file(&package), &genuine);
+    let evil = OwnedFunction::before(&system.world);
+    let manifest = serde_json::from_slice::<Value>(&genuine).expect("a manifest is JSON");
+    evil.answer(move |_| Some(response(200, manifest.to_string())));
+    let location = format!("{}/evil", evil.address());
+    system.function.edit(move |reply| {
         for task in tasks(reply) {
             *task = forged.clone();
-            task["locations"] = json!([place]);
+            task["locations"] = json!([location]);
         }
     });
-    let tried = stage.attempt();
-    assert!(!evil.heard().is_empty(), "it was asked");
-    leaking(tried, &evil.heard())
+    let tried = system.attempt();
+    assert!(
+        !evil.requests().is_empty(),
+        "the agent asks the attacker's host"
+    );
+    leaking(tried, &evil.requests())
 }
 
-pub fn location_of_plain_http(stage: &Stage) -> Tried {
-    located(stage, "http://127.0.0.1:1/d")
+pub fn location_of_plain_http(system: &AttackedSystem) -> AttackResult {
+    located(system, "http://127.0.0.1:1/d")
 }
 
-pub fn location_of_a_file(stage: &Stage) -> Tried {
-    located(stage, "file:///etc")
+pub fn location_of_a_file(system: &AttackedSystem) -> AttackResult {
+    located(system, "file:///etc")
 }
 
-pub fn location_that_climbs(stage: &Stage) -> Tried {
-    located(stage, "127.0.0.1:1/../../v1")
+pub fn location_that_climbs(system: &AttackedSystem) -> AttackResult {
+    located(system, "127.0.0.1:1/../../v1")
 }
 
-fn located(stage: &Stage, place: &'static str) -> Tried {
-    stage.assigned("tool");
-    stage.function.edit(move |reply| {
+fn located(system: &AttackedSystem, location: &'static str) -> AttackResult {
+    system.assigned("tool");
+    system.function.edit(move |reply| {
         for task in tasks(reply) {
-            task["locations"] = json!([place]);
+            task["locations"] = json!([location]);
         }
     });
-    stage.attempt()
+    system.attempt()
 }
 
-/// Whoever listens on plain HTTP hears nothing at all.
-pub fn objects_redirected_to_plain_http(stage: &Stage) -> Tried {
+/// A listener on plain HTTP must not get a single connection.
+pub fn objects_redirected_to_plain_http(system: &AttackedSystem) -> AttackResult {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener
         .set_nonblocking(true)
-        .expect("a listener can be asked");
+        .expect("a listener can be set non-blocking");
     let address = listener.local_addr().expect("a listener has an address");
-    let mut tried = redirected(stage, format!("http://{address}"));
+    let mut tried = redirected(system, format!("http://{address}"));
     if listener.accept().is_ok() {
-        tried.leaked.push("it was asked over plain HTTP".to_owned());
+        tried.leaked.push("a request over plain HTTP".to_owned());
     }
     tried
 }
 
-pub fn objects_redirected_to_another_host(stage: &Stage) -> Tried {
-    let elsewhere = OwnedFunction::before(&stage.world);
-    elsewhere.answer(|_| Some(said(200, "nothing that counts")));
-    let tried = redirected(stage, format!("https://{}", elsewhere.address()));
-    assert!(!elsewhere.heard().is_empty(), "it follows to HTTPS");
-    leaking(tried, &elsewhere.heard())
+pub fn objects_redirected_to_another_host(system: &AttackedSystem) -> AttackResult {
+    let elsewhere = OwnedFunction::before(&system.world);
+    elsewhere.answer(|_| Some(response(200, "no genuine object")));
+    let tried = redirected(system, format!("https://{}", elsewhere.address()));
+    assert!(
+        !elsewhere.requests().is_empty(),
+        "the agent follows to HTTPS"
+    );
+    leaking(tried, &elsewhere.requests())
 }
 
-fn redirected(stage: &Stage, to: String) -> Tried {
-    stage.assigned("tool");
-    let here = stage.function.address();
-    stage.function.edit(move |reply| {
+fn redirected(system: &AttackedSystem, to: String) -> AttackResult {
+    system.assigned("tool");
+    let here = system.function.address();
+    system.function.edit(move |reply| {
         for task in tasks(reply) {
             task["locations"] = json!([format!("{here}/objects")]);
         }
     });
-    stage.function.answer(move |asked| {
+    system.function.answer(move |asked| {
         let is_object = asked.path.starts_with("/objects");
         is_object.then(|| redirect(&format!("{to}{}", asked.path)))
     });
-    stage.attempt()
+    system.attempt()
 }
 
-/// The check-in itself, with the device's pass and signature.
-pub fn check_in_redirected_to_another_host(stage: &Stage) -> Tried {
-    let elsewhere = OwnedFunction::before(&stage.world);
-    stage.assigned("tool");
+/// Redirects the check-in itself, which contains the device's pass and signature.
+pub fn check_in_redirected_to_another_host(system: &AttackedSystem) -> AttackResult {
+    let elsewhere = OwnedFunction::before(&system.world);
+    system.assigned("tool");
     let to = format!("https://{}{CHECK_IN_PATH}", elsewhere.address());
-    stage.function.answer(move |_| Some(redirect(&to)));
-    let tried = stage.attempt();
-    leaking(tried, &elsewhere.heard())
+    system.function.answer(move |_| Some(redirect(&to)));
+    let tried = system.attempt();
+    leaking(tried, &elsewhere.requests())
 }
 
-/// Notes what a stranger was told that only the function may know.
-fn leaking(mut tried: Tried, heard: &[Asked]) -> Tried {
+/// Adds the secrets that another host has received and that only the function may know.
+fn leaking(mut tried: AttackResult, requests: &[SeenRequest]) -> AttackResult {
     const SECRET: [&str; 5] = [
         "authorization",
         "cookie",
@@ -274,7 +293,7 @@ fn leaking(mut tried: Tried, heard: &[Asked]) -> Tried {
         "signature-input",
         "referer",
     ];
-    for asked in heard {
+    for asked in requests {
         let named = SECRET
             .iter()
             .filter(|name| asked.headers.contains_key(**name));
@@ -286,103 +305,106 @@ fn leaking(mut tried: Tried, heard: &[Asked]) -> Tried {
     tried
 }
 
-fn replied(stage: &Stage, body: impl Fn() -> String + Send + 'static) -> Tried {
-    stage.assigned("tool");
-    stage
+fn answered_with(
+    system: &AttackedSystem,
+    body: impl Fn() -> String + Send + 'static,
+) -> AttackResult {
+    system.assigned("tool");
+    system
         .function
-        .answer(move |asked| (asked.path == CHECK_IN_PATH).then(|| said(200, body())));
-    stage.attempt()
+        .answer(move |asked| (asked.path == CHECK_IN_PATH).then(|| response(200, body())));
+    system.attempt()
 }
 
-pub fn reply_of_64_mib(stage: &Stage) -> Tried {
-    replied(stage, || " ".repeat(64 << 20))
+pub fn reply_of_64_mib(system: &AttackedSystem) -> AttackResult {
+    answered_with(system, || " ".repeat(64 << 20))
 }
 
-pub fn reply_100_000_levels_deep(stage: &Stage) -> Tried {
-    replied(stage, || "[".repeat(100_000))
+pub fn reply_100_000_levels_deep(system: &AttackedSystem) -> AttackResult {
+    answered_with(system, || "[".repeat(100_000))
 }
 
-pub fn reply_that_is_no_json(stage: &Stage) -> Tried {
-    replied(stage, || "<html>run this</html>".to_owned())
+pub fn reply_that_is_not_json(system: &AttackedSystem) -> AttackResult {
+    answered_with(system, || "<html>run this</html>".to_owned())
 }
 
-pub fn next_check_in_in_a_hundred_years(stage: &Stage) -> Tried {
-    stage
+pub fn next_check_in_in_a_hundred_years(system: &AttackedSystem) -> AttackResult {
+    system
         .function
         .edit(|reply| reply["next_check_in_s"] = u32::MAX.into());
-    stage.attempt()
+    system.attempt()
 }
 
 fn key_list(serial: u64, keys: Vec<PublicKey>) -> KeyList {
     KeyList::new(serial, keys, UnixTime(1_790_000_000)).expect("a few keys")
 }
 
-/// Sends lists of keys, and a package that the attacker has signed with a document of theirs.
-fn with_keys(stage: &Stage, lists: Vec<Value>) -> Tried {
-    let package = stage.package("tool", &[]);
-    let key = stage.attackers_key();
-    let document = Stage::signed(&key, &says(to_device(stage), &package, LATE));
-    stage.publish_again(&package, &key, None, |_| {});
-    let task = stage.task(&package);
-    stage.function.edit(move |reply| {
+/// Sends key lists, and a package and an assignment that the attacker's key has signed.
+fn with_keys(system: &AttackedSystem, lists: Vec<Value>) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let key = system.attackers_key();
+    let document = AttackedSystem::signed(&key, &assignments_of(to_device(system), &package, LATE));
+    system.publish_again(&package, &key, None, |_| {});
+    let task = system.task(&package);
+    system.function.edit(move |reply| {
         reply["tasks"] = json!([task]);
         reply["keys"] = json!(lists);
         reply["assignments"] = json!([document]);
     });
-    stage.attempt()
+    system.attempt()
 }
 
-fn another_key(stage: &Stage) -> packcast_publisher::signing::SigningKey {
-    let file = stage.world.place().join("another.key");
-    packcast_publisher::signing::SigningKey::generate(&file, None).expect("anybody can make a key")
+fn another_key(system: &AttackedSystem) -> packcast_publisher::signing::SigningKey {
+    let file = system.world.directory().join("another.key");
+    packcast_publisher::signing::SigningKey::generate(&file, None).expect("a key can be generated")
 }
 
-pub fn key_list_signed_by_its_own_key(stage: &Stage) -> Tried {
-    let own = another_key(stage);
-    let list = Stage::signed(&own, &key_list(1, vec![own.public().clone()]));
-    with_keys(stage, vec![list])
+pub fn key_list_signed_by_its_own_key(system: &AttackedSystem) -> AttackResult {
+    let own = another_key(system);
+    let list = AttackedSystem::signed(&own, &key_list(1, vec![own.public().clone()]));
+    with_keys(system, vec![list])
 }
 
-/// The second list, by a key of the first, without the first.
-pub fn key_list_after_a_gap(stage: &Stage) -> Tried {
-    let second = another_key(stage);
-    let list = Stage::signed(&second, &key_list(2, vec![second.public().clone()]));
-    with_keys(stage, vec![list])
+/// The second list, signed by a key of the first, is sent without the first.
+pub fn key_list_after_a_gap(system: &AttackedSystem) -> AttackResult {
+    let second = another_key(system);
+    let list = AttackedSystem::signed(&second, &key_list(2, vec![second.public().clone()]));
+    with_keys(system, vec![list])
 }
 
-pub fn key_list_of_an_older_serial(stage: &Stage) -> Tried {
-    let (key, other) = (stage.key(), another_key(stage));
+pub fn key_list_of_an_older_serial(system: &AttackedSystem) -> AttackResult {
+    let (key, other) = (system.key(), another_key(system));
     let both = vec![key.public().clone(), other.public().clone()];
-    let older = Stage::signed(&key, &key_list(1, both));
-    let newer = Stage::signed(&key, &key_list(2, vec![key.public().clone()]));
-    stage
+    let older = AttackedSystem::signed(&key, &key_list(1, both));
+    let newer = AttackedSystem::signed(&key, &key_list(2, vec![key.public().clone()]));
+    system
         .function
         .edit(move |reply| reply["keys"] = json!([newer]));
-    stage.device.run();
-    // Were it followed, the other key could sign.
-    with_keys(stage, vec![older])
+    system.device.run();
+    // An agent that followed the older list would trust the other key as well.
+    with_keys(system, vec![older])
 }
 
-pub fn package_of_a_revoked_key(stage: &Stage) -> Tried {
-    let package = stage.assigned("tool");
-    let (old, new) = (stage.key(), another_key(stage));
-    let list = Stage::signed(&old, &key_list(1, vec![new.public().clone()]));
-    let document = Stage::signed(&new, &says(to_device(stage), &package, LATE));
-    let task = stage.task(&package);
-    stage.function.edit(move |reply| {
+pub fn package_of_a_revoked_key(system: &AttackedSystem) -> AttackResult {
+    let package = system.assigned("tool");
+    let (old, new) = (system.key(), another_key(system));
+    let list = AttackedSystem::signed(&old, &key_list(1, vec![new.public().clone()]));
+    let document = AttackedSystem::signed(&new, &assignments_of(to_device(system), &package, LATE));
+    let task = system.task(&package);
+    system.function.edit(move |reply| {
         reply["tasks"] = json!([task]);
         reply["keys"] = json!([list]);
         reply["assignments"] = json!([document]);
     });
-    stage.attempt()
+    system.attempt()
 }
 
-pub fn assignments_of_a_revoked_key(stage: &Stage) -> Tried {
-    stage.assigned("tool");
-    let (old, new) = (stage.key(), another_key(stage));
-    let list = Stage::signed(&old, &key_list(1, vec![new.public().clone()]));
-    stage
+pub fn assignments_of_a_revoked_key(system: &AttackedSystem) -> AttackResult {
+    system.assigned("tool");
+    let (old, new) = (system.key(), another_key(system));
+    let list = AttackedSystem::signed(&old, &key_list(1, vec![new.public().clone()]));
+    system
         .function
         .edit(move |reply| reply["keys"] = json!([list]));
-    stage.attempt()
+    system.attempt()
 }

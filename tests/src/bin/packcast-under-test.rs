@@ -1,4 +1,4 @@
-//! `packcast` for the stories: Cargo hands a package's tests none but its own binaries.
+//! `packcast` for the stories; Cargo builds only the binaries of a test's own package.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! One connection to the edge.
+//! A connection to the edge.
 
 use std::net::SocketAddr;
 
@@ -9,14 +9,14 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How often a request is sent that is answered with 503; devices never give up.
+/// Number of attempts of a request that is answered with 503; real devices never give up.
 const TRIES: u32 = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Caller {
     connection: SendRequest<Full<Bytes>>,
     pub(super) requests: u64,
-    /// How many of them were answered with 503.
+    /// Number of requests that were answered with 503.
     pub(super) refused: u64,
 }
 
@@ -35,7 +35,7 @@ impl Caller {
         }
     }
 
-    /// Sends a request until it is answered with 200, and returns the answer's body.
+    /// Sends a request until it is answered with 200, and returns the body of the answer.
     pub(super) async fn ask(&mut self, request: &Request<Bytes>) -> Bytes {
         for _ in 0..TRIES {
             self.requests += 1;
@@ -45,7 +45,11 @@ impl Caller {
                 .await
                 .expect("the edge answers");
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.expect("it answers whole").to_bytes();
+            let body = body
+                .collect()
+                .await
+                .expect("the answer is complete")
+                .to_bytes();
             match parts.status {
                 StatusCode::OK => return body,
                 StatusCode::SERVICE_UNAVAILABLE => self.refused += 1,

@@ -1,4 +1,4 @@
-//! The records beside the truth.
+//! The comparison of the records with the model.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -6,46 +6,46 @@ use std::fmt::Debug;
 use packcast_protocol::PackageId;
 use packcast_rollout::TaskState;
 use packcast_store::Records;
-use packcast_store::records::{DeviceState, Tally};
+use packcast_store::records::{DeploymentState, Tally};
 
-use super::operator::{Names, until_answered};
-use super::truth::{Done, Open, Truth};
+use super::administrator::{FleetNames, until_answered};
+use super::model::{FleetModel, ModelResult, ModelTask};
 
-/// What the records say of a package.
+/// The tally of a package, on record and in the model.
 #[derive(Clone, Debug)]
 pub struct PackageCount {
     pub name: String,
     pub id: PackageId,
     pub tally: Tally,
-    pub truth: Tally,
+    pub expected: Tally,
 }
 
-/// How many devices a group has.
+/// The size of a group, on record and in the model.
 #[derive(Clone, Debug)]
 pub struct GroupCount {
     pub name: String,
     pub size: u64,
-    pub truth: u64,
+    pub expected: u64,
 }
 
-fn differ<T: PartialEq + Debug>(what: &str, records: &T, truth: &T) -> Option<String> {
-    (records != truth).then(|| format!("{what}: {records:?}, and the truth is {truth:?}"))
+fn differ<T: PartialEq + Debug>(subject: &str, found: &T, expected: &T) -> Option<String> {
+    (found != expected).then(|| format!("{subject}: expected {expected:?}, found {found:?}"))
 }
 
-/// Compares what a device has open and what it has finished.
+/// Compares the open tasks and the results of a device.
 pub(super) async fn device(
     records: &Records,
-    names: &Names,
-    truth: &Truth,
+    names: &FleetNames,
+    model: &FleetModel,
     number: usize,
 ) -> Vec<String> {
     let id = &names.devices[number];
-    let standing = until_answered(|| records.standing(id)).await;
-    let open: BTreeMap<PackageId, Open> = standing
+    let device_state = until_answered(|| records.device_state(id)).await;
+    let open: BTreeMap<PackageId, ModelTask> = device_state
         .tasks
         .iter()
         .map(|task| {
-            let open = Open {
+            let open = ModelTask {
                 state: state(task.state),
                 attempt: task.attempt,
                 is_direct: task.direct,
@@ -61,37 +61,41 @@ pub(super) async fn device(
             (task.package, done)
         })
         .collect();
-    let deployments = truth.devices[number].deployments.iter();
+    let deployments = model.devices[number].deployments.iter();
     let packages =
         deployments.map(|(package, deployment)| (names.packages[*package].id, deployment));
-    let truly_open = packages
+    let expected_open = packages
         .clone()
         .filter_map(|(id, deployment)| Some((id, deployment.open?)));
-    let truly_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
-    let told = |done: Done| (done.attempt, done.code.to_owned(), done.outcome);
-    let truly_done = truly_done.map(|(id, done)| (id, told(done)));
+    let expected_done = packages.filter_map(|(id, deployment)| Some((id, deployment.done?)));
+    let result = |done: ModelResult| (done.attempt, done.code.to_owned(), done.outcome);
+    let expected_done = expected_done.map(|(id, done)| (id, result(done)));
     [
-        differ(&format!("open tasks of {id}"), &open, &truly_open.collect()),
-        differ(&format!("results of {id}"), &done, &truly_done.collect()),
+        differ(
+            &format!("open tasks of {id}"),
+            &open,
+            &expected_open.collect(),
+        ),
+        differ(&format!("results of {id}"), &done, &expected_done.collect()),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-const fn state(state: TaskState) -> DeviceState {
+const fn state(state: TaskState) -> DeploymentState {
     match state {
-        TaskState::Held => DeviceState::Held,
-        TaskState::Announced { .. } => DeviceState::Announced,
-        TaskState::Withdrawn { .. } => DeviceState::Withdrawn,
+        TaskState::Pending => DeploymentState::Pending,
+        TaskState::Announced { .. } => DeploymentState::Announced,
+        TaskState::Withdrawn { .. } => DeploymentState::Withdrawn,
     }
 }
 
-/// Compares the tally of a package, the devices that the index lists, and its groups.
+/// Compares the tally of a package, the devices in its index, and its groups.
 pub(super) async fn package(
     records: &Records,
-    names: &Names,
-    truth: &Truth,
+    names: &FleetNames,
+    model: &FleetModel,
     number: usize,
 ) -> (PackageCount, Vec<String>) {
     let record = &names.packages[number];
@@ -100,10 +104,10 @@ pub(super) async fn package(
         name: name.clone(),
         id,
         tally: until_answered(|| records.tally(id)).await,
-        truth: truth.tally(number),
+        expected: model.tally(number),
     };
     let listed = until_answered(|| records.devices_of(id)).await;
-    let states = truth.states(number).into_iter();
+    let states = model.states(number).into_iter();
     let states = states.map(|(device, state)| (names.devices[device].clone(), state));
     let states: BTreeMap<_, _> = states.collect();
     let wrong = listed
@@ -111,12 +115,12 @@ pub(super) async fn package(
         .filter(|(device, state)| states.get(*device) != Some(*state));
     let mut differences: Vec<String> = wrong
         .map(|(device, state)| {
-            let truth = states.get(device);
-            format!("index of {name}: {device} {state}, and the truth is {truth:?}")
+            let expected = states.get(device);
+            format!("index of {name}: {device}: expected {expected:?}, found {state}")
         })
         .collect();
     let groups = until_answered(|| records.groups_with(id)).await;
-    let mut having: Vec<_> = truth.having(number);
+    let mut having: Vec<_> = model.having(number);
     having.sort_by_key(|group| &names.groups[*group]);
     let having: Vec<_> = having
         .into_iter()
@@ -125,7 +129,7 @@ pub(super) async fn package(
     differences.extend(differ(
         &format!("tally of {name}"),
         &count.tally,
-        &count.truth,
+        &count.expected,
     ));
     differences.extend(differ(
         &format!("index of {name}"),
@@ -136,29 +140,29 @@ pub(super) async fn package(
     (count, differences)
 }
 
-/// Compares the size of a group and its members.
+/// Compares the size and the members of a group.
 pub(super) async fn group(
     records: &Records,
-    names: &Names,
-    truth: &Truth,
+    names: &FleetNames,
+    model: &FleetModel,
     number: usize,
 ) -> (GroupCount, Vec<String>) {
     let group = &names.groups[number];
-    let mut truly: Vec<_> = truth
+    let mut expected: Vec<_> = model
         .members(number)
         .into_iter()
         .map(|device| names.devices[device].clone())
         .collect();
-    truly.sort_unstable();
+    expected.sort_unstable();
     let count = GroupCount {
         name: group.to_string(),
         size: until_answered(|| records.size(group)).await,
-        truth: truly.len() as u64,
+        expected: expected.len() as u64,
     };
     let members = until_answered(|| records.members(group)).await;
     let differences = [
-        differ(&format!("size of {group}"), &count.size, &count.truth),
-        differ(&format!("members of {group}"), &members, &truly),
+        differ(&format!("size of {group}"), &count.size, &count.expected),
+        differ(&format!("members of {group}"), &members, &expected),
     ];
     (count, differences.into_iter().flatten().collect())
 }

@@ -1,4 +1,4 @@
-//! The check-in function behind an HTTP edge, with a clock that is set.
+//! The check-in function behind an HTTP edge, with a clock that the test sets.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,25 +12,25 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use packcast_check_in::{CheckIn, Settings};
+use packcast_check_in::{CheckInFunction, FunctionSettings};
 use packcast_protocol::UnixTime;
 use packcast_store::Records;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// How many functions there are, each with a memory of its own.
+/// Number of functions, each with a cache of its own.
 const FUNCTIONS: usize = 2;
 
-/// A port of loopback whose connections lead to one function and the other in turn.
+/// A port of loopback; its connections are served by the functions in turn.
 #[derive(Debug)]
-pub(super) struct Edge {
+pub(super) struct FleetEdge {
     pub(super) address: SocketAddr,
     pub(super) clock: Arc<Clock>,
-    /// Ends with the edge.
+    /// The server's tasks, which end with the edge.
     _connections: JoinSet<()>,
 }
 
-/// The time of the functions and of all devices.
+/// The clock of the functions and of all devices.
 #[derive(Debug)]
 pub(super) struct Clock(AtomicU64);
 
@@ -44,15 +44,19 @@ impl Clock {
     }
 }
 
-impl Edge {
-    pub(super) async fn start(records: &Records, settings: &Settings, now: UnixTime) -> Self {
+impl FleetEdge {
+    pub(super) async fn start(
+        records: &Records,
+        settings: &FunctionSettings,
+        now: UnixTime,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let clock = Arc::new(Clock(AtomicU64::new(now.0)));
-        let function = |_| Arc::new(CheckIn::new(records.clone(), settings.clone()));
-        let functions: Vec<Arc<CheckIn>> = (0..FUNCTIONS).map(function).collect();
+        let function = |_| Arc::new(CheckInFunction::new(records.clone(), settings.clone()));
+        let functions: Vec<Arc<CheckInFunction>> = (0..FUNCTIONS).map(function).collect();
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, functions, Arc::clone(&clock)));
         Self {
@@ -63,7 +67,7 @@ impl Edge {
     }
 }
 
-async fn accept(listener: TcpListener, functions: Vec<Arc<CheckIn>>, clock: Arc<Clock>) {
+async fn accept(listener: TcpListener, functions: Vec<Arc<CheckInFunction>>, clock: Arc<Clock>) {
     let mut connections = JoinSet::new();
     for function in functions.iter().cycle() {
         let Ok((stream, _)) = listener.accept().await else {
@@ -73,12 +77,12 @@ async fn accept(listener: TcpListener, functions: Vec<Arc<CheckIn>>, clock: Arc<
     }
 }
 
-async fn connection(stream: TcpStream, function: Arc<CheckIn>, clock: Arc<Clock>) {
+async fn connection(stream: TcpStream, function: Arc<CheckInFunction>, clock: Arc<Clock>) {
     let service = service_fn(move |request| {
         let (function, clock) = (Arc::clone(&function), Arc::clone(&clock));
         async move { Ok::<_, Infallible>(answer(request, &function, &clock).await) }
     });
-    // Who goes away goes away.
+    // Errors of a client that disconnects do not matter.
     let _ = stream.set_nodelay(true);
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -87,7 +91,7 @@ async fn connection(stream: TcpStream, function: Arc<CheckIn>, clock: Arc<Clock>
 
 async fn answer(
     request: Request<Incoming>,
-    function: &CheckIn,
+    function: &CheckInFunction,
     clock: &Clock,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();

@@ -1,22 +1,22 @@
-//! What an operator does to a fleet, drawn by lot.
+//! The random plan of an administrator for a fleet.
 
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
 
-use super::truth::Truth;
+use super::model::FleetModel;
 
 /// The groups, in the order of their names, `all` last.
 pub(super) const GROUPS: [&str; 5] = ["lab", "site-1", "site-2", "site-3", "all"];
 const ALL: usize = GROUPS.len() - 1;
 
-/// The packages' priorities.
+/// The priorities of the packages.
 pub(super) const PRIORITIES: [u8; 10] = [5, 5, 0, 10, 3, 5, 7, 0, 9, 1];
 
-/// How often the operator acts, each time followed by check-ins and reports.
+/// Number of rounds: the administrator acts, devices check in and report.
 pub(super) const ROUNDS: usize = 4;
 
-/// One command of an operator.
+/// A command of the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Join(usize, usize),
@@ -36,23 +36,19 @@ pub(super) enum Act {
     Deactivate(usize),
 }
 
-/// Draws what is done in a round: three lists one after the other, the acts of one at once.
-pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>; 3] {
+/// Draws the acts of a round: three lists in sequence; the acts of one list are concurrent.
+pub(super) fn round(number: usize, model: &FleetModel, random: &mut Rng) -> [Vec<Act>; 3] {
     let acts = match number {
-        0 => [
-            everybody_joins(truth, random),
-            first_packages(random),
-            vec![],
-        ],
+        0 => [devices_join(model, random), first_packages(random), vec![]],
         1 => [
-            some_move(truth, random, 15, 10),
-            second_thoughts(truth, random),
-            some_devices(truth, random, Act::AssignDevice),
+            some_move(model, random, 15, 10),
+            changes(model, random),
+            some_devices(model, random, Act::AssignDevice),
         ],
         2 => [
-            some_move(truth, random, 5, 5),
-            taken_back(truth),
-            some_devices(truth, random, Act::UnassignDevice),
+            some_move(model, random, 5, 5),
+            withdrawals(model),
+            some_devices(model, random, Act::UnassignDevice),
         ],
         _ => [vec![], vec![], vec![]],
     };
@@ -62,21 +58,21 @@ pub(super) fn round(number: usize, truth: &Truth, random: &mut Rng) -> [Vec<Act>
     })
 }
 
-/// Notes an act down.
-pub(super) fn follow(truth: &mut Truth, act: Act) {
+/// Applies an act to the model.
+pub(super) fn follow(model: &mut FleetModel, act: Act) {
     match act {
-        Act::Join(device, group) => truth.join(device, group),
-        Act::Leave(device, group) => truth.leave(device, group),
+        Act::Join(device, group) => model.join(device, group),
+        Act::Leave(device, group) => model.leave(device, group),
         Act::Assign {
             group,
             package,
             force,
-        } => truth.assign(group, package, force),
-        Act::Unassign { group, package } => truth.unassign(group, package),
-        Act::AssignDevice(device, package) => truth.assign_device(device, package),
-        Act::UnassignDevice(device, package) => truth.unassign_device(device, package),
-        Act::Activate(package) => truth.packages[package].is_active = true,
-        Act::Deactivate(package) => truth.packages[package].is_active = false,
+        } => model.assign(group, package, force),
+        Act::Unassign { group, package } => model.unassign(group, package),
+        Act::AssignDevice(device, package) => model.assign_device(device, package),
+        Act::UnassignDevice(device, package) => model.unassign_device(device, package),
+        Act::Activate(package) => model.packages[package].is_active = true,
+        Act::Deactivate(package) => model.packages[package].is_active = false,
     }
 }
 
@@ -84,16 +80,16 @@ fn percent(random: &mut Rng, percent: u32) -> bool {
     random.u32(0..100) < percent
 }
 
-fn everybody_joins(truth: &Truth, random: &mut Rng) -> Vec<Act> {
+fn devices_join(model: &FleetModel, random: &mut Rng) -> Vec<Act> {
     let mut acts = Vec::new();
-    for device in 0..truth.devices.len() {
+    for device in 0..model.devices.len() {
         let joined = (0..ALL).filter(|_| percent(random, 40));
         acts.extend(joined.map(|group| Act::Join(device, group)));
     }
     acts
 }
 
-/// One package for all, and six for a group or two; one of them waits for its activation.
+/// One package for all, and six for one or two groups each; one of them is activated later.
 fn first_packages(random: &mut Rng) -> Vec<Act> {
     let mut acts = vec![assign(ALL, 0), Act::Deactivate(6)];
     for package in 1..7 {
@@ -102,28 +98,28 @@ fn first_packages(random: &mut Rng) -> Vec<Act> {
     acts
 }
 
-/// Three packages more, one of which is never activated; one for a second time, for those on
-/// which it failed; two that one group loses.
-fn second_thoughts(truth: &Truth, random: &mut Rng) -> Vec<Act> {
+/// Three more packages, of which one is never activated; a package assigned again, for devices on
+/// which it failed; two packages that a group loses.
+fn changes(model: &FleetModel, random: &mut Rng) -> Vec<Act> {
     let mut acts = vec![Act::Activate(6), Act::Deactivate(9)];
     for package in 7..10 {
         acts.extend(some_groups(random).map(|group| assign(group, package)));
     }
-    acts.extend(truth.having(3).into_iter().map(|group| assign(group, 3)));
+    acts.extend(model.having(3).into_iter().map(|group| assign(group, 3)));
     for package in [1, 2] {
-        let group = truth.having(package)[0];
+        let group = model.having(package)[0];
         acts.push(Act::Unassign { group, package });
     }
     acts
 }
 
-/// Two packages that all groups lose, one that is forced upon those that have it already.
-fn taken_back(truth: &Truth) -> Vec<Act> {
+/// Two packages that all groups lose, and one that is forced on devices that already have it.
+fn withdrawals(model: &FleetModel) -> Vec<Act> {
     let lost = [0, 4].into_iter().flat_map(|package| {
-        let groups = truth.having(package).into_iter();
+        let groups = model.having(package).into_iter();
         groups.map(move |group| Act::Unassign { group, package })
     });
-    let forced = truth.having(5).into_iter().map(|group| Act::Assign {
+    let forced = model.having(5).into_iter().map(|group| Act::Assign {
         group,
         package: 5,
         force: true,
@@ -139,17 +135,17 @@ fn assign(group: usize, package: usize) -> Act {
     }
 }
 
-/// Returns one group, or two.
+/// Draws one or two groups.
 fn some_groups(random: &mut Rng) -> impl Iterator<Item = usize> {
     let groups = BTreeSet::from([random.usize(0..ALL), random.usize(0..ALL)]);
     groups.into_iter()
 }
 
-/// Some devices join a group more, and some leave one.
-fn some_move(truth: &Truth, random: &mut Rng, join: u32, leave: u32) -> Vec<Act> {
+/// Lets some devices join another group, and some leave one.
+fn some_move(model: &FleetModel, random: &mut Rng, join: u32, leave: u32) -> Vec<Act> {
     let mut acts = Vec::new();
-    for device in 0..truth.devices.len() {
-        let joined: Vec<usize> = truth.joined(device).collect();
+    for device in 0..model.devices.len() {
+        let joined: Vec<usize> = model.joined(device).collect();
         let group = random.usize(0..ALL);
         if percent(random, join) && !joined.contains(&group) {
             acts.push(Act::Join(device, group));
@@ -161,10 +157,10 @@ fn some_move(truth: &Truth, random: &mut Rng, join: u32, leave: u32) -> Vec<Act>
     acts
 }
 
-/// A package of its own for every tenth device or so.
-fn some_devices(truth: &Truth, random: &mut Rng, act: fn(usize, usize) -> Act) -> Vec<Act> {
+/// Assigns or unassigns a package for about every tenth device.
+fn some_devices(model: &FleetModel, random: &mut Rng, act: fn(usize, usize) -> Act) -> Vec<Act> {
     let mut acts = Vec::new();
-    for device in 0..truth.devices.len() {
+    for device in 0..model.devices.len() {
         if percent(random, 10) {
             acts.push(act(device, random.usize(1..PRIORITIES.len())));
         }

@@ -1,4 +1,4 @@
-//! What is done by several at once, in any order.
+//! Jobs of a phase, performed concurrently and in any order.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,77 +8,77 @@ use packcast_protocol::PackageId;
 use packcast_store::Records;
 use tokio::task::JoinSet;
 
+use super::administrator::{FleetNames, perform, until_answered};
 use super::caller::Caller;
 use super::function::Clock;
-use super::operator::{Names, perform, until_answered};
+use super::model::{self, FleetModel};
 use super::plan::Act;
-use super::truth::{self, Truth};
 use super::{CONNECTIONS, Watch, compare};
-use packcast_testing::peer::{Peer, Said, Told};
+use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 
-/// Where everything is done.
-pub(super) struct Place {
+/// The parts of a fleet that all jobs share.
+pub(super) struct FleetContext {
     pub(super) address: SocketAddr,
     pub(super) clock: Arc<Clock>,
     pub(super) records: Records,
     pub(super) peers: Vec<Peer>,
-    pub(super) names: Names,
+    pub(super) names: FleetNames,
     pub(super) watch: Watch,
 }
 
-/// One thing to do.
+/// One job of a phase.
 #[derive(Debug)]
 pub(super) enum Job {
     Enrol(usize),
     Act(Act),
-    CheckIn(CheckIn),
-    Report(usize, Vec<Said>),
-    /// Lists a package's devices, which may be an old list.
+    CheckIn(PlannedCheckIn),
+    Report(usize, Vec<PeerResult>),
+    /// Lists the devices of a package; the list may be out of date.
     Look(usize),
-    Compare(Arc<Truth>, usize),
+    Compare(Arc<FleetModel>, usize),
 }
 
-/// A check-in, and what it must be answered.
+/// A check-in, and the expected reply.
 #[derive(Clone, Debug)]
-pub(super) struct CheckIn {
+pub(super) struct PlannedCheckIn {
     pub(super) device: usize,
-    pub(super) resent: Vec<Said>,
-    pub(super) expected: truth::Told,
+    pub(super) resent: Vec<PeerResult>,
+    pub(super) expected: model::ExpectedReply,
 }
 
-/// What came of several jobs.
+/// The result of a phase.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct PhaseResult {
     pub(super) requests: u64,
     pub(super) refused: u64,
     pub(super) differences: Vec<String>,
 }
 
-/// Does all jobs, as many at once as there are connections.
-pub(super) async fn all(place: &Arc<Place>, name: &str, jobs: Vec<Job>) -> Work {
+/// Performs all jobs, each connection one at a time.
+pub(super) async fn all(context: &Arc<FleetContext>, name: &str, jobs: Vec<Job>) -> PhaseResult {
     let total = jobs.len();
     let jobs = Arc::new(Mutex::new(jobs));
     let done = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (place, jobs, done) = (Arc::clone(place), Arc::clone(&jobs), Arc::clone(&done));
+        let (context, jobs, done) = (Arc::clone(context), Arc::clone(&jobs), Arc::clone(&done));
         let name = name.to_owned();
         workers.spawn(async move {
-            let mut caller = Caller::connect(place.address).await;
+            let mut caller = Caller::connect(context.address).await;
             let mut differences = Vec::new();
             while let Some(job) = next(&jobs) {
-                differences.extend(perform_job(&place, &mut caller, job).await);
+                differences.extend(perform_job(&context, &mut caller, job).await);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                (place.watch)(&name, done, total);
+                (context.watch)(&name, done, total);
             }
-            Work {
+            PhaseResult {
                 requests: caller.requests,
                 refused: caller.refused,
                 differences,
             }
         });
     }
-    let mut work = Work::default();
+    let mut work = PhaseResult::default();
     for worker in workers.join_all().await {
         work.requests += worker.requests;
         work.refused += worker.refused;
@@ -91,65 +91,65 @@ fn next(jobs: &Mutex<Vec<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
-async fn perform_job(place: &Place, caller: &mut Caller, job: Job) -> Vec<String> {
-    let (records, names) = (&place.records, &place.names);
+async fn perform_job(context: &FleetContext, caller: &mut Caller, job: Job) -> Vec<String> {
+    let (records, names) = (&context.records, &context.names);
     match job {
         Job::Enrol(device) => {
-            let nothing = truth::Told::default();
-            let difference = check_in(place, caller, device, &[], &nothing).await;
-            if let Some(inventory) = place.peers[device].inventory() {
+            let nothing = model::ExpectedReply::default();
+            let difference = check_in(context, caller, device, &[], &nothing).await;
+            if let Some(inventory) = context.peers[device].inventory() {
                 caller.ask(&inventory).await;
             }
             difference.into_iter().collect()
         }
         Job::Act(act) => {
-            perform(records, names, act, place.clock.now()).await;
+            perform(records, names, act, context.clock.now()).await;
             Vec::new()
         }
         Job::CheckIn(job) => {
-            let CheckIn {
+            let PlannedCheckIn {
                 device,
                 resent,
                 expected,
             } = job;
-            let difference = check_in(place, caller, device, &resent, &expected).await;
+            let difference = check_in(context, caller, device, &resent, &expected).await;
             difference.into_iter().collect()
         }
-        Job::Report(device, said) => report(place, caller, device, &said).await,
+        Job::Report(device, results) => report(context, caller, device, &results).await,
         Job::Look(package) => {
             let id = names.packages[package].id;
             until_answered(|| records.devices_of(id)).await;
             Vec::new()
         }
-        Job::Compare(truth, device) => compare::device(records, names, &truth, device).await,
+        Job::Compare(model, device) => compare::device(records, names, &model, device).await,
     }
 }
 
 async fn check_in(
-    place: &Place,
+    context: &FleetContext,
     caller: &mut Caller,
     device: usize,
-    resent: &[Said],
-    expected: &truth::Told,
+    resent: &[PeerResult],
+    expected: &model::ExpectedReply,
 ) -> Option<String> {
-    let peer = &place.peers[device];
-    let request = peer.check_in(resent, place.clock.now());
-    let told = peer.told(&caller.ask(&request).await);
-    let expected = expected_of(&place.names, peer, expected);
+    let peer = &context.peers[device];
+    let request = peer.check_in(resent, context.clock.now());
+    let reply = peer.read_reply(&caller.ask(&request).await);
+    let expected = expected_of(&context.names, peer, expected);
     let id = peer.device();
-    (told != expected).then(|| format!("{id} was told {told:?}, and is to be told {expected:?}"))
+    (reply != expected).then(|| format!("reply to {id}: expected {expected:?}, found {reply:?}"))
 }
 
-fn expected_of(names: &Names, peer: &Peer, told: &truth::Told) -> Told {
+fn expected_of(names: &FleetNames, peer: &Peer, reply: &model::ExpectedReply) -> PeerReply {
     let id = |package: usize| names.packages[package].id;
-    let attempt = |attempt: u32| (!peer.is_stock()).then_some(attempt);
-    Told {
-        tasks: told
+    let attempt = |attempt: u32| (!peer.is_ocs()).then_some(attempt);
+    PeerReply {
+        tasks: reply
             .tasks
             .iter()
             .map(|(package, n)| (id(*package), attempt(*n)))
             .collect(),
-        cancel: told
+        cancel: reply
             .cancel
             .iter()
             .map(|(package, n)| (id(*package), *n))
@@ -157,15 +157,22 @@ fn expected_of(names: &Names, peer: &Peer, told: &truth::Told) -> Told {
     }
 }
 
-async fn report(place: &Place, caller: &mut Caller, device: usize, said: &[Said]) -> Vec<String> {
-    let peer = &place.peers[device];
+async fn report(
+    context: &FleetContext,
+    caller: &mut Caller,
+    device: usize,
+    results: &[PeerResult],
+) -> Vec<String> {
+    let peer = &context.peers[device];
     let mut differences = Vec::new();
-    for request in peer.reports(said, place.clock.now()) {
+    for request in peer.reports(results, context.clock.now()) {
         let reply = caller.ask(&request).await;
-        let sent: Vec<PackageId> = said.iter().map(|said| said.package).collect();
+        let sent: Vec<PackageId> = results.iter().map(|result| result.package).collect();
         if let Some(accepted) = peer.accepted(&reply).filter(|accepted| *accepted != sent) {
             let id = peer.device();
-            differences.push(format!("{id} sent {sent:?}, and {accepted:?} was accepted"));
+            differences.push(format!(
+                "reports of {id}: expected {sent:?}, found {accepted:?}"
+            ));
         }
     }
     differences

@@ -1,4 +1,4 @@
-//! What the system calls of a process do to files, to the network, and by starting programs.
+//! Effects of system calls: changes of files, network traffic, and started programs.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,27 +13,27 @@ use nix::unistd::Pid;
 
 /// The kinds of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Makes or empties a file.
+pub enum EffectKind {
+    /// Creates or truncates a file.
     Create,
     Write,
     Sync,
     Resize,
     SetMode,
     Rename,
-    /// Makes a hard or symbolic link.
+    /// Creates a hard or symbolic link.
     Link,
     Remove,
     MakeFolder,
     Connect,
     Send,
-    /// Takes bytes that have arrived.
+    /// Receives bytes.
     Receive,
     /// Starts a program.
     Spawn,
 }
 
-impl Kind {
+impl EffectKind {
     pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Write,
@@ -69,42 +69,42 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EffectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for EffectKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        named.ok_or_else(|| format!("{text:?} is no kind of effect"))
+        named.ok_or_else(|| format!("{text:?} is not a kind of effect"))
     }
 }
 
-/// What an effect changes.
+/// The object that an effect changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Object {
-    /// A file or folder; of two, the one that there is afterwards.
+pub(super) enum EffectTarget {
+    /// A file or folder; of two paths, the one that exists afterwards.
     Path(PathBuf),
     /// The connection with this descriptor.
     Connection(i32),
     Program,
 }
 
-/// A system call that has an effect, as it begins.
+/// A system call with an effect, at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    pub(super) kind: Kind,
-    pub(super) object: Object,
-    /// How many bytes it writes, if half of them can be left out.
+    pub(super) kind: EffectKind,
+    pub(super) object: EffectTarget,
+    /// The number of bytes that it writes, if half of them can be left out.
     pub(super) bytes: Option<u64>,
 }
 
 impl Call {
-    const fn new(kind: Kind, object: Object) -> Self {
+    const fn new(kind: EffectKind, object: EffectTarget) -> Self {
         Self {
             kind,
             object,
@@ -122,17 +122,17 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Returns what the call does, `None` if nothing that lasts.
+    /// Returns the effect of the call, `None` if nothing of it lasts.
     ///
-    /// A descriptor that is neither a file's nor one of `connections` leads to the process
-    /// itself, or to whoever started it.
+    /// A descriptor that is neither a file nor one of `connections` belongs to the process itself
+    /// or to its parent.
     pub(super) fn effect(&self, connections: impl Fn(i32) -> bool) -> Option<Call> {
-        let at = |kind, index| Some(Call::new(kind, Object::Path(self.path(index)?)));
-        let path_at = |kind, index| Some(Call::new(kind, Object::Path(self.path_at(index)?)));
-        let file = |kind| Some(Call::new(kind, Object::Path(self.file(0)?)));
+        let at = |kind, index| Some(Call::new(kind, EffectTarget::Path(self.path(index)?)));
+        let path_at = |kind, index| Some(Call::new(kind, EffectTarget::Path(self.path_at(index)?)));
+        let file = |kind| Some(Call::new(kind, EffectTarget::Path(self.file(0)?)));
         let connection = |kind| {
             let descriptor = self.descriptor(0);
-            let object = Object::Connection(descriptor);
+            let object = EffectTarget::Connection(descriptor);
             connections(descriptor).then(|| Call::new(kind, object))
         };
         let whole = |call: Call| Call {
@@ -140,45 +140,52 @@ impl Begun {
             ..call
         };
         match self.number {
-            libc::SYS_open if makes(self.arguments[1]) => at(Kind::Create, 0),
-            libc::SYS_openat if makes(self.arguments[2]) => path_at(Kind::Create, 0),
+            libc::SYS_open if makes(self.arguments[1]) => at(EffectKind::Create, 0),
+            libc::SYS_openat if makes(self.arguments[2]) => path_at(EffectKind::Create, 0),
             libc::SYS_openat2 if makes(self.number_at(self.arguments[2])) => {
-                path_at(Kind::Create, 0)
+                path_at(EffectKind::Create, 0)
             }
-            libc::SYS_creat => at(Kind::Create, 0),
-            libc::SYS_write | libc::SYS_pwrite64 => connection(Kind::Send)
-                .or_else(|| file(Kind::Write))
+            libc::SYS_creat => at(EffectKind::Create, 0),
+            libc::SYS_write | libc::SYS_pwrite64 => connection(EffectKind::Send)
+                .or_else(|| file(EffectKind::Write))
                 .map(whole),
             libc::SYS_writev | libc::SYS_pwritev | libc::SYS_pwritev2 => {
-                connection(Kind::Send).or_else(|| file(Kind::Write))
+                connection(EffectKind::Send).or_else(|| file(EffectKind::Write))
             }
-            libc::SYS_sendfile => connection(Kind::Send).or_else(|| file(Kind::Write)),
-            libc::SYS_copy_file_range => Some(Call::new(Kind::Write, Object::Path(self.file(2)?))),
-            libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync_file_range => file(Kind::Sync),
-            libc::SYS_ftruncate | libc::SYS_fallocate => file(Kind::Resize),
-            libc::SYS_truncate => at(Kind::Resize, 0),
-            libc::SYS_fchmod => file(Kind::SetMode),
-            libc::SYS_chmod => at(Kind::SetMode, 0),
-            libc::SYS_fchmodat => path_at(Kind::SetMode, 0),
-            libc::SYS_rename => at(Kind::Rename, 1),
-            libc::SYS_renameat | libc::SYS_renameat2 => path_at(Kind::Rename, 2),
-            libc::SYS_link | libc::SYS_symlink => at(Kind::Link, 1),
-            libc::SYS_linkat => path_at(Kind::Link, 2),
-            libc::SYS_symlinkat => path_at(Kind::Link, 1),
-            libc::SYS_unlink | libc::SYS_rmdir => at(Kind::Remove, 0),
-            libc::SYS_unlinkat => path_at(Kind::Remove, 0),
-            libc::SYS_mkdir => at(Kind::MakeFolder, 0),
-            libc::SYS_mkdirat => path_at(Kind::MakeFolder, 0),
+            libc::SYS_sendfile => connection(EffectKind::Send).or_else(|| file(EffectKind::Write)),
+            libc::SYS_copy_file_range => Some(Call::new(
+                EffectKind::Write,
+                EffectTarget::Path(self.file(2)?),
+            )),
+            libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync_file_range => {
+                file(EffectKind::Sync)
+            }
+            libc::SYS_ftruncate | libc::SYS_fallocate => file(EffectKind::Resize),
+            libc::SYS_truncate => at(EffectKind::Resize, 0),
+            libc::SYS_fchmod => file(EffectKind::SetMode),
+            libc::SYS_chmod => at(EffectKind::SetMode, 0),
+            libc::SYS_fchmodat => path_at(EffectKind::SetMode, 0),
+            libc::SYS_rename => at(EffectKind::Rename, 1),
+            libc::SYS_renameat | libc::SYS_renameat2 => path_at(EffectKind::Rename, 2),
+            libc::SYS_link | libc::SYS_symlink => at(EffectKind::Link, 1),
+            libc::SYS_linkat => path_at(EffectKind::Link, 2),
+            libc::SYS_symlinkat => path_at(EffectKind::Link, 1),
+            libc::SYS_unlink | libc::SYS_rmdir => at(EffectKind::Remove, 0),
+            libc::SYS_unlinkat => path_at(EffectKind::Remove, 0),
+            libc::SYS_mkdir => at(EffectKind::MakeFolder, 0),
+            libc::SYS_mkdirat => path_at(EffectKind::MakeFolder, 0),
             libc::SYS_connect if self.is_internet(self.arguments[1]) => {
-                let object = Object::Connection(self.descriptor(0));
-                Some(Call::new(Kind::Connect, object))
+                let object = EffectTarget::Connection(self.descriptor(0));
+                Some(Call::new(EffectKind::Connect, object))
             }
-            libc::SYS_sendto => connection(Kind::Send).map(whole),
-            libc::SYS_sendmsg | libc::SYS_sendmmsg => connection(Kind::Send),
+            libc::SYS_sendto => connection(EffectKind::Send).map(whole),
+            libc::SYS_sendmsg | libc::SYS_sendmmsg => connection(EffectKind::Send),
             libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => {
-                connection(Kind::Receive)
+                connection(EffectKind::Receive)
             }
-            libc::SYS_fork | libc::SYS_vfork => Some(Call::new(Kind::Spawn, Object::Program)),
+            libc::SYS_fork | libc::SYS_vfork => {
+                Some(Call::new(EffectKind::Spawn, EffectTarget::Program))
+            }
             libc::SYS_clone => spawns(self.arguments[0]),
             libc::SYS_clone3 => spawns(self.number_at(self.arguments[0])),
             _ => None,
@@ -194,13 +201,13 @@ impl Begun {
         (self.arguments[index] as u32).cast_signed()
     }
 
-    /// Returns a path that is one argument.
+    /// Returns the path in an argument.
     fn path(&self, index: usize) -> Option<PathBuf> {
         let folder = fs::read_link(format!("/proc/{}/cwd", self.thread)).ok()?;
         Some(folder.join(self.text(self.arguments[index])?))
     }
 
-    /// Returns a path that is two arguments: a folder's descriptor, and a path in it.
+    /// Returns the path in two arguments: a folder's descriptor, and a path in the folder.
     fn path_at(&self, index: usize) -> Option<PathBuf> {
         if self.descriptor(index) == libc::AT_FDCWD {
             return self.path(index + 1);
@@ -209,7 +216,7 @@ impl Begun {
         Some(folder.join(self.text(self.arguments[index + 1])?))
     }
 
-    /// Returns the path of an open file of the file system.
+    /// Returns the path of an open file in a file system.
     fn file(&self, index: usize) -> Option<PathBuf> {
         let path = self.opened(index)?;
         (path.is_absolute() && !path.starts_with("/dev") && !path.starts_with("/proc"))
@@ -227,7 +234,7 @@ impl Begun {
             && [libc::AF_INET, libc::AF_INET6].contains(&u16::from_ne_bytes(family).into())
     }
 
-    /// Returns a number of 64 bits in the process's memory, 0 where there is none.
+    /// Returns a 64-bit number in the process's memory, or 0 if it cannot be read.
     fn number_at(&self, address: u64) -> u64 {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes);
@@ -241,7 +248,7 @@ impl Begun {
         Some(Path::new(OsStr::from_bytes(&bytes[..end])).to_owned())
     }
 
-    /// Reads the process's memory as far as it goes.
+    /// Reads the process's memory, possibly fewer bytes than asked for.
     fn read(&self, address: u64, bytes: &mut [u8]) -> usize {
         let memory = File::open(format!("/proc/{}/mem", self.thread));
         memory
@@ -250,13 +257,13 @@ impl Begun {
     }
 }
 
-/// Whether a file that is opened with these flags is made or emptied.
+/// Returns whether a file that is opened with these flags is created or truncated.
 const fn makes(flags: u64) -> bool {
     flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0
 }
 
-/// A new thread is no effect.
+/// Returns the effect of starting a process; a new thread is no effect.
 fn spawns(flags: u64) -> Option<Call> {
     let thread = flags & libc::CLONE_THREAD as u64 != 0;
-    (!thread).then(|| Call::new(Kind::Spawn, Object::Program))
+    (!thread).then(|| Call::new(EffectKind::Spawn, EffectTarget::Program))
 }

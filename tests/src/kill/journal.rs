@@ -1,4 +1,4 @@
-//! How far the agent's journals say that its packages are.
+//! The stages of packages according to the agent's journals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,26 +8,26 @@ use serde::Deserialize;
 
 use super::labels::Labels;
 
-/// The stages of every package that has a journal.
-pub(super) type Journals = BTreeMap<String, Stage>;
+/// The stage of each package that has a journal.
+pub(super) type Journals = BTreeMap<String, JournalStage>;
 
-/// What a journal says of its package.
+/// The stage that a journal contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
-pub(super) enum Stage {
+pub(super) enum JournalStage {
     Fetching,
     Acting,
     Finished,
 }
 
 /// Reads a journal: a digest, a space, and JSON.
-pub(super) fn read(path: &Path) -> Option<Stage> {
+pub(super) fn read(path: &Path) -> Option<JournalStage> {
     let line = fs::read_to_string(path).ok()?;
     let (_, json) = line.split_once(' ')?;
     serde_json::from_str(json).ok()
 }
 
-/// Reads all journals in a device's state.
+/// Reads all journals in the state of a device.
 pub(super) fn read_all(state: &Path, labels: &Labels<'_>) -> Journals {
     let files = tree(state).into_iter();
     let journals = files.filter_map(|path| {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_journal_tells_its_stage() {
+    fn a_journal_contains_its_stage() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("journal");
         let check = |line: &str, expected| {
@@ -73,9 +73,12 @@ mod tests {
         };
         check(
             "5c7b {\"stage\":\"acting\",\"attempt\":1}\n",
-            Some(Stage::Acting),
+            Some(JournalStage::Acting),
         );
-        check("5c7b {\"stage\":\"finished\"}\n", Some(Stage::Finished));
+        check(
+            "5c7b {\"stage\":\"finished\"}\n",
+            Some(JournalStage::Finished),
+        );
         check("5c7b {\"stage\":\"act", None);
         check("", None);
     }

@@ -1,19 +1,19 @@
-//! Names for what effects change, the same for every device and in every run.
+//! Names of the objects that effects change, equal for every device and in every run.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use packcast_protocol::PackageId;
 
-use super::effect::Object;
+use super::effect::EffectTarget;
 
-/// The file whose temporary ones have a random part in their names, and how they end.
+/// A file whose temporary files have a random part in their names, and the suffix of those names.
 const MADE_ONCE: (&str, &str) = ("identity", ".new");
 
-/// Names the objects of one device.
+/// Names for the objects of one device.
 #[derive(Debug)]
 pub(super) struct Labels<'a> {
-    /// Holds all that is the device's own.
+    /// The folder of the device.
     folder: PathBuf,
     packages: &'a BTreeMap<PackageId, &'static str>,
 }
@@ -26,16 +26,16 @@ impl<'a> Labels<'a> {
         }
     }
 
-    pub(super) fn name(&self, object: &Object) -> String {
+    pub(super) fn name(&self, object: &EffectTarget) -> String {
         match object {
-            Object::Path(path) => self.path(path),
-            Object::Connection(number) => format!("connection-{number}"),
-            Object::Program => "program".to_owned(),
+            EffectTarget::Path(path) => self.path(path),
+            EffectTarget::Connection(number) => format!("connection-{number}"),
+            EffectTarget::Program => "program".to_owned(),
         }
     }
 
-    /// Names a path: within the device's folder, with packages by name, and temporary files
-    /// without what is random.
+    /// Names a path relative to the device's folder, with packages by name, and temporary files
+    /// without their random parts.
     pub(super) fn path(&self, path: &Path) -> String {
         let within = path.strip_prefix(&self.folder).unwrap_or(path);
         let names = within.components().map(|name| self.component(name));

@@ -1,27 +1,27 @@
-//! In which order an agent makes things last, as a power cut would find them.
+//! The order in which an agent makes changes durable, as a power cut requires it.
 //!
-//! A process that is killed loses nothing that it has written, whether it is on disk or not: so
-//! this is seen from what the agent does, and not from what is left of it.
+//! A killed process loses nothing that it has written, synced or not. So the order is checked in
+//! the effects of the agent, and not in the files that it leaves.
 
 use std::fmt;
 
-use super::effect::Kind;
-use super::journal::{Stage, package};
-use super::step::Step;
+use super::effect::EffectKind;
+use super::journal::{JournalStage, package};
+use super::step::TracedStep;
 use super::tracer::Stop;
-use super::verdict::{Expected, Program};
+use super::verdict::{ExpectedPackage, ProgramRuns};
 
-/// Something that was not done in its order.
+/// A violation of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disorder {
-    /// The journal did not go through its stages.
+    /// The journal did not pass through all stages.
     Stages { package: String },
-    /// What a journal says was not on disk before something else was done.
+    /// A stage of the journal was not on disk before the next effect.
     Journal { package: String },
-    /// The program was not started once, while the journal on disk said so.
+    /// The program was not started exactly once while the journal on disk allowed it.
     Program { package: String },
-    /// Something was sent before the result was on disk.
-    Report { package: String },
+    /// A request was sent before the result was on disk.
+    MatrixReport { package: String },
     /// The journal was removed before the history was on disk.
     History { package: String },
 }
@@ -29,41 +29,41 @@ pub enum Disorder {
 impl fmt::Display for Disorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stages { package } => write!(f, "the journal of {package} left out a stage"),
+            Self::Stages { package } => write!(f, "the journal of {package} skipped a stage"),
             Self::Journal { package } => write!(f, "the journal of {package} was not on disk"),
             Self::Program { package } => {
-                write!(f, "{package} did not run once, with its journal on disk")
+                write!(f, "{package} did not run once with its journal on disk")
             }
-            Self::Report { package } => {
+            Self::MatrixReport { package } => {
                 write!(
                     f,
-                    "the result of {package} was not on disk when something was sent"
+                    "a request was sent before the result of {package} was on disk"
                 )
             }
             Self::History { package } => {
                 write!(
                     f,
-                    "the history was not on disk when the journal of {package} went"
+                    "the journal of {package} was removed before the history was on disk"
                 )
             }
         }
     }
 }
 
-/// Finds what was out of order in what an agent did that nobody killed.
-pub(super) fn disorders(steps: &[Step], packages: &[Expected]) -> Vec<Disorder> {
+/// Finds violations of the order in the steps of an agent that was not killed.
+pub(super) fn disorders(steps: &[TracedStep], packages: &[ExpectedPackage]) -> Vec<Disorder> {
     let each = packages.iter();
     each.flat_map(|package| of_package(steps, *package))
         .collect()
 }
 
-fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
+fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> {
     let package = || expected.name.to_owned();
-    let renames: Vec<(usize, Stage)> = stages(steps, expected.name).collect();
+    let renames: Vec<(usize, JournalStage)> = stages(steps, expected.name).collect();
     let [
-        (_, Stage::Fetching),
-        (acting, Stage::Acting),
-        (finished, Stage::Finished),
+        (_, JournalStage::Fetching),
+        (acting, JournalStage::Acting),
+        (finished, JournalStage::Finished),
     ] = renames[..]
     else {
         return vec![Disorder::Stages { package: package() }];
@@ -79,11 +79,11 @@ fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
         begun.count()
     };
     let mut disorders = Vec::new();
-    if begun(Kind::Spawn) != usize::from(expected.program != Program::None) {
+    if begun(EffectKind::Spawn) != usize::from(expected.program != ProgramRuns::None) {
         disorders.push(Disorder::Program { package: package() });
     }
-    if begun(Kind::Connect) + begun(Kind::Send) > 0 {
-        disorders.push(Disorder::Report { package: package() });
+    if begun(EffectKind::Connect) + begun(EffectKind::Send) > 0 {
+        disorders.push(Disorder::MatrixReport { package: package() });
     }
     if !is_remembered(steps, finished, expected.name) {
         disorders.push(Disorder::History { package: package() });
@@ -91,8 +91,8 @@ fn of_package(steps: &[Step], expected: Expected) -> Vec<Disorder> {
     disorders
 }
 
-/// Returns where a package's journal got its name, and what it says.
-fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
+/// Returns the steps in which a package's journal got its name, with its stage.
+fn stages(steps: &[TracedStep], name: &str) -> impl Iterator<Item = (usize, JournalStage)> {
     let each = steps.iter().enumerate();
     each.filter_map(move |(at, step)| {
         let stage = step.stage?;
@@ -100,9 +100,10 @@ fn stages(steps: &[Step], name: &str) -> impl Iterator<Item = (usize, Stage)> {
     })
 }
 
-/// Returns after which step a journal is on disk, with its name, that has got its name in step
-/// `renamed`; nothing else that lasts may be done on the way.
-fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
+/// Returns the step after which a journal that got its name in step `renamed` is on disk.
+///
+/// `None` if it is not, or if another lasting effect comes in between.
+fn durable(steps: &[TracedStep], renamed: usize, name: &str) -> Option<usize> {
     let folder = format!("state/packages/{name}");
     let (journal, new) = (format!("{folder}/journal"), format!("{folder}/journal.new"));
     let before = lasting(&steps[..=renamed]);
@@ -110,26 +111,26 @@ fn durable(steps: &[Step], renamed: usize, name: &str) -> Option<usize> {
     follows(
         &before[write..],
         &[
-            (Kind::Write, &new),
-            (Kind::Sync, &new),
-            (Kind::Rename, &journal),
+            (EffectKind::Write, &new),
+            (EffectKind::Sync, &new),
+            (EffectKind::Rename, &journal),
         ],
     )?;
     let after = lasting(&steps[renamed + 1..]);
-    let synced = follows(&after, &[(Kind::Sync, &folder)])?;
+    let synced = follows(&after, &[(EffectKind::Sync, &folder)])?;
     Some(renamed + 1 + synced)
 }
 
-/// Whether a history that has grown after step `finished` is on disk when the journal is
-/// removed; a new one with its name.
-fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
-    const WRITE: (Kind, &str) = (Kind::Write, "state/history");
-    const SYNC: (Kind, &str) = (Kind::Sync, "state/history");
-    const SYNC_NAME: (Kind, &str) = (Kind::Sync, "state");
+/// Returns whether the history, which grew after step `finished`, is on disk when the journal is
+/// removed. For a new history, its name must be on disk as well.
+fn is_remembered(steps: &[TracedStep], finished: usize, name: &str) -> bool {
+    const WRITE: (EffectKind, &str) = (EffectKind::Write, "state/history");
+    const SYNC: (EffectKind, &str) = (EffectKind::Sync, "state/history");
+    const SYNC_NAME: (EffectKind, &str) = (EffectKind::Sync, "state");
     let rest = lasting(&steps[finished..]);
     let find = |what| rest.iter().position(|(_, step)| is(step, what));
     let journal = format!("state/packages/{name}/journal");
-    let (Some(written), Some(removed)) = (find(WRITE), find((Kind::Remove, &journal))) else {
+    let (Some(written), Some(removed)) = (find(WRITE), find((EffectKind::Remove, &journal))) else {
         return false;
     };
     let is_new = !steps[..finished].iter().any(|step| is(step, WRITE));
@@ -138,17 +139,17 @@ fn is_remembered(steps: &[Step], finished: usize, name: &str) -> bool {
     written < removed && follows(&rest[written..removed], expected).is_some()
 }
 
-/// Leaves out the network, where other threads have a part; each step with its index.
-fn lasting(steps: &[Step]) -> Vec<(usize, &Step)> {
-    let network = [Kind::Connect, Kind::Send, Kind::Receive];
+/// Returns the steps that are not network traffic, in which other threads take part.
+fn lasting(steps: &[TracedStep]) -> Vec<(usize, &TracedStep)> {
+    let network = [EffectKind::Connect, EffectKind::Send, EffectKind::Receive];
     let each = steps.iter().enumerate();
     each.filter(|(_, step)| !network.contains(&step.effect.kind))
         .collect()
 }
 
-/// Whether steps begin with these effects, one after the other and each of them done; returns
-/// the index of the last.
-fn follows(steps: &[(usize, &Step)], expected: &[(Kind, &str)]) -> Option<usize> {
+/// Returns the index of the last of these effects, if the steps begin with them in this order
+/// and each of them succeeds.
+fn follows(steps: &[(usize, &TracedStep)], expected: &[(EffectKind, &str)]) -> Option<usize> {
     let done = |stop| matches!(stop, Stop::After(returned) if returned >= 0);
     let mut steps = steps.iter();
     let mut last = None;
@@ -163,60 +164,60 @@ fn follows(steps: &[(usize, &Step)], expected: &[(Kind, &str)]) -> Option<usize>
     last
 }
 
-fn is(step: &Step, (kind, object): (Kind, &str)) -> bool {
+fn is(step: &TracedStep, (kind, object): (EffectKind, &str)) -> bool {
     step.effect.kind == kind && step.effect.object == object
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tracer::Effect;
+    use super::super::tracer::TracedEffect;
     use super::*;
 
-    const PACKAGES: [Expected; 1] = [Expected {
+    const PACKAGES: [ExpectedPackage; 1] = [ExpectedPackage {
         name: "tool",
         code: "SUCCESS_0",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     }];
 
-    /// What a good agent does; a stage is what its journal says.
-    const GOOD: [(Kind, &str, Option<Stage>); 19] = [
+    /// The effects of a correct agent, with the stages of its journal.
+    const GOOD: [(EffectKind, &str, Option<JournalStage>); 19] = [
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Fetching),
+            Some(JournalStage::Fetching),
         ),
-        (Kind::Receive, "connection-1", None),
-        (Kind::Write, "state/packages/tool/journal.new", None),
-        (Kind::Sync, "state/packages/tool/journal.new", None),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::Write, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool/journal.new", None),
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Acting),
+            Some(JournalStage::Acting),
         ),
-        (Kind::Sync, "state/packages/tool", None),
-        (Kind::Spawn, "program", None),
-        (Kind::Create, "state/packages/tool/journal.new", None),
-        (Kind::Write, "state/packages/tool/journal.new", None),
-        (Kind::Sync, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool", None),
+        (EffectKind::Spawn, "program", None),
+        (EffectKind::Create, "state/packages/tool/journal.new", None),
+        (EffectKind::Write, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool/journal.new", None),
         (
-            Kind::Rename,
+            EffectKind::Rename,
             "state/packages/tool/journal",
-            Some(Stage::Finished),
+            Some(JournalStage::Finished),
         ),
-        (Kind::Sync, "state/packages/tool", None),
-        (Kind::Send, "connection-1", None),
-        (Kind::Receive, "connection-1", None),
-        (Kind::Create, "state/history", None),
-        (Kind::Write, "state/history", None),
-        (Kind::Sync, "state/history", None),
-        (Kind::Sync, "state", None),
-        (Kind::Remove, "state/packages/tool/journal", None),
+        (EffectKind::Sync, "state/packages/tool", None),
+        (EffectKind::Send, "connection-1", None),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::Create, "state/history", None),
+        (EffectKind::Write, "state/history", None),
+        (EffectKind::Sync, "state/history", None),
+        (EffectKind::Sync, "state", None),
+        (EffectKind::Remove, "state/packages/tool/journal", None),
     ];
 
-    fn steps(done: &[(Kind, &str, Option<Stage>)]) -> Vec<Step> {
+    fn steps(done: &[(EffectKind, &str, Option<JournalStage>)]) -> Vec<TracedStep> {
         let steps = done.iter().flat_map(|(kind, object, stage)| {
-            let step = |stop, stage| Step {
-                effect: Effect {
+            let step = |stop, stage| TracedStep {
+                effect: TracedEffect {
                     kind: *kind,
                     object: (*object).to_owned(),
                     ordinal: 1,
@@ -230,19 +231,19 @@ mod tests {
         steps.collect()
     }
 
-    fn told(steps: &[Step]) -> String {
+    fn violations(steps: &[TracedStep]) -> String {
         let disorders = disorders(steps, &PACKAGES);
-        let told: Vec<String> = disorders.iter().map(ToString::to_string).collect();
-        told.join("; ")
+        let texts: Vec<String> = disorders.iter().map(ToString::to_string).collect();
+        texts.join("; ")
     }
 
     #[test]
-    fn what_is_left_out_is_told() {
-        assert_eq!(told(&steps(&GOOD)), "");
+    fn missing_effects_are_found() {
+        assert_eq!(violations(&steps(&GOOD)), "");
         let journal = "the journal of tool was not on disk";
-        let stage = "the journal of tool left out a stage";
-        let history = "the history was not on disk when the journal of tool went";
-        let program = "tool did not run once, with its journal on disk";
+        let stage = "the journal of tool skipped a stage";
+        let history = "the journal of tool was removed before the history was on disk";
+        let program = "tool did not run once with its journal on disk";
         let expected = [
             (0, stage),
             (2, journal),
@@ -262,17 +263,22 @@ mod tests {
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
             done.remove(at);
-            assert_eq!(told(&steps(&done)), expected, "without {:?}", GOOD[at]);
+            assert_eq!(
+                violations(&steps(&done)),
+                expected,
+                "without {:?}",
+                GOOD[at]
+            );
         }
     }
 
     #[test]
-    fn what_is_done_too_early_or_fails_is_told() {
+    fn early_and_failed_effects_are_found() {
         let check = |from: usize, to: usize, expected: &str| {
             let mut done = GOOD.to_vec();
             let early = done.remove(from);
             done.insert(to, early);
-            assert_eq!(told(&steps(&done)), expected, "{early:?} at {to}");
+            assert_eq!(violations(&steps(&done)), expected, "{early:?} at {to}");
         };
         let journal = "the journal of tool was not on disk";
         check(6, 5, journal);
@@ -281,15 +287,15 @@ mod tests {
         check(
             12,
             7,
-            "the result of tool was not on disk when something was sent",
+            "a request was sent before the result of tool was on disk",
         );
         check(
             18,
             16,
-            "the history was not on disk when the journal of tool went",
+            "the journal of tool was removed before the history was on disk",
         );
         let mut failed = steps(&GOOD);
         failed[7].stop = Stop::After(-5);
-        assert_eq!(told(&failed), journal);
+        assert_eq!(violations(&failed), journal);
     }
 }

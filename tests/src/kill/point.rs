@@ -3,26 +3,27 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::effect::Kind;
+use super::effect::EffectKind;
 
-/// A moment of one effect. It means the same in every run: `rename:files/journal.json#2:after`.
+/// A moment of an effect, with the same name in every run: `rename:files/journal.json#2:after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    pub kind: Kind,
-    /// What the effect changes, as `kill::labels` names it.
+    pub kind: EffectKind,
+    /// The object that the effect changes, named by `kill::labels`.
     pub object: String,
-    /// Counts the effects of this kind on this object, from 1.
+    /// The number of the effect among those of its kind on this object, from 1.
     pub ordinal: u32,
     pub moment: Moment,
 }
 
-/// Where an agent is killed, and where the one that is started after it.
+/// The point at which an agent is killed, and the point for the agent that is started after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     pub at: Point,
     pub then: Option<Point>,
 }
 
+/// A moment of an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Before,
@@ -42,19 +43,23 @@ impl Moment {
         }
     }
 
-    /// Returns the moments of an effect; `halves` tells whether half of it can be done.
+    /// Returns the moments of an effect; `halves` means that half of it can be done.
     ///
-    /// Where nothing is said of the moment after an effect, the one before the next effect is
-    /// as good. With what others see, or what is to last, more than one thread has a part.
-    pub(super) fn of(kind: Kind, halves: bool) -> Vec<Self> {
+    /// For most effects, the moment after an effect is equal to the moment before the next one. The
+    /// exceptions are effects that others see or that have to last: another thread may act between.
+    pub(super) fn of(kind: EffectKind, halves: bool) -> Vec<Self> {
         match kind {
-            Kind::Receive => vec![Self::After],
-            Kind::Rename | Kind::Sync | Kind::Remove | Kind::Connect | Kind::Spawn => {
+            EffectKind::Receive => vec![Self::After],
+            EffectKind::Rename
+            | EffectKind::Sync
+            | EffectKind::Remove
+            | EffectKind::Connect
+            | EffectKind::Spawn => {
                 vec![Self::Before, Self::After]
             }
-            Kind::Write if halves => vec![Self::Before, Self::Torn],
-            Kind::Send if halves => vec![Self::Before, Self::Torn, Self::After],
-            Kind::Send => vec![Self::Before, Self::After],
+            EffectKind::Write if halves => vec![Self::Before, Self::Torn],
+            EffectKind::Send if halves => vec![Self::Before, Self::Torn, Self::After],
+            EffectKind::Send => vec![Self::Before, Self::After],
             _ => vec![Self::Before],
         }
     }
@@ -97,7 +102,7 @@ impl FromStr for Point {
             })
         };
         parsed().ok_or_else(|| {
-            format!("{text:?} is no point: write it as the matrix does, <kind>:<object>#<ordinal>:<moment>")
+            format!("{text:?} is not a point: write it as the matrix does, <kind>:<object>#<ordinal>:<moment>")
         })
     }
 }
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_reads_as_it_is_written() {
+    fn a_printed_point_can_be_parsed() {
         for text in [
             "rename:files/journal.json#2:after",
             "set-mode:home/a#b:c#1:before",

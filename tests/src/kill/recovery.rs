@@ -1,23 +1,23 @@
-//! What an agent does that was started after another was killed, and where it is killed then.
+//! The recovery of an agent after a kill, and the points of the second kill.
 
 use std::collections::BTreeSet;
 
-use super::effect::Kind;
+use super::effect::EffectKind;
 use super::journal::Journals;
 use super::point::{Kill, Point};
-use super::step::{Step, effects, points};
+use super::step::{TracedStep, effects, points};
 
-/// What the agent had to do that was started after a kill.
+/// The recovery after a kill.
 #[derive(Debug)]
 pub(super) struct Recovery {
     at: Point,
-    /// How far the packages were.
+    /// The stages of the packages at the kill.
     journals: Journals,
     points: Vec<Point>,
 }
 
 impl Recovery {
-    pub(super) fn new(at: &Point, journals: &Journals, steps: &[Step]) -> Self {
+    pub(super) fn new(at: &Point, journals: &Journals, steps: &[TracedStep]) -> Self {
         Self {
             at: at.clone(),
             journals: journals.clone(),
@@ -26,28 +26,30 @@ impl Recovery {
     }
 }
 
-/// Returns what an agent does before it works on a package again: it brings to rest what is
-/// there, checks in, and clears away what was accepted.
-pub(super) fn recovery(steps: &[Step]) -> &[Step] {
-    let mut heard = false;
-    let works = |step: &Step| {
+/// Returns the steps of an agent before it continues with a package: it settles the state that it
+/// finds, checks in, and removes accepted results.
+pub(super) fn recovery(steps: &[TracedStep]) -> &[TracedStep] {
+    let mut has_received = false;
+    let works = |step: &TracedStep| {
         let effect = &step.effect;
-        heard |= effect.kind == Kind::Receive;
+        has_received |= effect.kind == EffectKind::Receive;
         let begins = match effect.kind {
-            Kind::Connect => true,
-            Kind::Create | Kind::MakeFolder => effect.object.starts_with("state/packages/"),
+            EffectKind::Connect => true,
+            EffectKind::Create | EffectKind::MakeFolder => {
+                effect.object.starts_with("state/packages/")
+            }
             _ => false,
         };
-        heard && begins
+        has_received && begins
     };
     let end = steps.iter().position(works);
     &steps[..end.unwrap_or(steps.len())]
 }
 
-/// Chooses where to kill an agent that recovers: at every point that was seen of a recovery, once
-/// for each way in which the journals can be found.
+/// Chooses the points of second kills: each point that was seen in a recovery, once for each
+/// different set of journals.
 pub(super) fn second_kills(mut recoveries: Vec<Recovery>) -> Vec<Kill> {
-    // They come from several threads.
+    // Sorted, because several threads have added to the list.
     recoveries.sort_by_key(|recovery| recovery.at.to_string());
     let mut seen = BTreeSet::new();
     let mut kills = Vec::new();
@@ -71,13 +73,13 @@ pub(super) fn second_kills(mut recoveries: Vec<Recovery>) -> Vec<Kill> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journal::Stage;
-    use super::super::tracer::{Effect, Stop};
+    use super::super::journal::JournalStage;
+    use super::super::tracer::{Stop, TracedEffect};
     use super::*;
 
-    fn step(kind: Kind, object: &str) -> Step {
-        Step {
-            effect: Effect {
+    fn step(kind: EffectKind, object: &str) -> TracedStep {
+        TracedStep {
+            effect: TracedEffect {
                 kind,
                 object: object.to_owned(),
                 ordinal: 1,
@@ -91,34 +93,34 @@ mod tests {
     #[test]
     fn a_recovery_ends_where_work_on_a_package_begins() {
         let settles = [
-            step(Kind::Create, "state/packages/tool/journal.new"),
-            step(Kind::Connect, "connection-1"),
-            step(Kind::Receive, "connection-1"),
-            step(Kind::Create, "state/history"),
+            step(EffectKind::Create, "state/packages/tool/journal.new"),
+            step(EffectKind::Connect, "connection-1"),
+            step(EffectKind::Receive, "connection-1"),
+            step(EffectKind::Create, "state/history"),
         ];
         for next in [
-            step(Kind::Create, "state/packages/tool/journal.new"),
-            step(Kind::Connect, "connection-2"),
+            step(EffectKind::Create, "state/packages/tool/journal.new"),
+            step(EffectKind::Connect, "connection-2"),
         ] {
             let mut steps = settles.to_vec();
-            steps.extend([next, step(Kind::Send, "connection-2")]);
+            steps.extend([next, step(EffectKind::Send, "connection-2")]);
             assert_eq!(recovery(&steps), settles);
         }
         assert_eq!(recovery(&settles), settles);
     }
 
     #[test]
-    fn a_recovery_is_cut_off_once_where_the_journals_are_the_same() {
+    fn a_second_kill_is_tried_once_for_equal_journals() {
         let recovery = |at: &str, stage, removed: &[&str]| {
             let journals = Journals::from([("tool".to_owned(), stage)]);
-            let steps = removed.iter().map(|path| step(Kind::Remove, path));
-            let steps: Vec<Step> = steps.collect();
+            let steps = removed.iter().map(|path| step(EffectKind::Remove, path));
+            let steps: Vec<TracedStep> = steps.collect();
             Recovery::new(&at.parse().unwrap(), &journals, &steps)
         };
         let kills = second_kills(vec![
-            recovery("sync:b#1:after", Stage::Fetching, &["x"]),
-            recovery("sync:a#1:after", Stage::Fetching, &["x", "y"]),
-            recovery("sync:c#1:after", Stage::Acting, &["y"]),
+            recovery("sync:b#1:after", JournalStage::Fetching, &["x"]),
+            recovery("sync:a#1:after", JournalStage::Fetching, &["x", "y"]),
+            recovery("sync:c#1:after", JournalStage::Acting, &["y"]),
         ]);
         let kills: Vec<String> = kills.iter().map(ToString::to_string).collect();
         let expected = [

@@ -1,4 +1,4 @@
-//! A system of its own, whose group of all devices has four packages.
+//! A system for one thread, in which all devices are assigned four packages.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,54 +7,55 @@ use std::path::Path;
 
 use packcast_protocol::PackageId;
 
-use super::verdict::{Expected, Fragment, Program};
+use super::verdict::{ExpectedPackage, Fragment, ProgramRuns};
 use crate::archives::{noise, tar_gz};
-use crate::world::{Progress, Request, World};
+use crate::world::{LoggedRequest, StatusOutput, World};
 
-/// What the devices are to do, in this order.
-pub(super) const PACKAGES: [Expected; 4] = [
-    Expected {
+/// The packages of all devices, in the order of their priorities.
+pub(super) const PACKAGES: [ExpectedPackage; 4] = [
+    ExpectedPackage {
         name: "files",
         code: "SUCCESS",
-        program: Program::None,
+        program: ProgramRuns::None,
     },
-    Expected {
+    ExpectedPackage {
         name: "command",
         code: "SUCCESS",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     },
-    Expected {
+    ExpectedPackage {
         name: "tool",
         code: "SUCCESS_0",
-        program: Program::Once,
+        program: ProgramRuns::Once,
     },
-    Expected {
+    ExpectedPackage {
         name: "again",
         code: "SUCCESS_0",
-        program: Program::Repeatable,
+        program: ProgramRuns::Repeatable,
     },
 ];
 
-/// Archives have four fragments, and that of what may be run again has two.
+/// Four fragments for most archives; two for the program that may run again.
 const FRAGMENT_SIZE: &str = "16KiB";
 const NOISE_BYTES: usize = 50_000;
 const LESS_NOISE_BYTES: usize = 20_000;
 
-/// A shell's command that adds a line to a file in the device's home for each run.
+/// A shell command that adds a line to a file in the device's home at each run.
 const RUNS: &str = r#"echo "$PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
 
-/// Its devices are one after the other, so that what the edge logs meanwhile is of one of them.
+/// A system whose devices run one at a time, so that new lines in the edge's log belong to the
+/// current device.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct KillSite {
     world: World,
     log: BufReader<File>,
     packages: BTreeMap<PackageId, &'static str>,
-    /// What STORE puts into its folder.
+    /// The files that STORE puts into its folder.
     files: Vec<(&'static str, Vec<u8>)>,
     devices: usize,
 }
 
-impl Site {
+impl KillSite {
     pub(super) fn start(program: &str) -> Self {
         let world = World::start(program);
         let files = vec![
@@ -78,7 +79,7 @@ impl Site {
     /// Returns the name of the next device.
     pub(super) fn next_device(&mut self) -> String {
         self.devices += 1;
-        // Earlier requests were made by other devices.
+        // Skips the requests of earlier devices.
         self.fetched();
         format!("device-{}", self.devices)
     }
@@ -91,18 +92,18 @@ impl Site {
         &self.packages
     }
 
-    /// Returns how many devices there were.
+    /// Returns the number of devices so far.
     pub(super) const fn devices(&self) -> usize {
         self.devices
     }
 
-    /// Returns what the records count of each package.
-    pub(super) fn progress(&self) -> Vec<(&'static str, Progress)> {
+    /// Returns the tallies of the packages on record.
+    pub(super) fn progress(&self) -> Vec<(&'static str, StatusOutput)> {
         let of = |name: &&'static str| (*name, self.world.progress(&format!("{name}@1")));
         self.packages.values().map(of).collect()
     }
 
-    /// Returns how often each fragment was asked for since this was last called.
+    /// Returns how often each fragment was requested since the last call.
     pub(super) fn fetched(&mut self) -> BTreeMap<Fragment, usize> {
         let mut fetched = BTreeMap::new();
         let mut line = String::new();
@@ -116,7 +117,7 @@ impl Site {
         fetched
     }
 
-    fn fragment(&self, request: &Request) -> Option<Fragment> {
+    fn fragment(&self, request: &LoggedRequest) -> Option<Fragment> {
         let (_, name) = request.path.rsplit_once('/')?;
         let (package, number) = name.split_once('-')?;
         let package = self.packages.get(&package.parse().ok()?)?;
@@ -124,7 +125,7 @@ impl Site {
         Some(((*package).to_owned(), number.parse().ok()?))
     }
 
-    /// Whether a folder has the files that were to be stored there.
+    /// Returns whether a folder contains the stored files.
     pub(super) fn is_stored(&self, folder: &Path) -> bool {
         let mut files = self.files.iter();
         files.all(|(path, content)| fs::read(folder.join(path)).is_ok_and(|it| it == *content))

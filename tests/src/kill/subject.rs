@@ -8,49 +8,50 @@ use std::process::Command;
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 
-use super::effect::Kind;
-use super::journal::{self, Journals, Stage, tree};
+use super::effect::EffectKind;
+use super::journal::{self, JournalStage, Journals, tree};
 use super::labels::Labels;
 use super::point::{Moment, Point};
-use super::site::Site;
-use super::step::Step;
-use super::tracer::{Effect, LAUNCHER, Next, Stop, trace};
-use super::verdict::{Evidence, Fragment, Life};
+use super::site::KillSite;
+use super::step::TracedStep;
+use super::tracer::{LAUNCHER, Next, Stop, TracedEffect, trace};
+use super::verdict::{DeviceEvidence, Fragment, Life};
 use crate::process::{Ran, text};
 use crate::world::clean;
 use crate::world::device::{configuration, event};
 
-/// After as many rounds a device has nothing more to do.
+/// Number of rounds after which a device has no task left.
 const MOST_ROUNDS: usize = 6;
 
-/// What a device keeps is in a folder of its own, and so is its home, which its packages'
-/// programs write to.
+/// A device with a folder of its own.
+///
+/// The folder contains the agent's state and a home, which the packages' programs write to.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(super) struct KillSubject {
     folder: PathBuf,
     program: PathBuf,
 }
 
-/// What was seen of an agent while it ran, killed or not.
+/// The observation of one agent run, killed or not.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// Whether it was killed where it was to be.
+    /// The agent was killed at the intended point.
     pub(super) killed: bool,
-    pub(super) steps: Vec<Step>,
-    /// How far the packages were when it ended.
+    pub(super) steps: Vec<TracedStep>,
+    /// The stages of the packages at the end of the run.
     pub(super) journals: Journals,
     life: Life,
-    /// Why it did not come to its end by itself.
+    /// The reason why the run did not end regularly.
     failed: Option<String>,
 }
 
-impl Subject {
-    /// Returns a device of a site that has never run its agent.
-    pub(super) fn new(site: &mut Site) -> Self {
+impl KillSubject {
+    /// Returns a new device of a site; its agent has never run.
+    pub(super) fn new(site: &mut KillSite) -> Self {
         let name = site.next_device();
         let world = site.world();
         let subject = Self {
-            folder: world.place().join(name),
+            folder: world.directory().join(name),
             program: world.command(&[]).get_program().into(),
         };
         fs::create_dir_all(subject.home()).expect("each device has a name of its own");
@@ -59,14 +60,14 @@ impl Subject {
         subject
     }
 
-    /// Runs the agent until it is killed, or to the end of its round.
-    pub(super) fn watch(&self, site: &mut Site, point: Option<&Point>) -> Watched {
+    /// Runs the agent until it is killed, or until its round ends.
+    pub(super) fn watch(&self, site: &mut KillSite, point: Option<&Point>) -> Watched {
         let mut watched = self.trace(site, point);
         watched.life.asked = site.fetched();
         watched
     }
 
-    fn trace(&self, site: &Site, point: Option<&Point>) -> Watched {
+    fn trace(&self, site: &KillSite, point: Option<&Point>) -> Watched {
         let labels = Labels::new(&self.folder, site.packages());
         let mut watched = Watched::default();
         let [shell, launcher @ ..] = LAUNCHER;
@@ -77,7 +78,7 @@ impl Subject {
             let stage = self.stage(effect, stop, site);
             watched.see(effect, stop, stage, point)
         });
-        let ended = ended.expect("an agent can be traced, as its own parent may");
+        let ended = ended.expect("a parent can trace its child");
         let state = self.state();
         let left = tree(&state).into_iter().map(|path| labels.path(&path));
         let verified = left.filter_map(|label| fragment(&label));
@@ -85,7 +86,7 @@ impl Subject {
         watched.journals = journal::read_all(&state, &labels);
         if watched.killed {
             let mut journals = watched.journals.iter();
-            let acting = journals.find(|(_, stage)| **stage == Stage::Acting);
+            let acting = journals.find(|(_, stage)| **stage == JournalStage::Acting);
             watched.life.acted = acting.map(|(package, _)| package.clone());
         } else if ended.code != Some(0) {
             let why = format!("exit code {:?}: {}", ended.code, ended.output);
@@ -94,9 +95,9 @@ impl Subject {
         watched
     }
 
-    /// Returns what a journal says that has just got its name.
-    fn stage(&self, effect: &Effect, stop: Stop, site: &Site) -> Option<Stage> {
-        let renamed = effect.kind == Kind::Rename && stop == Stop::After(0);
+    /// Returns the stage in a journal that has just got its name.
+    fn stage(&self, effect: &TracedEffect, stop: Stop, site: &KillSite) -> Option<JournalStage> {
+        let renamed = effect.kind == EffectKind::Rename && stop == Stop::After(0);
         let name = renamed
             .then(|| journal::package(&effect.object))
             .flatten()?;
@@ -105,14 +106,14 @@ impl Subject {
         journal::read(&self.state().join(format!("packages/{id}/journal")))
     }
 
-    /// Lets the agent do what is left to do, and tells what became of the device.
-    pub(super) fn settle(self, site: &mut Site, watched: Vec<Watched>) -> Evidence {
+    /// Lets the agent complete its remaining tasks, and returns the final state of the device.
+    pub(super) fn settle(self, site: &mut KillSite, watched: Vec<Watched>) -> DeviceEvidence {
         let settled = self.rounds().err();
         let failed = watched.iter().find_map(|watched| watched.failed.clone());
         let id = Ran::of(&mut self.command(&["id"])).expect_code(0).stdout;
-        let standing = site.world().standing_of(device(&id).trim());
+        let device_state = site.world().device_state_of(device(&id).trim());
         let name = |id: &PackageId| site.packages()[id].to_owned();
-        let results = standing.finished.into_iter();
+        let results = device_state.finished.into_iter();
         let results = results.map(|task| (name(&task.package), task.attempt, task.code));
         let results = results.collect();
         let labels = Labels::new(&self.folder, site.packages());
@@ -125,10 +126,10 @@ impl Subject {
             asked,
             acted: None,
         });
-        Evidence {
+        DeviceEvidence {
             runs: self.runs(),
             results,
-            open: standing.open.len(),
+            open: device_state.open.len(),
             lives,
             failed: failed.or(settled),
             stored: site.is_stored(&self.state().join("installed/stored")),
@@ -136,7 +137,7 @@ impl Subject {
         }
     }
 
-    /// Checks in until there is nothing to do.
+    /// Checks in until no task is left.
     fn rounds(&self) -> Result<(), String> {
         for _ in 0..MOST_ROUNDS {
             let ran = Ran::of(&mut self.command(&["run", "--once"]));
@@ -148,10 +149,12 @@ impl Subject {
                 return Ok(());
             }
         }
-        Err(format!("it still had tasks after {MOST_ROUNDS} rounds"))
+        Err(format!(
+            "the device still had tasks after {MOST_ROUNDS} rounds"
+        ))
     }
 
-    /// Returns how often each package's program has run.
+    /// Returns the number of runs of each package's program.
     fn runs(&self) -> BTreeMap<String, usize> {
         let lines = fs::read_to_string(self.home().join("runs")).unwrap_or_default();
         let mut runs = BTreeMap::new();
@@ -196,15 +199,15 @@ impl Subject {
 impl Watched {
     fn see(
         &mut self,
-        effect: &Effect,
+        effect: &TracedEffect,
         stop: Stop,
-        stage: Option<Stage>,
+        stage: Option<JournalStage>,
         point: Option<&Point>,
     ) -> Next {
-        if stop == Stop::After(0) && effect.kind == Kind::Rename {
+        if stop == Stop::After(0) && effect.kind == EffectKind::Rename {
             self.life.verified.extend(fragment(&effect.object));
         }
-        self.steps.push(Step {
+        self.steps.push(TracedStep {
             effect: effect.clone(),
             stop,
             stage,
@@ -215,7 +218,7 @@ impl Watched {
     }
 }
 
-fn at(point: &Point, effect: &Effect, stop: Stop) -> Next {
+fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
     let wanted = (point.kind, &point.object, point.ordinal);
     if (effect.kind, &effect.object, effect.ordinal) != wanted {
         return Next::Go;
@@ -229,7 +232,7 @@ fn at(point: &Point, effect: &Effect, stop: Stop) -> Next {
     }
 }
 
-/// Reads the label of a verified fragment's file.
+/// Reads the label of a file with a verified fragment.
 fn fragment(label: &str) -> Option<Fragment> {
     let (package, number) = label
         .strip_prefix("state/packages/")?
@@ -237,8 +240,11 @@ fn fragment(label: &str) -> Option<Fragment> {
     Some((package.to_owned(), number.parse().ok()?))
 }
 
-/// Reads what the agent's `id` says as JSON.
+/// Reads the output of the agent's command `id`.
 fn device(json: &str) -> String {
-    let said: serde_json::Value = serde_json::from_str(json).expect("the id comes as JSON");
-    said["device"].as_str().expect("and is text").to_owned()
+    let output: serde_json::Value = serde_json::from_str(json).expect("the output is JSON");
+    output["device"]
+        .as_str()
+        .expect("the id is text")
+        .to_owned()
 }

@@ -1,7 +1,7 @@
-//! Stops a process at each of its effects, by ptrace.
+//! A tracer that stops a process at each of its effects, with ptrace.
 //!
-//! The process runs as it is: nothing in it knows of the tracer. Programs that it starts are
-//! not stopped.
+//! The process is unchanged and does not know of the tracer. Programs that it starts are not
+//! stopped.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -15,62 +15,63 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::effect::{Begun, Kind, Object};
+use super::effect::{Begun, EffectKind, EffectTarget};
 use super::labels::Labels;
 
-/// Stops itself before it becomes the program that its arguments say.
+/// Script of a shell that stops itself before it becomes the program in its arguments.
 ///
-/// What the program starts inherits descriptor 9, so that its output is open for as long as
-/// any of it runs.
+/// Processes that the program starts inherit descriptor 9, so that the output stays open as long
+/// as any of them runs.
 const STOPPED: &str = r#"exec 9>&1; kill -STOP $$; exec "$@""#;
 
 /// The shell that [`trace`] starts, before the program and its arguments.
 pub(super) const LAUNCHER: [&str; 4] = ["/bin/sh", "-c", STOPPED, "sh"];
 
-/// An effect that a process has, which means the same in every run.
+/// An effect of a process, with the same name in every run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Effect {
-    pub(super) kind: Kind,
+pub(super) struct TracedEffect {
+    pub(super) kind: EffectKind,
     pub(super) object: String,
-    /// Counts the effects of this kind on this object, from 1.
+    /// The number of the effect among those of its kind on this object, from 1.
     pub(super) ordinal: u32,
-    /// Whether half of it can be done.
+    /// Half of the effect can be done.
     pub(super) halves: bool,
 }
 
-/// Where a process stands.
+/// The place in a system call at which a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     Before,
-    /// The call has returned this: an error if it is negative.
+    /// After the call, with its return value; a negative value is an error.
     After(i64),
 }
 
-/// What a stopped process does next.
+/// The tracer's order for a stopped process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Go,
-    /// Goes on, and writes half of its bytes.
+    /// Continue, but write only half of the bytes.
     Tear,
-    /// Dies, as by SIGKILL; what it has not done yet stays undone.
+    /// Kill the process as SIGKILL does; an effect that has not begun is not done.
     Die,
 }
 
-/// What a traced process left.
+/// The end of a traced process.
 #[derive(Debug)]
-pub(super) struct Ended {
-    /// `None` if it was killed.
+pub(super) struct TraceEnd {
+    /// The exit code, `None` if the process was killed.
     pub(super) code: Option<i32>,
     pub(super) output: String,
 }
 
-/// Runs a command that begins with [`LAUNCHER`], and asks `watch` at each effect of it. Returns
-/// when all that it has started has ended, too.
+/// Runs a command that begins with [`LAUNCHER`], and calls `watch` at each of its effects.
+///
+/// Returns when all processes that the command has started have ended.
 pub(super) fn trace(
     command: &mut Command,
     labels: &Labels<'_>,
-    mut watch: impl FnMut(&Effect, Stop) -> Next,
-) -> std::io::Result<Ended> {
+    mut watch: impl FnMut(&TracedEffect, Stop) -> Next,
+) -> std::io::Result<TraceEnd> {
     let mut child = command
         .process_group(0)
         .stdin(Stdio::null())
@@ -80,27 +81,27 @@ pub(super) fn trace(
     let process = i32::try_from(child.id()).expect("a process's id is positive");
     let code = Tracer::attach(Pid::from_raw(process), labels)?.run(&mut watch)?;
     let mut output = String::new();
-    let mut pipe = child.stdout.take().expect("it is piped");
+    let mut pipe = child.stdout.take().expect("the output is piped");
     pipe.read_to_string(&mut output)?;
-    Ok(Ended { code, output })
+    Ok(TraceEnd { code, output })
 }
 
 struct Tracer<'a> {
     process: Pid,
     labels: &'a Labels<'a>,
-    /// Whether the launcher has become the program.
+    /// The launcher has become the program.
     began: bool,
-    /// How many effects there were of each kind on each object.
-    counts: HashMap<(Kind, String), u32>,
-    /// What is under way, by thread.
-    effects: HashMap<Pid, Effect>,
-    /// The connections by descriptor, with a number of their own.
+    /// The number of effects so far, by kind and object.
+    counts: HashMap<(EffectKind, String), u32>,
+    /// The unfinished effects, by thread.
+    effects: HashMap<Pid, TracedEffect>,
+    /// The number of each open connection, by descriptor.
     connections: HashMap<i32, i32>,
     connected: i32,
 }
 
 impl<'a> Tracer<'a> {
-    /// Takes hold of a launcher that stops itself.
+    /// Attaches to a launcher that has stopped itself.
     fn attach(process: Pid, labels: &'a Labels<'a>) -> nix::Result<Self> {
         let stopped = waitpid(process, Some(WaitPidFlag::WUNTRACED))?;
         assert_eq!(stopped, WaitStatus::Stopped(process, Signal::SIGSTOP));
@@ -121,9 +122,12 @@ impl<'a> Tracer<'a> {
         })
     }
 
-    /// Returns the exit code, `None` if the process was killed.
-    fn run(mut self, watch: &mut impl FnMut(&Effect, Stop) -> Next) -> nix::Result<Option<i32>> {
-        // The threads, and nothing else that this test has started.
+    /// Runs the process and returns its exit code, `None` if it was killed.
+    fn run(
+        mut self,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
+    ) -> nix::Result<Option<i32>> {
+        // Waits for the threads of this process only, because the test may have other children.
         let threads = Pid::from_raw(-self.process.as_raw());
         loop {
             match waitpid(threads, Some(WaitPidFlag::__WALL))? {
@@ -149,7 +153,7 @@ impl<'a> Tracer<'a> {
     fn at_call(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<()> {
         let next = if !self.began {
             Next::Go
@@ -169,7 +173,7 @@ impl<'a> Tracer<'a> {
     fn before(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<Next> {
         let begun = begun(thread)?;
         if begun.number == libc::SYS_close {
@@ -179,21 +183,21 @@ impl<'a> Tracer<'a> {
         let Some(mut call) = begun.effect(known) else {
             return Ok(Next::Go);
         };
-        if let Object::Connection(descriptor) = &mut call.object {
-            if call.kind == Kind::Connect {
+        if let EffectTarget::Connection(descriptor) = &mut call.object {
+            if call.kind == EffectKind::Connect {
                 self.connected += 1;
                 self.connections.insert(*descriptor, self.connected);
             }
             *descriptor = self.connections[descriptor];
         }
-        let mut effect = Effect {
+        let mut effect = TracedEffect {
             kind: call.kind,
             object: self.labels.name(&call.object),
             ordinal: 0,
             halves: call.bytes.is_some_and(|bytes| bytes > 1),
         };
-        let next = if effect.kind == Kind::Receive {
-            // It counts if something has arrived.
+        let next = if effect.kind == EffectKind::Receive {
+            // A read is counted only if bytes have arrived.
             Next::Go
         } else {
             self.count(&mut effect);
@@ -206,13 +210,13 @@ impl<'a> Tracer<'a> {
     fn after(
         &mut self,
         thread: Pid,
-        watch: &mut impl FnMut(&Effect, Stop) -> Next,
+        watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<Next> {
         let Some(mut effect) = self.effects.remove(&thread) else {
             return Ok(Next::Go);
         };
         let returned = ptrace::getregs(thread)?.rax.cast_signed();
-        if effect.kind == Kind::Receive {
+        if effect.kind == EffectKind::Receive {
             if returned <= 0 {
                 return Ok(Next::Go);
             }
@@ -221,7 +225,7 @@ impl<'a> Tracer<'a> {
         Ok(watch(&effect, Stop::After(returned)))
     }
 
-    fn count(&mut self, effect: &mut Effect) {
+    fn count(&mut self, effect: &mut TracedEffect) {
         let key = (effect.kind, effect.object.clone());
         let count = self.counts.entry(key).or_default();
         *count += 1;
@@ -245,18 +249,18 @@ fn begun(thread: Pid) -> nix::Result<Begun> {
     })
 }
 
-/// Halves the length that a call is about to write.
+/// Halves the length that a call is going to write.
 fn tear(thread: Pid) -> nix::Result<()> {
     let mut registers = ptrace::getregs(thread)?;
     registers.rdx /= 2;
     ptrace::setregs(thread, registers)
 }
 
-/// A thread that was killed meanwhile cannot be told anything.
-fn unless_gone(told: nix::Result<()>) -> nix::Result<()> {
-    match told {
+/// Ignores that a thread was killed in the meantime.
+fn unless_gone(result: nix::Result<()>) -> nix::Result<()> {
+    match result {
         Err(Errno::ESRCH) => Ok(()),
-        told => told,
+        result => result,
     }
 }
 
@@ -267,8 +271,12 @@ mod tests {
 
     use super::*;
 
-    /// Runs a shell that writes eight bytes into a file, and dies as `watch` says.
-    fn check(watch: impl Fn(&Effect, Stop) -> Next, expected: Option<&str>, code: Option<i32>) {
+    /// Runs a shell that writes eight bytes into a file, and kills it as `watch` decides.
+    fn check(
+        watch: impl Fn(&TracedEffect, Stop) -> Next,
+        expected: Option<&str>,
+        code: Option<i32>,
+    ) {
         let place = tempfile::tempdir().unwrap();
         let script = "printf whole-ly > file; /bin/true; exit 5";
         let [shell, launcher @ ..] = LAUNCHER;
@@ -296,30 +304,31 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_dies_before_an_effect_has_not_had_it() {
-        let before =
-            |kind| move |effect: &Effect, stop| die_if(effect.kind == kind && stop == Stop::Before);
-        check(before(Kind::Create), None, None);
-        check(before(Kind::Write), Some(""), None);
-        check(before(Kind::Rename), Some("whole-ly"), Some(5));
+    fn an_effect_is_not_done_if_the_process_dies_before_it() {
+        let before = |kind| {
+            move |effect: &TracedEffect, stop| die_if(effect.kind == kind && stop == Stop::Before)
+        };
+        check(before(EffectKind::Create), None, None);
+        check(before(EffectKind::Write), Some(""), None);
+        check(before(EffectKind::Rename), Some("whole-ly"), Some(5));
     }
 
     #[test]
-    fn a_process_that_dies_after_an_effect_has_had_it() {
+    fn an_effect_is_done_if_the_process_dies_after_it() {
         let after = |kind| {
-            move |effect: &Effect, stop| {
+            move |effect: &TracedEffect, stop| {
                 die_if(effect.kind == kind && matches!(stop, Stop::After(_)))
             }
         };
-        check(after(Kind::Create), Some(""), None);
-        check(after(Kind::Write), Some("whole-ly"), None);
+        check(after(EffectKind::Create), Some(""), None);
+        check(after(EffectKind::Write), Some("whole-ly"), None);
     }
 
     #[test]
     fn a_torn_write_leaves_half() {
-        let torn = |effect: &Effect, stop| match (effect.kind, stop) {
-            (Kind::Write, Stop::Before) => Next::Tear,
-            (Kind::Write, Stop::After(_)) => Next::Die,
+        let torn = |effect: &TracedEffect, stop| match (effect.kind, stop) {
+            (EffectKind::Write, Stop::Before) => Next::Tear,
+            (EffectKind::Write, Stop::After(_)) => Next::Die,
             _ => Next::Go,
         };
         check(torn, Some("whol"), None);

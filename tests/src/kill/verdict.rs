@@ -1,4 +1,4 @@
-//! What must hold of a device, wherever its agent was killed.
+//! The rules for the final state of a device, at whatever point its agent was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,55 +9,55 @@ use packcast_protocol::result::NamedCode;
 /// A fragment of a package: the package's name, and the fragment's number.
 pub(super) type Fragment = (String, u32);
 
-/// What is to become of a package.
+/// The expected result of a package.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
+pub(super) struct ExpectedPackage {
     pub(super) name: &'static str,
     pub(super) code: &'static str,
-    pub(super) program: Program,
+    pub(super) program: ProgramRuns,
 }
 
-/// How often a package's program may run.
+/// Number of runs that a package's program is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
-    /// There is none.
+pub(super) enum ProgramRuns {
+    /// The package has no program.
     None,
     Once,
-    /// Once, and again each time that the agent was killed while it acted.
+    /// Once, and once more for each kill of the agent while it acted.
     Repeatable,
 }
 
-/// What was seen of a device while one agent ran.
+/// The observation of a device during one run of the agent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
-    /// How often each fragment was asked for.
+    /// Number of requests for each fragment.
     pub(super) asked: BTreeMap<Fragment, usize>,
     /// The fragments that were on disk under their final names at some time.
     pub(super) verified: BTreeSet<Fragment>,
-    /// The package whose journal said, when the agent was killed, that it acted.
+    /// The package that was in stage `acting` when the agent was killed.
     pub(super) acted: Option<String>,
 }
 
-/// What became of a device.
+/// The final state of a device, with the observations of all runs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evidence {
-    /// How often the program of each package has run.
+pub(super) struct DeviceEvidence {
+    /// Number of runs of each package's program.
     pub(super) runs: BTreeMap<String, usize>,
     /// The results on record: package, attempt, and code.
     pub(super) results: Vec<(String, u32, ResultCode)>,
-    /// How many tasks are open still.
+    /// Number of tasks that are still open.
     pub(super) open: usize,
-    /// The agents that ran, in order; all but the last were killed.
+    /// The runs of the agent, in order; all but the last were killed.
     pub(super) lives: Vec<Life>,
-    /// Why an agent that nobody killed did not come to its end.
+    /// The reason why a run without a kill did not end regularly.
     pub(super) failed: Option<String>,
-    /// Whether the stored files are those of the archive.
+    /// The stored files are equal to those of the archive.
     pub(super) stored: bool,
-    /// The files and folders that the device has now.
+    /// The files and folders on the device.
     pub(super) left: BTreeSet<String>,
 }
 
-/// Something that must not happen.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     RanAgain { package: String, times: usize },
@@ -82,18 +82,18 @@ impl fmt::Display for Fault {
             }
             Self::TasksLeft { count } => write!(f, "{count} tasks are open"),
             Self::Failed { why } => write!(f, "the agent failed: {why}"),
-            Self::NotStored => write!(f, "the stored files are not the archive's"),
+            Self::NotStored => write!(f, "the stored files differ from the archive"),
             Self::LeftBehind { path } => write!(f, "{path} is left behind"),
             Self::Missing { path } => write!(f, "{path} is missing"),
         }
     }
 }
 
-/// Compares what became of a device with what was to become of it, and with what is left on a
-/// device whose agent nobody killed.
+/// Compares the final state of a device with the expected results, and its files with those of a
+/// device whose agent was not killed.
 pub(super) fn judge(
-    evidence: &Evidence,
-    expected: &[Expected],
+    evidence: &DeviceEvidence,
+    expected: &[ExpectedPackage],
     left: &BTreeSet<String>,
 ) -> Vec<Fault> {
     let failed = evidence.failed.clone().into_iter();
@@ -120,10 +120,10 @@ pub(super) fn judge(
     faults
 }
 
-/// Returns the fragments that were asked for after they were verified.
+/// Returns the fragments that were requested although they had been verified.
 ///
-/// Until it is verified, each agent may ask for a fragment once. The edge may write down the
-/// last requests of an agent only after it was killed; they were not answered.
+/// Each run may request a fragment once until it is verified. The edge may log the last requests
+/// of a run only after the kill; those were not answered.
 fn fetched_again(lives: &[Life]) -> BTreeSet<Fragment> {
     let mut again = BTreeSet::new();
     let mut verified = BTreeSet::new();
@@ -142,19 +142,21 @@ fn fetched_again(lives: &[Life]) -> BTreeSet<Fragment> {
     again
 }
 
-/// A program ran once and is reported with its own result, unless the agent was killed while
-/// it acted: then it is reported as interrupted, or run again if it may be.
-fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
+/// Checks the runs and the result of a package.
+///
+/// A program runs once and its own result is reported. If the agent was killed while it acted, the
+/// program is reported as interrupted, or runs again if the package allows it.
+fn of_package(evidence: &DeviceEvidence, expected: ExpectedPackage) -> Option<Fault> {
     let package = expected.name.to_owned();
     let times = evidence.runs.get(expected.name).copied().unwrap_or(0);
     let lives = evidence.lives.iter();
     let acted = lives.filter(|life| life.acted.as_deref() == Some(expected.name));
     let killed = acted.count();
     let (least, most) = match expected.program {
-        Program::None => (0, 0),
-        Program::Once if killed > 0 => (0, 1),
-        Program::Once => (1, 1),
-        Program::Repeatable => (1, 1 + killed),
+        ProgramRuns::None => (0, 0),
+        ProgramRuns::Once if killed > 0 => (0, 1),
+        ProgramRuns::Once => (1, 1),
+        ProgramRuns::Repeatable => (1, 1 + killed),
     };
     if times > most {
         return Some(Fault::RanAgain { package, times });
@@ -170,7 +172,7 @@ fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
             },
         });
     };
-    let interrupted = expected.program == Program::Once && killed > 0;
+    let interrupted = expected.program == ProgramRuns::Once && killed > 0;
     let right = if interrupted {
         *code == NamedCode::Interrupted.into()
     } else {
@@ -189,16 +191,16 @@ fn of_package(evidence: &Evidence, expected: Expected) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    const EXPECTED: [Expected; 2] = [
-        Expected {
+    const EXPECTED: [ExpectedPackage; 2] = [
+        ExpectedPackage {
             name: "tool",
             code: "SUCCESS_0",
-            program: Program::Once,
+            program: ProgramRuns::Once,
         },
-        Expected {
+        ExpectedPackage {
             name: "again",
             code: "SUCCESS_0",
-            program: Program::Repeatable,
+            program: ProgramRuns::Repeatable,
         },
     ];
 
@@ -206,10 +208,10 @@ mod tests {
         ("tool".to_owned(), number)
     }
 
-    /// Of a device whose agent was killed once, before anything was acted on.
-    fn good() -> Evidence {
+    /// The final state of a device whose agent was killed once, before it acted on a package.
+    fn good() -> DeviceEvidence {
         let result = |name: &str| (name.to_owned(), 1, ResultCode::Exited(0));
-        Evidence {
+        DeviceEvidence {
             runs: ["tool", "again"].map(|name| (name.to_owned(), 1)).into(),
             results: vec![result("tool"), result("again")],
             lives: vec![
@@ -231,24 +233,24 @@ mod tests {
         }
     }
 
-    fn check(change: fn(&mut Evidence), expected: &str) {
+    fn check(change: fn(&mut DeviceEvidence), expected: &str) {
         let (mut evidence, left) = (good(), good().left);
         change(&mut evidence);
         let faults = judge(&evidence, &EXPECTED, &left);
-        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(told.join("; "), expected);
+        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.join("; "), expected);
     }
 
-    fn ran(evidence: &mut Evidence, package: &str, times: usize) {
+    fn ran(evidence: &mut DeviceEvidence, package: &str, times: usize) {
         evidence.runs.insert(package.to_owned(), times);
     }
 
-    fn killed_while_acting(evidence: &mut Evidence, package: &str) {
+    fn killed_while_acting(evidence: &mut DeviceEvidence, package: &str) {
         evidence.lives[0].acted = Some(package.to_owned());
     }
 
     #[test]
-    fn each_fault_is_told() {
+    fn each_fault_has_a_message() {
         check(|_| {}, "");
         check(|e| e.results.truncate(1), "again has no result");
         check(|e| e.results.push(e.results[0].clone()), "tool: 2 results");
@@ -263,7 +265,7 @@ mod tests {
         check(|e| e.open = 1, "1 tasks are open");
         check(
             |e| e.stored = false,
-            "the stored files are not the archive's",
+            "the stored files differ from the archive",
         );
         check(|e| e.left.clear(), "state is missing");
         check(
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_program_is_interrupted_only_if_the_agent_was_killed_while_it_acted() {
-        let interrupted = |e: &mut Evidence, times| {
+        let interrupted = |e: &mut DeviceEvidence, times| {
             killed_while_acting(e, "tool");
             e.results[0].2 = NamedCode::Interrupted.into();
             ran(e, "tool", times);
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_repeated_runs_once_more_for_each_kill_while_it_acted() {
+    fn a_repeatable_program_runs_once_more_for_each_kill_while_it_acted() {
         check(
             |e| {
                 killed_while_acting(e, "again");
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_verified_is_not_asked_for_again() {
+    fn a_verified_fragment_must_not_be_requested_again() {
         check(
             |e| e.lives[1].asked.extend([(fragment(2), 1)]),
             "fragment 2 of tool was fetched again",
@@ -357,7 +359,7 @@ mod tests {
             |e| e.lives[0].asked.extend([(fragment(2), 2)]),
             "fragment 2 of tool was fetched again",
         );
-        // The edge was late to write it down.
+        // The edge logged the request late.
         check(
             |e| {
                 e.lives[0].asked.remove(&fragment(1));

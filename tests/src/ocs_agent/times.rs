@@ -1,4 +1,4 @@
-//! How long stories with the stock agent take, beside the pauses that it is told to make.
+//! Duration of stories with the OCS agent, beside the pauses in the announced configuration.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
@@ -6,14 +6,14 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use packcast_rollout::PackageRecord;
-use packcast_rollout::pace::{Announced, Pacing};
+use packcast_rollout::pacing::{Announced, Pacing};
 
-use super::Contact;
+use super::OcsCheckIn;
 
-/// The environment variable with the file that each story adds its line to.
+/// The environment variable with the name of a file, to which each story adds its line.
 const VARIABLE: &str = "PACKCAST_OCS_TIMES";
 
-/// The times of one story; its line is written when they are dropped.
+/// The times of one story; a line is written when they are dropped.
 #[derive(Debug, Default)]
 pub struct Times {
     measured: Cell<Duration>,
@@ -21,22 +21,28 @@ pub struct Times {
 }
 
 impl Times {
-    /// Adds a contact and the packages that it was told.
-    pub fn add<'a>(&self, contact: &Contact, told: impl IntoIterator<Item = &'a PackageRecord>) {
+    /// Adds a check-in with its announced packages.
+    pub fn add<'a>(
+        &self,
+        check_in: &OcsCheckIn,
+        announced: impl IntoIterator<Item = &'a PackageRecord>,
+    ) {
         let pace = Pacing {
-            fragment_pause_s: contact.told_pause("FRAG_LATENCY"),
-            cycle_pause_s: contact.told_pause("CYCLE_LATENCY"),
-            period_pause_s: contact.told_pause("PERIOD_LATENCY"),
+            fragment_pause_s: check_in.announced_pause("FRAG_LATENCY"),
+            cycle_pause_s: check_in.announced_pause("CYCLE_LATENCY"),
+            period_pause_s: check_in.announced_pause("PERIOD_LATENCY"),
             ..Pacing::default()
         };
-        let announced = told.into_iter().map(|package| {
-            let published = package.published().expect("it was told");
+        let announced = announced.into_iter().map(|package| {
+            let published = package
+                .published()
+                .expect("an announced package is published");
             (package.priority, published.fragments)
         });
         let announced: Vec<Announced> = announced.collect();
         let pauses_s = pace.longest_s(&announced);
         self.pauses_s.update(|sum| sum + pauses_s);
-        self.measured.update(|sum| sum + contact.took);
+        self.measured.update(|sum| sum + check_in.took);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A device: the program under test as an agent, with a configuration and a state of its own.
+//! A device: the program under test runs as an agent, with its own configuration and state.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,90 +15,90 @@ use serde_json::Value;
 use super::{World, clean};
 use crate::process::{Process, Ran, text};
 
-/// How many fragments a device fetches at a time.
+/// Number of fragments that a device downloads at a time.
 pub const PARALLEL_DOWNLOADS: usize = 4;
 
-/// An agent that trusts one world.
+/// A Packcast agent that trusts one world.
 #[derive(Debug)]
-pub struct Device {
+pub struct TestDevice {
     id: String,
     folder: PathBuf,
-    /// Its environment is the world's.
+    /// The folder that the environment variables refer to, that of the world.
     environment: PathBuf,
     program: PathBuf,
 }
 
-/// An agent at work, killed when it is dropped.
+/// A running agent, killed when it is dropped.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningAgent {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Device {
+impl TestDevice {
     pub(crate) fn enrol(world: &World, name: &str) -> Self {
-        let folder = world.place().join(name);
+        let folder = world.directory().join(name);
         fs::create_dir(&folder).expect("each device has a name of its own");
         let mut device = Self {
             id: String::new(),
             folder,
-            environment: world.place().to_owned(),
+            environment: world.directory().to_owned(),
             program: world.command(&[]).get_program().into(),
         };
         device.configure(world, "");
         device.run();
         let ran = Ran::of(&mut device.command(&["id"])).expect_code(0);
-        let id: Value = serde_json::from_str(&ran.stdout).expect("the id comes as JSON");
+        let id: Value = serde_json::from_str(&ran.stdout).expect("the output is JSON");
         id["device"]
             .as_str()
-            .expect("and is text")
+            .expect("the id is text")
             .clone_into(&mut device.id);
         device
     }
 
-    /// Writes the configuration anew, with some lines more.
+    /// Writes the configuration again, with additional lines.
     pub fn configure(&self, world: &World, lines: &str) {
         self.configure_for(world, world.state().edge, lines);
     }
 
-    /// Does so with another server.
+    /// Writes the configuration again, with another server and additional lines.
     pub fn configure_for(&self, world: &World, server: SocketAddr, lines: &str) {
         let config = configuration(world, server, &self.folder.join("state"), lines);
         fs::write(self.config(), config).expect("the device's folder is writable");
     }
 
-    /// Returns the device's id as commands take it.
+    /// Returns the device id in the form that commands accept.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Checks in once and does what is to be done.
+    /// Checks in once and completes the announced tasks.
     pub fn run(&self) -> Vec<Event> {
         let ran = Ran::of(&mut self.once()).expect_code(0);
         ran.stdout.lines().map(event).collect()
     }
 
-    /// Does so, and returns how it ended.
+    /// Checks in once like [`TestDevice::run`], but with any exit code.
     pub fn attempt(&self) -> Ran {
         Ran::of(&mut self.once())
     }
 
-    /// Checks in once, and returns how many packages it is told to deploy; it tries to.
-    pub fn told(&self) -> usize {
-        let told = |event: &Event| match event {
+    /// Checks in once and tries to deploy; returns the number of announced tasks.
+    pub fn announced(&self) -> usize {
+        let tasks = |event: &Event| match event {
             Event::CheckedIn { tasks, .. } => Some(*tasks),
             _ => None,
         };
-        let told: Vec<usize> = self.run().iter().filter_map(told).collect();
-        assert_eq!(told.len(), 1, "it checks in once");
-        told[0]
+        let tasks: Vec<usize> = self.run().iter().filter_map(tasks).collect();
+        assert_eq!(tasks.len(), 1, "the agent checks in once");
+        tasks[0]
     }
 
-    /// Starts what [`Device::run`] does.
-    pub fn start(&self) -> Running {
+    /// Starts the agent like [`TestDevice::run`], without waiting for its end.
+    pub fn start(&self) -> RunningAgent {
         let mut process = Process::start(self.once().stdout(Stdio::piped()));
-        let stdout = process.stdout().expect("it is piped");
-        Running {
+        let stdout = process.stdout().expect("the output is piped");
+        RunningAgent {
             process,
             lines: BufReader::new(stdout).lines(),
         }
@@ -109,16 +109,16 @@ impl Device {
         let folder = self
             .folder
             .join(format!("state/packages/{package}/fragments"));
-        let entries = fs::read_dir(folder).expect("the package is being fetched");
+        let entries = fs::read_dir(folder).expect("the package is being downloaded");
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect()
     }
 
-    /// Loses what the device has on disk of a package, as if its announcement never arrived.
+    /// Removes a package from the device's disk, as if the announcement had never arrived.
     pub fn forget(&self, package: PackageId) {
         let folder = self.folder.join(format!("state/packages/{package}"));
-        fs::remove_dir_all(folder).expect("the package was under way");
+        fs::remove_dir_all(folder).expect("the package was in progress");
     }
 
     fn config(&self) -> PathBuf {
@@ -139,30 +139,30 @@ impl Device {
     }
 }
 
-impl Running {
-    /// Waits for the next thing that happens.
+impl RunningAgent {
+    /// Waits for the next event.
     pub fn next_event(&mut self) -> Event {
-        self.event().expect("the agent is at work")
+        self.event().expect("the agent runs")
     }
 
-    /// Waits for the next thing that happens; nothing does once the agent has ended.
+    /// Waits for the next event; returns `None` when the agent has ended.
     pub fn event(&mut self) -> Option<Event> {
         let line = self.lines.next()?;
-        Some(event(&line.expect("its output can be read")))
+        Some(event(&line.expect("the output can be read")))
     }
 
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the agent like a power cut.
     pub fn kill(self) {
         self.process.kill();
     }
 }
 
-/// Returns the configuration of an agent that trusts a world and keeps its state in a folder,
-/// with some lines more.
+/// Returns the configuration of an agent that trusts a world and keeps its state in a folder, with
+/// additional lines.
 pub(crate) fn configuration(
     world: &World,
     server: SocketAddr,

@@ -1,4 +1,4 @@
-//! A program and all it starts: a process group.
+//! Processes of a program: a process group.
 
 use std::io;
 use std::process::{Command, ExitStatus};
@@ -8,16 +8,16 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-/// A started program and all it starts that stays in its process group.
+/// A program, and all processes that it starts and that stay in its process group.
 ///
-/// A daemon that makes itself a session of its own (`setsid`) has left the group.
+/// A daemon that creates a session of its own (`setsid`) has left the group.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub(crate) struct ProcessTree {
     program: Child,
     group: Option<Pid>,
 }
 
-impl Tree {
+impl ProcessTree {
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
         use std::os::unix::process::CommandExt as _;
         command.process_group(0);
@@ -29,12 +29,12 @@ impl Tree {
         })
     }
 
-    /// Waits for the program, not for what it left running.
+    /// Waits for the program, not for processes in the background.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.program.wait().await
     }
 
-    /// Ends all of it: asks first, and kills what is there after `grace`.
+    /// Ends all processes: first by a signal to end, and after `grace` by force.
     pub(crate) async fn end(&mut self, grace: Duration) -> io::Result<()> {
         self.signal(Signal::TERM);
         if timeout(grace, self.gone()).await.is_err() {
@@ -45,7 +45,7 @@ impl Tree {
     }
 
     async fn gone(&mut self) {
-        // A program that cannot be waited for is killed with its group.
+        // Ignored: if the wait fails, the group is killed.
         let _ = self.program.wait().await;
         while self
             .group
@@ -57,7 +57,7 @@ impl Tree {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // A group that is gone already is what was wanted.
+            // Ignored: the group may already be gone.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -73,10 +73,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_does_not_end_when_it_is_asked_is_killed() {
+    async fn a_program_that_ignores_the_signal_to_end_is_killed() {
         let mut command = crate::platform::shell("trap '' TERM; echo; sleep 1000; sleep 1000");
         command.stdout(Stdio::piped());
-        let mut tree = Tree::start(command).unwrap();
+        let mut tree = ProcessTree::start(command).unwrap();
         let mut output = tree.program.stdout.take().unwrap();
         output.read_u8().await.unwrap();
         tree.end(Duration::from_millis(10)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Who may open a file.
+//! Access to files.
 
 use std::io;
 use std::path::Path;
@@ -13,14 +13,14 @@ use windows_permissions::{LocalBox, SecurityDescriptor};
 
 use crate::platform::sddl;
 
-/// What makes a file private.
+/// The command that makes a file private, for messages.
 pub(crate) const KEEP_PRIVATE: &str =
     "icacls FILE /inheritance:r /grant:r *S-1-5-18:F *S-1-5-32-544:F";
 
-/// Keeps other users out of a folder that exists, and refuses one that they have had a part in.
+/// Keeps other users out of an existing folder.
 ///
 /// # Errors
-/// The folder, or something in it, belongs to another user.
+/// The folder, or a file in it, belongs to another user, who may have prepared its content.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     let private: LocalBox<SecurityDescriptor> = sddl::PRIVATE.parse()?;
     SetNamedSecurityInfo(
@@ -33,7 +33,7 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
         None,
     )?;
     let user = user()?;
-    // From here on nobody adds anything.
+    // From here on, other users cannot add files.
     expect_own(folder, &user)?;
     for entry in std::fs::read_dir(folder)? {
         expect_own(&entry?.path(), &user)?;
@@ -41,8 +41,9 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether users besides the system, administrators and the agent's own have any access, or
-/// can give it to themselves as the owner.
+/// Returns `true` if users other than the system, administrators and the agent's user have access.
+///
+/// An owner counts, too, because owners can give themselves access.
 pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
     let parts = SecurityInformation::Owner | SecurityInformation::Dacl;
     Ok(!sddl::is_private(&describe(path, parts)?, &user()?))
@@ -63,7 +64,7 @@ fn describe(path: &Path, parts: SecurityInformation) -> io::Result<String> {
     text(&descriptor, parts)
 }
 
-/// Returns the user that the agent runs as, in the words that descriptors have for it.
+/// Returns the user of the agent as descriptors name it.
 fn user() -> io::Result<String> {
     let own: LocalBox<SecurityDescriptor> = format!("O:{}", current_process_sid()?).parse()?;
     let text = text(&own, SecurityInformation::Owner)?;

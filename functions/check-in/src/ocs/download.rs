@@ -1,16 +1,16 @@
-//! DOWNLOAD: an OCS agent reports how a deployment went.
+//! DOWNLOAD: an OCS agent reports the result of a deployment.
 
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
-use packcast_rollout::order::put_back;
+use packcast_rollout::command::reopen;
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::{CheckIn, result};
+use crate::{CheckInFunction, result};
 
-/// Records the result that a DOWNLOAD reports.
+/// Records the result in a DOWNLOAD.
 pub(super) async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     id: OcsDeviceId,
     package: Option<PackageId>,
     code: ResultCode,
@@ -18,7 +18,7 @@ pub(super) async fn record(
 ) -> Result<(), RecordsError> {
     let device = DeviceId::Ocs(id);
     let Some(package) = package else {
-        tracing::info!(%device, %code, "report of an unknown package");
+        tracing::info!(%device, %code, "ignored a report on an unknown package");
         return Ok(());
     };
     let reported = result::Reported {
@@ -29,16 +29,18 @@ pub(super) async fn record(
         output_tail: None,
         finished_at: now,
     };
-    for _ in 0..result::TRIES {
-        let standing = function.records.standing(&device).await?;
-        let mut tasks = standing.tasks.iter();
+    for _ in 0..result::MAX_TRIES {
+        let device_state = function.records.device_state(&device).await?;
+        let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
-        let back = open.and_then(|task| put_back(&standing.orders, task, &reported.code));
+        // A drop that a device command caused is no failure: the task is held for the next
+        // attempt.
+        let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
-            return result::record(function, &device, standing.tasks, &reported, now).await;
+            return result::record(function, &device, device_state.tasks, &reported, now).await;
         };
-        if function.records.put_back(&device, &back).await? == Recorded::Written {
-            tracing::info!(%device, %package, "dropped by order, and held again");
+        if function.records.reopen(&device, &back).await? == Recorded::Written {
+            tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
             return Ok(());
         }
     }

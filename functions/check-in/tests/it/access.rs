@@ -1,16 +1,16 @@
-//! Path tokens: a request without one costs nothing.
+//! Access of OCS agents: a request without a valid path token is refused, and costs nothing.
 
 use http::{Method, Request};
-use packcast_check_in::{ORIGIN_HEADER, Settings};
+use packcast_check_in::{FunctionSettings, ORIGIN_HEADER};
 use packcast_protocol::api::Secret;
 use packcast_testing::table::NOW;
 
 use crate::world::{
-    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, prolog, settings, stock_request, zlib,
+    ENROLMENT_TOKEN, OLD_PATH_TOKEN, PATH_TOKEN, World, ocs_request, prolog, settings, zlib,
 };
 
 #[tokio::test]
-async fn without_a_token_there_is_nothing_and_the_table_is_not_asked() {
+async fn without_a_token_no_address_exists_and_the_table_is_not_read() {
     let world = World::start().await;
     for path in [
         "/".to_owned(),
@@ -31,14 +31,14 @@ async fn without_a_token_there_is_nothing_and_the_table_is_not_asked() {
 }
 
 #[tokio::test]
-async fn who_goes_around_the_cdn_is_refused_whatever_else_he_shows() {
+async fn requests_that_bypass_the_cdn_are_refused_with_any_credentials() {
     let secret: Secret = "origin-secret-one-1".parse().unwrap();
-    let world = World::start_with(Settings {
+    let world = World::start_with(FunctionSettings {
         origin_secrets: vec![secret.digest()],
         ..settings()
     })
     .await;
-    let post = || stock_request(PATH_TOKEN);
+    let post = || ocs_request(PATH_TOKEN);
     let body = || zlib(&prolog(1)).into();
     for request in [post(), post().header(ORIGIN_HEADER, "origin-secret-one-2")] {
         let reply = world.send(request.body(body()).unwrap(), NOW).await;
@@ -51,10 +51,10 @@ async fn who_goes_around_the_cdn_is_refused_whatever_else_he_shows() {
 }
 
 #[tokio::test]
-async fn each_of_several_tokens_is_let_in() {
+async fn each_of_several_tokens_is_admitted() {
     let world = World::start().await;
     for token in [PATH_TOKEN, OLD_PATH_TOKEN] {
-        let request = stock_request(token).body(zlib(&prolog(1)).into()).unwrap();
+        let request = ocs_request(token).body(zlib(&prolog(1)).into()).unwrap();
         let reply = world.send(request, NOW).await;
         assert_eq!(reply.status.as_u16(), 200, "{token}");
         assert!(reply.inflated().contains("<NAME>DOWNLOAD</NAME>"));
@@ -62,8 +62,8 @@ async fn each_of_several_tokens_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_target_without_tokens_has_no_stock_agents() {
-    let closed = Settings {
+async fn a_target_without_tokens_admits_no_ocs_agents() {
+    let closed = FunctionSettings {
         path_tokens: Vec::new(),
         ..settings()
     };
@@ -91,24 +91,24 @@ pub(crate) async fn only_posts_are_answered_and_the_label_does_not_exist() {
     assert_eq!(world.operations(), [""; 0]);
 }
 
-/// Tokens are rotated by having both for a while: the function, then the devices, then the
-/// function without the old one.
+/// During a rotation, both tokens are valid: first the function gets the new one, then the
+/// devices, then the function loses the old one.
 #[tokio::test]
-async fn a_token_that_was_rotated_out_is_not_let_in() {
-    let rotated = Settings {
+async fn a_rotated_token_is_refused() {
+    let rotated = FunctionSettings {
         path_tokens: settings().path_tokens[..1].to_vec(),
         ..settings()
     };
     let world = World::start_with(rotated).await;
     for (token, status) in [(PATH_TOKEN, 200), (OLD_PATH_TOKEN, 404)] {
-        let request = stock_request(token).body(zlib(&prolog(1)).into()).unwrap();
+        let request = ocs_request(token).body(zlib(&prolog(1)).into()).unwrap();
         let reply = world.send(request, NOW).await;
         assert_eq!(reply.status.as_u16(), status, "{token}");
     }
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_by_the_function_or_its_settings() {
+async fn debug_output_hides_secrets() {
     let world = World::start().await;
     let shown = format!("{:?} {:?}", settings(), world.function);
     for secret in [PATH_TOKEN, OLD_PATH_TOKEN, ENROLMENT_TOKEN] {

@@ -1,12 +1,12 @@
-//! Our own agents: who they are, and what they are told.
+//! Packcast agents: admission, and the replies to their check-ins.
 
 use bytes::Bytes;
 use http::Request;
 use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind,
-    REPORT_PATH, Report, Secret, Text,
+    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
+    ProblemKind, REPORT_PATH, Report, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -16,11 +16,11 @@ use serde::Serialize;
 
 use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};
 
-/// One of our agents, with its key.
+/// A Packcast agent with its key.
 pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
-    /// The documents that it keeps.
+    /// State of the documents that the agent keeps.
     pub(crate) holds: HeldDocuments,
 }
 
@@ -34,11 +34,11 @@ impl Agent {
         }
     }
 
-    /// Makes one that is known and has its pass.
+    /// Creates an agent that is enrolled and has its pass.
     pub(crate) async fn enrolled(world: &World, number: u8) -> Self {
         let mut agent = Self::new(number);
         let reply = agent.post(world, CHECK_IN_PATH, &agent.enrolling()).await;
-        agent.pass = told(&reply).pass;
+        agent.pass = parsed(&reply).pass;
         assert!(agent.pass.is_some(), "enrolment gives a pass");
         agent
     }
@@ -52,24 +52,24 @@ impl Agent {
             enrolment: None,
             pass: self.pass.clone(),
             facts: DeviceFacts {
-                host_name: Text::tail("web01"),
-                os: Text::tail("linux"),
-                arch: Text::tail("x86_64"),
-                agent: Text::tail("packcast-agent/0.1.0"),
+                host_name: BoundedText::tail("web01"),
+                os: BoundedText::tail("linux"),
+                arch: BoundedText::tail("x86_64"),
+                agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
             holds: self.holds.clone(),
         }
     }
 
-    /// Keeps the documents that came.
-    pub(crate) fn take_up(&mut self, reply: &CheckInReply) {
+    /// Keeps the documents of a reply.
+    pub(crate) fn keep_documents(&mut self, reply: &CheckInReply) {
         for signed in &reply.keys {
-            let list = signed.verify(trusted()).expect("the operator has signed");
+            let list = signed.verify(trusted()).expect("the publisher has signed");
             self.holds.keys = list.serial();
         }
         for signed in &reply.assignments {
-            let assignments = signed.verify(trusted()).expect("the operator has signed");
+            let assignments = signed.verify(trusted()).expect("the publisher has signed");
             let held = assignments.held();
             match assignments.recipient() {
                 Assignee::Device(_) => self.holds.device = Some(held),
@@ -92,9 +92,9 @@ impl Agent {
         world.send(self.signed(path, body, NOW), NOW).await
     }
 
-    /// Checks in with nothing to say.
+    /// Checks in without results.
     pub(crate) async fn check_in(&self, world: &World) -> CheckInReply {
-        told(&self.post(world, CHECK_IN_PATH, &self.asking()).await)
+        parsed(&self.post(world, CHECK_IN_PATH, &self.asking()).await)
     }
 
     /// Checks in with results.
@@ -103,7 +103,7 @@ impl Agent {
             results,
             ..self.asking()
         };
-        told(&self.post(world, CHECK_IN_PATH, &asking).await)
+        parsed(&self.post(world, CHECK_IN_PATH, &asking).await)
     }
 
     fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
@@ -115,14 +115,14 @@ impl Agent {
     }
 }
 
-/// Reads what a check-in was answered.
-pub(crate) fn told(reply: &Reply) -> CheckInReply {
+/// Parses the reply to a check-in.
+pub(crate) fn parsed(reply: &Reply) -> CheckInReply {
     assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
     assert_eq!(reply.content_type, "application/json");
     serde_json::from_slice(&reply.body).expect("a reply to a check-in")
 }
 
-/// Reads a refusal, which must not have asked the table anything.
+/// Parses a refusal, which must not have read the table.
 pub(crate) fn refused(world: &World, reply: &Reply, status: u16) -> Problem {
     assert_eq!(reply.status.as_u16(), status, "{}", reply.text());
     assert_eq!(reply.content_type, "application/problem+json");
@@ -131,21 +131,26 @@ pub(crate) fn refused(world: &World, reply: &Reply, status: u16) -> Problem {
 }
 
 #[tokio::test]
-async fn enrolment_gives_a_pass_that_works_from_then_on() {
+async fn enrolment_gives_a_pass_that_stays_valid() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let reply = agent.check_in(&world).await;
     assert_eq!(reply.pass, None);
     assert_eq!(reply.next_check_in_s, 900);
-    let standing = world.table.records.standing(&agent.device()).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world
+        .table
+        .records
+        .device_state(&agent.device())
+        .await
+        .unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.host_name, "web01");
     assert_eq!(record.os, "linux x86_64");
     assert_eq!(record.agent, "packcast-agent/0.1.0");
 }
 
 #[tokio::test]
-async fn without_token_or_pass_nobody_is_let_in() {
+async fn an_agent_without_token_or_pass_is_refused() {
     let world = World::start().await;
     let agent = Agent::new(1);
     let wrong = CheckInRequest {
@@ -164,7 +169,7 @@ async fn without_token_or_pass_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_pass_is_its_agents_only() {
+async fn a_pass_is_valid_for_its_agent_only() {
     let world = World::start().await;
     let first = Agent::enrolled(&world, 1).await;
     let thief = Agent {
@@ -213,7 +218,7 @@ async fn a_signature_must_cover_path_and_body() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_told_the_time() {
+async fn a_refusal_for_a_wrong_clock_carries_the_time() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let body = serde_json::to_vec(&agent.asking()).unwrap();
@@ -244,16 +249,16 @@ async fn requests_are_bounded() {
 }
 
 #[tokio::test]
-async fn fields_to_come_are_passed_over() {
+async fn unknown_fields_are_ignored() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let mut asking = serde_json::to_value(agent.asking()).unwrap();
     asking["to_come"] = serde_json::json!({ "a": [1] });
-    told(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+    parsed(&agent.post(&world, CHECK_IN_PATH, &asking).await);
 }
 
 #[tokio::test]
-async fn tasks_are_told_in_the_order_of_priority() {
+async fn tasks_are_announced_in_the_order_of_priority() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let mut ids = Vec::new();
@@ -264,8 +269,8 @@ async fn tasks_are_told_in_the_order_of_priority() {
     }
     for _ in 0..2 {
         let tasks = agent.check_in(&world).await.tasks;
-        let told: Vec<_> = tasks.iter().map(|task| task.id).collect();
-        assert_eq!(told, [ids[1], ids[2], ids[0]]);
+        let announced_ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        assert_eq!(announced_ids, [ids[1], ids[2], ids[0]]);
         let first = &tasks[0];
         assert_eq!(
             (first.attempt, first.priority.get(), first.force),
@@ -280,7 +285,7 @@ async fn tasks_are_told_in_the_order_of_priority() {
 }
 
 #[tokio::test]
-async fn what_is_not_active_is_not_told() {
+async fn inactive_packages_are_not_announced() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let package = world.table.package("vlc", 5).await;
@@ -291,7 +296,7 @@ async fn what_is_not_active_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_stock_request_cannot_speak_for_a_key() {
+async fn an_ocs_request_cannot_use_the_id_of_a_packcast_agent() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     let package = world.table.package("vlc", 5).await;
@@ -305,7 +310,7 @@ async fn a_stock_request_cannot_speak_for_a_key() {
         );
         assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 400, "{name}");
     }
-    // Its name with a date at the end is a device of its own.
+    // The agent's id with a date at its end is another device.
     let body = format!(
         "<REQUEST DEVICEID=\"{id}-2026-03-04-05-06-07\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
         package.id
@@ -316,7 +321,7 @@ async fn a_stock_request_cannot_speak_for_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_cannot_speak_for_a_stock_agent() {
+async fn a_signed_request_cannot_use_the_id_of_an_ocs_agent() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -328,7 +333,7 @@ async fn a_key_cannot_speak_for_a_stock_agent() {
     asking["results"] = serde_json::json!([
         { "id": package.id, "attempt": 1, "code": "SUCCESS", "finished": NOW }
     ]);
-    let reply = told(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+    let reply = parsed(&agent.post(&world, CHECK_IN_PATH, &asking).await);
     assert_eq!(reply.tasks, []);
     assert_eq!(world.tasks(&device).await.len(), 1);
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);

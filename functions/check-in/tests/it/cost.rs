@@ -1,4 +1,4 @@
-//! What a check-in costs when there is nothing to do.
+//! Cost of a check-in without any task.
 
 use packcast_testing::signing::signing_at;
 use packcast_testing::table::{Table, result};
@@ -7,10 +7,10 @@ use crate::agents::Agent;
 use crate::world::{World, prolog};
 
 #[tokio::test]
-async fn an_idle_stock_agent_costs_one_query() {
+async fn an_idle_ocs_agent_costs_one_query() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    finish_some(&world.table, &device, 5).await;
+    finish_tasks(&world.table, &device, 5).await;
     world.table.meter.take();
     for _ in 0..2 {
         world.ocs(&prolog(1)).await;
@@ -21,12 +21,12 @@ async fn an_idle_stock_agent_costs_one_query() {
 }
 
 #[tokio::test]
-async fn an_idle_agent_of_ours_costs_one_query() {
+async fn an_idle_packcast_agent_costs_one_query() {
     let world = World::start().await;
     let mut agent = Agent::enrolled(&world, 1).await;
-    finish_some(&world.table, &agent.device(), 5).await;
+    finish_tasks(&world.table, &agent.device(), 5).await;
     let reply = agent.check_in(&world).await;
-    agent.take_up(&reply);
+    agent.keep_documents(&reply);
     world.table.meter.take();
     for _ in 0..2 {
         agent.check_in(&world).await;
@@ -37,7 +37,7 @@ async fn an_idle_agent_of_ours_costs_one_query() {
 }
 
 #[tokio::test]
-async fn what_was_told_before_is_told_again_without_a_write() {
+async fn a_repeated_announcement_costs_no_write() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -48,7 +48,7 @@ async fn what_was_told_before_is_told_again_without_a_write() {
     assert_eq!(world.operations(), ["Query"]);
 }
 
-async fn finish_some(table: &Table, device: &packcast_protocol::DeviceId, number: u32) {
+async fn finish_tasks(table: &Table, device: &packcast_protocol::DeviceId, number: u32) {
     for n in 0..number {
         let package = table.package(&format!("old{n}"), 5).await;
         let records = &table.records;

@@ -1,6 +1,6 @@
-//! A table that does not answer.
+//! Requests while the table does not answer.
 
-use packcast_check_in::{CheckIn, REQUEST_LIMIT};
+use packcast_check_in::{CheckInFunction, REQUEST_LIMIT};
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::peer::Peer;
 use packcast_testing::silence::FakeSilence;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use crate::world::settings;
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_answered_in_time_is_told_to_come_again() {
+async fn a_request_without_an_answer_in_time_gets_503() {
     let records = Records::connect(RecordsConfig {
         table: "packages".to_owned(),
         endpoint: Some("http://127.0.0.1:8000".to_owned()),
         http_client: Some(FakeSilence::http_client()),
         ..RecordsConfig::default()
     });
-    let function = CheckIn::new(records.await, settings());
-    for peer in [Peer::ours(1), Peer::stock(1)] {
+    let function = CheckInFunction::new(records.await, settings());
+    for peer in [Peer::packcast(1), Peer::ocs(1)] {
         let began = Instant::now();
         let response = function.handle(peer.check_in(&[], NOW), NOW).await;
         assert_eq!(response.status(), 503);

@@ -1,10 +1,10 @@
-//! The signed documents that our agents are sent.
+//! Signed documents in the replies to Packcast agents.
 
 use packcast_protocol::GroupName;
 use packcast_protocol::api::CheckInReply;
 use packcast_protocol::assignments::VerifiedAssignments;
 use packcast_protocol::keys::KeyList;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::{Joined, NumberedKeyList};
 use packcast_testing::signing::{signing, trusted};
@@ -20,11 +20,11 @@ fn lab() -> GroupName {
 fn read(reply: &CheckInReply) -> Vec<VerifiedAssignments> {
     let documents = reply.assignments.iter();
     documents
-        .map(|signed| signed.verify(trusted()).expect("the operator has signed"))
+        .map(|signed| signed.verify(trusted()).expect("the publisher has signed"))
         .collect()
 }
 
-fn recipients(reply: &CheckInReply) -> Vec<String> {
+fn assignees(reply: &CheckInReply) -> Vec<String> {
     let documents = read(reply);
     let names = documents.iter().map(|one| one.recipient().to_string());
     names.collect()
@@ -34,7 +34,7 @@ async fn world_with_lab() -> (World, Agent) {
     let world = World::start().await;
     let records = &world.table.records;
     let created = records.create_group(&lab(), signing()).await;
-    created.expect("a group can be made");
+    created.expect("a group can be created");
     let agent = Agent::enrolled(&world, 1).await;
     let joined = records.join(&agent.device(), &lab(), signing()).await;
     assert_eq!(joined.expect("a device can join"), Joined::New);
@@ -48,39 +48,39 @@ async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
 }
 
 #[tokio::test]
-async fn a_task_comes_with_the_documents_that_say_so() {
+async fn a_task_comes_with_the_documents_that_assign_it() {
     let (world, agent) = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &lab(), &package).await;
     let reply = agent.check_in(&world).await;
     assert_eq!(reply.tasks.len(), 1);
     let device = format!("device {}", agent.device());
-    assert_eq!(recipients(&reply), [device, "group lab".to_owned()]);
+    assert_eq!(assignees(&reply), [device, "group lab".to_owned()]);
     let documents = read(&reply);
     assert!(documents[0].groups().contains(&lab()));
     assert!(documents[1].assigned(package.id).is_some());
 }
 
 #[tokio::test]
-async fn every_device_is_sent_what_all_have() {
+async fn every_device_gets_the_assignments_of_all() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &GroupName::all(), &package).await;
     let agent = Agent::enrolled(&world, 1).await;
     let reply = agent.check_in(&world).await;
-    assert_eq!(recipients(&reply), ["group all"]);
+    assert_eq!(assignees(&reply), ["group all"]);
     assert!(read(&reply)[0].assigned(package.id).is_some());
 }
 
 #[tokio::test]
-async fn lists_of_keys_come_until_they_are_followed() {
+async fn key_lists_are_sent_until_they_are_followed() {
     let world = World::start().await;
     let list = |serial| {
         let keys = trusted().to_vec();
         let document = KeyList::new(serial, keys, NOW)
             .expect("a list")
             .to_document();
-        let signature = (signing().sign)(&document).expect("there is a key");
+        let signature = (signing().sign)(&document).expect("the publisher has a key");
         NumberedKeyList {
             serial,
             signed: Signed::new(document, signature).expect("a short list"),
@@ -92,32 +92,32 @@ async fn lists_of_keys_come_until_they_are_followed() {
     let mut agent = Agent::enrolled(&world, 1).await;
     let reply = agent.check_in(&world).await;
     assert_eq!(reply.keys, lists.map(|list| list.signed));
-    agent.take_up(&reply);
+    agent.keep_documents(&reply);
     world.operations();
     assert_eq!(agent.check_in(&world).await.keys, []);
     assert_eq!(world.operations(), ["Query"]);
 }
 
 #[tokio::test]
-async fn what_an_agent_holds_is_not_read_again() {
+async fn documents_that_an_agent_has_are_not_read_again() {
     let (world, mut agent) = world_with_lab().await;
     let reply = agent.check_in(&world).await;
-    agent.take_up(&reply);
+    agent.keep_documents(&reply);
     world.operations();
-    assert_eq!(recipients(&agent.check_in(&world).await), [""; 0]);
+    assert_eq!(assignees(&agent.check_in(&world).await), [""; 0]);
     assert_eq!(world.operations(), ["Query"]);
 }
 
 #[tokio::test]
-async fn only_what_is_later_is_sent() {
+async fn only_later_documents_are_sent() {
     let (world, mut agent) = world_with_lab().await;
     let reply = agent.check_in(&world).await;
-    agent.take_up(&reply);
+    agent.keep_documents(&reply);
     let package = world.table.package("vlc", 5).await;
     world.assign(&agent.device(), &package, false).await;
     let reply = agent.check_in(&world).await;
-    assert_eq!(recipients(&reply), [format!("device {}", agent.device())]);
+    assert_eq!(assignees(&reply), [format!("device {}", agent.device())]);
     assert!(read(&reply)[0].assigned(package.id).is_some());
-    agent.take_up(&reply);
+    agent.keep_documents(&reply);
     assert_eq!(agent.check_in(&world).await.assignments, []);
 }

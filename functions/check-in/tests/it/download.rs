@@ -1,12 +1,12 @@
-//! DOWNLOAD: what becomes of a stock agent's report.
+//! DOWNLOAD: reports of OCS agents are recorded.
 
 use packcast_protocol::{DeviceId, Outcome, PackageId};
 use packcast_rollout::PackageRecord;
 
 use crate::world::{World, announced, device, download, prolog, zlib};
 
-/// A device that was told of a package.
-async fn told(world: &World, package: &PackageRecord) -> DeviceId {
+/// Returns a device to which a package was announced.
+async fn device_with_task(world: &World, package: &PackageRecord) -> DeviceId {
     let device = world.settled_device(1).await;
     world.assign(&device, package, false).await;
     assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
@@ -19,10 +19,10 @@ async fn outcome(world: &World, device: &DeviceId, package: PackageId) -> Option
 }
 
 #[tokio::test]
-async fn a_report_is_answered_with_nothing_and_ends_the_task() {
+async fn a_report_gets_an_empty_reply_and_ends_the_task() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let device = told(&world, &package).await;
+    let device = device_with_task(&world, &package).await;
     let report = download(1, package.id, "SUCCESS_0");
     let reply = world.post(zlib(&report)).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
@@ -33,14 +33,14 @@ async fn a_report_is_answered_with_nothing_and_ends_the_task() {
 }
 
 #[tokio::test]
-pub(crate) async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise() {
+pub(crate) async fn exit_code_3_fails_unless_it_is_a_success_code() {
     for (codes, expected, counts) in [
         (&[0][..], Outcome::Failed, [0, 0, 1]),
         (&[0, 3][..], Outcome::Succeeded, [0, 1, 0]),
     ] {
         let world = World::start().await;
         let package = world.package_with_codes("vlc", codes).await;
-        let device = told(&world, &package).await;
+        let device = device_with_task(&world, &package).await;
         world.ocs(&download(1, package.id, "SUCCESS_3")).await;
         assert_eq!(
             outcome(&world, &device, package.id).await,
@@ -55,7 +55,7 @@ pub(crate) async fn exit_code_3_is_a_failure_unless_the_package_says_otherwise()
 pub(crate) async fn a_repeated_report_changes_nothing() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let device = told(&world, &package).await;
+    let device = device_with_task(&world, &package).await;
     world.ocs(&download(1, package.id, "SUCCESS_3")).await;
     for repeat in ["SUCCESS_", "SUCCESS_3", "SUCCESS_0", "ERR_TIMEOUT"] {
         let reply = world.ocs(&download(1, package.id, repeat)).await;
@@ -66,10 +66,10 @@ pub(crate) async fn a_repeated_report_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_repeat_of_a_success_whose_report_was_lost_is_one() {
+async fn a_repeated_success_without_exit_code_is_a_success() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let device = told(&world, &package).await;
+    let device = device_with_task(&world, &package).await;
     world.ocs(&download(1, package.id, "SUCCESS_")).await;
     assert_eq!(
         outcome(&world, &device, package.id).await,
@@ -78,10 +78,10 @@ async fn the_repeat_of_a_success_whose_report_was_lost_is_one() {
 }
 
 #[tokio::test]
-async fn a_windows_report_of_mixed_form_is_understood() {
+async fn a_windows_report_of_mixed_form_is_accepted() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let device = told(&world, &package).await;
+    let device = device_with_task(&world, &package).await;
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?><REQUEST ID=\"{}\" ERR=\"EXIT_CODE_1603\"><DEVICEID>pc1-2026-03-04-05-06-07</DEVICEID><CONTENT/><QUERY>DOWNLOAD</QUERY></REQUEST>",
         package.id
@@ -100,10 +100,10 @@ fn writes(operations: &[String]) -> Vec<&String> {
 }
 
 #[tokio::test]
-pub(crate) async fn reports_on_what_is_unknown_are_acknowledged_and_write_nothing() {
+pub(crate) async fn reports_on_unknown_packages_or_devices_write_nothing() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let known = told(&world, &package).await;
+    let known = device_with_task(&world, &package).await;
     world.operations();
     for report in [
         download(1, "1700000000", "SUCCESS"),
@@ -116,12 +116,12 @@ pub(crate) async fn reports_on_what_is_unknown_are_acknowledged_and_write_nothin
         assert_eq!(writes(&operations), [""; 0], "{report}");
     }
     assert_eq!(world.tasks(&known).await.len(), 1);
-    let stranger = world.table.records.standing(&device(99)).await.unwrap();
-    assert!(stranger.device.is_none());
+    let unknown = world.table.records.device_state(&device(99)).await.unwrap();
+    assert!(unknown.device.is_none());
 }
 
 #[tokio::test]
-async fn a_task_that_was_not_told_takes_no_report() {
+async fn a_report_on_an_unannounced_task_is_ignored() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;

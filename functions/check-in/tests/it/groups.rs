@@ -1,6 +1,6 @@
-//! What devices are told for the groups that they are in.
+//! Packages of groups: announced to the devices in them.
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::Joined;
@@ -18,7 +18,7 @@ fn lab() -> GroupName {
 async fn world_with_lab() -> World {
     let world = World::start().await;
     let created = world.table.records.create_group(&lab(), signing()).await;
-    created.expect("a group can be made");
+    created.expect("a group can be created");
     world
 }
 
@@ -52,7 +52,7 @@ async fn unassign(world: &World, package: &PackageRecord) {
 }
 
 #[tokio::test]
-async fn a_late_joiner_is_told_what_the_group_has() {
+async fn a_device_that_joins_later_gets_the_packages_of_the_group() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &lab(), &package).await;
@@ -63,14 +63,14 @@ async fn a_late_joiner_is_told_what_the_group_has() {
 }
 
 #[tokio::test]
-async fn all_devices_are_told_what_all_have_those_to_come_included() {
+async fn present_and_future_devices_get_the_packages_of_all() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &GroupName::all(), &package).await;
     assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
     let agent = Agent::enrolled(&world, 1).await;
-    let told = agent.check_in(&world).await;
-    assert_eq!(told.tasks.len(), 1);
+    let reply = agent.check_in(&world).await;
+    assert_eq!(reply.tasks.len(), 1);
 }
 
 #[tokio::test]
@@ -87,9 +87,10 @@ async fn a_reconciled_device_costs_one_query_and_no_write() {
     assert_eq!(world.operations(), ["Query"]);
 }
 
-/// Two functions that know the group with its package.
-async fn warmed(world: &World) -> CheckIn {
-    let other = CheckIn::new(world.table.records.clone(), settings());
+/// Warms two functions, which then have the group with its package in their caches. Returns the
+/// second one.
+async fn warmed(world: &World) -> CheckInFunction {
+    let other = CheckInFunction::new(world.table.records.clone(), settings());
     member(world, 8).await;
     member(world, 9).await;
     assert_eq!(announced(&world.ocs(&prolog(8)).await).len(), 1);
@@ -98,7 +99,7 @@ async fn warmed(world: &World) -> CheckIn {
 }
 
 #[tokio::test]
-async fn once_unassigned_no_warm_function_tells_anybody() {
+async fn no_warm_function_announces_an_unassigned_package() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &lab(), &package).await;
@@ -116,7 +117,7 @@ async fn once_unassigned_no_warm_function_tells_anybody() {
 }
 
 #[tokio::test]
-async fn once_deactivated_no_warm_function_tells_anybody() {
+async fn no_warm_function_announces_a_deactivated_package() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     assign(&world, &lab(), &package).await;
@@ -128,7 +129,7 @@ async fn once_deactivated_no_warm_function_tells_anybody() {
     assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
     let records = &world.table.records;
     records.activate(package.id, &[location()]).await.unwrap();
-    // What a function knows of an inactive package it believes for a minute.
+    // The function caches an inactive package for a minute.
     let later = NOW.plus(60);
     assert_eq!(
         announced(&world.ocs_at(&prolog(1), later).await),
@@ -137,7 +138,7 @@ async fn once_deactivated_no_warm_function_tells_anybody() {
 }
 
 #[tokio::test]
-async fn a_held_task_of_a_group_is_not_told_once_it_was_taken_back() {
+async fn a_held_task_of_a_group_is_dropped_once_it_is_unassigned() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     world.table.records.deactivate(package.id).await.unwrap();
@@ -155,7 +156,7 @@ async fn a_held_task_of_a_group_is_not_told_once_it_was_taken_back() {
 }
 
 #[tokio::test]
-async fn who_left_the_group_is_not_told() {
+async fn a_device_that_left_the_group_gets_no_package() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     let pc = member(&world, 1).await;
@@ -180,14 +181,14 @@ async fn who_left_the_group_is_not_told() {
 }
 
 #[tokio::test]
-async fn what_was_announced_is_withdrawn_and_ends_with_its_report() {
+async fn an_announced_task_is_withdrawn_and_ends_with_its_report() {
     let world = world_with_lab().await;
     let package = world.table.package("vlc", 5).await;
     let pc = member(&world, 1).await;
     assign(&world, &lab(), &package).await;
     world.ocs(&prolog(1)).await;
     unassign(&world, &package).await;
-    // A function that believes the group has the package learns of it within a minute.
+    // The function has cached the group with its package for a minute.
     let later = NOW.plus(60);
     let listed = announced(&world.ocs_at(&prolog(1), later).await);
     assert_eq!(listed, [package.id]);
@@ -203,7 +204,7 @@ async fn what_was_announced_is_withdrawn_and_ends_with_its_report() {
 }
 
 #[tokio::test]
-async fn our_agents_are_told_to_cancel() {
+async fn packcast_agents_are_asked_to_cancel_withdrawn_tasks() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let agent = Agent::enrolled(&world, 1).await;
@@ -214,14 +215,14 @@ async fn our_agents_are_told_to_cancel() {
         .unassign(&agent.device(), &package, signing())
         .await
         .unwrap();
-    let told = agent.check_in(&world).await;
-    assert_eq!(told.tasks.len(), 0);
-    let cancelled: Vec<_> = told.cancel.iter().map(|c| (c.id, c.attempt)).collect();
+    let reply = agent.check_in(&world).await;
+    assert_eq!(reply.tasks.len(), 0);
+    let cancelled: Vec<_> = reply.cancel.iter().map(|c| (c.id, c.attempt)).collect();
     assert_eq!(cancelled, [(package.id, 1)]);
 }
 
 #[tokio::test]
-async fn what_is_deactivated_is_called_off_until_it_is_active_again() {
+async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again() {
     let mut world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let agent = Agent::enrolled(&world, 1).await;
@@ -229,24 +230,24 @@ async fn what_is_deactivated_is_called_off_until_it_is_active_again() {
     assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
     let records = world.table.records.clone();
     records.deactivate(package.id).await.unwrap();
-    // Another function, as this one believes for a minute that the package is active.
-    world.function = CheckIn::new(records.clone(), settings());
-    let told = agent.check_in(&world).await;
-    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 1));
+    // A new function, because this one has cached the active package for a minute.
+    world.function = CheckInFunction::new(records.clone(), settings());
+    let reply = agent.check_in(&world).await;
+    assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 1));
     let dropped = vec![report(package.id, 1, "CANCELLED")];
-    let told = agent.check_in_with(&world, dropped).await;
-    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 0));
+    let reply = agent.check_in_with(&world, dropped).await;
+    assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 0));
     assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
 
     records.activate(package.id, &[location()]).await.unwrap();
-    world.function = CheckIn::new(records.clone(), settings());
-    let told = agent.check_in(&world).await;
-    let attempts: Vec<u32> = told.tasks.iter().map(|task| task.attempt).collect();
+    world.function = CheckInFunction::new(records.clone(), settings());
+    let reply = agent.check_in(&world).await;
+    let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
     assert_eq!(attempts, [2]);
 }
 
 #[tokio::test]
-async fn what_an_agent_was_told_is_never_forgotten() {
+async fn an_announced_attempt_is_never_forgotten() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let agent = Agent::enrolled(&world, 1).await;
@@ -262,8 +263,8 @@ async fn what_an_agent_was_told_is_never_forgotten() {
         .unassign(&device, &package, signing())
         .await
         .unwrap();
-    let told = agent.check_in(&world).await;
-    assert_eq!((told.tasks.len(), told.cancel.len()), (0, 1));
+    let reply = agent.check_in(&world).await;
+    assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 1));
     agent
         .check_in_with(&world, vec![report(package.id, 1, "SUCCESS")])
         .await;
@@ -271,7 +272,7 @@ async fn what_an_agent_was_told_is_never_forgotten() {
 }
 
 #[tokio::test]
-async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
+async fn a_cancelled_task_that_is_assigned_again_gets_another_attempt() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     let agent = Agent::enrolled(&world, 1).await;
@@ -285,10 +286,10 @@ async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
     assert_eq!(agent.check_in(&world).await.cancel.len(), 1);
     world.assign(&device, &package, false).await;
     let dropped = vec![report(package.id, 1, "CANCELLED")];
-    let told = agent.check_in_with(&world, dropped.clone()).await;
-    let attempts: Vec<u32> = told.tasks.iter().map(|task| task.attempt).collect();
-    assert_eq!((attempts, told.cancel.len()), (vec![2], 0));
-    // The repeat of a report whose answer was lost changes nothing.
+    let reply = agent.check_in_with(&world, dropped.clone()).await;
+    let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
+    assert_eq!((attempts, reply.cancel.len()), (vec![2], 0));
+    // A repeated report, whose reply was lost, changes nothing.
     agent.check_in_with(&world, dropped).await;
     let tally = records.tally(package.id).await.unwrap();
     assert_eq!(
@@ -296,7 +297,8 @@ async fn an_agent_that_dropped_what_is_wanted_again_gets_another_attempt() {
         (1, 1, 0)
     );
 
-    // Taken back before it is told, it leaves the attempt before as it was.
+    // An attempt that is unassigned before its announcement leaves the earlier result as it
+    // was.
     agent
         .check_in_with(&world, vec![report(package.id, 2, "ERR_EXECUTE")])
         .await;
@@ -320,9 +322,9 @@ async fn a_failed_package_is_tried_again_when_it_is_assigned_again() {
     assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
     assign(&world, &lab(), &package).await;
     let later = NOW.plus(60);
-    let told = world.ocs_at(&prolog(1), later).await;
-    assert_eq!(announced(&told), [package.id]);
-    assert_eq!(attribute(packs(&told)[0], "FORCE"), Some("1"));
+    let reply = world.ocs_at(&prolog(1), later).await;
+    assert_eq!(announced(&reply), [package.id]);
+    assert_eq!(attribute(packs(&reply)[0], "FORCE"), Some("1"));
 }
 
 #[tokio::test]
@@ -334,8 +336,8 @@ async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
         let package = world.table.package_at(&name, 5, NOW.plus(n)).await;
         assign(&world, &lab(), &package).await;
     }
-    let told = world.ocs(&prolog(1)).await;
-    assert_eq!(announced(&told).len(), 70);
+    let reply = world.ocs(&prolog(1)).await;
+    assert_eq!(announced(&reply).len(), 70);
     assert_eq!(world.tasks(&pc).await.len(), 70);
 }
 
@@ -358,7 +360,7 @@ async fn a_site_fetches_from_its_preferred_location() {
         .await
         .unwrap();
     assign(&world, &lab(), &package).await;
-    let told = world.ocs(&prolog(1)).await;
-    let place = attribute(packs(&told)[0], "PACK_LOC").unwrap();
+    let reply = world.ocs(&prolog(1)).await;
+    let place = attribute(packs(&reply)[0], "PACK_LOC").unwrap();
     assert!(place.starts_with("oslo.example.net/"), "{place}");
 }

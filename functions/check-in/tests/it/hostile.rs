@@ -1,4 +1,4 @@
-//! Bodies that no agent sends, or that arrive broken.
+//! Bodies that no agent sends, or that arrive damaged.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use crate::world::{World, device, prolog, zlib};
 
 const FIELDS: &str = "DEVICEID=\"pc1-2026-03-04-05-06-07\" QUERY=\"PROLOG\"";
 
-/// Posts a body, expects the status, words in the answer, and that the table is not asked.
+/// Posts a body, checks status and text of the reply, and checks that the table is not read.
 async fn refused(body: impl Into<Bytes>, status: u16, words: &str) {
     let world = World::start().await;
     let reply = world.post(body).await;
@@ -22,7 +22,7 @@ async fn refused(body: impl Into<Bytes>, status: u16, words: &str) {
 }
 
 #[tokio::test]
-async fn what_is_neither_compressed_nor_xml_is_refused() {
+async fn bodies_that_are_neither_compressed_nor_xml_are_refused() {
     for body in [
         &b""[..],
         b"\0",
@@ -36,7 +36,7 @@ async fn what_is_neither_compressed_nor_xml_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_refused_where_the_document_is_not_whole() {
+async fn a_cut_stream_is_refused_if_its_document_is_incomplete() {
     let document = format!("{}<!-- {} -->", prolog(1), "x y z ".repeat(100));
     let body = zlib(&document);
     let world = World::start().await;
@@ -46,7 +46,7 @@ async fn a_cut_stream_is_refused_where_the_document_is_not_whole() {
         assert!([200, 400].contains(&status), "cut at {end}: {status}");
     }
     assert_eq!(world.post(body[..20].to_vec()).await.status.as_u16(), 400);
-    // Without its checksum the stream is what a Windows agent sends.
+    // Without its checksum, the stream has the form that a Windows agent sends.
     let reply = world.post(body[..body.len() - 4].to_vec()).await;
     assert_eq!(reply.status.as_u16(), 200);
 }
@@ -64,20 +64,20 @@ async fn a_cut_or_corrupt_stream_of_gzip_is_refused() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_refused_unread() {
+async fn a_large_body_is_refused_without_reading_it() {
     refused(vec![b'<'; (4 << 20) + 1], 413, "4194304").await;
 }
 
-/// The largest memory that this process ever had, in KiB.
+/// Returns the largest memory of this process so far, in KiB.
 #[cfg(target_os = "linux")]
 fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().nth(1));
     number.and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// A stream of zeros.
+/// Returns a compressed stream of zeros.
 fn bomb(mebibytes: usize) -> Vec<u8> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     let zeros = vec![0; 1 << 20];
@@ -88,18 +88,18 @@ fn bomb(mebibytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused_at_the_limit() {
+async fn an_inflating_body_is_refused_at_the_limit() {
     refused(bomb(33), 413, "33554432").await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_bomb_does_not_fill_the_memory() {
+async fn an_inflating_body_does_not_fill_the_memory() {
     let world = World::start().await;
     let bomb = bomb(400);
     let before = peak_kib();
     assert_eq!(world.post(bomb).await.status.as_u16(), 413);
-    // Other tests may run in this process, none of which needs much.
+    // Other tests may run in this process, but none of them needs much memory.
     let grown = peak_kib() - before;
     assert!(grown < 250 << 10, "{grown} KiB for a bomb of 400 MiB");
 }
@@ -113,7 +113,7 @@ async fn a_doctype_is_refused() {
 }
 
 #[tokio::test]
-async fn a_device_id_must_be_one() {
+async fn an_invalid_device_id_is_refused() {
     for id in [
         "pc1",
         "-2026-03-04-05-06-07",
@@ -150,7 +150,7 @@ async fn deep_nesting_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wide_document_within_the_limits_is_read() {
+async fn a_wide_document_within_the_limits_is_accepted() {
     let world = World::start().await;
     let software = "<SOFTWARES><NAME>vlc</NAME></SOFTWARES>".repeat(100_000);
     let body = format!("<REQUEST {FIELDS}><CONTENT>{software}</CONTENT></REQUEST>");
@@ -159,7 +159,7 @@ async fn a_wide_document_within_the_limits_is_read() {
 }
 
 #[tokio::test]
-pub(crate) async fn a_user_agent_of_any_kind_is_taken_and_bounded() {
+pub(crate) async fn any_user_agent_is_accepted_and_bounded() {
     let world = World::start().await;
     for agent in [
         "é".repeat(100).into_bytes(),
@@ -173,7 +173,7 @@ pub(crate) async fn a_user_agent_of_any_kind_is_taken_and_bounded() {
             .unwrap();
         let reply = world.send(request, packcast_testing::table::NOW).await;
         assert_eq!(reply.status.as_u16(), 200);
-        let standing = world.table.records.standing(&device(1)).await.unwrap();
-        assert!(standing.device.unwrap().agent.len() <= 64);
+        let device_state = world.table.records.device_state(&device(1)).await.unwrap();
+        assert!(device_state.device.unwrap().agent.len() <= 64);
     }
 }

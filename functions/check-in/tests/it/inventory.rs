@@ -1,4 +1,4 @@
-//! INVENTORY: what a stock agent has already.
+//! INVENTORY: an OCS agent reports facts and its package history.
 
 use packcast_testing::table::NOW;
 
@@ -8,12 +8,12 @@ const REPLY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<REPLY>\n  <RES
 const IN_HISTORY: &str = "SUCCESS_ALREADY_IN_HISTORY";
 
 #[tokio::test]
-pub(crate) async fn an_inventory_is_answered_and_described_by_its_words() {
+pub(crate) async fn an_inventory_sets_host_name_and_system() {
     let world = World::start().await;
     assert_eq!(world.ocs(&inventory(1, &[])).await, REPLY);
     let device = crate::world::device(1);
-    let standing = world.table.records.standing(&device).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(
         (record.host_name.as_str(), record.os.as_str()),
         ("pc1", "Debian GNU/Linux 12")
@@ -22,11 +22,11 @@ pub(crate) async fn an_inventory_is_answered_and_described_by_its_words() {
 }
 
 #[tokio::test]
-async fn a_held_task_whose_package_is_in_the_history_ends() {
+async fn a_held_task_ends_if_its_package_is_in_the_history() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
-    let told = world.settled_device(2).await;
-    world.assign(&told, &package, false).await;
+    let other = world.settled_device(2).await;
+    world.assign(&other, &package, false).await;
     world.ocs(&prolog(2)).await;
     let device = world.settled_device(1).await;
     world.assign(&device, &package, false).await;
@@ -37,7 +37,7 @@ async fn a_held_task_whose_package_is_in_the_history_ends() {
 }
 
 #[tokio::test]
-pub(crate) async fn an_announced_task_whose_package_is_in_the_history_ends() {
+pub(crate) async fn an_announced_task_ends_if_its_package_is_in_the_history() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let (had, new) = (
@@ -55,9 +55,9 @@ pub(crate) async fn an_announced_task_whose_package_is_in_the_history_ends() {
     assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
 }
 
-/// A failed program is in the history of its device, too.
+/// A device's history also has the packages whose program failed.
 #[tokio::test]
-pub(crate) async fn a_next_attempt_is_told_whatever_the_history_says() {
+pub(crate) async fn a_next_attempt_is_announced_with_any_history() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -72,7 +72,7 @@ pub(crate) async fn a_next_attempt_is_told_whatever_the_history_says() {
 }
 
 #[tokio::test]
-async fn forced_tasks_stay() {
+async fn forced_tasks_stay_open() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -85,7 +85,7 @@ async fn forced_tasks_stay() {
 }
 
 #[tokio::test]
-async fn a_history_is_kept_and_written_when_it_changes() {
+async fn a_history_is_written_only_if_it_changes() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let ids = ["1700000001", "1700000002"].map(|id| id.parse().unwrap());
@@ -101,7 +101,7 @@ async fn a_history_is_kept_and_written_when_it_changes() {
 }
 
 #[tokio::test]
-async fn other_requests_need_no_answer() {
+async fn other_queries_get_an_empty_reply() {
     let world = World::start().await;
     for query in ["NOTIFY", "SNMP", "SYSTEM", "WHATEVER"] {
         let body = format!(

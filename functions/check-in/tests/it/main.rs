@@ -1,7 +1,9 @@
-//! The handler on the embedded engine: requests as devices send them, byte for byte.
+//! The handler on the embedded engine, with requests in the exact form that devices send.
 
 mod access;
 mod agents;
+mod commands;
+mod concurrency;
 mod cost;
 mod deadline;
 mod documents;
@@ -9,11 +11,9 @@ mod download;
 mod groups;
 mod hostile;
 mod inventory;
-mod orders;
-mod pace;
+mod pacing;
 mod prolog;
 mod results;
-mod together;
 mod transcripts;
 mod traps;
 mod world;

@@ -1,6 +1,6 @@
-//! PROLOG: what a stock agent is told.
+//! PROLOG: packages are announced to OCS agents.
 
-use packcast_check_in::Settings;
+use packcast_check_in::FunctionSettings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pacing;
@@ -24,12 +24,12 @@ const EMPTY_REPLY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 "#;
 
 #[tokio::test]
-async fn a_new_device_is_asked_for_its_inventory_and_known_afterwards() {
+async fn a_new_device_is_recorded_and_asked_for_its_inventory() {
     let world = World::start().await;
     assert_eq!(world.ocs(&prolog(1)).await, EMPTY_REPLY);
 
-    let standing = world.table.records.standing(&device(1)).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device(1)).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.host_name, "pc1");
     assert_eq!(record.agent, UNIX_AGENT);
     assert_eq!((record.first_seen, record.last_seen), (NOW, NOW));
@@ -37,7 +37,7 @@ async fn a_new_device_is_asked_for_its_inventory_and_known_afterwards() {
 }
 
 #[tokio::test]
-async fn an_inventory_is_not_asked_for_again_before_its_week_is_over() {
+async fn an_inventory_is_asked_for_once_a_week() {
     let world = World::start().await;
     let response = |reply: String| {
         let (_, rest) = reply.split_once("<RESPONSE>").unwrap();
@@ -52,7 +52,7 @@ async fn an_inventory_is_not_asked_for_again_before_its_week_is_over() {
 }
 
 #[tokio::test]
-async fn packages_are_told_in_the_order_of_priority() {
+async fn packages_are_announced_in_the_order_of_priority() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let mut packages = Vec::new();
@@ -69,7 +69,7 @@ async fn packages_are_told_in_the_order_of_priority() {
 }
 
 #[tokio::test]
-async fn a_package_is_described_with_folder_and_location() {
+async fn an_announcement_has_folder_and_location() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -83,7 +83,7 @@ async fn a_package_is_described_with_folder_and_location() {
 }
 
 #[tokio::test]
-async fn a_forced_task_says_so() {
+async fn a_forced_task_is_announced_with_force() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -122,7 +122,7 @@ pub(crate) async fn every_conf_value_is_sent_with_and_without_packages() {
 }
 
 #[tokio::test]
-pub(crate) async fn what_was_announced_stays_listed_until_its_report() {
+pub(crate) async fn an_announced_package_stays_listed_until_its_report() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -139,7 +139,7 @@ pub(crate) async fn what_was_announced_stays_listed_until_its_report() {
 }
 
 #[tokio::test]
-async fn a_warm_function_tells_nobody_of_what_was_deactivated() {
+async fn a_warm_function_does_not_announce_a_deactivated_package() {
     let world = World::start().await;
     let package = world.table.package("vlc", 5).await;
     for number in [1, 2] {
@@ -154,8 +154,8 @@ async fn a_warm_function_tells_nobody_of_what_was_deactivated() {
 }
 
 #[tokio::test]
-async fn strict_tells_one_priority_after_the_other() {
-    let strict = Settings {
+async fn strict_pacing_announces_one_priority_after_the_other() {
+    let strict = FunctionSettings {
         pace: Pacing {
             strict: true,
             ..Pacing::default()
@@ -175,7 +175,7 @@ async fn strict_tells_one_priority_after_the_other() {
 }
 
 #[tokio::test]
-async fn the_reply_is_coded_as_the_request() {
+async fn the_reply_has_the_coding_of_the_request() {
     let world = World::start().await;
     world.settled_device(1).await;
     for coding in [Coding::Zlib, Coding::Gzip, Coding::Plain] {
@@ -191,26 +191,26 @@ async fn the_reply_is_coded_as_the_request() {
 const UNTERMINATED: &str = "789cb2b1afc8cd51284b2d2acecccfb35532d433505248cd4bce4fc9cc4bb7550a0d71d3b55052b0b7e3b209720d0c750d0eb1e35200021b17d7304f67574f17bb0067435d230323335d03435d03235d03635d03135d03531b7db80a8806677fbf1057bf10057d281f685850a45d4090bf8fbfbb8d3e84c765a30fb705000000ffff";
 
 #[tokio::test]
-async fn a_windows_agent_that_never_ends_its_stream_gets_a_whole_one() {
+async fn an_unfinished_stream_gets_a_complete_reply() {
     let world = World::start().await;
     let body = data_encoding::HEXLOWER.decode(UNTERMINATED.as_bytes());
     let reply = world.post(body.unwrap()).await;
     assert_eq!(reply.status.as_u16(), 200);
     assert_eq!(reply.inflated(), EMPTY_REPLY);
     let id = "ocs:PC1-2026-01-02-03-04-05".parse().unwrap();
-    let standing = world.table.records.standing(&id).await.unwrap();
-    assert!(standing.device.is_some());
+    let device_state = world.table.records.device_state(&id).await.unwrap();
+    assert!(device_state.device.is_some());
 }
 
 #[tokio::test]
-async fn last_contact_moves_once_a_day() {
+async fn the_last_check_in_is_recorded_once_a_day() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let mut seen = Vec::new();
     for hour in [1, 23, 24, 25] {
         world.ocs_at(&prolog(1), NOW.plus(hour * 3600)).await;
-        let standing = world.table.records.standing(&device).await.unwrap();
-        seen.push(standing.device.unwrap().last_seen);
+        let device_state = world.table.records.device_state(&device).await.unwrap();
+        seen.push(device_state.device.unwrap().last_seen);
     }
     let day: UnixTime = NOW.plus(24 * 3600);
     assert_eq!(seen, [NOW, NOW, day, day]);

@@ -1,9 +1,9 @@
-//! Results of our own agents.
+//! Results of Packcast agents.
 
 use packcast_protocol::PackageId;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply, ReportRequest,
-    Text,
+    BoundedText, CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply,
+    ReportRequest,
 };
 use packcast_rollout::PackageRecord;
 use packcast_testing::table::NOW;
@@ -16,8 +16,8 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
         id,
         attempt,
         code: code.parse().expect("a result code"),
-        detail: Some(Text::tail("all went well")),
-        output_tail: Some(Text::tail("bye")),
+        detail: Some(BoundedText::tail("all went well")),
+        output_tail: Some(BoundedText::tail("bye")),
         finished: NOW,
     }
 }
@@ -27,8 +27,8 @@ fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
     ReportRequest { pass, results }
 }
 
-/// An agent that was told of a package.
-async fn told(world: &World) -> (Agent, PackageRecord) {
+/// Returns an agent to which a package was announced.
+async fn agent_with_task(world: &World) -> (Agent, PackageRecord) {
     let agent = Agent::enrolled(world, 1).await;
     let package = world.table.package("vlc", 5).await;
     world.assign(&agent.device(), &package, false).await;
@@ -45,9 +45,9 @@ async fn send(world: &World, agent: &Agent, results: Vec<Report>) -> Vec<Package
 }
 
 #[tokio::test]
-async fn a_report_that_comes_twice_counts_once() {
+async fn a_repeated_report_counts_once() {
     let world = World::start().await;
-    let (agent, package) = told(&world).await;
+    let (agent, package) = agent_with_task(&world).await;
     for code in ["SUCCESS_0", "SUCCESS_0", "ERR_TIMEOUT"] {
         let accepted = send(&world, &agent, vec![report(package.id, 1, code)]).await;
         assert_eq!(accepted, [package.id]);
@@ -63,9 +63,9 @@ async fn a_report_that_comes_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn a_result_in_the_check_in_is_accepted_before_tasks_are_told() {
+async fn results_in_a_check_in_are_applied_before_tasks_are_announced() {
     let world = World::start().await;
-    let (agent, package) = told(&world).await;
+    let (agent, package) = agent_with_task(&world).await;
     let reply = agent
         .check_in_with(&world, vec![report(package.id, 1, "SUCCESS_1")])
         .await;
@@ -77,7 +77,7 @@ async fn a_result_in_the_check_in_is_accepted_before_tasks_are_told() {
 #[tokio::test]
 async fn a_result_of_another_attempt_is_acknowledged_and_changes_nothing() {
     let world = World::start().await;
-    let (agent, package) = told(&world).await;
+    let (agent, package) = agent_with_task(&world).await;
     let late = vec![report(package.id, 2, "SUCCESS_0")];
     assert_eq!(send(&world, &agent, late).await, [package.id]);
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);
@@ -128,13 +128,13 @@ async fn more_than_64_results_at_once_are_refused() {
 }
 
 #[tokio::test]
-async fn a_report_needs_the_agents_own_pass() {
+async fn a_report_needs_the_pass_of_its_agent() {
     let world = World::start().await;
-    let (agent, package) = told(&world).await;
-    let thief = Agent::new(2);
+    let (agent, package) = agent_with_task(&world).await;
+    let other = Agent::new(2);
     world.operations();
     let request = reporting(&agent, vec![report(package.id, 1, "SUCCESS_0")]);
-    let reply = thief.post(&world, REPORT_PATH, &request).await;
+    let reply = other.post(&world, REPORT_PATH, &request).await;
     let problem = refused(&world, &reply, 403);
     assert_eq!(problem.kind, ProblemKind::NotEnrolled);
     assert_eq!(world.counts(package.id).await, [1, 0, 0]);

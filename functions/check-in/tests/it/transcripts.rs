@@ -1,5 +1,5 @@
-//! Agents that cannot be run here, by the transcripts in `protocol/tests/golden/ocs`: each
-//! request as its agent sends it, each reply in the dialect that it needs.
+//! Agents that cannot run here, played from the transcripts in `protocol/tests/golden/ocs`:
+//! each request in the form that its agent sends, each reply in the form that it needs.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use packcast_testing::table::{NOW, reservation};
 
 use crate::world::World;
 
-/// One half of a transcript.
+/// A request or a reply of a transcript.
 #[derive(Debug)]
 struct Message {
     coding: String,
@@ -43,7 +43,7 @@ fn names(agent: &str) -> Vec<String> {
     names
 }
 
-/// Reads a transcript: the request, and the reply to it.
+/// Reads the request and the reply of a transcript.
 fn transcript(agent: &str, name: &str) -> [Message; 2] {
     let path = folder(agent).join(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -64,7 +64,7 @@ fn transcript(agent: &str, name: &str) -> [Message; 2] {
     })
 }
 
-/// Codes a body as its agent does.
+/// Encodes a body as its agent does.
 fn coded(coding: &str, body: &str) -> Vec<u8> {
     match coding {
         "nothing" | "plain" => body.as_bytes().to_vec(),
@@ -76,11 +76,11 @@ fn coded(coding: &str, body: &str) -> Vec<u8> {
                 .expect("memory can be written");
             gzip.finish().expect("memory can be written")
         }
-        other => panic!("no agent codes as {other:?}"),
+        other => panic!("no agent uses the coding {other:?}"),
     }
 }
 
-/// Compresses as a Windows agent does: block by block, and without an end.
+/// Compresses as a Windows agent does: block by block, without an end.
 pub(crate) fn unfinished_zlib(content: &[u8]) -> Vec<u8> {
     const BLOCK: usize = 32 << 10;
     let mut compress = Compress::new(Compression::default(), true);
@@ -122,7 +122,7 @@ fn compare(name: &str, response: &Response<Bytes>, expected: &Message) {
         coding => {
             let (found, content) = envelope::open(body).expect(name);
             assert_eq!(format!("{found:?}").to_lowercase(), coding, "{name}");
-            // A stream that ends early would open as well.
+            // An incomplete stream would open as well, so the whole body is compared.
             assert_eq!(*body, envelope::seal(found, &content), "{name}");
             content
         }
@@ -168,8 +168,8 @@ pub(crate) async fn a_windows_agent_is_served() {
     world.play_all("windows", &names[3..]).await;
     assert_eq!(world.counts(soon.id).await, [0, 0, 1]);
     assert_eq!(world.counts(nightly.id).await, [0, 1, 0]);
-    let standing = world.table.records.standing(&device).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.agent, "OCS-NG_WINDOWS_AGENT_v2.11.0.1");
     assert_eq!(record.os, "Microsoft Windows 11 Professionnel");
 }
@@ -200,9 +200,9 @@ async fn a_macos_agent_is_served() {
     assert_eq!(code.as_deref(), Some("SUCCESS_ALREADY_IN_HISTORY"));
 }
 
-/// An inventory of several blocks, as all real ones are.
+/// Real inventories have several blocks, too.
 #[tokio::test]
-async fn a_stream_of_many_blocks_without_an_end_is_read_to_its_last_byte() {
+async fn an_unfinished_stream_of_many_blocks_is_read_completely() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;

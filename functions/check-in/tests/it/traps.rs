@@ -1,8 +1,8 @@
-//! Every trap of OCS agents has a guard, and every guard a test: here, or where its subject
-//! is. The traps are those of the protocol reference (§0: what a server must do, §8: quirks).
+//! Every trap of OCS agents has a guard, and every guard has a test, here or beside its
+//! subject. The traps are those of the protocol reference (§0: rules for servers, §8: quirks).
 //!
 //! A table names the tests of each module that guard against a trap, so that the compiler
-//! notices when one is renamed or deleted. Further tables stand beside the tests in:
+//! notices if a test is renamed or deleted. Further tables stand beside the tests in:
 //!
 //! - `local/tests/it/edge.rs`
 //! - `protocol/src/ocs/envelope.rs`
@@ -16,7 +16,7 @@
 //! - `store/tests/it/directory.rs`
 //! - `tests/it/commands.rs`
 
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
@@ -25,24 +25,24 @@ use crate::world::{World, announced, download, inventory, prolog, zlib};
 /// Traps and the tests that guard against them.
 const _: &[(&str, fn())] = &[
     (
-        "§0.2: Android agents read what they are coded in themselves",
+        "§0.2: Android agents read replies in the coding of their requests only",
         crate::transcripts::an_android_agent_is_served,
     ),
     (
-        "§0.3: Windows agents take no status but 200",
+        "§0.3: Windows agents accept no status but 200",
         crate::transcripts::a_windows_agent_is_served,
     ),
     (
-        "§0.5: a report is repeated until it is answered with 200, also of what is unknown",
-        crate::download::reports_on_what_is_unknown_are_acknowledged_and_write_nothing,
+        "§0.5: any report is repeated until it is answered with 200",
+        crate::download::reports_on_unknown_packages_or_devices_write_nothing,
     ),
     (
-        "§0.6, §8.19, §8.20: what CONF leaves out is zero, and without the OPTION nothing runs",
+        "§0.6, §8.19, §8.20: a value that CONF lacks is zero, and without the OPTION nothing runs",
         crate::prolog::every_conf_value_is_sent_with_and_without_packages,
     ),
     (
         "§0.7: an empty reply to INVENTORY ends a Unix agent",
-        crate::inventory::an_inventory_is_answered_and_described_by_its_words,
+        crate::inventory::an_inventory_sets_host_name_and_system,
     ),
     (
         "§0.8: Windows agents ask the person for a TAG if they find a label",
@@ -50,35 +50,35 @@ const _: &[(&str, fn())] = &[
     ),
     (
         "§0.13, §8.4: a package in the history ends the process that has a new one to fetch",
-        crate::inventory::an_announced_task_whose_package_is_in_the_history_ends,
+        crate::inventory::an_announced_task_ends_if_its_package_is_in_the_history,
     ),
     (
         "§0.16: without pauses a failing agent asks hundreds of times a second",
         crate::prolog::every_conf_value_is_sent_with_and_without_packages,
     ),
     (
-        "§8.3: what is no longer announced is still fetched",
-        crate::prolog::what_was_announced_stays_listed_until_its_report,
+        "§8.3: agents still fetch a package that is no longer announced",
+        crate::prolog::an_announced_package_stays_listed_until_its_report,
     ),
     (
         "§8.3: a stuck fragment holds up everything",
-        crate::orders::a_stopped_agent_sends_an_inventory_for_nothing_and_works_at_its_next_contact,
+        crate::commands::a_stopped_agent_resumes_at_its_next_check_in,
     ),
     (
-        "§8.8: Unix agents call a program that failed a success",
-        crate::download::exit_code_3_is_a_failure_unless_the_package_says_otherwise,
+        "§8.8: Unix agents report a failed program as a success",
+        crate::download::exit_code_3_fails_unless_it_is_a_success_code,
     ),
     (
-        "§8.8: and have it in their history, where it keeps the next attempt from running",
-        crate::inventory::a_next_attempt_is_told_whatever_the_history_says,
+        "§8.8: a failed program in the history of a Unix agent prevents the next attempt",
+        crate::inventory::a_next_attempt_is_announced_with_any_history,
     ),
     (
-        "§8.22: the repeat of a success has lost its exit code",
+        "§8.22: a repeated success has lost its exit code",
         crate::download::a_repeated_report_changes_nothing,
     ),
     (
         "§8.24: newer agents than the server are agents",
-        crate::hostile::a_user_agent_of_any_kind_is_taken_and_bounded,
+        crate::hostile::any_user_agent_is_accepted_and_bounded,
     ),
 ];
 
@@ -98,9 +98,9 @@ async fn a_finished_package_is_never_listed_beside_a_new_one() {
     assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
 }
 
-/// §0.13. The package was installed before it was ever assigned here.
+/// §0.13. The package was installed before it was assigned.
 #[tokio::test]
-async fn what_the_history_has_is_not_listed_when_it_is_assigned_later() {
+async fn a_package_in_the_history_is_not_listed_when_it_is_assigned() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let had = world.table.package("had", 5).await;
@@ -110,7 +110,7 @@ async fn what_the_history_has_is_not_listed_when_it_is_assigned_later() {
         .assign(&device, &had, false, signing())
         .await
         .unwrap();
-    assert_eq!(assigned, Assigned::InHistory);
+    assert_eq!(assigned, AssignOutcome::InHistory);
     let all = packcast_protocol::GroupName::all();
     records
         .assign_group(&all, &had, false, signing())
@@ -121,9 +121,9 @@ async fn what_the_history_has_is_not_listed_when_it_is_assigned_later() {
     assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
 }
 
-/// §8.22. Agents repeat a report whose answer was lost, some of them in every turn.
+/// §8.22. Agents repeat a report whose reply was lost, some of them in every cycle.
 #[tokio::test]
-async fn a_final_report_that_comes_again_is_answered_without_a_write() {
+async fn a_repeated_final_report_costs_no_write() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
     let package = world.table.package("vlc", 5).await;
@@ -138,13 +138,13 @@ async fn a_final_report_that_comes_again_is_answered_without_a_write() {
     }
 }
 
-/// §1.6. Windows agents take the number after the last `HTTP/` in a head for the status, and
-/// none there for success.
+/// §1.6. Windows agents take the number after the last `HTTP/` in a head for the status.
+/// Without such a number, they assume success.
 #[tokio::test]
-async fn no_head_speaks_of_http() {
+async fn no_header_contains_http() {
     let world = World::start().await;
     for body in [zlib(&prolog(1)), b"garbage".to_vec()] {
-        let request = crate::world::stock_request(crate::world::PATH_TOKEN)
+        let request = crate::world::ocs_request(crate::world::PATH_TOKEN)
             .body(body.into())
             .unwrap();
         let response = world.function.handle(request, NOW).await;

@@ -1,13 +1,13 @@
-//! A function with a table of its own, and devices that speak to it.
+//! A function with its own table, and devices that send it requests.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Builder;
 use http::{Request, StatusCode};
-use packcast_check_in::{CheckIn, PassKey, Settings};
+use packcast_check_in::{CheckInFunction, FunctionSettings, PassKey};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, Pacing, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
@@ -21,10 +21,10 @@ pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
 pub(crate) struct World {
     pub(crate) table: Table,
-    pub(crate) function: CheckIn,
+    pub(crate) function: CheckInFunction,
 }
 
-/// What came back.
+/// A reply to a request.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -32,19 +32,19 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings() -> FunctionSettings {
     let digest = |token: &str| {
         let token: packcast_protocol::api::Secret = token.parse().expect("a token");
         token.digest()
     };
-    Settings {
+    FunctionSettings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
         check_in_interval_s: 900,
         pace: Pacing::default(),
-        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
+        group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,
     }
 }
 
@@ -53,9 +53,9 @@ impl World {
         Self::start_with(settings()).await
     }
 
-    pub(crate) async fn start_with(settings: Settings) -> Self {
+    pub(crate) async fn start_with(settings: FunctionSettings) -> Self {
         let table = Table::start(1).await;
-        // All that the function does here, its role in the cloud has to allow.
+        // The role of the function in the cloud must allow all its calls here.
         let allowed = Policy::of_template().before(table.faults.http_client());
         let records = Records::connect(RecordsConfig {
             table: table.records.table().to_owned(),
@@ -63,11 +63,11 @@ impl World {
             http_client: Some(allowed),
             ..RecordsConfig::default()
         });
-        let function = CheckIn::new(records.await, settings);
+        let function = CheckInFunction::new(records.await, settings);
         Self { table, function }
     }
 
-    /// Reserves, publishes and activates a package with exit codes of its own.
+    /// Creates an active package with these success codes.
     pub(crate) async fn package_with_codes(&self, name: &str, codes: &[i32]) -> PackageRecord {
         self.publish(&Reservation {
             success_codes: codes.iter().copied().collect(),
@@ -76,7 +76,7 @@ impl World {
         .await
     }
 
-    /// Reserves, publishes and activates a package.
+    /// Creates an active package.
     pub(crate) async fn publish(&self, reservation: &Reservation) -> PackageRecord {
         let records = &self.table.records;
         let (Reserved::New(package) | Reserved::Resumed(package)) = records
@@ -100,13 +100,16 @@ impl World {
             .assign(device, package, force, signing())
             .await
             .expect("a package can be assigned");
-        assert!(matches!(assigned, Assigned::New { .. }), "{assigned:?}");
+        assert!(
+            matches!(assigned, AssignOutcome::New { .. }),
+            "{assigned:?}"
+        );
     }
 
     /// Returns the open tasks of a device.
     pub(crate) async fn tasks(&self, device: &DeviceId) -> Vec<OpenTask> {
-        let standing = self.table.records.standing(device).await;
-        standing.expect("a device can be read").tasks
+        let device_state = self.table.records.device_state(device).await;
+        device_state.expect("a device can be read").tasks
     }
 
     /// Returns the code of a device's finished attempt.
@@ -116,7 +119,7 @@ impl World {
         Some(finished.code.to_string())
     }
 
-    /// Returns how many devices are announced, succeeded and failed.
+    /// Returns the numbers of devices that are announced, succeeded and failed.
     pub(crate) async fn counts(&self, package: PackageId) -> [u64; 3] {
         let tally = self.table.records.tally(package).await;
         let tally = tally.expect("a tally can be read");
@@ -134,15 +137,15 @@ impl World {
         }
     }
 
-    /// Posts a body to the stock agents' address.
+    /// Posts a body to the address of OCS agents.
     pub(crate) async fn post(&self, body: impl Into<Bytes>) -> Reply {
-        let request = stock_request(PATH_TOKEN).body(body.into());
+        let request = ocs_request(PATH_TOKEN).body(body.into());
         self.send(request.expect("a request"), NOW).await
     }
 
     /// Posts a document as a Unix agent does, and returns the reply's document.
     pub(crate) async fn ocs_at(&self, xml: &str, now: UnixTime) -> String {
-        let request = stock_request(PATH_TOKEN).body(zlib(xml).into());
+        let request = ocs_request(PATH_TOKEN).body(zlib(xml).into());
         let reply = self.send(request.expect("a request"), now).await;
         assert_eq!(reply.status, StatusCode::OK, "{xml}");
         assert_eq!(reply.content_type, "application/x-compressed", "{xml}");
@@ -150,8 +153,8 @@ impl World {
     }
 
     /// Posts a document to another function over the same records.
-    pub(crate) async fn ocs_by(&self, function: &CheckIn, xml: &str) -> String {
-        let request = stock_request(PATH_TOKEN).body(zlib(xml).into());
+    pub(crate) async fn ocs_by(&self, function: &CheckInFunction, xml: &str) -> String {
+        let request = ocs_request(PATH_TOKEN).body(zlib(xml).into());
         let response = function.handle(request.expect("a request"), NOW).await;
         let reply = Reply {
             status: response.status(),
@@ -166,7 +169,7 @@ impl World {
         self.ocs_at(xml, NOW).await
     }
 
-    /// Makes a device known that says nothing new from here on.
+    /// Creates a device whose next check-ins change nothing.
     pub(crate) async fn settled_device(&self, number: u32) -> DeviceId {
         self.ocs(&prolog(number)).await;
         self.ocs(&inventory(number, &[])).await;
@@ -174,21 +177,21 @@ impl World {
         device(number)
     }
 
-    /// Returns the operations on the table since the last time.
+    /// Returns the operations on the table since the last call.
     pub(crate) fn operations(&self) -> Vec<String> {
         self.table.meter.take().operations
     }
 }
 
 impl Reply {
-    /// Inflates as a Unix agent does: nothing stays nothing, all else is a whole zlib stream.
+    /// Inflates the body as a Unix agent does: it is empty, or a complete zlib stream.
     pub(crate) fn inflated(&self) -> String {
         use std::io::Read as _;
         let mut text = String::new();
         if !self.body.is_empty() {
             flate2::read::ZlibDecoder::new(&self.body[..])
                 .read_to_string(&mut text)
-                .expect("the reply is a whole zlib stream of UTF-8");
+                .expect("the reply is a complete zlib stream of UTF-8");
         }
         text
     }
@@ -198,7 +201,7 @@ impl Reply {
     }
 }
 
-pub(crate) fn stock_request(token: &str) -> Builder {
+pub(crate) fn ocs_request(token: &str) -> Builder {
     Request::post(format!("/ocsinventory/{token}")).header(USER_AGENT, UNIX_AGENT)
 }
 
@@ -212,7 +215,7 @@ fn name(number: u32) -> String {
 
 pub(crate) fn device(number: u32) -> DeviceId {
     let id = format!("ocs:{}", name(number));
-    id.parse().expect("a device id by the stock rule")
+    id.parse().expect("a device id of an OCS agent")
 }
 
 pub(crate) fn prolog(number: u32) -> String {
@@ -222,7 +225,8 @@ pub(crate) fn prolog(number: u32) -> String {
     )
 }
 
-/// A report as a Unix agent writes it: no declaration, all in attributes.
+/// Returns a report in the form of a Unix agent: without a declaration, all fields in
+/// attributes.
 pub(crate) fn download(number: u32, package: impl std::fmt::Display, code: &str) -> String {
     let name = name(number);
     format!("<REQUEST DEVICEID=\"{name}\" ERR=\"{code}\" ID=\"{package}\" QUERY=\"DOWNLOAD\" />\n")
@@ -239,7 +243,7 @@ pub(crate) fn inventory(number: u32, history: &[PackageId]) -> String {
     )
 }
 
-/// Returns the attributes of each announced package, as text.
+/// Returns the element of each announced package, as text.
 pub(crate) fn packs(reply: &str) -> Vec<&str> {
     let lines = reply.lines().map(str::trim);
     lines
@@ -253,7 +257,7 @@ pub(crate) fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     rest.split('"').next()
 }
 
-/// Returns the ids of the announced packages, in their order.
+/// Returns the ids of the announced packages, in order.
 pub(crate) fn announced(reply: &str) -> Vec<PackageId> {
     packs(reply)
         .into_iter()

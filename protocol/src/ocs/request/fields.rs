@@ -1,4 +1,4 @@
-//! Picks the fields of a request out of its XML, in one pass and without building a tree.
+//! Fields of a request, picked out of the XML in one pass, without a tree.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,15 @@ use crate::package::PackageId;
 
 use super::{Inventory, RequestError};
 
+/// Largest depth of elements.
 pub(super) const MAX_DEPTH: usize = 64;
+/// Largest number of attributes of an element.
 pub(super) const MAX_ATTRIBUTES: usize = 256;
 
-/// What is kept of one field; everything longer is cut or refused later on.
+/// Length at which a field is cut. Longer fields are cut or refused later on.
 const MAX_FIELD_BYTES: usize = 4096;
 
-/// What a request says, before anyone knows what it is for.
+/// The fields of a request, before its purpose is known.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) device: Option<String>,
@@ -41,7 +43,7 @@ enum Field {
     OsName,
 }
 
-/// Where in a request something is; attributes are in the same places as child elements.
+/// Place of an element in a request; attributes have the same places as child elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Document,
@@ -92,6 +94,7 @@ impl Fields {
                 Event::Text(text) => walk.text(&text.xml10_content())?,
                 Event::CData(text) => walk.text(&text.xml10_content())?,
                 Event::GeneralRef(reference) => walk.reference(&reference)?,
+                // A DOCTYPE could define entities, which expand to any size.
                 Event::DocType(_) => return Err(RequestError::Doctype),
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
                 Event::Eof => return walk.finish(),
@@ -117,6 +120,7 @@ impl Fields {
     fn keep_history(&mut self, value: &str) {
         self.history.extend(value.parse::<PackageId>());
         if self.history.len() > Inventory::MAX_HISTORY {
+            // Ids grow with time: the first id is the oldest package.
             self.history.pop_first();
         }
     }
@@ -133,7 +137,7 @@ fn name(value: &str) -> Option<String> {
     Some(plain(value, 255)).filter(|name| !name.is_empty())
 }
 
-/// Returns at most `max_bytes` of a text, its control characters replaced.
+/// Returns at most `max_bytes` of a text, with control characters replaced.
 pub(super) fn plain(text: &str, max_bytes: usize) -> String {
     let replaced = |c: char| {
         if c.is_control() {
@@ -143,6 +147,7 @@ pub(super) fn plain(text: &str, max_bytes: usize) -> String {
         }
     };
     let mut text: String = cut(text, max_bytes).chars().map(replaced).collect();
+    // A replacement character may be longer than the character that it replaces.
     text.truncate(text.floor_char_boundary(max_bytes));
     text
 }
@@ -156,7 +161,7 @@ struct Walk {
     fields: Fields,
     open: Vec<Place>,
     has_root: bool,
-    /// The text of the innermost element, as long as it has had no child.
+    /// Text of the innermost element, as long as the element has no child.
     text: Option<String>,
 }
 

@@ -1,28 +1,28 @@
-//! Assigning and announcing in the table.
+//! Records of assignments and announcements.
 
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
-use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
+use packcast_store::records::{Announced, Announcing, DeploymentState, Recorded, Tally};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::{NOW, Table, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
-async fn an_assignment_makes_a_held_task_once(service: Service) {
+async fn an_assignment_creates_one_held_task(service: Service) {
     let table = Table::start_on(service, 20).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assign = || table.records.assign(&device, &package, false, signing());
-    assert_eq!(assign().await.unwrap(), Assigned::New { attempt: 1 });
-    let open = Assigned::AlreadyOpen { attempt: 1 };
+    assert_eq!(assign().await.unwrap(), AssignOutcome::New { attempt: 1 });
+    let open = AssignOutcome::AlreadyOpen { attempt: 1 };
     assert_eq!(assign().await.unwrap(), open);
     let expected = OpenTask {
         package: package.id,
         priority: package.priority,
         attempt: 1,
-        state: TaskState::Held,
+        state: TaskState::Pending,
         force: false,
         direct: true,
         assigned_at: NOW,
@@ -32,12 +32,13 @@ async fn an_assignment_makes_a_held_task_once(service: Service) {
     assert_eq!((tally.assigned, tally.waiting()), (1, 1));
 }
 
-async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
+async fn of_many_concurrent_assignments_exactly_one_is_new(service: Service) {
     let table = Table::start_on(service, 21).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned =
         join_all((0..8).map(|_| table.records.assign(&device, &package, false, signing()))).await;
-    let new = |one: &&Result<Assigned, _>| matches!(one, Ok(Assigned::New { attempt: 1 }));
+    let new =
+        |one: &&Result<AssignOutcome, _>| matches!(one, Ok(AssignOutcome::New { attempt: 1 }));
     assert_eq!(assigned.iter().filter(new).count(), 1, "{assigned:?}");
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 1);
 }
@@ -45,17 +46,17 @@ async fn of_many_assignments_at_once_exactly_one_is_new(service: Service) {
 async fn an_unknown_device_gets_no_task(service: Service) {
     let table = Table::start_on(service, 22).await;
     let package = table.package("vlc", 5).await;
-    let nobody = device(9).device;
+    let unknown = device(9).device;
     let assigned = table
         .records
-        .assign(&nobody, &package, true, signing())
+        .assign(&unknown, &package, true, signing())
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
-    assert_eq!(table.task(&nobody, package.id).await, None);
+    assert_eq!(assigned.unwrap(), AssignOutcome::UnknownDevice);
+    assert_eq!(table.task(&unknown, package.id).await, None);
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
 }
 
-async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
+async fn a_package_in_the_history_is_assigned_only_with_force(service: Service) {
     let table = Table::start_on(service, 23).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let history = table
@@ -64,19 +65,22 @@ async fn a_history_holds_an_assignment_back_unless_forced(service: Service) {
         .await;
     assert!(history.unwrap());
     let assign = |force| table.records.assign(&device, &package, force, signing());
-    assert_eq!(assign(false).await.unwrap(), Assigned::InHistory);
-    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 1 });
+    assert_eq!(assign(false).await.unwrap(), AssignOutcome::InHistory);
+    assert_eq!(
+        assign(true).await.unwrap(),
+        AssignOutcome::New { attempt: 1 }
+    );
     assert!(table.task(&device, package.id).await.unwrap().force);
 }
 
-/// Assigns, announces and reports one result; the device is in the result's state then.
+/// Assigns, announces and reports one result; the device then has the state of that result.
 async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     let (device, package) = (table.device(number).await, table.package("vlc", 5).await);
     let assigned = table
         .records
         .assign(&device, &package, false, signing())
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+    assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
@@ -90,7 +94,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     package
 }
 
-async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
+async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service) {
     let table = Table::start_on(service, 24).await;
     let package = finish(&table, 1, "ERR_EXECUTE").await;
     let device = device(1).device;
@@ -105,15 +109,15 @@ async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
     let tally = || table.records.tally(package.id);
     let states = || table.records.devices_of(package.id);
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 1));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Failed);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Failed);
 
     let assigned = table
         .records
         .assign(&device, &package, false, signing_at(LATER))
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 2 });
+    assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 2 });
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
 
     let task = table.task(&device, package.id).await.unwrap();
     table
@@ -122,7 +126,7 @@ async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Announced);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Announced);
 
     let task = table.task(&device, package.id).await.unwrap();
     let finished = result(&task, "SUCCESS_0");
@@ -132,12 +136,12 @@ async fn a_failure_is_assigned_again_as_the_next_attempt(service: Service) {
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 1, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Succeeded);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Succeeded);
     let all = table.records.finished_tasks(&device).await.unwrap();
     assert_eq!(all, [finished]);
 }
 
-async fn a_success_is_assigned_again_only_with_force(service: Service) {
+async fn a_successful_package_is_assigned_again_only_with_force(service: Service) {
     let table = Table::start_on(service, 25).await;
     let package = finish(&table, 1, "SUCCESS").await;
     let device = device(1).device;
@@ -149,9 +153,12 @@ async fn a_success_is_assigned_again_only_with_force(service: Service) {
     let done = table.records.finished(&device, package.id).await.unwrap();
     assert_eq!(
         assign(false).await.unwrap(),
-        Assigned::AlreadyDone(done.unwrap())
+        AssignOutcome::AlreadyDone(done.unwrap())
     );
-    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 2 });
+    assert_eq!(
+        assign(true).await.unwrap(),
+        AssignOutcome::New { attempt: 2 }
+    );
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!(
         (tally.assigned, tally.succeeded, tally.waiting()),
@@ -168,14 +175,14 @@ async fn tasks_are_read_in_the_order_of_their_priority(service: Service) {
             .records
             .assign(&device, &package, false, signing())
             .await;
-        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
     }
-    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let tasks = table.records.device_state(&device).await.unwrap().tasks;
     let priorities: Vec<u8> = tasks.iter().map(|task| task.priority.get()).collect();
     assert_eq!(priorities, [0, 5, 10]);
 }
 
-async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
+async fn a_deactivated_package_is_not_announced(service: Service) {
     let table = Table::start_on(service, 27).await;
     let device = table.device(1).await;
     let mut tasks = Vec::new();
@@ -188,19 +195,19 @@ async fn a_deactivated_package_is_announced_to_nobody_else(service: Service) {
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table.records.announce(&device, &asked, LATER).await;
     let expected = Announced {
-        told: vec![kept],
+        on_record: vec![kept],
         refused: vec![halted],
     };
     assert_eq!(announced.unwrap(), expected);
     let state = async |id| table.task(&device, id).await.unwrap().state;
-    let told = TaskState::Announced {
+    let announced = TaskState::Announced {
         announced_at: LATER,
     };
-    assert_eq!(state(kept).await, told);
-    assert_eq!(state(halted).await, TaskState::Held);
+    assert_eq!(state(kept).await, announced);
+    assert_eq!(state(halted).await, TaskState::Pending);
 }
 
-async fn who_was_told_stays_told_after_deactivation(service: Service) {
+async fn an_announced_task_stays_announced_after_deactivation(service: Service) {
     let table = Table::start_on(service, 28).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let held = table.assigned(&device, &package).await;
@@ -208,17 +215,17 @@ async fn who_was_told_stays_told_after_deactivation(service: Service) {
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
-    assert_eq!(announce().await.unwrap().told, [package.id]);
+    assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 
-async fn announcing_at_once_counts_once_and_all_are_told(service: Service) {
+async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service) {
     let table = Table::start_on(service, 29).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let task = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
-        assert_eq!(one.unwrap().told, [package.id]);
+        assert_eq!(one.unwrap().on_record, [package.id]);
     }
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.announced), (1, 1));
@@ -236,26 +243,29 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
             .await
             .unwrap();
     }
-    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let tasks = table.records.device_state(&device).await.unwrap().tasks;
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table
         .records
         .announce(&device, &asked, LATER)
         .await
         .unwrap();
-    assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+    assert_eq!(
+        (announced.on_record.len(), announced.refused.len()),
+        (40, 0)
+    );
 }
 
 packcast_testing::on_each_service! {
-    an_assignment_makes_a_held_task_once
-    of_many_assignments_at_once_exactly_one_is_new
+    an_assignment_creates_one_held_task
+    of_many_concurrent_assignments_exactly_one_is_new
     an_unknown_device_gets_no_task
-    a_history_holds_an_assignment_back_unless_forced
-    a_failure_is_assigned_again_as_the_next_attempt
-    a_success_is_assigned_again_only_with_force
+    a_package_in_the_history_is_assigned_only_with_force
+    a_failed_package_is_assigned_again_as_the_next_attempt
+    a_successful_package_is_assigned_again_only_with_force
     tasks_are_read_in_the_order_of_their_priority
-    a_deactivated_package_is_announced_to_nobody_else
-    who_was_told_stays_told_after_deactivation
-    announcing_at_once_counts_once_and_all_are_told
+    a_deactivated_package_is_not_announced
+    an_announced_task_stays_announced_after_deactivation
+    concurrent_announcements_are_all_sent_and_counted_once
     more_tasks_than_a_transaction_holds_are_all_announced
 }

@@ -1,4 +1,4 @@
-//! What questions cost.
+//! The cost of requests to the table.
 
 use packcast_protocol::PackageId;
 use packcast_store::records::{Announcing, Recorded, Reserved};
@@ -6,24 +6,24 @@ use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table, reservation, result};
 
-async fn a_standing_is_one_query_of_one_unit_whatever_was_finished(service: Service) {
+async fn reading_a_device_is_one_query_of_one_unit_for_any_number_of_results(service: Service) {
     let table = Table::start_on(service, 50).await;
     let (device, package) = (table.device(1).await, table.package_to_copy().await);
     table.finish(&device, &package).await;
     let ids = (1..1_000).map(|n| PackageId::try_from(1_500_000_000 + n).unwrap());
     table.copy(&package, ids).await;
     table.meter.take();
-    let standing = table.records.standing(&device).await.unwrap();
-    assert!(standing.device.is_some() && standing.tasks.is_empty());
+    let device_state = table.records.device_state(&device).await.unwrap();
+    assert!(device_state.device.is_some() && device_state.tasks.is_empty());
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert_eq!((usage.read_units, usage.write_units), (1.0, 0.0));
-    assert!(standing.consumed_units <= 1.0, "{standing:?}");
+    assert!(device_state.consumed_units <= 1.0, "{device_state:?}");
     let finished = table.records.finished_tasks(&device).await.unwrap();
     assert_eq!(finished.len(), 1_000);
 }
 
-async fn no_question_scans(service: Service) {
+async fn no_request_scans_the_table(service: Service) {
     let table = Table::start_on(service, 51).await;
     let device = table.device(1).await;
     let package = table.package("vlc", 5).await;
@@ -39,7 +39,7 @@ async fn no_question_scans(service: Service) {
     assert_eq!(table.meter.scans(), 0);
 }
 
-async fn a_package_with_more_devices_than_a_page_is_listed_whole(service: Service) {
+async fn a_package_with_more_devices_than_one_page_is_listed_completely(service: Service) {
     let table = Table::start_on(service, 52).await;
     let package = table.package("vlc", 5).await;
     for number in 0..150 {
@@ -64,15 +64,15 @@ async fn an_item_of_a_transaction_costs_two_units(service: Service) {
     let table = Table::start_on(service, 53).await;
     let reserved = table.records.reserve(&reservation("vlc", 5), NOW).await;
     assert!(matches!(reserved, Ok(Reserved::New(_))), "{reserved:?}");
-    // AWS documents two units for each item of up to 1 KiB, and this writes three. DynamoDB
-    // Local tells another sum, so that only what it says of reads is taken for AWS's.
+    // AWS documents two units for each item of up to 1 KiB, and the reservation writes three.
+    // DynamoDB Local reports another sum; only its read units are comparable with AWS.
     let units = if on_reference { 4.0 } else { 6.0 };
     let usage = table.meter.take();
     let transactions = usage.count("TransactWriteItems");
     assert_eq!((transactions, usage.write_units), (1, units), "{usage:?}");
 }
 
-/// Goes through the life of a task, and returns each step's operations and read units.
+/// Runs through the life of a task, and returns the operations and read units of each step.
 async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     let table = Table::start_on(service, 54).await;
     let records = &table.records;
@@ -82,18 +82,18 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
         life.push((step, usage.operations, usage.read_units));
     };
     let device = table.device(1).await;
-    note("contact");
+    note("check-in");
     let package = table.package("vlc", 5).await;
     note("package");
-    records.standing(&device).await.unwrap();
-    note("standing, idle");
+    records.device_state(&device).await.unwrap();
+    note("device_state, idle");
     records
         .assign(&device, &package, false, signing())
         .await
         .unwrap();
     note("assign");
     let task = table.task(&device, package.id).await.unwrap();
-    note("standing, assigned");
+    note("device_state, assigned");
     let tasks = [Announcing::direct(&task)];
     records.announce(&device, &tasks, NOW).await.unwrap();
     note("announce");
@@ -110,14 +110,14 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
 }
 
 #[tokio::test]
-async fn the_engines_agree_on_what_is_asked_and_what_reading_costs() {
+async fn the_engines_agree_on_operations_and_read_units() {
     let Some(reference) = Service::dynamodb_local() else {
         return;
     };
     let (embedded, reference) = (life(Service::Embedded).await, life(reference).await);
     for (one, other) in embedded.iter().zip(&reference) {
         assert_eq!((one.0, &one.1), (other.0, &other.1));
-        // AWS bills a batch for each item that it asks for, DynamoDB Local for those it finds.
+        // AWS bills a batch for each requested item, DynamoDB Local for each item found.
         if one.1.iter().any(|operation| operation == "BatchGetItem") {
             assert!(one.2 > other.2, "{}: {} and {}", one.0, one.2, other.2);
         } else {
@@ -125,17 +125,19 @@ async fn the_engines_agree_on_what_is_asked_and_what_reading_costs() {
         }
     }
     assert_eq!(embedded.len(), reference.len());
-    let idle = ("standing, idle", vec!["Query".to_owned()], 1.0);
+    let idle = ("device_state, idle", vec!["Query".to_owned()], 1.0);
     assert!(reference.contains(&idle), "{reference:#?}");
 }
 
-/// A signature is a third of a KiB in the item that it is in, and costs a request only where a
-/// device has a document of its own.
+/// The costs of signing.
+///
+/// A signature adds a third of a KiB to its item. It adds requests only if the device has
+/// assignments of its own.
 #[tokio::test]
-async fn what_signing_costs() {
+async fn signing_adds_requests_for_packcast_agents_only() {
     let table = Table::start(55).await;
     let records = &table.records;
-    let (stock, ours) = (table.device(1).await, table.agent(2).await);
+    let (ocs, packcast) = (table.device(1).await, table.agent(2).await);
     let package = table.package("vlc", 5).await;
     let lab = "lab".parse().unwrap();
     records.create_group(&lab, signing()).await.unwrap();
@@ -149,25 +151,25 @@ async fn what_signing_costs() {
     assigned.await.unwrap();
     let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
     assert_eq!(cost(), expected, "group");
-    records.join(&stock, &lab, signing()).await.unwrap();
+    records.join(&ocs, &lab, signing()).await.unwrap();
     let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
-    assert_eq!(cost(), expected, "join, stock");
-    records.join(&ours, &lab, signing()).await.unwrap();
+    assert_eq!(cost(), expected, "join, OCS agent");
+    records.join(&packcast, &lab, signing()).await.unwrap();
     let reads = ["GetItem", "GetItem", "TransactWriteItems"];
-    assert_eq!(cost(), (asked(&reads), 2.0, 10.0), "join, ours");
-    let assigned = records.assign(&stock, &package, false, signing());
+    assert_eq!(cost(), (asked(&reads), 2.0, 10.0), "join, Packcast agent");
+    let assigned = records.assign(&ocs, &package, false, signing());
     assigned.await.unwrap();
     let expected = (asked(&["BatchGetItem", "TransactWriteItems"]), 4.0, 11.0);
-    assert_eq!(cost(), expected, "assign, stock");
-    let assigned = records.assign(&ours, &package, false, signing());
+    assert_eq!(cost(), expected, "assign, OCS agent");
+    let assigned = records.assign(&packcast, &package, false, signing());
     assigned.await.unwrap();
     let reads = ["GetItem", "Query", "GetItem", "TransactWriteItems"];
-    assert_eq!(cost(), (asked(&reads), 3.0, 13.0), "assign, ours");
+    assert_eq!(cost(), (asked(&reads), 3.0, 13.0), "assign, Packcast agent");
 }
 
 packcast_testing::on_each_service! {
-    a_standing_is_one_query_of_one_unit_whatever_was_finished
-    no_question_scans
+    reading_a_device_is_one_query_of_one_unit_for_any_number_of_results
+    no_request_scans_the_table
     an_item_of_a_transaction_costs_two_units
-    a_package_with_more_devices_than_a_page_is_listed_whole
+    a_package_with_more_devices_than_one_page_is_listed_completely
 }

@@ -1,11 +1,11 @@
-//! Devices that announce and report while the service is at its worst.
+//! Announcements and reports while many requests to the service fail.
 
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
-use packcast_rollout::assign::Assigned;
-use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
+use packcast_rollout::assign::AssignOutcome;
+use packcast_rollout::{OpenTask, PackageRecord, ReportDecision, ReportedBy, apply_report};
 use packcast_store::Records;
-use packcast_store::records::{Announcing, DeviceState, Tally};
+use packcast_store::records::{Announcing, DeploymentState, Tally};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{answered, signing};
@@ -21,24 +21,28 @@ const RATES: FaultRates = FaultRates {
 const DEVICES: u32 = 8;
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
-    let standing = until_answered(async || records.standing(device).await).await;
-    standing.tasks.into_iter().next()
+    let device_state = until_answered(async || records.device_state(device).await).await;
+    device_state.tasks.into_iter().next()
 }
 
 async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     let task = open(records, device).await;
     let done = until_answered(async || records.finished(device, package.id).await).await;
-    if let Fold::Record(task) = fold(task.as_ref(), done.as_ref(), ReportedBy::Ocs) {
+    if let ReportDecision::Record(task) =
+        apply_report(task.as_ref(), done.as_ref(), ReportedBy::Ocs)
+    {
         let finished = result(task, code);
         until_answered(async || records.record_result(device, task, &finished).await).await;
     }
 }
 
-/// Assigns, announces twice and reports three times over, the repeats with other results.
+/// Assigns once, announces twice and reports three times; the repeated reports have other results.
 async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     until_answered(async || answered(records.assign(device, package, false, signing()).await))
         .await;
-    let task = open(records, device).await.expect("it was assigned");
+    let task = open(records, device)
+        .await
+        .expect("the package is assigned");
     for _ in 0..2 {
         let announced = until_answered(async || {
             records
@@ -46,7 +50,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
                 .await
         })
         .await;
-        assert_eq!(announced.told, [package.id]);
+        assert_eq!(announced.on_record, [package.id]);
     }
     report(records, device, package, code).await;
     tokio::join!(
@@ -55,7 +59,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
     );
 }
 
-/// Fails first where the number is odd, and then succeeds.
+/// Runs the attempts of a device: odd numbers fail first, and three of four succeed.
 async fn live(records: &Records, number: u32, package: &PackageRecord) {
     let device = device(number).device;
     if number % 2 == 1 {
@@ -66,7 +70,7 @@ async fn live(records: &Records, number: u32, package: &PackageRecord) {
     }
 }
 
-async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
+async fn the_tally_is_correct_whatever_fails(service: Service) {
     for seed in 1..=5 {
         let table = Table::start_on(service.clone(), seed).await;
         let package = table.package("vlc", 5).await;
@@ -81,8 +85,8 @@ async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
             "seed {seed}: {injected:?}"
         );
         table.faults.set_rates(FaultRates::default());
-        // Every fourth device has only failed.
-        let truth = Tally {
+        // Devices 3 and 7 have only failed.
+        let expected = Tally {
             assigned: 8,
             announced: 0,
             succeeded: 6,
@@ -91,7 +95,7 @@ async fn the_tally_is_the_truth_whatever_goes_wrong(service: Service) {
             withdrawn: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();
-        assert_eq!(tally, truth, "seed {seed}");
+        assert_eq!(tally, expected, "seed {seed}");
         for number in 0..DEVICES {
             let (device, id) = (device(number).device, package.id);
             let done = table.records.finished(&device, id).await.unwrap().unwrap();
@@ -110,14 +114,14 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     };
     table.faults.set_rates(once);
     let records = &table.records;
-    // The answer to the first try may be lost, so that the next one finds the task.
+    // The answer to the first attempt may be lost; the next attempt then finds the task.
     let assigned = until_answered(async || {
         answered(records.assign(&device, &package, false, signing()).await)
     })
     .await;
     assert!(matches!(
         assigned,
-        Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
+        AssignOutcome::New { attempt: 1 } | AssignOutcome::AlreadyOpen { attempt: 1 }
     ));
     let task = open(records, &device).await.unwrap();
     until_answered(async || {
@@ -138,7 +142,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     );
 }
 
-async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
+async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Service) {
     let table = Table::start_on(service, 61).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let records = &table.records;
@@ -147,25 +151,25 @@ async fn a_lagging_index_shows_the_past_and_decides_nothing(service: Service) {
         .await
         .unwrap();
     let states = || records.devices_of(package.id);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     table.faults.set_rates(FaultRates {
         index_lag: 1000,
         ..FaultRates::default()
     });
     let task = open(records, &device).await.unwrap();
-    let told = records
+    let announced = records
         .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
-    assert_eq!(told.told, [package.id]);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(announced.on_record, [package.id]);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;
-    assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
+    assert_eq!(again.unwrap(), AssignOutcome::AlreadyOpen { attempt: 1 });
 }
 
 packcast_testing::on_each_service! {
-    the_tally_is_the_truth_whatever_goes_wrong
+    the_tally_is_correct_whatever_fails
     a_lost_answer_neither_writes_nor_counts_twice
-    a_lagging_index_shows_the_past_and_decides_nothing
+    a_lagging_index_shows_old_states_and_affects_no_decision
 }

@@ -1,14 +1,14 @@
-//! The records of groups: what they cost, and what they refuse.
+//! Records of groups: the costs of their changes, and the refused changes.
 
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::assign::{Assigned, Situation};
+use packcast_rollout::assign::{AssignOutcome, PackageOnDevice};
 use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
-use packcast_store::records::{GroupError, Joined, Standing};
+use packcast_store::records::{DeviceState, GroupError, Joined};
 use packcast_testing::meter::Usage;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -35,7 +35,7 @@ async fn join(table: &Table, device: &DeviceId, name: &str) {
     assert_eq!(joined.unwrap(), Joined::New);
 }
 
-/// Assigns a package and takes it back, and returns what each cost.
+/// Assigns a package and unassigns it, and returns the cost of each change.
 async fn costs(table: &Table, group: &GroupName, package: &PackageRecord) -> [(Usage, f64); 2] {
     let records = &table.records;
     table.meter.take();
@@ -46,11 +46,11 @@ async fn costs(table: &Table, group: &GroupName, package: &PackageRecord) -> [(U
     [assigned, unassigned]
 }
 
-async fn a_group_of_many_costs_what_a_group_of_one_costs(service: Service) {
+async fn a_large_group_costs_as_much_as_a_group_of_one(service: Service) {
     let table = with_groups(service, 80, &["lab"]).await;
     let (package, one) = (table.package("vlc", 5).await, table.device(1).await);
     join(&table, &one, "lab").await;
-    // The group of all comes into being with its first assignment.
+    // The group `all` is created with its first assignment.
     costs(&table, &GroupName::all(), &package).await;
     let of_one = [
         costs(&table, &group("lab"), &package).await,
@@ -74,7 +74,7 @@ async fn a_group_of_many_costs_what_a_group_of_one_costs(service: Service) {
     }
 }
 
-async fn joining_costs_the_same_whatever_the_group_has(service: Service) {
+async fn joining_costs_the_same_for_any_number_of_assignments(service: Service) {
     let table = with_groups(service, 87, &["lab"]).await;
     let (one, other) = (table.device(1).await, table.device(2).await);
     let cost_of = async |device| {
@@ -95,7 +95,7 @@ async fn joining_costs_the_same_whatever_the_group_has(service: Service) {
     assert_eq!(cost_of(&other).await, of_none);
 }
 
-async fn a_device_is_in_50_groups_and_no_more(service: Service) {
+async fn a_device_can_be_in_50_groups_at_most(service: Service) {
     let names: Vec<String> = (0..=MOST_GROUPS).map(|n| format!("group-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let table = with_groups(service, 81, &names).await;
@@ -114,11 +114,11 @@ async fn a_device_is_in_50_groups_and_no_more(service: Service) {
     let joined: Vec<Joined> = joined.into_iter().map(Result::unwrap).collect();
     let new = joined.iter().filter(|joined| **joined == Joined::New);
     assert_eq!(new.count(), 1, "{joined:?}");
-    let standing = table.records.standing(&device).await.unwrap();
-    assert_eq!(standing.memberships.joined().count(), MOST_GROUPS);
+    let device_state = table.records.device_state(&device).await.unwrap();
+    assert_eq!(device_state.memberships.joined().count(), MOST_GROUPS);
 }
 
-async fn assignments_at_once_are_all_kept(service: Service) {
+async fn concurrent_assignments_are_all_kept(service: Service) {
     let table = with_groups(service, 82, &["lab"]).await;
     let mut packages = Vec::new();
     for n in 0..8 {
@@ -143,7 +143,7 @@ async fn assignments_at_once_are_all_kept(service: Service) {
     }
 }
 
-async fn a_group_is_deleted_only_when_it_is_empty_and_counts_on(service: Service) {
+async fn only_an_empty_group_is_deleted_and_its_revision_continues(service: Service) {
     let table = with_groups(service, 83, &["lab"]).await;
     let (records, lab) = (&table.records, group("lab"));
     let (package, device) = (table.package("vlc", 5).await, table.device(1).await);
@@ -175,7 +175,7 @@ async fn a_group_is_deleted_only_when_it_is_empty_and_counts_on(service: Service
     assert_eq!(records.size(&lab).await.unwrap(), 1);
 }
 
-async fn who_joins_a_group_that_is_deleted_is_in_it_or_is_refused(service: Service) {
+async fn joining_a_group_during_its_deletion_succeeds_or_is_refused(service: Service) {
     let table = with_groups(service, 84, &[]).await;
     let (records, device) = (&table.records, table.device(1).await);
     for n in 0..20 {
@@ -195,16 +195,18 @@ async fn who_joins_a_group_that_is_deleted_is_in_it_or_is_refused(service: Servi
     }
 }
 
-/// A device in two groups, of which one has had a package that the device was told nothing of
-/// yet, and the other gets it.
+/// A device in two groups; its package moves from one group to the other.
+///
+/// The first group has had the package, but the task was not announced to the device yet. Then the
+/// second group gets the package.
 struct Moving {
     table: Table,
     device: DeviceId,
     package: PackageRecord,
-    standing: Standing,
-    /// The groups as they were when neither had it.
+    device_state: DeviceState,
+    /// The groups before either had the package.
     before: Vec<GroupState>,
-    /// The groups as they are.
+    /// The groups now.
     now: Vec<GroupState>,
 }
 
@@ -215,7 +217,7 @@ impl Moving {
         join(&table, &device, "lab").await;
         join(&table, &device, "site").await;
         let moving = Self {
-            standing: table.records.standing(&device).await.unwrap(),
+            device_state: table.records.device_state(&device).await.unwrap(),
             before: table.records.groups().await.unwrap(),
             now: Vec::new(),
             table,
@@ -231,7 +233,7 @@ impl Moving {
             .unassign_group(&lab, moving.package.id, signing())
             .await
             .unwrap();
-        // No mark is left to be moved for the group that has lost it.
+        // Without a membership, no observed revision of the first group has to be advanced.
         assert!(
             records
                 .leave(&moving.device, &lab, signing())
@@ -241,37 +243,37 @@ impl Moving {
         let site = group("site");
         let assigned = records.assign_group(&site, &moving.package, false, signing());
         assigned.await.unwrap();
-        let standing = records.standing(&moving.device).await.unwrap();
+        let device_state = records.device_state(&moving.device).await.unwrap();
         let now = records.groups().await.unwrap();
         Self {
-            standing,
+            device_state,
             now,
             ..moving
         }
     }
 
-    /// Decides as a check-in does that believes the groups to be so.
+    /// Returns the decision of a check-in that has read these states of the groups.
     fn steps(&self, states: &[GroupState]) -> Vec<Step> {
         let reconciling = Reconciling {
             device: &self.device,
-            memberships: &self.standing.memberships,
-            tasks: &self.standing.tasks,
+            memberships: &self.device_state.memberships,
+            tasks: &self.device_state.tasks,
             states,
         };
-        let situation = |_| Situation {
+        let situation = |_| PackageOnDevice {
             is_known: true,
-            open: self.standing.tasks.first().cloned(),
-            ..Situation::default()
+            open: self.device_state.tasks.first().cloned(),
+            ..PackageOnDevice::default()
         };
         reconcile(&reconciling, situation, |_| Some(&self.package), NOW)
     }
 
     async fn write(&self, steps: &[Step]) -> bool {
         let [step] = steps else {
-            panic!("one step is enough: {steps:?}");
+            panic!("expected one step, found {steps:?}");
         };
         let records = &self.table.records;
-        let written = records.write_step(&self.device, self.standing.round, step);
+        let written = records.write_step(&self.device, self.device_state.round, step);
         written.await.unwrap()
     }
 
@@ -279,22 +281,25 @@ impl Moving {
         self.write(&self.steps(states)).await
     }
 
-    /// Expects that a check-in that knows everything leaves the device with the package.
+    /// Expects that a check-in that reads the current groups leaves the device with the package.
     async fn expect_task(mut self) {
         let records = &self.table.records;
-        self.standing = records.standing(&self.device).await.unwrap();
+        self.device_state = records.device_state(&self.device).await.unwrap();
         let steps = self.steps(&self.now);
         if !steps.is_empty() {
             assert!(self.write(&steps).await);
         }
         let task = self.table.task(&self.device, self.package.id).await;
-        assert!(task.is_some(), "nobody begins it again");
+        assert!(
+            task.is_some(),
+            "the task is gone, and no later check-in starts it"
+        );
         let tally = self.table.records.tally(self.package.id).await.unwrap();
         assert_eq!((tally.assigned, tally.waiting()), (1, 1));
     }
 }
 
-async fn what_one_check_in_counts_on_another_cannot_take_back(service: Service) {
+async fn a_check_in_cannot_undo_the_decision_of_a_concurrent_one(service: Service) {
     for is_older_first in [true, false] {
         let moving = Moving::start(service.clone(), 85).await;
         let (older, newer) = (moving.steps(&moving.before), moving.steps(&moving.now));
@@ -304,36 +309,36 @@ async fn what_one_check_in_counts_on_another_cannot_take_back(service: Service) 
             (&newer, &older)
         };
         assert!(moving.write(first).await);
-        assert!(!moving.write(second).await, "it was decided before");
+        assert!(!moving.write(second).await, "the decision is out of date");
         moving.expect_task().await;
     }
 }
 
-async fn what_a_check_in_counts_on_a_command_cannot_take_back(service: Service) {
+async fn a_command_cannot_undo_the_basis_of_a_check_in(service: Service) {
     let moving = Moving::start(service, 86).await;
     let newer = moving.steps(&moving.now);
     let records = &moving.table.records;
-    // It is the device's own, and then its group's: the command ends the round.
+    // The task is the device's own, then its group's: the command ends the round.
     let assigned = records.assign(&moving.device, &moving.package, false, signing());
     assert!(matches!(
         assigned.await.unwrap(),
-        Assigned::AlreadyOpen { .. }
+        AssignOutcome::AlreadyOpen { .. }
     ));
     let unassigned = records
         .unassign(&moving.device, &moving.package, signing())
         .await;
     assert_eq!(unassigned.unwrap(), Unassigned::KeptByGroup(group("site")));
-    assert!(!moving.write(&newer).await, "it was decided before");
+    assert!(!moving.write(&newer).await, "the decision is out of date");
     moving.expect_task().await;
 }
 
 packcast_testing::on_each_service! {
-    a_group_of_many_costs_what_a_group_of_one_costs
-    joining_costs_the_same_whatever_the_group_has
-    a_device_is_in_50_groups_and_no_more
-    assignments_at_once_are_all_kept
-    a_group_is_deleted_only_when_it_is_empty_and_counts_on
-    who_joins_a_group_that_is_deleted_is_in_it_or_is_refused
-    what_one_check_in_counts_on_another_cannot_take_back
-    what_a_check_in_counts_on_a_command_cannot_take_back
+    a_large_group_costs_as_much_as_a_group_of_one
+    joining_costs_the_same_for_any_number_of_assignments
+    a_device_can_be_in_50_groups_at_most
+    concurrent_assignments_are_all_kept
+    only_an_empty_group_is_deleted_and_its_revision_continues
+    joining_a_group_during_its_deletion_succeeds_or_is_refused
+    a_check_in_cannot_undo_the_decision_of_a_concurrent_one
+    a_command_cannot_undo_the_basis_of_a_check_in
 }

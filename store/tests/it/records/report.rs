@@ -1,13 +1,15 @@
-//! The table of task states and reports, on the engine.
+//! Reports in each state of a task, checked in the table.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
+use packcast_rollout::{
+    Ignored, OpenTask, PackageRecord, ReportDecision, ReportedBy, TaskState, apply_report,
+};
 use packcast_store::records::{Announcing, Recorded, Tally};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table, result};
 
-/// How far a device is with a package, before the report.
+/// The state of a package on a device before the report.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     Nothing,
@@ -18,7 +20,7 @@ enum Before {
     AnnouncedAgain,
 }
 
-/// Brings a new device into the state; its latest attempt is 1, or 2 where it is `Again`.
+/// Creates a device in this state; its latest attempt is 2 if the name ends with `Again`, else 1.
 async fn bring(table: &Table, number: u32, package: &PackageRecord, before: Before) -> DeviceId {
     let device = table.device(number).await;
     let steps: &[&str] = match before {
@@ -57,7 +59,7 @@ async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step
     }
 }
 
-/// Folds a report of success in, as the check-in function does; `None` is recorded.
+/// Applies a report of success as the check-in function does; returns `None` if it is recorded.
 async fn report(
     table: &Table,
     device: &DeviceId,
@@ -66,9 +68,9 @@ async fn report(
 ) -> Option<Ignored> {
     let open = table.task(device, package.id).await;
     let finished = table.records.finished(device, package.id).await.unwrap();
-    match fold(open.as_ref(), finished.as_ref(), by) {
-        Fold::Ignore(why) => Some(why),
-        Fold::Record(task) => {
+    match apply_report(open.as_ref(), finished.as_ref(), by) {
+        ReportDecision::Ignore(why) => Some(why),
+        ReportDecision::Record(task) => {
             let success = result(task, "SUCCESS_0");
             let recorded = table.records.record_result(device, task, &success).await;
             assert_eq!(recorded.unwrap(), Recorded::Written);
@@ -77,11 +79,11 @@ async fn report(
     }
 }
 
-async fn every_cell_leaves_what_the_table_says(service: Service) {
+async fn each_report_is_recorded_or_ignored_as_tabulated(service: Service) {
     use Ignored::{AlreadyFinished, NotAnnounced, NotAssigned, OtherAttempt};
     let table = Table::start_on(service, 40).await;
     let package = table.package("vlc", 5).await;
-    // Columns: OCS, attempts 1 and 2 of ours.
+    // Columns: an OCS agent; attempts 1 and 2 of a Packcast agent.
     let rows = [
         (Before::Nothing, [Some(NotAssigned); 3]),
         (
@@ -146,7 +148,7 @@ async fn announced(table: &Table) -> (DeviceId, PackageRecord, OpenTask) {
     (device, package, task)
 }
 
-async fn the_first_result_of_an_attempt_stays(service: Service) {
+async fn only_the_first_result_of_an_attempt_is_recorded(service: Service) {
     let table = Table::start_on(service, 41).await;
     let (device, package, task) = announced(&table).await;
     let records = &table.records;
@@ -156,13 +158,13 @@ async fn the_first_result_of_an_attempt_stays(service: Service) {
     assert_eq!(recorded.unwrap(), Recorded::Written);
     let recorded = records.record_result(&device, &task, &repeat).await;
     assert_eq!(recorded.unwrap(), Recorded::Superseded);
-    let kept = records.finished(&device, package.id).await.unwrap();
-    assert_eq!(kept, Some(first));
+    let recorded = records.finished(&device, package.id).await.unwrap();
+    assert_eq!(recorded, Some(first));
     let tally = records.tally(package.id).await.unwrap();
     assert_eq!((tally.failed, tally.succeeded), (1, 0));
 }
 
-async fn a_held_task_ends_only_as_one_that_nobody_was_told_of(service: Service) {
+async fn a_held_task_does_not_end_as_an_announced_one(service: Service) {
     let table = Table::start_on(service, 42).await;
     let package = table.package("vlc", 5).await;
     let device = bring(&table, 1, &package, Before::Held).await;
@@ -179,7 +181,7 @@ async fn a_held_task_ends_only_as_one_that_nobody_was_told_of(service: Service) 
 
     let recorded = records.record_result(&device, &held, &success).await;
     assert_eq!(recorded.unwrap(), Recorded::Written);
-    let truth = Tally {
+    let expected = Tally {
         assigned: 1,
         announced: 0,
         succeeded: 1,
@@ -187,10 +189,10 @@ async fn a_held_task_ends_only_as_one_that_nobody_was_told_of(service: Service) 
         cancelled: 0,
         withdrawn: 0,
     };
-    assert_eq!(records.tally(package.id).await.unwrap(), truth);
+    assert_eq!(records.tally(package.id).await.unwrap(), expected);
 }
 
-async fn a_task_announced_meanwhile_does_not_end_as_held(service: Service) {
+async fn a_task_that_was_just_announced_does_not_end_as_a_held_one(service: Service) {
     let table = Table::start_on(service, 44).await;
     let package = table.package("vlc", 5).await;
     let device = bring(&table, 1, &package, Before::Held).await;
@@ -217,9 +219,9 @@ async fn a_late_result_of_an_earlier_attempt_changes_nothing(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    every_cell_leaves_what_the_table_says
-    the_first_result_of_an_attempt_stays
-    a_held_task_ends_only_as_one_that_nobody_was_told_of
-    a_task_announced_meanwhile_does_not_end_as_held
+    each_report_is_recorded_or_ignored_as_tabulated
+    only_the_first_result_of_an_attempt_is_recorded
+    a_held_task_does_not_end_as_an_announced_one
+    a_task_that_was_just_announced_does_not_end_as_a_held_one
     a_late_result_of_an_earlier_attempt_changes_nothing
 }

@@ -1,5 +1,7 @@
-//! What publishers have signed, in the table: it goes with what is told, and nobody without the
-//! key adds to it.
+//! Signed documents in the table.
+//!
+//! A document is stored with the records that the function announces, and only a publisher with
+//! the key can add to it.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +12,13 @@ use packcast_protocol::assignments::{
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::GroupState;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
-    SigningError,
+    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Signing, SigningError,
+    SigningOutcome, SigningScope,
 };
 use packcast_testing::service::Service;
 use packcast_testing::signing::{another_signing, signing, signing_at, trusted};
@@ -37,13 +39,13 @@ fn verified(signed: &SignedAssignments) -> VerifiedAssignments {
     signed.verify(trusted()).unwrap()
 }
 
-/// Returns packages and the revisions that brought them, counted from the recipient's first.
+/// Returns packages and the revisions that added them, counted from the first one of the assignee.
 fn brought(assignments: &Assignments) -> Vec<(PackageId, u64)> {
     let packages = assignments.packages().iter();
     packages.map(|one| (one.package, one.seq - NOW.0)).collect()
 }
 
-/// Returns the packages that a group's state has signed, with their revisions.
+/// Returns the packages in the signed state of a group, with their revisions.
 fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
     let assignments = verified(&state.signed().unwrap());
     assert_eq!(assignments.recipient(), &Assignee::Group(lab()));
@@ -51,12 +53,12 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
     brought(&assignments)
 }
 
-/// Returns the groups and packages that a device's own assignments have.
+/// Returns the groups and packages in the device assignments of a device.
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
-    let signed = table.records.own_assignments(device).await.unwrap();
+    let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
-    let standing = table.records.standing(device).await.unwrap();
-    assert_eq!(standing.signed, Some(assignments.held()));
+    let device_state = table.records.device_state(device).await.unwrap();
+    assert_eq!(device_state.signed, Some(assignments.held()));
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
     };
@@ -79,11 +81,11 @@ async fn each_change_of_a_group_is_signed(service: Service) {
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     let state = records.group(lab).await.unwrap().unwrap();
     let versions = records.versions(std::slice::from_ref(lab)).await.unwrap();
-    assert_eq!(versions.groups[lab], state.version());
-    assert_eq!(state.version().issued, Some(NOW));
+    assert_eq!(versions.groups[lab], state.signed_revision());
+    assert_eq!(state.signed_revision().issued, Some(NOW));
 }
 
-async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
+async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Service) {
     let table = with_lab(service, 101).await;
     let (records, lab) = (&table.records, &lab());
     let device = table.agent(1).await;
@@ -91,7 +93,7 @@ async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
 
     let joined = records.join(&device, lab, signing()).await.unwrap();
     assert_eq!(joined, Joined::New);
@@ -101,7 +103,7 @@ async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
         (&news, vec![(vlc.id, 1), (news.id, 2)]),
     ] {
         let assigned = records.assign(&device, package, false, signing()).await;
-        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         assert_eq!(own(&table, &device).await.1, expected);
     }
     let unassigned = records.unassign(&device, &vlc, signing()).await.unwrap();
@@ -110,7 +112,7 @@ async fn each_change_of_a_device_with_our_agent_is_signed(service: Service) {
     assert_eq!(own(&table, &device).await, (vec![], vec![(news.id, 2)]));
 }
 
-async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
+async fn concurrent_changes_of_one_device_are_all_signed(service: Service) {
     let table = with_lab(service, 102).await;
     let site: GroupName = "site".parse().unwrap();
     let records = &table.records;
@@ -119,12 +121,12 @@ async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    // The first of each is the one that all others meet.
+    // The device has no signed document yet, so that its first changes conflict.
     for number in 0..8 {
         let device = &table.agent(number).await;
         let assigned = packages.iter().map(async |package| {
             let assigned = records.assign(device, package, false, signing()).await;
-            assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+            assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         });
         let joined = [lab(), site.clone()].map(async |group| {
             let joined = records.join(device, &group, signing()).await;
@@ -138,7 +140,7 @@ async fn changes_of_one_device_at_once_are_all_signed(service: Service) {
     }
 }
 
-async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
+async fn a_group_that_another_key_has_changed_is_not_signed(service: Service) {
     let table = Table::start_on(service, 103).await;
     let (records, lab) = (&table.records, &lab());
     let [planted, wanted] = [
@@ -158,9 +160,9 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
     };
     let refused = refused.unwrap_err();
     assert_eq!(refused.to_string(), not_ours.to_string());
-    // What takes nothing in goes on, and is signed again once nothing is left.
+    // Changes that add no package are still possible; the empty group is signed again.
     let preferred = records.prefer(lab, None, signing()).await.unwrap();
-    assert_eq!(preferred.state.seal, None);
+    assert_eq!(preferred.state.signature, None);
     let unassigned = records.unassign_group(lab, planted.id, signing()).await;
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     records
@@ -169,7 +171,7 @@ async fn what_another_has_put_into_a_group_is_not_signed(service: Service) {
         .unwrap();
 }
 
-async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
+async fn a_device_that_another_key_has_changed_is_not_signed(service: Service) {
     let table = with_lab(service, 104).await;
     let (records, lab) = (&table.records, &lab());
     let device = &table.agent(1).await;
@@ -192,7 +194,7 @@ async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
     ];
     for refused in refusals {
         let not_ours = AssignError::Signing(SigningError::NotOurs {
-            recipient: verified_recipient(device),
+            recipient: assignee_of(device),
         });
         assert_eq!(refused.unwrap().to_string(), not_ours.to_string());
     }
@@ -203,14 +205,14 @@ async fn what_another_has_assigned_to_a_device_is_not_signed(service: Service) {
     );
 }
 
-fn verified_recipient(device: &DeviceId) -> Assignee {
+fn assignee_of(device: &DeviceId) -> Assignee {
     match device {
         DeviceId::Agent(agent) => Assignee::Device(agent.clone()),
-        DeviceId::Ocs(_) => panic!("{device} is no recipient"),
+        DeviceId::Ocs(_) => panic!("{device} has no signed assignments"),
     }
 }
 
-async fn stock_devices_need_no_key(service: Service) {
+async fn devices_with_ocs_agents_need_no_key(service: Service) {
     let table = with_lab(service, 105).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
@@ -222,14 +224,14 @@ async fn stock_devices_need_no_key(service: Service) {
         .unwrap();
     records.unassign(&device, &package, without).await.unwrap();
     assert!(records.leave(&device, lab, without).await.unwrap());
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
     assert_eq!(
-        records.standing(&device).await.unwrap().signed,
+        records.device_state(&device).await.unwrap().signed,
         None::<Held>
     );
 }
 
-async fn without_a_key_our_agents_get_nothing(service: Service) {
+async fn without_a_key_packcast_agents_get_no_package(service: Service) {
     let table = with_lab(service, 106).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -247,7 +249,7 @@ async fn without_a_key_our_agents_get_nothing(service: Service) {
     assert_eq!(table.task(&device, package.id).await, None);
 }
 
-async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
+async fn documents_that_expire_soon_are_signed_again_as_later_ones(service: Service) {
     let table = with_lab(service, 107).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -256,27 +258,29 @@ async fn what_ends_soon_is_signed_again_and_is_later(service: Service) {
         .await
         .unwrap();
     records.join(&device, lab, signing()).await.unwrap();
-    let Assignee::Device(agent) = verified_recipient(&device) else {
-        panic!("a device is one")
+    let Assignee::Device(agent) = assignee_of(&device) else {
+        panic!("the device has a Packcast agent")
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
-        let group = records.renew_group(lab, Renewal::Due, signing).await;
-        let device = records.renew_device(&agent, Renewal::Due, signing).await;
+        let group = records.sign_group(lab, SigningScope::Due, signing).await;
+        let device = records
+            .sign_device(&agent, SigningScope::Due, signing)
+            .await;
         [group.unwrap(), device.unwrap()]
     };
     let expires = NOW.plus(180 * 24 * 3600);
-    assert_eq!(renew(89).await, [Renewed::Good { expires }; 2]);
+    assert_eq!(renew(89).await, [SigningOutcome::Good { expires }; 2]);
     let before = records.group(lab).await.unwrap().unwrap();
     let expires = NOW.plus(271 * 24 * 3600);
-    assert_eq!(renew(91).await, [Renewed::Signed { expires }; 2]);
+    assert_eq!(renew(91).await, [SigningOutcome::Signed { expires }; 2]);
     let after = records.group(lab).await.unwrap().unwrap();
     assert_eq!(signed_packages(&after), signed_packages(&before));
     assert!(after.held() > before.held() && after.revision == before.revision);
     assert_eq!(own(&table, &device).await.0, ["lab"]);
 }
 
-async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
+async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Service) {
     let table = with_lab(service, 108).await;
     let (records, lab) = (&table.records, &lab());
     let (device, package) = (table.agent(1).await, table.package("vlc", 5).await);
@@ -286,11 +290,11 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
         .assign(&device, &package, false, other)
         .await
         .unwrap();
-    let Assignee::Device(agent) = verified_recipient(&device) else {
-        panic!("a device is one")
+    let Assignee::Device(agent) = assignee_of(&device) else {
+        panic!("the device has a Packcast agent")
     };
-    let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
-    for renewal in [Renewal::Due, Renewal::All] {
+    let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
+    for renewal in [SigningScope::Due, SigningScope::All] {
         let refused = renew(renewal).await;
         assert!(
             matches!(
@@ -302,41 +306,44 @@ async fn who_looked_signs_what_is_on_record_of_another(service: Service) {
     }
     let manifest = package.published().unwrap().manifest;
     let seen = VerifiedPackages::from([(package.id, manifest)]);
-    let signed = renew(Renewal::AsRecorded(&seen)).await.unwrap();
-    assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
+    let signed = renew(SigningScope::AsRecorded(&seen)).await.unwrap();
+    assert!(
+        matches!(signed, SigningOutcome::Signed { .. }),
+        "{signed:?}"
+    );
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
 
-    let group = async |renewal| records.renew_group(lab, renewal, signing()).await;
+    let group = async |renewal| records.sign_group(lab, renewal, signing()).await;
     records
         .assign_group(lab, &package, false, signing())
         .await
         .unwrap();
     let other = VerifiedPackages::from([(package.id, Sha256Digest::of(b"other"))]);
     let none = VerifiedPackages::new();
-    for unseen in [&none, &other] {
-        let refused = group(Renewal::AsRecorded(unseen)).await;
+    for unverified in [&none, &other] {
+        let refused = group(SigningScope::AsRecorded(unverified)).await;
         assert!(
             matches!(
                 refused,
-                Err(GroupError::Signing(SigningError::Unvouched { .. }))
+                Err(GroupError::Signing(SigningError::Unverified { .. }))
             ),
             "{refused:?}"
         );
     }
-    group(Renewal::AsRecorded(&seen)).await.unwrap();
+    group(SigningScope::AsRecorded(&seen)).await.unwrap();
 }
 
-async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
+async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
     let table = with_lab(service, 110).await;
     let (records, lab) = (&table.records, &lab());
     let [vlc, news] = [
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    let known = Known::default();
+    let known = PublisherMemory::default();
     let signing = Signing {
-        known: Some(&known),
+        memory: Some(&known),
         ..signing()
     };
     records
@@ -359,8 +366,8 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         ),
         "{refused:?}"
     );
-    for renewal in [Renewal::Due, Renewal::All] {
-        let refused = records.renew_group(lab, renewal, signing).await;
+    for renewal in [SigningScope::Due, SigningScope::All] {
+        let refused = records.sign_group(lab, renewal, signing).await;
         assert!(
             matches!(
                 refused,
@@ -369,10 +376,10 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
             "{refused:?}"
         );
     }
-    // A restored table goes on, and what is signed then is later than all that was known.
+    // After a restore of the table, the new document is later than all documents known before.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
-        .renew_group(lab, Renewal::Restored, signing)
+        .sign_group(lab, SigningScope::Restored, signing)
         .await
         .unwrap();
     let after = records.group(lab).await.unwrap().unwrap();
@@ -383,19 +390,19 @@ async fn an_earlier_state_that_was_put_back_is_not_added_to(service: Service) {
         .unwrap();
 }
 
-async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
+async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Service) {
     let table = with_lab(service, 111).await;
     let (records, lab) = (&table.records, &lab());
     let package = table.package("vlc", 5).await;
     let late = NOW.plus(181 * 24 * 3600);
-    let assign = async |known| {
+    let assign = async |memory| {
         let signing = Signing {
-            known,
+            memory,
             ..signing_at(late)
         };
         records.assign_group(lab, &package, false, signing).await
     };
-    let unknown = Known::default();
+    let unknown = PublisherMemory::default();
     let refused = assign(Some(&unknown)).await;
     assert!(
         matches!(
@@ -404,13 +411,13 @@ async fn what_expired_before_it_was_known_is_not_added_to(service: Service) {
         ),
         "{refused:?}"
     );
-    // Who signed it knows that it is only old.
+    // The machine that signed the state knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
-    let known = Known::from_iter([(Assignee::Group(lab.clone()), held)]);
+    let known = PublisherMemory::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 
-async fn a_record_that_says_it_is_another_does_not_read(service: Service) {
+async fn a_record_under_the_key_of_another_is_corrupt(service: Service) {
     let table = with_lab(service, 112).await;
     let (records, lab) = (&table.records, &lab());
     let mut state = table.item("GROUP#lab", "STATE").await;
@@ -428,7 +435,7 @@ async fn a_record_that_says_it_is_another_does_not_read(service: Service) {
     );
 }
 
-async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
+async fn of_two_concurrent_key_lists_one_is_published(service: Service) {
     let table = Table::start_on(service, 109).await;
     let records = &table.records;
     let list = |serial| NumberedKeyList {
@@ -459,17 +466,17 @@ async fn of_two_next_lists_of_keys_one_is_published(service: Service) {
 }
 
 packcast_testing::on_each_service! {
-    what_ends_soon_is_signed_again_and_is_later
-    who_looked_signs_what_is_on_record_of_another
-    an_earlier_state_that_was_put_back_is_not_added_to
-    what_expired_before_it_was_known_is_not_added_to
-    a_record_that_says_it_is_another_does_not_read
-    of_two_next_lists_of_keys_one_is_published
+    documents_that_expire_soon_are_signed_again_as_later_ones
+    a_publisher_can_sign_the_verified_records_of_another_key
+    a_state_that_was_rolled_back_is_not_signed
+    an_expired_state_is_signed_only_by_a_machine_that_knows_it
+    a_record_under_the_key_of_another_is_corrupt
+    of_two_concurrent_key_lists_one_is_published
     each_change_of_a_group_is_signed
-    each_change_of_a_device_with_our_agent_is_signed
-    changes_of_one_device_at_once_are_all_signed
-    what_another_has_put_into_a_group_is_not_signed
-    what_another_has_assigned_to_a_device_is_not_signed
-    stock_devices_need_no_key
-    without_a_key_our_agents_get_nothing
+    each_change_of_a_device_with_a_packcast_agent_is_signed
+    concurrent_changes_of_one_device_are_all_signed
+    a_group_that_another_key_has_changed_is_not_signed
+    a_device_that_another_key_has_changed_is_not_signed
+    devices_with_ocs_agents_need_no_key
+    without_a_key_packcast_agents_get_no_package
 }

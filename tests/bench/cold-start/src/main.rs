@@ -1,8 +1,8 @@
-//! Starts the Lambda binary and a hello-world of the same runtime, in turn, and prints how long
-//! each takes from its start to its first question for work, with its memory then and its zip.
+//! Measures the cold start of the function, beside a hello-world on the same runtime.
 //!
-//! Both are looked for where `cargo lambda build` puts them, this program among them: `just
-//! cold-start` builds all three.
+//! Both programs are started in turn. For each, the output shows the time from its start to its
+//! first request for work, its memory at that point, and the size of its archive. All three
+//! programs lie in the folder of `cargo lambda build`; `just cold-start` builds them.
 
 mod measure;
 mod runtime;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::measure::{Start, median, zipped_bytes};
 use crate::runtime::FakeRuntime;
 
-/// How often each is started.
+/// Number of starts of each program.
 const STARTS: usize = 50;
 
 struct Function {
@@ -25,7 +25,10 @@ struct Function {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let here = std::env::current_exe()?;
-    let functions = here.ancestors().nth(2).expect("a folder has one for each");
+    let functions = here
+        .ancestors()
+        .nth(2)
+        .expect("each program has its own folder");
     let mut functions = ["packcast-check-in", "hello"].map(|name| Function {
         name,
         program: functions.join(name).join("bootstrap"),
@@ -59,13 +62,13 @@ fn print(out: &mut impl io::Write, functions: &[Function; 2]) -> io::Result<()> 
             in_megabytes(zipped_bytes(&function.program)?),
         )?;
     }
-    let [ours, hello] = functions.each_ref().map(medians);
+    let [check_in, hello] = functions.each_ref().map(medians);
     writeln!(
         out,
         "{:<20} {:>10.2} {:>12.2}",
         "ratio",
-        ours.0 / hello.0,
-        ours.1 / hello.1
+        check_in.0 / hello.0,
+        check_in.1 / hello.1
     )
 }
 

@@ -1,4 +1,4 @@
-//! What is measured of a function.
+//! Measurements of a function.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// One start.
+/// One start of a function.
 pub(crate) struct Start {
-    /// From before the process was made to its first question for work.
+    /// Time from before the process was created to its first request for work.
     pub(crate) time: Duration,
-    /// What of the process was in memory then, pages of files included.
+    /// Memory of the process at that time, including pages of files.
     pub(crate) memory_bytes: u64,
 }
 
-/// Returns how much of a process is in memory, as `/proc` says.
+/// Returns the memory of a process, from `/proc`.
 pub(crate) fn memory_bytes(process: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

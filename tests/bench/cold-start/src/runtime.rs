@@ -1,4 +1,4 @@
-//! What stands in for Lambda's runtime API: it waits for the first question for work.
+//! A fake of Lambda's runtime API, which waits for the first request for work.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::measure::{Start, memory_bytes};
 
-/// What a function asks for work with.
+/// Request line with which a function asks for work.
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
 
 pub(crate) struct FakeRuntime {
@@ -34,22 +34,23 @@ impl FakeRuntime {
         };
         let before = Instant::now();
         let mut function = self.command(program).spawn().map_err(named)?;
-        let (asked, _connection) = tokio::select! {
-            asked = self.question() => asked?,
+        let (line, _connection) = tokio::select! {
+            line = self.request() => line?,
             status = function.wait() => {
                 return Err(named(io::Error::other(format!("ended with {}", status?))));
             }
         };
         let time = before.elapsed();
-        assert_eq!(asked.trim_end(), NEXT, "a function asks for work first");
-        let process = function.id().expect("it waits for work");
+        assert_eq!(line.trim_end(), NEXT, "a function asks for work first");
+        let process = function.id().expect("the function waits for work");
         let memory_bytes = memory_bytes(process)?;
         function.kill().await?;
         Ok(Start { time, memory_bytes })
     }
 
-    /// Returns the first line of a question, and the connection: a function ends with it.
-    async fn question(&self) -> io::Result<(String, BufReader<TcpStream>)> {
+    /// Returns the first line of a request, and its connection: the function exits once the
+    /// connection closes.
+    async fn request(&self) -> io::Result<(String, BufReader<TcpStream>)> {
         let (connection, _) = self.listener.accept().await?;
         let mut connection = BufReader::new(connection);
         let mut line = String::new();
@@ -57,7 +58,7 @@ impl FakeRuntime {
         Ok((line, connection))
     }
 
-    /// The environment that Lambda sets, and what the function is deployed with.
+    /// Returns the command with the environment variables of Lambda and of a deployment.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command

@@ -1,4 +1,4 @@
-//! The least that a function on the same runtime can be.
+//! The smallest function on the same runtime, for comparison.
 
 use lambda_http::{Error, Request, run, service_fn};
 

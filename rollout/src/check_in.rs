@@ -1,0 +1,218 @@
+//! The effect of a check-in: changes of the device's record, and requests for an inventory.
+
+use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
+
+use crate::record::DeviceRecord;
+
+const DAY_S: u64 = 24 * 3600;
+const WEEK_S: u64 = 7 * DAY_S;
+
+/// Length to which the name of an operating system is cut, in bytes.
+///
+/// With this length, and with the longest id and host name that their parsers accept, a device
+/// in the most groups that it can be in is read with one read unit.
+pub const MAX_OS_BYTES: usize = 128;
+
+/// Facts that a device reports about itself in a check-in. `None` keeps the recorded fact.
+#[derive(Clone, Debug, Default)]
+pub struct ReportedFacts<'a> {
+    pub host_name: Option<&'a str>,
+    pub agent: Option<&'a str>,
+    pub os: Option<&'a str>,
+}
+
+/// Effect of a check-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckInEffect {
+    /// The record to write. `None` if the known record is still right.
+    pub write: Option<DeviceRecord>,
+    /// Ask the OCS agent for its inventory now.
+    pub ask_inventory: bool,
+}
+
+/// Decides the effect of a check-in of `device`.
+///
+/// An inventory contains the device's package history (HISTORY). The function asks for an
+/// inventory at the first check-in, then weekly on a day that follows from the device's id. If
+/// no inventory arrives, it waits a week before it asks again. The time of the latest check-in
+/// is written at most daily.
+pub fn check_in_effect(
+    device: &DeviceId,
+    known: Option<&DeviceRecord>,
+    reported: &ReportedFacts<'_>,
+    now: UnixTime,
+) -> CheckInEffect {
+    let ask_inventory = matches!(device, DeviceId::Ocs(_)) && asks_inventory(device, known, now);
+    let os = reported
+        .os
+        .map(|os| &os[..os.floor_char_boundary(MAX_OS_BYTES)]);
+    let mut record = known.cloned().unwrap_or_else(|| first_seen(device, now));
+    for (recorded, reported) in [
+        (&mut record.host_name, reported.host_name),
+        (&mut record.agent, reported.agent),
+        (&mut record.os, os),
+    ] {
+        if let Some(reported) = reported.filter(|reported| reported != recorded) {
+            reported.clone_into(recorded);
+        }
+    }
+    if ask_inventory {
+        record.inventory_asked = Some(now);
+    }
+    // The time alone is written at most daily: a write costs more than an idle check-in.
+    let stale = known.is_none_or(|known| now.since(known.last_seen) >= DAY_S);
+    let write = stale || known != Some(&record);
+    if write {
+        record.last_seen = now;
+    }
+    CheckInEffect {
+        write: write.then_some(record),
+        ask_inventory,
+    }
+}
+
+fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
+    DeviceRecord {
+        device: device.clone(),
+        host_name: String::new(),
+        agent: String::new(),
+        os: String::new(),
+        first_seen: now,
+        last_seen: now,
+        inventory_asked: None,
+        inventory_received: None,
+    }
+}
+
+fn asks_inventory(device: &DeviceId, known: Option<&DeviceRecord>, now: UnixTime) -> bool {
+    let Some(asked) = known.and_then(|known| known.inventory_asked) else {
+        return true;
+    };
+    let received = known.and_then(|known| known.inventory_received);
+    match received.filter(|received| *received >= asked) {
+        None => now.since(asked) >= WEEK_S,
+        Some(received) => week_of(device, now) > week_of(device, received),
+    }
+}
+
+/// Returns the number of the week, where weeks begin on a day that follows from the device's id.
+fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
+    let digest = Sha256Digest::of(device.to_string().as_bytes());
+    // The first byte of a digest is as good as random, so requests spread evenly over the week.
+    let offset = u64::from(digest.as_bytes()[0]) % 7 * DAY_S;
+    (at.0 + offset) / WEEK_S
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
+
+    fn ocs() -> DeviceId {
+        "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
+    }
+
+    fn reported() -> ReportedFacts<'static> {
+        ReportedFacts {
+            host_name: Some("web01"),
+            agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
+            os: None,
+        }
+    }
+
+    fn known() -> DeviceRecord {
+        let mut record = check_in_effect(&ocs(), None, &reported(), NOW)
+            .write
+            .unwrap();
+        record.inventory_received = Some(NOW);
+        record
+    }
+
+    #[test]
+    fn first_check_in_is_recorded_and_asks_for_an_inventory() {
+        let first = check_in_effect(&ocs(), None, &reported(), NOW);
+        assert!(first.ask_inventory);
+        let record = first.write.unwrap();
+        assert_eq!(
+            (record.first_seen, record.last_seen, record.inventory_asked),
+            (NOW, NOW, Some(NOW))
+        );
+        let packcast = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        assert!(!check_in_effect(&packcast, None, &reported(), NOW).ask_inventory);
+    }
+
+    #[test]
+    fn an_idle_check_in_writes_nothing() {
+        let effect = check_in_effect(&ocs(), Some(&known()), &reported(), NOW.plus(DAY_S - 1));
+        assert_eq!(effect.write, None);
+    }
+
+    #[test]
+    fn a_long_name_of_a_system_is_cut_and_the_cut_name_is_no_change() {
+        let long = "\u{e9}".repeat(MAX_OS_BYTES);
+        let reported = ReportedFacts {
+            os: Some(&long),
+            ..reported()
+        };
+        let record = check_in_effect(&ocs(), Some(&known()), &reported, NOW)
+            .write
+            .unwrap();
+        assert_eq!(record.os.len(), MAX_OS_BYTES);
+        assert_eq!(
+            check_in_effect(&ocs(), Some(&record), &reported, NOW).write,
+            None
+        );
+    }
+
+    #[test]
+    fn the_last_check_in_is_written_daily_or_with_a_change() {
+        let later = NOW.plus(DAY_S);
+        assert_eq!(
+            check_in_effect(&ocs(), Some(&known()), &reported(), later)
+                .write
+                .unwrap()
+                .last_seen,
+            later
+        );
+        let soon = NOW.plus(60);
+        let renamed = ReportedFacts {
+            host_name: Some("web02"),
+            ..reported()
+        };
+        let record = check_in_effect(&ocs(), Some(&known()), &renamed, soon)
+            .write
+            .unwrap();
+        assert_eq!(
+            (record.host_name.as_str(), record.last_seen),
+            ("web02", soon)
+        );
+    }
+
+    #[test]
+    fn inventories_are_asked_for_once_a_week() {
+        let mut record = known();
+        let mut asks = 0;
+        for day in 0..70 {
+            let now = NOW.plus(day * DAY_S);
+            let effect = check_in_effect(&ocs(), Some(&record), &reported(), now);
+            record = effect.write.unwrap_or(record);
+            if effect.ask_inventory {
+                asks += 1;
+                record.inventory_received = Some(now);
+            }
+        }
+        assert_eq!(asks, 10);
+    }
+
+    #[test]
+    fn a_request_without_an_answer_is_repeated_after_a_week() {
+        let mut record = known();
+        record.inventory_received = None;
+        let asks = |after: u64| {
+            check_in_effect(&ocs(), Some(&record), &reported(), NOW.plus(after)).ask_inventory
+        };
+        assert!(!asks(WEEK_S - 1));
+        assert!(asks(WEEK_S));
+    }
+}
