@@ -57,9 +57,9 @@ macro_rules! every_attack {
             careless setuid_program "SUCCESS_0",
             careless windows_drive "ERR_UNSAFE_ARCHIVE",
             careless windows_backslashes "ERR_UNSAFE_ARCHIVE",
-            careless name_of_a_windows_device "cannot be stored on Windows",
-            careless stream_of_a_windows_file "cannot be stored on Windows",
-            careless names_equal_on_windows "cannot be stored on Windows",
+            careless name_of_a_windows_device "of the archive on Windows",
+            careless stream_of_a_windows_file "of the archive on Windows",
+            careless names_equal_on_windows "of the archive on Windows",
             careless two_files_of_one_name "ERR_UNSAFE_ARCHIVE",
             reply task_in_no_document "ERR_NOT_ASSIGNED",
             reply document_edited "ERR_NOT_ASSIGNED",
@@ -101,8 +101,8 @@ macro_rules! every_attack {
             records group_with_the_name_of_all "is invalid",
             records group_state_rolled_back "someone put the earlier state back",
             records device_assignments_rolled_back "someone put the earlier state back",
-            records key_lists_rolled_back "has put the earlier list back",
-            records draft_with_an_id_far_ahead "does not go with its id",
+            records key_lists_rolled_back "someone put the earlier list back",
+            records draft_with_an_id_far_ahead "which contradicts its id",
             records draft_of_another_name "lists it as",
         }
     };

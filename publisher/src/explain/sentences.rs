@@ -71,7 +71,9 @@ impl Words<'_> {
     fn says(&self, reason: &Reason) -> String {
         let Self { host, package, .. } = self;
         match reason {
-            Reason::NeverSeen => format!("{host} has never checked in."),
+            Reason::NeverSeen => {
+                format!("{host} has never checked in, so nothing is known about {package} on it.")
+            }
             Reason::NotAssigned => {
                 format!("{package} is assigned neither to {host} nor to one of its groups.")
             }
@@ -355,7 +357,7 @@ mod tests {
     fn each_reason_has_sentences_for_a_packcast_agent() {
         let rendered = render(packcast_agent(), PackageState::Draft, reasons());
         insta::assert_snapshot!(rendered, @r"
-        NeverSeen: web01 has never checked in.
+        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
           next: check the name, and the agent on the device; run 'packcast device' to list the known devices
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
@@ -408,7 +410,7 @@ mod tests {
     fn each_reason_has_sentences_for_an_ocs_agent() {
         let rendered = render(ocs_agent(), PackageState::Draft, reasons());
         insta::assert_snapshot!(rendered, @r"
-        NeverSeen: web01 has never checked in.
+        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
           next: check the name, and the agent on the device; run 'packcast device' to list the known devices
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
@@ -491,6 +493,6 @@ mod tests {
             name_of: &|id| id.to_string(),
         };
         let sentences = Sentences::new(&subject, &Reason::NeverSeen);
-        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in.");
+        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in, so nothing is known about tool@1 on it.");
     }
 }

@@ -25,7 +25,7 @@ pub struct PublishedKeyLists {
 /// An error: the records miss key lists that this machine has published.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot use the key lists on record: the newest has number {newest}, but this machine has published number {known}: the table was restored, or somebody has put the earlier list back"
+    "cannot use the key lists on record: the newest has number {newest}, but this machine has published number {known}: the table was restored, or someone put the earlier list back"
 )]
 struct RolledBack {
     newest: u64,
@@ -171,7 +171,7 @@ mod tests {
             known: 3,
         };
         insta::assert_snapshot!(failures([rolled_back.into(), conflict()]), @r"
-        Conflict: cannot use the key lists on record: the newest has number 2, but this machine has published number 3: the table was restored, or somebody has put the earlier list back
+        Conflict: cannot use the key lists on record: the newest has number 2, but this machine has published number 3: the table was restored, or someone put the earlier list back
         hint: follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again
         TryLater: cannot publish the key list: another list was published meanwhile
         hint: run the same command again

@@ -164,7 +164,7 @@ impl From<SigningError> for Failure {
                 sign_command(recipient)
             ),
             SigningError::RolledBack { recipient, .. } => format!(
-                "run {} to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, somebody has put an earlier state back: unassign again all packages that were unassigned since",
+                "run {} to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since",
                 show_command(recipient)
             ),
             SigningError::Expired { recipient, .. } => format!(
@@ -245,7 +245,7 @@ mod tests {
         NotOurs: Conflict
           hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
         RolledBack: Conflict
-          hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, somebody has put an earlier state back: unassign again all packages that were unassigned since
+          hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since
         Expired: Conflict
           hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
         Unverified: Conflict
