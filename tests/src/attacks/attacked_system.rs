@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
 use packcast_protocol::assignments::{AssignedPackage, Held};
-use packcast_protocol::signed::{SignedDocument, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
     Location, Manifest, PackageId, Sha256Digest, UnixTime,
