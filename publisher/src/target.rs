@@ -1,6 +1,7 @@
 //! Targets: the installations that operations work on.
 
 mod config;
+mod name;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +12,11 @@ use packcast_rollout::Pacing;
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
+pub use self::name::LOCAL;
 use self::config::configured;
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::warning::Warnings;
-
-/// The name of the target that `packcast local` serves.
-pub const LOCAL: &str = "local";
 
 /// One installation: its records, its objects, and its signing key.
 #[derive(Debug)]
