@@ -1,9 +1,10 @@
-"""Stands before an engine as the CDN stands before the cloud: one HTTPS name on loopback.
+"""HTTPS reverse proxy on loopback, which takes the place of the CDN in front of a local engine.
 
-Engines of this machine have no TLS, and agents speak nothing else. With --distribution, all
-goes to the engine's own CDN, which knows the rest from the template. Without, as that engine
-has no CDN, this one does what the template says of it: paths below the prefix are objects, with
-GET and HEAD only and without conditions, and all else goes to the function with the secret.
+Agents require HTTPS, and engines on this machine do not serve it. With --distribution, the proxy
+forwards every request to the engine's own CDN, which the template configures. Without it, the
+engine has no CDN, and the proxy implements the CDN part of the template: it forwards GET and HEAD
+requests below the prefix to the bucket, without conditional headers, and all other requests to the
+function, with the origin secret.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 16
-# What belongs to one connection, or is said anew.
+# Headers that belong to one connection, or that the proxy sets itself.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
 CONDITIONS = {"if-modified-since", "if-none-match"}
 ORIGIN_HEADER = "x-packcast-origin"
@@ -59,10 +60,10 @@ class Edge(BaseHTTPRequestHandler):
             plain = [(n, v) for n, v in kept if n.lower() not in CONDITIONS]
             path = self.path.partition("?")[0]
             return f"/{routes.bucket}{path}", [("Host", routes.engine), *plain]
-        theirs = [(n, v) for n, v in kept if n.lower() != ORIGIN_HEADER]
-        # Read each time, as it rotates.
+        without_secret = [(n, v) for n, v in kept if n.lower() != ORIGIN_HEADER]
+        # Read the file for each request, because infra/deploy rotates the secret.
         secret = (ORIGIN_HEADER, origin_secret(routes.secrets.read_text()))
-        return self.path, [("Host", routes.function), secret, *theirs]
+        return self.path, [("Host", routes.function), secret, *without_secret]
 
     def pass_on(self, answer):
         self.send_response_only(answer.status, answer.reason)
@@ -80,7 +81,7 @@ class Edge(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
 
     def log_message(self, form, *args):
-        # Paths hold tokens.
+        # Print no log, because paths contain tokens.
         pass
 
 
@@ -90,14 +91,14 @@ def origin_secret(secrets):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--identity", type=Path, required=True, help="PEM of certificate and key")
-    parser.add_argument("--port-file", type=Path, required=True, help="where the port is written")
-    parser.add_argument("--engine", required=True, help="HOST:PORT")
-    parser.add_argument("--distribution", help="the name that the engine's own CDN answers to")
-    parser.add_argument("--bucket")
-    parser.add_argument("--prefix")
-    parser.add_argument("--function", help="the name that the function's address answers to")
-    parser.add_argument("--secrets", type=Path, help="what infra/deploy made")
+    parser.add_argument("--identity", type=Path, required=True, help="PEM file with certificate and key")
+    parser.add_argument("--port-file", type=Path, required=True, help="file to write the port to")
+    parser.add_argument("--engine", required=True, help="HOST:PORT of the engine")
+    parser.add_argument("--distribution", help="host name of the engine's own CDN")
+    parser.add_argument("--bucket", help="bucket of the objects, without a CDN")
+    parser.add_argument("--prefix", help="first path segment of the objects, without a CDN")
+    parser.add_argument("--function", help="host name of the function URL, without a CDN")
+    parser.add_argument("--secrets", type=Path, help="file of secrets from infra/deploy, without a CDN")
     return parser.parse_args()
 
 
@@ -111,13 +112,13 @@ class Server(ThreadingHTTPServer):
         self.tls.set_alpn_protocols(["http/1.1"])
 
     def finish_request(self, request, client_address):
-        # Here, in the connection's own thread, a slow handshake holds up nobody else.
+        # This runs in the connection's own thread, so a slow handshake delays no other connection.
         request.settimeout(60)
         with self.tls.wrap_socket(request, server_side=True) as stream:
             super().finish_request(stream, client_address)
 
     def handle_error(self, request, client_address):
-        # Who hangs up or does not trust the certificate ends that connection only.
+        # A client that hangs up or rejects the certificate ends only its own connection.
         pass
 
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use packcast_archive::{Limits, Summary};
-use packcast_protocol::api::{TAIL_BYTES, Text};
+use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
@@ -55,8 +55,8 @@ struct ExitRules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ActResult {
     pub(crate) code: ResultCode,
-    pub(crate) detail: Option<Text<1024>>,
-    pub(crate) output_tail: Option<Text<TAIL_BYTES>>,
+    pub(crate) detail: Option<BoundedText<1024>>,
+    pub(crate) output_tail: Option<BoundedText<TAIL_BYTES>>,
     /// The files that STORE wrote to its folder.
     pub(crate) stored: Option<Summary>,
 }
@@ -206,7 +206,7 @@ impl ExitRules {
         };
         ActResult {
             code,
-            detail: detail.as_deref().map(Text::tail),
+            detail: detail.as_deref().map(BoundedText::tail),
             output_tail: (!ended.output.as_str().is_empty()).then_some(ended.output),
             stored: None,
         }
@@ -248,7 +248,7 @@ mod tests {
                 success: BTreeSet::from([0, 5]),
                 reboot: BTreeSet::from([3010]),
             };
-            let output = Text::tail("");
+            let output = BoundedText::tail("");
             let result = rules.judge(ProcessEnd { ending, output }, Duration::from_secs(1));
             assert_eq!(result.code.to_string(), expected);
         };

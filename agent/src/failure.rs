@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use packcast_archive::ArchiveError;
-use packcast_protocol::api::Text;
+use packcast_protocol::api::BoundedText;
 use packcast_protocol::manifest::ManifestError;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::with_causes;
@@ -14,14 +14,14 @@ use crate::unpack::UnpackError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeploymentFailure {
     pub(crate) code: NamedCode,
-    pub(crate) detail: Text<1024>,
+    pub(crate) detail: BoundedText<1024>,
 }
 
 impl DeploymentFailure {
     pub(crate) fn new(code: NamedCode, detail: &str) -> Self {
         Self {
             code,
-            detail: Text::tail(detail),
+            detail: BoundedText::tail(detail),
         }
     }
 

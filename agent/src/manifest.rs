@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::api::Task;
-use packcast_protocol::manifest::{Announced, MAX_MANIFEST_BYTES, ManifestError, Platform};
+use packcast_protocol::manifest::{AnnouncedManifest, MAX_MANIFEST_BYTES, ManifestError, Platform};
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey};
 use packcast_protocol::{
     AgentId, GroupName, Manifest, PackageId, PackageVersion, Sha256Digest, UnixTime,
@@ -28,7 +28,7 @@ pub(crate) struct Accepted {
 /// The bytes that a manifest was read from.
 #[derive(Clone, Debug)]
 struct ManifestFiles {
-    announced: Announced,
+    announced: AnnouncedManifest,
     document: Vec<u8>,
     /// Empty if the device accepts unsigned packages.
     signature: String,
@@ -45,7 +45,7 @@ impl std::ops::Deref for Accepted {
 #[cfg(test)]
 impl Accepted {
     /// Creates an accepted manifest without checking it.
-    pub(crate) const fn for_test(manifest: VerifiedManifest, announced: Announced) -> Self {
+    pub(crate) const fn for_test(manifest: VerifiedManifest, announced: AnnouncedManifest) -> Self {
         let published = ManifestFiles {
             announced,
             document: Vec::new(),
@@ -111,7 +111,7 @@ pub(crate) async fn fetch(
     task: &Task,
     judge: &Judge,
 ) -> Result<Accepted, AcceptError> {
-    let announced = Announced {
+    let announced = AnnouncedManifest {
         id: task.id,
         manifest: task.manifest_sha256,
     };

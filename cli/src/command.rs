@@ -1,4 +1,4 @@
-//! One file a command: its arguments, and its few steps.
+//! The commands of the program: each file has the arguments and the steps of one command.
 
 mod action;
 pub(crate) mod activate;
@@ -18,7 +18,7 @@ pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod location;
 pub(crate) mod man;
-mod pace;
+mod pacing;
 pub(crate) mod publish;
 pub(crate) mod show;
 pub(crate) mod sign;

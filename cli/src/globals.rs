@@ -1,4 +1,4 @@
-//! The options that every command has, and the target that they name.
+//! The options of every command, and the target that they name.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -11,24 +11,24 @@ use crate::output::Format;
 use crate::secrets::FromPerson;
 use crate::{local_target, places};
 
-/// The options that every command has.
+/// The options of every command.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// Work on the target of this name
+    /// Use this target
     ///
-    /// 'local' is the system that 'packcast local' runs; others are sections of packcast.toml.
+    /// 'local' is the system of 'packcast local'. The other targets are sections of packcast.toml.
     #[arg(long, global = true, env = "PACKCAST_TARGET", default_value = LOCAL, value_name = "NAME")]
     pub(crate) target: String,
     /// Read targets from this file
     ///
-    /// The default is packcast.toml in the configuration folder of this user.
+    /// The default is packcast.toml in your configuration folder.
     #[arg(long, global = true, env = "PACKCAST_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Print results in this form
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    /// Print results in this format
+    #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// The warnings of the target that the command has opened.
+    /// The warnings of the opened target.
     #[arg(skip)]
     warnings: OnceLock<Warnings>,
 }
@@ -48,8 +48,45 @@ impl Globals {
         Ok(target)
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(target: &str, config: Option<&str>, format: Format) -> Self {
+        Self {
+            target: target.to_owned(),
+            config: config.map(PathBuf::from),
+            format,
+            warnings: OnceLock::new(),
+        }
+    }
+
     /// Returns the warnings of the opened target; `None` if the command opened none.
     pub(crate) fn warnings(&self) -> Option<&Warnings> {
         self.warnings.get()
+    }
+
+    /// Returns a command line of this program that works on the same target, for notes and hints.
+    pub(crate) fn command(&self, rest: &str) -> String {
+        let mut command = format!("packcast {rest}");
+        if self.target != LOCAL {
+            command = format!("{command} --target {}", self.target);
+        }
+        if let Some(config) = &self.config {
+            command = format!("{command} --config {}", config.display());
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_command_in_a_hint_names_the_target_unless_it_is_the_local_one() {
+        let command = |target, config| Globals::new(target, config, Format::Text).command("list");
+        assert_snapshot!(command(LOCAL, None), @"packcast list");
+        assert_snapshot!(command("production", None), @"packcast list --target production");
+        assert_snapshot!(command("production", Some("x.toml")), @"packcast list --target production --config x.toml");
     }
 }

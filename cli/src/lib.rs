@@ -1,14 +1,19 @@
-//! The command line: publishes packages, assigns them, and tells what became of them.
+//! The program `packcast`: parses command lines, runs them, and prints the results.
 //!
-//! A library, so that the demo, the stories and the binary are the same program.
+//! The program is a library, so that the demo and the integration tests run the same code as the
+//! binary.
 
 mod command;
+#[cfg(test)]
+mod fixtures;
 mod globals;
 mod local_target;
 mod output;
 mod places;
 mod progress;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,10 +23,10 @@ use packcast_publisher::{Failure, Kind};
 
 use crate::globals::Globals;
 
-/// Deploy packages to fleets of computers without a server to run
+/// Deploy packages to fleets of computers without a server to operate
 ///
-/// A package is published, activated at one or more locations, and assigned to devices; each
-/// device fetches it at its next check-in, acts on it and reports the result.
+/// A package is published, activated at one or more locations, and assigned to devices or groups.
+/// Each device downloads the package after its next check-in, acts on it, and reports the result.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_help = EXIT_CODES)]
 struct Cli {
@@ -31,16 +36,19 @@ struct Cli {
     command: Command,
 }
 
-/// What an operator types.
+/// The name of the program.
 const NAME: &str = "packcast";
 
-/// The first argument that makes this program an agent, as the demo and the stories start it.
+/// The first argument that makes this program an agent. The demo and the tests start it so.
 const AGENT: &str = "agent";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with what is there, 75 try again later.
+Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
 
-Try 'packcast demo' to see the whole loop on this machine.";
+Run 'packcast demo' to see a package deployed on this machine.";
+
+/// The error if the result could not be printed.
+const LOST: &str = "the command completed, but its output could not be written";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -69,7 +77,7 @@ enum Command {
     Man(command::man::Args),
 }
 
-/// Runs one command line and returns how it ended. Errors are printed here and nowhere else.
+/// Runs one command line and returns its exit code. Errors are printed here and nowhere else.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.get(1).is_some_and(|argument| argument == AGENT) {
@@ -91,17 +99,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         output::warn(&warnings.take());
     }
     match done {
-        Ok(()) if output::is_lost() => report(&Failure::failed(
-            "the result could not be written: what was to be done is done",
-        )),
+        Ok(()) if output::is_lost() => report(&Failure::failed(LOST)),
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure),
+        Err(failure) => report(&failure.for_target(&cli.globals.target)),
     }
 }
 
-/// Shows help, or what is wrong with the arguments.
+/// Prints help, or an error in the arguments.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Printing to a reader that has gone away is no error.
+    // A reader that has closed its end, such as `head`, is no error.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
@@ -122,7 +128,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
-        Command::Keys(args) => args.run(globals).await,
+        Command::Keys(args) => Box::pin(args.run(globals)).await,
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
         Command::Deactivate(args) => args.run(globals).await,
@@ -144,17 +150,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
-/// Returns the command line as `--help`, completions and manual describe it.
+/// Returns the command line that `--help`, completions and manual describe.
 fn cli() -> clap::Command {
     Cli::command()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
-        cli().debug_assert();
-    }
 }

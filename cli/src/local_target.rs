@@ -11,8 +11,9 @@ use packcast_publisher::{Failure, Target};
 /// Opens the local system that has its state in `state_dir` and is running.
 pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
     let state = LocalState::load(state_dir).map_err(|error| {
-        Failure::failed(error)
-            .hint("start it with 'packcast local', or name another target with --target")
+        Failure::failed(error).hint(
+            "run 'packcast local' to start the local system, or pass another target with --target",
+        )
     })?;
     let system = LocalSystem {
         endpoint: state.endpoint,

@@ -1,4 +1,4 @@
-//! `packcast`, as an operator types it.
+//! The binary `packcast`.
 
 use std::process::ExitCode;
 

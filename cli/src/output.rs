@@ -1,4 +1,5 @@
-//! What people and scripts read: tables and JSON on standard output, everything else on standard error.
+//! Output for people and scripts: tables and JSON on standard output, everything else on standard
+//! error.
 
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -14,17 +15,17 @@ use packcast_publisher::Warning;
 pub(crate) use packcast_publisher::text::{outcome, printable, time};
 use serde::Serialize;
 
-/// How results are printed.
+/// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Tables and text
     #[default]
     Text,
-    /// For scripts: one JSON document.
+    /// One JSON document, for scripts
     Json,
 }
 
-/// Prints a result: as JSON, or as the text that `text` makes of it.
+/// Prints a result as JSON, or as the text that `text` returns.
 pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
         Format::Text => data(&text(value)),
@@ -34,13 +35,13 @@ pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(
     }
 }
 
-/// Whether a result was not written whole, to a full disk or the like.
+/// Set if a result could not be written completely, because the disk is full for example.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Writes lines of data. A reader that has gone away is no error; for any other, see
+/// Writes lines of data. A reader that has closed its end is no error; any other error sets
 /// [`is_lost`].
 ///
-/// Colours reach terminals only, and not where `NO_COLOR` is set (<https://no-color.org>).
+/// Colours are written only to terminals, and not if `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) fn data(text: &str) {
     let mut stdout = anstream::stdout().lock();
     let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
@@ -49,26 +50,26 @@ pub(crate) fn data(text: &str) {
     }
 }
 
-/// Tells whether a result could not be written, so that no script takes what is there for it.
+/// Returns whether a result could not be written, so that no script mistakes a part for the whole.
 pub(crate) fn is_lost() -> bool {
     IS_LOST.load(Ordering::Relaxed)
 }
 
-/// Prints a result that only scripts ask for: people are told in a note.
+/// Prints a result as JSON only. People get a note instead.
 pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
     if format == Format::Json {
         result(format, value, |_| String::new());
     }
 }
 
-/// Writes lines for the person watching, with a coloured `error:`, `warning:` or `hint:` in
-/// front of those that have one. Colours are for terminals only, as in [`data`].
+/// Writes lines to standard error. A leading `error:`, `warning:` or `hint:` is coloured, on
+/// terminals only, as in [`data`].
 pub(crate) fn note(text: &str) {
     let lines: Vec<Cow<'_, str>> = text.lines().map(labelled).collect();
     let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
 }
 
-/// Shows warnings, each with its hint.
+/// Prints warnings with their hints.
 pub(crate) fn warn(warnings: &[Warning]) {
     for warning in warnings {
         note(&warning.to_string());
@@ -90,15 +91,16 @@ fn labelled(line: &str) -> Cow<'_, str> {
     line.into()
 }
 
-/// Tells whether a person can be asked.
+/// Returns whether the program can ask a person.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// The columns whose cells begin with a word that is coloured.
+/// The columns in which the first word decides the colour of a cell.
 const COLOURED: [&str; 2] = ["STATE", "RESULT"];
 
-/// Lays out rows under a heading; states and results have colours, for [`data`] to show.
+/// Lays out rows under a heading. States and results have colours; [`data`] removes them if the
+/// output is no terminal.
 pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -125,6 +127,7 @@ pub(crate) fn table<const N: usize>(
 }
 
 fn cell(column: &str, text: &str) -> Cell {
+    // Some texts come from devices. They must not control the terminal.
     let cell = Cell::new(printable(text));
     match colour(text) {
         Some(colour) if COLOURED.contains(&column) => cell.fg(colour),
@@ -132,7 +135,7 @@ fn cell(column: &str, text: &str) -> Cell {
     }
 }
 
-/// Returns the colour of a state or a result, which its first word decides.
+/// Returns the colour of a state or result by its first word.
 fn colour(text: &str) -> Option<Color> {
     let word = text.split(|c: char| !c.is_alphabetic()).next();
     match word.unwrap_or_default() {
@@ -143,7 +146,7 @@ fn colour(text: &str) -> Option<Color> {
     }
 }
 
-/// Lays out names and values, a line each.
+/// Lays out names and values, one pair per line. Pairs with an empty value are left out.
 pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
     let width = fields
         .iter()
@@ -157,12 +160,12 @@ pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
         .collect()
 }
 
-/// Writes the end of a signature over assignments.
-pub(crate) fn good_until(expires: Option<UnixTime>) -> String {
+/// Writes the end of the validity of signed assignments.
+pub(crate) fn valid_until(expires: Option<UnixTime>) -> String {
     expires.map_or_else(|| "not signed".to_owned(), time)
 }
 
-/// Writes a number of bytes in binary units.
+/// Writes a number of bytes in binary units, such as `1.50 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
@@ -191,7 +194,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_device_says_cannot_command_the_terminal() {
+    fn labels_are_coloured() {
+        let note = Warning::new("the disk is full").hint("free some space");
+        let lines: Vec<Cow<'_, str>> = note
+            .to_string()
+            .lines()
+            .map(|line| labelled(line).into_owned().into())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m the disk is full",
+                "\u{1b}[1m\u{1b}[36mhint:\u{1b}[0m free some space",
+            ]
+        );
+        assert_eq!(labelled("running"), "running");
+    }
+
+    #[test]
+    fn text_of_a_device_cannot_control_the_terminal() {
         let hostile = "pc\u{1b}]0;owned\u{7}\u{202e}".to_owned();
         let table = table(["HOST"], [[hostile.clone()]]);
         let fields = fields([("host", hostile)]);

@@ -1,13 +1,13 @@
-//! The folders of this user that Packcast keeps its own files in.
+//! The folders of this user for the files of Packcast.
 
 use etcetera::{AppStrategy as _, AppStrategyArgs, HomeDirError, choose_app_strategy};
 use packcast_publisher::{Failure, Places};
 
 #[derive(Debug, thiserror::Error)]
-#[error("the home directory is not known")]
+#[error("cannot find the home directory")]
 struct NoHome(#[from] HomeDirError);
 
-/// Finds the folders by the XDG rules, or by those of the system at hand.
+/// Returns the folders by the XDG rules on Unix, or by the rules of the operating system.
 pub(crate) fn find() -> Result<Places, Failure> {
     let strategy = choose_app_strategy(AppStrategyArgs {
         top_level_domain: "net".to_owned(),
@@ -19,4 +19,16 @@ pub(crate) fn find() -> Result<Places, Failure> {
         config: strategy.config_dir(),
         state: strategy.state_dir().unwrap_or_else(|| strategy.data_dir()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_home_directory_is_named() {
+        assert_snapshot!(NoHome(HomeDirError), @"cannot find the home directory");
+    }
 }

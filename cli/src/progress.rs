@@ -1,16 +1,16 @@
-//! Progress bars, and operations that Ctrl-C ends.
+//! Progress bars, and operations that Ctrl-C interrupts.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use packcast_publisher::{Failure, Kind, Progress, Step, Work};
 
-/// Shows the progress of an operation; nothing where standard error is no terminal.
+/// Shows the progress of an operation. Shows nothing if standard error is no terminal.
 #[derive(Debug)]
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    /// Creates a bar that is hidden until its work begins.
+    /// Creates a bar that stays hidden until its work begins.
     pub(crate) fn new() -> Self {
         Self(ProgressBar::no_length())
     }
@@ -52,14 +52,15 @@ const fn name(work: Work) -> &'static str {
         Work::Publishing => "publishing",
         Work::Verifying => "verifying",
         Work::Assigning => "assigning",
-        Work::Unassigning => "taking back",
+        Work::Unassigning => "unassigning",
         Work::Adding => "adding",
         Work::Removing => "removing",
         Work::Signing => "signing",
     }
 }
 
-/// Runs an operation until it ends or Ctrl-C is pressed; `units` names what its bar counts.
+/// Runs an operation until it ends or Ctrl-C is pressed. `units` names the things that its bar
+/// counts, such as `devices`.
 pub(crate) async fn until_interrupted<T>(
     units: &str,
     work: impl Future<Output = Result<T, Failure>>,
@@ -68,13 +69,61 @@ pub(crate) async fn until_interrupted<T>(
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => {
-            let why = match bar.0.length() {
-                Some(of) => format!("interrupted after {} of {of} {units}", bar.0.position()),
-                None => "interrupted".to_owned(),
-            };
+            let interrupted = interrupted(bar.0.position(), bar.0.length(), units);
+            // The bar stays on the terminal, so that a person sees the completed part.
             bar.0.abandon();
-            Err(Failure::new(Kind::TryLater, why)
-                .hint("what was done stays done: run the same command again to go on"))
+            Err(interrupted)
         }
+    }
+}
+
+fn interrupted(done: u64, of: Option<u64>, units: &str) -> Failure {
+    let why = match of {
+        Some(of) => format!("interrupted after {done} of {of} {units}"),
+        None => "interrupted".to_owned(),
+    };
+    Failure::new(Kind::TryLater, why).hint("run the same command again to complete the rest")
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_work_has_a_name() {
+        let all = [
+            Work::Checking,
+            Work::Publishing,
+            Work::Verifying,
+            Work::Assigning,
+            Work::Unassigning,
+            Work::Adding,
+            Work::Removing,
+            Work::Signing,
+        ];
+        assert_snapshot!(all.map(name).join("\n"), @"
+        checking
+        publishing
+        verifying
+        assigning
+        unassigning
+        adding
+        removing
+        signing
+        ");
+    }
+
+    #[test]
+    fn an_interruption_reports_the_completed_part() {
+        assert_snapshot!(interrupted(5, Some(240), "devices"), @"
+        interrupted after 5 of 240 devices
+        hint: run the same command again to complete the rest
+        ");
+        assert_snapshot!(interrupted(0, None, "devices"), @"
+        interrupted
+        hint: run the same command again to complete the rest
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! Secrets from the environment, or from the person at the terminal.
+//! Secrets from the environment, or from a person at the terminal.
 
 use std::env::VarError;
 
@@ -7,7 +7,7 @@ use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
 
 use crate::output::is_interactive;
 
-/// Reads secrets from environment variables, and asks for passphrases on a terminal.
+/// Reads secrets from environment variables, and asks a person for passphrases on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FromPerson;
 
@@ -25,7 +25,7 @@ impl Secrets for FromPerson {
                 from: from.to_owned(),
             });
         }
-        ask(&format!("Passphrase of {from}:"))
+        ask(&question(from))
     }
 
     fn new_passphrase(&self) -> Result<String, KeyError> {
@@ -38,19 +38,27 @@ impl Secrets for FromPerson {
         }
         if !is_interactive() {
             return Err(KeyError::NoPassphrase {
-                from: "the new key".to_owned(),
+                from: NEW_KEY.to_owned(),
             });
         }
-        let passphrase = ask("Passphrase for the new key:")?;
+        // Asked twice: with a mistyped passphrase, the new key would be lost.
+        let passphrase = ask(&question(NEW_KEY))?;
         if passphrase.is_empty() {
             return Err(KeyError::EmptyPassphrase);
         }
-        if ask("The same again:")? == passphrase {
+        if ask(REPEAT)? == passphrase {
             Ok(passphrase)
         } else {
             Err(KeyError::PassphrasesDiffer)
         }
     }
+}
+
+const NEW_KEY: &str = "the new key";
+const REPEAT: &str = "Repeat the passphrase:";
+
+fn question(key: &str) -> String {
+    format!("Passphrase of {key}:")
 }
 
 fn ask(question: &str) -> Result<String, KeyError> {
@@ -65,5 +73,23 @@ fn variable(variable: &'static str) -> Result<Option<String>, KeyError> {
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(KeyError::NotText { variable }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn questions_name_the_key() {
+        let file = "/home/ada/.config/packcast/production.key";
+        let questions = [&question(file), &question(NEW_KEY), REPEAT];
+        assert_snapshot!(questions.join("\n"), @"
+        Passphrase of /home/ada/.config/packcast/production.key:
+        Passphrase of the new key:
+        Repeat the passphrase:
+        ");
     }
 }

@@ -1,8 +1,8 @@
-"""Lets LocalStack run Lambda functions as processes of this machine, without containers.
+"""LocalStack plugin that runs Lambda functions as processes of this machine, without containers.
 
-LocalStack finds it by its entry point, where LAMBDA_RUNTIME_EXECUTOR is "process". Each
-environment is one process of the function's "bootstrap", which asks the runtime API on a port
-of loopback. There is no isolation: it is for one's own functions.
+LocalStack loads the plugin by its entry point if LAMBDA_RUNTIME_EXECUTOR is "process". Each Lambda
+environment is one process of the function's "bootstrap", which polls the runtime API on a loopback
+port. The processes are not isolated, so run only trusted functions.
 """
 
 import json
@@ -34,7 +34,7 @@ class ProcessExecutorPlugin(RuntimeExecutorPlugin):
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """What a function asks for events and tells results."""
+    """The runtime API, from which a function gets events and to which it posts results."""
 
     daemon_threads = True
 
@@ -56,7 +56,7 @@ class RuntimeApiHandler(BaseHTTPRequestHandler):
             "Lambda-Runtime-Aws-Request-Id": event["invoke-id"],
             "Lambda-Runtime-Invoked-Function-Arn": event["invoked-function-arn"],
             "Lambda-Runtime-Trace-Id": event["trace-id"],
-            # Milliseconds since 1970; nothing is ended here.
+            # Milliseconds since 1970, far in the future: this executor does not stop slow functions.
             "Lambda-Runtime-Deadline-Ms": "4102444800000",
         }
         self.answer(200, event["payload"].encode(), headers)
@@ -107,11 +107,11 @@ class ProcessExecutor(RuntimeExecutor):
         threading.Thread(target=self.watch, daemon=True).start()
         if not self.api.asked.wait(START_SECONDS):
             self.stop()
-            raise LambdaRuntimeException(f"bootstrap does not ask for events: {self.get_logs()}")
+            raise LambdaRuntimeException(f"cannot start bootstrap: it requested no event: {self.get_logs()}")
 
     def watch(self):
         status = self.process.wait()
-        error = {"errorType": "Runtime.ExitError", "errorMessage": f"bootstrap ended: {status}"}
+        error = {"errorType": "Runtime.ExitError", "errorMessage": f"bootstrap exited with status {status}"}
         self.api.results.put((json.dumps(error).encode(), True))
 
     def stop(self):
@@ -127,7 +127,7 @@ class ProcessExecutor(RuntimeExecutor):
         return InvocationResult(payload["invoke-id"], body, is_error, logs=self.get_logs())
 
     def get_logs(self):
-        # At a position, as the process shares that of the file.
+        # pread, because a seek would move the file position that the process shares.
         return os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def get_address(self):

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::ObjectPath;
 use rustls::crypto::ring;
 use tokio::net::{TcpListener, TcpStream};
@@ -102,7 +102,7 @@ impl Edge {
         port: EdgePort,
         identity: ServerIdentity,
         options: EdgeOptions,
-        check_in: CheckIn,
+        check_in: CheckInFunction,
     ) -> Result<Self, EdgeError> {
         let acceptor = TlsAcceptor::from(Arc::new(tls(identity)?));
         let log = AccessLog::open(&options.log).map_err(|source| EdgeError::Log {

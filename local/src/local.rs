@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_rollout::LocationRecord;
 use packcast_store::key::default_prefix;
 use packcast_store::{Records, RecordsConfig, RecordsError};
@@ -104,7 +104,7 @@ impl Local {
             port,
             identity,
             served,
-            CheckIn::new(records.clone(), secrets.settings()),
+            CheckInFunction::new(records.clone(), secrets.settings()),
         )?;
         // Written last: a state on disk means that the edge and the records answer.
         prepared(&dir, state.write(&dir))?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use packcast_check_in::{PassKey, Settings};
+use packcast_check_in::{FunctionSettings, PassKey};
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_rollout::Pacing;
@@ -55,15 +55,15 @@ impl LocalSecrets {
     }
 
     /// Returns the settings of a function that accepts these secrets.
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self) -> FunctionSettings {
+        FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],
             enrolment_tokens: vec![self.enrolment_token.digest()],
             pass_key: decode(&self.pass_key)
                 .map(PassKey::new)
                 .expect("the key was checked when it was read or created"),
-            check_in_interval_s: Settings::DEFAULT_INTERVAL_S,
+            check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
             pace: Pacing::default(),
             group_cache_s: 0,
         }

@@ -11,7 +11,7 @@ mod secret;
 
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Task};
 pub use problem::{Problem, ProblemKind};
-pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES, Text};
+pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};
 
 /// Path of check-ins.

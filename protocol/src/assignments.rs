@@ -12,7 +12,7 @@ use crate::device::AgentId;
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::package::PackageId;
-use crate::signed::{Document, SchemaNumber, Signed, Verified};
+use crate::signed::{SchemaNumber, Signed, SignedDocument, Verified};
 use crate::time::UnixTime;
 
 /// Largest number of packages in one document.
@@ -31,7 +31,7 @@ pub struct Assignments {
     recipient: Assignee,
     revision: u64,
     groups: BTreeSet<GroupName>,
-    packages: Vec<Assigned>,
+    packages: Vec<AssignedPackage>,
     issued: UnixTime,
     expires: UnixTime,
 }
@@ -55,7 +55,7 @@ pub enum Assignee {
 /// Assignment of one package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Assigned {
+pub struct AssignedPackage {
     /// Id of the package.
     pub package: PackageId,
     /// SHA-256 of the package's manifest. The id alone would let the records choose the
@@ -118,7 +118,7 @@ struct Raw {
     groups: BTreeSet<GroupName>,
     /// Assigned packages in the order of their ids, each once.
     #[schemars(length(max = MAX_ASSIGNED))]
-    packages: Vec<Assigned>,
+    packages: Vec<AssignedPackage>,
     issued: UnixTime,
     /// End of the validity: agents stop acting on the document.
     expires: UnixTime,
@@ -138,7 +138,7 @@ impl Assignments {
         recipient: Assignee,
         state: Held,
         groups: BTreeSet<GroupName>,
-        mut packages: Vec<Assigned>,
+        mut packages: Vec<AssignedPackage>,
         expires: UnixTime,
     ) -> Result<Self, AssignmentsError> {
         if packages.len() > MAX_ASSIGNED {
@@ -191,12 +191,12 @@ impl Assignments {
     }
 
     /// Returns the packages in the order of their ids.
-    pub fn packages(&self) -> &[Assigned] {
+    pub fn packages(&self) -> &[AssignedPackage] {
         &self.packages
     }
 
     /// Returns the assignment of a package.
-    pub fn assigned(&self, package: PackageId) -> Option<Assigned> {
+    pub fn assigned(&self, package: PackageId) -> Option<AssignedPackage> {
         let index = self
             .packages
             .binary_search_by_key(&package, |assigned| assigned.package);
@@ -212,7 +212,7 @@ impl Assignments {
     }
 }
 
-impl Document for Assignments {
+impl SignedDocument for Assignments {
     const NAME: &'static str = "assignments";
 }
 
@@ -287,8 +287,8 @@ mod tests {
         Assignee::Device(AgentId::of_public_key(&[7; 32]))
     }
 
-    fn assigned(n: u32) -> Assigned {
-        Assigned {
+    fn assigned(n: u32) -> AssignedPackage {
+        AssignedPackage {
             package: PackageId::try_from(1_795_000_000 + n).unwrap(),
             manifest: Sha256Digest::of(&n.to_be_bytes()),
             seq: u64::from(n),
@@ -337,12 +337,12 @@ mod tests {
     #[test]
     fn the_largest_assignments_fit_into_a_signed_document() {
         let groups: Vec<String> = (0..MAX_GROUPS).map(|n| format!("{n:048}")).collect();
-        let most = Assigned {
+        let most = AssignedPackage {
             seq: u64::MAX,
             force: false,
             ..assigned(0)
         };
-        let packages = (0..1000).map(|n| Assigned {
+        let packages = (0..1000).map(|n| AssignedPackage {
             package: assigned(n).package,
             ..most
         });

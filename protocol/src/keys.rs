@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::signature::PublicKey;
-use crate::signed::{Document, SchemaNumber, Signed};
+use crate::signed::{SchemaNumber, Signed, SignedDocument};
 use crate::time::UnixTime;
 
 pub use chain::{FollowError, MAX_LISTS, Trusted, trusted};
@@ -98,7 +98,7 @@ impl KeyList {
     }
 }
 
-impl Document for KeyList {
+impl SignedDocument for KeyList {
     const NAME: &'static str = "key list";
 }
 

@@ -17,7 +17,7 @@ use crate::signed::SchemaNumber;
 use crate::time::UnixTime;
 
 pub use audience::{Audience, Platform};
-pub use verified::{Announced, ManifestError, VerifiedManifest};
+pub use verified::{AnnouncedManifest, ManifestError, VerifiedManifest};
 
 /// Largest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Text;
+use crate::api::BoundedText;
 use crate::signature::{MAX_SIGNATURE_BYTES, PublicKey, SignatureError, verify};
 
 /// Largest signed document, in bytes: the largest assignments, with room to spare.
@@ -19,7 +19,7 @@ pub const MAX_DOCUMENT_BYTES: usize = 192 << 10;
 ///
 /// Each kind has its own fields, refuses unknown fields and contains its name. So a signature
 /// of one kind never counts for another kind.
-pub trait Document: Serialize + DeserializeOwned + JsonSchema {
+pub trait SignedDocument: Serialize + DeserializeOwned + JsonSchema {
     /// Name of the kind in errors.
     const NAME: &'static str;
 
@@ -68,8 +68,8 @@ impl JsonSchema for SchemaNumber {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Signed<D> {
-    document: Text<MAX_DOCUMENT_BYTES>,
-    signature: Text<MAX_SIGNATURE_BYTES>,
+    document: BoundedText<MAX_DOCUMENT_BYTES>,
+    signature: BoundedText<MAX_SIGNATURE_BYTES>,
     #[serde(skip)]
     kind: PhantomData<D>,
 }
@@ -104,7 +104,7 @@ pub struct TooLarge {
     reason: String,
 }
 
-impl<D: Document> Signed<D> {
+impl<D: SignedDocument> Signed<D> {
     /// Combines a document and its signature, without verifying it.
     pub fn new(document: String, signature: String) -> Result<Self, TooLarge> {
         let too_large = |reason| TooLarge { reason };
@@ -144,7 +144,7 @@ impl<D> fmt::Debug for Signed<D> {
     }
 }
 
-impl<D: Document> JsonSchema for Signed<D> {
+impl<D: SignedDocument> JsonSchema for Signed<D> {
     fn schema_name() -> Cow<'static, str> {
         format!("Signed{}", D::schema_name()).into()
     }
@@ -154,8 +154,8 @@ impl<D: Document> JsonSchema for Signed<D> {
             "description": format!("The text of a `{}`, and its signature in minisign format.", D::schema_name()),
             "type": "object",
             "properties": {
-                "document": generator.subschema_for::<Text<MAX_DOCUMENT_BYTES>>(),
-                "signature": generator.subschema_for::<Text<MAX_SIGNATURE_BYTES>>(),
+                "document": generator.subschema_for::<BoundedText<MAX_DOCUMENT_BYTES>>(),
+                "signature": generator.subschema_for::<BoundedText<MAX_SIGNATURE_BYTES>>(),
             },
             "required": ["document", "signature"],
         })

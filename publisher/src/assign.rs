@@ -5,27 +5,29 @@ mod audience;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use serde::Serialize;
 
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::concurrency::AT_ONCE;
+use crate::device_name::KNOWN_DEVICES_HINT;
 use crate::failure::Failure;
 use crate::package::{find_kept, published};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
 use crate::target::Target;
+use crate::text::count;
 use crate::warning::Warning;
 
-/// An assignment as it is asked for.
+/// The parameters of [`assign`].
 #[derive(Clone, Debug)]
 pub struct AssignRequest {
     pub package: PackageRef,
     pub to: AssigneeNames,
-    /// Deploys again where the package is already.
+    /// Devices deploy the package again although they have it already.
     pub force: bool,
-    /// Keys that may have signed the package.
+    /// Additional keys that may have signed the package.
     pub also_accept: AlsoAccept,
 }
 
@@ -34,7 +36,7 @@ pub struct AssignRequest {
 #[serde(transparent)]
 pub struct AssignResult {
     pub assigned: AssignedTo,
-    /// No device is told of an inactive package.
+    /// The check-in function announces the package only while it is active.
     #[serde(skip)]
     pub is_active: bool,
     #[serde(skip)]
@@ -57,7 +59,7 @@ pub struct DeviceAssigned {
     pub result: &'static str,
     pub attempt: Option<u32>,
     #[serde(skip)]
-    pub outcome: Assigned,
+    pub outcome: AssignOutcome,
 }
 
 /// The result of an assignment to one group.
@@ -70,10 +72,10 @@ pub struct GroupAssigned {
     pub consumed_units: f64,
 }
 
-/// Assigns a package to devices or groups. The key of `signer` is read if an assignee has a
-/// Packcast agent.
+/// Assigns a package to devices or groups.
 ///
-/// Devices that cannot be assigned the package do not keep the others from it: see
+/// The function reads the key of `signer` if an assignee is a group, or a device with a Packcast
+/// agent. A device that cannot be assigned the package does not stop the other assignments; see
 /// [`AssignResult::complete`].
 pub async fn assign(
     target: &Target,
@@ -86,26 +88,33 @@ pub async fn assign(
     let (assigned, warnings) = match request.to.find(target).await? {
         Assignees::Devices(devices) => {
             signer.unlock_for(&devices)?;
+            // Assignments of OCS agents are not signed, so their record needs no verification.
             if !signer.keys().is_empty() {
-                request.also_accept.vouch(target, &package, &signer).await?;
+                request
+                    .also_accept
+                    .verify(target, &package, &signer)
+                    .await?;
             }
             let warnings = audience::warn_of_devices(target, &package, &devices).await?;
-            let by = By {
+            let options = AssignOptions {
                 signer: &signer,
                 force: request.force,
             };
-            let assigned = to_devices(target, &package, &devices, by, progress).await?;
+            let assigned = to_devices(target, &package, &devices, options, progress).await?;
             (AssignedTo::Devices(assigned), warnings)
         }
         Assignees::Groups(groups) => {
             signer.unlock()?;
-            request.also_accept.vouch(target, &package, &signer).await?;
+            request
+                .also_accept
+                .verify(target, &package, &signer)
+                .await?;
             let warnings = audience::warn_of_groups(&package, &groups);
-            let by = By {
+            let options = AssignOptions {
                 signer: &signer,
                 force: request.force,
             };
-            let assigned = to_groups(target, &package, &groups, by).await?;
+            let assigned = to_groups(target, &package, &groups, options).await?;
             (AssignedTo::Groups(assigned), warnings)
         }
     };
@@ -116,9 +125,9 @@ pub async fn assign(
     })
 }
 
-/// The signer and the terms of an assignment.
+/// The options of an assignment that are the same for all assignees.
 #[derive(Clone, Copy)]
-struct By<'a> {
+struct AssignOptions<'a> {
     signer: &'a Signer,
     force: bool,
 }
@@ -127,13 +136,13 @@ async fn to_groups(
     target: &Target,
     package: &PackageRecord,
     groups: &[GroupName],
-    by: By<'_>,
+    options: AssignOptions<'_>,
 ) -> Result<Vec<GroupAssigned>, Failure> {
     let mut assigned = Vec::with_capacity(groups.len());
     for name in groups {
         let changed = target
             .records
-            .assign_group(name, package, by.force, by.signer.signing())
+            .assign_group(name, package, options.force, options.signer.signing())
             .await?;
         assigned.push(GroupAssigned {
             group: name.clone(),
@@ -149,14 +158,16 @@ async fn to_devices(
     target: &Target,
     package: &PackageRecord,
     devices: &[DeviceId],
-    by: By<'_>,
+    options: AssignOptions<'_>,
     progress: &Progress,
 ) -> Result<Vec<DeviceAssigned>, Failure> {
     progress.begin(Work::Assigning, devices.len() as u64);
     let assigned = stream::iter(devices)
         .map(|device| async move {
-            let signing = by.signer.signing();
-            let assigned = target.records.assign(device, package, by.force, signing);
+            let signing = options.signer.signing();
+            let assigned = target
+                .records
+                .assign(device, package, options.force, signing);
             let assigned = assigned.await;
             progress.advance(1);
             assigned.map(|outcome| DeviceAssigned::new(device.clone(), outcome))
@@ -179,24 +190,24 @@ impl AssignResult {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "{refused} of {} devices cannot be assigned the package",
-            devices.len()
+            "cannot assign the package to {refused} of {}",
+            count(devices.len() as u64, "device")
         ))
-        .hint("a device is known from its first check-in on; 'packcast device' lists them"))
+        .hint(KNOWN_DEVICES_HINT))
     }
 }
 
 impl DeviceAssigned {
-    fn new(device: DeviceId, outcome: Assigned) -> Self {
+    fn new(device: DeviceId, outcome: AssignOutcome) -> Self {
         let (result, attempt) = match &outcome {
-            Assigned::New { attempt } => ("assigned", Some(*attempt)),
-            Assigned::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
-            Assigned::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
-            Assigned::InHistory => ("in-history", None),
-            Assigned::Deleted => ("deleted", None),
-            Assigned::NotPublished => ("not-published", None),
-            Assigned::NotForDevice => ("not-for-device", None),
-            Assigned::UnknownDevice => ("unknown-device", None),
+            AssignOutcome::New { attempt } => ("assigned", Some(*attempt)),
+            AssignOutcome::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
+            AssignOutcome::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
+            AssignOutcome::InHistory => ("in-history", None),
+            AssignOutcome::Deleted => ("deleted", None),
+            AssignOutcome::NotPublished => ("not-published", None),
+            AssignOutcome::NotForDevice => ("not-for-device", None),
+            AssignOutcome::UnknownDevice => ("unknown-device", None),
         };
         Self {
             device,
@@ -209,10 +220,36 @@ impl DeviceAssigned {
     fn is_refused(&self) -> bool {
         matches!(
             self.outcome,
-            Assigned::UnknownDevice
-                | Assigned::NotForDevice
-                | Assigned::NotPublished
-                | Assigned::Deleted
+            AssignOutcome::UnknownDevice
+                | AssignOutcome::NotForDevice
+                | AssignOutcome::NotPublished
+                | AssignOutcome::Deleted
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn refused_devices_have_a_next_step() {
+        let device: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let assigned = [
+            AssignOutcome::UnknownDevice,
+            AssignOutcome::New { attempt: 1 },
+        ]
+        .map(|outcome| DeviceAssigned::new(device.clone(), outcome));
+        let result = AssignResult {
+            assigned: AssignedTo::Devices(assigned.into()),
+            is_active: true,
+            warnings: Vec::new(),
+        };
+        let failure = result.complete().unwrap_err();
+        insta::assert_snapshot!(failures([failure]), @r"
+        Failed: cannot assign the package to 1 of 2 devices
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        ");
     }
 }

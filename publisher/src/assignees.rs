@@ -1,4 +1,4 @@
-//! The devices or groups that an assignment is for.
+//! The devices or groups of an assignment.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
@@ -9,28 +9,29 @@ use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::target::Target;
 
-/// Assignees as people name them.
+/// Assignees by the names that an administrator gives.
 #[derive(Clone, Debug)]
 pub enum AssigneeNames {
     /// These devices.
     Devices(Vec<DeviceName>),
-    /// Every device of these groups, later members included.
+    /// All members of these groups, future members included.
     Groups(Vec<GroupName>),
-    /// Every device, later ones included.
+    /// All devices, future devices included.
     All,
 }
 
-/// Assignees that exist in a target.
+/// Assignees in a target, found by their names.
 #[derive(Clone, Debug)]
 pub enum Assignees {
-    /// These devices; one named by its id need not have checked in.
+    /// These devices. A device that was named by its id may never have checked in.
     Devices(Vec<DeviceId>),
     /// These groups.
     Groups(Vec<GroupName>),
 }
 
 impl AssigneeNames {
-    /// Finds all assignees before anything is changed: a mistyped name changes nothing.
+    /// Finds all assignees. Callers do so before the first change, so that a mistyped name
+    /// changes nothing.
     pub async fn find(&self, target: &Target) -> Result<Assignees, Failure> {
         match self {
             Self::All => Ok(Assignees::Groups(vec![GroupName::all()])),
@@ -52,7 +53,7 @@ async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupNa
     }
 }
 
-/// Finds the devices of these names, in the order of the names.
+/// Finds the devices with these names, in the order of the names.
 async fn find_devices(target: &Target, names: &[DeviceName]) -> Result<Vec<DeviceId>, Failure> {
     stream::iter(names)
         .map(|name| name.find(target))

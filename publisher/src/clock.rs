@@ -1,10 +1,10 @@
-//! The one place that asks what time it is.
+//! The only place of this crate that reads the clock.
 
 use std::time::SystemTime;
 
 use packcast_protocol::UnixTime;
 
-/// Returns the time now.
+/// Returns the current time.
 pub fn now() -> UnixTime {
     SystemTime::now().into()
 }

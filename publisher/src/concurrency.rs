@@ -1,4 +1,4 @@
-//! The number of requests that an operation on many devices or groups has open at a time.
+//! The concurrency of operations on many devices or groups.
 
-/// How many requests are open at a time.
+/// The number of requests that an operation has open at a time.
 pub(crate) const AT_ONCE: usize = 16;

@@ -1,4 +1,5 @@
-//! Deactivation: from then on no more devices are told of a package.
+//! Deactivates a package: from then on the check-in function announces it to no further
+//! device.
 
 use packcast_protocol::PackageRef;
 use packcast_rollout::PackageRecord;
@@ -7,8 +8,9 @@ use crate::failure::Failure;
 use crate::package::find;
 use crate::target::Target;
 
-/// Deactivates a package. Once this has returned, no device is told of the package that was not
-/// told before.
+/// Deactivates a package.
+///
+/// Once this function has returned, the package is announced to no further device.
 pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
     let package = find(target, reference).await?;
     Ok(target.records.deactivate(package.id).await?)

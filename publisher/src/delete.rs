@@ -1,10 +1,10 @@
-//! Deletion: a package and its objects are removed; its name and its results stay.
+//! Deletes a package and its objects. Its name and its results stay on record.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_store::objects::DeleteError;
-use packcast_store::records::{DeviceState, GroupError};
+use packcast_store::records::{DeploymentState, GroupError};
 use serde::Serialize;
 
 use crate::clock::now;
@@ -14,6 +14,7 @@ use crate::package::{find, named};
 use crate::progress::{Progress, Work};
 use crate::signing::signer::Signer;
 use crate::target::Target;
+use crate::text::for_target;
 use crate::warning::Warning;
 
 /// The objects that a deletion removed.
@@ -26,18 +27,18 @@ pub struct Deleted {
     pub bytes: u64,
 }
 
-/// The groups and devices that a package is still assigned to.
-struct Unfinished {
+/// The groups and devices to which a package is still assigned.
+struct OpenAssignments {
     groups: Vec<GroupName>,
     /// The number of devices that have not finished the package.
     devices: u64,
 }
 
-/// Deletes a package and its objects; a package that is assigned is a conflict.
+/// Deletes a package and its objects. A package that is still assigned is a conflict.
 ///
-/// With `unassign` the package is first withdrawn from all groups, and from all devices that have
-/// not finished it; the key of `signer` is read if one of them has a Packcast agent. A second call
-/// completes a deletion that was interrupted.
+/// With `unassign`, the function first withdraws the package from all groups, and from all devices
+/// that have not finished it. It reads the key of `signer` if there is such a group, or if one of
+/// these devices has a Packcast agent. A second call completes an interrupted deletion.
 pub async fn delete(
     target: &Target,
     reference: &PackageRef,
@@ -52,21 +53,30 @@ pub async fn delete(
     if !package.is_deleted() {
         refuse_assigned(target, &package, unassign).await?;
     }
-    // The tombstone comes first: from here on no device is sent where objects go missing.
+    // The record is deleted before the objects: from here on the package is announced to
+    // no device, so no device misses an object.
     let package = target.records.delete(package.id, now()).await?;
     remove_objects(target, &package).await
 }
 
-/// Returns a warning if devices were told of a deleted package and have not reported.
+/// Returns a warning if a deleted package was announced to devices that have not reported.
 pub async fn told_devices(target: &Target, package: PackageId) -> Result<Option<Warning>, Failure> {
-    let told = match target.records.tally(package).await?.withdrawn {
-        0 => return Ok(None),
-        1 => "1 device was told of it and has not reported".to_owned(),
-        n => format!("{n} devices were told of it and have not reported"),
+    let withdrawn = target.records.tally(package).await?.withdrawn;
+    Ok(unreported_warning(withdrawn, &target.name))
+}
+
+fn unreported_warning(devices: u64, target: &str) -> Option<Warning> {
+    let unreported = match devices {
+        0 => return None,
+        1 => "1 device that has not reported".to_owned(),
+        n => format!("{n} devices that have not reported"),
     };
-    let warning = Warning::new(format!("{told}: our agents cancel at their next check-in"));
-    Ok(Some(warning.hint(
-        "a stock agent that has not fetched it all cannot any more; 'packcast device DEVICE --drop' lets it drop it",
+    let warning = Warning::new(format!(
+        "the package was announced to {unreported}: Packcast agents cancel at their next check-in"
+    ));
+    Some(warning.hint(for_target(
+        "run 'packcast device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted",
+        target,
     )))
 }
 
@@ -75,28 +85,27 @@ async fn refuse_assigned(
     package: &PackageRecord,
     unassign: bool,
 ) -> Result<(), Failure> {
-    let unfinished = Unfinished::read(target, package.id).await?;
+    let unfinished = OpenAssignments::read(target, package.id).await?;
     let Some(to) = unfinished.named() else {
         return Ok(());
     };
-    let why = format!(
-        "package {} {} is assigned to {to}",
-        package.id,
-        named(package)
-    );
-    Err(if unassign {
+    Err(still_assigned(&to, package.id, &named(package), unassign))
+}
+
+fn still_assigned(to: &str, id: PackageId, name: &str, unassign: bool) -> Failure {
+    let why = format!("cannot delete package {id} {name}: the package is assigned to {to}");
+    if unassign {
         Failure::new(Kind::TryLater, why).hint(
-            "it was assigned meanwhile, or the list of its devices lags behind: run the same command again in a minute",
+            "run the same command again in a minute: the package was assigned meanwhile, or the list of its devices lags behind",
         )
     } else {
         Failure::conflict(why).hint(format!(
-            "'packcast delete {} --unassign' takes it back from all of them first",
-            named(package)
+            "run 'packcast delete {name} --unassign' to withdraw the package from all of them first"
         ))
-    })
+    }
 }
 
-impl Unfinished {
+impl OpenAssignments {
     async fn read(target: &Target, package: PackageId) -> Result<Self, Failure> {
         let groups = target.records.groups_with(package).await?;
         let tally = target.records.tally(package).await?;
@@ -132,6 +141,7 @@ async fn withdraw(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let records = &target.records;
+    // The groups come first: the check-in of a member would create its task again otherwise.
     for name in records.groups_with(package.id).await? {
         signer.unlock()?;
         let signing = signer.signing();
@@ -144,7 +154,7 @@ async fn withdraw(
     let states = records.devices_of(package.id).await?;
     let open: Vec<DeviceId> = states
         .into_iter()
-        .filter(|(_, state)| matches!(state, DeviceState::Held | DeviceState::Announced))
+        .filter(|(_, state)| matches!(state, DeploymentState::Pending | DeploymentState::Announced))
         .map(|(device, _)| device)
         .collect();
     signer.unlock_for(&open)?;
@@ -163,6 +173,7 @@ async fn withdraw(
 }
 
 async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Deleted, Failure> {
+    // Listed before the deletion, because the deletion returns no sizes.
     let objects = target.objects.list(&package.folder).await?;
     let removed = target.objects.delete(&package.folder).await?;
     Ok(Deleted {
@@ -176,6 +187,53 @@ async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Dele
 impl From<DeleteError> for Failure {
     fn from(error: DeleteError) -> Self {
         Self::new(kind(error.is_retryable()), error)
-            .hint("no device is told of the package any more: run the same command again to remove the rest of its objects")
+            .hint("run the same command again to remove the remaining objects: the package is announced to no further device")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::{failures, next_steps};
+
+    #[test]
+    fn errors_of_a_deletion_have_next_steps() {
+        let open = OpenAssignments {
+            groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
+            devices: 2,
+        };
+        let (to, id) = (open.named().unwrap(), "1795000000".parse().unwrap());
+        let refused = [false, true].map(|unassign| still_assigned(&to, id, "tool@1", unassign));
+        insta::assert_snapshot!(failures(refused), @r"
+        Conflict: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
+        hint: run 'packcast delete tool@1 --unassign' to withdraw the package from all of them first
+        TryLater: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
+        hint: run the same command again in a minute: the package was assigned meanwhile, or the list of its devices lags behind
+        ");
+        let error = DeleteError::Io {
+            path: "p".to_owned(),
+            place: "d".to_owned(),
+            source: std::io::Error::other("cause"),
+        };
+        insta::assert_snapshot!(next_steps([error]), @r"
+        Io: Failed
+          hint: run the same command again to remove the remaining objects: the package is announced to no further device
+        ");
+    }
+
+    #[test]
+    fn a_deletion_warns_of_devices_that_have_not_reported() {
+        assert_eq!(unreported_warning(0, "local"), None);
+        let warnings = [
+            unreported_warning(1, "local"),
+            unreported_warning(2, "prod"),
+        ];
+        let warnings = warnings.map(|warning| warning.unwrap().to_string());
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the package was announced to 1 device that has not reported: Packcast agents cancel at their next check-in
+        hint: run 'packcast device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        warning: the package was announced to 2 devices that have not reported: Packcast agents cancel at their next check-in
+        hint: run 'packcast --target prod device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        ");
     }
 }

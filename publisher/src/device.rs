@@ -1,7 +1,7 @@
-//! Devices, their packages and results, and what stock agents are ordered to do.
+//! Devices with their packages and results, and the commands and the pacing of OCS agents.
 
-mod order;
-mod pace;
+mod command;
+mod pacing;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 use serde::Serialize;
 
-pub use self::order::{Ordered, order};
-pub use self::pace::{DevicePace, pace};
-use crate::device_name::DeviceName;
+pub use self::command::{CommandSent, send_command};
+pub use self::pacing::{DevicePace, pace};
+use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
 use crate::signing::expiry;
@@ -39,11 +39,11 @@ pub struct DeviceDetails {
     pub device: DeviceRecord,
     pub groups: Vec<GroupName>,
     pub orders: DeviceCommands,
-    /// The device's own pace, which replaces the pace of its groups.
+    /// The device's own pacing, which replaces the pacing of its groups.
     pub pace: PacingOverride,
-    /// The slowest pace of its groups, setting by setting.
+    /// The slowest pacing of its groups, for each setting.
     pub pace_of_groups: PacingOverride,
-    /// The end of the signature over its own packages and its groups.
+    /// The end of the validity of its signed device assignments.
     pub expires: Option<UnixTime>,
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
@@ -53,7 +53,7 @@ pub struct DeviceDetails {
     pub warnings: Vec<Warning>,
 }
 
-/// Returns the first `limit` devices by their ids.
+/// Returns the first `limit` devices, sorted by id.
 pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
     Ok(Devices {
         devices: target.records.devices(limit).await?,
@@ -64,12 +64,13 @@ pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
-    let (device, standing) = known(target, &id).await?;
+    let (device, device_state) = known(target, &id).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    let own = target.records.own_assignments(&id).await?;
-    let groups: Vec<GroupName> = standing.memberships.groups().collect();
+    let own = target.records.device_assignments(&id).await?;
+    let groups: Vec<GroupName> = device_state.memberships.groups().collect();
+    // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
-    let ids: Vec<PackageId> = standing
+    let ids: Vec<PackageId> = device_state
         .tasks
         .iter()
         .map(|task| task.package)
@@ -82,53 +83,72 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .collect();
     let mut details = DeviceDetails {
         device,
-        groups: standing.memberships.joined().cloned().collect(),
-        orders: standing.orders,
-        pace: standing.pace,
+        groups: device_state.memberships.joined().cloned().collect(),
+        orders: device_state.orders,
+        pace: device_state.pace,
         pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         expires: own.as_ref().and_then(expires),
-        open: standing.tasks,
+        open: device_state.tasks,
         finished,
         names,
         warnings: Vec::new(),
     };
     if details.needs_signature() {
-        let warning = expiry::warning("the device", details.expires);
+        let warning = expiry::warning("the device", details.expires, &target.name);
         details.warnings.extend(warning);
     }
     Ok(details)
 }
 
 impl DeviceDetails {
-    /// Tells whether the device acts on its assignments only while their signature is valid,
-    /// and has some.
+    /// Returns true if the device has assignments, and its agent accepts them only with a valid
+    /// signature.
     pub fn needs_signature(&self) -> bool {
         let has_some = !self.groups.is_empty() || self.open.iter().any(|task| task.direct);
         has_some && matches!(self.device.device, DeviceId::Agent(_))
     }
 }
 
-/// Reads a device that has checked in.
-async fn known(target: &Target, id: &DeviceId) -> Result<(DeviceRecord, Standing), Failure> {
-    let mut standing = target.records.standing(id).await?;
-    let device = standing.device.take().ok_or_else(|| {
-        Failure::failed(format!("device {id} is not known"))
-            .hint("a device is known from its first check-in on; 'packcast device' lists them")
-    })?;
-    Ok((device, standing))
+/// Reads a device. A device that never checked in is an error.
+async fn known(target: &Target, id: &DeviceId) -> Result<(DeviceRecord, DeviceState), Failure> {
+    let mut device_state = target.records.device_state(id).await?;
+    let device = device_state.device.take().ok_or_else(|| unknown(id))?;
+    Ok((device, device_state))
 }
 
-/// Reads the end of a signature, whoever has signed.
+fn unknown(id: &DeviceId) -> Failure {
+    Failure::failed(format!(
+        "cannot find device {id}: the device has never checked in"
+    ))
+    .hint(KNOWN_DEVICES_HINT)
+}
+
+/// Reads the end of the validity of signed assignments, without a check of the signature.
 fn expires(signed: &SignedAssignments) -> Option<UnixTime> {
     let assignments: Option<Assignments> = serde_json::from_str(signed.document()).ok();
     assignments.map(|assignments| assignments.expires())
 }
 
-/// Names a package, also a deleted one: its results stay.
+/// Returns `name@version`, with a note if the package was deleted: its results stay on record.
 fn lasting_name(package: &PackageRecord) -> String {
     if package.is_deleted() {
         format!("{} (deleted)", named(package))
     } else {
         named(package)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn an_unknown_device_has_a_next_step() {
+        let id = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        insta::assert_snapshot!(failures([unknown(&id)]), @r"
+        Failed: cannot find device ocs:web01-2026-03-04-05-06-07: the device has never checked in
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! Files that list devices.
+//! Lists of devices in files.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -7,17 +7,17 @@ use std::path::Path;
 use crate::device_name::{DeviceName, DeviceNameError};
 use crate::failure::Failure;
 
-/// How many bytes of a list are read: more than a million devices.
+/// The maximum length of a list in bytes: enough for more than a million devices.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Why a list is not one.
+/// Errors from reading a list of devices.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceListError {
-    #[error("{place} cannot be read")]
+    #[error("cannot read {place}")]
     Read { place: String, source: io::Error },
-    #[error("{place} has more than {MAX_BYTES} bytes: split it")]
+    #[error("cannot read {place}: the list has more than {MAX_BYTES} bytes")]
     TooLarge { place: String },
-    #[error("line {line} of {place} names no device")]
+    #[error("cannot read a device from line {line} of {place}")]
     Line {
         place: String,
         line: usize,
@@ -25,9 +25,9 @@ pub enum DeviceListError {
     },
 }
 
-/// Reads names of devices from a file, one in a line.
+/// Reads names of devices from a file with one name per line.
 ///
-/// Empty lines and comments, which begin with a `#`, are passed over.
+/// The function skips empty lines and comments, which begin with a `#`.
 pub fn read_file(path: &Path) -> Result<Vec<DeviceName>, Failure> {
     let place = path.display().to_string();
     match File::open(path) {
@@ -36,16 +36,29 @@ pub fn read_file(path: &Path) -> Result<Vec<DeviceName>, Failure> {
     }
 }
 
-/// Reads names of devices, one in a line; `place` names the list in errors.
+/// Reads names of devices, one per line; `place` names the list in errors.
 pub fn read(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, Failure> {
-    let names = parse(place, list).map_err(|error| match error {
-        DeviceListError::Read { .. } => Failure::failed(error),
-        _ => Failure::usage(error).hint("a device is its id or its host name, one in a line"),
-    })?;
+    let names = parse(place, list)?;
     if names.is_empty() {
-        return Err(Failure::usage(format!("{place} names no device")));
+        return Err(Failure::usage(format!(
+            "cannot find a device in {place}: the list is empty"
+        )));
     }
     Ok(names)
+}
+
+impl From<DeviceListError> for Failure {
+    fn from(error: DeviceListError) -> Self {
+        match error {
+            DeviceListError::Read { .. } => Self::failed(error),
+            DeviceListError::TooLarge { .. } => {
+                Self::usage(error).hint("split the list into several files")
+            }
+            DeviceListError::Line { .. } => {
+                Self::usage(error).hint("write the id or the host name of one device in each line")
+            }
+        }
+    }
 }
 
 fn parse(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, DeviceListError> {
@@ -76,7 +89,9 @@ fn parse(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, DeviceListE
         .collect()
 }
 
-/// A comment begins a line or follows a space: a device's name can have a `#` in it.
+/// Returns a line without its comment.
+///
+/// A comment begins the line or follows a space, because the name of a device can contain a `#`.
 fn without_comment(line: &str) -> &str {
     let begins = |(at, _): &(usize, &str)| {
         line[..*at]
@@ -93,9 +108,10 @@ fn without_comment(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::{converted, failures};
 
     #[test]
-    fn lists_have_comments_and_empty_lines() {
+    fn a_list_may_have_comments_and_empty_lines() {
         let text = "# the lab\nweb01\n\n  web#2  # by the door\r\nocs:pc-2026-03-04-05-06-07\n";
         let names = parse("list", text.as_bytes()).unwrap();
         let expected = ["web01", "web#2", "ocs:pc-2026-03-04-05-06-07"];
@@ -103,12 +119,38 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_names_no_device_is_named() {
+    fn an_error_shows_the_number_of_the_malformed_line() {
         let error = parse("list", "web01\nocs:web02\n".as_bytes()).unwrap_err();
-        assert!(error.to_string().starts_with("line 2 of list"), "{error}");
+        assert!(error.to_string().contains("line 2 of list"), "{error}");
         assert!(matches!(
             parse("list", &b"\xff\xfe"[..]),
             Err(DeviceListError::Read { .. })
         ));
+    }
+
+    #[test]
+    fn errors_of_lists_have_next_steps() {
+        let place = || "lab.txt".to_owned();
+        let errors = [
+            DeviceListError::Read {
+                place: place(),
+                source: io::Error::other("cause"),
+            },
+            DeviceListError::TooLarge { place: place() },
+            DeviceListError::Line {
+                place: place(),
+                line: 2,
+                source: DeviceNameError::Empty,
+            },
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read lab.txt
+        Usage: cannot read lab.txt: the list has more than 268435456 bytes
+          hint: split the list into several files
+        Usage: cannot read a device from line 2 of lab.txt
+          hint: write the id or the host name of one device in each line
+        ");
+        let empty = read("lab.txt", "# nobody\n".as_bytes()).unwrap_err();
+        insta::assert_snapshot!(failures([empty]), @"Usage: cannot find a device in lab.txt: the list is empty");
     }
 }

@@ -1,4 +1,4 @@
-//! A device as an operator names it: by its id, or by its host name where that is enough.
+//! Names of devices as an administrator types them: an id, or a host name that only one device has.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,26 +10,30 @@ use packcast_store::RecordsError;
 use crate::failure::Failure;
 use crate::target::Target;
 
-/// How many devices of one host name are shown.
+/// The number of devices with the same host name that an error lists.
 const SHOWN: usize = 10;
 
-/// How long a host name may be, in bytes: as long as agents may tell theirs.
+/// The maximum length of a host name in bytes, the same as for host names that agents send.
 const MAX_HOST_NAME: usize = 1_024;
 
-/// `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
+/// The next step if a device was not found.
+pub(crate) const KNOWN_DEVICES_HINT: &str =
+    "run 'packcast device' to list the known devices: a device is known after its first check-in";
+
+/// The name of a device: `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceName {
     Id(DeviceId),
-    /// As it was typed; case does not matter.
+    /// A host name as it was typed; case does not matter.
     Host(String),
 }
 
-/// Which devices have a name.
+/// The devices with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum DeviceMatch {
     None,
     One(DeviceId),
-    /// Some of them, in the order of their ids.
+    /// The first of the devices, in the order of their ids.
     Several(Vec<DeviceId>),
 }
 
@@ -42,14 +46,14 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// Text that names no device.
+/// Errors from reading the name of a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceNameError {
     #[error(transparent)]
     Id(#[from] DeviceIdError),
-    #[error("a host name is not empty")]
+    #[error("expected an id or a host name, found nothing")]
     Empty,
-    #[error("a host name has at most {MAX_HOST_NAME} bytes, and no control characters")]
+    #[error("expected a host name of at most {MAX_HOST_NAME} bytes without control characters")]
     NoHostName,
 }
 
@@ -70,39 +74,38 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
-    /// Looks the device up, which need not be known if it was named by its id.
-    pub async fn look_up(&self, target: &Target) -> Result<Found, RecordsError> {
+    /// Looks up the devices with this name. An id is returned as it is, without a lookup.
+    pub async fn look_up(&self, target: &Target) -> Result<DeviceMatch, RecordsError> {
         let host_name = match self {
-            Self::Id(id) => return Ok(Found::One(id.clone())),
+            Self::Id(id) => return Ok(DeviceMatch::One(id.clone())),
             Self::Host(name) => name,
         };
         let mut found = target.records.devices_named(host_name).await?;
         Ok(match (found.pop(), found.is_empty()) {
-            (Some(device), true) => Found::One(device),
-            (None, _) => Found::None,
+            (Some(device), true) => DeviceMatch::One(device),
+            (None, _) => DeviceMatch::None,
             (Some(last), false) => {
                 found.push(last);
-                Found::Several(found)
+                DeviceMatch::Several(found)
             }
         })
     }
 
-    /// Finds the one device of this name.
+    /// Finds the only device with this name.
     pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
         match self.look_up(target).await? {
-            Found::One(device) => Ok(device),
-            Found::None => Err(Failure::failed(format!(
-                "no device has the host name {:?}",
-                self.to_string()
-            ))
-            .hint("a device is known from its first check-in on; 'packcast device' lists them")),
-            Found::Several(several) => Err(Failure::failed(ambiguous(&self.to_string(), &several))
-                .hint("name the device by its id")),
+            DeviceMatch::One(device) => Ok(device),
+            DeviceMatch::None => Err(not_found(&self.to_string())),
+            DeviceMatch::Several(several) => Err(ambiguous(&self.to_string(), &several)),
         }
     }
 }
 
-fn ambiguous(host_name: &str, devices: &[DeviceId]) -> String {
+fn not_found(host_name: &str) -> Failure {
+    Failure::failed(format!("no device has the host name {host_name:?}")).hint(KNOWN_DEVICES_HINT)
+}
+
+fn ambiguous(host_name: &str, devices: &[DeviceId]) -> Failure {
     let shown = devices.iter().take(SHOWN);
     let list: String = shown.map(|device| format!("\n  {device}")).collect();
     let more = if devices.len() > SHOWN {
@@ -110,15 +113,19 @@ fn ambiguous(host_name: &str, devices: &[DeviceId]) -> String {
     } else {
         ""
     };
-    format!("several devices have the host name {host_name:?}:{list}{more}")
+    Failure::failed(format!(
+        "several devices have the host name {host_name:?}:{list}{more}"
+    ))
+    .hint("name the device by its id instead of its host name")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::{failures, messages};
 
     #[test]
-    fn what_is_no_id_is_a_host_name() {
+    fn text_without_the_prefix_of_an_id_is_a_host_name() {
         let host = |text: &str| Ok(DeviceName::Host(text.to_owned()));
         for name in [
             "web01",
@@ -136,14 +143,42 @@ mod tests {
     }
 
     #[test]
-    fn namesakes_are_listed_up_to_ten() {
+    fn an_ambiguous_host_name_lists_at_most_ten_devices() {
         let devices: Vec<DeviceId> = (10..21)
             .map(|day| format!("ocs:pc-2026-03-{day}-05-06-07").parse().unwrap())
             .collect();
-        let two = ambiguous("pc", &devices[..2]);
-        assert!(two.ends_with("\n  ocs:pc-2026-03-11-05-06-07"), "{two}");
-        let many = ambiguous("pc", &devices);
-        assert_eq!(many.lines().count(), 12);
-        assert!(many.ends_with("and more"));
+        let found = [&devices[..2], &devices].map(|devices| ambiguous("pc", devices));
+        insta::assert_snapshot!(failures(found), @r#"
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-10-05-06-07
+          ocs:pc-2026-03-11-05-06-07
+        hint: name the device by its id instead of its host name
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-10-05-06-07
+          ocs:pc-2026-03-11-05-06-07
+          ocs:pc-2026-03-12-05-06-07
+          ocs:pc-2026-03-13-05-06-07
+          ocs:pc-2026-03-14-05-06-07
+          ocs:pc-2026-03-15-05-06-07
+          ocs:pc-2026-03-16-05-06-07
+          ocs:pc-2026-03-17-05-06-07
+          ocs:pc-2026-03-18-05-06-07
+          ocs:pc-2026-03-19-05-06-07
+          and more
+        hint: name the device by its id instead of its host name
+        "#);
+    }
+
+    #[test]
+    fn errors_of_names_have_next_steps() {
+        let errors = [DeviceNameError::Empty, DeviceNameError::NoHostName];
+        insta::assert_snapshot!(messages(errors), @r"
+        expected an id or a host name, found nothing
+        expected a host name of at most 1024 bytes without control characters
+        ");
+        insta::assert_snapshot!(failures([not_found("nobody")]), @r#"
+        Failed: no device has the host name "nobody"
+        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        "#);
     }
 }

@@ -1,21 +1,22 @@
-//! Explains why a device has a package, or does not have it.
+//! Explanations why a device has a package, or does not have it.
 
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Evidence, Explanation, FinishedTask, GroupState, OpenTask,
+    DeviceCommands, DeviceRecord, ExplainInputs, Explanation, FinishedTask, GroupState, OpenTask,
     Pacing, PackageRecord,
 };
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 use serde::Serialize;
 
-use self::sentences::{Sentences, Subject};
+use self::sentences::{SentenceSubject, Sentences};
 use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state};
 use crate::target::Target;
+use crate::text::for_target;
 
 /// The first reason why a device has a package, or does not have it, with the next step.
 #[derive(Debug, Serialize)]
@@ -33,20 +34,20 @@ pub struct Explained {
     pub next: String,
     pub task: Option<OpenTask>,
     pub result: Option<FinishedTask>,
-    /// A stock agent's own history lists the package.
+    /// The history of the device's OCS agent lists the package.
     pub in_history: bool,
     pub last_seen: Option<UnixTime>,
     /// The state of the package in one word.
     #[serde(skip)]
     pub state: &'static str,
-    /// Packages of a higher priority that the device is told of as well.
+    /// Open packages of a higher priority, which are announced along with the package.
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
     pub orders: DeviceCommands,
 }
 
-/// A package that goes before the explained one.
+/// A package of a higher priority than the explained package.
 #[derive(Debug)]
 pub struct Ahead {
     /// `name@version`.
@@ -55,17 +56,17 @@ pub struct Ahead {
 }
 
 /// The records of a device and a package.
-struct Read {
+struct ExplainRecords {
     device: DeviceId,
     package: PackageRecord,
-    standing: Standing,
+    device_state: DeviceState,
     groups: Vec<GroupState>,
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
     in_history: bool,
 }
 
-/// Explains why a device has a package, or does not have it. Nothing is changed.
+/// Explains why a device has a package, or does not have it. The function changes nothing.
 pub async fn explain(
     target: &Target,
     device: &DeviceName,
@@ -75,14 +76,20 @@ pub async fn explain(
     let device = device.find(target).await?;
     let read = read(target, device, package).await?;
     let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
-    Ok(read.explained(explanation))
+    let mut explained = read.explained(explanation);
+    explained.next = for_target(&explained.next, &target.name);
+    Ok(explained)
 }
 
-async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Result<Read, Failure> {
+async fn read(
+    target: &Target,
+    device: DeviceId,
+    package: PackageRecord,
+) -> Result<ExplainRecords, Failure> {
     let records = &target.records;
-    let standing = records.standing(&device).await?;
-    let groups: Vec<_> = standing.memberships.groups().collect();
-    let others: Vec<PackageId> = standing
+    let device_state = records.device_state(&device).await?;
+    let groups: Vec<_> = device_state.memberships.groups().collect();
+    let others: Vec<PackageId> = device_state
         .tasks
         .iter()
         .map(|task| task.package)
@@ -90,30 +97,31 @@ async fn read(target: &Target, device: DeviceId, package: PackageRecord) -> Resu
         .collect();
     let in_history = match &device {
         DeviceId::Ocs(_) => records.history(&device).await?.contains(&package.id),
+        // Packcast agents send no package history.
         DeviceId::Agent(_) => false,
     };
-    Ok(Read {
+    Ok(ExplainRecords {
         groups: records.group_states(&groups).await?,
         others: records.packages_of(&others).await?,
         finished: records.finished(&device, package.id).await?,
         in_history,
         device,
         package,
-        standing,
+        device_state,
     })
 }
 
-impl Read {
-    fn evidence(&self, target: Pacing) -> Evidence<'_> {
+impl ExplainRecords {
+    fn evidence(&self, target: Pacing) -> ExplainInputs<'_> {
         let groups = self.groups.iter().map(|state| &state.pace);
-        let pace = target.in_force(groups, &self.standing.pace);
-        Evidence {
+        let pace = target.in_force(groups, &self.device_state.pace);
+        ExplainInputs {
             device: &self.device,
-            is_known: self.standing.device.is_some(),
-            memberships: &self.standing.memberships,
+            is_known: self.device_state.device.is_some(),
+            memberships: &self.device_state.memberships,
             groups: &self.groups,
-            tasks: &self.standing.tasks,
-            orders: self.standing.orders,
+            tasks: &self.device_state.tasks,
+            orders: self.device_state.orders,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
@@ -123,22 +131,22 @@ impl Read {
     }
 
     fn record(&self) -> Option<&DeviceRecord> {
-        self.standing.device.as_ref()
+        self.device_state.device.as_ref()
     }
 
     fn task(&self) -> Option<&OpenTask> {
-        let mut tasks = self.standing.tasks.iter();
+        let mut tasks = self.device_state.tasks.iter();
         tasks.find(|task| task.package == self.package.id)
     }
 
-    /// Names a package that the device has an open task for.
+    /// Returns the name of a package that the device has an open task for.
     fn name_of(&self, id: PackageId) -> String {
         let package = self.others.iter().find(|package| package.id == id);
         package.map_or_else(|| id.to_string(), named)
     }
 
     fn ahead(&self, explanation: &Explanation) -> Vec<Ahead> {
-        let tasks = self.standing.tasks.iter();
+        let tasks = self.device_state.tasks.iter();
         tasks
             .filter(|task| explanation.ahead.contains(&task.package))
             .map(|task| Ahead {
@@ -151,7 +159,7 @@ impl Read {
     fn sentences(&self, explanation: &Explanation) -> Sentences {
         let name_of = |id| self.name_of(id);
         Sentences::new(
-            &Subject {
+            &SentenceSubject {
                 device: &self.device,
                 record: self.record(),
                 package: &self.package,
@@ -175,7 +183,7 @@ impl Read {
             last_seen: record.map(|record| record.last_seen),
             state: state(&self.package),
             ahead: self.ahead(&explanation),
-            orders: self.standing.orders,
+            orders: self.device_state.orders,
             device: self.device,
             explanation,
             result: self.finished,

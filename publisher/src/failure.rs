@@ -1,4 +1,4 @@
-//! The error that an operation ends with: its cause, its kind, and the next step.
+//! Errors of operations: the cause, the kind, and hints for the next step.
 
 use std::error::Error;
 use std::fmt;
@@ -8,16 +8,21 @@ use packcast_store::RecordsError;
 use packcast_store::objects::GetError;
 use packcast_store::records::TableFault;
 
-/// The kinds of failure that callers tell apart; the command line has an exit code for each.
+use crate::text::for_target;
+
+/// The next step after a failure that a retry may overcome.
+pub(crate) const RETRY_HINT: &str = "run the command again in a minute; nothing is lost";
+
+/// The kinds of failure that callers distinguish. The command line has an exit code for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The operation cannot be done.
+    /// The operation failed.
     Failed,
-    /// The request makes no sense.
+    /// The request is invalid.
     Usage,
     /// The request contradicts the recorded state.
     Conflict,
-    /// The request is right; it may succeed later.
+    /// The request is valid, and may succeed later.
     TryLater,
 }
 
@@ -30,6 +35,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Creates a failure without hints.
     pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
@@ -38,19 +44,24 @@ impl Failure {
         }
     }
 
+    /// Creates a failure of [`Kind::Failed`].
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Failed, source)
     }
 
+    /// Creates a failure of [`Kind::Usage`].
     pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, source)
     }
 
+    /// Creates a failure of [`Kind::Conflict`].
     pub fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Conflict, source)
     }
 
-    /// Adds a next step.
+    /// Adds a hint for the next step: a command in the imperative.
+    ///
+    /// Commands in hints are written as `'packcast …'`, so that [`Self::for_target`] finds them.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -62,14 +73,23 @@ impl Failure {
         self.kind
     }
 
-    /// Returns the next steps, the most useful first.
+    /// Adds `--target` to the commands in the hints, so that they work when they are pasted.
+    #[must_use]
+    pub fn for_target(mut self, target: &str) -> Self {
+        for hint in &mut self.hints {
+            *hint = for_target(hint, target);
+        }
+        self
+    }
+
+    /// Returns the hints, the most useful first.
     pub fn hints(&self) -> &[String] {
         &self.hints
     }
 }
 
 impl fmt::Display for Failure {
-    /// Writes the chain of causes once, outermost first, then the hints, a line each.
+    /// Writes the chain of causes, outermost first, and then each hint in a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_causes(&*self.source))?;
         for hint in &self.hints {
@@ -86,8 +106,8 @@ impl From<RecordsError> for Failure {
             RecordsError::Table {
                 fault: TableFault::Unreachable,
                 ..
-            } => "check the network, and the target's region or endpoint",
-            _ if error.is_retryable() => "nothing is lost; run the command again in a minute",
+            } => "check the network, and the region or endpoint of the target",
+            _ if error.is_retryable() => RETRY_HINT,
             _ => return Self::new(kind, error),
         };
         Self::new(kind, error).hint(hint)
@@ -106,5 +126,88 @@ pub const fn kind(is_retryable: bool) -> Kind {
         Kind::TryLater
     } else {
         Kind::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::next_steps;
+
+    fn table(fault: TableFault) -> RecordsError {
+        RecordsError::Table {
+            table: "t".to_owned(),
+            endpoint: "e".to_owned(),
+            fault,
+            source: "cause".into(),
+        }
+    }
+
+    #[test]
+    fn errors_of_records_and_objects_have_next_steps() {
+        let faults = [
+            TableFault::Missing,
+            TableFault::OtherRegion,
+            TableFault::NoRegion,
+            TableFault::Credentials,
+            TableFault::Denied,
+            TableFault::Clock,
+            TableFault::Throttled,
+            TableFault::Unavailable,
+            TableFault::Unreachable,
+            TableFault::NotDynamoDb,
+            TableFault::Refused("no".to_owned()),
+        ];
+        let rendered: Vec<String> = faults
+            .into_iter()
+            .map(|fault| format!("{fault:?}: {}", next_steps([table(fault.clone())])))
+            .collect();
+        insta::assert_snapshot!(rendered.join("\n"), @r#"
+        Missing: Table: Failed
+        OtherRegion: Table: Failed
+        NoRegion: Table: Failed
+        Credentials: Table: Failed
+        Denied: Table: Failed
+        Clock: Table: Failed
+        Throttled: Table: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Unavailable: Table: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Unreachable: Table: TryLater
+          hint: check the network, and the region or endpoint of the target
+        NotDynamoDb: Table: Failed
+        Refused("no"): Table: Failed
+        "#);
+        let others = [
+            RecordsError::Conflict {
+                table: "t".to_owned(),
+            },
+            RecordsError::Corrupt {
+                key: "k".to_owned(),
+                source: "cause".into(),
+            },
+        ];
+        insta::assert_snapshot!(next_steps(others), @r"
+        Conflict: TryLater
+          hint: run the command again in a minute; nothing is lost
+        Corrupt: Failed
+        ");
+        let too_large = GetError::TooLarge {
+            path: "p".to_owned(),
+            limit: 1,
+        };
+        insta::assert_snapshot!(next_steps([too_large]), @"TooLarge: Failed");
+    }
+
+    #[test]
+    fn a_failure_shows_its_causes_and_hints() {
+        let failure = Failure::failed(std::io::Error::other("cannot do it"))
+            .hint("run 'packcast list' to see the packages")
+            .hint("wait");
+        insta::assert_snapshot!(failure.for_target("prod"), @r"
+        cannot do it
+        hint: run 'packcast --target prod list' to see the packages
+        hint: wait
+        ");
     }
 }

@@ -1,9 +1,10 @@
-//! Everything an administrator can do, as a library: publish, verify, activate, assign, groups,
+//! All operations of an administrator, as a library: publish, verify, activate, assign, groups,
 //! devices, locations, keys, signing, targets.
 //!
-//! The command line and other interfaces are built on it. It prints nothing, parses no
-//! arguments, and reads neither a terminal nor the environment: results, warnings and progress
-//! are values, and secrets come through [`signing::Secrets`].
+//! The command line and other interfaces are built on this library. The library prints nothing,
+//! parses no arguments, and reads neither a terminal nor the environment. It returns results and
+//! warnings as values, reports progress through [`Progress`], and gets secrets through
+//! [`signing::Secrets`].
 
 pub mod activate;
 pub mod assign;
@@ -24,6 +25,8 @@ pub mod package;
 pub mod probe;
 pub mod progress;
 pub mod publish;
+#[cfg(test)]
+mod rendered;
 pub mod signing;
 pub mod status;
 pub mod target;

@@ -7,11 +7,11 @@ use crate::signing::Secrets;
 use crate::signing::key::SigningKey;
 use crate::target::local_key_file;
 
-/// Reads the key of the system with its state in `state_dir`, or generates the key if there is
-/// none.
+/// Reads the key of the system whose state is in `state_dir`. The function generates the key if
+/// there is none.
 ///
-/// A generated key is not encrypted: whoever can read the folder of such a system owns the
-/// system anyway.
+/// A generated key is not encrypted: anybody who can read the folder of such a system controls
+/// the system anyway.
 pub fn signing_key(state_dir: &Path, secrets: &dyn Secrets) -> Result<SigningKey, Failure> {
     let file = local_key_file(state_dir);
     let key = if file.exists() {

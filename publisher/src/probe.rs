@@ -1,4 +1,4 @@
-//! Whether a location really serves a package, asked through its public name.
+//! Probes that a location serves a package, through the public name of the location.
 
 use std::path::Path;
 
@@ -18,29 +18,29 @@ use sha2::{Digest as _, Sha256};
 
 use crate::publish::info;
 
-/// What is wrong with a location.
+/// Problems of a location.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    #[error("{url} cannot be fetched")]
+    #[error("cannot fetch {url}")]
     Fetch { url: String, source: reqwest::Error },
-    #[error("{url} answers {status}, not 200")]
+    #[error("cannot fetch {url}: expected status 200, found {status}")]
     Status { url: String, status: u16 },
-    #[error("{url} serves other bytes than were published")]
+    #[error("{url} serves other bytes than the published ones")]
     Bytes { url: String },
-    #[error("{url} is larger than it can be")]
+    #[error("cannot fetch {url}: the object is larger than expected")]
     TooLarge { url: String },
-    #[error("{url} does not say how long it is, which stock agents need")]
+    #[error("cannot fetch {url}: the answer has no Content-Length, which OCS agents need")]
     NoLength { url: String },
-    #[error("{url} is served with Content-Encoding, which no agent decodes")]
+    #[error("cannot fetch {url}: the answer has a Content-Encoding, which no agent decodes")]
     Encoded { url: String },
-    #[error("the manifest does not read as one")]
+    #[error("cannot parse the manifest")]
     Manifest(#[source] serde_json::Error),
-    #[error("info cannot be written")]
+    #[error("cannot write info")]
     Info(#[source] packcast_protocol::info::InfoError),
 }
 
 impl ProbeError {
-    /// Tells whether the same location may serve the package a little later.
+    /// Returns true if the location may serve the package later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Fetch { .. } => true,
@@ -50,7 +50,8 @@ impl ProbeError {
     }
 }
 
-/// Fetches manifest, signature, `info`, first and last fragment, and compares them with what was published.
+/// Fetches manifest, signature, `info`, first and last fragment of a package from a location, and
+/// compares them with the publication.
 pub async fn probe(
     client: &Client,
     package: &PackageRecord,
@@ -100,9 +101,9 @@ pub async fn probe(
     Ok(())
 }
 
-/// Tells whether anybody answers at a location, over TLS that is trusted.
+/// Checks that a server with a trusted certificate answers at a location.
 ///
-/// Any answer will do, as nothing has to be at a location's own address.
+/// Any status is accepted, because a location need not serve an object at its own address.
 pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
     let url = at.location.url("");
     match client.get(&url).send().await {
@@ -111,9 +112,9 @@ pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeEr
     }
 }
 
-/// Tells whether a location answers 304 to a stock agent that has a part of a fragment.
+/// Returns true if a location answers 304 to an OCS agent that has a part of a fragment.
 ///
-/// The agent takes it for a failure and asks again for ever.
+/// The agent takes 304 for a failure, and repeats the request forever.
 pub async fn answers_not_modified(
     client: &Client,
     package: &PackageRecord,
@@ -134,7 +135,7 @@ pub async fn answers_not_modified(
     }
 }
 
-/// Writes a time as HTTP headers have it (RFC 9110 §5.6.7).
+/// Writes a time in the format of HTTP headers (RFC 9110 §5.6.7).
 fn http_date(at: UnixTime) -> String {
     let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -153,7 +154,7 @@ fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), P
     }
 }
 
-/// Asks for an object whose length is announced and at most `limit` bytes.
+/// Requests an object. The answer must have a `Content-Length` of at most `limit` bytes.
 pub async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
     let fail = |source| ProbeError::Fetch {
         url: url.to_owned(),
@@ -185,7 +186,7 @@ pub async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Resp
     }
 }
 
-/// Fetches a document whose length is announced and at most `limit` bytes.
+/// Fetches a document. The answer must have a `Content-Length` of at most `limit` bytes.
 pub async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
     let response = get(client, url, limit).await?;
     let bytes = response.bytes().await;
@@ -197,7 +198,7 @@ pub async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, Pr
         .to_vec())
 }
 
-/// Returns the next bytes of an object; none at its end.
+/// Returns the next bytes of an object; `None` at its end.
 pub async fn chunk(
     response: &mut reqwest::Response,
     url: &str,
@@ -217,7 +218,7 @@ async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Diges
     Ok(Sha256Digest::from_bytes(digest.finalize().into()))
 }
 
-/// Makes the client that locations are probed with.
+/// Creates the HTTP client for probes of locations.
 pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> {
     let user_agent = concat!("packcast/", env!("CARGO_PKG_VERSION"));
     Ok(Clients::new(ca_file, user_agent, route)?.objects)
@@ -226,13 +227,46 @@ pub fn client(ca_file: Option<&Path>, route: Route) -> Result<Client, TlsError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::messages;
 
     #[test]
-    fn a_time_in_a_header() {
+    fn a_time_is_written_as_in_the_example_of_the_rfc() {
         // The example of RFC 9110 §5.6.7.
         assert_eq!(
             http_date(UnixTime(784_111_777)),
             "Sun, 06 Nov 1994 08:49:37 GMT"
         );
+    }
+
+    #[test]
+    fn messages_of_probe_errors() {
+        let url = || "https://cdn.example.net/d/x".to_owned();
+        let invalid = reqwest::Proxy::all("").unwrap_err();
+        let errors = [
+            ProbeError::Fetch {
+                url: url(),
+                source: invalid,
+            },
+            ProbeError::Status {
+                url: url(),
+                status: 404,
+            },
+            ProbeError::Bytes { url: url() },
+            ProbeError::TooLarge { url: url() },
+            ProbeError::NoLength { url: url() },
+            ProbeError::Encoded { url: url() },
+            ProbeError::Manifest(serde_json::from_str::<()>("").unwrap_err()),
+            ProbeError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
+        ];
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot fetch https://cdn.example.net/d/x
+        cannot fetch https://cdn.example.net/d/x: expected status 200, found 404
+        https://cdn.example.net/d/x serves other bytes than the published ones
+        cannot fetch https://cdn.example.net/d/x: the object is larger than expected
+        cannot fetch https://cdn.example.net/d/x: the answer has no Content-Length, which OCS agents need
+        cannot fetch https://cdn.example.net/d/x: the answer has a Content-Encoding, which no agent decodes
+        cannot parse the manifest
+        cannot write info
+        ");
     }
 }

@@ -1,52 +1,53 @@
-//! Progress of long operations, for whoever shows it.
+//! Progress of long operations, for interfaces that show it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The kinds of work that take long enough to be shown.
+/// The kinds of work that report progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// An archive is read before anything is uploaded; counted in bytes.
+    /// Reads an archive before the first upload; counted in bytes.
     Checking,
-    /// Fragments are uploaded; counted in bytes.
+    /// Uploads fragments; counted in bytes.
     Publishing,
-    /// A package is fetched back; counted in bytes.
+    /// Fetches a package from its locations; counted in bytes.
     Verifying,
-    /// Devices are assigned a package.
+    /// Assigns a package to devices.
     Assigning,
-    /// Assignments of devices are withdrawn.
+    /// Withdraws a package from devices.
     Unassigning,
-    /// Devices are added to a group.
+    /// Adds devices to a group.
     Adding,
-    /// Devices are removed from a group.
+    /// Removes devices from a group.
     Removing,
-    /// Groups and devices get new signatures.
+    /// Signs the assignments of groups and devices again.
     Signing,
 }
 
-/// A change of an operation's progress.
+/// A change of the progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A piece of work begins that has `total` units.
+    /// Work with `total` units begins.
     Begin { work: Work, total: u64 },
-    /// So many more units are done.
+    /// This number of further units is done.
     Advance(u64),
-    /// The piece of work is complete.
+    /// The work is complete.
     End,
 }
 
-/// Passes the progress of an operation on. An operation that fails or is dropped sends no
-/// [`Step::End`].
+/// Reports the progress of an operation to an interface.
+///
+/// An operation that fails or is dropped sends no [`Step::End`].
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(Step) + Send + Sync>);
 
 impl Progress {
-    /// Creates a progress that calls `on_step` for each step, from any thread.
+    /// Creates a progress that calls `on_step` for each step. The calls come from any thread.
     pub fn new(on_step: impl Fn(Step) + Send + Sync + 'static) -> Self {
         Self(Arc::new(on_step))
     }
 
-    /// Creates a progress that nobody sees.
+    /// Creates a progress that ignores all steps.
     pub fn none() -> Self {
         Self::new(|_| {})
     }

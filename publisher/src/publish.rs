@@ -1,4 +1,4 @@
-//! Publishing: from a source to objects that a device can fetch.
+//! Publishes a package: turns an archive into objects that devices can fetch.
 
 pub mod build;
 pub mod info;
@@ -23,7 +23,7 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::target::Target;
 
-/// Reads the whole archive as agents will, before anything is uploaded.
+/// Reads the whole archive with the reader of the agents, before the first upload.
 pub fn inspect(
     source: &Source,
     fragment_size: Option<FragmentSize>,
@@ -36,8 +36,8 @@ pub fn inspect(
     Ok(inspection)
 }
 
-/// Publishes a plan whose archive is `source`; the same call completes a publication that was
-/// interrupted.
+/// Publishes a plan with the archive in `source`. The same call completes an interrupted
+/// publication.
 pub async fn publish(
     target: &Target,
     plan: &Plan,
@@ -47,7 +47,7 @@ pub async fn publish(
 ) -> Result<Publication, Failure> {
     let mut segment = [0; 16];
     getrandom::fill(&mut segment)
-        .map_err(|error| Failure::failed(format!("no random numbers can be had: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot get random numbers: {error}")))?;
     progress.begin(Work::Publishing, source.map_or(0, Source::bytes));
     let publication =
         publication::publish(target, plan, source, key, segment, now(), progress).await?;
@@ -57,7 +57,13 @@ pub async fn publish(
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self::failed(error)
+        let is_unpacked = matches!(error, SourceError::Format { .. });
+        let failure = Self::failed(error);
+        if is_unpacked {
+            failure.hint("pack the file as .tar.gz (for Unix) or .zip (for Windows)")
+        } else {
+            failure
+        }
     }
 }
 
@@ -69,7 +75,12 @@ impl From<InspectError> for Failure {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self::usage(error)
+        let hint = match &error {
+            PlanError::Unfit { .. } => "rename the entry, or choose another --platform",
+            PlanError::Info(_) => "use a shorter command, folder or text",
+            _ => return Self::usage(error),
+        };
+        Self::usage(error).hint(hint)
     }
 }
 
@@ -77,22 +88,193 @@ impl From<PublicationError> for Failure {
     fn from(error: PublicationError) -> Self {
         match error {
             PublicationError::Reserve(error @ ReserveError::Conflict { .. }) => Self::conflict(error)
-                .hint("a published version never changes: choose another --version for other content"),
+                .hint("choose another --version for other content: a published version never changes"),
             PublicationError::Reserve(error @ ReserveError::Deleted { .. }) => {
                 Self::conflict(error).hint("choose another --version")
             }
             PublicationError::Record(error @ PublishError::Deleted { id }) => Self::conflict(error)
-                .hint(format!("'packcast delete {id}' removes what was uploaded meanwhile")),
+                .hint(format!("run 'packcast delete {id}' to remove the objects that were uploaded meanwhile")),
             PublicationError::Reserve(ReserveError::Records(error))
             | PublicationError::Record(PublishError::Records(error))
             | PublicationError::Records(error) => error.into(),
             PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => {
                 Self::new(Kind::TryLater, error)
             }
-            error if error.is_resumable() => Self::new(kind(error.is_retryable()), error).hint(
-                "no device sees any of it; what is complete was kept: run the same command again to go on from there",
-            ),
+            error @ PublicationError::Times { id, .. } => Self::failed(error).hint(format!(
+                "set the clock of this machine right, or run 'packcast delete {id}' and publish the package again"
+            )),
+            error if error.is_resumable() => {
+                let is_signature = matches!(error, PublicationError::PutSignature(_));
+                let failure = Self::new(kind(error.is_retryable()), error).hint(
+                    "run the same command again to continue: complete objects are kept, and no device sees the package yet",
+                );
+                if is_signature {
+                    failure.hint("sign with the key that the publication was begun with")
+                } else {
+                    failure
+                }
+            }
             error => Self::failed(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build::BuildError;
+    use super::*;
+    use crate::rendered::{converted, next_steps, package_record};
+    use packcast_rollout::record::PackageState;
+
+    fn io() -> std::io::Error {
+        std::io::Error::other("cause")
+    }
+
+    #[test]
+    fn errors_of_sources_and_plans_have_next_steps() {
+        let path = || "/x".into();
+        let errors = [
+            SourceError::Missing { path: path() },
+            SourceError::Read {
+                path: path(),
+                source: io(),
+            },
+            SourceError::Empty { path: path() },
+            SourceError::Format { path: path() },
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read /x: the file does not exist
+        Failed: cannot read /x
+        Failed: cannot publish /x: the file is empty
+        Failed: cannot publish /x: expected a directory, a zip archive or a gzip-compressed tar archive
+          hint: pack the file as .tar.gz (for Unix) or .zip (for Windows)
+        ");
+        let errors = [
+            PlanError::NoArchive { action: "store" },
+            PlanError::NoCommand { action: "launch" },
+            PlanError::NoCommand { action: "execute" },
+            PlanError::NoFolder,
+            PlanError::CommandOfStore,
+            PlanError::FolderOfOther { action: "launch" },
+            PlanError::NoSuchProgram {
+                program: "run.sh".to_owned(),
+                found: "\"setup\"".to_owned(),
+            },
+            PlanError::Unfit {
+                entry: "aux".to_owned(),
+                system: packcast_archive::System::Windows,
+                reason: packcast_archive::NameError::Reserved {
+                    name: "aux".to_owned(),
+                },
+            },
+            PlanError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
+        ];
+        insta::assert_snapshot!(converted(errors), @r#"
+        Usage: store needs an archive or a directory as its source
+        Usage: launch needs --command: the name of a file at the top of the archive, and its arguments
+        Usage: execute needs --command: a command for the shell of the device
+        Usage: store needs --path: the folder on the device
+        Usage: store runs nothing and takes no --command: use launch or execute
+        Usage: launch takes no --path: its archive is unpacked into a temporary folder
+        Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
+        Usage: cannot store entry "aux" of the archive on Windows
+          hint: rename the entry, or choose another --platform
+        Usage: cannot fit the package into info for OCS agents
+          hint: use a shorter command, folder or text
+        "#);
+    }
+
+    #[test]
+    fn errors_of_inspections_name_the_archive() {
+        let path = || "/x".into();
+        let errors = [
+            InspectError::Read {
+                path: path(),
+                source: io(),
+            },
+            InspectError::Archive {
+                path: path(),
+                source: packcast_archive::ArchiveError::Unreadable {
+                    format: packcast_protocol::ArchiveFormat::Zip,
+                    source: io(),
+                },
+            },
+            InspectError::NoFiles { path: path() },
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot read /x
+        Failed: cannot publish /x
+        Failed: cannot publish /x: the archive has no files
+        ");
+    }
+
+    #[test]
+    fn errors_of_publications_have_next_steps() {
+        let id = "1795000000".parse().unwrap();
+        let put = || packcast_store::objects::PutError::Conflict {
+            path: "p".to_owned(),
+        };
+        let errors = [
+            PublicationError::Times {
+                id,
+                reserved: packcast_protocol::UnixTime(1_895_000_000),
+                now: packcast_protocol::UnixTime(1_795_000_000),
+            },
+            PublicationError::Build(BuildError::Changed),
+            PublicationError::Sign(crate::signing::KeyError::PassphrasesDiffer),
+            PublicationError::PutManifest(put()),
+            PublicationError::GetSignature(packcast_store::objects::GetError::TooLarge {
+                path: "p".to_owned(),
+                limit: 1,
+            }),
+            PublicationError::PutSignature(put()),
+            PublicationError::Prefix("//".parse::<packcast_protocol::ObjectPath>().unwrap_err()),
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot publish package 1795000000: the record says that it was reserved 2030-01-18 20:53:20 UTC, which contradicts its id or the current time 2026-11-18 11:06:40 UTC
+          hint: set the clock of this machine right, or run 'packcast delete 1795000000' and publish the package again
+        Failed: cannot upload the package
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot sign the manifest
+        Failed: cannot store the manifest
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot read the stored signature
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Failed: cannot store the signature of the manifest
+          hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+          hint: sign with the key that the publication was begun with
+        Failed: cannot use the prefix of the target for object paths
+        ");
+        let now = packcast_protocol::UnixTime(1_795_000_000);
+        let existing = || Box::new(package_record(PackageState::Draft));
+        let errors = [
+            ReserveError::Conflict {
+                existing: existing(),
+            },
+            ReserveError::Deleted {
+                existing: existing(),
+            },
+            ReserveError::Clock { now },
+            ReserveError::NoFreeId { now },
+        ];
+        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
+        Reserve Conflict: Conflict
+          hint: choose another --version for other content: a published version never changes
+        Reserve Deleted: Conflict
+          hint: choose another --version
+        Reserve Clock: Failed
+        Reserve NoFreeId: TryLater
+        ");
+        let errors = [
+            PublishError::NoPackage { id },
+            PublishError::Conflict { id },
+            PublishError::Deleted { id },
+        ];
+        insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
+        Record NoPackage: Failed
+        Record Conflict: Failed
+        Record Deleted: Conflict
+          hint: run 'packcast delete 1795000000' to remove the objects that were uploaded meanwhile
+        ");
     }
 }

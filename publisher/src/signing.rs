@@ -1,4 +1,4 @@
-//! Signing: keys, the signer, what was signed before, and lists of trusted keys.
+//! Signing: keys, the signer, the memory of earlier signatures, and lists of trusted keys.
 
 pub(crate) mod expiry;
 pub mod key;

@@ -16,14 +16,16 @@ use crate::failure::Failure;
 use crate::package::{find, named, state};
 use crate::target::Target;
 
-/// The number of devices in each state of a package.
+/// The number of devices of a package in each state.
 #[derive(Debug, Serialize)]
 pub struct PackageProgress {
     pub package: PackageId,
     /// `name@version`.
     pub name: String,
     pub state: &'static str,
+    /// The number of devices that were ever assigned the package.
     pub assigned: u64,
+    /// The number of devices to which the package was not announced yet.
     pub waiting: u64,
     pub announced: u64,
     pub withdrawn: u64,
@@ -67,6 +69,7 @@ async fn read(
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
+    // Packages share groups: each size is read once.
     let sizes = sizes(target, &counted).await?;
     let progress = packages
         .iter()

@@ -19,21 +19,21 @@ use crate::warning::Warnings;
 /// The name of the target that `packcast local` serves.
 pub const LOCAL: &str = "local";
 
-/// One installation: its records, its objects, and what to sign with.
+/// One installation: its records, its objects, and its signing key.
 #[derive(Debug)]
 pub struct Target {
     pub name: String,
     pub records: Records,
     pub objects: Objects,
-    /// What all object paths begin with.
+    /// The prefix of all object paths.
     pub prefix: ObjectPath,
-    /// How its check-in function was set up to pace stock agents.
+    /// The pacing of OCS agents that its check-in function was set up with.
     pub pace: Pacing,
-    /// Trusted instead of the system's authorities when locations are probed.
+    /// The certificate authorities that probes of locations trust, instead of those of the system.
     pub ca_file: Option<PathBuf>,
-    /// The secret key file, unless another is named.
+    /// The secret key file, unless an operation names another file.
     pub key_file: PathBuf,
-    /// What this machine remembers of what it has signed.
+    /// The file with the memory of this machine (see [`Memory`](crate::signing::Memory)).
     pub memory_file: PathBuf,
     /// Secrets that are not in files.
     pub secrets: Arc<dyn Secrets>,
@@ -41,26 +41,29 @@ pub struct Target {
     pub warnings: Warnings,
 }
 
-/// The places that Packcast keeps its own files in.
+/// The folders for the files of Packcast on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
+    /// The folder with `packcast.toml` and the signing keys.
     pub config: PathBuf,
+    /// The folder with a state folder for each target.
     pub state: PathBuf,
 }
 
 impl Places {
-    /// Returns where the key of a target is unless its section names another file. Each has its
-    /// own: nothing signed says for which target it is.
+    /// Returns the default key file of a target.
+    ///
+    /// Each target has a key of its own, because signed documents do not name their target.
     pub fn default_key_file(&self, target: &str) -> PathBuf {
         self.config.join(format!("{target}.key"))
     }
 
-    /// Returns the path of the file that targets are configured in.
+    /// Returns the path of the configuration of targets.
     fn config_file(&self) -> PathBuf {
         self.config.join("packcast.toml")
     }
 
-    /// Returns where `packcast local` keeps everything.
+    /// Returns the folder for all files of `packcast local`.
     pub fn local(&self) -> PathBuf {
         self.state.join(LOCAL)
     }
@@ -73,14 +76,14 @@ pub struct LocalSystem {
     pub endpoint: String,
     pub table: String,
     pub objects_dir: PathBuf,
-    /// The first part of all object paths.
+    /// The prefix of all object paths.
     pub prefix: ObjectPath,
     /// The certificate authority of its edge.
     pub ca_file: PathBuf,
 }
 
 impl Target {
-    /// Opens the target of that name: from `config`, or the running `packcast local`.
+    /// Opens the target with this name in the configuration.
     pub async fn open(
         name: &str,
         config: Option<&Path>,
@@ -88,11 +91,7 @@ impl Target {
         secrets: Arc<dyn Secrets>,
     ) -> Result<Self, Failure> {
         let target = configured(name, config, &places.config_file())?;
-        let objects = target.place(name).map_err(|error| {
-            Failure::usage(error).hint(format!(
-                "give [target.{name}] a bucket, or a directory for objects that are served from a disk"
-            ))
-        })?;
+        let objects = target.place(name)?;
         let pace = target.pace();
         Ok(Self {
             name: name.to_owned(),
@@ -116,7 +115,7 @@ impl Target {
         })
     }
 
-    /// Returns how the target's locations are reached.
+    /// Returns the network route to the locations of the target.
     pub fn route(&self) -> Route {
         if self.name == LOCAL {
             Route::Loopback
@@ -125,7 +124,7 @@ impl Target {
         }
     }
 
-    /// Returns the key file of the target of that name, which need not answer.
+    /// Returns the key file of a target. The target need not be reachable.
     pub fn key_file(
         name: &str,
         config: Option<&Path>,
@@ -138,7 +137,7 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
-    /// Connects to the local system that has its state in `state_dir`.
+    /// Connects to the local system whose state is in `state_dir`.
     pub async fn local(state_dir: &Path, system: LocalSystem, secrets: Arc<dyn Secrets>) -> Self {
         Self {
             name: LOCAL.to_owned(),
@@ -161,12 +160,12 @@ impl Target {
     }
 }
 
-/// Returns where a system on this machine keeps the key that it made.
+/// Returns the key file of a local system.
 pub fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
 }
 
-/// Returns where a target's state folder has what was signed for it from this machine.
+/// Returns the memory file in the state folder of a target.
 fn memory_file(state_dir: &Path) -> PathBuf {
     state_dir.join("signed.json")
 }

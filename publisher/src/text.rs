@@ -1,10 +1,12 @@
-//! Words that every interface writes in the same way.
+//! Texts that every interface writes in the same way.
 
 use jiff::Timestamp;
 use packcast_protocol::{Outcome, UnixTime};
 use packcast_rollout::FinishedTask;
 
-/// Writes a time as people in every time zone read it, such as `2026-11-22 21:55:00 UTC`.
+use crate::target::LOCAL;
+
+/// Writes a time in UTC, such as `2026-11-22 21:55:00 UTC`.
 pub fn time(at: UnixTime) -> String {
     i64::try_from(at.0)
         .ok()
@@ -15,8 +17,9 @@ pub fn time(at: UnixTime) -> String {
         )
 }
 
-/// Writes the outcome of a deployment. A program that ran and failed is not a success, whatever
-/// its agent reports.
+/// Writes the outcome of a deployment, with the result code and its meaning.
+///
+/// A program that ran and failed counts as failed, even if its agent reports a success.
 pub fn outcome(task: &FinishedTask) -> String {
     let outcome = match task.outcome {
         Outcome::Succeeded => "succeeded",
@@ -30,6 +33,23 @@ pub fn outcome(task: &FinishedTask) -> String {
         (Some(meaning), None) => format!("{outcome}: {code}, {meaning}"),
         (None, None) => format!("{outcome}: {code}"),
     }
+}
+
+/// Writes a number with its noun, such as `1 device` or `2 devices`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// Adds `--target` to each `'packcast …'` command of a text, unless the target is the default.
+pub(crate) fn for_target(text: &str, target: &str) -> String {
+    const COMMAND: &str = "'packcast ";
+    if target == LOCAL {
+        return text.to_owned();
+    }
+    text.replace(COMMAND, &format!("{COMMAND}--target {target} "))
 }
 
 /// Replaces characters of a device's text that control a terminal, have no shape, or turn the
@@ -46,9 +66,30 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Tells whether a character has no shape of its own, or turns the direction of those after it.
+/// Returns true for a character that has no shape of its own, or that turns the direction of the
+/// characters after it.
 const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
         | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_in_hints_name_a_target_that_is_not_the_default() {
+        let hint = "run 'packcast list' to see the packages, then 'packcast activate PACKAGE'";
+        assert_eq!(for_target(hint, "local"), hint);
+        insta::assert_snapshot!(for_target(hint, "prod"), @"run 'packcast --target prod list' to see the packages, then 'packcast --target prod activate PACKAGE'");
+    }
+
+    #[test]
+    fn a_count_of_one_is_singular() {
+        assert_eq!(
+            [0, 1, 2].map(|n| count(n, "device")),
+            ["0 devices", "1 device", "2 devices"]
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Withdraws the assignment of a package from devices or groups.
+//! Unassigns a package from devices or groups.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
@@ -13,8 +13,9 @@ use crate::package::find;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::target::Target;
+use crate::text::count;
 
-/// The assignees that lost a package, each with its result.
+/// The assignees of an unassignment, each with its result.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum UnassignedFrom {
@@ -22,7 +23,7 @@ pub enum UnassignedFrom {
     Groups(Vec<GroupUnassigned>),
 }
 
-/// The result of a withdrawal from one device.
+/// The result of an unassignment from one device.
 #[derive(Debug, Serialize)]
 pub struct DeviceUnassigned {
     pub device: DeviceId,
@@ -32,7 +33,7 @@ pub struct DeviceUnassigned {
     pub outcome: Unassigned,
 }
 
-/// The result of a withdrawal from one group.
+/// The result of an unassignment from one group.
 #[derive(Debug, Serialize)]
 pub struct GroupUnassigned {
     pub group: GroupName,
@@ -41,10 +42,10 @@ pub struct GroupUnassigned {
     pub revision: u64,
 }
 
-/// Withdraws the assignment of a package. The key of `signer` is read if an assignee has a
-/// Packcast agent.
+/// Unassigns a package from devices or groups.
 ///
-/// Devices without an assignment of their own do not keep the others from losing theirs: see
+/// The function reads the key of `signer` if an assignee is a group, or a device with a Packcast
+/// agent. A device without an assignment of its own does not stop the others; see
 /// [`UnassignedFrom::complete`].
 pub async fn unassign(
     target: &Target,
@@ -82,7 +83,7 @@ async fn from_groups(
         let changed = records.unassign_group(name, package.id, signing).await?;
         unassigned.push(GroupUnassigned {
             group: name.clone(),
-            result: "taken-back",
+            result: "unassigned",
             revision: changed.state.revision,
         });
     }
@@ -122,10 +123,10 @@ impl UnassignedFrom {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "{refused} of {} devices have no assignment of their own to take back",
-            devices.len()
+            "cannot unassign the package from {refused} of {}: no assignment to the device itself",
+            count(devices.len() as u64, "device")
         ))
-        .hint("'packcast explain DEVICE PKG' tells why a device has a package"))
+        .hint("run 'packcast explain DEVICE PACKAGE' to see why a device has a package"))
     }
 }
 
@@ -151,5 +152,23 @@ impl DeviceUnassigned {
             self.outcome,
             Unassigned::OnlyByGroup(_) | Unassigned::NotAssigned
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn devices_without_their_own_assignment_have_a_next_step() {
+        let device: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let unassigned = [Unassigned::NotAssigned, Unassigned::Dropped]
+            .map(|outcome| DeviceUnassigned::new(device.clone(), outcome));
+        let result = UnassignedFrom::Devices(unassigned.into());
+        insta::assert_snapshot!(failures([result.complete().unwrap_err()]), @r"
+        Failed: cannot unassign the package from 1 of 2 devices: no assignment to the device itself
+        hint: run 'packcast explain DEVICE PACKAGE' to see why a device has a package
+        ");
     }
 }

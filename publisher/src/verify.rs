@@ -1,6 +1,7 @@
-//! Whether a package is still what was published, wherever it is served.
+//! Verifies a published package: fetches it from its locations or from the store, and compares
+//! every byte with the publication.
 //!
-//! What the record says of a package is what everything that is fetched back is held against.
+//! The digests in the record of the package are the reference for all fetched bytes.
 
 mod archive;
 mod package;
@@ -16,62 +17,62 @@ use packcast_store::ObjectKey;
 use packcast_store::objects::GetError;
 
 pub use self::package::{Through, Verification, VerifiedSource, verify};
-pub use self::source::Source;
+pub use self::source::ObjectSource;
 use crate::probe::ProbeError;
 use crate::progress::Progress;
 use crate::publish::info;
 
-/// How many problems of one source are listed: enough to see what is wrong with it.
+/// The number of problems after which the verification of a source ends.
 pub const MAX_PROBLEMS: usize = 20;
 
-/// What a package is held against.
+/// The package that a source must have.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
+pub struct ExpectedPackage<'a> {
     pub package: &'a PackageRecord,
     pub published: &'a Published,
     /// The keys that may have signed the manifest.
     pub keys: &'a [PublicKey],
 }
 
-/// Something that is not what was published.
+/// Differences between a source and the publication.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum VerifyProblem {
     #[error(transparent)]
     Served(#[from] ProbeError),
     #[error(transparent)]
     Stored(#[from] GetError),
-    #[error("object {path} is not stored")]
+    #[error("cannot find object {path} in the store")]
     Missing { path: String },
-    #[error("{object} has other bytes than were published")]
+    #[error("{object} has other bytes than the published ones")]
     Bytes { object: String },
     #[error(
-        "object {path} has {bytes} bytes, which are too many to read from the store at once: verify it through a location"
+        "cannot read object {path} from the store at once: {bytes} bytes are too many; verify the package through a location"
     )]
     TooLarge { path: String, bytes: u64 },
-    #[error("the manifest's signature was refused")]
+    #[error("cannot verify the signature of the manifest")]
     Signature(#[source] SignatureError),
-    #[error("the manifest does not read as one")]
+    #[error("cannot parse the manifest")]
     Manifest(#[source] serde_json::Error),
-    #[error("the manifest describes another package than the record does")]
+    #[error("the manifest describes another package than the record")]
     OtherPackage,
-    #[error("info cannot be written")]
+    #[error("cannot write info")]
     Info(#[from] packcast_protocol::info::InfoError),
-    #[error("the whole archive has the SHA-256 {actual}, published was {expected}")]
+    #[error("SHA-256 mismatch of the archive: expected {expected}, found {actual}")]
     Sha256 {
         actual: Sha256Digest,
         expected: Sha256Digest,
     },
-    #[error("the whole archive has the MD5 {actual}, published was {expected}")]
+    #[error("MD5 mismatch of the archive: expected {expected}, found {actual}")]
     Md5 {
         actual: Md5Digest,
         expected: Md5Digest,
     },
-    #[error("a part of the verification stopped")]
+    #[error("cannot complete the verification: a task of the publisher stopped")]
     Stopped,
 }
 
-impl Problem {
-    /// Tells whether the same source may have what is missing a little later.
+impl VerifyProblem {
+    /// Returns true if a retry may succeed without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Served(error) => error.is_retryable(),
@@ -81,23 +82,23 @@ impl Problem {
     }
 }
 
-/// What was found at each source.
+/// The problems of each source.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The problems of each source, in the order of the sources; at most [`MAX_PROBLEMS`] or
-    /// a few more of each.
-    pub problems: Vec<Vec<Problem>>,
-    /// Whether the archive could be looked at, if there is one: that takes one source with
-    /// the right manifest.
+    /// The problems in the order of the sources: for each source at most [`MAX_PROBLEMS`], or a few
+    /// more.
+    pub problems: Vec<Vec<VerifyProblem>>,
+    /// The archive was verified, or the package has no archive. The digests of the fragments come
+    /// from the manifest, so at least one source must have an intact manifest.
     pub archive_checked: bool,
 }
 
-/// Fetches everything back from each source, and compares it with what was published.
+/// Fetches all objects of a package from each source, and compares them with the publication.
 ///
 /// `progress` advances by the bytes of the archive that arrive.
 pub async fn verify_all(
-    expected: Expected<'_>,
-    sources: &[Source],
+    expected: ExpectedPackage<'_>,
+    sources: &[ObjectSource],
     progress: &Progress,
 ) -> Findings {
     let mut findings = Findings::default();
@@ -105,6 +106,7 @@ pub async fn verify_all(
     for source in sources {
         let mut problems = Vec::new();
         let found = documents(expected, source, &mut problems).await;
+        // The digest in the record makes all intact manifests equal.
         manifest = manifest.or(found);
         findings.problems.push(problems);
     }
@@ -121,20 +123,26 @@ pub async fn verify_all(
     findings
 }
 
-/// Fetches the manifest of a package, which one of the keys has to have signed and which has to
-/// say of the package what its record says.
-pub async fn signed_manifest(expected: Expected<'_>, source: &Source) -> Result<Manifest, Problem> {
+/// Fetches the manifest of a package.
+///
+/// # Errors
+/// One of the keys must have signed the manifest, and the manifest must describe the same package
+/// as the record.
+pub async fn signed_manifest(
+    expected: ExpectedPackage<'_>,
+    source: &ObjectSource,
+) -> Result<Manifest, VerifyProblem> {
     let (manifest, signature) = manifest_and_signature(expected, source).await;
     let (manifest, signature) = (manifest?, signature?);
-    holds(expected, &manifest, &signature)?;
+    verify_signature(expected, &manifest, &signature)?;
     read(&manifest, expected.package)
 }
 
 async fn manifest_and_signature(
-    expected: Expected<'_>,
-    source: &Source,
-) -> (Result<Bytes, Problem>, Result<Bytes, Problem>) {
-    let Expected {
+    expected: ExpectedPackage<'_>,
+    source: &ObjectSource,
+) -> (Result<Bytes, VerifyProblem>, Result<Bytes, VerifyProblem>) {
+    let ExpectedPackage {
         package, published, ..
     } = expected;
     let manifest = ObjectKey::manifest(&package.folder, package.id);
@@ -146,20 +154,24 @@ async fn manifest_and_signature(
     (manifest, signature.await)
 }
 
-fn holds(expected: Expected<'_>, manifest: &[u8], signature: &[u8]) -> Result<(), Problem> {
+fn verify_signature(
+    expected: ExpectedPackage<'_>,
+    manifest: &[u8],
+    signature: &[u8],
+) -> Result<(), VerifyProblem> {
     let signature = String::from_utf8_lossy(signature);
-    signature::verify(manifest, &signature, expected.keys).map_err(Problem::Signature)
+    signature::verify(manifest, &signature, expected.keys).map_err(VerifyProblem::Signature)
 }
 
-/// Checks manifest, signature and `info`, and returns the manifest if it is the published one.
+/// Verifies manifest, signature and `info`, and returns the manifest if it is the published one.
 async fn documents(
-    expected: Expected<'_>,
-    source: &Source,
-    problems: &mut Vec<Problem>,
+    expected: ExpectedPackage<'_>,
+    source: &ObjectSource,
+    problems: &mut Vec<VerifyProblem>,
 ) -> Option<Manifest> {
     let (manifest, signature) = manifest_and_signature(expected, source).await;
     let signed = match (&manifest, &signature) {
-        (Ok(manifest), Ok(signature)) => holds(expected, manifest, signature),
+        (Ok(manifest), Ok(signature)) => verify_signature(expected, manifest, signature),
         _ => Ok(()),
     };
     let manifest = manifest.and_then(|bytes| read(&bytes, expected.package));
@@ -177,9 +189,9 @@ async fn documents(
     }
 }
 
-/// Reads a manifest, which has to say the same of the package as its record.
-fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, Problem> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(Problem::Manifest)?;
+/// Parses a manifest, which must describe the same package as the record.
+fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, VerifyProblem> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(VerifyProblem::Manifest)?;
     let action = manifest
         .action
         .clone()
@@ -195,17 +207,67 @@ fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, Problem> {
         && manifest.priority == package.priority
         && manifest.audience == package.audience
         && action == package.action;
-    is_same.then_some(manifest).ok_or(Problem::OtherPackage)
+    is_same
+        .then_some(manifest)
+        .ok_or(VerifyProblem::OtherPackage)
 }
 
 async fn info_at(
-    expected: Expected<'_>,
-    source: &Source,
+    expected: ExpectedPackage<'_>,
+    source: &ObjectSource,
     at: &LocationRecord,
-) -> Result<Bytes, Problem> {
+) -> Result<Bytes, VerifyProblem> {
     let package = expected.package;
     let xml = info::document(package, expected.published, at).to_xml()?;
     let key = ObjectKey::info(&package.folder, at, package.id);
     let digest = Sha256Digest::of(xml.as_bytes());
     source.document(&key, xml.len() as u64, digest).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::messages;
+
+    #[test]
+    fn messages_of_problems() {
+        let path = || "d/x/1795000000-1".to_owned();
+        let digests = [&b"a"[..], b"b"].map(Sha256Digest::of);
+        let md5s = [1, 2].map(|byte| Md5Digest::from_bytes([byte; 16]));
+        let problems = [
+            VerifyProblem::Missing { path: path() },
+            VerifyProblem::Bytes {
+                object: "object d/x/1795000000-1".to_owned(),
+            },
+            VerifyProblem::TooLarge {
+                path: path(),
+                bytes: 1 << 32,
+            },
+            VerifyProblem::Signature(SignatureError::Mismatch),
+            VerifyProblem::Manifest(serde_json::from_str::<()>("").unwrap_err()),
+            VerifyProblem::OtherPackage,
+            VerifyProblem::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
+            VerifyProblem::Sha256 {
+                actual: digests[0],
+                expected: digests[1],
+            },
+            VerifyProblem::Md5 {
+                actual: md5s[0],
+                expected: md5s[1],
+            },
+            VerifyProblem::Stopped,
+        ];
+        insta::assert_snapshot!(messages(problems), @r"
+        cannot find object d/x/1795000000-1 in the store
+        object d/x/1795000000-1 has other bytes than the published ones
+        cannot read object d/x/1795000000-1 from the store at once: 4294967296 bytes are too many; verify the package through a location
+        cannot verify the signature of the manifest
+        cannot parse the manifest
+        the manifest describes another package than the record
+        cannot write info
+        SHA-256 mismatch of the archive: expected 3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d, found ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb
+        MD5 mismatch of the archive: expected 02020202020202020202020202020202, found 01010101010101010101010101010101
+        cannot complete the verification: a task of the publisher stopped
+        ");
+    }
 }

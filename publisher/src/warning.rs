@@ -1,16 +1,16 @@
-//! Warnings: findings that do not keep an operation from its end.
+//! Warnings: findings that do not stop an operation.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// A finding that a person should see although the operation succeeded.
+/// A finding that a person should see although the operation did not fail because of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// The finding, without a label.
     pub text: String,
-    /// The next step, if there is one.
+    /// The hint for the next step; `None` if there is no next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -24,7 +24,7 @@ impl Warning {
         }
     }
 
-    /// Adds the next step.
+    /// Adds a hint for the next step: a command in the imperative.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -33,7 +33,7 @@ impl Warning {
 }
 
 impl fmt::Display for Warning {
-    /// Writes the warning and its hint, each in a line with its label.
+    /// Writes the warning and its hint, each in a line of its own with a label.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "warning: {}", self.text)?;
         match &self.hint {
@@ -43,7 +43,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Collects warnings from places that cannot return them, such as files that are closed.
+/// Collects warnings from code that cannot return them, such as destructors.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(Arc<Mutex<Vec<Warning>>>);
 
@@ -55,7 +55,7 @@ impl Warnings {
             .push(warning);
     }
 
-    /// Returns the warnings so far, and forgets them.
+    /// Returns the collected warnings, and empties the collection.
     pub fn take(&self) -> Vec<Warning> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

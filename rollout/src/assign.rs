@@ -1,131 +1,147 @@
-//! What an assignment changes for a device: which attempt it is, or why there is none.
+//! The effect of an assignment on a device: a new attempt, or the reason for none.
 
 use packcast_protocol::{DeviceId, Outcome, UnixTime};
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, PackageRecord, TaskState};
 
-/// What came of an assignment.
+/// Outcome of an assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assigned {
+pub enum AssignOutcome {
     /// The device has a new open task.
     New { attempt: u32 },
-    /// The device has this task, and has not reported on it.
+    /// The device has this open task already, and has not reported on it.
     AlreadyOpen { attempt: u32 },
     /// The device has reported success, and the assignment was not forced.
     AlreadyDone(FinishedTask),
-    /// The device's own history has the package, and the assignment was not forced.
+    /// The package history of the device lists the package, and the assignment was not forced.
     InHistory,
     /// The package was deleted.
     Deleted,
     /// The package is a draft.
     NotPublished,
-    /// The package is meant for other devices.
+    /// The audience of the package does not include the device.
     NotForDevice,
-    /// No such device was ever in contact.
+    /// No device with this id has ever checked in.
     UnknownDevice,
 }
 
-/// What is known of a device and a package before an assignment.
+/// Records of one package on one device, before an assignment.
 #[derive(Clone, Debug, Default)]
-pub struct Situation {
-    /// Whether the device was ever in contact.
+pub struct PackageOnDevice {
+    /// The device has checked in at least once.
     pub is_known: bool,
     pub open: Option<OpenTask>,
     pub finished: Option<FinishedTask>,
-    /// Whether a stock agent's own history lists the package.
+    /// The package history of an OCS agent lists the package.
     pub in_history: bool,
 }
 
-/// Which assignment it is.
+/// Properties of an assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assigning {
-    /// To the device itself, not to a group of it.
+pub struct AssignmentRequest {
+    /// The package is assigned to the device itself, not to a group of the device.
     pub direct: bool,
-    /// Whether to deploy although the device has the package.
+    /// Deploy the package even if the device has it already.
     pub force: bool,
 }
 
-/// Decides what an assignment changes, or why it changes nothing.
+/// Decides which change an assignment makes.
 ///
-/// A device that reported a failure gets the next attempt; one that has the package gets it
-/// only with `force`. A next attempt is told with force: a stock agent keeps a program that
-/// ran and failed in its history, and would not run it again without.
+/// A device that reported a failure gets the next attempt. A device that has the package gets
+/// the next attempt only with `force`. Every attempt after the first is announced with force: an
+/// OCS agent keeps a program that ran and failed in its history, and would not run it again
+/// without force.
 ///
-/// A task that was withdrawn goes on as the same attempt.
+/// A withdrawn task continues as the same attempt.
+///
+/// # Errors
+/// The assignment changes nothing, for the reason that is returned.
 pub fn assign(
     device: &DeviceId,
     package: &PackageRecord,
-    situation: &Situation,
-    by: Assigning,
+    on_device: &PackageOnDevice,
+    request: AssignmentRequest,
     now: UnixTime,
-) -> Result<TaskChange, Assigned> {
+) -> Result<TaskChange, AssignOutcome> {
     if package.is_deleted() {
-        return Err(Assigned::Deleted);
+        return Err(AssignOutcome::Deleted);
     }
     if package.published().is_none() {
-        return Err(Assigned::NotPublished);
+        return Err(AssignOutcome::NotPublished);
     }
     if !package.audience.includes_device(device) {
-        return Err(Assigned::NotForDevice);
+        return Err(AssignOutcome::NotForDevice);
     }
-    if let Some(open) = situation.open.as_ref().filter(|_| situation.is_known) {
-        return change_open(open, by, now);
+    if let Some(open) = on_device.open.as_ref().filter(|_| on_device.is_known) {
+        return change_open(open, request, now);
     }
-    let attempt = next_attempt(situation, by.force)?;
+    let attempt = next_attempt(on_device, request.force)?;
     let task = OpenTask {
         package: package.id,
         priority: package.priority,
         attempt,
-        state: TaskState::Held,
-        force: by.force || attempt > 1,
-        direct: by.direct,
+        state: TaskState::Pending,
+        force: request.force || attempt > 1,
+        direct: request.direct,
         assigned_at: now,
     };
-    let before = situation.finished.clone();
+    let before = on_device.finished.clone();
     Ok(TaskChange::Open { task, before })
 }
 
-fn change_open(open: &OpenTask, by: Assigning, now: UnixTime) -> Result<TaskChange, Assigned> {
+fn change_open(
+    open: &OpenTask,
+    request: AssignmentRequest,
+    now: UnixTime,
+) -> Result<TaskChange, AssignOutcome> {
     let to = match open.state {
-        TaskState::Withdrawn { announced_at } => restored(open, announced_at, by, now),
-        TaskState::Held | TaskState::Announced { .. } if by.direct && !open.direct => OpenTask {
-            direct: true,
-            ..open.clone()
-        },
-        TaskState::Held | TaskState::Announced { .. } => {
+        TaskState::Withdrawn { announced_at } => restored(open, announced_at, request, now),
+        TaskState::Pending | TaskState::Announced { .. } if request.direct && !open.direct => {
+            OpenTask {
+                direct: true,
+                ..open.clone()
+            }
+        }
+        TaskState::Pending | TaskState::Announced { .. } => {
             let attempt = open.attempt;
-            return Err(Assigned::AlreadyOpen { attempt });
+            return Err(AssignOutcome::AlreadyOpen { attempt });
         }
     };
     let from = open.clone();
     Ok(TaskChange::Alter { from, to })
 }
 
-/// Returns a withdrawn task that is wanted again.
+/// Returns a withdrawn task as an announced one, because its package was assigned again.
 ///
-/// It is the same attempt still: the device was told of it, and may be at work on it. One that
-/// has dropped it says so, and begins the next (see [`crate::fold::renew`]).
-fn restored(open: &OpenTask, announced_at: UnixTime, by: Assigning, now: UnixTime) -> OpenTask {
+/// The attempt stays the same: the task was announced, and the device may be deploying it. If the
+/// device has cancelled it already, its report begins the next attempt (see
+/// [`crate::apply::next_attempt`]).
+fn restored(
+    open: &OpenTask,
+    announced_at: UnixTime,
+    request: AssignmentRequest,
+    now: UnixTime,
+) -> OpenTask {
     OpenTask {
         state: TaskState::Announced { announced_at },
-        force: open.force || by.force,
-        direct: by.direct,
+        force: open.force || request.force,
+        direct: request.direct,
         assigned_at: now,
         ..open.clone()
     }
 }
 
-fn next_attempt(situation: &Situation, force: bool) -> Result<u32, Assigned> {
-    if !situation.is_known {
-        return Err(Assigned::UnknownDevice);
+fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignOutcome> {
+    if !on_device.is_known {
+        return Err(AssignOutcome::UnknownDevice);
     }
-    match &situation.finished {
+    match &on_device.finished {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
-            Err(Assigned::AlreadyDone(done.clone()))
+            Err(AssignOutcome::AlreadyDone(done.clone()))
         }
         Some(done) => Ok(done.attempt.saturating_add(1)),
-        None if situation.in_history && !force => Err(Assigned::InHistory),
+        None if on_device.in_history && !force => Err(AssignOutcome::InHistory),
         None => Ok(1),
     }
 }
@@ -140,26 +156,26 @@ mod tests {
     use super::*;
     use crate::record::tests::package;
 
-    const DIRECT: Assigning = Assigning {
+    const DIRECT: AssignmentRequest = AssignmentRequest {
         direct: true,
         force: false,
     };
-    const DIRECT_FORCED: Assigning = Assigning {
+    const DIRECT_FORCED: AssignmentRequest = AssignmentRequest {
         direct: true,
         force: true,
     };
 
-    fn opened(change: Result<TaskChange, Assigned>) -> Result<OpenTask, Assigned> {
+    fn opened(change: Result<TaskChange, AssignOutcome>) -> Result<OpenTask, AssignOutcome> {
         change.map(|change| match change {
             TaskChange::Open { task, .. } | TaskChange::Alter { to: task, .. } => task,
-            TaskChange::Drop { .. } | TaskChange::Renew { .. } => {
-                panic!("an assignment drops and renews nothing")
+            TaskChange::Drop { .. } | TaskChange::NextAttempt { .. } => {
+                panic!("an assignment neither drops a task nor ends an attempt")
             }
         })
     }
 
-    fn situation(finished: Option<Outcome>, in_history: bool) -> Situation {
-        Situation {
+    fn on_device(finished: Option<Outcome>, in_history: bool) -> PackageOnDevice {
+        PackageOnDevice {
             is_known: true,
             open: None,
             finished: finished.map(|outcome| FinishedTask {
@@ -176,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn a_package_for_others_is_not_assigned_whatever_is_forced() {
+    fn force_does_not_assign_a_package_outside_its_audience() {
         let mut package = package(1);
         let meant = AgentId::of_public_key(&[1; 32]);
         package.audience = Audience::Devices(BTreeSet::from([meant.clone()]));
         let assigned = |device| {
-            let situation = situation(None, false);
+            let on_device = on_device(None, false);
             opened(assign(
                 &device,
                 &package,
-                &situation,
+                &on_device,
                 DIRECT_FORCED,
                 UnixTime(0),
             ))
@@ -193,36 +209,42 @@ mod tests {
         };
         assert_eq!(assigned(DeviceId::Agent(meant)), Ok(1));
         let other = DeviceId::Agent(AgentId::of_public_key(&[2; 32]));
-        let stock = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
-        for device in [other, stock] {
-            assert_eq!(assigned(device), Err(Assigned::NotForDevice));
+        let ocs = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        for device in [other, ocs] {
+            assert_eq!(assigned(device), Err(AssignOutcome::NotForDevice));
         }
     }
 
     #[test]
-    fn a_next_attempt_is_told_with_force() {
+    fn every_attempt_after_the_first_is_announced_with_force() {
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
-        let told = |finished| {
-            let situation = situation(finished, true);
-            let by = Assigning {
+        let is_forced = |finished| {
+            let on_device = on_device(finished, true);
+            let request = AssignmentRequest {
                 direct: false,
                 force: finished.is_none(),
             };
-            opened(assign(&device, &package(1), &situation, by, UnixTime(0)))
-                .unwrap()
-                .force
+            opened(assign(
+                &device,
+                &package(1),
+                &on_device,
+                request,
+                UnixTime(0),
+            ))
+            .unwrap()
+            .force
         };
-        assert!(told(None) && told(Some(Outcome::Failed)));
+        assert!(is_forced(None) && is_forced(Some(Outcome::Failed)));
     }
 
     #[test]
-    fn force_is_needed_only_where_the_package_is() {
+    fn force_is_needed_only_if_the_device_has_the_package() {
         use Outcome::{Failed, Succeeded};
         let check = |finished, in_history, force, expected: Result<u32, &str>| {
-            let got = next_attempt(&situation(finished, in_history), force);
+            let got = next_attempt(&on_device(finished, in_history), force);
             let got = got.map_err(|answer| match answer {
-                Assigned::AlreadyDone(_) => "done",
-                Assigned::InHistory => "in history",
+                AssignOutcome::AlreadyDone(_) => "done",
+                AssignOutcome::InHistory => "in history",
                 _ => "other",
             });
             assert_eq!(got, expected, "{finished:?} {in_history} {force}");
@@ -240,22 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_withdrawn_goes_on_as_the_same_attempt() {
+    fn a_withdrawn_task_continues_as_the_same_attempt() {
         let announced_at = UnixTime(1_795_000_000);
         let again = |state| {
             let open = OpenTask {
                 state,
                 ..crate::record::tests::task(1, 5)
             };
-            let situation = Situation {
+            let on_device = PackageOnDevice {
                 open: Some(open),
-                ..situation(None, false)
+                ..on_device(None, false)
             };
             let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
             opened(assign(
                 &device,
                 &package(1),
-                &situation,
+                &on_device,
                 DIRECT,
                 UnixTime(9),
             ))
@@ -264,23 +286,23 @@ mod tests {
         let announced = TaskState::Announced { announced_at };
         let withdrawn = TaskState::Withdrawn { announced_at };
         assert_eq!(again(withdrawn), Ok((1, announced, true)));
-        let open = Err(Assigned::AlreadyOpen { attempt: 1 });
+        let open = Err(AssignOutcome::AlreadyOpen { attempt: 1 });
         assert_eq!(again(announced), open);
-        assert_eq!(again(TaskState::Held), open);
+        assert_eq!(again(TaskState::Pending), open);
     }
 
     #[test]
-    fn a_task_of_a_group_becomes_the_devices_own() {
+    fn assigning_to_the_device_makes_the_task_of_a_group_direct() {
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         let open = OpenTask {
             direct: false,
             ..crate::record::tests::task(1, 5)
         };
-        let situation = Situation {
+        let on_device = PackageOnDevice {
             open: Some(open.clone()),
-            ..situation(None, false)
+            ..on_device(None, false)
         };
-        let change = assign(&device, &package(1), &situation, DIRECT, UnixTime(9));
+        let change = assign(&device, &package(1), &on_device, DIRECT, UnixTime(9));
         let to = OpenTask {
             direct: true,
             ..open.clone()
@@ -289,8 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_device_gets_nothing() {
-        let nothing = Situation::default();
-        assert_eq!(next_attempt(&nothing, true), Err(Assigned::UnknownDevice));
+    fn an_unknown_device_gets_no_task() {
+        let nothing = PackageOnDevice::default();
+        assert_eq!(
+            next_attempt(&nothing, true),
+            Err(AssignOutcome::UnknownDevice)
+        );
     }
 }

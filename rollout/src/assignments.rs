@@ -1,28 +1,32 @@
-//! The signed document of a device: its own packages, and its groups.
+//! Device assignments: the signed document with a device's own packages and its groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::assignments::{Assigned, Assignee, Assignments, AssignmentsError, Held};
+use packcast_protocol::assignments::{
+    AssignedPackage, Assignee, Assignments, AssignmentsError, Held,
+};
 use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
 
 use crate::membership::Memberships;
 use crate::record::{OpenTask, TaskState};
 use crate::validity::{Validity, next_revision};
 
-/// The packages whose signed manifests a publisher has seen, with the digest of each: what the
-/// records say of a package may have been put there by whoever owns them.
+/// Packages whose signed manifests a publisher has verified, with the digest of each manifest.
+///
+/// The records of a package are no proof: anyone who can write to the table may have written
+/// them.
 pub type VerifiedPackages = BTreeMap<PackageId, Sha256Digest>;
 
-/// What changes of a device's own assignments.
+/// A change of device assignments.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     Assign {
         package: PackageId,
-        /// The digest of its manifest.
+        /// Digest of the package's manifest.
         manifest: Sha256Digest,
         force: bool,
-        /// The device's tasks: a package that has none any more is done with, and is not
-        /// named any longer.
+        /// All open tasks of the device. A package without an open task is finished, and is
+        /// removed from the assignments.
         tasks: &'a [OpenTask],
     },
     Unassign {
@@ -32,10 +36,11 @@ pub enum Change<'a> {
     Leave(&'a GroupName),
 }
 
-/// Returns a device's next assignments; none if nothing changes.
+/// Returns the next assignments of a device, or `None` if nothing changes.
 ///
-/// They follow from those before, which the publisher has signed, and from the change alone:
-/// who owns the records could have added to the device's tasks and groups.
+/// They follow only from the previous assignments, which the publisher has signed, and from the
+/// change. The recorded tasks and groups do not count, because anyone who can write to the table
+/// could have added to them.
 pub fn change(
     device: &AgentId,
     before: Option<&Assignments>,
@@ -54,8 +59,9 @@ pub fn change(
             tasks,
         } => {
             let is_open = |package| tasks.iter().any(|task| task.package == package);
+            // Removing finished packages here keeps the document short without a change of its own.
             packages.retain(|before| before.package != package && is_open(before.package));
-            packages.push(Assigned {
+            packages.push(AssignedPackage {
                 package,
                 manifest,
                 seq: revision,
@@ -74,59 +80,64 @@ pub fn change(
     if !is_changed {
         return Ok(None);
     }
-    let term = Validity::following(latest.map(|latest| latest.issued), now);
-    state(device, revision, groups, packages, term).map(Some)
+    let validity = Validity::following(latest.map(|latest| latest.issued), now);
+    state(device, revision, groups, packages, validity).map(Some)
 }
 
-/// Returns assignments as they are, of another term. `known` is what the publisher knows to be
-/// signed, which may be later in a table that was restored.
-pub fn renewed(
+/// Returns the same assignments with a new validity.
+///
+/// `known` is the latest state in the publisher's memory. It may be later than `before` if the
+/// table was restored.
+pub fn with_new_validity(
     before: &Assignments,
     known: Option<Held>,
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
     let Held { issued, revision } = before.held();
     let known = known.map_or(issued, |known| known.issued);
-    let term = Validity::renewing(issued.max(known), now);
-    let issued = term.issued;
+    let validity = Validity::signing_again(issued.max(known), now);
+    let issued = validity.issued;
     Assignments::new(
         before.recipient().clone(),
         Held { issued, revision },
         before.groups().clone(),
         before.packages().to_vec(),
-        term.expires,
+        validity.expires,
     )
 }
 
-/// Returns a device's assignments as the records have them, for a publisher who has looked at
-/// them. `latest` is the state that the device may hold by the records, and `known` by what the
-/// publisher knows; packages that nobody vouches for are left out.
+/// Returns a device's assignments as they are on record, for a publisher who has checked the
+/// records.
+///
+/// `latest` is the latest state that the device may hold according to the records, and `known`
+/// the latest according to the publisher's memory. Packages that are not in `verified` are left
+/// out.
 pub fn as_recorded(
     device: &AgentId,
     latest: Option<Held>,
     known: Option<Held>,
     memberships: &Memberships,
     tasks: &[OpenTask],
-    vouched: &VerifiedPackages,
+    verified: &VerifiedPackages,
     now: UnixTime,
 ) -> Result<Assignments, AssignmentsError> {
     let revision = next_revision(latest.map_or(0, |latest| latest.revision), now);
-    let packages = own(tasks).filter_map(|task| {
-        Some(Assigned {
+    let packages = direct_tasks(tasks).filter_map(|task| {
+        Some(AssignedPackage {
             package: task.package,
-            manifest: *vouched.get(&task.package)?,
+            manifest: *verified.get(&task.package)?,
             seq: revision,
             force: task.force,
         })
     });
     let groups = memberships.joined().cloned().collect();
     let issued = |held: Option<Held>| held.map(|held| held.issued);
-    let term = Validity::following_unsigned(issued(latest), issued(known), now);
-    state(device, revision, groups, packages.collect(), term)
+    let validity = Validity::following_unsigned(issued(latest), issued(known), now);
+    state(device, revision, groups, packages.collect(), validity)
 }
 
-/// Returns the tasks that a device has of its own and that were not taken back.
-pub fn own(tasks: &[OpenTask]) -> impl Iterator<Item = &OpenTask> {
+/// Returns the tasks that are assigned to the device itself and are not withdrawn.
+pub fn direct_tasks(tasks: &[OpenTask]) -> impl Iterator<Item = &OpenTask> {
     tasks
         .iter()
         .filter(|task| task.direct && !matches!(task.state, TaskState::Withdrawn { .. }))
@@ -136,10 +147,10 @@ fn state(
     device: &AgentId,
     revision: u64,
     groups: BTreeSet<GroupName>,
-    packages: Vec<Assigned>,
-    term: Validity,
+    packages: Vec<AssignedPackage>,
+    validity: Validity,
 ) -> Result<Assignments, AssignmentsError> {
-    let Validity { issued, expires } = term;
+    let Validity { issued, expires } = validity;
     let recipient = Assignee::Device(device.clone());
     Assignments::new(
         recipient,
@@ -173,8 +184,8 @@ mod tests {
         }
     }
 
-    fn changed(before: Option<&Assignments>, what: Change<'_>) -> Option<Assignments> {
-        change(&device(), before, what, NOW).unwrap()
+    fn changed(before: Option<&Assignments>, next: Change<'_>) -> Option<Assignments> {
+        change(&device(), before, next, NOW).unwrap()
     }
 
     fn seqs(assignments: &Assignments) -> Vec<(PackageId, u64)> {
@@ -202,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_in_a_restored_table_is_later_than_what_was_lost_with_it() {
+    fn changes_after_a_restore_supersede_lost_ones() {
         let kept = changed(None, assign(1, &[])).unwrap();
         let lost = changed(Some(&kept), assign(2, &[])).unwrap();
         let restored = NOW.plus(60);
         let site = group("site");
         let after = change(&device(), Some(&kept), Change::Join(&site), restored);
         assert!(after.unwrap().unwrap().held() > lost.held());
-        assert!(renewed(&kept, None, restored).unwrap().held() > lost.held());
+        assert!(with_new_validity(&kept, None, restored).unwrap().held() > lost.held());
 
         let kept = GroupState::new(site, 0, NOW);
         let lost = kept.assign(&package(1), false, NOW).unwrap();
@@ -219,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_is_later_also_by_a_clock_that_is_slow() {
+    fn a_slow_clock_does_not_issue_assignments_before_the_previous_ones() {
         let one = changed(None, assign(1, &[])).unwrap();
         let slow = UnixTime(NOW.0 - 3600);
         let site = group("site");
@@ -238,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_with_is_left_out_and_what_the_records_add_is_not_taken_over() {
+    fn finished_packages_are_removed_and_added_records_are_ignored() {
         let one = changed(None, assign(1, &[])).unwrap();
         let two = changed(Some(&one), assign(2, &[task(1, 5)])).unwrap();
         assert_eq!(seqs(&two), [(id(1), 0), (id(2), 1)]);
@@ -247,43 +258,43 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_keeps_all_but_its_term_and_is_later() {
+    fn signing_again_changes_only_the_validity_and_is_later() {
         let one = changed(None, assign(1, &[])).unwrap();
         for now in [UnixTime(0), NOW, NOW.plus(1000)] {
-            let renewed = renewed(&one, None, now).unwrap();
-            assert!(renewed.held() > one.held());
-            assert_eq!(renewed.held().revision, one.held().revision);
-            assert_eq!(renewed.packages(), one.packages());
-            assert_eq!(renewed.expires(), now.plus(VALIDITY_S));
+            let again = with_new_validity(&one, None, now).unwrap();
+            assert!(again.held() > one.held());
+            assert_eq!(again.held().revision, one.held().revision);
+            assert_eq!(again.packages(), one.packages());
+            assert_eq!(again.expires(), now.plus(VALIDITY_S));
         }
     }
 
     #[test]
-    fn the_records_of_a_device_are_its_own_tasks_and_its_groups() {
+    fn recorded_assignments_are_the_direct_tasks_and_the_groups() {
         let mut of_a_group = task(2, 5);
         of_a_group.direct = false;
-        let mut taken_back = task(3, 5);
-        taken_back.state = TaskState::Withdrawn { announced_at: NOW };
-        let tasks = [task(1, 5), of_a_group, taken_back, task(4, 5)];
+        let mut withdrawn = task(3, 5);
+        withdrawn.state = TaskState::Withdrawn { announced_at: NOW };
+        let tasks = [task(1, 5), of_a_group, withdrawn, task(4, 5)];
         let memberships = Memberships::from_iter([(group("lab"), 3), (GroupName::all(), 9)]);
         let latest = Held {
             revision: NOW.0 + 4,
             issued: NOW,
         };
         let digest = Sha256Digest::of(b"");
-        let vouched = [1, 2, 3].map(|n| (id(n), digest)).into();
-        let made = as_recorded(
+        let verified = [1, 2, 3].map(|n| (id(n), digest)).into();
+        let recorded = as_recorded(
             &device(),
             Some(latest),
             None,
             &memberships,
             &tasks,
-            &vouched,
+            &verified,
             NOW,
         )
         .unwrap();
-        assert_eq!(seqs(&made), [(id(1), 5)]);
-        assert_eq!(made.packages()[0].manifest, digest);
-        assert_eq!(made.groups(), &BTreeSet::from([group("lab")]));
+        assert_eq!(seqs(&recorded), [(id(1), 5)]);
+        assert_eq!(recorded.packages()[0].manifest, digest);
+        assert_eq!(recorded.groups(), &BTreeSet::from([group("lab")]));
     }
 }

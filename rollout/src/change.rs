@@ -1,39 +1,40 @@
-//! How a device's open tasks change: what is decided here and written by the store.
+//! Changes of a device's open tasks. This crate decides them, and the store writes them.
 
 use crate::record::{FinishedTask, OpenTask};
 
-/// One change of one task. It holds only for the records that it was decided from.
+/// One change of one task. The change is valid only for the records from which it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskChange {
-    /// A task begins.
+    /// Creates a task.
     Open {
         task: OpenTask,
-        /// The result of the attempt before, which does not count any more.
+        /// Result of the previous attempt, which is not counted any more.
         before: Option<FinishedTask>,
     },
-    /// A task of the same package goes on in another way.
+    /// Changes a task without changing its attempt.
     Alter { from: OpenTask, to: OpenTask },
-    /// A device has dropped a task that is wanted again since: the next attempt begins.
-    Renew {
+    /// Begins the next attempt: the device cancelled a withdrawn task, and the package was
+    /// assigned again in the meantime.
+    NextAttempt {
         from: OpenTask,
         to: OpenTask,
-        /// How the attempt before ended, which does not count any more.
+        /// Result of the previous attempt, which is not counted any more.
         before: FinishedTask,
     },
-    /// A task that no device was told of goes.
+    /// Removes a task that was not announced.
     Drop {
         task: OpenTask,
-        /// The result of the attempt before, which counts again.
+        /// Result of the previous attempt, which is counted again.
         before: Option<FinishedTask>,
     },
 }
 
 impl TaskChange {
-    /// Returns the tasks as they are after this change.
+    /// Makes this change in a device's tasks.
     pub fn apply(&self, tasks: &mut Vec<OpenTask>) {
         match self {
             Self::Open { task, .. } => tasks.push(task.clone()),
-            Self::Alter { from, to } | Self::Renew { from, to, .. } => {
+            Self::Alter { from, to } | Self::NextAttempt { from, to, .. } => {
                 for task in tasks.iter_mut().filter(|task| *task == from) {
                     *task = to.clone();
                 }

@@ -1,7 +1,7 @@
-//! Why a device has a package, or has it not.
+//! Explanation for the state of a package on a device.
 //!
-//! The answer comes from the decisions of a check-in: what the next one would change and tell
-//! is decided from the same records, and nothing is written.
+//! The explanation comes from the decisions of a check-in: it decides, from the same records,
+//! the changes and announcements of the next check-in, and writes nothing.
 
 use std::slice;
 
@@ -9,78 +9,83 @@ use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
 use crate::announce::{Announcement, NotAnnounced, Rules, announce};
-use crate::assign::Situation;
+use crate::assign::PackageOnDevice;
 use crate::change::TaskChange;
+use crate::command::DeviceCommands;
 use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
-use crate::order::DeviceCommands;
-use crate::reconcile::{Reconciling, reconcile, wanting};
+use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
 
-/// What is on record of one device and one package.
+/// Records of one device and one package, from which the explanation follows.
 #[derive(Clone, Copy, Debug)]
-pub struct Evidence<'a> {
+pub struct ExplainInputs<'a> {
     pub device: &'a DeviceId,
-    /// Whether the device was ever in contact.
+    /// The device has checked in at least once.
     pub is_known: bool,
     pub memberships: &'a Memberships,
-    /// The states of the device's groups; a group that does not exist has none.
+    /// The states of the device's groups, except groups that do not exist.
     pub groups: &'a [GroupState],
-    /// All open tasks of the device, of whatever package.
+    /// All open tasks of the device, for all packages.
     pub tasks: &'a [OpenTask],
     pub orders: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
     pub others: &'a [PackageRecord],
-    /// The result of the latest attempt that has one.
+    /// Result of the latest attempt that has one.
     pub finished: Option<&'a FinishedTask>,
-    /// Whether a stock agent's own history lists the package.
+    /// The package history of an OCS agent lists the package.
     pub in_history: bool,
-    /// Whether the device is told one priority level at a time.
+    /// Tasks are announced to the device one priority at a time.
     pub strict: bool,
 }
 
-/// Why a device has a package, or has it not.
+/// Explanation for the state of a package on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     #[serde(flatten)]
     pub reason: Reason,
-    /// The attempt that the reason is about, if there is one, or is to be at the next check-in.
+    /// Attempt to which the reason applies: the present one, or the one that the next check-in
+    /// creates. `None` if there is neither.
     pub attempt: Option<u32>,
-    /// Whether the device itself has the package assigned and has not finished it.
+    /// The package is assigned to the device itself, and the task is open.
     pub direct: bool,
     /// The device's groups that have the package.
     pub groups: Vec<GroupName>,
-    /// Packages of a higher priority that the device is told of as well, the highest first.
+    /// Packages of a higher priority that are announced to the device as well, the highest
+    /// priority first.
     pub ahead: Vec<PackageId>,
 }
 
-/// The reason that comes first: once it is gone, another may show.
+/// The first reason for the state of a package on a device.
+///
+/// Once this reason no longer applies, another one may show.
 ///
 /// The names are part of the command line's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
-    /// The device was never in contact.
+    /// The device has never checked in.
     NeverSeen,
-    /// Neither the device nor a group of it was assigned the package.
+    /// The package is assigned neither to the device nor to a group of the device.
     NotAssigned,
     /// A group of the device has the package, and the device has not checked in since.
     Unreached {
         group: GroupName,
         assigned_at: UnixTime,
     },
-    /// A group of the device has the package, but the device was not to get it when it checked
-    /// in: it had it, or the package was not meant for it then.
-    PassedOver {
+    /// A group of the device has the package, but the device's check-in skipped it: the device
+    /// had the package, or was not in its audience.
+    #[serde(rename = "passed-over")]
+    Skipped {
         group: GroupName,
     },
     /// The package is not published completely.
     Draft,
     NotActive,
-    /// The package is active, but nowhere.
+    /// The package is active, but has no location.
     NoLocation,
-    /// The package's manifest has expired, so no agent of ours acts on it any more.
+    /// The manifest of the package has expired, so no Packcast agent acts on it any more.
     Expired {
         expired_at: UnixTime,
     },
@@ -88,89 +93,91 @@ pub enum Reason {
     Deleted {
         deleted_at: UnixTime,
     },
-    /// The package is meant for other devices.
+    /// The audience of the package does not include the device.
     NotInAudience,
-    /// The package is meant for some devices only, and a stock agent cannot check for which.
+    /// The package has an audience, which an OCS agent cannot check.
     OcsAgent,
-    /// A package of a higher priority comes first (only where strict is in force).
+    /// A package of a higher priority comes first (only if strict is in force).
     BehindPriority {
         behind: PackageId,
     },
-    /// The device is told at its next check-in.
-    Held,
-    /// The device was told, and has not reported since.
+    /// The task will be announced at the next check-in.
+    #[serde(rename = "held")]
+    Pending,
+    /// The task was announced, and the device has not reported since.
     Announced {
         announced_at: UnixTime,
     },
-    /// The device was told, the package is not active any more, and the device has not said yet
-    /// that it cancels.
-    CalledOff {
+    /// The task was announced, the package is no longer active, and the device has not reported
+    /// yet that it cancelled the task.
+    Cancelling {
         announced_at: UnixTime,
     },
-    /// The device was told, it was taken back, and the device has not reported since.
+    /// The task was announced and then withdrawn, and the device has not reported since.
     Withdrawn {
         announced_at: UnixTime,
-        /// Whether a stock agent was told to drop it since.
+        /// An OCS agent was commanded to drop the task since.
         told_to_drop: bool,
     },
-    /// It was taken back, and the device has not checked in since.
-    TakenBack {
+    /// The assignment was taken away, and the device has not checked in since.
+    Unassigned {
         announced_at: Option<UnixTime>,
     },
-    /// A stock agent's own history lists the package.
+    /// The package history of an OCS agent lists the package.
     InHistory,
     Succeeded,
     Failed,
-    /// The device dropped it without having acted on it.
+    /// The device cancelled the task without acting on it.
     Cancelled,
 }
 
-/// Says why a device has a package, or has it not.
-pub fn explain(evidence: &Evidence<'_>, now: UnixTime) -> Explanation {
-    let change = next_change(evidence, now);
-    let mut tasks = evidence.tasks.to_vec();
+/// Explains the state of a package on a device.
+pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
+    let change = next_change(inputs, now);
+    // Decide the announcement as the next check-in would, after the change.
+    let mut tasks = inputs.tasks.to_vec();
     if let Some(change) = &change {
         change.apply(&mut tasks);
     }
     let rules = Rules {
-        strict: evidence.strict,
-        stock: is_stock(evidence.device),
+        strict: inputs.strict,
+        stock: runs_ocs_agent(inputs.device),
     };
-    let announcement = announce(&tasks, |id| evidence.find(id), rules, now);
-    let open = task_of(evidence.tasks, evidence.package.id);
-    let next = task_of(&tasks, evidence.package.id);
+    let announcement = announce(&tasks, |id| inputs.find(id), rules, now);
+    let open = task_of(inputs.tasks, inputs.package.id);
+    let next = task_of(&tasks, inputs.package.id);
     let reason = match (open, &change) {
-        _ if !evidence.is_known => Reason::NeverSeen,
-        (Some(open), Some(_)) if next.is_none_or(is_withdrawn) => taken_back(open),
-        (_, Some(_)) => to_come(evidence, &announcement),
-        (Some(open), None) => of_open(evidence, open, &announcement, now),
-        (None, None) => without_task(evidence),
+        _ if !inputs.is_known => Reason::NeverSeen,
+        (Some(open), Some(_)) if next.is_none_or(is_withdrawn) => unassigned(open),
+        (_, Some(_)) => of_next_task(inputs, &announcement),
+        (Some(open), None) => of_open(inputs, open, &announcement, now),
+        (None, None) => without_task(inputs),
     };
-    let finished = evidence.finished.map(|finished| finished.attempt);
+    let finished = inputs.finished.map(|finished| finished.attempt);
     Explanation {
         reason,
         attempt: next.or(open).map(|task| task.attempt).or(finished),
         direct: open.is_some_and(|task| task.direct),
-        groups: evidence
-            .having()
+        groups: inputs
+            .groups_having()
             .map(|(state, _)| state.group.clone())
             .collect(),
         ahead: next.map_or_else(Vec::new, |task| ahead(&announcement, task)),
     }
 }
 
-/// Returns a group of a device that has a package, if its assignment is news to the device: it
-/// has not checked in since.
+/// Returns a group of a device that has a package, with its assignment, if the device has not
+/// checked in since the assignment.
 pub fn unreached<'a>(
     memberships: &Memberships,
     groups: &'a [GroupState],
     package: PackageId,
 ) -> Option<(&'a GroupState, &'a GroupAssignment)> {
-    having(memberships, groups, package)
-        .find(|(state, assignment)| assignment.seq > memberships.mark(&state.group))
+    groups_having(memberships, groups, package)
+        .find(|(state, assignment)| assignment.seq > memberships.observed_revision(&state.group))
 }
 
-fn having<'a>(
+fn groups_having<'a>(
     memberships: &Memberships,
     groups: &'a [GroupState],
     package: PackageId,
@@ -181,40 +188,40 @@ fn having<'a>(
         .filter_map(move |state| Some((state, state.assignment(package)?)))
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> ExplainInputs<'a> {
     fn find(&self, id: PackageId) -> Option<&'a PackageRecord> {
         let mut packages = slice::from_ref(self.package).iter().chain(self.others);
         packages.find(|package| package.id == id)
     }
 
     /// Returns the device's groups that have the package.
-    fn having(&self) -> impl Iterator<Item = (&'a GroupState, &'a GroupAssignment)> {
-        having(self.memberships, self.groups, self.package.id)
+    fn groups_having(&self) -> impl Iterator<Item = (&'a GroupState, &'a GroupAssignment)> {
+        groups_having(self.memberships, self.groups, self.package.id)
     }
 }
 
-/// Decides what the next check-in changes because of the device's groups.
-fn next_change(evidence: &Evidence<'_>, now: UnixTime) -> Option<TaskChange> {
-    let package = evidence.package;
-    let open = task_of(evidence.tasks, package.id);
+/// Decides the change that the next check-in makes because of the device's groups.
+fn next_change(inputs: &ExplainInputs<'_>, now: UnixTime) -> Option<TaskChange> {
+    let package = inputs.package;
+    let open = task_of(inputs.tasks, package.id);
     let reconciling = Reconciling {
-        device: evidence.device,
-        memberships: evidence.memberships,
+        device: inputs.device,
+        memberships: inputs.memberships,
         tasks: open.map_or(&[], slice::from_ref),
-        states: evidence.groups,
+        states: inputs.groups,
     };
-    let situation = Situation {
-        is_known: evidence.is_known,
+    let on_device = PackageOnDevice {
+        is_known: inputs.is_known,
         open: open.cloned(),
-        finished: evidence.finished.cloned(),
-        in_history: evidence.in_history,
+        finished: inputs.finished.cloned(),
+        in_history: inputs.in_history,
     };
     let only = |id| (id == package.id).then_some(package);
-    let steps = reconcile(&reconciling, |_| situation.clone(), only, now);
+    let steps = reconcile(&reconciling, |_| on_device.clone(), only, now);
     steps.into_iter().flat_map(|step| step.changes).next()
 }
 
-fn is_stock(device: &DeviceId) -> bool {
+fn runs_ocs_agent(device: &DeviceId) -> bool {
     matches!(device, DeviceId::Ocs(_))
 }
 
@@ -226,63 +233,63 @@ fn is_withdrawn(task: &OpenTask) -> bool {
     matches!(task.state, TaskState::Withdrawn { .. })
 }
 
-const fn taken_back(open: &OpenTask) -> Reason {
+const fn unassigned(open: &OpenTask) -> Reason {
     let announced_at = match open.state {
-        TaskState::Held => None,
+        TaskState::Pending => None,
         TaskState::Announced { announced_at } | TaskState::Withdrawn { announced_at } => {
             Some(announced_at)
         }
     };
-    Reason::TakenBack { announced_at }
+    Reason::Unassigned { announced_at }
 }
 
-/// Says what keeps the device from a task that begins, or is wanted again, at its next check-in.
-fn to_come(evidence: &Evidence<'_>, announcement: &Announcement<'_>) -> Reason {
-    let news = unreached(evidence.memberships, evidence.groups, evidence.package.id);
-    match (obstacle(evidence.package, announcement), news) {
+/// Returns the reason for a task that the next check-in creates or restores.
+fn of_next_task(inputs: &ExplainInputs<'_>, announcement: &Announcement<'_>) -> Reason {
+    let unreached = unreached(inputs.memberships, inputs.groups, inputs.package.id);
+    match (obstacle(inputs.package, announcement), unreached) {
         (None | Some(Reason::BehindPriority { .. }), Some((state, assignment))) => {
             Reason::Unreached {
                 group: state.group.clone(),
                 assigned_at: assignment.assigned_at,
             }
         }
-        (obstacle, _) => obstacle.unwrap_or(Reason::Held),
+        (obstacle, _) => obstacle.unwrap_or(Reason::Pending),
     }
 }
 
 fn of_open(
-    evidence: &Evidence<'_>,
+    inputs: &ExplainInputs<'_>,
     open: &OpenTask,
     announcement: &Announcement<'_>,
     now: UnixTime,
 ) -> Reason {
     match open.state {
-        TaskState::Held => obstacle(evidence.package, announcement).unwrap_or(Reason::Held),
+        TaskState::Pending => obstacle(inputs.package, announcement).unwrap_or(Reason::Pending),
         TaskState::Withdrawn { announced_at } => Reason::Withdrawn {
             announced_at,
-            told_to_drop: evidence.orders.have_dropped(open),
+            told_to_drop: inputs.orders.have_dropped(open),
         },
-        // A stock agent does not look at the manifest.
-        TaskState::Announced { announced_at } => obstacle(evidence.package, announcement)
+        // An OCS agent does not read the manifest, so an expired one does not stop it.
+        TaskState::Announced { announced_at } => obstacle(inputs.package, announcement)
             .map(|reason| match reason {
-                Reason::NotActive | Reason::NoLocation => Reason::CalledOff { announced_at },
+                Reason::NotActive | Reason::NoLocation => Reason::Cancelling { announced_at },
                 other => other,
             })
-            .or_else(|| expired(evidence.package, now).filter(|_| !is_stock(evidence.device)))
+            .or_else(|| expired(inputs.package, now).filter(|_| !runs_ocs_agent(inputs.device)))
             .unwrap_or(Reason::Announced { announced_at }),
     }
 }
 
-fn without_task(evidence: &Evidence<'_>) -> Reason {
-    let package = evidence.package;
-    if let Some(finished) = evidence.finished {
+fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
+    let package = inputs.package;
+    if let Some(finished) = inputs.finished {
         return match finished.outcome {
             Outcome::Succeeded => Reason::Succeeded,
             Outcome::Failed => Reason::Failed,
             Outcome::Cancelled => Reason::Cancelled,
         };
     }
-    if evidence.in_history {
+    if inputs.in_history {
         return Reason::InHistory;
     }
     if let Some(deleted) = deleted(package) {
@@ -291,23 +298,23 @@ fn without_task(evidence: &Evidence<'_>) -> Reason {
     if package.published().is_none() {
         return Reason::Draft;
     }
-    if !package.audience.includes_device(evidence.device) {
-        return if is_stock(evidence.device) {
+    if !package.audience.includes_device(inputs.device) {
+        return if runs_ocs_agent(inputs.device) {
             Reason::OcsAgent
         } else {
             Reason::NotInAudience
         };
     }
-    let wanting = wanting(evidence.memberships, evidence.groups, package.id);
-    wanting.map_or(Reason::NotAssigned, |state| Reason::PassedOver {
+    let group_with = group_with(inputs.memberships, inputs.groups, package.id);
+    group_with.map_or(Reason::NotAssigned, |state| Reason::Skipped {
         group: state.group.clone(),
     })
 }
 
-/// Says why the device is not told of the package, if it is not.
+/// Returns the reason for not announcing the package, or `None` if it is announced.
 fn obstacle(package: &PackageRecord, announcement: &Announcement<'_>) -> Option<Reason> {
-    let mut not_told = announcement.not_told.iter();
-    let (_, why) = not_told.find(|(task, _)| task.package == package.id)?;
+    let mut omitted = announcement.omitted.iter();
+    let (_, why) = omitted.find(|(task, _)| task.package == package.id)?;
     match why {
         NotAnnounced::Deleted => deleted(package),
         NotAnnounced::NotPublished => Some(Reason::Draft),
@@ -317,7 +324,7 @@ fn obstacle(package: &PackageRecord, announcement: &Announcement<'_>) -> Option<
             expired_at: published.expires,
         }),
         NotAnnounced::BehindPriority => {
-            let first = announcement.told.first()?;
+            let first = announcement.announced.first()?;
             let behind = first.task.package;
             Some(Reason::BehindPriority { behind })
         }
@@ -337,10 +344,10 @@ fn expired(package: &PackageRecord, now: UnixTime) -> Option<Reason> {
     (expired_at <= now).then_some(Reason::Expired { expired_at })
 }
 
-/// Returns the packages that the device is told of and that come before the task.
+/// Returns the announced packages with a higher priority than the task.
 fn ahead(announcement: &Announcement<'_>, task: &OpenTask) -> Vec<PackageId> {
     announcement
-        .told
+        .announced
         .iter()
         .filter(|pick| pick.task.priority < task.priority)
         .map(|pick| pick.task.package)

@@ -1,62 +1,68 @@
-//! What a group has been assigned, and how an assignment changes it.
+//! The state of a group, and its changes.
 
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::pace::{PacingChange, PacingOverride};
+use crate::pacing::{PacingChange, PacingOverride};
 use crate::record::PackageRecord;
 use crate::validity::{GroupSignature, next_revision};
 
-/// How many packages a group can have: what fits into one item of a table.
+/// Limit of the packages of a group, so that its state fits into one item of the table.
 pub const MAX_ASSIGNMENTS: usize = 1_000;
 
-/// What a group has: one record, so that an assignment costs the same whatever its size.
+/// State of a group.
+///
+/// It is one record, so that an assignment costs the same for a group of any size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupState {
     pub group: GroupName,
-    /// Grows with every change, also over a deletion: a name that is used again goes on counting.
+    /// Revision of the state. It grows with every change. A group that is deleted and created
+    /// again continues from its last revision.
     pub revision: u64,
-    /// In the order of their packages' ids.
+    /// Assignments of the group, in the order of their packages' ids.
     pub assignments: Vec<GroupAssignment>,
-    /// Where its devices fetch from first, if a package is active there.
+    /// Location from which the group's devices download first, if a package is active there.
     pub preferred: Option<LocationName>,
-    /// How fast its devices with stock agents work, where it differs from the target.
+    /// Pacing of the group's devices with OCS agents, where it differs from the target's.
     #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
     pub pace: PacingOverride,
     pub created_at: UnixTime,
-    /// The publisher's signature over this state; a change is to be signed anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seal: Option<GroupSignature>,
+    /// The publisher's signature over this state. `None` after a change, until the change is
+    /// signed.
+    #[serde(rename = "seal", default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<GroupSignature>,
 }
 
-/// Which state of a group it is: a state that is signed again keeps its revision.
+/// Revision of a group, with the time at which it was signed.
+///
+/// A state that is signed again keeps its revision and gets a new time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct GroupRevision {
     pub revision: u64,
-    /// When it was signed, if it was.
+    /// Time at which the state was signed. `None` if it is not signed.
     pub issued: Option<UnixTime>,
 }
 
-/// A package that every device of a group is to have.
+/// A package that is assigned to a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupAssignment {
     pub package: PackageId,
-    /// The package's manifest, as the publisher has seen it signed.
+    /// Digest of the package's manifest, as the publisher has verified it.
     pub manifest: Sha256Digest,
     pub priority: Priority,
-    /// The group's revision that brought it: a device that is reconciled up to an earlier one
-    /// has not seen it.
+    /// Revision of the group in which the package was assigned. A device whose observed revision
+    /// is lower has no task for this assignment yet.
     pub seq: u64,
-    /// Whether to deploy although the device has the package.
+    /// Deploy the package even if the device has it already.
     pub force: bool,
     pub assigned_at: UnixTime,
 }
 
-/// Why a group does not get a package.
+/// Errors from assigning a package to a group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupAssignError {
     #[error(
-        "group {group} has {MAX_ASSIGNMENTS} packages, the most that a group can have: unassign one, or use another group"
+        "group {group} has {MAX_ASSIGNMENTS} packages, which is the limit: unassign one, or use another group"
     )]
     TooMany { group: GroupName },
     #[error("package {package} is not published yet: publish it again to complete it")]
@@ -73,14 +79,15 @@ impl GroupState {
             preferred: None,
             pace: PacingOverride::default(),
             created_at: now,
-            seal: None,
+            signature: None,
         }
     }
 
-    pub fn version(&self) -> Version {
-        Version {
+    /// Returns the revision of this state, with the time at which the state was signed.
+    pub fn signed_revision(&self) -> GroupRevision {
+        GroupRevision {
             revision: self.revision,
-            issued: self.seal.as_ref().map(|seal| seal.issued),
+            issued: self.signature.as_ref().map(|signature| signature.issued),
         }
     }
 
@@ -97,7 +104,8 @@ impl GroupState {
 
     /// Returns the group with the package assigned.
     ///
-    /// Assigning again is a new assignment: devices on which the package failed try it again.
+    /// If the group has the package already, this is a new assignment: devices on which the
+    /// package failed try again.
     pub fn assign(
         &self,
         package: &PackageRecord,
@@ -128,7 +136,7 @@ impl GroupState {
         Ok(next)
     }
 
-    /// Returns the group without the package; none if it does not have it.
+    /// Returns the group without the package, or `None` if the group does not have the package.
     pub fn unassign(&self, package: PackageId, now: UnixTime) -> Option<Self> {
         let index = self.position(package).ok()?;
         let mut next = self.next(now);
@@ -136,7 +144,7 @@ impl GroupState {
         Some(next)
     }
 
-    /// Returns the group with another preferred location, or with none.
+    /// Returns the group with another preferred location, or without one.
     #[must_use]
     pub fn prefer(&self, preferred: Option<LocationName>, now: UnixTime) -> Self {
         Self {
@@ -145,9 +153,9 @@ impl GroupState {
         }
     }
 
-    /// Returns the group with another pace.
+    /// Returns the group with changed pacing.
     #[must_use]
-    pub fn pace(&self, change: &PacingChange, now: UnixTime) -> Self {
+    pub fn with_pacing(&self, change: &PacingChange, now: UnixTime) -> Self {
         Self {
             pace: self.pace.changed(change),
             ..self.next(now)
@@ -157,7 +165,7 @@ impl GroupState {
     fn next(&self, now: UnixTime) -> Self {
         Self {
             revision: next_revision(self.revision, now),
-            seal: None,
+            signature: None,
             ..self.clone()
         }
     }
@@ -170,11 +178,26 @@ pub(crate) mod tests {
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
-    /// A clock that says less than the revisions do.
+    /// A time that is lower than the revisions.
     const EARLY: UnixTime = UnixTime(1);
 
     pub(crate) fn group(name: &str) -> GroupName {
         name.parse().unwrap()
+    }
+
+    #[test]
+    fn messages() {
+        let errors = [
+            GroupAssignError::TooMany {
+                group: group("lab"),
+            },
+            GroupAssignError::NotPublished { package: id(1) },
+        ];
+        let lines = errors.map(|error| error.to_string());
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        group lab has 1000 packages, which is the limit: unassign one, or use another group
+        package 1790000001 is not published yet: publish it again to complete it
+        ");
     }
 
     #[test]

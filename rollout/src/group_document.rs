@@ -1,33 +1,39 @@
-//! The signed document of a group: the packages that its state assigns.
+//! Group assignments: the signed document with the packages of a group.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::assignments::{
-    Assigned, Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
+    AssignedPackage, Assignee, Assignments, AssignmentsError, Held, SignedAssignments,
 };
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 
 use crate::group::{GroupAssignment, GroupState};
 use crate::validity::{GroupSignature, Validity};
 
 impl GroupState {
-    /// Returns the document that is signed for this state.
-    pub fn document(&self, term: Validity) -> Result<Assignments, AssignmentsError> {
+    /// Returns the document to sign for this state.
+    pub fn document(&self, validity: Validity) -> Result<Assignments, AssignmentsError> {
         let state = Held {
             revision: self.revision,
-            issued: term.issued,
+            issued: validity.issued,
         };
         let packages = self.assignments.iter().map(assigned).collect();
         let recipient = Assignee::Group(self.group.clone());
-        Assignments::new(recipient, state, BTreeSet::new(), packages, term.expires)
+        Assignments::new(
+            recipient,
+            state,
+            BTreeSet::new(),
+            packages,
+            validity.expires,
+        )
     }
 
-    /// Returns the state with a signature over its document of that term.
+    /// Returns the state with a signature over its document, which has this validity.
     #[must_use]
-    pub fn sealed(self, term: Validity, signature: String) -> Self {
-        let Validity { issued, expires } = term;
+    pub fn with_signature(self, validity: Validity, signature: String) -> Self {
+        let Validity { issued, expires } = validity;
         Self {
-            seal: Some(GroupSignature {
+            signature: Some(GroupSignature {
                 issued,
                 expires,
                 signature,
@@ -36,30 +42,32 @@ impl GroupState {
         }
     }
 
-    /// Returns the signed document; none if the state is not signed. Whether the signature
-    /// holds is not looked at.
+    /// Returns the signed document, or `None` if the state is not signed.
+    ///
+    /// The signature is not verified.
     pub fn signed(&self) -> Option<SignedAssignments> {
         let GroupSignature {
             issued,
             expires,
             signature,
-        } = self.seal.as_ref()?;
+        } = self.signature.as_ref()?;
         let (issued, expires) = (*issued, *expires);
         let document = self.document(Validity { issued, expires }).ok()?;
         Signed::new(document.to_document(), signature.clone()).ok()
     }
 
-    /// Returns which state of the group's assignments is signed; none if this one is not.
+    /// Returns the revision and the time of issue of the signed document, or `None` if the state
+    /// is not signed.
     pub fn held(&self) -> Option<Held> {
-        self.seal.as_ref().map(|seal| Held {
+        self.signature.as_ref().map(|signature| Held {
             revision: self.revision,
-            issued: seal.issued,
+            issued: signature.issued,
         })
     }
 }
 
-fn assigned(assignment: &GroupAssignment) -> Assigned {
-    Assigned {
+fn assigned(assignment: &GroupAssignment) -> AssignedPackage {
+    AssignedPackage {
         package: assignment.package,
         manifest: assignment.manifest,
         seq: assignment.seq,
@@ -78,23 +86,23 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
     #[test]
-    fn a_group_document_says_what_the_state_has() {
+    fn a_group_document_has_the_packages_of_the_state() {
         let state = GroupState::new(group("lab"), NOW.0, NOW);
         let state = state.assign(&package(2), true, NOW).unwrap();
         assert_eq!((state.signed(), state.held()), (None, None));
-        let term = Validity::from(NOW);
-        let document = state.document(term).unwrap();
-        let expected = Assigned {
+        let validity = Validity::from(NOW);
+        let document = state.document(validity).unwrap();
+        let expected = AssignedPackage {
             package: id(2),
             manifest: Sha256Digest::of(&2_u32.to_be_bytes()),
             seq: NOW.0 + 1,
             force: true,
         };
         assert_eq!(document.packages(), [expected]);
-        let sealed = state.sealed(term, "signature".to_owned());
-        let signed = sealed.signed().unwrap();
+        let signed_state = state.with_signature(validity, "signature".to_owned());
+        let signed = signed_state.signed().unwrap();
         assert_eq!(signed.document(), document.to_document());
-        assert_eq!(sealed.held(), Some(document.held()));
-        assert_eq!(sealed.unassign(id(2), NOW).unwrap().seal, None);
+        assert_eq!(signed_state.held(), Some(document.held()));
+        assert_eq!(signed_state.unassign(id(2), NOW).unwrap().signature, None);
     }
 }

@@ -1,7 +1,7 @@
-//! How the keys that agents trust change: the lists that a publisher signs next.
+//! Changes of the keys that agents trust: the key lists that a publisher signs next.
 //!
-//! The key that signs now has signed the newest list, always. So who knows only this key, such
-//! as a device that was set up later, can tell whether the list is the publisher's.
+//! The newest key list is always signed by the key that signs now. So a device that knows only
+//! this key, for example one that was set up later, can verify the list.
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::keys::{
@@ -9,7 +9,7 @@ use packcast_protocol::keys::{
 };
 use packcast_protocol::signature::PublicKey;
 
-/// The published lists, as the key that signs now knows them.
+/// Published key lists, as seen by the key that signs now.
 #[derive(Clone, Debug)]
 pub struct KeyLists {
     own: PublicKey,
@@ -17,25 +17,28 @@ pub struct KeyLists {
     count: usize,
 }
 
-/// Why there is no next list.
+/// Errors from changing the keys that agents trust.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyChangeError {
-    #[error("the newest list of keys on record is not signed by your key")]
+    #[error("the newest key list on record is not signed by your key")]
     NotOurs,
-    #[error("{MAX_LISTS} lists of keys at most are published, and there are {count}")]
+    #[error("cannot publish another key list: {count} exist, and the limit is {MAX_LISTS}")]
     TooMany { count: usize },
-    #[error("key {key} signs now")]
+    #[error("key {key} is the key that signs now")]
     Signing { key: PublicKey },
-    #[error("key {key} is not among those that agents trust")]
+    #[error("key {key} is not a trusted key")]
     NotTrusted { key: PublicKey },
-    #[error("key {key} is among those that agents trust already")]
+    #[error("key {key} is a trusted key already")]
     Trusted { key: PublicKey },
     #[error(transparent)]
     List(#[from] KeyListError),
 }
 
 impl KeyLists {
-    /// Reads the lists that were published, `newest` being the number of the last.
+    /// Verifies the published lists, of which `newest` is the number of the last.
+    ///
+    /// # Errors
+    /// The newest list is not signed by `own`.
     pub fn read(
         own: &PublicKey,
         lists: &[SignedKeyList],
@@ -52,18 +55,20 @@ impl KeyLists {
         })
     }
 
-    /// Returns the keys that agents trust; before the first list, those of their configuration
-    /// beside the one that signs.
+    /// Returns the trusted keys.
+    ///
+    /// Before the first list this is only the key that signs, although agents trust the keys of
+    /// their configuration as well.
     pub fn keys(&self) -> &[PublicKey] {
         self.trusted.keys()
     }
 
-    /// Returns the number of the newest list, 0 before the first.
+    /// Returns the number of the newest list, or 0 if there is no list.
     pub const fn serial(&self) -> u64 {
         self.trusted.serial()
     }
 
-    /// Refuses a rotation for which there is no room, before a key is made for it.
+    /// Checks that a rotation stays within the limits, before a key is created for it.
     pub fn check_room(&self) -> Result<(), KeyChangeError> {
         self.room_for(2)?;
         match self.keys().len() + 1 {
@@ -72,10 +77,13 @@ impl KeyLists {
         }
     }
 
-    /// Returns the lists that let a new key sign: one for the key that signs now to sign, and
-    /// one for the new key.
+    /// Returns the two lists that let a new key sign.
+    ///
+    /// The first is to be signed by the key that signs now, the second by the new key.
     pub fn rotate(&self, new: &PublicKey, now: UnixTime) -> Result<[KeyList; 2], KeyChangeError> {
         self.room_for(2)?;
+        // The new key comes first. The old keys stay trusted until they are revoked, so that
+        // their signatures stay valid.
         let keys = || std::iter::once(new).chain(self.keys()).cloned().collect();
         let serial = self.serial().saturating_add(1);
         Ok([
@@ -84,8 +92,10 @@ impl KeyLists {
         ])
     }
 
-    /// Returns the list with the key of another publisher, whose packages and assignments
-    /// count, too; he makes no lists.
+    /// Returns the list with the key of another publisher added.
+    ///
+    /// Agents then accept packages and assignments signed by that key, but that publisher signs
+    /// no key lists.
     pub fn trust(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
         let key = key.clone();
         if self.keys().contains(&key) {
@@ -96,7 +106,9 @@ impl KeyLists {
         Ok(KeyList::new(self.serial().saturating_add(1), keys, now)?)
     }
 
-    /// Returns the list without a key. Before the first list, agents may trust keys that only
+    /// Returns the list without a key.
+    ///
+    /// Before the first list any key can be revoked, because agents may trust keys that only
     /// their configuration names.
     pub fn revoke(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
         let key = key.clone();
@@ -126,7 +138,7 @@ mod tests {
     use std::io::Cursor;
 
     use minisign::KeyPair;
-    use packcast_protocol::signed::{Document as _, Signed};
+    use packcast_protocol::signed::{Signed, SignedDocument as _};
 
     use super::*;
 
@@ -149,6 +161,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn messages() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let key: PublicKey = KEY.parse().unwrap();
+        let errors = [
+            KeyChangeError::NotOurs,
+            KeyChangeError::TooMany { count: MAX_LISTS },
+            KeyChangeError::Signing { key: key.clone() },
+            KeyChangeError::NotTrusted { key: key.clone() },
+            KeyChangeError::Trusted { key },
+        ];
+        let lines = errors.map(|error| error.to_string().replace(KEY, "KEY"));
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        the newest key list on record is not signed by your key
+        cannot publish another key list: 32 exist, and the limit is 32
+        key KEY is the key that signs now
+        key KEY is not a trusted key
+        key KEY is a trusted key already
+        ");
+    }
+
     fn rotated(old: &Key, new: &Key, chain: &mut Vec<SignedKeyList>) {
         let newest = chain.len() as u64;
         let lists = KeyLists::read(&old.1, chain, newest).unwrap();
@@ -157,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_any_of_the_keys_follows_to_the_same() {
+    fn every_earlier_key_leads_to_the_same_trusted_keys() {
         let [one, two, three] = [Key::new(), Key::new(), Key::new()];
         let mut chain = Vec::new();
         rotated(&one, &two, &mut chain);
@@ -206,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_another_has_put_there_is_not_followed() {
+    fn a_list_signed_by_another_key_is_refused() {
         let [own, other] = [Key::new(), Key::new()];
         let planted = KeyList::new(1, vec![other.1.clone(), own.1.clone()], NOW).unwrap();
         let chain = [other.sign(&planted)];
@@ -215,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_to_an_end() {
+    fn the_number_of_lists_is_limited() {
         let mut keys = vec![Key::new()];
         let mut chain = Vec::new();
         for _ in 0..MAX_LISTS / 2 {
@@ -235,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_full_takes_no_further_key() {
+    fn a_full_list_takes_no_further_key() {
         let own = Key::new();
         let mut chain = Vec::new();
         for serial in 0..7 {

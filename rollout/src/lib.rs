@@ -1,36 +1,36 @@
-//! Who gets what, and when: pure decisions over records.
+//! Pure decisions over records: the packages that each device gets, and the time of each.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number. The check-in function reads
-//! records, asks this crate, and commits what it answers.
+//! This crate does no I/O, reads no clock and draws no random number. The check-in function
+//! reads records, calls this crate for a decision, and writes the result.
 
 pub mod announce;
+pub mod apply;
 pub mod assign;
 pub mod assignments;
 pub mod change;
-pub mod contact;
+pub mod check_in;
+pub mod command;
 pub mod explain;
-pub mod fold;
 pub mod group;
 mod group_document;
 pub mod keys;
 pub mod locations;
 pub mod membership;
-pub mod order;
-pub mod pace;
+pub mod pacing;
 pub mod reconcile;
 pub mod record;
 pub mod unassign;
 pub mod validity;
 
-pub use announce::{Announcement, NotAnnounced, Pick, Rules, announce};
+pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
+pub use apply::{Ignored, ReportDecision, ReportedBy, apply_report};
 pub use change::TaskChange;
-pub use contact::{Contact, ReportedFacts, contact};
-pub use explain::{Evidence, Explanation, Reason, explain};
-pub use fold::{Fold, Ignored, ReportedBy, fold};
+pub use check_in::{CheckInEffect, ReportedFacts, check_in_effect};
+pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
+pub use explain::{ExplainInputs, Explanation, Reason, explain};
 pub use group::GroupState;
-pub use membership::{Memberships, Round};
-pub use order::{CommandRecord, DeviceCommand, DeviceCommands};
-pub use pace::{Pacing, PacingChange, PacingOverride};
+pub use membership::{Memberships, ReconcileCount};
+pub use pacing::{Pacing, PacingChange, PacingOverride};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,

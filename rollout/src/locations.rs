@@ -1,10 +1,12 @@
-//! In which order a device tries a package's locations.
+//! Order in which a device tries the locations of a package.
 
 use crate::group::GroupState;
 use crate::record::LocationRecord;
 
-/// Returns the locations that the device's groups prefer first, in the order of the groups,
-/// then the others in the package's own order.
+/// Returns a package's locations in the order for a device.
+///
+/// The preferred locations of the device's groups come first, in the order of the groups. The
+/// others follow in the package's own order.
 pub fn in_order(locations: &[LocationRecord], groups: &[GroupState]) -> Vec<LocationRecord> {
     let rank = |at: &LocationRecord| {
         groups
@@ -25,7 +27,7 @@ mod tests {
     use crate::group::tests::group;
 
     #[test]
-    fn a_site_fetches_from_its_own_place_first() {
+    fn a_preferred_location_comes_first() {
         let locations = ["main", "paris", "oslo"].map(|name| LocationRecord {
             name: name.parse().unwrap(),
             location: format!("{name}.example.net").parse().unwrap(),

@@ -1,4 +1,4 @@
-//! The groups of a device, and how far the device is reconciled with each.
+//! The groups of a device, with the observed revision of each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,20 +6,21 @@ use std::fmt;
 use packcast_protocol::GroupName;
 use serde::{Deserialize, Serialize};
 
-/// How many groups a device can be in, so that its record stays within one read unit.
+/// Limit of the groups of a device, so that its record stays within one read unit.
 pub const MAX_GROUPS: usize = 50;
 
-/// Counts the changes of a device's tasks that its groups had a part in.
+/// Number of the changes that a device's groups have made to its tasks.
 ///
-/// Each is decided from the device's tasks and marks together, and holds only for the round
-/// in which both were read: else a task could be taken back while another check-in counts on
-/// it and moves a mark, and nobody would begin it anew.
+/// Each such change is decided from the device's tasks and its observed revisions together. It is
+/// written on the condition that this number is still the same. Otherwise one check-in could
+/// withdraw a task while another one relies on the task and raises an observed revision, and the
+/// task would never be created again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Round(u64);
+pub struct ReconcileCount(u64);
 
-impl Round {
-    /// The round of a device whose tasks no group has changed.
+impl ReconcileCount {
+    /// Count of a device whose tasks no group has changed.
     pub const FIRST: Self = Self(0);
 
     #[must_use]
@@ -28,23 +29,23 @@ impl Round {
     }
 }
 
-impl fmt::Display for Round {
+impl fmt::Display for ReconcileCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// Which groups a device is in, and up to which revision of each its tasks are reconciled.
+/// Groups of a device, with the observed revision of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memberships(BTreeMap<GroupName, u64>);
 
 impl Memberships {
-    /// Returns the groups that the device was put in, in the order of their names.
+    /// Returns the groups that the device has joined, in the order of their names.
     pub fn joined(&self) -> impl Iterator<Item = &GroupName> {
         self.0.keys().filter(|group| !group.is_all())
     }
 
-    /// Returns all groups of the device: those it was put in, and the one that all are in.
+    /// Returns all groups of the device: the joined ones, and the group `all`.
     pub fn groups(&self) -> impl Iterator<Item = GroupName> {
         self.joined().cloned().chain([GroupName::all()])
     }
@@ -53,13 +54,14 @@ impl Memberships {
         group.is_all() || self.0.contains_key(group)
     }
 
-    /// Tells whether the device was ever reconciled with the group that all are in.
-    pub fn has_mark_of_all(&self) -> bool {
+    /// Returns true if the device was ever reconciled with the group `all`.
+    pub fn has_observed_all(&self) -> bool {
         self.0.contains_key(&GroupName::all())
     }
 
-    /// Returns the revision up to which a group is reconciled, 0 for one that never was.
-    pub fn mark(&self, group: &GroupName) -> u64 {
+    /// Returns the observed revision of a group: the revision up to which the device's tasks are
+    /// reconciled. It is 0 for a group with which the device was never reconciled.
+    pub fn observed_revision(&self, group: &GroupName) -> u64 {
         self.0.get(group).copied().unwrap_or_default()
     }
 }
@@ -76,11 +78,11 @@ mod tests {
     use crate::group::tests::group;
 
     #[test]
-    fn every_device_is_in_all() {
+    fn every_device_is_in_the_group_all() {
         let memberships = Memberships::from_iter([(group("lab"), 3), (GroupName::all(), 9)]);
         let groups: Vec<GroupName> = memberships.groups().collect();
         assert_eq!(groups, [group("lab"), GroupName::all()]);
         assert!(Memberships::default().includes(&GroupName::all()));
-        assert_eq!(Memberships::default().mark(&group("lab")), 0);
+        assert_eq!(Memberships::default().observed_revision(&group("lab")), 0);
     }
 }

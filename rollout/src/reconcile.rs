@@ -1,28 +1,31 @@
-//! What a device's groups change for it: tasks that begin, and tasks that nothing wants any more.
+//! Reconciling a device with its groups: new tasks, and tasks without an assignment.
 //!
-//! A device's mark says up to which revision of a group its tasks are reconciled. An
-//! assignment above the mark begins a task; one that is gone ends it, whatever the mark.
+//! A device's observed revision of a group is the revision up to which its tasks are reconciled.
+//! An assignment above the observed revision creates a task. An assignment that is gone ends its
+//! task, at any observed revision.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 
-use crate::assign::{Assigning, Situation, assign};
+use crate::assign::{AssignmentRequest, PackageOnDevice, assign};
 use crate::change::TaskChange;
 use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::record::{OpenTask, PackageRecord, TaskState};
-use crate::unassign::take_back;
+use crate::unassign::withdraw;
 
-/// A device beside what its groups have.
+/// A device with its tasks, and the states of its groups.
 #[derive(Clone, Copy, Debug)]
 pub struct Reconciling<'a> {
     pub device: &'a DeviceId,
     pub memberships: &'a Memberships,
     pub tasks: &'a [OpenTask],
-    /// The states of the device's groups, no older than the device's marks; a group that does
-    /// not exist has none. Where something is taken back, as they were after the tasks were
-    /// read, as a package may have gone from one group to another: see [`takes_back`].
+    /// The states of the device's groups, except groups that do not exist.
+    ///
+    /// They are no older than the observed revisions. If a task is withdrawn, they must have been
+    /// read after the tasks, because a package may have moved from one group to another in the
+    /// meantime: see [`withdraws`].
     pub states: &'a [GroupState],
 }
 
@@ -30,24 +33,25 @@ pub struct Reconciling<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     pub changes: Vec<TaskChange>,
-    pub marks: Vec<Mark>,
+    pub observed: Vec<ObservedRevision>,
 }
 
-/// How far a group's assignments have become tasks of the device.
+/// A change of the observed revision of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct ObservedRevision {
     pub group: GroupName,
     pub from: u64,
     pub to: u64,
 }
 
 impl Step {
-    /// Three writes each, and one for the marks, fit into a transaction of 100.
+    /// Limit of changes: three writes for each change, and one for the observed revisions, fit
+    /// into a transaction of 100.
     pub const CHANGES: usize = 32;
 }
 
-/// Returns the group of the device that has a package, if one has.
-pub fn wanting<'a>(
+/// Returns a group of the device that has a package, or `None` if no group has it.
+pub fn group_with<'a>(
     memberships: &Memberships,
     states: &'a [GroupState],
     package: PackageId,
@@ -58,67 +62,72 @@ pub fn wanting<'a>(
         .find(|state| state.assignment(package).is_some())
 }
 
-/// Returns the packages whose situation [`reconcile`] has to know; none if nothing changes.
+/// Returns the packages whose records [`reconcile`] needs. The set is empty if no task changes.
 pub fn candidates(reconciling: &Reconciling<'_>) -> BTreeSet<PackageId> {
     let new = joined(reconciling)
-        .flat_map(|state| news(reconciling, state))
+        .flat_map(|state| new_assignments(reconciling, state))
         .map(|assignment| assignment.package);
-    new.chain(unwanted(reconciling).map(|task| task.package))
+    new.chain(unassigned(reconciling).map(|task| task.package))
         .collect()
 }
 
-/// Tells whether a device's groups change nothing for it, marks included.
+/// Returns true if neither the tasks nor the observed revisions of the device change.
 pub fn is_reconciled(reconciling: &Reconciling<'_>) -> bool {
-    let moved = |state: &GroupState| reconciling.memberships.mark(&state.group) < state.revision;
-    !joined(reconciling).any(moved) && !takes_back(reconciling)
+    let has_changed = |state: &GroupState| {
+        reconciling.memberships.observed_revision(&state.group) < state.revision
+    };
+    !joined(reconciling).any(has_changed) && !withdraws(reconciling)
 }
 
-/// Tells whether a task is to be taken back.
-pub fn takes_back(reconciling: &Reconciling<'_>) -> bool {
-    unwanted(reconciling).next().is_some()
+/// Returns true if a task must be withdrawn or dropped.
+pub fn withdraws(reconciling: &Reconciling<'_>) -> bool {
+    unassigned(reconciling).next().is_some()
 }
 
-/// Decides what a device's groups change, in steps to be written one after the other.
+/// Decides the changes that bring a device's tasks in line with its groups, in steps to be
+/// written one after the other.
 ///
-/// A mark moves with the step that holds the last of what it stands for, so that a
-/// reconciliation that was interrupted goes on where it ended.
+/// An observed revision is raised in the step with the last change up to that revision, so that
+/// an interrupted reconciliation continues where it stopped.
 pub fn reconcile<'a>(
     reconciling: &Reconciling<'_>,
-    situation: impl Fn(PackageId) -> Situation,
+    on_device: impl Fn(PackageId) -> PackageOnDevice,
     package: impl Fn(PackageId) -> Option<&'a PackageRecord>,
     now: UnixTime,
 ) -> Vec<Step> {
     let mut steps = Steps::default();
-    for task in unwanted(reconciling) {
-        let before = situation(task.package).finished;
-        steps.add(take_back(task, before.as_ref()));
+    for task in unassigned(reconciling) {
+        let before = on_device(task.package).finished;
+        steps.add(withdraw(task, before.as_ref()));
     }
     let mut begun = BTreeSet::new();
     for state in joined(reconciling) {
-        let mut from = reconciling.memberships.mark(&state.group);
-        for assignment in news(reconciling, state) {
+        let mut from = reconciling.memberships.observed_revision(&state.group);
+        for assignment in new_assignments(reconciling, state) {
             let is_first = begun.insert(assignment.package);
             let change = package(assignment.package)
                 .filter(|_| is_first)
                 .and_then(|package| {
-                    let by = Assigning {
+                    let request = AssignmentRequest {
                         direct: false,
                         force: assignment.force,
                     };
-                    let situation = situation(assignment.package);
-                    assign(reconciling.device, package, &situation, by, now).ok()
+                    let on_device = on_device(assignment.package);
+                    assign(reconciling.device, package, &on_device, request, now).ok()
                 });
+            // A full step may be the last one that is written: observe everything before this
+            // assignment, and nothing of it.
             if steps.is_full() {
-                steps.mark(&state.group, &mut from, assignment.seq - 1);
+                steps.observe(&state.group, &mut from, assignment.seq - 1);
             }
             steps.add(change);
         }
-        steps.mark(&state.group, &mut from, state.revision);
+        steps.observe(&state.group, &mut from, state.revision);
     }
     steps.0
 }
 
-/// Returns the states of the groups that the device is in.
+/// Returns the states of the device's groups.
 fn joined<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a GroupState> {
     let memberships = reconciling.memberships;
     reconciling
@@ -127,29 +136,32 @@ fn joined<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a GroupSt
         .filter(move |state| memberships.includes(&state.group))
 }
 
-/// Returns what a group got since the device was last reconciled with it, oldest first.
-fn news<'a>(reconciling: &Reconciling<'_>, state: &'a GroupState) -> Vec<&'a GroupAssignment> {
-    let mark = reconciling.memberships.mark(&state.group);
-    let mut news: Vec<&GroupAssignment> = state
+/// Returns the assignments of a group above the observed revision, oldest first.
+fn new_assignments<'a>(
+    reconciling: &Reconciling<'_>,
+    state: &'a GroupState,
+) -> Vec<&'a GroupAssignment> {
+    let observed = reconciling.memberships.observed_revision(&state.group);
+    let mut assignments: Vec<&GroupAssignment> = state
         .assignments
         .iter()
-        .filter(|assignment| assignment.seq > mark)
+        .filter(|assignment| assignment.seq > observed)
         .collect();
-    news.sort_by_key(|assignment| assignment.seq);
-    news
+    assignments.sort_by_key(|assignment| assignment.seq);
+    assignments
 }
 
-/// Returns the tasks that neither the device itself nor a group of it was assigned any more.
-fn unwanted<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a OpenTask> {
+/// Returns the tasks that are assigned neither to the device itself nor to a group of it.
+fn unassigned<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a OpenTask> {
     let (memberships, states) = (reconciling.memberships, reconciling.states);
     reconciling
         .tasks
         .iter()
         .filter(|task| !task.direct && !matches!(task.state, TaskState::Withdrawn { .. }))
-        .filter(move |task| wanting(memberships, states, task.package).is_none())
+        .filter(move |task| group_with(memberships, states, task.package).is_none())
 }
 
-/// Steps in the making.
+/// Steps that are being built.
 #[derive(Default)]
 struct Steps(Vec<Step>);
 
@@ -173,8 +185,8 @@ impl Steps {
         }
     }
 
-    /// Moves a group's mark with the last step, never back.
-    fn mark(&mut self, group: &GroupName, from: &mut u64, to: u64) {
+    /// Raises the observed revision of a group in the last step, and never lowers it.
+    fn observe(&mut self, group: &GroupName, from: &mut u64, to: u64) {
         if *from >= to {
             return;
         }
@@ -182,9 +194,13 @@ impl Steps {
             self.0.push(Step::default());
         }
         let step = self.0.last_mut().expect("a step was added");
-        match step.marks.iter_mut().find(|mark| mark.group == *group) {
-            Some(mark) => mark.to = to,
-            None => step.marks.push(Mark {
+        match step
+            .observed
+            .iter_mut()
+            .find(|observed| observed.group == *group)
+        {
+            Some(observed) => observed.to = to,
+            None => step.observed.push(ObservedRevision {
                 group: group.clone(),
                 from: *from,
                 to,

@@ -1,4 +1,4 @@
-//! The records that decisions are made from, as values.
+//! Records as values: the inputs of all decisions.
 
 use std::collections::BTreeSet;
 
@@ -10,52 +10,57 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What is known of a device; at most 1 KiB, so that an idle check-in stays within one read unit.
+/// Record of a device.
+///
+/// It takes at most 1 KiB, so that an idle check-in stays within one read unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     pub device: DeviceId,
     pub host_name: String,
-    /// The agent's name and version, as it gives it.
+    /// Name and version of the agent, as the agent reports them.
     pub agent: String,
-    /// The operating system, as the agent names it; empty if it does not.
+    /// Operating system, as the agent reports it; empty if the agent reports none.
     pub os: String,
     pub first_seen: UnixTime,
-    /// Written at most daily, or with another change.
+    /// Time of the latest check-in; written at most daily, or with another change.
     pub last_seen: UnixTime,
-    /// When an inventory was last asked for (stock agents only).
+    /// Time of the latest request for an inventory (OCS agents only).
     pub inventory_asked: Option<UnixTime>,
-    /// When an inventory last came (stock agents only).
+    /// Time at which the latest inventory arrived (OCS agents only).
     pub inventory_received: Option<UnixTime>,
 }
 
-/// A package that a device has been assigned and has not finished.
+/// A package that is assigned to a device and that the device has not finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenTask {
     pub package: PackageId,
     pub priority: Priority,
-    /// Counts the assignments of this package to this device, from 1.
+    /// Number of the attempt: counts the assignments of this package to this device, from 1.
     pub attempt: u32,
     pub state: TaskState,
-    /// Whether to deploy although the device's history has the package.
+    /// Deploy the package even if the package history of the device lists it.
     pub force: bool,
-    /// Whether it was assigned to the device itself; if not, a group of the device wants it.
+    /// The package is assigned to the device itself. If false, only a group of the device has
+    /// the package.
     pub direct: bool,
     pub assigned_at: UnixTime,
 }
 
-/// How far an open task has come.
+/// State of an open task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum TaskState {
-    /// The device has not been told.
-    Held,
-    /// The device was told at this time, and must be told until it reports.
+    /// The task was not announced yet.
+    #[serde(rename = "held")]
+    Pending,
+    /// The task was announced at this time. It is announced at each check-in until the device
+    /// reports.
     Announced { announced_at: UnixTime },
-    /// The device was told, and the assignment has been taken back since.
+    /// The task was announced, and its assignment was taken away afterwards.
     Withdrawn { announced_at: UnixTime },
 }
 
-/// The result of a device's latest attempt at a package.
+/// Result of a device's latest attempt at a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedTask {
     pub package: PackageId,
@@ -67,7 +72,7 @@ pub struct FinishedTask {
     pub finished_at: UnixTime,
 }
 
-/// What is known of a package.
+/// Record of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecord {
     pub id: PackageId,
@@ -77,25 +82,27 @@ pub struct PackageRecord {
     pub action: Action<ArchiveRecord>,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
-    /// Which devices it may be assigned to; our agents check the manifest's own.
+    /// Devices to which the package may be assigned. A Packcast agent checks the audience of the
+    /// manifest instead.
     #[serde(default)]
     pub audience: Audience,
-    /// What stock Windows agents do beside the action.
+    /// Settings for the OCS agent on Windows, beside the action.
     #[serde(default, skip_serializing_if = "WindowsTerms::is_none")]
     pub windows: WindowsTerms,
-    /// The digest of everything that makes two publications of one name and version the same.
+    /// Digest of the content. Two publications of one name and version are the same if this
+    /// digest is equal.
     pub content: Sha256Digest,
-    /// Where its objects are, below the target's prefix and a random segment.
+    /// Folder of the objects, below the target's prefix and a random segment.
     pub folder: ObjectPath,
     pub created_at: UnixTime,
     pub state: PackageState,
-    /// Whether devices may be told of it.
+    /// The package may be announced to devices.
     pub active: bool,
-    /// Where it was activated, in the order to try.
+    /// Locations at which the package is active, in the order to try.
     pub locations: Vec<LocationRecord>,
 }
 
-/// An archive, as its publisher described it before anything was uploaded.
+/// An archive, as its publisher described it before the upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     pub format: ArchiveFormat,
@@ -104,32 +111,33 @@ pub struct ArchiveRecord {
     pub fragment_size: FragmentSize,
 }
 
-/// How far a package has come.
+/// State of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum PackageState {
-    /// Reserved; its objects may be incomplete.
+    /// The package is reserved. Its objects may be incomplete.
     Draft,
-    /// Its fragments and its signed manifest are complete.
+    /// The fragments and the signed manifest are complete.
     Published(Published),
-    /// Deleted: its name, version and id are never used again, and results keep its name.
+    /// The package was deleted. Its name, version and id are never used again, and results keep
+    /// its name.
     Deleted { deleted_at: UnixTime },
 }
 
-/// What publishing found out.
+/// Properties of a package that are known once it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub manifest: Sha256Digest,
-    /// The digest of the manifest's signature as it was published.
+    /// Digest of the manifest's signature, as it was published.
     pub signature: Sha256Digest,
-    /// The archive's MD5 for stock agents; none without an archive.
+    /// MD5 of the archive, for OCS agents. `None` if the package has no archive.
     pub md5: Option<Md5Digest>,
     pub fragments: u32,
     pub expires: UnixTime,
     pub published_at: UnixTime,
 }
 
-/// A place that serves a target's objects.
+/// A location with its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocationRecord {
     pub name: LocationName,
@@ -162,14 +170,14 @@ pub(crate) mod tests {
             package: id(n),
             priority: Priority::try_from(priority).unwrap(),
             attempt: 1,
-            state: TaskState::Held,
+            state: TaskState::Pending,
             force: false,
             direct: true,
             assigned_at: UnixTime(1_790_000_000),
         }
     }
 
-    /// A published, active package of one fragment.
+    /// Returns a published, active package of one fragment.
     pub(crate) fn package(n: u32) -> PackageRecord {
         let digest = Sha256Digest::of(&n.to_be_bytes());
         PackageRecord {

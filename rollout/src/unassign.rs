@@ -1,39 +1,40 @@
-//! What becomes of a task whose assignment is taken back.
+//! The effect of taking away an assignment: a task is dropped, withdrawn or kept.
 
 use packcast_protocol::GroupName;
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, TaskState};
 
-/// What came of taking back the assignment to a device itself.
+/// Outcome of taking away the assignment to a device itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unassigned {
-    /// The device was not told, and will not be.
+    /// The task was not announced, and never will be.
     Dropped,
-    /// The device was told: ours cancels at its next check-in, a stock agent goes on.
+    /// The task was announced. A Packcast agent cancels it at its next check-in; an OCS agent
+    /// finishes it.
     Withdrawn,
-    /// This group of the device has the package still.
+    /// The task stays because this group of the device has the package.
     KeptByGroup(GroupName),
-    /// It was taken back before.
+    /// The task was withdrawn already.
     AlreadyWithdrawn,
-    /// There is no open assignment to the device itself, but this group of it has the package.
+    /// The device itself has no open assignment, but this group of the device has the package.
     OnlyByGroup(GroupName),
     /// The device has no open task for the package.
     NotAssigned,
 }
 
-/// Decides what taking back the assignment to a device itself changes.
+/// Decides which change is made when the assignment to a device itself is taken away.
 ///
-/// `wanted_by` is a group of the device that has the package, if one has.
+/// `kept_by` is a group of the device that has the package, if there is one.
 pub fn unassign(
     open: Option<&OpenTask>,
     before: Option<&FinishedTask>,
-    wanted_by: Option<&GroupName>,
+    kept_by: Option<&GroupName>,
 ) -> (Unassigned, Option<TaskChange>) {
     let Some(task) = open else {
         return (Unassigned::NotAssigned, None);
     };
-    match wanted_by {
+    match kept_by {
         Some(group) if task.direct => {
             let to = OpenTask {
                 direct: false,
@@ -45,23 +46,24 @@ pub fn unassign(
         }
         Some(group) => (Unassigned::OnlyByGroup(group.clone()), None),
         None => {
-            let change = take_back(task, before);
-            let what = match (&task.state, &change) {
-                (TaskState::Held, _) => Unassigned::Dropped,
+            let change = withdraw(task, before);
+            let outcome = match (&task.state, &change) {
+                (TaskState::Pending, _) => Unassigned::Dropped,
                 (_, Some(_)) => Unassigned::Withdrawn,
                 (_, None) => Unassigned::AlreadyWithdrawn,
             };
-            (what, change)
+            (outcome, change)
         }
     }
 }
 
-/// Decides how a task ends that nothing wants any more; none if it was withdrawn before.
+/// Decides how a task changes that neither the device nor a group of it is assigned any more.
 ///
-/// A task that the device was told of stays until the device says what became of it.
-pub fn take_back(task: &OpenTask, before: Option<&FinishedTask>) -> Option<TaskChange> {
+/// An announced task stays until the device reports. Returns `None` if the task was withdrawn
+/// already.
+pub fn withdraw(task: &OpenTask, before: Option<&FinishedTask>) -> Option<TaskChange> {
     match task.state {
-        TaskState::Held => Some(TaskChange::Drop {
+        TaskState::Pending => Some(TaskChange::Drop {
             task: task.clone(),
             before: before.cloned(),
         }),
@@ -85,15 +87,15 @@ mod tests {
     use crate::group::tests::group;
     use crate::record::tests::task;
 
-    const TOLD: TaskState = TaskState::Announced {
+    const ANNOUNCED: TaskState = TaskState::Announced {
         announced_at: UnixTime(1_795_000_000),
     };
-    const TAKEN_BACK: TaskState = TaskState::Withdrawn {
+    const WITHDRAWN: TaskState = TaskState::Withdrawn {
         announced_at: UnixTime(1_795_000_000),
     };
 
     #[test]
-    fn what_becomes_of_each_state() {
+    fn each_state_has_its_outcome() {
         use Unassigned::{
             AlreadyWithdrawn, Dropped, KeptByGroup, NotAssigned, OnlyByGroup, Withdrawn,
         };
@@ -104,23 +106,23 @@ mod tests {
                 direct,
                 ..task(1, 5)
             };
-            let (what, changed) = unassign(Some(&open), None, by_group.then_some(&lab));
-            assert_eq!(what, expected, "{state:?} {direct} {by_group}");
+            let (outcome, changed) = unassign(Some(&open), None, by_group.then_some(&lab));
+            assert_eq!(outcome, expected, "{state:?} {direct} {by_group}");
             let changed = match changed {
                 None => "none",
                 Some(TaskChange::Drop { .. }) => "drop",
                 Some(TaskChange::Alter { to, .. }) if to.state == state => "direct",
                 Some(TaskChange::Alter { .. }) => "withdraw",
-                Some(TaskChange::Open { .. } | TaskChange::Renew { .. }) => "begin",
+                Some(TaskChange::Open { .. } | TaskChange::NextAttempt { .. }) => "begin",
             };
             assert_eq!(changed, change, "{state:?} {direct} {by_group}");
         };
         for direct in [true, false] {
-            check(TaskState::Held, direct, false, Dropped, "drop");
-            check(TOLD, direct, false, Withdrawn, "withdraw");
-            check(TAKEN_BACK, direct, false, AlreadyWithdrawn, "none");
+            check(TaskState::Pending, direct, false, Dropped, "drop");
+            check(ANNOUNCED, direct, false, Withdrawn, "withdraw");
+            check(WITHDRAWN, direct, false, AlreadyWithdrawn, "none");
         }
-        for state in [TaskState::Held, TOLD] {
+        for state in [TaskState::Pending, ANNOUNCED] {
             check(state, true, true, KeptByGroup(group("lab")), "direct");
             check(state, false, true, OnlyByGroup(group("lab")), "none");
         }

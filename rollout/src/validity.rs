@@ -6,30 +6,33 @@ use serde::{Deserialize, Serialize};
 
 const DAY_S: u64 = 24 * 3600;
 
-/// How long assignments are good for, in seconds: as long as manifests.
+/// Validity of assignments, in seconds: the same as the validity of manifests.
 pub const VALIDITY_S: u64 = DEFAULT_VALIDITY_S;
 
-/// Assignments that are good for less than this are signed again, in seconds: so a monthly
-/// round leaves none that end within 60 days.
-pub const RENEWED_BEFORE_S: u64 = 90 * DAY_S;
+/// Remaining validity below which assignments are signed again, in seconds.
+///
+/// With this limit, a publisher who signs once a month has no assignments that expire within
+/// 60 days.
+pub const SIGN_AGAIN_BEFORE_S: u64 = 90 * DAY_S;
 
-/// Assignments that are good for less than this are warned of, in seconds.
+/// Remaining validity below which a publisher is warned, in seconds.
 pub const WARNED_BEFORE_S: u64 = 30 * DAY_S;
 
-/// Tells whether assignments are to be signed again.
-pub fn is_due(expires: UnixTime, now: UnixTime) -> bool {
-    expires.since(now) < RENEWED_BEFORE_S
+/// Returns true if assignments that expire at this time must be signed again now.
+pub fn expires_soon(expires: UnixTime, now: UnixTime) -> bool {
+    expires.since(now) < SIGN_AGAIN_BEFORE_S
 }
 
-/// Returns the revision that a change leads to, after `before` (0 if there was none).
+/// Returns the revision of the next change, after revision `before` (0 if there was none).
 ///
-/// It is at least the time in seconds: when a table is restored to an earlier day, what changes
-/// then is later than all that devices have heard of the days that are lost.
+/// The revision is at least the time in seconds. So if a table is restored to an earlier day,
+/// changes after the restore have higher revisions than the lost changes, which devices may have
+/// received.
 pub fn next_revision(before: u64, now: UnixTime) -> u64 {
     before.saturating_add(1).max(now.0)
 }
 
-/// From when and until when assignments are good.
+/// Times between which assignments are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     pub issued: UnixTime,
@@ -37,7 +40,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Returns the term of what is signed now.
+    /// Returns the validity of a document that is signed now.
     pub fn from(now: UnixTime) -> Self {
         Self {
             issued: now,
@@ -45,8 +48,10 @@ impl Validity {
         }
     }
 
-    /// Returns the term of a change: whatever the clock says, it is not issued before what it
-    /// changes.
+    /// Returns the validity of a document that changes another one.
+    ///
+    /// Its time of issue is never before that of the document that it changes, even if the clock
+    /// is slow.
     pub fn following(issued: Option<UnixTime>, now: UnixTime) -> Self {
         Self {
             issued: issued.map_or(now, |issued| now.max(issued)),
@@ -54,11 +59,13 @@ impl Validity {
         }
     }
 
-    /// Returns the term of what follows a state that the publisher has not signed, given what he
-    /// knows to be signed: it is later than both.
+    /// Returns the validity of a document that follows a state which the publisher has not signed.
     ///
-    /// A time on record that lies more than a day ahead may have been put there, so that nothing
-    /// would ever be later.
+    /// `known` is the latest time of issue in the publisher's memory. The result is issued later
+    /// than the recorded state and later than `known`.
+    ///
+    /// A recorded time that lies more than a day ahead is ignored: an attacker may have written
+    /// it, so that no later document could ever be issued.
     pub fn following_unsigned(
         recorded: Option<UnixTime>,
         known: Option<UnixTime>,
@@ -66,11 +73,16 @@ impl Validity {
     ) -> Self {
         let recorded = recorded.filter(|issued| *issued <= now.plus(DAY_S));
         let latest = recorded.max(known);
-        latest.map_or_else(|| Self::from(now), |issued| Self::renewing(issued, now))
+        latest.map_or_else(
+            || Self::from(now),
+            |issued| Self::signing_again(issued, now),
+        )
     }
 
-    /// Returns the term of a renewal: whatever the clock says, it is issued later than before.
-    pub fn renewing(issued: UnixTime, now: UnixTime) -> Self {
+    /// Returns the validity of a document that is signed again without a change.
+    ///
+    /// Its time of issue is later than before, even if the clock is slow.
+    pub fn signing_again(issued: UnixTime, now: UnixTime) -> Self {
         Self {
             issued: now.max(issued.plus(1)),
             ..Self::from(now)
@@ -78,7 +90,7 @@ impl Validity {
     }
 }
 
-/// A signature over a group's state, with what the signed document says beside the state.
+/// A signature over a group's state, with the validity in the signed document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSignature {
     pub issued: UnixTime,
@@ -94,18 +106,18 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
     #[test]
-    fn a_time_far_ahead_that_nobody_has_signed_is_not_followed() {
+    fn an_unsigned_time_far_ahead_is_ignored() {
         let check = |recorded: u64, known: Option<u64>, issued: u64| {
             let known = known.map(UnixTime);
-            let term = Validity::following_unsigned(Some(UnixTime(recorded)), known, NOW);
+            let validity = Validity::following_unsigned(Some(UnixTime(recorded)), known, NOW);
             let expected = (UnixTime(issued), NOW.plus(VALIDITY_S));
-            assert_eq!((term.issued, term.expires), expected);
+            assert_eq!((validity.issued, validity.expires), expected);
         };
         check(NOW.0 - 9, None, NOW.0);
         check(NOW.0 + 3600, None, NOW.0 + 3601);
         check(NOW.0 + DAY_S + 1, None, NOW.0);
         check(u64::MAX, None, NOW.0);
-        // What the publisher knows counts, wherever its clock was.
+        // The publisher's memory counts, even if its clock was fast.
         check(0, Some(NOW.0 + 2 * DAY_S), NOW.0 + 2 * DAY_S + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! How AWS, or what stands in for it, is reached: the same for every service.
+//! Connecting to AWS, or to an engine that stands in for it; shared by all services.
 
 use std::error::Error;
 use std::fmt;
@@ -15,20 +15,21 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::result::SdkError;
 use http::Uri;
 
-/// Where a service answers.
+/// Address of a service.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    /// By default the one of the environment or profile.
+    /// AWS region. `None` means the region of the environment or profile.
     pub(crate) region: Option<String>,
-    /// Another address than the region's own.
+    /// Address that replaces the region's own.
     pub(crate) endpoint: Option<&'a str>,
-    /// The region of an engine on loopback, where none is named.
+    /// Region of an engine on loopback, if `region` is `None`.
     pub(crate) loopback_region: &'static str,
 }
 
-/// Begins a configuration; `http_client` takes the place of a client with TLS of its own.
+/// Returns a loader for the configuration of a service.
 ///
-/// An endpoint on loopback is an engine of this machine: no credentials are looked for.
+/// `http_client` replaces the client with default TLS settings. An endpoint on loopback is an
+/// engine on this machine: no credentials are searched for.
 pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) -> ConfigLoader {
     let region = place.region.map(Region::new);
     let loader = aws_config::defaults(BehaviorVersion::latest())
@@ -48,7 +49,7 @@ pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) ->
     }
 }
 
-/// Returns the credentials that Lambda gives a function, and looks for no others.
+/// Returns the credentials in Lambda's environment, without searching for others.
 pub(crate) fn credentials_within_lambda(endpoint: Option<&str>) -> SharedCredentialsProvider {
     if endpoint.is_some_and(is_loopback) {
         SharedCredentialsProvider::new(of_loopback())
@@ -57,20 +58,20 @@ pub(crate) fn credentials_within_lambda(endpoint: Option<&str>) -> SharedCredent
     }
 }
 
-/// Returns what an engine of this machine is shown, which checks none.
+/// Returns credentials for an engine on this machine, which does not check them.
 fn of_loopback() -> Credentials {
     Credentials::new("local", "local", None, None, "loopback")
 }
 
-/// Returns a client that trusts what the system does.
+/// Returns a client that trusts the certificate authorities of the system.
 fn https_client() -> SharedHttpClient {
     client_that_trusts(TrustStore::default())
 }
 
-/// Returns a client that trusts Amazon's own authorities only, as all of AWS is certified by
-/// them, but for its partition in China.
+/// Returns a client that trusts only Amazon's certificate authorities.
 ///
-/// To read all that a system trusts takes longer than all else that a function does to start.
+/// They certify all of AWS except its partition in China, for which the client trusts the
+/// authorities of the system. Reading these takes longer than the rest of a function's start.
 pub(crate) fn https_client_within_lambda(region: &str) -> SharedHttpClient {
     let trusted = if region.starts_with("cn-") {
         TrustStore::default()
@@ -84,7 +85,7 @@ fn client_that_trusts(trusted: TrustStore) -> SharedHttpClient {
     let context = TlsContext::builder().with_trust_store(trusted).build();
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context.expect("a trust store is all that is set"))
+        .tls_context(context.expect("the trust store is the only setting"))
         .build_https()
 }
 
@@ -95,19 +96,19 @@ fn is_loopback(endpoint: &str) -> bool {
     number.map_or(host == "localhost", |number| number.is_loopback())
 }
 
-/// Why a service has not answered.
+/// Reason for the lack of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
     NoRegion,
     NoCredentials,
-    /// Not reached, or the answer broke off.
+    /// The service was not reached, or its answer was incomplete.
     Unreachable,
 }
 
-/// Returns the answer that an error was read from, or why there is none.
+/// Returns the answer from which an error was read, or the reason for the lack of an answer.
 ///
-/// An answer that broke off has a status, too, and is none. Without a region nothing can be
-/// asked, whatever the credentials.
+/// An incomplete answer counts as no answer, although it has a status. A missing region comes
+/// before missing credentials, because no request is possible without a region.
 pub(crate) fn answer<'a, E, R>(
     error: &'a SdkError<E, R>,
     region: Option<&Region>,
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_does_without_credentials() {
+    fn only_loopback_needs_no_credentials() {
         for yes in [
             "http://127.0.0.1:8000",
             "http://127.0.0.1",
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_set_first_is_told_first() {
+    fn a_missing_region_is_reported_before_missing_credentials() {
         type Failure = SdkError<CredentialsError, u16>;
         let region = Region::from_static("eu-west-1");
         let here = Some(&region);

@@ -1,18 +1,18 @@
-//! Where each published object is, and how it is served.
+//! Paths of published objects, and the headers with which they are served.
 
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::location::ObjectPathError;
 use packcast_protocol::{FragmentNumber, Location, ObjectPath, PackageId, Sha256Digest};
 use packcast_rollout::LocationRecord;
 
-/// How an object is served.
+/// Headers of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     pub content_type: &'static str,
     pub cache_control: &'static str,
 }
 
-/// The path of an object below a location, and how it is served.
+/// The path of an object below a location, with its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectKey {
     path: String,
@@ -21,7 +21,7 @@ pub struct ObjectKey {
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Neutral, so that nothing between origin and device unpacks or transforms a fragment.
+/// A neutral type, so that no proxy between origin and device unpacks or transforms a fragment.
 const FRAGMENT: Headers = Headers {
     content_type: "application/octet-stream",
     cache_control: IMMUTABLE,
@@ -65,7 +65,7 @@ impl ObjectKey {
         }
     }
 
-    /// Returns the key of `info` as it is served at one location.
+    /// Returns the key of the `info` document for one location.
     pub fn info(folder: &ObjectPath, at: &LocationRecord, id: PackageId) -> Self {
         Self {
             path: format!("{folder}/{}/{id}/{INFO_NAME}", segment(at)),
@@ -82,7 +82,7 @@ impl ObjectKey {
     }
 }
 
-/// Returns how the object at a path is served, for an edge that serves a directory.
+/// Returns the headers of the object at a path, for an edge that serves a directory.
 pub fn headers_of(path: &str) -> Headers {
     match path.rsplit('/').next() {
         Some(MANIFEST_NAME) => MANIFEST,
@@ -92,15 +92,15 @@ pub fn headers_of(path: &str) -> Headers {
     }
 }
 
-/// Returns the folder of all packages, where a target names no other.
+/// Returns the default folder of all packages, for a target that names no other.
 pub fn default_prefix() -> ObjectPath {
     "d".parse().expect("one letter is a path")
 }
 
-/// Returns the folder of a new package: the target's prefix and a segment nobody can guess.
+/// Returns the folder of a new package: the target's prefix and a segment that cannot be guessed.
 ///
-/// Ids can be guessed and stock agents cannot authenticate to a CDN, so the 16 bytes must be
-/// random.
+/// The 16 bytes must be random, because ids can be guessed and OCS agents cannot authenticate to
+/// a CDN.
 ///
 /// # Errors
 /// The prefix is longer than 73 characters.
@@ -111,14 +111,15 @@ pub fn package_folder(
     prefix.join(&BASE32_LOWER.encode(&segment))
 }
 
-/// Returns what a stock agent appends `/<id>/info` to (its `INFO_LOC`).
+/// Returns the `INFO_LOC` of an OCS agent, to which the agent appends `/<id>/info`.
 pub fn info_location(at: &LocationRecord, folder: &ObjectPath) -> Location {
     at.location.join(folder).join(&segment(at))
 }
 
-/// Returns a location's own segment: its name and eight characters that follow from its address.
+/// Returns the path segment of a location: its name and eight characters derived from its address.
 ///
-/// `info` holds the address and never changes, so a location that moves needs another place.
+/// `info` contains the address and never changes, so a location with a new address needs a new
+/// path for `info`.
 fn segment(at: &LocationRecord) -> ObjectPath {
     let digest = Sha256Digest::of(at.location.as_str().as_bytes());
     format!(
@@ -130,7 +131,7 @@ fn segment(at: &LocationRecord) -> ObjectPath {
     .expect("a location's name and base32 are a path of one segment")
 }
 
-/// Returns what an agent appends `/<id>/<id>-<n>` to (its `PACK_LOC`).
+/// Returns the `PACK_LOC` of an OCS agent, to which the agent appends `/<id>/<id>-<n>`.
 pub fn pack_location(location: &Location, folder: &ObjectPath) -> Location {
     location.join(folder)
 }
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_that_moves_has_another_place_for_info() {
+    fn a_location_with_a_new_address_has_a_new_path_for_info() {
         let (folder, id) = ("d/x".parse().unwrap(), "1795327754".parse().unwrap());
         let moved = LocationRecord {
             location: "cdn.example.org/ocs".parse().unwrap(),
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_find_the_objects_below_the_locations_they_are_told() {
+    fn agents_find_the_objects_below_the_announced_locations() {
         let at = site();
         let folder = "d/x".parse().unwrap();
         let id: PackageId = "1795327754".parse().unwrap();

@@ -1,6 +1,6 @@
 //! Objects and records: the only place that spells a key, a header, a table or an attribute name.
 //!
-//! It reads and writes what it is told; what a device gets, and when, is decided elsewhere.
+//! This crate only reads and writes. Other crates decide the packages and the times for devices.
 
 mod aws;
 pub mod key;

@@ -1,11 +1,12 @@
-//! Records: one DynamoDB table, and what is asked of it.
+//! Records: one DynamoDB table, with its reads and writes.
 //!
-//! Every question is one Query, or reads by key; nothing scans.
+//! Every read is one Query, or a read by key. Nothing scans the table.
 
 mod announce;
 mod assign;
 mod backoff;
 mod client;
+mod command;
 mod commit;
 mod connect;
 mod device;
@@ -21,15 +22,15 @@ mod location;
 mod members;
 mod membership;
 mod names;
-mod order;
-mod pace;
+mod pacing;
 mod package;
 mod read;
+mod reconcile;
 mod report;
 mod reserve;
 mod retry;
 mod revision;
-mod round;
+
 mod signing;
 mod stored;
 mod table;
@@ -40,16 +41,19 @@ mod write;
 pub use announce::{Announced, Announcing};
 pub use client::Records;
 pub use connect::RecordsConfig;
-pub use device::Standing;
+pub use device::DeviceState;
 pub use error::{RecordsError, TableFault};
 pub use group::GroupError;
 pub use group_change::GroupChanged;
-pub use index::DeviceState;
+pub use index::DeploymentState;
 pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use revision::Versions;
-pub use signing::{AssignError, Known, Renewal, Renewed, Sign, SignError, Signing, SigningError};
+pub use signing::{
+    AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
+    SigningScope,
+};
 pub use stored::NumberedKeyList;
 pub use tally::Tally;

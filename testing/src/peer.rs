@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, REPORT_PATH, Report,
-    ReportReply, ReportRequest, Secret, Text,
+    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments,
+    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -223,10 +223,10 @@ impl Peer {
 
     fn facts(&self) -> DeviceFacts {
         DeviceFacts {
-            host_name: Text::tail(&self.names.host),
-            os: Text::tail(&self.names.os),
-            arch: Text::tail("x86_64"),
-            agent: Text::tail(&self.names.agent),
+            host_name: BoundedText::tail(&self.names.host),
+            os: BoundedText::tail(&self.names.os),
+            arch: BoundedText::tail("x86_64"),
+            agent: BoundedText::tail(&self.names.agent),
         }
     }
 }

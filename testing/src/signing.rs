@@ -45,7 +45,7 @@ pub fn signing_at(now: UnixTime) -> Signing<'static> {
         now,
         keys: &KEY.public,
         sign: &|document| KEY.sign(document),
-        known: None,
+        memory: None,
     }
 }
 
@@ -55,7 +55,7 @@ pub fn another_signing() -> Signing<'static> {
         now: NOW,
         keys: &OTHER.public,
         sign: &|document| OTHER.sign(document),
-        known: None,
+        memory: None,
     }
 }
 

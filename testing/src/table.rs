@@ -93,7 +93,7 @@ impl Table {
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device
@@ -108,7 +108,7 @@ impl Table {
             ..device(number.into())
         };
         self.records
-            .write_contact(&record, None)
+            .write_check_in(&record, None)
             .await
             .expect("a device can be written");
         record.device
@@ -154,8 +154,8 @@ impl Table {
 
     /// Returns the open task of a device for a package.
     pub async fn task(&self, device: &DeviceId, package: PackageId) -> Option<OpenTask> {
-        let standing = self.records.standing(device).await;
-        let tasks = standing.expect("a device can be read").tasks;
+        let device_state = self.records.device_state(device).await;
+        let tasks = device_state.expect("a device can be read").tasks;
         tasks.into_iter().find(|task| task.package == package)
     }
 }

@@ -56,7 +56,7 @@ fn a_package_is_deployed_again_only_with_force() {
         ran.stdout
     };
     assign(&[]);
-    assert!(assign(&[]).contains("was assigned already"));
+    assert!(assign(&[]).contains("already assigned"));
     device.run();
     assert!(assign(&[]).contains("--force deploys again"));
     assert_eq!((device.announced(), count()), (0, 1));

@@ -1,6 +1,6 @@
 //! The cost of an idle check-in, with a full table.
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Joined;
@@ -17,18 +17,18 @@ const FINISHED: u32 = 1_000;
 /// Number of the device's groups, besides `all`.
 const GROUPS: usize = 50;
 
-fn function(table: &Table) -> CheckIn {
-    CheckIn::new(table.records.clone(), settings())
+fn function(table: &Table) -> CheckInFunction {
+    CheckInFunction::new(table.records.clone(), settings())
 }
 
-async fn check_in(function: &CheckIn, peer: &Peer) -> PeerReply {
+async fn check_in(function: &CheckInFunction, peer: &Peer) -> PeerReply {
     let response = function.handle(peer.check_in(&[], NOW), NOW).await;
     assert!(response.status().is_success(), "{response:?}");
     peer.read_reply(response.body())
 }
 
 /// Lets a device check in with the longest names that it can report.
-async fn enrol(function: &CheckIn, peer: &Peer) {
+async fn enrol(function: &CheckInFunction, peer: &Peer) {
     check_in(function, peer).await;
     if let Some(inventory) = peer.inventory() {
         let response = function.handle(inventory, NOW).await;

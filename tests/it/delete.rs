@@ -114,7 +114,7 @@ fn an_assigned_package_is_deleted_only_with_its_assignments() {
     assert_eq!(files(&world, &package.folder), 3);
 
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
-    assert!(ran.stderr.contains("2 devices were told"), "{ran:?}");
+    assert!(ran.stderr.contains("announced to 2 devices"), "{ran:?}");
     assert!(ran.stderr.contains("--drop"), "{ran:?}");
     assert_eq!(files(&world, &package.folder), 0);
     let groups: Value = world.json(&["group", "list"]);
@@ -150,7 +150,7 @@ fn a_packcast_agent_cancels_a_deleted_package() {
     running.next_event();
     running.kill();
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
-    assert!(ran.stderr.contains("1 device was told"), "{ran:?}");
+    assert!(ran.stderr.contains("announced to 1 device"), "{ran:?}");
     device.run();
     assert_eq!(world.device_state(&device).open, []);
     let progress = world.progress("tool@1");

@@ -35,7 +35,7 @@ fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
         "assigned",
         "checked in",
     ];
-    for step in [&expected[..], &["verified", "reported", "in all"]].concat() {
+    for step in [&expected[..], &["verified", "reported", "total"]].concat() {
         assert!(shown.contains(step), "{step}: {shown}");
     }
     shown

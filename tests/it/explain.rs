@@ -118,8 +118,8 @@ fn each_state_of_an_assignment_is_explained() {
     story.device.check_in();
     story.expect("news", "announced");
     story.unassign("news", &["--group", "lab"]);
-    let taken_back = story.expect("news", "taken-back");
-    assert!(taken_back["announced_at"].is_u64(), "{taken_back:#}");
+    let unassigned = story.expect("news", "unassigned");
+    assert!(unassigned["announced_at"].is_u64(), "{unassigned:#}");
     story.device.check_in();
     story.expect("news", "withdrawn");
 
@@ -205,7 +205,7 @@ fn a_package_for_other_devices_is_explained() {
     explain(intended.id(), "not-assigned");
     explain("ocs:stranger-2026-03-04-05-06-07", "never-seen");
     let unknown = story.world.refused(1, &["explain", "web01", "none@1"]);
-    assert!(unknown.contains("no package none@1"), "{unknown}");
+    assert!(unknown.contains("cannot find package none@1"), "{unknown}");
 }
 
 #[test]
@@ -248,9 +248,12 @@ fn an_explanation_is_a_sentence_the_facts_and_the_next_step() {
     let id = story.announced("tool");
     let text = story.world.ok(&["explain", "web01", "tool@1"]).stdout;
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("web01 was told of tool@1 2"), "{text}");
     assert!(
-        lines[0].ends_with(", and has not reported since."),
+        lines[0].starts_with("tool@1 was announced to web01 2"),
+        "{text}"
+    );
+    assert!(
+        lines[0].ends_with(", and the device has not reported since."),
         "{text}"
     );
     let fact = |name: &str| {

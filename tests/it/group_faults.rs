@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, StatusCode};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
@@ -33,7 +33,7 @@ fn group(name: &str) -> GroupName {
 /// Two functions on one table with two groups.
 struct TwoGroups {
     table: Table,
-    functions: [CheckIn; 2],
+    functions: [CheckInFunction; 2],
 }
 
 impl TwoGroups {
@@ -43,7 +43,7 @@ impl TwoGroups {
             let created = table.records.create_group(&group(name), signing()).await;
             created.unwrap();
         }
-        let function = || CheckIn::new(table.records.clone(), settings());
+        let function = || CheckInFunction::new(table.records.clone(), settings());
         let functions = [function(), function()];
         Self { table, functions }
     }
@@ -220,7 +220,7 @@ async fn a_report_during_an_unassignment_counts_once(service: Service) {
             site.report(1, &peer, of_group.id, "SUCCESS_0"),
             site.report(1, &peer, own.id, "SUCCESS_0"),
         );
-        let device_state = until_answered(async || records.standing(&device).await).await;
+        let device_state = until_answered(async || records.device_state(&device).await).await;
         assert_eq!(device_state.tasks, [], "{device}");
     }
     site.expect_faults();

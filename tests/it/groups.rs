@@ -75,7 +75,7 @@ fn a_group_with_devices_or_packages_is_deleted_only_with_force() {
     join(&world, "lab", device.id());
     world.ok(&["assign", "tool@1", "--group", "lab"]);
     let refused = world.refused(3, &["group", "delete", "lab"]);
-    assert!(refused.contains("1 devices and 1 packages"), "{refused}");
+    assert!(refused.contains("1 device and 1 package"), "{refused}");
     world.ok(&["group", "delete", "lab", "--force"]);
     assert_eq!(device.announced(), 0);
     let unknown = world.refused(1, &["group", "show", "lab"]);
@@ -104,8 +104,7 @@ fn devices_are_added_from_a_file_and_unknown_ones_are_named() {
     let ran = packcast_tests::process::Ran::of(&mut world.command(&add)).expect_code(1);
     assert!(ran.stderr.contains(stranger), "{ran:?}");
     assert!(
-        ran.stderr
-            .contains("1 devices were passed over for group lab"),
+        ran.stderr.contains("cannot change group lab for 1 device"),
         "{ran:?}"
     );
     let lab: Value = world.json(&["group", "show", "lab"]);
@@ -148,7 +147,7 @@ fn assigning_to_others_than_the_audience_causes_a_warning() {
         "tool",
         &[&execute[..], &["--only-for-group", "lab"]].concat(),
     );
-    let warning = "warning: the package is meant for group lab";
+    let warning = "warning: the package is only for group lab";
     let assign = |to: &[&str]| world.ok(&[&["assign", "tool@1"], to].concat()).stderr;
     assert!(!assign(&["--group", "lab"]).contains(warning));
     assert!(assign(&["--group", "office"]).contains(warning));

@@ -70,7 +70,7 @@ fn signed_group(world: &World, name: &str) -> SignedAssignments {
 fn signed_device(world: &World, device: &str) -> SignedAssignments {
     let device = device.parse().unwrap();
     let signed = ask(world, async |records: Records| {
-        records.own_assignments(&device).await.unwrap()
+        records.device_assignments(&device).await.unwrap()
     });
     signed.unwrap()
 }
@@ -243,7 +243,7 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
     // A package signed by an unknown key is refused even in a named document.
     let refused = world.refused(3, &named);
-    assert!(refused.contains("is not signed to be"), "{refused}");
+    assert!(refused.contains("no signed manifest names it"), "{refused}");
     let named = [&named[..], &["--accept-key", &first]].concat();
     let signed: SignOutput = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));
@@ -271,7 +271,7 @@ fn the_end_of_the_validity_of_assignments_is_shown() {
     ] {
         let shown = world.ok(arguments);
         let text = shown.stdout.to_lowercase();
-        assert!(text.contains("good until"), "{shown:#?}");
+        assert!(text.contains("valid until"), "{shown:#?}");
         assert!(!text.contains("not signed"), "{shown:#?}");
     }
 }

@@ -22,6 +22,7 @@ mod interrupted;
 mod keys;
 mod kill_matrix;
 mod locations;
+mod messages;
 mod minisign;
 mod ocs_agent;
 mod ocs_commands;

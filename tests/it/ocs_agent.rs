@@ -203,7 +203,7 @@ fn a_package_in_the_inventory_is_not_announced_to_a_device_that_moved() {
     assert_ne!(story.agent.id(), left);
     let listed = format!("<PACKAGE ID=\"{had}\" />");
     assert!(first.log.contains(&listed), "{}", first.log);
-    assert!(story.assign("had").contains("in its history"));
+    assert!(story.assign("had").contains("in its package history"));
 
     let new = story.command("new", "true");
     for package in ["had@1", "new@1"] {

@@ -88,10 +88,10 @@ fn a_missing_fragment_delays_no_other_package_and_a_restarted_download_resumes()
     assert!(
         story
             .give("--restart-download")
-            .contains("At its next contact")
+            .contains("At its next check-in")
     );
     let shown = story.world.ok(&["device", story.agent.id()]).stdout;
-    assert!(shown.contains("unstick, asked"), "{shown}");
+    assert!(shown.contains("restart download, requested"), "{shown}");
     let stopped = story.agent.begin().end();
     assert!(stopped.log.contains("Download is off"), "{}", stopped.log);
     assert!(!stopped.log.contains("download_end_handler"));
@@ -132,7 +132,7 @@ fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!(
         (open[0].package, open[0].state),
-        (behind.id, TaskState::Held)
+        (behind.id, TaskState::Pending)
     );
 
     let third = story.agent.check_in();
@@ -213,7 +213,7 @@ fn packcast_agents_accept_no_device_commands() {
     let device = world.device("packcast");
     for command in ["--restart-download", "--drop"] {
         let why = world.refused(1, &["device", device.id(), command]);
-        assert!(why.contains("takes no orders"), "{why}");
+        assert!(why.contains("take no device commands"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }
     world.refused(2, &["device", device.id(), "--restart-download", "--drop"]);

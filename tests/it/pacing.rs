@@ -67,7 +67,7 @@ fn invalid_pacing_is_refused() {
     let pace = ["group", "pacing", "lab"];
     let with = |rest: &[&'static str]| [&pace[..], rest].concat();
     check(2, &with(&["--cycle-pause", "0s"]), "from 1s to 3600s");
-    check(2, &with(&["--contact-every", "90m"]), "whole hours");
+    check(2, &with(&["--check-in-every", "90m"]), "whole hours");
     check(
         2,
         &with(&["--strict", "--no-strict"]),
@@ -80,6 +80,6 @@ fn invalid_pacing_is_refused() {
         "elsewhere",
     );
     check(2, &["device", "--strict"], "one device");
-    check(2, &["device", "pc1", "--strict", "--drop"], "by itself");
+    check(2, &["device", "pc1", "--strict", "--drop"], "together with");
     check(1, &["device", "pc1", "--strict"], "pc1");
 }

@@ -125,7 +125,7 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
 
     let (publication, messages) = story.complete(&draft);
     assert_eq!(publication.kept.fragments, fragments);
-    assert!(messages.contains("published already"), "{messages}");
+    assert!(messages.contains("already published"), "{messages}");
     assert_eq!(files(&folder), after);
 }
 

@@ -214,7 +214,7 @@ fn a_bucket_that_stays_busy_exits_with_try_later() {
     configure(&world, "objects", &format!("http://{}", front.address()));
     let refusal = world.refused(75, &EXECUTE);
     assert!(
-        refusal.contains("is not available for a while") && refusal.contains("same command again"),
+        refusal.contains("is not available now") && refusal.contains("same command again"),
         "{refusal}"
     );
 }
@@ -251,7 +251,7 @@ fn a_target_has_a_bucket_or_a_directory() {
     world.configure(&(config + "directory = \"objects\"\n"));
     let refusal = world.refused(2, &EXECUTE);
     assert!(
-        refusal.contains("target \"cloud\" has both a bucket and a directory"),
+        refusal.contains("cannot use target \"cloud\": it has both a bucket and a directory"),
         "{refusal}"
     );
 }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::thread;
 
-use packcast_check_in::{ORIGIN_HEADER, REQUEST_LIMIT, Settings, TableSettings};
+use packcast_check_in::{FunctionSettings, ORIGIN_HEADER, REQUEST_LIMIT, TableSettings};
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
@@ -67,7 +67,7 @@ fn default_of(parameter: &str) -> Option<&'static str> {
 }
 
 /// Reads the settings from the template's defaults, and returns the names of the variables read.
-fn settings_by_default() -> (Settings, BTreeSet<String>) {
+fn settings_by_default() -> (FunctionSettings, BTreeSet<String>) {
     let asked = RefCell::new(BTreeSet::new());
     let environment = environment();
     let variable = |name: &str| {
@@ -79,7 +79,7 @@ fn settings_by_default() -> (Settings, BTreeSet<String>) {
         let digest = "0".repeat(64);
         Some(default_of(parameter).map_or(digest, str::to_owned))
     };
-    let settings = Settings::from_environment(variable).unwrap();
+    let settings = FunctionSettings::from_environment(variable).unwrap();
     TableSettings::from_environment(variable).unwrap();
     (settings, asked.into_inner())
 }
@@ -88,7 +88,10 @@ fn settings_by_default() -> (Settings, BTreeSet<String>) {
 fn the_template_has_every_setting_of_the_function_and_no_other() {
     let (settings, mut asked) = settings_by_default();
     assert_eq!(settings.pace, Pacing::default());
-    assert_eq!(settings.check_in_interval_s, Settings::DEFAULT_INTERVAL_S);
+    assert_eq!(
+        settings.check_in_interval_s,
+        FunctionSettings::DEFAULT_INTERVAL_S
+    );
     assert_eq!(settings.origin_secrets.len(), 1);
     assert_eq!(settings.path_tokens.len(), 1);
     // The template leaves it to its default.

@@ -97,7 +97,7 @@ fn invalid_terms_are_refused_and_terms_that_some_agents_ignore_cause_warnings() 
     ]
     .concat());
     assert!(
-        ran.stderr.contains("warning: only stock Windows agents"),
+        ran.stderr.contains("warning: only OCS Windows agents"),
         "{ran:#?}"
     );
     let ran = world.ok(&[

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use packcast_protocol::PackageId;
-use packcast_rollout::pace::PauseS;
+use packcast_rollout::pacing::PauseS;
 use packcast_testing::skip::{Missing, skip};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 

@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use packcast_protocol::api::{TAIL_BYTES, Text};
+use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ pub(crate) enum ExitReason {
 pub(crate) struct ProcessEnd {
     pub(crate) ending: ExitReason,
     /// The end of the standard output and standard error of the program.
-    pub(crate) output: Text<TAIL_BYTES>,
+    pub(crate) output: BoundedText<TAIL_BYTES>,
 }
 
 /// Runs a command in `folder` without input, for at most `limit`.
@@ -107,7 +107,7 @@ impl ProgramOutput {
         Ok(Self { tail, closed })
     }
 
-    async fn tail(self) -> Text<TAIL_BYTES> {
+    async fn tail(self) -> BoundedText<TAIL_BYTES> {
         let _ = timeout(OUTPUT_GRACE, self.closed).await;
         lock(&self.tail).text()
     }
@@ -130,7 +130,7 @@ impl Tail {
     }
 
     /// Returns the text from its first whole character on. Invalid bytes are replaced.
-    fn text(&self) -> Text<TAIL_BYTES> {
+    fn text(&self) -> BoundedText<TAIL_BYTES> {
         let continues = |byte: &u8| byte & 0xC0 == 0x80;
         let cut = self.0.len() == TAIL_BYTES;
         let skipped = self
@@ -140,7 +140,7 @@ impl Tail {
             .take_while(|byte| cut && continues(byte))
             .count();
         let bytes: Vec<u8> = self.0.iter().skip(skipped).copied().collect();
-        Text::tail(&String::from_utf8_lossy(&bytes))
+        BoundedText::tail(&String::from_utf8_lossy(&bytes))
     }
 }
 

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
-use packcast_protocol::manifest::{Announced, Audience, Platform};
+use packcast_protocol::manifest::{AnnouncedManifest, Audience, Platform};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::signed::SchemaNumber;
 use packcast_protocol::{
@@ -109,7 +109,7 @@ fn sign(kind: PackageKind) -> Arc<Accepted> {
     let bytes = manifest.to_bytes().unwrap();
     let signer = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
     let signature = minisign::sign(None, &signer.sk, &bytes[..], None, None).unwrap();
-    let announced = Announced {
+    let announced = AnnouncedManifest {
         id: id(),
         manifest: Sha256Digest::of(&bytes),
     };

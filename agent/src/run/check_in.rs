@@ -1,6 +1,6 @@
 //! Check-ins: waiting results go out, tasks and signed documents come in.
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, DeviceFacts, Report, Text};
+use packcast_protocol::api::{BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report};
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
@@ -84,9 +84,9 @@ pub(super) fn next_check_in_s(reply: &CheckInReply) -> u32 {
 
 fn facts() -> DeviceFacts {
     DeviceFacts {
-        host_name: Text::tail(&crate::platform::host_name()),
-        os: Text::tail(std::env::consts::OS),
-        arch: Text::tail(std::env::consts::ARCH),
-        agent: Text::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
+        host_name: BoundedText::tail(&crate::platform::host_name()),
+        os: BoundedText::tail(std::env::consts::OS),
+        arch: BoundedText::tail(std::env::consts::ARCH),
+        agent: BoundedText::tail(concat!("packcast-agent ", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -33,13 +33,13 @@ pub(crate) fn without_output(mut reports: Vec<Report>) -> Vec<Report> {
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{TAIL_BYTES, Text};
+    use packcast_protocol::api::{BoundedText, TAIL_BYTES};
     use packcast_protocol::{PackageId, ResultCode, UnixTime};
 
     use super::*;
 
     fn reports(output: &str) -> impl Iterator<Item = Report> {
-        let tail = Some(Text::tail(output));
+        let tail = Some(BoundedText::tail(output));
         (0..100).map(move |n| Report {
             id: PackageId::try_from(1_795_000_000 + n).unwrap(),
             attempt: 1,

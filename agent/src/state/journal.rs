@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use packcast_protocol::api::{Report, Text};
+use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
@@ -103,7 +103,7 @@ impl Finished {
                 id,
                 attempt,
                 code,
-                detail: Some(Text::tail(reason)),
+                detail: Some(BoundedText::tail(reason)),
                 output_tail: None,
                 finished: now,
             },

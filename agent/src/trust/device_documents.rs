@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::assignments::Assigned;
+use packcast_protocol::assignments::AssignedPackage;
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, UnixTime, VerifiedAssignments,
 };
@@ -57,7 +57,7 @@ impl DeviceDocuments<'_> {
                 if let Some(expired) = self.expired(document, now) {
                     mandates.expired.insert(mandate, expired);
                 } else {
-                    let Assigned {
+                    let AssignedPackage {
                         manifest, force, ..
                     } = assigned;
                     mandates

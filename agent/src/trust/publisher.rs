@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use minisign::KeyPair;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, KeyList, PackageId, Sha256Digest, SignedAssignments,
     SignedKeyList, UnixTime,
@@ -21,7 +21,7 @@ pub(crate) fn key(n: usize) -> PublicKey {
     KEYS[n].pk.to_base64().parse().unwrap()
 }
 
-pub(crate) fn sign<D: Document>(signer: usize, document: &D) -> Signed<D> {
+pub(crate) fn sign<D: SignedDocument>(signer: usize, document: &D) -> Signed<D> {
     let document = document.to_document();
     let secret = &KEYS[signer].sk;
     let signature = minisign::sign(None, secret, document.as_bytes(), None, None).unwrap();
@@ -79,7 +79,7 @@ pub(crate) fn to_device(n: u8) -> TestDocument<'static> {
 
 impl TestDocument<'_> {
     pub(crate) fn signed(self, signer: usize) -> SignedAssignments {
-        let assigned = |(n, seq, force): &(u32, u64, bool)| Assigned {
+        let assigned = |(n, seq, force): &(u32, u64, bool)| AssignedPackage {
             package: package(*n),
             manifest: manifest(*n),
             seq: *seq,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use minisign::KeyPair;
 use packcast_protocol::api::Task;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     Assignee, Assignments, GroupName, KeyList, SignedAssignments, SignedKeyList, UnixTime,
 };
@@ -37,7 +37,7 @@ impl Signer {
         signature.unwrap().into_string()
     }
 
-    pub(crate) fn sign<D: Document>(&self, document: &D) -> Signed<D> {
+    pub(crate) fn sign<D: SignedDocument>(&self, document: &D) -> Signed<D> {
         let document = document.to_document();
         let signature = self.signature(document.as_bytes());
         Signed::new(document, signature).unwrap()
@@ -56,7 +56,7 @@ pub(crate) struct TestDocument {
     pub(crate) to: Assignee,
     pub(crate) revision: u64,
     pub(crate) groups: Vec<GroupName>,
-    pub(crate) packages: Vec<Assigned>,
+    pub(crate) packages: Vec<AssignedPackage>,
     pub(crate) expires: UnixTime,
 }
 
@@ -79,7 +79,7 @@ impl TestDocument {
 /// Returns a document that assigns the tasks to all devices. Each attempt is an assignment of its
 /// own.
 pub(crate) fn honest(revision: u64, tasks: &[Task]) -> TestDocument {
-    let mut packages: Vec<Assigned> = tasks.iter().map(assigned).collect();
+    let mut packages: Vec<AssignedPackage> = tasks.iter().map(assigned).collect();
     packages.sort_by_key(|assigned| assigned.package);
     packages.dedup_by_key(|assigned| assigned.package);
     TestDocument {
@@ -91,8 +91,8 @@ pub(crate) fn honest(revision: u64, tasks: &[Task]) -> TestDocument {
     }
 }
 
-fn assigned(task: &Task) -> Assigned {
-    Assigned {
+fn assigned(task: &Task) -> AssignedPackage {
+    AssignedPackage {
         package: task.id,
         manifest: task.manifest_sha256,
         seq: task.attempt.into(),

@@ -7,9 +7,9 @@ use std::fs;
 
 use packcast_agent::event::Event;
 use packcast_protocol::api::Task;
-use packcast_protocol::assignments::Assigned;
+use packcast_protocol::assignments::AssignedPackage;
 use packcast_protocol::manifest::Audience;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, Sha256Digest, UnixTime,
 };
@@ -111,7 +111,7 @@ fn an_unassigned_package_is_not_fetched() {
         ..to_all(&lab)
     };
     assert_eq!(forge(&lab, vec![nothing.signed(&lab.signer)]), NOT_ASSIGNED);
-    let other = Assigned {
+    let other = AssignedPackage {
         package: id.next().unwrap(),
         manifest: Sha256Digest::of(b""),
         seq: 1,
@@ -250,7 +250,7 @@ fn an_assignment_is_acted_on_once() {
         lab.world().tasks[0].force = force;
         assert_eq!(forge(&lab, vec![once.clone()]), NOT_ASSIGNED);
     }
-    let again = Assigned {
+    let again = AssignedPackage {
         seq: 3,
         ..to_all(&lab).packages[0]
     };
@@ -282,7 +282,7 @@ fn only_the_publisher_can_force() {
     let lab = Lab::new();
     let id = counting_for(&lab, 1, |manifest| manifest.success_codes = [3].into());
     let assigned = |seq, force| {
-        let package = Assigned {
+        let package = AssignedPackage {
             package: id,
             manifest: lab.world().tasks[0].manifest_sha256,
             seq,

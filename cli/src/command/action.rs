@@ -1,14 +1,14 @@
-//! The actions of packages, as options spell them.
+//! The values of `--action`.
 
 use packcast_publisher::publish::plan::ActionName;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ActionChoice {
-    /// Unpack, and run a program of the archive; its exit code is the result
+    /// Unpack the archive and run a program from it; its exit code is the result
     Launch,
-    /// Run any command, with the archive's files if there is one
+    /// Run any command, with the files of the archive if there is one
     Execute,
-    /// Unpack into a folder, and run nothing
+    /// Unpack the archive into a folder and run nothing
     Store,
 }
 

@@ -1,4 +1,4 @@
-//! `packcast activate`: from here on devices may be told of a package.
+//! `packcast activate`: allows devices to get a package.
 
 use packcast_protocol::{LocationName, PackageRef};
 use packcast_publisher::{Failure, activate};
@@ -6,20 +6,19 @@ use packcast_publisher::{Failure, activate};
 use super::show;
 use crate::Globals;
 
-/// Let devices be told of a published package
+/// Activate a published package, so that devices can get it
 ///
-/// Fetches manifest, info, first and last fragment through each location's public name first,
-/// so that no device is sent where there is nothing.
+/// First fetches the manifest, the info, and the first and last fragment through the public
+/// address of each location. If a location does not serve them, the package is not activated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast activate vlc@3.0.21
   packcast activate vlc@3.0.21 --location site-berlin --location cdn")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
-    /// Activate at this location only (repeatable, in the order that devices try them)
+    /// Activate at this location only (repeatable; devices try the locations in this order)
     #[arg(long, value_name = "NAME")]
     location: Vec<LocationName>,
 }

@@ -1,9 +1,9 @@
-//! `packcast assign`: devices are to have a package.
+//! `packcast assign`: assigns a package to devices or groups.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
 use packcast_publisher::assign::{self, AssignRequest, AssignedTo, DeviceAssigned, GroupAssigned};
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 
 use super::assignees;
 use super::key_arg::{AcceptArg, KeyArg};
@@ -11,25 +11,24 @@ use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
-/// Assign a package to devices, to groups of devices, or to all
+/// Assign a package to devices or groups
 ///
-/// They are told at their next check-in, if the package is active. An assignment to a group
-/// costs the same whatever the group's size. Assigning again tries again where it failed.
+/// Devices get an active package at their next check-in. An assignment to a group costs the same
+/// few writes for any number of devices. If a device has failed, a second assignment starts the
+/// next attempt.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast assign vlc@3.0.21 --device web01
-  packcast assign vlc@3.0.21 --device web01 --device ocs:web02-2026-03-04-05-06-07 --force
+  packcast assign vlc@3.0.21 --device web01 --device web02 --force
   packcast assign vlc@3.0.21 --group lab --group office
-  packcast assign vlc@3.0.21 --all
-  packcast assign vlc@3.0.21 --group lab --accept-key KEY_OF_ANOTHER_PUBLISHER")]
+  packcast assign vlc@3.0.21 --all")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
     #[command(flatten)]
     assignees: assignees::Args,
-    /// Deploy again where the package is
+    /// Deploy again on devices that already have the package
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -52,14 +51,24 @@ impl Args {
         let work = Box::pin(assign::assign(&target, &request, signer, &progress));
         let result = until_interrupted("devices", work, &bar).await?;
         output::warn(&result.warnings);
-        output::result(globals.format, &result, |result| match &result.assigned {
-            AssignedTo::Devices(devices) => devices_text(devices),
-            AssignedTo::Groups(groups) => groups_text(groups),
-        });
+        output::result(globals.format, &result, |result| text(&result.assigned));
         if !result.is_active {
-            output::note("the package is not active: no device is told before 'packcast activate'");
+            output::note(&not_active(globals, &request.package));
         }
         result.complete()
+    }
+}
+
+/// Returns the note after an assignment of a package that is not active.
+fn not_active(globals: &Globals, package: &PackageRef) -> String {
+    let activate = globals.command(&format!("activate {package}"));
+    format!("hint: the package is not active: devices get it after '{activate}'")
+}
+
+fn text(assigned: &AssignedTo) -> String {
+    match assigned {
+        AssignedTo::Devices(devices) => devices_text(devices),
+        AssignedTo::Groups(groups) => groups_text(groups),
     }
 }
 
@@ -77,26 +86,96 @@ fn groups_text(groups: &[GroupAssigned]) -> String {
 }
 
 fn devices_text(devices: &[DeviceAssigned]) -> String {
-    let rows = devices.iter().map(|at| [at.device.to_string(), text(at)]);
+    let rows = devices
+        .iter()
+        .map(|at| [at.device.to_string(), result(&at.outcome)]);
     output::table(["DEVICE", "RESULT"], rows)
 }
 
-fn text(assigned: &DeviceAssigned) -> String {
-    match &assigned.outcome {
-        Assigned::New { attempt: 1 } => "assigned".to_owned(),
-        Assigned::New { attempt } => format!("assigned again, attempt {attempt}"),
-        Assigned::AlreadyOpen { .. } => "was assigned already, and has not reported".to_owned(),
-        Assigned::AlreadyDone(finished) => format!(
-            "has it already ({} at {}); --force deploys again",
+fn result(assigned: &AssignOutcome) -> String {
+    match assigned {
+        AssignOutcome::New { attempt: 1 } => "assigned".to_owned(),
+        AssignOutcome::New { attempt } => format!("assigned again, attempt {attempt}"),
+        AssignOutcome::AlreadyOpen { .. } => "already assigned, not reported yet".to_owned(),
+        AssignOutcome::AlreadyDone(finished) => format!(
+            "already succeeded ({} at {}); --force deploys again",
             finished.code,
             output::time(finished.finished_at)
         ),
-        Assigned::InHistory => "has it in its history; --force deploys again".to_owned(),
-        Assigned::Deleted => "the package was deleted".to_owned(),
-        Assigned::NotPublished => "the package is not published yet".to_owned(),
-        Assigned::NotForDevice => {
-            "is not among the devices that the package is meant for".to_owned()
+        AssignOutcome::InHistory => {
+            "already in its package history; --force deploys again".to_owned()
         }
-        Assigned::UnknownDevice => "not known: it has never checked in".to_owned(),
+        AssignOutcome::Deleted => "the package was deleted".to_owned(),
+        AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
+        AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
+        AssignOutcome::UnknownDevice => "unknown: the device has never checked in".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, plain};
+    use crate::output::Format;
+
+    fn device(outcome: AssignOutcome) -> DeviceAssigned {
+        DeviceAssigned {
+            device: AGENT.parse().unwrap(),
+            result: "",
+            attempt: None,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_a_text() {
+        let outcomes = [
+            AssignOutcome::New { attempt: 1 },
+            AssignOutcome::New { attempt: 2 },
+            AssignOutcome::AlreadyOpen { attempt: 1 },
+            AssignOutcome::AlreadyDone(fixtures::succeeded()),
+            AssignOutcome::InHistory,
+            AssignOutcome::Deleted,
+            AssignOutcome::NotPublished,
+            AssignOutcome::NotForDevice,
+            AssignOutcome::UnknownDevice,
+        ];
+        let devices = outcomes.into_iter().map(device).collect();
+        assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  assigned
+        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in
+        ");
+    }
+
+    #[test]
+    fn groups_have_their_size_and_cost() {
+        let group = GroupAssigned {
+            group: "lab".parse().unwrap(),
+            devices: 12,
+            revision: 7,
+            consumed_units: 3.0,
+        };
+        assert_snapshot!(plain(&text(&AssignedTo::Groups(vec![group]))), @"
+        GROUP  DEVICES  WRITE UNITS
+        lab    12       3
+        ");
+    }
+
+    #[test]
+    fn the_command_in_a_note_works_on_the_same_target() {
+        let package: PackageRef = "vlc@3.0.21".parse().unwrap();
+        assert_snapshot!(not_active(&fixtures::globals(), &package), @"hint: the package is not active: devices get it after 'packcast activate vlc@3.0.21'");
+        let globals = Globals::new("production", Some("packcast.toml"), Format::Text);
+        assert_snapshot!(not_active(&globals, &package), @"hint: the package is not active: devices get it after 'packcast activate vlc@3.0.21 --target production --config packcast.toml'");
     }
 }

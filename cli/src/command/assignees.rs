@@ -1,4 +1,4 @@
-//! The assignees of a package, as every command spells them.
+//! The options that name the assignees of a package.
 
 use std::path::PathBuf;
 
@@ -12,16 +12,16 @@ use super::device_list;
 #[derive(Debug, clap::Args)]
 #[group(id = "assignees", required = true, multiple = false)]
 pub(crate) struct Args {
-    /// This device: its id, or its host name (repeatable)
+    /// Device, by its id or host name (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
-    /// The devices in this file, one in a line; '-' reads standard input
+    /// File with one device per line; '-' reads standard input
     #[arg(long, value_name = "FILE")]
     devices_from: Option<PathBuf>,
-    /// Every device of this group, those that join later included (repeatable)
+    /// Group, with the devices that join it later (repeatable)
     #[arg(long, value_name = "GROUP")]
     group: Vec<GroupName>,
-    /// Every device, those to come included
+    /// All devices, with those that check in for the first time later
     #[arg(long)]
     all: bool,
 }

@@ -1,4 +1,4 @@
-//! `packcast deactivate`: from here on no more devices are told of a package.
+//! `packcast deactivate`: ends the announcements of a package.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::{Failure, deactivate};
@@ -6,15 +6,18 @@ use packcast_publisher::{Failure, deactivate};
 use super::show;
 use crate::Globals;
 
-/// Tell no more devices of a package
+/// Deactivate a package, so that no further device gets it
 ///
-/// Once the command has returned, no device that was not told is told. One of our agents that
-/// was told cancels at its next check-in, unless it has begun to act, and is told again once the
-/// package is active again. A stock agent that was told goes on.
+/// Once the command has returned, the package is announced to no further device. A Packcast agent
+/// that already knows of the package cancels it at its next check-in, unless the agent has begun
+/// to act; the agent gets the package again when the package is active again. An OCS agent that
+/// already knows of the package goes on.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast deactivate vlc@3.0.21")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
 }
 

@@ -1,4 +1,4 @@
-//! `packcast delete`: a package goes; its name and its results stay.
+//! `packcast delete`: deletes a package; its name and its results stay on record.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
@@ -11,19 +11,18 @@ use crate::progress::Bar;
 
 /// Delete a package and its objects
 ///
-/// Refused while the package is assigned. Its name, version and id are never used again, and the
-/// results of devices stay, with its name. A deletion that was interrupted is completed by the
-/// same command.
+/// Fails while the package is assigned. The same name and version cannot be published again, and
+/// the results of devices stay on record. If the command is interrupted, run it again to complete
+/// the deletion.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast delete vlc@3.0.21
   packcast delete vlc@3.0.21 --unassign")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
-    /// Take it back from all groups and from all devices that have not finished it first
+    /// First unassign the package from all groups, and from all devices that have not finished it
     #[arg(long)]
     unassign: bool,
     #[command(flatten)]
@@ -38,18 +37,38 @@ impl Args {
         let deleted =
             delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
         output::result(globals.format, &deleted, text);
-        let told = delete::told_devices(&target, deleted.package).await?;
-        output::warn(told.as_slice());
+        // Counted after the deletion, when no further device can be sent to the package.
+        let announced = delete::told_devices(&target, deleted.package).await?;
+        output::warn(announced.as_slice());
         Ok(())
     }
 }
 
 fn text(deleted: &Deleted) -> String {
     format!(
-        "package {} {} is deleted; {} objects ({}) were removed",
+        "deleted package {} {}: removed {} objects ({})",
         deleted.package,
         deleted.name,
         deleted.objects,
         output::bytes(deleted.bytes)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn the_removed_objects_are_counted() {
+        let deleted = Deleted {
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            objects: 46,
+            bytes: 45_100_000,
+        };
+        assert_snapshot!(text(&deleted), @"deleted package 1795327754 vlc@3.0.21: removed 46 objects (43.01 MiB)");
+    }
 }

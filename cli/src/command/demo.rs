@@ -1,4 +1,4 @@
-//! `packcast demo`: the whole loop on this machine, in a temporary place.
+//! `packcast demo`: deploys a package on this machine, in a temporary folder.
 
 mod device;
 mod sample;
@@ -15,7 +15,7 @@ use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::publish::inspect::Inspection;
-use packcast_publisher::publish::plan::{ActionName, Plan, Terms, Wish};
+use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, Wish};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::signing::{NoSecrets, Signer};
@@ -28,21 +28,26 @@ use super::action::ActionChoice;
 use crate::progress::Bar;
 use crate::{local_target, output};
 
-/// Watch a package travel from this machine to a device and its result come back
+/// Deploy a package to a device on this machine, and show each step
 ///
-/// Starts the whole system in a temporary place, publishes a package, lets an agent process
-/// deploy it, and shows each step with its time. Nothing is left behind.
+/// Starts the whole system in a temporary folder, publishes a package, lets an agent process deploy
+/// it, and prints the time of each step. Nothing is left behind.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast demo
+  packcast demo typescript.tgz
+  packcast demo setup.tar.gz --action launch --command 'setup.sh --quiet'")]
 pub(crate) struct Args {
-    /// A .zip, a .tar.gz or a directory of yours; a small sample with a script if absent
+    /// Archive (.zip or .tar.gz) or directory to deploy; a small sample if absent
     archive: Option<PathBuf>,
-    /// What the device does with your archive
+    /// Action on the device
     #[arg(long, value_enum, requires = "archive", default_value = "store")]
     action: ActionChoice,
-    /// What to run: a program at the archive's top and its arguments (launch), or any command (execute)
+    /// Program at the top of the archive with its arguments (launch), or any command (execute)
     #[arg(long, requires = "archive", allow_hyphen_values = true)]
     command: Option<String>,
-    /// Into which folder to unpack (store); a temporary one if absent
+    /// Folder to unpack into (store); a temporary folder if absent
     #[arg(long, requires = "archive", value_name = "FOLDER")]
     path: Option<String>,
 }
@@ -61,11 +66,11 @@ impl Args {
         steps.done(
             "started",
             &format!(
-                "records, objects and an HTTPS edge at https://{}",
+                "table, objects and HTTPS server at https://{}",
                 system.state().edge
             ),
         );
-        let result = self.travel(&state_dir, place.path(), &mut steps).await;
+        let result = self.deploy(&state_dir, place.path(), &mut steps).await;
         system.stop().await.map_err(Failure::failed)?;
         let finished = result?;
         output::data(&format!("\n{}", steps.table()));
@@ -76,19 +81,19 @@ impl Args {
         Ok(())
     }
 
-    async fn travel(
+    async fn deploy(
         &self,
         state_dir: &Path,
         place: &Path,
         steps: &mut Steps,
     ) -> Result<FinishedTask, Failure> {
         let target = local_target::open(state_dir, Arc::new(NoSecrets)).await?;
-        let finished = self.travel_through(&target, state_dir, place, steps).await;
+        let finished = self.deploy_through(&target, state_dir, place, steps).await;
         output::warn(&target.warnings.take());
         finished
     }
 
-    async fn travel_through(
+    async fn deploy_through(
         &self,
         target: &Target,
         state_dir: &Path,
@@ -117,7 +122,7 @@ impl Args {
         steps.done(
             "activated",
             &format!(
-                "at https://{}, probed through its public name",
+                "at https://{}, after a probe of its public address",
                 package.locations[0].location
             ),
         );
@@ -126,13 +131,13 @@ impl Args {
         let id = device.enrol().await?;
         steps.done(
             "enrolled",
-            &format!("device {id}, by an agent process of its own"),
+            &format!("device {id}, an agent in a process of its own"),
         );
         let signer = Signer::with(target, key, &[])?;
         assign_to(target, &package, &id, signer).await?;
         steps.done(
             "assigned",
-            &format!("{}@{} to that device", package.name, package.version),
+            &format!("{}@{} to this device", package.name, package.version),
         );
 
         device.deploy(steps).await?;
@@ -141,8 +146,8 @@ impl Args {
             .finished(&id, package.id)
             .await?
             .ok_or_else(|| {
-                Failure::failed("the device's result did not come back")
-                    .hint("please report this with the output above")
+                Failure::failed("the result of the device did not arrive")
+                    .hint("report this defect with the output above")
             })
     }
 
@@ -156,6 +161,7 @@ impl Args {
             let inspection = publish::inspect(&source, None, &Progress::none())?;
             Ok((source, inspection))
         };
+        // The archive is read with blocking I/O, which would hold up the system of the demo.
         let (source, inspection) = tokio::task::spawn_blocking(read)
             .await
             .map_err(Failure::failed)??;
@@ -186,7 +192,7 @@ impl Args {
                 self.command.clone()
             },
             folder: folder.or_else(|| self.path.clone()),
-            terms: Terms {
+            terms: PackageTerms {
                 platform: Platform::Any,
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
@@ -203,7 +209,7 @@ impl Args {
 
 fn describe(source: &Source, plan: &Plan) -> String {
     format!(
-        "{} of {}, to {}",
+        "{} of {}, action {}",
         source.format(),
         output::bytes(source.bytes()),
         plan.action.name()

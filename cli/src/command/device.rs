@@ -1,7 +1,7 @@
-//! `packcast device`: the devices, or one with its packages and results.
+//! `packcast device`: lists devices, shows one, sends it a command, or sets its pacing.
 
-pub(super) mod order;
-mod pace;
+pub(super) mod commands;
+mod pacing;
 
 use packcast_protocol::{GroupName, PackageId, UnixTime};
 use packcast_publisher::device::{self, DeviceDetails};
@@ -9,11 +9,14 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::{DeviceCommand, DeviceRecord, FinishedTask, OpenTask, TaskState};
 
-use super::pace as pace_settings;
+use super::pacing as settings;
 use crate::Globals;
 use crate::output;
 
-/// List the devices, or show one with its packages and their results
+/// List devices, or show a device with its packages and results
+///
+/// With --drop or --restart-download, sends a command to a Unix OCS agent. With a pacing option,
+/// sets the pacing of the device.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,10 +26,9 @@ Examples:
   packcast device web01 --drop
   packcast device web01 --fragment-pause 2s --cycle-pause 5s")]
 pub(crate) struct Args {
-    /// The device: its id (key:<agent id> or ocs:<DEVICEID>), or its host name if no other has
-    /// it; all devices if absent
+    /// Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no other device has
     device: Option<DeviceName>,
-    /// List at most this many devices, the first by their ids
+    /// List at most this many devices, in the order of their ids
     #[arg(
         long,
         default_value_t = 100,
@@ -34,41 +36,47 @@ pub(crate) struct Args {
         conflicts_with = "device"
     )]
     limit: usize,
-    /// Let a stock Unix agent kill its download process, and resume at the contact after
+    /// Restart the downloads of a Unix OCS agent
     ///
-    /// For an agent that a command holds up, or that no longer downloads. A command that is
-    /// running then goes on by itself, and is run again.
+    /// Helps if the agent has stopped downloading, or waits for a command that does not end. At
+    /// its next check-in the agent kills its download process, and at the check-in after that the
+    /// agent resumes. A command that is running goes on by itself, and runs again later.
     #[arg(long, requires = "device", conflicts_with = "drop")]
     restart_download: bool,
-    /// Let a stock Unix agent drop what it has not begun to deploy
+    /// Make a Unix OCS agent drop the packages that it has not begun to deploy
     ///
-    /// What was taken back ends as cancelled; what is still assigned is announced again. Our
-    /// agent needs no order: it cancels what was taken back at its next check-in.
+    /// Unassigned packages end as cancelled. Packages that are still assigned are announced again.
+    /// A Packcast agent needs no command: it cancels unassigned packages at its next check-in.
     #[arg(long, requires = "device")]
     drop: bool,
-    #[command(flatten, next_help_heading = "Pace of a stock agent")]
-    pace: pace_settings::Settings,
-    /// Take back what the device has of its own, but for what is set with this command
-    #[arg(long, requires = "device", help_heading = "Pace of a stock agent")]
+    #[command(flatten, next_help_heading = "Pacing of an OCS agent")]
+    pacing: settings::Settings,
+    /// Remove the device's own settings, except for those in this command
+    #[arg(long, requires = "device", help_heading = "Pacing of an OCS agent")]
     reset_pacing: bool,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let pace = self.pace.change(self.reset_pacing);
-        if pace.is_some() && (self.device.is_none() || self.order().is_some()) {
-            let why = "a pace is that of one device, and is set by itself";
+        let pacing = self.pacing.change(self.reset_pacing);
+        // clap has no conflicts between an option and a flattened set of options.
+        if pacing.is_some() && self.device.is_none() {
+            let hint = "'packcast group pacing' sets the pacing of many devices";
+            return Err(Failure::usage("cannot set a pacing: name one device").hint(hint));
+        }
+        if pacing.is_some() && self.command().is_some() {
+            let why = "cannot set a pacing together with --drop or --restart-download";
             return Err(Failure::usage(why));
         }
         let target = globals.open().await?;
         let Some(name) = &self.device else {
             return print_first(globals, &target, self.limit).await;
         };
-        if let Some(order) = self.order() {
-            return order::give(globals, &target, name, order).await;
+        if let Some(command) = self.command() {
+            return commands::send(globals, &target, name, command).await;
         }
-        if let Some(change) = pace {
-            return pace::change(globals, &target, name, &change).await;
+        if let Some(change) = pacing {
+            return pacing::change(globals, &target, name, &change).await;
         }
         let details = device::show(&target, name).await?;
         output::warn(&details.warnings);
@@ -76,9 +84,11 @@ impl Args {
         Ok(())
     }
 
-    fn order(&self) -> Option<DeviceCommand> {
-        let unstick = self.restart_download.then_some(DeviceCommand::Unstick);
-        unstick.or_else(|| self.drop.then_some(DeviceCommand::Cancel))
+    fn command(&self) -> Option<DeviceCommand> {
+        let restart = self
+            .restart_download
+            .then_some(DeviceCommand::RestartDownload);
+        restart.or_else(|| self.drop.then_some(DeviceCommand::Drop))
     }
 }
 
@@ -87,11 +97,14 @@ async fn print_first(globals: &Globals, target: &Target, limit: usize) -> Result
     output::result(globals.format, &first, |first| list(&first.devices));
     let (shown, known) = (first.devices.len(), first.known);
     if known > shown as u64 {
-        output::note(&format!(
-            "the first {shown} of {known} devices; --limit shows more"
-        ));
+        output::note(&limited(shown, known));
     }
     Ok(())
+}
+
+/// Returns the note for a list of `shown` devices out of `known`.
+fn limited(shown: usize, known: u64) -> String {
+    format!("showing {shown} of {known} devices; pass --limit for more")
 }
 
 fn list(devices: &[DeviceRecord]) -> String {
@@ -119,13 +132,10 @@ fn text(details: &DeviceDetails) -> String {
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
         ("groups", groups(&details.groups)),
-        ("good until", good_until(details)),
-        ("ordered", order::pending(&details.orders)),
-        ("pace", pace_settings::words(&details.pace)),
-        (
-            "pace of its groups",
-            pace_settings::words(&details.pace_of_groups),
-        ),
+        ("valid until", valid_until(details)),
+        ("commands", commands::pending(&details.orders)),
+        ("pacing", settings::words(&details.pace)),
+        ("pacing of groups", settings::words(&details.pace_of_groups)),
     ]);
     let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
     if !details.open.is_empty() {
@@ -164,15 +174,16 @@ fn text(details: &DeviceDetails) -> String {
     text
 }
 
-/// Writes when a device was last seen.
+/// Writes the time of the last check-in on record.
 pub(crate) fn last_seen(at: UnixTime) -> String {
-    format!("{} (written at most daily)", output::time(at))
+    format!("{} (recorded at most daily)", output::time(at))
 }
 
-/// Writes the end of the signature over what a device has; nothing if it needs none.
-fn good_until(details: &DeviceDetails) -> String {
+/// Writes the end of the validity of a device's signed assignments; nothing if the device needs
+/// no signature.
+fn valid_until(details: &DeviceDetails) -> String {
     if details.needs_signature() {
-        output::good_until(details.expires)
+        output::valid_until(details.expires)
     } else {
         String::new()
     }
@@ -183,18 +194,20 @@ fn groups(groups: &[GroupName]) -> String {
     names.join(", ")
 }
 
+/// Writes the state of an open task.
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Held => "not told; 'packcast explain' says why".to_owned(),
+        TaskState::Pending => "waiting; 'packcast explain' gives the reason".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }
         TaskState::Withdrawn { announced_at } => {
-            format!("withdrawn, was announced {}", output::time(announced_at))
+            format!("withdrawn, announced {}", output::time(announced_at))
         }
     }
 }
 
+/// Writes the recorded output of each finished task that has some.
 fn tails(finished: &[FinishedTask]) -> String {
     finished
         .iter()
@@ -206,7 +219,98 @@ fn tails(finished: &[FinishedTask]) -> String {
                 .lines()
                 .map(|line| format!("  {}\n", output::printable(line)))
                 .collect();
-            format!("\nend of the output of {package}:\n{lines}")
+            format!("\nend of the output of package {package}:\n{lines}")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_rollout::{DeviceCommands, PacingOverride};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, OCS, plain};
+
+    fn details(device: &str) -> DeviceDetails {
+        DeviceDetails {
+            device: fixtures::device(device),
+            groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
+            orders: fixtures::read(json!({
+                "unstick": null,
+                "cancel": { "order": "cancel", "asked_at": fixtures::NOON, "told_at": null },
+            })),
+            pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
+            pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
+            expires: Some(UnixTime(fixtures::NOON + 180 * 86_400)),
+            open: fixtures::task_states().iter().map(fixtures::task).collect(),
+            finished: vec![fixtures::failed(), fixtures::succeeded()],
+            names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn devices_are_listed_with_their_last_check_in() {
+        let devices = [AGENT, OCS].map(fixtures::device);
+        assert_snapshot!(plain(&list(&devices)), @"
+        DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN
+        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass --limit for more");
+    }
+
+    #[test]
+    fn a_device_is_shown_with_its_packages() {
+        assert_snapshot!(plain(&text(&details(AGENT))), @"
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        groups            lab, office
+        valid until       2027-05-17 11:06:40 UTC
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+        ");
+    }
+
+    #[test]
+    fn a_device_without_packages_has_its_facts_only() {
+        let details = DeviceDetails {
+            groups: Vec::new(),
+            orders: DeviceCommands::default(),
+            pace: PacingOverride::default(),
+            pace_of_groups: PacingOverride::default(),
+            expires: None,
+            open: Vec::new(),
+            finished: Vec::new(),
+            ..details(OCS)
+        };
+        assert_snapshot!(plain(&text(&details)), @"
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        ");
+    }
 }

@@ -7,7 +7,7 @@ use packcast_publisher::Failure;
 use packcast_publisher::device_list;
 use packcast_publisher::device_name::DeviceName;
 
-/// Reads names of devices from a file, one in a line; `-` is standard input.
+/// Reads names of devices from a file with one device per line; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<Vec<DeviceName>, Failure> {
     if path == Path::new("-") {
         device_list::read("standard input", io::stdin().lock())

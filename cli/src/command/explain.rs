@@ -1,4 +1,4 @@
-//! `packcast explain`: why a device has a package, or has it not.
+//! `packcast explain`: explains why a device has a package, or does not have it.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
@@ -10,20 +10,19 @@ use super::device;
 use crate::Globals;
 use crate::output;
 
-/// Say why a device has a package, or has it not
+/// Explain why a device has a package, or does not have it
 ///
-/// The reason that comes first is named, with what to do about it; once it is gone, another may
-/// show. Nothing is changed.
+/// Prints the first reason, the facts on record, and the next step. Once a reason is removed, the
+/// command may print another one. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast explain web01 vlc@3.0.21
   packcast explain ocs:web01-2026-03-04-05-06-07 1795327754 --format json")]
 pub(crate) struct Args {
-    /// The device: its id, or its host name if no other has it
+    /// Device id, or a host name that no other device has
     device: DeviceName,
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
 }
 
@@ -81,10 +80,15 @@ fn text(explained: &Explained) -> String {
         ),
         (
             "history",
-            if explained.in_history { "has it" } else { "" }.to_owned(),
+            if explained.in_history {
+                "lists the package"
+            } else {
+                ""
+            }
+            .to_owned(),
         ),
-        ("ahead", ahead.join(", ")),
-        ("ordered", device::order::pending(&explained.orders)),
+        ("higher priority", ahead.join(", ")),
+        ("commands", device::commands::pending(&explained.orders)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",
@@ -108,4 +112,101 @@ fn task(task: &OpenTask) -> String {
         task.priority,
         device::open_state(task)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+    use packcast_publisher::explain::Ahead;
+    use packcast_rollout::{DeviceCommands, Reason};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, NOON, OCS};
+
+    #[test]
+    fn all_facts_are_listed_between_the_reason_and_the_next_step() {
+        let [_, announced, _] = fixtures::task_states();
+        let explained = Explained {
+            device: OCS.parse().unwrap(),
+            host_name: Some("web01".to_owned()),
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            explanation: Explanation {
+                reason: Reason::Announced {
+                    announced_at: UnixTime(NOON),
+                },
+                attempt: Some(1),
+                direct: true,
+                groups: vec!["lab".parse().unwrap()],
+                ahead: Vec::new(),
+            },
+            says: "The reason as a sentence.".to_owned(),
+            next: "the next step".to_owned(),
+            task: Some(fixtures::task(&announced)),
+            result: Some(fixtures::failed()),
+            in_history: true,
+            last_seen: Some(UnixTime(NOON)),
+            state: "active",
+            ahead: vec![Ahead {
+                name: "fonts@2".to_owned(),
+                priority: fixtures::read(json!(1)),
+            }],
+            orders: fixtures::read(json!({
+                "unstick": { "order": "unstick", "asked_at": NOON, "told_at": null },
+                "cancel": null,
+            })),
+        };
+        assert_snapshot!(text(&explained), @"
+        The reason as a sentence.
+
+        device           ocs:web01-2026-03-04-05-06-07 web01
+        last seen        2026-11-18 11:06:40 UTC (recorded at most daily)
+        package          1795327754 vlc@3.0.21, active
+        assigned to      the device itself, group lab
+        task             attempt 1, priority 5, announced 2026-11-18 11:06:40 UTC
+        result           attempt 2, 2026-11-18 11:06:40 UTC: failed: ERR_EXIT_CODE_7
+        history          lists the package
+        higher priority  fonts@2 (priority 1)
+        commands         restart download, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+
+        next: the next step
+        ");
+    }
+
+    #[test]
+    fn an_unknown_device_has_few_facts() {
+        let explained = Explained {
+            device: AGENT.parse().unwrap(),
+            host_name: None,
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            explanation: Explanation {
+                reason: Reason::NeverSeen,
+                attempt: None,
+                direct: false,
+                groups: Vec::new(),
+                ahead: Vec::new(),
+            },
+            says: "The reason as a sentence.".to_owned(),
+            next: "the next step".to_owned(),
+            task: None,
+            result: None,
+            in_history: false,
+            last_seen: None,
+            state: "active",
+            ahead: Vec::new(),
+            orders: DeviceCommands::default(),
+        };
+        assert_snapshot!(text(&explained), @"
+        The reason as a sentence.
+
+        device           key:abcdefghijklmnopqrstuvwxya
+        last seen        never
+        package          1795327754 vlc@3.0.21, active
+
+        next: the next step
+        ");
+    }
 }

@@ -1,12 +1,12 @@
-//! `packcast group`: devices that are assigned packages together.
+//! `packcast group`: manages groups of devices, which are assigned packages together.
 
 mod members;
-mod pace;
+mod pacing;
 mod show;
 
 use clap::Subcommand;
 use packcast_protocol::{GroupName, LocationName};
-use packcast_publisher::group::{self, GroupSummary};
+use packcast_publisher::group::{self, GroupDeleted, GroupSummary};
 use packcast_publisher::{Failure, Target};
 
 use super::key_arg::KeyArg;
@@ -16,8 +16,8 @@ use crate::progress::{Bar, until_interrupted};
 
 /// Manage groups of devices
 ///
-/// A package that is assigned to a group is for all its devices, those that join later
-/// included. Every device is in the group 'all'.
+/// A package that is assigned to a group is for all its devices, also for those that join later.
+/// Every device is in the group 'all'.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -30,45 +30,76 @@ Examples:
 pub(crate) enum Args {
     /// Create a group
     Create {
+        /// Name: up to 48 lower-case letters, digits, '.', '_' and '-'
         group: GroupName,
         #[command(flatten)]
         key: KeyArg,
     },
-    /// Put devices into a group; each gets what the group has at its next check-in
+    /// Add devices to a group
+    ///
+    /// A device gets the packages of the group at its next check-in. A device that is a member
+    /// already stays one. If the command is interrupted, run it again to add the other devices.
+    #[command(after_help = "\
+Examples:
+  packcast group add lab --device web01 --device web02
+  packcast group add lab --from lab.txt")]
     Add(members::Args),
-    /// Take devices out of a group; each loses what only the group had for it
+    /// Remove devices from a group
+    ///
+    /// A device loses the assignments that it has only through this group. If the command is
+    /// interrupted, run it again to remove the other devices.
+    #[command(after_help = "\
+Examples:
+  packcast group remove lab --device web01
+  packcast group remove lab --from lab.txt")]
     Remove(members::Args),
-    /// List the groups, with their sizes
+    /// List the groups with their sizes
     List,
-    /// Show a group: its packages, and on request its devices
+    /// Show a group with its packages
+    #[command(after_help = "\
+Examples:
+  packcast group show lab
+  packcast group show all --devices")]
     Show(show::Args),
-    /// Set the location that a group's devices fetch from first
+    /// Set the location that a group's devices download from first
+    ///
+    /// A package that is not active at this location is downloaded from its other locations.
+    #[command(after_help = "\
+Examples:
+  packcast group prefer lab --location site-berlin
+  packcast group prefer lab --none")]
     Prefer {
+        /// Name of the group
         group: GroupName,
-        /// The location, which need not be among those of every package
+        /// Location to download from first
         #[arg(long, value_name = "NAME", required_unless_present = "none")]
         location: Option<LocationName>,
-        /// Prefer none any more
+        /// Prefer no location
         #[arg(long, conflicts_with = "location")]
         none: bool,
         #[command(flatten)]
         key: KeyArg,
     },
-    /// Set how fast a group's devices with stock agents work
+    /// Set the pacing of a group's OCS agents
     ///
-    /// What is not set stays the target's. Of several groups of a device the slowest wins,
-    /// setting by setting, so that a group on a thin line stays slow; what a device has of its
-    /// own wins over its groups. The group 'all' counts as any other.
+    /// A setting that the group does not have is the target's. If a device is in several groups,
+    /// the slowest value of each setting counts, so that a site with a slow line stays slow. A
+    /// device's own pacing replaces the pacing of its groups. The group 'all' counts as any other.
     #[command(after_help = "\
 Examples:
-  packcast group pacing thin-line --fragment-pause 2s --cycle-pause 5s
+  packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s
   packcast group pacing lab --strict
   packcast group pacing lab --reset")]
-    Pacing(pace::Args),
+    Pacing(pacing::Args),
     /// Delete a group that has neither devices nor packages
+    #[command(after_help = "\
+Examples:
+  packcast group delete lab
+  packcast group delete lab --force")]
     Delete {
+        /// Name of the group
         group: GroupName,
-        /// Take its packages back and its devices out first
+        /// First unassign its packages and remove its devices
         #[arg(long)]
         force: bool,
         #[command(flatten)]
@@ -81,7 +112,7 @@ impl Args {
         let target = globals.open().await?;
         let format = globals.format;
         match self {
-            Self::Create { group, key } => create(&target, &group, &key, format).await,
+            Self::Create { group, key } => create(&target, &group, &key, globals).await,
             Self::Add(args) => args.add(&target, format).await,
             Self::Remove(args) => args.remove(&target, format).await,
             Self::List => list(&target, format).await,
@@ -92,7 +123,7 @@ impl Args {
                 key,
                 ..
             } => prefer(&target, &group, location.as_ref(), &key, format).await,
-            Self::Pacing(args) => args.run(&target, format).await,
+            Self::Pacing(args) => args.run(&target, globals).await,
             Self::Delete { group, force, key } => {
                 let key = force.then_some(key);
                 delete(&target, &group, key.as_ref(), format).await
@@ -105,15 +136,18 @@ async fn create(
     target: &Target,
     group: &GroupName,
     key: &KeyArg,
-    format: Format,
+    globals: &Globals,
 ) -> Result<(), Failure> {
     let signer = key.unlocked(target)?;
     let state = group::create(target, group, &signer).await?;
-    output::for_scripts(format, &state);
-    output::note(&format!(
-        "group {group} is there; put devices into it with 'packcast group add {group}'"
-    ));
+    output::for_scripts(globals.format, &state);
+    output::note(&created(globals, group));
     Ok(())
+}
+
+fn created(globals: &Globals, group: &GroupName) -> String {
+    let add = globals.command(&format!("group add {group} --device DEVICE"));
+    format!("created group {group}; add devices with '{add}'")
 }
 
 async fn prefer(
@@ -126,25 +160,31 @@ async fn prefer(
     let signer = key.unlocked(target)?;
     let state = group::prefer(target, group, location, &signer).await?;
     output::for_scripts(format, &state);
-    output::note(&match location {
+    output::note(&preferred(group, location));
+    Ok(())
+}
+
+fn preferred(group: &GroupName, location: Option<&LocationName>) -> String {
+    match location {
         Some(name) => format!(
-            "devices of group {group} fetch from {name} first, where their packages are active there"
+            "devices of group {group} download from {name} first, if the package is active there"
         ),
         None => format!("devices of group {group} prefer no location"),
-    });
-    Ok(())
+    }
 }
 
 async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let groups = group::list(target).await?;
     output::warn(&groups.warnings);
-    output::result(format, &groups, |groups| {
-        output::table(
-            ["GROUP", "DEVICES", "PACKAGES", "PREFERRED", "GOOD UNTIL"],
-            groups.groups.iter().map(row),
-        )
-    });
+    output::result(format, &groups, |groups| text(&groups.groups));
     Ok(())
+}
+
+fn text(groups: &[GroupSummary]) -> String {
+    output::table(
+        ["GROUP", "DEVICES", "PACKAGES", "PREFERRED", "VALID UNTIL"],
+        groups.iter().map(row),
+    )
 }
 
 fn row(group: &GroupSummary) -> [String; 5] {
@@ -157,12 +197,12 @@ fn row(group: &GroupSummary) -> [String; 5] {
         if group.packages == 0 {
             String::new()
         } else {
-            output::good_until(group.expires)
+            output::valid_until(group.expires)
         },
     ]
 }
 
-/// With a key, the group is emptied first.
+/// Deletes a group. With a key, its packages and devices are removed first.
 async fn delete(
     target: &Target,
     group: &GroupName,
@@ -174,8 +214,63 @@ async fn delete(
     let progress = bar.progress();
     let work = Box::pin(group::delete(target, group, signer.as_ref(), &progress));
     let deleted = until_interrupted("devices", work, &bar).await?;
-    output::result(format, &deleted, |deleted| {
-        output::fields([("deleted", deleted.group.to_string())])
-    });
+    output::result(format, &deleted, deleted_text);
     Ok(())
+}
+
+fn deleted_text(deleted: &GroupDeleted) -> String {
+    output::fields([("deleted", deleted.group.to_string())])
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+    use crate::fixtures::{NOON, globals, plain};
+
+    fn lab() -> GroupName {
+        "lab".parse().unwrap()
+    }
+
+    #[test]
+    fn groups_are_listed_with_their_sizes() {
+        let unsigned = GroupSummary {
+            group: "office".parse().unwrap(),
+            devices: 3,
+            packages: 1,
+            preferred: None,
+            expires: None,
+        };
+        let signed = GroupSummary {
+            group: lab(),
+            devices: 12,
+            packages: 3,
+            preferred: Some("site-berlin".parse().unwrap()),
+            expires: Some(UnixTime(NOON)),
+        };
+        let all = GroupSummary {
+            group: GroupName::all(),
+            devices: 240,
+            packages: 0,
+            preferred: None,
+            expires: None,
+        };
+        assert_snapshot!(plain(&text(&[all, signed, unsigned])), @"
+        GROUP   DEVICES  PACKAGES  PREFERRED    VALID UNTIL
+        all     240      0
+        lab     12       3         site-berlin  2026-11-18 11:06:40 UTC
+        office  3        1                      not signed
+        ");
+    }
+
+    #[test]
+    fn notes_name_the_group() {
+        assert_snapshot!(created(&globals(), &lab()), @"created group lab; add devices with 'packcast group add lab --device DEVICE'");
+        let berlin = "site-berlin".parse().unwrap();
+        assert_snapshot!(preferred(&lab(), Some(&berlin)), @"devices of group lab download from site-berlin first, if the package is active there");
+        assert_snapshot!(preferred(&lab(), None), @"devices of group lab prefer no location");
+        assert_snapshot!(deleted_text(&GroupDeleted { group: lab() }), @"deleted  lab");
+    }
 }

@@ -1,4 +1,4 @@
-//! The options that name keys, as every command spells them.
+//! The options that name keys.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use packcast_publisher::{Failure, Target};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeyArg {
-    /// Sign with this key file
+    /// Sign with the key in this file instead of the target's own key
     ///
-    /// The environment variable PACKCAST_SECRET_KEY, if set, holds the key itself; this option is
-    /// refused then.
+    /// The environment variable PACKCAST_SECRET_KEY can hold the key itself. If it is set, this
+    /// option is an error.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
 
 impl KeyArg {
-    /// Reads the key: from the environment, from the named file, or from the target's.
+    /// Reads the key from the environment, from the named file, or from the target's file.
     pub(crate) fn load(&self, target: &Target) -> Result<SigningKey, Failure> {
         Ok(SigningKey::load(
             self.key.as_deref(),
@@ -27,7 +27,7 @@ impl KeyArg {
         )?)
     }
 
-    /// Returns a signer whose key is not read yet.
+    /// Returns a signer that has not read its key yet.
     pub(crate) fn signer(&self, target: &Target) -> Signer {
         Signer::new(target, self.key.clone())
     }
@@ -40,8 +40,9 @@ impl KeyArg {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AcceptArg {
-    /// Take packages that this key has signed for signed, beside those that agents trust and
-    /// your own (repeatable)
+    /// Accept packages signed by this key (repeatable)
+    ///
+    /// Packages signed by your own key, or by a key that agents trust, are always accepted.
     #[arg(long, value_name = "KEY")]
     accept_key: Vec<PublicKey>,
 }

@@ -1,4 +1,4 @@
-//! `packcast keys`: the key that packages and assignments are signed with, and those that agents
+//! `packcast keys`: manages the key that signs packages and assignments, and the keys that agents
 //! trust.
 
 mod list;
@@ -17,7 +17,7 @@ use crate::output;
 use crate::places;
 use crate::secrets::FromPerson;
 
-/// Manage the key that packages and assignments are signed with
+/// Manage the signing key, and the keys that agents trust
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -25,41 +25,56 @@ Examples:
   packcast keys show --target production
   packcast keys list
   packcast keys rotate
-  packcast keys trust PUBLIC_KEY
-  packcast keys revoke PUBLIC_KEY")]
+  packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
 pub(crate) enum Args {
-    /// Make a new signing key, and print its public half for the agents' configuration
+    /// Generate a signing key
     ///
-    /// The secret half is encrypted with a passphrase, asked for here or taken from
-    /// PACKCAST_KEY_PASSPHRASE. 'packcast local' has made its own already. It is the target's own: what is signed for one target is not
-    /// trusted by the devices of another. It never leaves this machine; keep a copy in a safe place.
+    /// Prints the public half, which belongs in the configuration of agents. The secret half is
+    /// encrypted with a passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from
+    /// a prompt. The key never leaves this machine; keep a copy in a safe place. Give each target a
+    /// key of its own, so that its devices accept nothing that is signed for another target.
+    /// 'packcast local' generates its key itself.
+    #[command(after_help = "\
+Examples:
+  packcast keys generate --target production
+  packcast keys generate --key ~/keys/production.key")]
     Generate {
-        /// Write the key to this file
+        /// Write the key to this file instead of the target's own key file
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
-        /// Do not encrypt the key; whoever can read the file can sign
+        /// Do not encrypt the key: anybody who can read the file can sign
         #[arg(long)]
         unencrypted: bool,
     },
-    /// Show the public half of the signing key
+    /// Show the public half and the files of the signing key
     Show {
-        /// Read this key file's public half
+        /// Show the key in this file instead of the target's own key
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
-    /// Let a new key sign from now on, and sign all assignments with it
+    /// Replace the signing key with a new one
     ///
-    /// Agents follow at their next check-in. The key before stays trusted, for the packages that
-    /// it has signed, until it is revoked. If this was interrupted, give it again.
+    /// Signs all assignments again with the new key. Agents trust the new key from their next
+    /// check-in on. They also trust the old key, for the packages that it has signed, until the old
+    /// key is revoked. If the command is interrupted, run it again to complete the rotation.
+    #[command(after_help = "\
+Examples:
+  packcast keys rotate --target production")]
     Rotate(rotate::Args),
     /// Let agents trust the key of another publisher, too
     ///
-    /// What it signs counts as what yours does. It makes no lists of trusted keys: only the key
-    /// that signs here does.
+    /// Agents accept packages and assignments from both publishers. Only the key that signs here
+    /// can change the list of trusted keys.
+    #[command(after_help = "\
+Examples:
+  packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
     Trust(trust::Args),
-    /// Let agents trust a key no more
+    /// End the trust of agents in a key
     ///
-    /// They refuse what it has signed from their next check-in on.
+    /// From their next check-in on, agents refuse packages and assignments signed by this key.
+    #[command(after_help = "\
+Examples:
+  packcast keys revoke RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
     Revoke(revoke::Args),
     /// List the keys that agents trust
     List,
@@ -88,7 +103,7 @@ impl Args {
     }
 }
 
-/// Returns the named key file, or the target's, which need not be reachable.
+/// Returns the named key file, or the target's. The target need not be reachable.
 fn shown_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
     let config = globals.config.as_deref();
     match named {
@@ -97,7 +112,7 @@ fn shown_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Fail
     }
 }
 
-/// Returns the named file for a new key, or the target's.
+/// Returns the named file for a new key, or the target's file.
 fn new_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failure> {
     let config = globals.config.as_deref();
     match named {
@@ -107,20 +122,122 @@ fn new_file(named: Option<PathBuf>, globals: &Globals) -> Result<PathBuf, Failur
 }
 
 fn show(globals: &Globals, key: &KeyFiles) {
-    output::result(globals.format, key, |key| {
-        output::fields([
-            ("public key", key.public_key.clone()),
-            ("secret key file", key.secret_key_file.display().to_string()),
-            ("public key file", key.public_key_file.display().to_string()),
-        ])
-    });
+    output::result(globals.format, key, text);
 }
 
-/// Says that the first list takes the place of what agents are configured with.
-fn warn_of_the_first(is_first: bool) {
+fn text(key: &KeyFiles) -> String {
+    output::fields([
+        ("public key", key.public_key.clone()),
+        ("secret key file", key.secret_key_file.display().to_string()),
+        ("public key file", key.public_key_file.display().to_string()),
+    ])
+}
+
+const FIRST_LIST: &str = "agents now trust only the keys in this list: \
+if their configuration names the key of another publisher, add that key with 'packcast keys trust'";
+
+/// Prints a note with the first key list, which replaces the keys in the agents' configuration.
+fn note_first(is_first: bool) {
     if is_first {
-        output::note(
-            "from now on agents trust the keys of this list alone: if their configurations name another publisher's too, 'packcast keys trust' adds it",
-        );
+        output::note(FIRST_LIST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::signing::revoke::Revoked;
+    use packcast_publisher::signing::rotate::Rotated;
+    use packcast_publisher::signing::sign::SignResult;
+    use packcast_publisher::signing::trust::Trusting;
+    use packcast_publisher::signing::trusted_keys::{TrustedKey, TrustedKeys};
+
+    use super::*;
+    use crate::fixtures::{KEY, plain};
+
+    #[test]
+    fn a_key_is_shown_with_its_files() {
+        let key = KeyFiles {
+            public_key: KEY.to_owned(),
+            secret_key_file: "/home/ada/.config/packcast/production.key".into(),
+            public_key_file: "/home/ada/.config/packcast/production.pub".into(),
+        };
+        assert_snapshot!(text(&key), @"
+        public key       RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        secret key file  /home/ada/.config/packcast/production.key
+        public key file  /home/ada/.config/packcast/production.pub
+        ");
+        assert_snapshot!(FIRST_LIST, @"agents now trust only the keys in this list: if their configuration names the key of another publisher, add that key with 'packcast keys trust'");
+    }
+
+    #[test]
+    fn trusted_keys_are_listed() {
+        let key = |signs| TrustedKey {
+            public_key: KEY.to_owned(),
+            signs,
+        };
+        let trusted = TrustedKeys {
+            keys: vec![key(true), key(false)],
+            is_published: true,
+        };
+        assert_snapshot!(plain(&list::text(&trusted)), @"
+        TRUSTED KEY                                               SIGNS
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+        assert_snapshot!(list::NO_LIST, @"no key list is published: agents trust the trusted_keys of their configuration");
+    }
+
+    #[test]
+    fn an_added_key_is_shown() {
+        let trusting = Trusting {
+            public_key: KEY.to_owned(),
+            trusted: vec![KEY.to_owned()],
+            is_first: true,
+        };
+        assert_snapshot!(trust::text(&trusting), @"
+        added    RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+    }
+
+    #[test]
+    fn a_rotation_shows_the_files_of_both_keys() {
+        let file = PathBuf::from("/home/ada/.config/packcast/production-next.key");
+        assert_snapshot!(rotate::resumed(&file), @"resuming with the new key of an earlier run: /home/ada/.config/packcast/production-next.key");
+        let mut signed = SignResult::default();
+        signed.signed = 240;
+        let rotated = Rotated {
+            public_key: KEY.to_owned(),
+            secret_key_file: "/home/ada/.config/packcast/production.key".into(),
+            old_secret_key_file: "/home/ada/.config/packcast/production-was-Y7GFO3.key".into(),
+            signed,
+            resumed_from: None,
+            is_first: false,
+        };
+        assert_snapshot!(rotate::text(&rotated), @"
+        public key           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        secret key file      /home/ada/.config/packcast/production.key
+        old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
+        signed again         240
+        ");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new public key");
+    }
+
+    #[test]
+    fn a_revocation_names_the_packages_that_agents_refuse() {
+        let revoked = Revoked {
+            public_key: KEY.to_owned(),
+            trusted: vec![KEY.to_owned()],
+            refused: vec!["news@1".to_owned(), "vlc@3.0.21".to_owned()],
+            is_first: false,
+        };
+        assert_snapshot!(revoke::text(&revoked), @"
+        revoked           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trusted           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        refused packages  news@1, vlc@3.0.21
+        ");
+        assert_snapshot!(revoke::REFUSED, @"agents refuse the packages above: publish each under another version, and assign that version");
+        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device trusts the key until its next check-in; a device that gets no key list trusts the key as long as trusted_keys in its configuration names it");
     }
 }

@@ -1,18 +1,24 @@
-//! `packcast list`: every package.
+//! `packcast list`: lists packages.
 
 use packcast_publisher::Failure;
 use packcast_publisher::package::{self, NEWEST, state};
+use packcast_rollout::PackageRecord;
 
 use crate::Globals;
 use crate::output;
 
-/// List the packages, the newest last
+/// List packages, the newest last
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast list
+  packcast list --limit 10 --format json
+  packcast list --deleted")]
 pub(crate) struct Args {
-    /// List those that were deleted instead
+    /// List deleted packages instead
     #[arg(long)]
     deleted: bool,
-    /// List at most this many, the newest
+    /// List at most this many packages, the newest
     #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "deleted")]
     limit: usize,
 }
@@ -25,32 +31,58 @@ impl Args {
         } else {
             package::newest(&target, self.limit).await?
         };
+        // A list that is as long as its limit was probably cut off.
         if !self.deleted && packages.len() == self.limit {
-            let limit = self.limit;
-            output::note(&format!("the newest {limit} packages; --limit shows more"));
+            output::note(&limited(self.limit));
         }
-        output::result(globals.format, &packages, |packages| {
-            output::table(
-                [
-                    "ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED",
-                ],
-                packages.iter().map(|package| {
-                    [
-                        package.id.to_string(),
-                        package.name.to_string(),
-                        package.version.to_string(),
-                        package.priority.to_string(),
-                        package.action.name().to_owned(),
-                        package
-                            .action
-                            .archive()
-                            .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
-                        state(package).to_owned(),
-                        output::time(package.created_at),
-                    ]
-                }),
-            )
-        });
+        output::result(globals.format, &packages, |packages| text(packages));
         Ok(())
+    }
+}
+
+/// Returns the note for a list that ends at its limit, so that more packages may exist.
+pub(super) fn limited(limit: usize) -> String {
+    format!("showing the newest {limit} packages; pass --limit for more")
+}
+
+fn text(packages: &[PackageRecord]) -> String {
+    output::table(
+        [
+            "ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED",
+        ],
+        packages.iter().map(|package| {
+            [
+                package.id.to_string(),
+                package.name.to_string(),
+                package.version.to_string(),
+                package.priority.to_string(),
+                package.action.name().to_owned(),
+                package
+                    .action
+                    .archive()
+                    .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
+                state(package).to_owned(),
+                output::time(package.created_at),
+            ]
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{active, deleted, draft, plain};
+
+    #[test]
+    fn packages_are_listed_with_their_states() {
+        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(limited(100), @"showing the newest 100 packages; pass --limit for more");
     }
 }

@@ -1,8 +1,9 @@
-//! `packcast local`: the whole system on this machine.
+//! `packcast local`: runs the whole system on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use packcast_local::{Local, LocalOptions};
+use packcast_local::{Local, LocalOptions, LocalState};
+use packcast_protocol::signature::PublicKey;
 use packcast_publisher::{Failure, local};
 use tracing_subscriber::EnvFilter;
 
@@ -10,19 +11,23 @@ use crate::output;
 use crate::places;
 use crate::secrets::FromPerson;
 
-/// Run the whole system on this machine, until it is stopped with Ctrl-C
+/// Run the whole system on this machine until Ctrl-C
 ///
-/// Records, objects, the check-in function and an HTTPS edge with a certificate authority of
-/// its own, on loopback. The other commands work on it unless another target is named.
+/// Runs the table, the objects, the check-in function, and an HTTPS server on 127.0.0.1 with its
+/// own certificate authority. The other commands use this system unless --target names another.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast local
+  packcast local --state /srv/packcast --port 8443")]
 pub(crate) struct Args {
-    /// Keep everything in this folder
+    /// Keep all files in this folder
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// Serve HTTPS on this port of 127.0.0.1; 0 takes a free one
+    /// Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
     ///
-    /// The default is the port of the last start. After a change, agents need the new address,
-    /// and packages have to be activated again.
+    /// The default is the port of the last start. After a change, give agents the new address, and
+    /// activate the packages again.
     #[arg(long)]
     port: Option<u16>,
 }
@@ -33,7 +38,7 @@ impl Args {
             Some(folder) => folder,
             None => places::find()?.local(),
         };
-        // Whoever finds the system running finds its key.
+        // The key is created before the system starts, so that every command finds both.
         let key = local::signing_key(&state_dir, &FromPerson)?;
         let options = LocalOptions {
             edge_port: self.port,
@@ -41,16 +46,7 @@ impl Args {
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
         let state = system.state();
-        output::data(&output::fields([
-            ("server", format!("https://{}", state.edge)),
-            ("authority", state.ca_file.display().to_string()),
-            ("public key", key.public().to_string()),
-            (
-                "stock agents",
-                format!("server=https://{}/ocsinventory/<token>", state.edge),
-            ),
-            ("tokens and state", state_dir.display().to_string()),
-        ]));
+        output::data(&text(state, key.public(), &state_dir));
         start_log();
         output::note("running; stop with Ctrl-C");
         tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
@@ -58,15 +54,62 @@ impl Args {
     }
 }
 
-/// Says on standard error what the function refused and recorded; `RUST_LOG` chooses how much.
+fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
+    output::fields([
+        ("server", format!("https://{}", state.edge)),
+        ("authority", state.ca_file.display().to_string()),
+        ("public key", key.to_string()),
+        (
+            "OCS agents",
+            format!("server=https://{}/ocsinventory/<token>", state.edge),
+        ),
+        ("tokens and state", state_dir.display().to_string()),
+    ])
+}
+
+/// Starts the log of refused and recorded requests on standard error; `RUST_LOG` sets the level.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));
-    // There is one already if the system runs inside another program.
+    // A subscriber exists already if the system runs inside another program, such as a test.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Where colours are not wanted, the stream drops them, as it does of notes.
+        // The stream removes colours where they are not wanted, as it does from notes.
         .with_ansi(true)
         .with_writer(anstream::stderr)
         .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, KEY};
+
+    #[test]
+    fn the_addresses_of_the_running_system_are_printed() {
+        let state = fixtures::read(json!({
+            "pid": 1,
+            "edge": "127.0.0.1:8443",
+            "endpoint": "http://127.0.0.1:8000",
+            "table": "packcast",
+            "objects_dir": "/srv/packcast/objects",
+            "prefix": "d",
+            "ca_file": "/srv/packcast/ca.pem",
+            "enrolment_token_file": "/srv/packcast/enrolment-token",
+            "enrolment_token": "abcdefghijklmnop",
+            "ocs_path_token": "abcdefghijklmnop",
+            "edge_log": "/srv/packcast/edge.log",
+        }));
+        let text = text(&state, &KEY.parse().unwrap(), Path::new("/srv/packcast"));
+        assert_snapshot!(text, @"
+        server            https://127.0.0.1:8443
+        authority         /srv/packcast/ca.pem
+        public key        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        OCS agents        server=https://127.0.0.1:8443/ocsinventory/<token>
+        tokens and state  /srv/packcast
+        ");
+    }
 }

@@ -1,4 +1,4 @@
-//! `packcast location`: the places that serve a target's objects.
+//! `packcast location`: manages the addresses that serve a target's objects.
 
 mod check;
 
@@ -10,7 +10,10 @@ use packcast_rollout::LocationRecord;
 use crate::Globals;
 use crate::output;
 
-/// Name the places that serve published packages: a CDN, a mirror on a site
+/// Manage the locations that serve packages
+///
+/// A location is an address that serves the objects of the target over HTTPS, such as a CDN or a
+/// mirror on a site.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -18,28 +21,38 @@ Examples:
   packcast location add site-berlin mirror.example.net:8443/packcast
   packcast location check")]
 pub(crate) enum Args {
-    /// Add a location; packages can be activated there from now on
+    /// Add a location, so that packages can be activated there
+    #[command(after_help = "\
+Examples:
+  packcast location add cdn d1234.cloudfront.net
+  packcast location add site-berlin mirror.example.net:8443/packcast")]
     Add {
-        /// What to call it: lower-case letters, digits and '-'
+        /// Name: lower-case letters, digits and '-'
         name: LocationName,
-        /// host[:port][/path], without https://, which is always used
+        /// Address: host[:port][/path], without https://
+        #[arg(value_name = "ADDRESS")]
         location: Location,
     },
-    /// Remove a location; packages that were activated there stay there
-    Remove { name: LocationName },
+    /// Remove a location
+    ///
+    /// Packages that are active at the location stay active there.
+    Remove {
+        /// Name of the location
+        name: LocationName,
+    },
     /// List the locations
     List,
-    /// Probe locations as agents would use them
+    /// Check that locations serve packages as agents need them
     ///
-    /// Fetches manifest, info, first and last fragment of the newest package that is active
-    /// there, through the location's public name. Ends with 1 if a location fails. Warns of
-    /// what only stock agents mind.
+    /// Fetches the manifest, the info, and the first and last fragment of the newest active package
+    /// through the public address of each location. Warns of findings that concern OCS agents only.
+    /// The exit code is 1 if a location fails.
     #[command(after_help = "\
 Examples:
   packcast location check
   packcast location check site-berlin --format json")]
     Check {
-        /// The locations to probe; all if none is named
+        /// Locations to check; all if none is named
         #[arg(value_name = "NAME")]
         names: Vec<LocationName>,
     },
@@ -52,20 +65,14 @@ impl Args {
             Self::Add { name, location } => {
                 let added = LocationRecord { name, location };
                 if let Some(was) = location::add(&target, &added).await? {
-                    output::note(&format!(
-                        "location {} was {} before; packages that were activated there stay there",
-                        was.name, was.location
-                    ));
+                    output::note(&replaced(&was));
                 }
                 print(globals, &[added]);
             }
             Self::Remove { name } => {
                 let removed = location::remove(&target, &name).await?;
                 output::for_scripts(globals.format, &removed);
-                output::note(&format!(
-                    "removed location {} ({})",
-                    removed.name, removed.location
-                ));
+                output::note(&removed_note(&removed));
                 output::warn(&location::preferring(&target, &removed.name).await?);
             }
             Self::List => print(globals, &location::list(&target).await?),
@@ -75,13 +82,49 @@ impl Args {
     }
 }
 
+fn replaced(old: &LocationRecord) -> String {
+    format!(
+        "replaced {} of location {}; packages that are active there stay active there",
+        old.location, old.name
+    )
+}
+
+fn removed_note(removed: &LocationRecord) -> String {
+    format!("removed location {} ({})", removed.name, removed.location)
+}
+
 fn print(globals: &Globals, locations: &[LocationRecord]) {
-    output::result(globals.format, &locations, |locations| {
-        output::table(
-            ["NAME", "LOCATION"],
-            locations
-                .iter()
-                .map(|at| [at.name.to_string(), at.location.to_string()]),
-        )
-    });
+    output::result(globals.format, &locations, |locations| text(locations));
+}
+
+fn text(locations: &[LocationRecord]) -> String {
+    output::table(
+        ["NAME", "ADDRESS"],
+        locations
+            .iter()
+            .map(|at| [at.name.to_string(), at.location.to_string()]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, plain};
+
+    #[test]
+    fn locations_are_listed_with_their_addresses() {
+        let berlin: LocationRecord = fixtures::read(json!({
+            "name": "site-berlin",
+            "location": "mirror.example.net:8443/packcast",
+        }));
+        assert_snapshot!(replaced(&berlin), @"replaced mirror.example.net:8443/packcast of location site-berlin; packages that are active there stay active there");
+        assert_snapshot!(removed_note(&berlin), @"removed location site-berlin (mirror.example.net:8443/packcast)");
+        assert_snapshot!(plain(&text(&[berlin])), @"
+        NAME         ADDRESS
+        site-berlin  mirror.example.net:8443/packcast
+        ");
+    }
 }

@@ -1,4 +1,4 @@
-//! `packcast man`: the manual, from the same texts as the help.
+//! `packcast man`: prints or writes the manual, from the texts of the help.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,21 @@ use packcast_publisher::Failure;
 
 use crate::output;
 
-/// Write the manual pages
+/// Print or write the manual pages
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast man | man -l -
   packcast man ~/.local/share/man/man1 && man packcast-publish")]
 pub(crate) struct Args {
-    /// Write a page for each command into this folder, which is made if it is not there; only
-    /// the first page, to standard output, if absent
-    #[arg(value_name = "DIR")]
+    /// Write a page for each command into this folder, which is created if missing
+    ///
+    /// Without a folder, the page of packcast itself is printed.
     folder: Option<PathBuf>,
 }
 
 impl Args {
-    /// Prints or writes the manual of a program.
+    /// Prints or writes the manual of the program.
     pub(crate) fn run(self, cli: clap::Command) -> Result<(), Failure> {
         let Some(folder) = self.folder else {
             let mut page = Vec::new();
@@ -33,7 +33,7 @@ impl Args {
             .and_then(|()| generate_to(cli, &folder))
             .map_err(|error| {
                 Failure::failed(error)
-                    .hint(format!("check that {} can be written", folder.display()))
+                    .hint(format!("check that you can write to {}", folder.display()))
             })
     }
 }

@@ -1,4 +1,4 @@
-//! `packcast publish`: from an archive, a directory or a command to a package.
+//! `packcast publish`: makes a package of an archive, a directory or a command.
 
 mod windows;
 
@@ -12,11 +12,11 @@ use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Pr
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{Plan, Terms, Wish};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, Wish};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
-use packcast_rollout::pace::Pacing;
+use packcast_rollout::pacing::Pacing;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
@@ -28,84 +28,104 @@ use crate::progress::Bar;
 
 const DAY_S: u64 = 24 * 3600;
 
+// The questions at a terminal.
+const SOURCE: &str = "Archive or directory (empty to execute a command only):";
+const NAME: &str = "Package name:";
+const VERSION: &str = "Package version:";
+const ACTION: &str = "Action on the device:";
+const LAUNCH: &str = "launch   unpack the archive and run a program from it";
+const EXECUTE: &str = "execute  run any command";
+const STORE: &str = "store    unpack the archive into a folder";
+const PROGRAM: &str = "Program at the top of the archive, and its arguments:";
+const COMMAND: &str = "Command:";
+const FOLDER: &str = "Folder on the device:";
+const INVALID: &str = "This value is not valid: see 'packcast publish --help'";
+
 /// Publish a package
 ///
-/// Checks the archive, reserves an id, uploads fragments, signed manifest and info. Nothing is
-/// visible to devices before the package is activated and assigned. An interrupted publication
-/// is completed by the same command. On a terminal, what is missing is asked for.
+/// Checks the archive, reserves a package id, and uploads the fragments, the signed manifest and
+/// the info. No device sees the package before it is activated and assigned. If the command is
+/// interrupted, run it again to complete the publication. On a terminal, the command asks for
+/// missing options.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 --action launch --command 'setup.exe /S'
-  packcast publish site/ --name site --version 7 --action store --path /var/www --activate
-  packcast publish --name refresh --version 1 --action execute --command 'apt-get update'")]
+  packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 \\
+      --action launch --command 'setup.exe /S'
+  packcast publish site/ --name site --version 7 \\
+      --action store --path /var/www --activate
+  packcast publish --name refresh --version 1 \\
+      --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
-    /// A .zip, a .tar.gz, or a directory to pack; none to execute a command alone
+    /// Archive (.zip or .tar.gz) or directory to publish; none to execute a command only
     source: Option<PathBuf>,
-    /// What the package is called
+    /// Package name
     #[arg(long)]
     name: Option<PackageName>,
-    /// Which version of it this is
+    /// Package version
     #[arg(long = "version", value_name = "VERSION")]
     package_version: Option<PackageVersion>,
-    /// What devices do with it
+    /// Action on the device
     #[arg(long, value_enum)]
     action: Option<ActionChoice>,
-    /// What to run: a program at the archive's top and its arguments (launch), or any command (execute)
+    /// Program at the top of the archive with its arguments (launch), or any command (execute)
     #[arg(long, allow_hyphen_values = true)]
     command: Option<String>,
-    /// Into which folder of the device to unpack (store)
+    /// Folder on the device to unpack into (store)
     #[arg(long, value_name = "FOLDER")]
     path: Option<String>,
-    /// From 0, deployed before all others, to 10
+    /// Priority from 0, which is deployed first, to 10
     #[arg(long, default_value_t = Priority::DEFAULT)]
     priority: Priority,
-    /// How large the fragments are: a size such as 1MiB, or auto
+    /// Size of the fragments, such as 1MiB, or auto
     #[arg(long, default_value = "auto", value_name = "SIZE")]
     fragment_size: FragmentSizeChoice,
-    /// Which devices can act on it at all
+    /// Operating system that the package is for
     #[arg(long, value_enum, default_value_t)]
     platform: PlatformChoice,
-    /// An exit code that means success (repeatable; 0 if none is given)
+    /// Exit code that means success, instead of 0 (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     success_code: Vec<i32>,
-    /// An exit code that means success after a restart (repeatable)
+    /// Exit code that means success after a restart (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     reboot_code: Vec<i32>,
-    /// End the program after this many seconds
+    /// Stop the program after this many seconds
     #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
     timeout: u32,
-    /// Agents stop acting on the package after this many days
+    /// Let agents refuse the package after this many days
     #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
     expires_in: u64,
-    /// Run the program again if the agent was stopped while it ran
+    /// Run the program again if the agent was stopped while the program ran
     #[arg(long)]
     rerun_after_interruption: bool,
-    /// Let devices go back to it from one of the same name that was published later
+    /// Allow downgrading to this package from a newer version
+    ///
+    /// Without this option, a Packcast agent refuses the package if it has deployed a package of the
+    /// same name that was published later.
     #[arg(long)]
     allow_downgrade: bool,
-    /// Only this agent may act on the package (repeatable; any agent if none is given)
+    /// Allow only this agent to act on the package (repeatable)
     ///
-    /// Such a package cannot be assigned to stock agents, which check no audience.
+    /// Such a package cannot be assigned to OCS agents, which check no audience.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
-    /// Only agents in this group may act on the package (repeatable)
+    /// Allow only agents in this group to act on the package (repeatable)
     ///
-    /// An agent is in the groups that it was put into with 'packcast group add', and in those
-    /// that its own configuration names.
+    /// An agent is in the groups that 'packcast group add' has added it to, and in the groups that
+    /// its own configuration names. Such a package cannot be assigned to OCS agents.
     #[arg(long, value_name = "GROUP", conflicts_with = "only_for", value_parser = audience_group)]
     only_for_group: Vec<GroupName>,
     #[command(flatten)]
     key: KeyArg,
-    /// Activate the package at all locations when it is published
+    /// Activate the package at all locations after the publication
     #[arg(long)]
     activate: bool,
-    // The last, as its heading holds for all that follow.
+    // These options come last: their heading holds for all options that follow it.
     #[command(flatten)]
     windows: WindowsArgs,
 }
 
-/// `auto`, or a size.
+/// The value of `--fragment-size`: `auto`, or a size.
 #[derive(Clone, Copy, Debug)]
 struct FragmentSizeChoice(Option<FragmentSize>);
 
@@ -141,11 +161,15 @@ impl From<PlatformChoice> for Platform {
     }
 }
 
-/// Reads a group that a package can be meant for.
+fn missing(option: &str) -> Failure {
+    Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
+}
+
+/// Reads a group for the audience of a package.
 fn audience_group(text: &str) -> Result<GroupName, String> {
     let group: GroupName = text.parse().map_err(|error| format!("{error}"))?;
     if group.is_all() {
-        return Err("every device is in 'all': leave the option out".to_owned());
+        return Err("every device is in group 'all': leave the option out".to_owned());
     }
     Ok(group)
 }
@@ -160,12 +184,15 @@ impl Args {
             .map(|source| publish::inspect(source, size, &progress))
             .transpose()?;
         let plan = self.plan(inspection.as_ref())?;
+        // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
         let key = self.key.load(&target)?;
         let mut publication =
             publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
-        tell(&publication, &target.pace);
+        for note in notes(&publication, &target.pace) {
+            output::note(&note);
+        }
         if self.activate {
             publication.package =
                 activate::activate_package(&target, &publication.package, &[]).await?;
@@ -177,9 +204,6 @@ impl Args {
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
-        let missing = |option: &str| {
-            Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
-        };
         let zero = || BTreeSet::from([0]);
         let wish = Wish {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
@@ -191,7 +215,7 @@ impl Args {
             action: self.action.ok_or_else(|| missing("action"))?.into(),
             command: self.command.clone(),
             folder: self.path.clone(),
-            terms: Terms {
+            terms: PackageTerms {
                 platform: self.platform.into(),
                 success_codes: if self.success_code.is_empty() {
                     zero()
@@ -220,7 +244,8 @@ impl Args {
         }
     }
 
-    /// Asks a person at a terminal; a script is told by [`Args::plan`] what it left out.
+    /// Asks a person at a terminal for missing options. For a script, [`Args::plan`] returns an
+    /// error that names the option.
     fn ask_for_what_is_missing(&mut self) -> Result<(), Failure> {
         if !output::is_interactive() {
             return Ok(());
@@ -229,23 +254,23 @@ impl Args {
             self.source = ask_source()?;
         }
         if self.name.is_none() {
-            self.name = Some(ask("Name of the package:")?);
+            self.name = Some(ask(NAME)?);
         }
         if self.package_version.is_none() {
-            self.package_version = Some(ask("Version:")?);
+            self.package_version = Some(ask(VERSION)?);
         }
         if self.action.is_none() {
             self.action = Some(ask_action(self.source.is_some())?);
         }
         if self.command.is_none() && self.action != Some(ActionChoice::Store) {
             let question = match self.action {
-                Some(ActionChoice::Launch) => "Program at the archive's top, and its arguments:",
-                _ => "Command:",
+                Some(ActionChoice::Launch) => PROGRAM,
+                _ => COMMAND,
             };
             self.command = Some(ask(question)?);
         }
         if self.path.is_none() && self.action == Some(ActionChoice::Store) {
-            self.path = Some(ask("Folder on the device:")?);
+            self.path = Some(ask(FOLDER)?);
         }
         Ok(())
     }
@@ -256,13 +281,13 @@ fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(
 ) -> Result<T, Failure> {
     inquire::CustomType::<T>::new(question)
         .with_parser(&|text| text.parse().map_err(|_| ()))
-        .with_error_message("That cannot be used; see 'packcast publish --help'")
+        .with_error_message(INVALID)
         .prompt()
         .map_err(Failure::usage)
 }
 
 fn ask_source() -> Result<Option<PathBuf>, Failure> {
-    let answer = inquire::Text::new("Archive or directory (none to execute a command alone):")
+    let answer = inquire::Text::new(SOURCE)
         .prompt()
         .map_err(Failure::usage)?;
     Ok(Some(answer.trim())
@@ -271,15 +296,12 @@ fn ask_source() -> Result<Option<PathBuf>, Failure> {
 }
 
 fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
-    const LAUNCH: &str = "launch   unpack, and run a program of the archive";
-    const EXECUTE: &str = "execute  run any command";
-    const STORE: &str = "store    unpack into a folder";
     let choices = if has_source {
         vec![LAUNCH, EXECUTE, STORE]
     } else {
         vec![EXECUTE]
     };
-    let choice = inquire::Select::new("What do devices do with it?", choices)
+    let choice = inquire::Select::new(ACTION, choices)
         .prompt()
         .map_err(Failure::usage)?;
     Ok(match choice {
@@ -295,26 +317,91 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     }
 }
 
-fn tell(publication: &Publication, pace: &Pacing) {
+/// Returns the notes about an earlier run of the publication, and about the pauses of OCS agents.
+fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
     let package = &publication.package;
     let fragments = package
         .published()
         .map_or(0, |published| published.fragments);
-    match publication.earlier {
-        Earlier::None => {}
-        Earlier::Begun => output::note(&format!(
-            "package {} was begun before: {} of {fragments} fragments ({}) did not have to be uploaded",
+    let earlier = match publication.earlier {
+        Earlier::None => None,
+        Earlier::Begun => Some(format!(
+            "resumed package {}: {} of {fragments} fragments ({}) were already uploaded",
             package.id,
             publication.kept.fragments,
             output::bytes(publication.kept.bytes)
         )),
-        Earlier::Published => output::note(&format!(
-            "package {} was published already: nothing had to be uploaded",
+        Earlier::Published => Some(format!(
+            "package {} is already published: uploaded nothing",
             package.id
         )),
+    };
+    let pauses = format!(
+        "for this package alone, an OCS agent pauses about {} in addition to the download",
+        output::duration(pacing.alone_s(package.priority, fragments))
+    );
+    earlier.into_iter().chain([pauses]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::publish::build::KeptFragments;
+
+    use super::*;
+    use crate::fixtures;
+
+    fn publication(earlier: Earlier) -> Publication {
+        Publication {
+            package: fixtures::active(),
+            earlier,
+            kept: KeptFragments {
+                fragments: 12,
+                bytes: 12_582_912,
+            },
+        }
     }
-    output::note(&format!(
-        "a stock agent alone with it takes about {}, plus the download itself",
-        output::duration(pace.alone_s(package.priority, fragments))
-    ));
+
+    #[test]
+    fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
+        let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
+        assert_snapshot!(notes(Earlier::None), @"for this package alone, an OCS agent pauses about 5 minutes in addition to the download");
+        assert_snapshot!(notes(Earlier::Begun), @"
+        resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded
+        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        ");
+        assert_snapshot!(notes(Earlier::Published), @"
+        package 1795327754 is already published: uploaded nothing
+        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        ");
+    }
+
+    #[test]
+    fn questions_are_short() {
+        let questions = [SOURCE, NAME, VERSION, ACTION, PROGRAM, COMMAND, FOLDER];
+        assert_snapshot!(questions.join("\n"), @"
+        Archive or directory (empty to execute a command only):
+        Package name:
+        Package version:
+        Action on the device:
+        Program at the top of the archive, and its arguments:
+        Command:
+        Folder on the device:
+        ");
+        assert_snapshot!([LAUNCH, EXECUTE, STORE].join("\n"), @"
+        launch   unpack the archive and run a program from it
+        execute  run any command
+        store    unpack the archive into a folder
+        ");
+        assert_snapshot!(INVALID, @"This value is not valid: see 'packcast publish --help'");
+    }
+
+    #[test]
+    fn a_missing_option_is_named() {
+        assert_snapshot!(missing("version"), @"
+        --version is missing
+        hint: see 'packcast publish --help'
+        ");
+        assert_snapshot!(audience_group("all").unwrap_err(), @"every device is in group 'all': leave the option out");
+    }
 }

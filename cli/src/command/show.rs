@@ -1,4 +1,4 @@
-//! `packcast show`: all that is known of one package.
+//! `packcast show`: shows the record of a package.
 
 use packcast_protocol::windows::Afterwards;
 use packcast_protocol::{Action, PackageRef, WindowsTerms};
@@ -9,15 +9,14 @@ use packcast_rollout::{PackageRecord, PackageState};
 use crate::Globals;
 use crate::output::{self, Format};
 
-/// Show all that is known of a package
+/// Show a package: its state, action, archive and locations
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast show vlc@3.0.21
   packcast show 1795327754 --format json")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
 }
 
@@ -44,23 +43,23 @@ fn long_state(package: &PackageRecord) -> String {
     }
 }
 
-/// Says what stock Windows agents do beside the action.
+/// Writes the steps of OCS agents on Windows before and after the action.
 fn on_windows(terms: &WindowsTerms) -> String {
     let notice = terms.dialogue.notice.as_ref();
-    let says = [
-        notice.map(|notice| format!("shows {:?} before", notice.message.as_str())),
+    let steps = [
+        notice.map(|notice| format!("shows {:?} before the action", notice.message.as_str())),
         terms.schedule.map(|at| format!("waits until {at}")),
         terms
             .dialogue
             .closing
             .as_ref()
-            .map(|text| format!("shows {:?} after", text.as_str())),
-        terms.afterwards.map(|what| match what {
+            .map(|text| format!("shows {:?} after the action", text.as_str())),
+        terms.afterwards.map(|afterwards| match afterwards {
             Afterwards::Reboot => "restarts".to_owned(),
-            Afterwards::Shutdown => "switches off".to_owned(),
+            Afterwards::Shutdown => "shuts down".to_owned(),
         }),
     ];
-    says.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    steps.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Describes a package for a person.
@@ -117,4 +116,87 @@ pub(crate) fn text(package: &PackageRecord) -> String {
         ("locations", locations.join(", ")),
         ("created", output::time(package.created_at)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn every_state_of_a_package_is_shown() {
+        assert_snapshot!(text(&fixtures::active()), @"
+        package        1795327754 vlc@3.0.21
+        state          active
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        fragments      43
+        success codes  0, 3010
+        manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        expires        2027-11-18 11:06:40 UTC
+        locations      cdn (cdn.example.net)
+        created        2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(text(&fixtures::draft()), @"
+        package        1795327754 vlc@3.0.21
+        state          draft
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        success codes  0, 3010
+        created        2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(text(&fixtures::deleted()), @"
+        package        1795327754 vlc@3.0.21
+        state          deleted 2026-11-18 12:06:40 UTC
+        priority       5
+        action         LAUNCH setup.exe /S
+        archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        success codes  0, 3010
+        created        2026-11-18 11:06:40 UTC
+        ");
+    }
+
+    #[test]
+    fn steps_on_windows_are_shown_in_their_order() {
+        let package = PackageRecord {
+            windows: fixtures::read(json!({
+                "dialogue": {
+                    "notice": {
+                        "message": "VLC is updated",
+                        "countdown_s": 60,
+                        "may_abort": false,
+                        "may_delay": true,
+                    },
+                    "closing": "Done",
+                },
+                "schedule": "2026/12/01 22:00",
+                "afterwards": "reboot",
+            })),
+            action: fixtures::read(json!({
+                "type": "execute",
+                "archive": null,
+                "command": "apt-get update",
+            })),
+            ..fixtures::active()
+        };
+        assert_snapshot!(text(&package), @r#"
+        package        1795327754 vlc@3.0.21
+        state          active
+        priority       5
+        action         EXECUTE apt-get update
+        archive        none
+        fragments      43
+        success codes  0, 3010
+        on Windows     shows "VLC is updated" before the action, waits until 2026/12/01 22:00, shows "Done" after the action, restarts
+        manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
+        expires        2027-11-18 11:06:40 UTC
+        locations      cdn (cdn.example.net)
+        created        2026-11-18 11:06:40 UTC
+        "#);
+    }
 }

@@ -1,4 +1,4 @@
-//! `packcast sign`: assignments are signed again, before they expire.
+//! `packcast sign`: signs assignments again before they expire.
 
 use packcast_protocol::GroupName;
 use packcast_publisher::Failure;
@@ -10,15 +10,16 @@ use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
-/// How many refused groups and devices are named.
+/// The number of refused groups and devices that are named.
 const NAMED: usize = 10;
 
-/// Sign again what groups and devices are assigned
+/// Sign assignments again before they expire
 ///
-/// Our agents act on assignments for 180 days after they were signed. Without arguments, this
-/// signs those that end within 90 days, and those that another key has signed: give the command
-/// once a month. What no key of yours has signed is refused, unless it is named: then what is on
-/// record is signed, so look at it first.
+/// A Packcast agent acts on an assignment for 180 days after it was signed. Without options, this
+/// command signs assignments that expire within 90 days, and assignments signed by another key. Run
+/// it once a month. It refuses assignments that none of your keys has signed. To sign such
+/// assignments as they are on record, check them with 'packcast group show' or 'packcast device',
+/// and name the group or device here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,16 +28,18 @@ Examples:
   packcast sign --restored
   packcast sign --group lab --device web01")]
 pub(crate) struct Args {
-    /// What this group has on record, whoever has put it there (repeatable)
+    /// Sign the recorded assignments of this group, even if another key signed them (repeatable)
     #[arg(long, value_name = "GROUP")]
     group: Vec<GroupName>,
-    /// What this device has on record itself, whoever has put it there (repeatable)
+    /// Sign the recorded assignments of this device, even if another key signed them (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
-    /// Sign what is good for long, too
+    /// Also sign assignments that are valid for longer
     #[arg(long, conflicts_with_all = ["group", "device"])]
     all: bool,
-    /// Sign everything, also where a later state was signed: for a table that was restored
+    /// Sign all assignments of a table that was restored from a backup
+    ///
+    /// Signs the restored assignments even if this machine has signed later ones.
     #[arg(long, conflicts_with_all = ["group", "device", "all"])]
     restored: bool,
     #[command(flatten)]
@@ -76,7 +79,7 @@ impl Args {
 
 fn text(result: &SignResult) -> String {
     output::table(
-        ["SIGNED", "GOOD BEFORE", "REFUSED", "ALL GOOD UNTIL"],
+        ["SIGNED", "ALREADY VALID", "REFUSED", "VALID UNTIL"],
         [[
             result.signed.to_string(),
             result.good.to_string(),
@@ -86,10 +89,32 @@ fn text(result: &SignResult) -> String {
     )
 }
 
-/// Names some of the refused groups and devices, and ends with an error if there are any.
+/// Prints the errors of some refused groups and devices, and returns an error if there are any.
 pub(super) fn complete(result: &SignResult) -> Result<(), Failure> {
-    for why in result.refused.iter().take(NAMED) {
-        output::note(why);
+    for refused in result.refused.iter().take(NAMED) {
+        output::note(refused);
     }
     result.complete()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+    use crate::fixtures::{NOON, plain};
+
+    #[test]
+    fn signed_and_refused_assignments_are_counted() {
+        let mut result = SignResult::default();
+        result.signed = 240;
+        result.good = 12;
+        result.refused = vec!["device 1".to_owned()];
+        result.good_until = Some(UnixTime(NOON));
+        assert_snapshot!(plain(&text(&result)), @"
+        SIGNED  ALREADY VALID  REFUSED  VALID UNTIL
+        240     12             1        2026-11-18 11:06:40 UTC
+        ");
+    }
 }

@@ -1,32 +1,33 @@
-//! `packcast status`: how far packages have come on their devices.
+//! `packcast status`: shows the progress of packages on their devices.
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
 
+use super::list;
 use crate::Globals;
 use crate::output;
 
-/// Show how many devices wait for, work on, have or failed with a package
+/// Show how many devices of a package are in each state
 ///
-/// The cost of each package is the same, whatever the number of its devices. A device of a group
-/// is counted from its first check-in after the assignment on.
+/// The cost is the same for any number of devices. A device of a group is counted from its first
+/// check-in after the assignment on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast status
   packcast status vlc@3.0.21 --devices")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version; the newest packages if absent
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version; the newest packages if absent
     package: Option<PackageRef>,
     /// Show at most this many packages, the newest
     #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
     limit: usize,
-    /// List the package's devices, each with its state; the last seconds may be missing
+    /// List the devices of the package with their states
     ///
-    /// Devices of its groups that have not checked in since are among them.
+    /// The list includes devices of its groups that have not checked in since the assignment.
+    /// Changes of the last seconds may be missing.
     #[arg(long, requires = "package")]
     devices: bool,
 }
@@ -44,8 +45,7 @@ impl Args {
             None => {
                 let newest = status::of_newest(&target, self.limit).await?;
                 if newest.len() == self.limit {
-                    let limit = self.limit;
-                    output::note(&format!("the newest {limit} packages; --limit shows more"));
+                    output::note(&list::limited(self.limit));
                 }
                 newest
             }
@@ -100,7 +100,7 @@ fn text(progress: &[PackageProgress]) -> String {
     )
 }
 
-/// Says which groups have a package, in a line of its own.
+/// Writes a line with the groups that have the package; `None` if there are none.
 fn groups(progress: &PackageProgress) -> Option<String> {
     let groups: Vec<String> = progress
         .groups
@@ -112,4 +112,80 @@ fn groups(progress: &PackageProgress) -> Option<String> {
         .collect();
     (!groups.is_empty())
         .then(|| format!("{} is assigned to {}.\n", progress.name, groups.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::status::GroupSize;
+    use packcast_store::records::DeploymentState;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, plain};
+
+    fn progress(groups: Vec<GroupSize>) -> PackageProgress {
+        PackageProgress {
+            package: fixtures::id(),
+            name: "vlc@3.0.21".to_owned(),
+            state: "active",
+            assigned: 21,
+            waiting: 6,
+            announced: 5,
+            withdrawn: 4,
+            succeeded: 3,
+            failed: 2,
+            cancelled: 1,
+            groups,
+        }
+    }
+
+    #[test]
+    fn the_devices_in_each_state_are_counted() {
+        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
+    }
+
+    #[test]
+    fn groups_are_listed_below_the_table() {
+        let groups = [("lab", 12), ("office", 1)].map(|(group, devices)| GroupSize {
+            group: group.parse().unwrap(),
+            devices,
+        });
+        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment on.
+        ");
+    }
+
+    #[test]
+    fn every_state_of_a_device_has_a_word() {
+        let states = [
+            DeploymentState::Unreached,
+            DeploymentState::Pending,
+            DeploymentState::Announced,
+            DeploymentState::Withdrawn,
+            DeploymentState::Succeeded,
+            DeploymentState::Failed,
+            DeploymentState::Cancelled,
+        ];
+        let devices = states.map(|state| DeviceProgress {
+            device: AGENT.parse().unwrap(),
+            state,
+        });
+        assert_snapshot!(plain(&devices_text(&devices)), @"
+        DEVICE                          STATE
+        key:abcdefghijklmnopqrstuvwxya  not checked in since
+        key:abcdefghijklmnopqrstuvwxya  waiting
+        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+        ");
+    }
 }

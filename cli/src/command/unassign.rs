@@ -1,4 +1,4 @@
-//! `packcast unassign`: devices are not to have a package any more.
+//! `packcast unassign`: unassigns a package from devices or groups.
 
 use packcast_protocol::{DeviceId, PackageRef};
 use packcast_publisher::Failure;
@@ -11,19 +11,19 @@ use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
-/// Take the assignment of a package back
+/// Unassign a package from devices or groups
 ///
-/// Once this has returned, no device that was not told is told. One of our agents that was
-/// told cancels at its next check-in, unless it has begun to act; a stock agent that was told
-/// goes on, as nothing can stop it but 'packcast device DEVICE --drop'.
+/// Once the command has returned, the package is announced to no further device. A Packcast agent
+/// that already knows of the package cancels it at its next check-in, unless the agent has begun to
+/// act. An OCS agent that already knows of the package goes on; 'packcast device DEVICE --drop'
+/// stops a Unix OCS agent.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast unassign vlc@3.0.21 --group lab
   packcast unassign vlc@3.0.21 --device web01")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
     #[command(flatten)]
     assignees: assignees::Args,
@@ -45,41 +45,94 @@ impl Args {
             &progress,
         ));
         let result = until_interrupted("devices", work, &bar).await?;
-        output::result(globals.format, &result, |result| match result {
-            UnassignedFrom::Devices(devices) => devices_text(devices),
-            UnassignedFrom::Groups(groups) => groups_text(groups),
-        });
+        output::result(globals.format, &result, text);
         result.complete()
+    }
+}
+
+fn text(unassigned: &UnassignedFrom) -> String {
+    match unassigned {
+        UnassignedFrom::Devices(devices) => devices_text(devices),
+        UnassignedFrom::Groups(groups) => groups_text(groups),
     }
 }
 
 fn groups_text(groups: &[GroupUnassigned]) -> String {
     let rows = groups.iter().map(|at| {
-        let text = "taken back: nobody is told for it any more".to_owned();
-        [at.group.to_string(), text]
+        let result = "unassigned; announced to no further device of the group".to_owned();
+        [at.group.to_string(), result]
     });
     output::table(["GROUP", "RESULT"], rows)
 }
 
 fn devices_text(devices: &[DeviceUnassigned]) -> String {
-    let rows = devices.iter().map(|at| [at.device.to_string(), text(at)]);
+    let rows = devices.iter().map(|at| [at.device.to_string(), result(at)]);
     output::table(["DEVICE", "RESULT"], rows)
 }
 
-fn text(unassigned: &DeviceUnassigned) -> String {
+fn result(unassigned: &DeviceUnassigned) -> String {
     match &unassigned.outcome {
-        Unassigned::Dropped => "taken back; it was not told".to_owned(),
+        Unassigned::Dropped => "unassigned before it was announced".to_owned(),
         Unassigned::Withdrawn => match &unassigned.device {
-            DeviceId::Agent(_) => "withdrawn: it cancels at its next check-in".to_owned(),
-            DeviceId::Ocs(_) => "withdrawn: it was told, and goes on until it reports".to_owned(),
+            DeviceId::Agent(_) => "withdrawn: the agent cancels at its next check-in".to_owned(),
+            DeviceId::Ocs(_) => "withdrawn: the OCS agent goes on until it reports".to_owned(),
         },
         Unassigned::KeptByGroup(group) => {
-            format!("taken back, but its group {group} has the package too")
+            format!("unassigned, but its group {group} also has the package")
         }
-        Unassigned::AlreadyWithdrawn => "was withdrawn before".to_owned(),
+        Unassigned::AlreadyWithdrawn => "already withdrawn".to_owned(),
         Unassigned::OnlyByGroup(group) => {
-            format!("has it only for its group {group}: unassign it there")
+            format!("assigned only through group {group}: unassign the package from the group")
         }
-        Unassigned::NotAssigned => "has no open assignment".to_owned(),
+        Unassigned::NotAssigned => "no open assignment".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{AGENT, OCS, plain};
+
+    fn device(device: &str, outcome: Unassigned) -> DeviceUnassigned {
+        DeviceUnassigned {
+            device: device.parse().unwrap(),
+            result: "",
+            outcome,
+        }
+    }
+
+    #[test]
+    fn every_outcome_has_a_text() {
+        let lab = || "lab".parse().unwrap();
+        let devices = vec![
+            device(AGENT, Unassigned::Dropped),
+            device(AGENT, Unassigned::Withdrawn),
+            device(OCS, Unassigned::Withdrawn),
+            device(AGENT, Unassigned::KeptByGroup(lab())),
+            device(AGENT, Unassigned::AlreadyWithdrawn),
+            device(AGENT, Unassigned::OnlyByGroup(lab())),
+            device(AGENT, Unassigned::NotAssigned),
+        ];
+        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels at its next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent goes on until it reports
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        ");
+        let groups = vec![GroupUnassigned {
+            group: lab(),
+            result: "",
+            revision: 8,
+        }];
+        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
+        GROUP  RESULT
+        lab    unassigned; announced to no further device of the group
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! `packcast verify`: fetches a package back, and compares every byte with the publication.
+//! `packcast verify`: downloads a package, and compares every byte with the publication.
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{LocationName, PackageRef};
@@ -9,11 +9,11 @@ use crate::Globals;
 use crate::output;
 use crate::progress::Bar;
 
-/// Fetch a package back and check every byte of it
+/// Download a package and check every byte of it
 ///
-/// Fetches manifest, signature, info and every fragment through each location that the package
-/// is active at, and checks every digest, those of the whole archive, and the signature. Ends
-/// with 1 if anything is not what was published.
+/// Fetches the manifest, the signature, the info and all fragments through each location of the
+/// package, and checks the signature and all digests. The exit code is 1 if anything differs from
+/// the publication.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,16 +21,15 @@ Examples:
   packcast verify vlc@3.0.21 --location site-berlin
   packcast verify 1795327754 --stored")]
 pub(crate) struct Args {
-    /// The package: its id, or name@version
-    #[arg(value_name = "PKG")]
+    /// Package id, or name@version
     package: PackageRef,
     /// Fetch through this location of the package only (repeatable)
     #[arg(long, value_name = "NAME", conflicts_with = "stored")]
     location: Vec<LocationName>,
-    /// Read what is stored, instead of what locations serve
+    /// Read the stored objects instead of the locations
     #[arg(long)]
     stored: bool,
-    /// The public key that has to have signed the package, instead of the target's own
+    /// Public key that must have signed the package, instead of the target's own key
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
 }
@@ -47,7 +46,9 @@ impl Args {
         let verification =
             verify::verify(&target, &self.package, &through, self.public_key, &progress).await?;
         output::warn(&verification.warnings);
-        output::result(globals.format, &verification, |it| text(&it.sources));
+        output::result(globals.format, &verification, |verification| {
+            text(&verification.sources)
+        });
         verification.conclude()
     }
 }
@@ -72,7 +73,38 @@ fn results(problems: &[String]) -> Vec<String> {
         .map(|problem| format!("failed: {problem}"))
         .collect();
     if problems.len() >= MAX_PROBLEMS {
-        results.push("failed: and the rest was not looked at".to_owned());
+        results.push("failed: the rest was not looked at".to_owned());
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, plain};
+
+    fn verified(source: &str, problems: &[&str]) -> VerifiedSource {
+        VerifiedSource {
+            package: fixtures::id(),
+            source: source.to_owned(),
+            is_intact: problems.is_empty(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn each_location_has_its_result() {
+        let problems = ["manifest: unreachable", "fragment 3: SHA-256 mismatch"];
+        let sources = [verified("cdn", &[]), verified("site-berlin", &problems)];
+        assert_snapshot!(plain(&text(&sources)), @"
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+        ");
+        let many = verified("cdn", &["x"; MAX_PROBLEMS]);
+        assert_snapshot!(results(&many.problems).last().unwrap(), @"failed: the rest was not looked at");
+    }
 }

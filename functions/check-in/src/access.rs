@@ -5,7 +5,7 @@ use packcast_protocol::api::{CheckInRequest, Secret};
 use packcast_protocol::{AgentId, Sha256Digest};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::settings::Settings;
+use crate::settings::FunctionSettings;
 
 /// Header in which the CDN sends its secret to the function.
 pub const ORIGIN_HEADER: &str = "x-packcast-origin";
@@ -14,7 +14,7 @@ pub const ORIGIN_HEADER: &str = "x-packcast-origin";
 ///
 /// The function's own address is public. A CDN that spreads the load and hides the address is
 /// useless if devices can bypass it.
-pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
+pub(crate) fn admits_origin(settings: &FunctionSettings, headers: &HeaderMap) -> bool {
     settings.origin_secrets.is_empty()
         || headers
             .get(ORIGIN_HEADER)
@@ -23,7 +23,7 @@ pub(crate) fn admits_origin(settings: &Settings, headers: &HeaderMap) -> bool {
 }
 
 /// Returns whether a path ends in a valid path token of OCS agents.
-pub(crate) fn admits_ocs_agent(settings: &Settings, path: &str) -> bool {
+pub(crate) fn admits_ocs_agent(settings: &FunctionSettings, path: &str) -> bool {
     path_token(path).is_some_and(|token| any_matches(&settings.path_tokens, token.digest()))
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Admission {
 
 /// Returns the grounds on which a Packcast agent is admitted; `None` if it is refused.
 pub(crate) fn admits_agent(
-    settings: &Settings,
+    settings: &FunctionSettings,
     agent: &AgentId,
     request: &CheckInRequest,
 ) -> Option<Admission> {
@@ -66,15 +66,15 @@ pub(crate) fn admits_agent(
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{DeviceFacts, HeldDocuments, Text};
+    use packcast_protocol::api::{BoundedText, DeviceFacts, HeldDocuments};
     use packcast_rollout::Pacing;
 
     use super::*;
     use crate::pass_key::PassKey;
 
-    fn settings() -> Settings {
+    fn settings() -> FunctionSettings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
-        Settings {
+        FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
@@ -90,10 +90,10 @@ mod tests {
             enrolment: enrolment.map(|token| token.parse().unwrap()),
             pass,
             facts: DeviceFacts {
-                host_name: Text::tail("web01"),
-                os: Text::tail("linux"),
-                arch: Text::tail("x86_64"),
-                agent: Text::tail("t"),
+                host_name: BoundedText::tail("web01"),
+                os: BoundedText::tail("linux"),
+                arch: BoundedText::tail("x86_64"),
+                agent: BoundedText::tail("t"),
             },
             results: Vec::new(),
             holds: HeldDocuments::default(),
@@ -108,7 +108,7 @@ mod tests {
         let open = settings();
         assert!(admits_origin(&open, &HeaderMap::new()));
         let digest = |secret: &str| secret.parse::<Secret>().unwrap().digest();
-        let behind = Settings {
+        let behind = FunctionSettings {
             origin_secrets: vec![digest("origin-secret-new"), digest("origin-secret-old")],
             ..open
         };
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_target_without_tokens_admits_nobody() {
-        let settings = Settings {
+        let settings = FunctionSettings {
             path_tokens: Vec::new(),
             enrolment_tokens: Vec::new(),
             ..settings()
@@ -171,7 +171,7 @@ mod tests {
             admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown),
             None
         );
-        let other = Settings {
+        let other = FunctionSettings {
             pass_key: PassKey::new([8; 32]),
             ..settings
         };

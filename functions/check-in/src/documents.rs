@@ -6,7 +6,7 @@ use packcast_protocol::assignments::{Held, SignedAssignments};
 use packcast_rollout::GroupState;
 use packcast_store::RecordsError;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::Reconciled;
 
 /// Returns the device and group assignments that are later than the device's.
@@ -14,14 +14,14 @@ use crate::reconcile::Reconciled;
 /// The device's record shows the state of its own document, and reconciling has already read
 /// the groups. So a device that has all documents costs no read.
 pub(crate) async fn assignments(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
     holds: &HeldDocuments,
 ) -> Result<Vec<SignedAssignments>, RecordsError> {
     let mut missing = Vec::new();
-    if is_later(reconciled.standing.signed, holds.device) {
-        missing.extend(function.records.own_assignments(device).await?);
+    if is_later(reconciled.device_state.signed, holds.device) {
+        missing.extend(function.records.device_assignments(device).await?);
     }
     let groups = reconciled.groups.iter();
     let later =

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{GroupState, Memberships};
 use packcast_store::records::{NumberedKeyList, Versions};
 use packcast_store::{Records, RecordsError};
@@ -155,11 +155,14 @@ impl Groups {
     }
 
     /// Returns the cached states of the groups that have not changed since their read.
-    fn unchanged(&self, versions: &HashMap<GroupName, Version>) -> HashMap<GroupName, GroupState> {
+    fn unchanged(
+        &self,
+        versions: &HashMap<GroupName, GroupRevision>,
+    ) -> HashMap<GroupName, GroupState> {
         let cached = self.lock();
         let unchanged = versions.iter().filter_map(|(group, version)| {
             let state = cached.get(group)?.state.as_ref()?;
-            (state.version() == *version).then(|| (group.clone(), state.clone()))
+            (state.signed_revision() == *version).then(|| (group.clone(), state.clone()))
         });
         unchanged.collect()
     }
@@ -171,8 +174,8 @@ impl Groups {
         let fresh = memberships.groups().filter_map(|group| {
             let cached = cached.get(&group)?;
             let revision = cached.state.as_ref().map_or(0, |state| state.revision);
-            let is_fresh =
-                now.since(cached.read_at) < self.max_age_s && revision >= memberships.mark(&group);
+            let is_fresh = now.since(cached.read_at) < self.max_age_s
+                && revision >= memberships.observed_revision(&group);
             is_fresh.then(|| (group, cached.state.clone()))
         });
         fresh.collect()

@@ -10,7 +10,7 @@ use packcast_protocol::http_signature::{
     CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
-use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, contact};
+use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::access::{Admission, admits_agent};
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckIn, answer, documents, result};
+use crate::{CheckInFunction, answer, documents, result};
 
 /// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,7 @@ fn respond(reply: Result<impl Serialize, ApiFailure>, now: UnixTime) -> Response
 
 /// Answers a check-in.
 pub(crate) async fn check_in(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
@@ -93,7 +93,7 @@ pub(crate) async fn check_in(
 
 /// Answers a report, which agents send between check-ins.
 pub(crate) async fn report(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
@@ -101,7 +101,7 @@ pub(crate) async fn report(
 }
 
 async fn check_in_reply(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Result<CheckInReply, ApiFailure> {
@@ -116,7 +116,7 @@ async fn check_in_reply(
 }
 
 async fn report_reply(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Result<ReportReply, ApiFailure> {
@@ -166,26 +166,26 @@ fn check_count(results: &[Report]) -> Result<(), ApiRefusal> {
 }
 
 async fn answer_check_in(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     sent: &CheckInRequest,
     now: UnixTime,
 ) -> Result<CheckInReply, RecordsError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
-    let standing = function.records.standing(device).await?;
+    let device_state = function.records.device_state(device).await?;
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
         agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
     };
-    if let Some(record) = contact(device, standing.device.as_ref(), &facts, now).write {
+    if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
         function
             .records
-            .write_contact(&record, standing.device.as_ref())
+            .write_check_in(&record, device_state.device.as_ref())
             .await?;
     }
-    let announced = announce_tasks(function, device, standing, now).await?;
+    let announced = announce_tasks(function, device, device_state, now).await?;
     let assignments =
         documents::assignments(function, device, &announced.reconciled, &sent.holds).await?;
     Ok(CheckInReply {
@@ -224,7 +224,7 @@ fn task(announced: &AnnouncedTask) -> Task {
 
 /// Records results one after the other, and returns the packages whose results were accepted.
 async fn record_all(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     results: &[Report],
     now: UnixTime,
@@ -234,7 +234,7 @@ async fn record_all(
     }
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
-    let tasks = function.records.standing(device).await?.tasks;
+    let tasks = function.records.device_state(device).await?.tasks;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {

@@ -30,7 +30,7 @@ pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
-pub use crate::settings::{Settings, SettingsError, TableSettings};
+pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
 /// function without a reply, and of the CDN.
@@ -38,15 +38,15 @@ pub const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// Handler of every request of a device.
 #[derive(Debug)]
-pub struct CheckIn {
+pub struct CheckInFunction {
     records: Records,
     packages: Packages,
     groups: Groups,
-    settings: Settings,
+    settings: FunctionSettings,
 }
 
-impl CheckIn {
-    pub fn new(records: Records, settings: Settings) -> Self {
+impl CheckInFunction {
+    pub fn new(records: Records, settings: FunctionSettings) -> Self {
         Self {
             records,
             packages: Packages::new(settings.group_cache_s),

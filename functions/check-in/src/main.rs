@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
 use lambda_http::{Body, Error, Response, run, service_fn};
-use packcast_check_in::{CheckIn, Settings, TableSettings};
+use packcast_check_in::{CheckInFunction, FunctionSettings, TableSettings};
 use packcast_store::Records;
 
 // Lambda sends one request at a time, so more threads would only cost start-up time.
@@ -19,14 +19,14 @@ async fn main() -> Result<(), Error> {
         .without_time()
         .init();
     let variable = |name: &str| std::env::var(name).ok();
-    let settings = Settings::from_environment(variable)?;
+    let settings = FunctionSettings::from_environment(variable)?;
     let TableSettings {
         table,
         region,
         endpoint,
     } = TableSettings::from_environment(variable)?;
     let records = Records::connect_within_lambda(&table, region, endpoint.as_deref());
-    let function = Arc::new(CheckIn::new(records, settings));
+    let function = Arc::new(CheckInFunction::new(records, settings));
     run(service_fn(move |request| {
         answer(Arc::clone(&function), request)
     }))
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn answer(
-    function: Arc<CheckIn>,
+    function: Arc<CheckInFunction>,
     request: lambda_http::Request,
 ) -> Result<Response<Body>, Error> {
     let (parts, body) = request.into_parts();

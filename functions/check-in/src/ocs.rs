@@ -12,11 +12,11 @@ use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
 
-use crate::{CheckIn, answer};
+use crate::{CheckInFunction, answer};
 
 /// Answers one request of an OCS agent, in the coding of the request.
 pub(crate) async fn answer(
-    function: &CheckIn,
+    function: &CheckInFunction,
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {

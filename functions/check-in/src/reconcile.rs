@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::assign::Situation;
+use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
-    Reconciling, Step, candidates, is_reconciled, reconcile, takes_back,
+    Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, Round};
+use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount};
 use packcast_store::RecordsError;
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 
 /// Number of attempts at a reconciliation that meets conflicts.
 const MAX_TRIES: usize = 4;
@@ -19,7 +19,7 @@ const MAX_TRIES: usize = 4;
 /// A device whose tasks are in line with its groups.
 #[derive(Debug)]
 pub(crate) struct Reconciled {
-    pub(crate) standing: Standing,
+    pub(crate) device_state: DeviceState,
     pub(crate) groups: Vec<GroupState>,
 }
 
@@ -27,47 +27,50 @@ impl Reconciled {
     /// Returns the pacing of the device, given the pacing of the target.
     pub(crate) fn pacing(&self, target: Pacing) -> Pacing {
         let groups = self.groups.iter().map(|state| &state.pace);
-        target.in_force(groups, &self.standing.pace)
+        target.in_force(groups, &self.device_state.pace)
     }
 }
 
 /// Reconciles a device with all its groups. Nothing is written if nothing has changed.
 pub(crate) async fn reconciled(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut standing: Standing,
+    mut device_state: DeviceState,
     now: UnixTime,
 ) -> Result<Reconciled, RecordsError> {
     for _ in 0..MAX_TRIES {
-        let groups = groups(function, device, &standing, now).await?;
-        let reconciling = reconciling(device, &standing, &groups);
+        let groups = groups(function, device, &device_state, now).await?;
+        let reconciling = reconciling(device, &device_state, &groups);
         if is_reconciled(&reconciling) {
-            return Ok(Reconciled { standing, groups });
+            return Ok(Reconciled {
+                device_state,
+                groups,
+            });
         }
         let steps = steps(function, &reconciling, now).await?;
-        if !write(function, device, standing.round, &steps).await? {
+        if !write(function, device, device_state.round, &steps).await? {
             // The conflict may come from a stale state of a group, so the next attempt reads
             // them.
             function
                 .groups
                 .invalidate(groups.iter().map(|state| &state.group));
         }
-        standing = function.records.standing(device).await?;
+        device_state = function.records.device_state(device).await?;
     }
     Err(function.records.conflict())
 }
 
 /// Returns the states of the device's groups, from the cache unless they would withdraw a task.
 async fn groups(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    standing: &Standing,
+    device_state: &DeviceState,
     now: UnixTime,
 ) -> Result<Vec<GroupState>, RecordsError> {
-    let (records, memberships) = (&function.records, &standing.memberships);
+    let (records, memberships) = (&function.records, &device_state.memberships);
     let cached = function.groups.states(records, memberships, now).await?;
     // A stale state must not withdraw a task, so withdrawals are decided on a fresh read.
-    if takes_back(&reconciling(device, standing, &cached)) {
+    if withdraws(&reconciling(device, device_state, &cached)) {
         return function
             .groups
             .current_states(records, memberships, now)
@@ -78,19 +81,19 @@ async fn groups(
 
 fn reconciling<'a>(
     device: &'a DeviceId,
-    standing: &'a Standing,
+    device_state: &'a DeviceState,
     groups: &'a [GroupState],
 ) -> Reconciling<'a> {
     Reconciling {
         device,
-        memberships: &standing.memberships,
-        tasks: &standing.tasks,
+        memberships: &device_state.memberships,
+        tasks: &device_state.tasks,
         states: groups,
     }
 }
 
 async fn steps(
-    function: &CheckIn,
+    function: &CheckInFunction,
     reconciling: &Reconciling<'_>,
     now: UnixTime,
 ) -> Result<Vec<Step>, RecordsError> {
@@ -106,7 +109,7 @@ async fn steps(
             .tasks
             .iter()
             .find(|task| task.package == package);
-        Situation {
+        PackageOnDevice {
             is_known: true,
             open: open.cloned(),
             finished: package_history.finished.get(&package).cloned(),
@@ -118,9 +121,9 @@ async fn steps(
 }
 
 async fn write(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut round: Round,
+    mut round: ReconcileCount,
     steps: &[Step],
 ) -> Result<bool, RecordsError> {
     for step in steps {
@@ -142,7 +145,7 @@ struct PackageHistory {
 
 impl PackageHistory {
     async fn read(
-        function: &CheckIn,
+        function: &CheckInFunction,
         device: &DeviceId,
         packages: &BTreeSet<PackageId>,
     ) -> Result<Self, RecordsError> {

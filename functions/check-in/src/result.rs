@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
-use packcast_rollout::fold::renew;
-use packcast_rollout::order::outcome;
-use packcast_rollout::{FinishedTask, Fold, OpenTask, ReportedBy, fold};
+use packcast_rollout::apply::next_attempt;
+use packcast_rollout::command::outcome;
+use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) const MAX_TRIES: u32 = 3;
 ///
 /// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     mut tasks: Vec<OpenTask>,
     reported: &Reported,
@@ -42,15 +42,15 @@ pub(crate) async fn record(
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
-        match fold(open, finished.as_ref(), reported.by) {
-            Fold::Ignore(reason) => {
+        match apply_report(open, finished.as_ref(), reported.by) {
+            ReportDecision::Ignore(reason) => {
                 tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
                 return Ok(());
             }
-            Fold::Record(open) => {
+            ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                let recorded = match renew(open, &result, now) {
-                    Some(change) => function.records.put_back(device, &change).await?,
+                let recorded = match next_attempt(open, &result, now) {
+                    Some(change) => function.records.reopen(device, &change).await?,
                     None => {
                         function
                             .records
@@ -64,13 +64,13 @@ pub(crate) async fn record(
                 }
             }
         }
-        tasks = function.records.standing(device).await?.tasks;
+        tasks = function.records.device_state(device).await?.tasks;
     }
     Err(function.records.conflict())
 }
 
 async fn finished_task(
-    function: &CheckIn,
+    function: &CheckInFunction,
     open: &OpenTask,
     reported: &Reported,
     now: UnixTime,

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
 use packcast_rollout::Pacing;
-use packcast_rollout::pace::{UpTo, UpToError};
+use packcast_rollout::pacing::{UpTo, UpToError};
 
 use crate::pass_key::PassKey;
 
 /// The settings of one target. Secrets that are only compared are kept as digests.
 #[derive(Clone)]
-pub struct Settings {
+pub struct FunctionSettings {
     /// Digests of the secrets that the CDN sends; any of them is admitted. Empty if the target
     /// has no CDN: then no secret is needed.
     pub origin_secrets: Vec<Sha256Digest>,
@@ -70,7 +70,7 @@ pub enum SettingsError {
     Switch(&'static str),
 }
 
-impl Settings {
+impl FunctionSettings {
     pub const DEFAULT_INTERVAL_S: u32 = 3600;
     pub const DEFAULT_GROUP_CACHE_S: u64 = 60;
 
@@ -238,7 +238,7 @@ fn switch(
     })
 }
 
-impl std::fmt::Debug for Settings {
+impl std::fmt::Debug for FunctionSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("origin_secrets", &self.origin_secrets.len())
@@ -256,8 +256,8 @@ mod tests {
     use super::*;
     use packcast_protocol::with_causes;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::from_environment(|name| look_up(variables, name))
+    fn read(variables: &[(&str, &str)]) -> Result<FunctionSettings, SettingsError> {
+        FunctionSettings::from_environment(|name| look_up(variables, name))
     }
 
     fn look_up(variables: &[(&str, &str)], name: &str) -> Option<String> {

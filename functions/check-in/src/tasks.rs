@@ -4,15 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::reconcile::wanting;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::{
     Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
     locations,
 };
 use packcast_store::RecordsError;
-use packcast_store::records::{Announcing, Standing};
+use packcast_store::records::{Announcing, DeviceState};
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::{Reconciled, reconciled};
 
 /// Number of attempts at announcements that the records refuse.
@@ -45,21 +45,21 @@ pub(crate) struct AnnouncedTask {
 /// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
 /// Then the announcements are decided again without it.
 pub(crate) async fn announce_tasks(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut standing: Standing,
+    mut device_state: DeviceState,
     now: UnixTime,
 ) -> Result<Announcements, RecordsError> {
     let mut tries_left = MAX_TRIES;
     loop {
         tries_left -= 1;
-        let device_now = reconciled(function, device, standing, now).await?;
+        let device_now = reconciled(function, device, device_state, now).await?;
         let pacing = device_now.pacing(function.settings.pace);
         let rules = Rules {
             strict: pacing.strict,
             stock: matches!(device, DeviceId::Ocs(_)),
         };
-        let Standing { tasks, orders, .. } = &device_now.standing;
+        let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
@@ -77,12 +77,12 @@ pub(crate) async fn announce_tasks(
         if on_record.len() == new.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
-        standing = function.records.standing(device).await?;
+        device_state = function.records.device_state(device).await?;
     }
 }
 
 fn new_tasks<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
-    let new = announcement.told.iter().filter(|pick| pick.is_new());
+    let new = announcement.announced.iter().filter(|pick| pick.is_new());
     new.map(|pick| pick.task)
 }
 
@@ -92,9 +92,9 @@ fn announcements(
     on_record: &HashSet<PackageId>,
     reconciled: Reconciled,
 ) -> Announcements {
-    let to_cancel = announcement.called_off().cloned().collect();
+    let to_cancel = announcement.cancelled().cloned().collect();
     let tasks = announcement
-        .told
+        .announced
         .iter()
         .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
         .map(|pick| AnnouncedTask {
@@ -114,17 +114,17 @@ fn announcements(
 
 /// Records the new announcements, and returns the packages whose announcements are on record.
 async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
     announcement: &Announcement<'_>,
     now: UnixTime,
 ) -> Result<HashSet<PackageId>, RecordsError> {
-    let memberships = &reconciled.standing.memberships;
+    let memberships = &reconciled.device_state.memberships;
     let by_group: HashMap<PackageId, _> = new_tasks(announcement)
         .filter(|task| !task.direct)
         .filter_map(|task| {
-            let state = wanting(memberships, &reconciled.groups, task.package)?;
+            let state = group_with(memberships, &reconciled.groups, task.package)?;
             Some((task.package, (&state.group, state.revision)))
         })
         .collect();
@@ -144,5 +144,5 @@ async fn record(
         function.groups.invalidate(group);
         tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn in the meantime");
     }
-    Ok(announced.told.into_iter().collect())
+    Ok(announced.on_record.into_iter().collect())
 }

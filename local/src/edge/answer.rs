@@ -6,7 +6,7 @@ use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 
 use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
@@ -22,7 +22,7 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Answering {
     pub(super) objects: PublishedObjects,
-    pub(super) check_in: CheckIn,
+    pub(super) check_in: CheckInFunction,
     pub(super) log: AccessLog,
 }
 

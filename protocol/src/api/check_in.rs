@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Report, Secret, Text};
+use super::{BoundedText, Report, Secret};
 use crate::assignments::{Held, MAX_GROUPS, SignedAssignments};
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
@@ -60,13 +60,13 @@ impl HeldDocuments {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceFacts {
     /// Host name of the device.
-    pub host_name: Text<253>,
+    pub host_name: BoundedText<253>,
     /// Family of the operating system, such as `linux` or `windows`.
-    pub os: Text<64>,
+    pub os: BoundedText<64>,
     /// Architecture of the processor, such as `x86_64`.
-    pub arch: Text<32>,
+    pub arch: BoundedText<32>,
     /// Name and version of the agent.
-    pub agent: Text<64>,
+    pub agent: BoundedText<64>,
 }
 
 /// Reply to a check-in.

@@ -41,22 +41,22 @@ pub struct Report {
     pub code: ResultCode,
     /// Details in words that the code lacks, such as the fragment, the path or the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<Text<1024>>,
+    pub detail: Option<BoundedText<1024>>,
     /// End of the program's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_tail: Option<Text<TAIL_BYTES>>,
+    pub output_tail: Option<BoundedText<TAIL_BYTES>>,
     /// Time of the result by the device's own clock.
     pub finished: UnixTime,
 }
 
 /// Text of at most `MAX` bytes.
 ///
-/// [`Text::tail`] cuts a longer text; deserialisation refuses it.
+/// [`BoundedText::tail`] cuts a longer text; deserialisation refuses it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Text<const MAX: usize>(String);
+pub struct BoundedText<const MAX: usize>(String);
 
-impl<const MAX: usize> Text<MAX> {
+impl<const MAX: usize> BoundedText<MAX> {
     /// Creates a text from the last `MAX` bytes of `text`, from the start of a character on.
     pub fn tail(text: &str) -> Self {
         let start = text.ceil_char_boundary(text.len().saturating_sub(MAX));
@@ -68,7 +68,7 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-impl<const MAX: usize> TryFrom<String> for Text<MAX> {
+impl<const MAX: usize> TryFrom<String> for BoundedText<MAX> {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -83,25 +83,25 @@ impl<const MAX: usize> TryFrom<String> for Text<MAX> {
     }
 }
 
-impl<const MAX: usize> From<Text<MAX>> for String {
-    fn from(text: Text<MAX>) -> Self {
+impl<const MAX: usize> From<BoundedText<MAX>> for String {
+    fn from(text: BoundedText<MAX>) -> Self {
         text.0
     }
 }
 
-impl<const MAX: usize> fmt::Display for Text<MAX> {
+impl<const MAX: usize> fmt::Display for BoundedText<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-impl<const MAX: usize> fmt::Debug for Text<MAX> {
+impl<const MAX: usize> fmt::Debug for BoundedText<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-impl<const MAX: usize> JsonSchema for Text<MAX> {
+impl<const MAX: usize> JsonSchema for BoundedText<MAX> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         format!("Text{MAX}").into()
     }
@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_whole_characters() {
-        assert_eq!(Text::<4>::tail("abcdef").as_str(), "cdef");
-        assert_eq!(Text::<4>::tail("abcdé").as_str(), "cdé");
-        assert_eq!(Text::<4>::tail("éééa").as_str(), "éa");
-        assert!(Text::<4>::try_from("abcde".to_owned()).is_err());
+        assert_eq!(BoundedText::<4>::tail("abcdef").as_str(), "cdef");
+        assert_eq!(BoundedText::<4>::tail("abcdé").as_str(), "cdé");
+        assert_eq!(BoundedText::<4>::tail("éééa").as_str(), "éa");
+        assert!(BoundedText::<4>::try_from("abcde".to_owned()).is_err());
     }
 }

@@ -32,14 +32,14 @@ pub enum ManifestError {
 
 /// The manifest that was announced to an agent.
 #[derive(Clone, Copy, Debug)]
-pub struct Announced {
+pub struct AnnouncedManifest {
     /// Id of the package.
     pub id: PackageId,
     /// SHA-256 of the manifest.
     pub manifest: Sha256Digest,
 }
 
-impl Announced {
+impl AnnouncedManifest {
     fn check(self, bytes: &[u8]) -> Result<(), ManifestError> {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge);
@@ -69,7 +69,7 @@ impl VerifiedManifest {
     pub fn verify(
         bytes: &[u8],
         signature: &str,
-        announced: Announced,
+        announced: AnnouncedManifest,
         keys: &[PublicKey],
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
@@ -81,14 +81,18 @@ impl VerifiedManifest {
     /// Verifies everything but the signature: any sender of an announcement can run any package.
     pub fn dangerously_unsigned(
         bytes: &[u8],
-        announced: Announced,
+        announced: AnnouncedManifest,
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
         announced.check(bytes)?;
         Self::read(bytes, announced, now)
     }
 
-    fn read(bytes: &[u8], announced: Announced, now: UnixTime) -> Result<Self, ManifestError> {
+    fn read(
+        bytes: &[u8],
+        announced: AnnouncedManifest,
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if manifest.id != announced.id {
             return Err(ManifestError::OtherPackage {
@@ -145,7 +149,7 @@ mod tests {
         id: PackageId,
         now: UnixTime,
     ) -> Result<VerifiedManifest, ManifestError> {
-        let announced = Announced {
+        let announced = AnnouncedManifest {
             id,
             manifest: Sha256Digest::of(&signed.bytes),
         };
@@ -192,7 +196,7 @@ mod tests {
     fn a_changed_byte_is_refused_before_it_is_parsed() {
         let manifest = manifest();
         let mut signed = signed(&manifest);
-        let announced = Announced {
+        let announced = AnnouncedManifest {
             id: manifest.id,
             manifest: Sha256Digest::of(&signed.bytes),
         };

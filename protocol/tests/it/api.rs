@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind, Report,
-    ReportReply, ReportRequest, Secret, Task, Text,
+    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
+    ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signed::SchemaNumber;
@@ -41,10 +41,10 @@ fn pass() -> Secret {
 
 fn facts() -> DeviceFacts {
     DeviceFacts {
-        host_name: Text::tail("kasse-07.filiale.example"),
-        os: Text::tail("linux"),
-        arch: Text::tail("x86_64"),
-        agent: Text::tail("packcast-agent 0.1.0"),
+        host_name: BoundedText::tail("kasse-07.filiale.example"),
+        os: BoundedText::tail("linux"),
+        arch: BoundedText::tail("x86_64"),
+        agent: BoundedText::tail("packcast-agent 0.1.0"),
     }
 }
 
@@ -71,9 +71,11 @@ fn check_ins_match_their_examples() {
     check("check-in-request-first", &first);
 
     let mut ran = report(1_795_327_754, 1, "SUCCESS_7", 1_795_330_000);
-    ran.output_tail = Some(Text::tail("Größe geprüft\nfertig\n"));
+    ran.output_tail = Some(BoundedText::tail("Größe geprüft\nfertig\n"));
     let mut failed = report(1_795_327_755, 2, "ERR_BAD_DIGEST", 1_795_330_060);
-    failed.detail = Some(Text::tail("fragment 3 of 5 is not what the manifest says"));
+    failed.detail = Some(BoundedText::tail(
+        "fragment 3 of 5 is not what the manifest says",
+    ));
     let later = CheckInRequest {
         enrolment: None,
         pass: Some(pass()),
@@ -124,8 +126,8 @@ fn a_check_in_reply_matches_its_example() {
 #[test]
 fn a_report_and_its_reply_match_their_examples() {
     let mut ended = report(1_795_327_754, 1, "EXIT_CODE_-1", 1_795_330_000);
-    ended.detail = Some(Text::tail("ended by signal 9"));
-    ended.output_tail = Some(Text::tail(""));
+    ended.detail = Some(BoundedText::tail("ended by signal 9"));
+    ended.output_tail = Some(BoundedText::tail(""));
     let request = ReportRequest {
         pass: pass(),
         results: vec![ended],

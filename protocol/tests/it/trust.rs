@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::api::{CheckInReply, CheckInRequest, HeldDocuments};
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::keys::trusted;
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{AgentId, Assignee, Assignments, KeyList, PackageId, UnixTime};
 
 use crate::golden::{self, check};
@@ -31,11 +31,11 @@ fn held(revision: u64, issued: u64) -> Held {
     Held { issued, revision }
 }
 
-fn assigned(package: &str, seq: u64, force: bool) -> Assigned {
+fn assigned(package: &str, seq: u64, force: bool) -> AssignedPackage {
     let package: PackageId = package.parse().expect("this is a package id");
     let tasks = reply().tasks;
     let task = tasks.iter().find(|task| task.id == package);
-    Assigned {
+    AssignedPackage {
         package,
         manifest: task.expect("the example has the task").manifest_sha256,
         seq,
@@ -100,7 +100,7 @@ fn signed_documents_match_their_examples() {
 #[test]
 fn a_reply_carries_the_text_that_is_signed() {
     let reply = reply();
-    let documents = [&of_device(), &of_group()].map(Document::to_document);
+    let documents = [&of_device(), &of_group()].map(SignedDocument::to_document);
     let sent: Vec<&str> = reply.assignments.iter().map(Signed::document).collect();
     assert_eq!(sent, documents);
     assert_eq!(reply.keys[0].document(), key_list().to_document());

@@ -1,7 +1,7 @@
 //! Warns of assignees that are outside the audience of a package.
 //!
-//! The assignment is not refused: an agent is also in the groups that its own configuration
-//! names.
+//! The publisher does not refuse the assignment: an agent is also in the groups that its own
+//! configuration names, and the records do not show these groups.
 
 use std::collections::BTreeSet;
 
@@ -15,18 +15,11 @@ use crate::warning::Warning;
 
 /// Warns of groups that may have devices outside the audience.
 pub(super) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> Vec<Warning> {
-    let Audience::Groups(meant) = &package.audience else {
+    let Audience::Groups(audience) = &package.audience else {
         return Vec::new();
     };
-    let others = groups.iter().filter(|group| !meant.contains(group));
-    others
-        .map(|group| {
-            Warning::new(format!(
-                "the package is meant for {}: a device of group {group} refuses it unless it is in one of these",
-                named(meant)
-            ))
-        })
-        .collect()
+    let others = groups.iter().filter(|group| !audience.contains(group));
+    others.map(|group| group_outside(group, audience)).collect()
 }
 
 /// Warns of devices with a Packcast agent that the records show to be outside the audience.
@@ -35,24 +28,43 @@ pub(super) async fn warn_of_devices(
     package: &PackageRecord,
     devices: &[DeviceId],
 ) -> Result<Vec<Warning>, Failure> {
-    let Audience::Groups(meant) = &package.audience else {
+    let Audience::Groups(audience) = &package.audience else {
         return Ok(Vec::new());
     };
     let memberships = target.records.memberships(devices).await?;
     let others = memberships.iter().filter(|(device, memberships)| {
-        matches!(device, DeviceId::Agent(_)) && !is_meant(meant, memberships)
+        matches!(device, DeviceId::Agent(_)) && !is_inside(audience, memberships)
     });
-    let warnings = others.map(|(device, _)| {
-        Warning::new(format!(
-            "the package is meant for {}: {device} refuses it unless its own configuration names one of these",
-            named(meant)
-        ))
-    });
+    let warnings = others.map(|(device, _)| device_outside(device, audience));
     Ok(warnings.collect())
 }
 
-fn is_meant(meant: &BTreeSet<GroupName>, memberships: &Memberships) -> bool {
-    memberships.joined().any(|group| meant.contains(group))
+fn group_outside(group: &GroupName, audience: &BTreeSet<GroupName>) -> Warning {
+    Warning::new(format!(
+        "the package is only for {}: devices of group {group} refuse it unless they are also in {}",
+        named(audience),
+        any_of(audience)
+    ))
+}
+
+fn device_outside(device: &DeviceId, audience: &BTreeSet<GroupName>) -> Warning {
+    Warning::new(format!(
+        "the package is only for {}: {device} refuses it unless its own configuration names {}",
+        named(audience),
+        any_of(audience)
+    ))
+}
+
+fn is_inside(audience: &BTreeSet<GroupName>, memberships: &Memberships) -> bool {
+    memberships.joined().any(|group| audience.contains(group))
+}
+
+fn any_of(groups: &BTreeSet<GroupName>) -> &'static str {
+    if groups.len() == 1 {
+        "this group"
+    } else {
+        "one of these groups"
+    }
 }
 
 fn named(groups: &BTreeSet<GroupName>) -> String {
@@ -60,5 +72,35 @@ fn named(groups: &BTreeSet<GroupName>) -> String {
     match names.as_slice() {
         [name] => format!("group {name}"),
         names => format!("groups {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_of_assignees_outside_the_audience() {
+        let groups = |names: &[&str]| -> BTreeSet<GroupName> {
+            names.iter().map(|name| name.parse().unwrap()).collect()
+        };
+        let (one, two) = (groups(&["lab"]), groups(&["lab", "office"]));
+        let (group, device) = (
+            "hall".parse().unwrap(),
+            "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+        );
+        let warnings = [
+            group_outside(&group, &one),
+            group_outside(&group, &two),
+            device_outside(&device, &one),
+            device_outside(&device, &two),
+        ];
+        let warnings = warnings.map(|warning| warning.to_string());
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the package is only for group lab: devices of group hall refuse it unless they are also in this group
+        warning: the package is only for groups lab, office: devices of group hall refuse it unless they are also in one of these groups
+        warning: the package is only for group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names this group
+        warning: the package is only for groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names one of these groups
+        ");
     }
 }

@@ -1,12 +1,12 @@
-//! Sentences for each reason: the explanation, and the next step.
+//! Sentences for the reasons of an explanation, and for the next steps.
 
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, PackageRecord, Reason};
 
 use crate::package::named;
 use crate::text;
 
-/// A reason in words.
+/// A reason and the next step, in words.
 pub(super) struct Sentences {
     /// The reason as a sentence.
     pub(super) says: String,
@@ -14,29 +14,33 @@ pub(super) struct Sentences {
     pub(super) next: String,
 }
 
-/// The device and the package that sentences are about.
-pub(super) struct Subject<'a> {
+/// The next step if the package itself cannot be deployed any more.
+const PUBLISH_ANOTHER_VERSION: &str =
+    "publish the package under another version, and assign that version";
+
+/// The device and the package of an explanation.
+pub(super) struct SentenceSubject<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) record: Option<&'a DeviceRecord>,
     pub(super) package: &'a PackageRecord,
     pub(super) finished: Option<&'a FinishedTask>,
-    /// Names another package of the device.
+    /// Returns the name of another package of the device.
     pub(super) name_of: &'a dyn Fn(PackageId) -> String,
 }
 
-/// The names in the sentences.
+/// The words that the sentences are built from.
 struct Words<'a> {
-    subject: &'a Subject<'a>,
-    /// The device as people call it.
+    subject: &'a SentenceSubject<'a>,
+    /// The host name of the device; its id if the host name is unknown.
     host: &'a str,
-    /// The device as commands take it.
+    /// The id of the device, for commands.
     id: String,
     package: String,
-    is_stock: bool,
+    has_ocs_agent: bool,
 }
 
 impl Sentences {
-    pub(super) fn new(subject: &Subject<'_>, reason: &Reason) -> Self {
+    pub(super) fn new(subject: &SentenceSubject<'_>, reason: &Reason) -> Self {
         let id = subject.device.to_string();
         let host = subject.record.map(|record| record.host_name.as_str());
         let words = Words {
@@ -44,14 +48,14 @@ impl Sentences {
             host: host.filter(|name| !name.is_empty()).unwrap_or(&id),
             id: id.clone(),
             package: named(subject.package),
-            is_stock: matches!(subject.device, DeviceId::Ocs(_)),
+            has_ocs_agent: matches!(subject.device, DeviceId::Ocs(_)),
         };
         let next = match reason {
             Reason::Withdrawn {
                 told_to_drop: false,
                 ..
-            } if words.is_stock => format!(
-                "wait for its report; 'packcast device {id} --drop' lets a stock Unix agent drop it"
+            } if words.has_ocs_agent => format!(
+                "wait for its report; run 'packcast device {id} --drop' to make an OCS Unix agent drop the package"
             ),
             reason if subject.package.is_deleted() => next_of_deleted(reason),
             reason => words.next(reason),
@@ -68,24 +72,29 @@ impl Words<'_> {
         let Self { host, package, .. } = self;
         match reason {
             Reason::NeverSeen => {
-                format!("{host} has never checked in, so nothing is known of it and {package}.")
+                format!("{host} has never checked in, so nothing is known about {package} on it.")
             }
-            Reason::NotAssigned => format!(
-                "{host} is not to have {package}: neither the device nor any group of it was assigned it."
+            Reason::NotAssigned => {
+                format!("{package} is assigned neither to {host} nor to one of its groups.")
+            }
+            Reason::Unreached { group, assigned_at } => format!(
+                "{host} gets {package} through its group {group}, assigned {}, but has not checked in since the assignment first applied to it.",
+                text::time(*assigned_at)
             ),
-            Reason::Unreached { group, assigned_at } => self.unreached(group, *assigned_at),
-            Reason::PassedOver { group } => format!(
-                "{host} was passed over when it checked in: its group {group} has {package}, but the device was not to get it then."
+            Reason::Skipped { group } => format!(
+                "{package} is assigned to group {group} of {host}, but the device got no task when it checked in: it had the package already, or was outside the audience."
             ),
-            Reason::Draft => format!("{package} is a draft: it was not published completely."),
+            Reason::Draft => {
+                format!("{package} is a draft: its publication was not completed.")
+            }
             Reason::NotActive => {
-                format!("{package} is not active, so {host} is not told of it.")
+                format!("{package} is not active, so it is not announced to {host}.")
             }
             Reason::NoLocation => {
-                format!("{package} is active at no location, so {host} is not told of it.")
+                format!("{package} is active at no location, so it is not announced to {host}.")
             }
             Reason::Expired { expired_at } => format!(
-                "{package} expired {}, so it is not deployed any more.",
+                "{package} expired {}, so agents no longer deploy it.",
                 text::time(*expired_at)
             ),
             Reason::Deleted { deleted_at } => format!(
@@ -93,30 +102,32 @@ impl Words<'_> {
                 text::time(*deleted_at)
             ),
             Reason::NotInAudience => {
-                format!("{package} is meant for some devices only, and {host} is none of them.")
+                format!("{package} is only for some devices, and {host} is not one of them.")
             }
             Reason::OcsAgent => format!(
-                "{package} is meant for some devices only, and {host} runs a stock agent, which cannot check for which."
+                "{package} is only for some devices, and {host} has an OCS agent, which cannot check for which ones."
             ),
-            Reason::Held => format!("{host} is told of {package} at its next check-in."),
+            Reason::Pending => {
+                format!("{package} will be announced to {host} at its next check-in.")
+            }
             Reason::Announced { announced_at } => format!(
-                "{host} was told of {package} {}, and has not reported since.",
+                "{package} was announced to {host} {}, and the device has not reported since.",
                 text::time(*announced_at)
             ),
-            Reason::CalledOff { announced_at } => format!(
-                "{package} is not active any more since {host} was told {}: the device cancels at its next check-in, unless it has begun to act.",
+            Reason::Cancelling { announced_at } => format!(
+                "{package} was announced to {host} {}, and is not active any more: the device cancels at its next check-in, unless it has begun to act.",
                 text::time(*announced_at)
             ),
             Reason::Withdrawn {
                 announced_at,
                 told_to_drop,
             } => self.withdrawn(*announced_at, *told_to_drop),
-            Reason::TakenBack { announced_at } => self.taken_back(*announced_at),
+            Reason::Unassigned { announced_at } => self.unassigned(*announced_at),
             Reason::InHistory => {
                 format!("{host} has {package}: the history of its agent lists it.")
             }
             Reason::BehindPriority { behind } => format!(
-                "{host} is not told of {package} before it has reported on {}, which has a higher priority: this target announces one priority at a time.",
+                "{package} is not announced to {host} before the device has reported on {}, which has a higher priority: strict pacing announces one priority at a time.",
                 (self.subject.name_of)(*behind)
             ),
             Reason::Succeeded | Reason::Failed | Reason::Cancelled => self
@@ -126,44 +137,33 @@ impl Words<'_> {
         }
     }
 
-    fn unreached(&self, group: &GroupName, assigned_at: UnixTime) -> String {
+    fn withdrawn(&self, announced_at: UnixTime, was_told_to_drop: bool) -> String {
         let Self { host, package, .. } = self;
-        format!(
-            "{host} is to have {package} for its group {group}, which has it since {}, but has not checked in since it was to have it.",
-            text::time(assigned_at)
-        )
-    }
-
-    fn withdrawn(&self, announced_at: UnixTime, told_to_drop: bool) -> String {
-        let Self { host, package, .. } = self;
-        let goes_on = match (self.is_stock, told_to_drop) {
-            (false, _) => "cancels at its next check-in, unless it has begun to act",
-            (true, false) => "runs a stock agent, which goes on until it reports",
-            (true, true) => "was ordered to drop it; it has not reported",
+        let consequence = match (self.has_ocs_agent, was_told_to_drop) {
+            (false, _) => "the device cancels at its next check-in, unless it has begun to act",
+            (true, false) => "its OCS agent goes on until it reports",
+            (true, true) => "its OCS agent was sent the command to drop it, and has not reported",
         };
         format!(
-            "{package} was taken back after {host} was told {}: the device {goes_on}.",
+            "{package} was announced to {host} {}, and was unassigned since: {consequence}.",
             text::time(announced_at)
         )
     }
 
-    fn taken_back(&self, announced_at: Option<UnixTime>) -> String {
+    fn unassigned(&self, announced_at: Option<UnixTime>) -> String {
         let Self { host, package, .. } = self;
-        let then = announced_at.map_or_else(
-            || "it was not told, and its task is dropped then".to_owned(),
-            |at| {
-                format!(
-                    "it was told {}, and its task is withdrawn then",
-                    text::time(at)
-                )
-            },
+        let consequence = announced_at.map_or_else(
+            || "drops the task, which was never announced".to_owned(),
+            |at| format!("withdraws the task, which was announced {}", text::time(at)),
         );
-        format!("{package} was taken back, and {host} has not checked in since: {then}.")
+        format!(
+            "{package} was unassigned, and {host} has not checked in since: its next check-in {consequence}."
+        )
     }
 
     fn result(&self, finished: &FinishedTask) -> String {
         format!(
-            "Attempt {} at {} on {} {}: {}.",
+            "Attempt {} at {} on {} ended {}: {}.",
             finished.attempt,
             self.package,
             self.host,
@@ -176,64 +176,323 @@ impl Words<'_> {
         let Self { id, package, .. } = self;
         match reason {
             Reason::NeverSeen => {
-                "check the name, and the agent on the device; 'packcast device' lists those that are known".to_owned()
+                "check the name, and the agent on the device; run 'packcast device' to list the known devices".to_owned()
             }
-            Reason::NotAssigned => format!("'packcast assign {package} --device {id}'"),
-            Reason::Unreached { .. } | Reason::Held => {
-                "wait for its next check-in; see to the agent on the device if there is none".to_owned()
+            Reason::NotAssigned => {
+                format!("run 'packcast assign {package} --device {id}' to assign the package")
             }
-            Reason::PassedOver { .. } => format!(
-                "'packcast assign {package} --device {id}', with --force if the device had it before"
+            Reason::Unreached { .. } | Reason::Pending => {
+                "wait for the next check-in; if there is none, check the agent on the device"
+                    .to_owned()
+            }
+            Reason::Skipped { .. } => format!(
+                "run 'packcast assign {package} --device {id}' to assign the package to the device itself, with --force if the device had it before"
             ),
-            Reason::Draft => {
-                "run the same 'packcast publish' again to complete it, and activate it".to_owned()
-            }
-            Reason::NotActive | Reason::CalledOff { .. } => format!(
-                "'packcast activate {package}' lets its devices be told"
+            Reason::Draft => format!(
+                "run the same 'packcast publish' command again to complete the publication, then 'packcast activate {package}'"
+            ),
+            Reason::NotActive | Reason::Cancelling { .. } => format!(
+                "run 'packcast activate {package}' to announce the package to its devices"
             ),
             Reason::NoLocation => format!(
-                "'packcast location list' shows the locations; then 'packcast activate {package}'"
+                "run 'packcast location list' to see the locations, then 'packcast activate {package}'"
             ),
-            Reason::Expired { .. } | Reason::Deleted { .. } => {
-                "publish it under another version, and assign that".to_owned()
-            }
+            Reason::Expired { .. } | Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
             Reason::NotInAudience => {
-                "publish it under another version, for this device too (--only-for)".to_owned()
+                "publish the package under another version that is for this device too (--only-for), and assign that version".to_owned()
             }
             Reason::OcsAgent => {
-                "publish it under another version for all devices, without --only-for".to_owned()
+                "publish the package under another version for all devices, without --only-for, and assign that version".to_owned()
             }
-            Reason::BehindPriority { behind } => {
-                format!("'packcast explain {id} {behind}' tells what the other waits for")
-            }
-            Reason::Announced { .. } if self.is_stock => format!(
-                "wait for its report; 'packcast device {id} --restart-download' lets a stock Unix agent resume"
+            Reason::BehindPriority { behind } => format!(
+                "run 'packcast explain {id} {behind}' to see why the device has not finished the other package"
+            ),
+            Reason::Announced { .. } if self.has_ocs_agent => format!(
+                "wait for its report; run 'packcast device {id} --restart-download' to make an OCS Unix agent resume its download"
             ),
             Reason::Announced { .. } => {
-                "wait for its report; see to the agent on the device if there is none".to_owned()
+                "wait for its report; if there is none, check the agent on the device".to_owned()
             }
-            Reason::Withdrawn { .. } | Reason::TakenBack { .. } => format!(
-                "nothing; 'packcast assign {package} --device {id}' lets the device have it after all"
+            Reason::Withdrawn { .. } | Reason::Unassigned { .. } => format!(
+                "no action is needed; run 'packcast assign {package} --device {id}' to assign the package again"
             ),
             Reason::Succeeded | Reason::InHistory => format!(
-                "nothing; 'packcast assign {package} --device {id} --force' deploys it again"
+                "no action is needed; run 'packcast assign {package} --device {id} --force' to deploy the package again"
             ),
             Reason::Failed => format!(
-                "mend the cause, and 'packcast assign {package} --device {id}' tries again"
+                "fix the cause, then run 'packcast assign {package} --device {id}' to try again"
             ),
-            Reason::Cancelled => format!("'packcast assign {package} --device {id}' tries again"),
+            Reason::Cancelled => {
+                format!("run 'packcast assign {package} --device {id}' to try again")
+            }
         }
     }
 }
 
-/// Returns the next step for a package that no device gets any more.
+/// Returns the next step for a deleted package, which no device gets any more.
 fn next_of_deleted(reason: &Reason) -> String {
     match reason {
-        Reason::Succeeded | Reason::InHistory => "nothing; the package was deleted since",
-        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::TakenBack { .. } => {
-            "nothing; the package was deleted, and no device gets it any more"
+        Reason::Succeeded | Reason::InHistory => {
+            "no action is needed; the package was deleted since"
         }
-        _ => "publish it under another version, and assign that",
+        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::Unassigned { .. } => {
+            "no action is needed; the package was deleted, and no device gets it any more"
+        }
+        _ => PUBLISH_ANOTHER_VERSION,
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use packcast_protocol::{AgentId, Outcome};
+    use packcast_rollout::record::PackageState;
+
+    use super::*;
+    use crate::rendered::package_record;
+
+    const AT: UnixTime = UnixTime(1_795_000_000);
+
+    fn device(id: DeviceId) -> DeviceRecord {
+        DeviceRecord {
+            device: id,
+            host_name: "web01".to_owned(),
+            agent: String::new(),
+            os: String::new(),
+            first_seen: AT,
+            last_seen: AT,
+            inventory_asked: None,
+            inventory_received: None,
+        }
+    }
+
+    /// Renders the sentences of each reason, for a device that checked in.
+    fn render(id: DeviceId, state: PackageState, reasons: Vec<Reason>) -> String {
+        let (record, package) = (device(id), package_record(state));
+        let mut rendered = String::new();
+        for reason in reasons {
+            let (outcome, code) = match reason {
+                Reason::Failed => (Outcome::Failed, "EXIT_CODE_3"),
+                Reason::Cancelled => (Outcome::Cancelled, "CANCELLED"),
+                _ => (Outcome::Succeeded, "SUCCESS_0"),
+            };
+            let finished = FinishedTask {
+                package: package.id,
+                attempt: 2,
+                code: code.parse().unwrap(),
+                outcome,
+                detail: None,
+                output_tail: None,
+                finished_at: AT,
+            };
+            let subject = SentenceSubject {
+                device: &record.device,
+                record: Some(&record),
+                package: &package,
+                finished: Some(&finished),
+                name_of: &|_| "urgent@1".to_owned(),
+            };
+            let Sentences { says, next } = Sentences::new(&subject, &reason);
+            let debug = format!("{reason:?}");
+            let name = debug.split(|c: char| !c.is_alphanumeric()).next();
+            writeln!(rendered, "{}: {says}\n  next: {next}", name.unwrap()).unwrap();
+        }
+        rendered
+    }
+
+    fn packcast_agent() -> DeviceId {
+        DeviceId::Agent(AgentId::of_public_key(&[1; 32]))
+    }
+
+    fn ocs_agent() -> DeviceId {
+        "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
+    }
+
+    fn reasons() -> Vec<Reason> {
+        let group = || "lab".parse().unwrap();
+        vec![
+            Reason::NeverSeen,
+            Reason::NotAssigned,
+            Reason::Unreached {
+                group: group(),
+                assigned_at: AT,
+            },
+            Reason::Skipped { group: group() },
+            Reason::Draft,
+            Reason::NotActive,
+            Reason::NoLocation,
+            Reason::Expired { expired_at: AT },
+            Reason::Deleted { deleted_at: AT },
+            Reason::NotInAudience,
+            Reason::OcsAgent,
+            Reason::BehindPriority {
+                behind: "1795000001".parse().unwrap(),
+            },
+            Reason::Pending,
+            Reason::Announced { announced_at: AT },
+            Reason::Cancelling { announced_at: AT },
+            Reason::Withdrawn {
+                announced_at: AT,
+                told_to_drop: false,
+            },
+            Reason::Withdrawn {
+                announced_at: AT,
+                told_to_drop: true,
+            },
+            Reason::Unassigned { announced_at: None },
+            Reason::Unassigned {
+                announced_at: Some(AT),
+            },
+            Reason::InHistory,
+            Reason::Succeeded,
+            Reason::Failed,
+            Reason::Cancelled,
+        ]
+    }
+
+    #[test]
+    fn each_reason_has_sentences_for_a_packcast_agent() {
+        let rendered = render(packcast_agent(), PackageState::Draft, reasons());
+        insta::assert_snapshot!(rendered, @r"
+        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
+          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had it before
+        Draft: tool@1 is a draft: its publication was not completed.
+          next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
+        NotActive: tool@1 is not active, so it is not announced to web01.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        NoLocation: tool@1 is active at no location, so it is not announced to web01.
+          next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
+        Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
+          next: publish the package under another version, and assign that version
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+          next: publish the package under another version, and assign that version
+        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
+          next: publish the package under another version that is for this device too (--only-for), and assign that version
+        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
+          next: publish the package under another version for all devices, without --only-for, and assign that version
+        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+          next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
+        Pending: tool@1 will be announced to web01 at its next check-in.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
+          next: wait for its report; if there is none, check the agent on the device
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        InHistory: web01 has tool@1: the history of its agent lists it.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --force' to deploy the package again
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0.
+          next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --force' to deploy the package again
+        Failed: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: failed: ran, exit code 3.
+          next: fix the cause, then run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to try again
+        Cancelled: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: cancelled: CANCELLED.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to try again
+        ");
+    }
+
+    #[test]
+    fn each_reason_has_sentences_for_an_ocs_agent() {
+        let rendered = render(ocs_agent(), PackageState::Draft, reasons());
+        insta::assert_snapshot!(rendered, @r"
+        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
+          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had it before
+        Draft: tool@1 is a draft: its publication was not completed.
+          next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
+        NotActive: tool@1 is not active, so it is not announced to web01.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        NoLocation: tool@1 is active at no location, so it is not announced to web01.
+          next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
+        Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
+          next: publish the package under another version, and assign that version
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+          next: publish the package under another version, and assign that version
+        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
+          next: publish the package under another version that is for this device too (--only-for), and assign that version
+        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
+          next: publish the package under another version for all devices, without --only-for, and assign that version
+        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+          next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
+        Pending: tool@1 will be announced to web01 at its next check-in.
+          next: wait for the next check-in; if there is none, check the agent on the device
+        Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume its download
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: run 'packcast activate tool@1' to announce the package to its devices
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent was sent the command to drop it, and has not reported.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
+        InHistory: web01 has tool@1: the history of its agent lists it.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07 --force' to deploy the package again
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0.
+          next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07 --force' to deploy the package again
+        Failed: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: failed: ran, exit code 3.
+          next: fix the cause, then run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
+        Cancelled: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: cancelled: CANCELLED.
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
+        ");
+    }
+
+    #[test]
+    fn a_deleted_package_has_next_steps_of_its_own() {
+        let deleted = PackageState::Deleted { deleted_at: AT };
+        let rendered = render(packcast_agent(), deleted, reasons());
+        let next_steps = rendered.lines().filter(|line| line.starts_with("  next"));
+        let next_steps: BTreeSet<&str> = next_steps.collect();
+        let next_steps: Vec<&str> = next_steps.into_iter().collect();
+        insta::assert_snapshot!(next_steps.join("\n"), @r"
+        next: no action is needed; the package was deleted since
+        next: no action is needed; the package was deleted, and no device gets it any more
+        next: publish the package under another version, and assign that version
+        ");
+        let withdrawn = Reason::Withdrawn {
+            announced_at: AT,
+            told_to_drop: false,
+        };
+        let rendered = render(ocs_agent(), deleted, vec![withdrawn]);
+        insta::assert_snapshot!(rendered, @r"
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
+          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        ");
+    }
+
+    #[test]
+    fn a_device_without_a_host_name_is_named_by_its_id() {
+        let (id, package) = (ocs_agent(), package_record(PackageState::Draft));
+        let subject = SentenceSubject {
+            device: &id,
+            record: None,
+            package: &package,
+            finished: None,
+            name_of: &|id| id.to_string(),
+        };
+        let sentences = Sentences::new(&subject, &Reason::NeverSeen);
+        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in, so nothing is known about tool@1 on it.");
+    }
 }

@@ -1,6 +1,7 @@
 //! Adds devices to a group, and removes them.
 //!
-//! Each device is one transaction. After an interruption the same operation completes the rest.
+//! Each device is changed in a transaction of its own. After an interruption, the same operation
+//! completes the remaining devices.
 
 use std::collections::HashSet;
 
@@ -11,32 +12,36 @@ use serde::Serialize;
 
 use super::{known, not_all};
 use crate::concurrency::AT_ONCE;
-use crate::device_name::{DeviceName, Found};
+use crate::device_name::{DeviceMatch, DeviceName};
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::target::Target;
+use crate::text::count;
 
-/// How many devices are looked up together.
+/// The number of devices in one lookup.
 const BATCH: usize = 100;
 
 /// The result of adding devices to a group, or of removing them.
 #[derive(Debug, Default, Serialize)]
 pub struct MembersChanged {
+    /// The number of devices that were added or removed.
     pub changed: usize,
-    /// Devices that were members already, or were none.
+    /// The number of added devices that were members already, or of removed devices that were not
+    /// members.
     pub unchanged: usize,
-    /// Names of devices that never checked in.
+    /// The names of devices that never checked in.
     pub unknown: Vec<String>,
-    /// Host names of several devices.
+    /// Host names that more than one device has.
     pub ambiguous: Vec<String>,
-    /// Devices that are in as many groups as there can be.
+    /// Devices that are already in the maximum number of groups.
     pub in_too_many: Vec<DeviceId>,
 }
 
-/// Adds devices to a group. The key of `signer` is read if one of them has a Packcast agent.
+/// Adds devices to a group. The function reads the key of `signer` if one of the devices has a
+/// Packcast agent.
 ///
-/// Refused devices do not keep the others out: see [`MembersChanged::complete`].
+/// A refused device does not stop the others; see [`MembersChanged::complete`].
 pub async fn add(
     target: &Target,
     group: &GroupName,
@@ -49,7 +54,8 @@ pub async fn add(
     let mut result = MembersChanged::default();
     for batch in names.chunks(BATCH) {
         let devices = look_up(target, batch, &mut result, progress).await?;
-        // Members are read for a hundredth of a read unit each, and not written.
+        // Reading a membership costs a hundredth of a read unit. It saves the transaction of each
+        // device that is a member already.
         let known = target.records.memberships(&devices).await?;
         signer.unlock_for(&devices)?;
         let signer = &signer;
@@ -79,10 +85,10 @@ pub async fn add(
     Ok(result)
 }
 
-/// Removes devices from a group. The key of `signer` is read if one of them has a Packcast
-/// agent.
+/// Removes devices from a group. The function reads the key of `signer` if one of the devices has
+/// a Packcast agent.
 ///
-/// Refused devices do not keep the others in: see [`MembersChanged::complete`].
+/// A refused device does not stop the others; see [`MembersChanged::complete`].
 pub async fn remove(
     target: &Target,
     group: &GroupName,
@@ -117,7 +123,7 @@ pub(super) async fn empty(
     Ok(())
 }
 
-/// Refuses a group that cannot be changed, and returns each name once.
+/// Checks that the members of the group can be changed, and returns each name once.
 async fn checked(
     target: &Target,
     group: &GroupName,
@@ -131,14 +137,14 @@ async fn checked(
     Ok(names)
 }
 
-/// Looks up a batch of names; counts those of no device or of several as refused.
+/// Looks up a batch of names. Names of no device, or of several devices, are counted as refused.
 async fn look_up(
     target: &Target,
     names: &[DeviceName],
     result: &mut MembersChanged,
     progress: &Progress,
 ) -> Result<Vec<DeviceId>, Failure> {
-    let found: Vec<Found> = stream::iter(names)
+    let found: Vec<DeviceMatch> = stream::iter(names)
         .map(|name| name.look_up(target))
         .buffered(AT_ONCE)
         .try_collect()
@@ -146,9 +152,9 @@ async fn look_up(
     let mut devices = Vec::with_capacity(names.len());
     for (name, found) in names.iter().zip(found) {
         match found {
-            Found::One(device) => devices.push(device),
-            Found::None => result.unknown.push(name.to_string()),
-            Found::Several(_) => result.ambiguous.push(name.to_string()),
+            DeviceMatch::One(device) => devices.push(device),
+            DeviceMatch::None => result.unknown.push(name.to_string()),
+            DeviceMatch::Several(_) => result.ambiguous.push(name.to_string()),
         }
     }
     progress.advance((names.len() - devices.len()) as u64);
@@ -190,7 +196,7 @@ impl MembersChanged {
         }
     }
 
-    /// Returns the number of devices that were not added or removed.
+    /// Returns the number of devices that could not be added or removed.
     pub fn refused(&self) -> usize {
         self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()
     }
@@ -201,21 +207,21 @@ impl MembersChanged {
             return Ok(());
         }
         let mut failure = Failure::failed(format!(
-            "{} devices were passed over for group {group}",
-            self.refused()
+            "cannot change group {group} for {}",
+            count(self.refused() as u64, "device")
         ));
         for (has_some, hint) in [
             (
                 !self.unknown.is_empty(),
-                "a device is known from its first check-in on; run the command again then",
+                "run the command again after the first check-in of the unknown devices",
             ),
             (
                 !self.ambiguous.is_empty(),
-                "name those that share a host name by their ids",
+                "pass the ids of devices that share a host name",
             ),
             (
                 !self.in_too_many.is_empty(),
-                "take devices out of a group with 'packcast group remove' first",
+                "run 'packcast group remove GROUP --device DEVICE' first for devices that are in too many groups",
             ),
         ] {
             if has_some {
@@ -223,5 +229,28 @@ impl MembersChanged {
             }
         }
         Err(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn refused_devices_have_next_steps() {
+        let result = MembersChanged {
+            unknown: vec!["pc1".to_owned()],
+            ambiguous: vec!["pc2".to_owned()],
+            in_too_many: vec!["ocs:pc3-2026-03-04-05-06-07".parse().unwrap()],
+            ..MembersChanged::default()
+        };
+        let failure = result.complete(&"lab".parse().unwrap()).unwrap_err();
+        insta::assert_snapshot!(failures([failure]), @r"
+        Failed: cannot change group lab for 3 devices
+        hint: run the command again after the first check-in of the unknown devices
+        hint: pass the ids of devices that share a host name
+        hint: run 'packcast group remove GROUP --device DEVICE' first for devices that are in too many groups
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! A group, its packages and its devices.
+//! Details of a group: its packages and its devices.
 
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{GroupState, PackageRecord};
@@ -18,14 +18,14 @@ pub struct GroupDetails {
     pub size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<DeviceId>>,
-    /// The packages that the group has, those that are on record.
+    /// The records of its packages. Packages without a record are left out.
     #[serde(skip)]
     pub packages: Vec<PackageRecord>,
     #[serde(skip)]
     pub warnings: Vec<Warning>,
 }
 
-/// Returns a group; `with_devices` lists its devices.
+/// Returns a group, with its devices if `with_devices` is set.
 pub async fn show(
     target: &Target,
     group: &GroupName,
@@ -47,13 +47,13 @@ pub async fn show(
         size: target.records.size(group).await?,
         packages: target.records.packages_of(&ids).await?,
         devices,
-        warnings: expiry_warning(&state).into_iter().collect(),
+        warnings: expiry_warning(&state, &target.name).into_iter().collect(),
         state,
     })
 }
 
 impl GroupDetails {
-    /// Returns the end of the signature over the group's packages; `None` if they are not
+    /// Returns the end of the validity of the group's signed assignments; `None` if they are not
     /// signed.
     pub fn expires(&self) -> Option<UnixTime> {
         expires(&self.state)

@@ -1,4 +1,4 @@
-//! Probes of locations, made as agents would use them.
+//! Probes of locations, with the requests that agents send.
 
 use std::time::Instant;
 
@@ -13,28 +13,30 @@ use crate::failure::Failure;
 use crate::package::{NEWEST, named};
 use crate::probe::{self, ProbeError};
 use crate::target::Target;
+use crate::text::count;
 
 /// The number of locations that are probed at a time.
 const PARALLEL: usize = 8;
 
-const NOT_MODIFIED: &str = "it answers 304 to If-Modified-Since, and a stock agent that is told so \
-for a fragment never gets past it: have the header ignored there";
+/// The warning for a location that stalls OCS agents (see [`probe::answers_not_modified`]).
+const NOT_MODIFIED: &str = "the location answers 304 to If-Modified-Since, and an OCS agent that \
+gets 304 for a fragment requests it forever: configure the location to ignore the header";
 
-/// The result of a location's probe.
+/// The result of the probe of a location.
 #[derive(Debug, Serialize)]
 pub struct CheckedLocation {
     pub name: LocationName,
     pub location: Location,
-    /// The newest package that is active there, as `name@version`; the newest [`NEWEST`] packages
-    /// of the target are considered.
+    /// The package of the probe as `name@version`: the newest of the [`NEWEST`] newest packages of
+    /// the target that is active at the location.
     pub package: Option<String>,
     pub problem: Option<String>,
-    /// Findings that only stock agents mind.
+    /// Findings that affect OCS agents only.
     pub warnings: Vec<String>,
     pub milliseconds: u128,
 }
 
-/// Probes the named locations, or all of them if none is named.
+/// Probes the named locations, or all locations if none is named.
 pub async fn check(
     target: &Target,
     names: &[LocationName],
@@ -57,8 +59,8 @@ pub fn conclude(checked: &[CheckedLocation]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "{failed} of {} locations do not serve what they are to serve",
-        checked.len()
+        "found problems at {failed} of {}",
+        count(checked.len() as u64, "location")
     )))
 }
 
@@ -85,7 +87,8 @@ async fn check_one(
     }
 }
 
-/// Probes as an activation does; where no package is active, only whether anybody answers.
+/// Probes a location with a package, as an activation does. Without a package, the function only
+/// checks that the location answers.
 async fn probe_with(
     client: &Client,
     package: Option<&PackageRecord>,
@@ -104,10 +107,32 @@ async fn probe_with(
         .collect())
 }
 
-/// Returns the newest package that devices may be sent to this location for.
+/// Returns the newest package that is active at a location.
 fn newest<'a>(packages: &'a [PackageRecord], at: &LocationRecord) -> Option<&'a PackageRecord> {
     packages
         .iter()
         .filter(|package| package.active && package.locations.contains(at))
         .max_by_key(|package| package.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn a_check_fails_if_a_location_has_a_problem() {
+        let checked = ["a", "b"].map(|name| CheckedLocation {
+            name: name.parse().unwrap(),
+            location: "cdn.example.net/d".parse().unwrap(),
+            package: None,
+            problem: (name == "a").then(|| "problem".to_owned()),
+            warnings: Vec::new(),
+            milliseconds: 1,
+        });
+        let failure = conclude(&checked).unwrap_err();
+        insta::assert_snapshot!(failures([failure]), @"Failed: found problems at 1 of 2 locations");
+        assert!(conclude(&checked[1..]).is_ok());
+        insta::assert_snapshot!(NOT_MODIFIED, @"the location answers 304 to If-Modified-Since, and an OCS agent that gets 304 for a fragment requests it forever: configure the location to ignore the header");
+    }
 }

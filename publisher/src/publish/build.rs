@@ -1,11 +1,12 @@
-//! Uploading the fragments of an archive that are not stored yet, in bounded memory.
+//! Uploads the missing fragments of an archive, in bounded memory.
 //!
-//! The archive was digested before anything was reserved. Here each fragment is read once
-//! more, hashed and sent side by side, and completed only if its digest is still the same: a
-//! fragment that is stored is the right one, or a second run could not trust what it finds.
+//! The digests of the archive were computed before the package was reserved. This module reads
+//! each missing fragment once more, and computes its digest during the upload. It completes the
+//! upload only if the digest is still the same. So every stored fragment is correct, and a second
+//! run can keep it.
 //!
-//! In memory are a few chunks for each fragment on its way, and what the place of the objects
-//! takes at once: a part of at least 8 MiB in a bucket, nothing in a directory.
+//! The memory holds a few chunks for each fragment that is being uploaded. In a bucket, each
+//! upload also holds one part of at least 8 MiB.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,39 +24,39 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::source::Source;
 use crate::progress::Progress;
 
-/// How much is read at once, in bytes.
+/// The number of bytes in one read.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// How many chunks wait for the slower of hashing and uploading.
+/// The number of chunks that wait for the slower one of hashing and uploading.
 const WAITING_CHUNKS: usize = 4;
 
-/// How many fragments are on their way at once.
+/// The number of fragments that are uploaded at a time.
 const PARALLEL: usize = 4;
 
-/// Fragments that were there from an earlier run and were not uploaded again.
+/// Fragments that an earlier run stored, and that were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Kept {
+pub struct KeptFragments {
     pub fragments: u32,
     pub bytes: u64,
 }
 
-/// Why not all fragments are stored.
+/// Errors from uploading the fragments.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("the source cannot be read")]
+    #[error("cannot read the source")]
     Read(#[source] io::Error),
-    #[error("the source changed while it was being published: publish it again when it is still")]
+    #[error("cannot publish the source: it changed during the publication")]
     Changed,
-    #[error("a fragment could not be stored")]
+    #[error("cannot store a fragment")]
     Put(#[from] PutError),
-    #[error("what is stored already could not be listed")]
+    #[error("cannot list the stored objects")]
     List(#[from] GetError),
-    #[error("a part of the publisher stopped")]
+    #[error("cannot upload the fragments: a task of the publisher stopped")]
     Stopped,
 }
 
 impl BuildError {
-    /// Tells whether the same may succeed later.
+    /// Returns true if a retry may succeed without any change.
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Put(error) => error.is_retryable(),
@@ -65,15 +66,15 @@ impl BuildError {
     }
 }
 
-/// A fragment that is not stored yet.
-struct Fragment {
+/// A fragment to upload.
+struct MissingFragment {
     key: ObjectKey,
     start: u64,
     bytes: u64,
     digest: Sha256Digest,
 }
 
-/// The archive, read by several fragments in turn.
+/// The file of the archive, which several uploads read in turn.
 #[derive(Clone)]
 struct SharedFile(Arc<Mutex<File>>);
 
@@ -92,11 +93,11 @@ impl SharedFile {
     }
 }
 
-/// Uploads the fragments that are missing and returns what was there.
+/// Uploads the missing fragments, and returns the fragments that were stored before.
 ///
-/// `progress` advances by the bytes that are kept or read. When one fragment fails no
-/// more are begun, but those under way come to their end: one that is broken off in its middle
-/// would leave a part of it in a bucket.
+/// `progress` advances by the bytes that are kept or read. After a failed upload, the function
+/// begins no further upload, but completes those that have begun: an interrupted upload would
+/// leave a part in the bucket.
 pub async fn build(
     source: &Source,
     archive: &Archive,
@@ -104,7 +105,7 @@ pub async fn build(
     id: PackageId,
     objects: &Objects,
     progress: &Progress,
-) -> Result<Kept, BuildError> {
+) -> Result<KeptFragments, BuildError> {
     let stored = objects.list(folder).await?;
     let (kept, missing) = compare(archive, folder, id, &stored);
     progress.advance(kept.bytes);
@@ -130,21 +131,22 @@ pub async fn build(
     }
 }
 
-/// Tells the fragments that are stored from those that are not, in order.
+/// Returns the number of stored fragments, and the missing fragments in order.
 fn compare(
     archive: &Archive,
     folder: &ObjectPath,
     id: PackageId,
     stored: &BTreeMap<String, u64>,
-) -> (Kept, Vec<Fragment>) {
-    let (mut kept, mut missing, mut start) = (Kept::default(), Vec::new(), 0);
+) -> (KeptFragments, Vec<MissingFragment>) {
+    let (mut kept, mut missing, mut start) = (KeptFragments::default(), Vec::new(), 0);
     for (number, bytes, digest) in archive.fragments() {
         let key = ObjectKey::fragment(folder, id, number);
+        // A stored fragment has the right digest: uploads with another digest are never completed.
         if stored.get(key.path()) == Some(&bytes) {
             kept.fragments += 1;
             kept.bytes += bytes;
         } else {
-            missing.push(Fragment {
+            missing.push(MissingFragment {
                 key,
                 start,
                 bytes,
@@ -158,7 +160,7 @@ fn compare(
 
 /// Reads, hashes and stores a fragment.
 async fn upload(
-    fragment: Fragment,
+    fragment: MissingFragment,
     file: SharedFile,
     objects: Objects,
     progress: Progress,
@@ -167,15 +169,16 @@ async fn upload(
     let (key, bytes) = (fragment.key.clone(), fragment.bytes);
     let reading = spawn_blocking(move || read(&fragment, &file, &chunks, &progress));
     let put = objects.put(&key, bytes, received).await;
-    // The reader's error is the cause of a put that got too few bytes.
+    // If both fail, the error of the reader is the cause: the put got too few bytes.
     reading.await.map_err(|_| BuildError::Stopped)??;
     put?;
     Ok(())
 }
 
-/// Sends a fragment's bytes, the last of them only when its digest is the expected one.
+/// Sends the bytes of a fragment. The last chunk is sent only if the digest is the expected one, so
+/// that a changed fragment is never completed.
 fn read(
-    fragment: &Fragment,
+    fragment: &MissingFragment,
     file: &SharedFile,
     chunks: &mpsc::Sender<Bytes>,
     progress: &Progress,
@@ -192,7 +195,7 @@ fn read(
         if let Some(before) = held_back.replace(chunk)
             && chunks.blocking_send(before).is_err()
         {
-            // A receiver that is gone has its own error to tell.
+            // The receiver has failed, and returns its own error.
             return Ok(());
         }
     }
@@ -214,6 +217,7 @@ mod tests {
     use packcast_store::Directory;
 
     use super::*;
+    use crate::rendered::messages;
 
     /// Ten fragments that gzip cannot make smaller.
     fn archive(folder: &std::path::Path) -> std::path::PathBuf {
@@ -284,5 +288,28 @@ mod tests {
         assert!(kept.fragments < count, "{kept:?} of {count}");
         assert_eq!(objects.list(&folder).await.unwrap().len(), count as usize);
         assert_eq!(run().await.unwrap().fragments, count);
+    }
+
+    #[test]
+    fn messages_of_build_errors() {
+        let errors = [
+            BuildError::Read(io::Error::other("cause")),
+            BuildError::Changed,
+            BuildError::Put(PutError::Conflict {
+                path: "p".to_owned(),
+            }),
+            BuildError::List(GetError::TooLarge {
+                path: "p".to_owned(),
+                limit: 1,
+            }),
+            BuildError::Stopped,
+        ];
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot read the source
+        cannot publish the source: it changed during the publication
+        cannot store a fragment
+        cannot list the stored objects
+        cannot upload the fragments: a task of the publisher stopped
+        ");
     }
 }

@@ -1,4 +1,5 @@
-//! `info` for stock agents: one document per location, as it names where the fragments are.
+//! `info`, the document that OCS agents read: one for each location, because `info` has the
+//! address of the fragments.
 
 use std::num::NonZeroU32;
 
@@ -8,23 +9,23 @@ use packcast_store::key::pack_location;
 use packcast_store::objects::{Put, PutError};
 use packcast_store::{ObjectKey, Objects};
 
-/// Why an `info` could not be published.
+/// Errors from publishing `info`.
 #[derive(Debug, thiserror::Error)]
 pub enum InfoPublishError {
-    #[error("info for location {location} cannot be written")]
+    #[error("cannot write info for location {location}")]
     Info { location: String, source: InfoError },
-    #[error("info for location {location} could not be stored")]
+    #[error("cannot store info for location {location}")]
     Put { location: String, source: PutError },
 }
 
 impl InfoPublishError {
-    /// Tells whether the same may succeed later.
+    /// Returns true if a retry may succeed without any change.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Put { source, .. } if source.is_retryable())
     }
 }
 
-/// Writes a package's `info` for one location.
+/// Returns the `info` of a package for one location.
 pub fn document(package: &PackageRecord, published: &Published, at: &LocationRecord) -> Info {
     Info {
         id: package.id,
@@ -41,7 +42,7 @@ pub fn document(package: &PackageRecord, published: &Published, at: &LocationRec
     }
 }
 
-/// Publishes a package's `info` under one location's own segment.
+/// Publishes the `info` of a package for one location, under the path segment of the location.
 pub async fn publish(
     objects: &Objects,
     package: &PackageRecord,
@@ -63,4 +64,31 @@ pub async fn publish(
             location: location(),
             source,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::converted;
+
+    #[test]
+    fn messages_of_info_errors() {
+        let location = || "cdn".to_owned();
+        let errors = [
+            InfoPublishError::Info {
+                location: location(),
+                source: InfoError::TooLarge { bytes: 1 },
+            },
+            InfoPublishError::Put {
+                location: location(),
+                source: PutError::Conflict {
+                    path: "p".to_owned(),
+                },
+            },
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot write info for location cdn
+        Failed: cannot store info for location cdn
+        ");
+    }
 }

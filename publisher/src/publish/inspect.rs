@@ -1,4 +1,4 @@
-//! What an archive is, found by reading it as an agent will.
+//! Inspects an archive: its digests, and its entries as agents will read them.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -19,14 +19,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::source::Source;
 
-/// Why an archive cannot be published.
+/// Errors from inspecting an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} must not be published", path.display())]
+    #[error("cannot publish {}", path.display())]
     Archive { path: PathBuf, source: ArchiveError },
-    #[error("{} holds no file", path.display())]
+    #[error("cannot publish {}: the archive has no files", path.display())]
     NoFiles { path: PathBuf },
     #[error(transparent)]
     FragmentSize(#[from] FragmentSizeError),
@@ -34,7 +34,7 @@ pub enum InspectError {
     Describe(#[from] DescribeError),
 }
 
-/// An archive with all its digests: MD5 is for stock agents only.
+/// An archive with all its digests. The MD5 is for OCS agents only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedArchive {
     pub archive: Archive,
@@ -42,7 +42,7 @@ pub struct PlannedArchive {
 }
 
 impl PlannedArchive {
-    /// Describes the archive as the package's record does.
+    /// Returns the description of the archive for the record of the package.
     pub fn record(&self) -> ArchiveRecord {
         ArchiveRecord {
             format: self.archive.format(),
@@ -52,7 +52,7 @@ impl PlannedArchive {
         }
     }
 
-    /// Describes the archive as `info` does.
+    /// Returns the description of the archive for `info`.
     pub fn for_info(&self) -> InfoArchive {
         InfoArchive {
             fragments: self.archive.fragment_count(),
@@ -61,24 +61,24 @@ impl PlannedArchive {
     }
 }
 
-/// What an archive turned out to be.
+/// The result of an inspection.
 #[derive(Clone, Debug)]
 pub struct Inspection {
     pub archive: PlannedArchive,
     pub contents: Contents,
 }
 
-/// What the checks before publishing have to know of an archive's entries.
+/// Facts about the entries of an archive, for the checks before publishing.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// The names of the files at the archive's top.
+    /// The names of the files at the top of the archive.
     pub top_files: Vec<String>,
     pub files: u64,
     /// The length of the largest file.
     pub largest_file: u64,
-    /// Whether anything at the top has a name that starts with a dot.
+    /// An entry at the top of the archive has a name that starts with a dot.
     pub top_dotfiles: bool,
-    /// The first entry for each system that cannot hold all of them.
+    /// For each system that cannot hold all entries, the first such entry.
     pub unfit: Vec<Unfit>,
 }
 
@@ -91,7 +91,7 @@ pub struct Unfit {
 }
 
 impl Contents {
-    /// Notes an entry that a system cannot hold; whether it can.
+    /// Returns true if a system can hold an entry; notes the entry otherwise.
     fn fits(&mut self, check: &mut NameCheck, entry: &Entry) -> bool {
         let Err(reason) = check.add(entry) else {
             return true;
@@ -118,10 +118,10 @@ impl Contents {
 }
 
 impl Source {
-    /// Reads the whole archive as an agent would, and digests it.
+    /// Reads the whole archive with the reader of the agents, and computes its digests.
     ///
-    /// The fragment size is chosen by the archive's own if none is given. `progress` is told
-    /// how many bytes of the archive were read since the last time.
+    /// Without a `fragment_size`, the size of the archive decides it. The function calls `progress`
+    /// with the number of bytes that were read since the last call.
     pub fn inspect(
         &self,
         limits: &Limits,
@@ -186,10 +186,10 @@ impl Source {
     }
 }
 
-/// How much is read at once, in bytes.
+/// The number of bytes in one read.
 const READ_BYTES: usize = 256 << 10;
 
-/// How many chunks wait for the slower digest.
+/// The number of chunks that wait for the slower digest.
 const WAITING_CHUNKS: usize = 4;
 
 struct Digests {
@@ -198,8 +198,8 @@ struct Digests {
     fragments: Vec<Sha256Digest>,
 }
 
-/// Digests the whole and each fragment in one pass. MD5, the slowest digest, has a thread of
-/// its own.
+/// Computes the digests of the archive and of each fragment in one pass. MD5, the slowest digest,
+/// has a thread of its own.
 fn digest(
     mut file: File,
     bytes: u64,
@@ -225,7 +225,7 @@ fn digest(
                 file.read_exact(&mut chunk)?;
                 fragment.update(&chunk);
                 whole.update(&chunk);
-                // The thread takes chunks until the sender is gone.
+                // The receiving thread runs until the sender is dropped, so this cannot fail.
                 let _ = to_md5.send(chunk);
                 left -= length as u64;
                 progress(length as u64);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inspection_lists_what_launch_can_run() {
+    fn an_inspection_lists_the_files_at_the_top() {
         let folder = folder();
         let source = Source::open(folder.path()).unwrap();
         let contents = source
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_systems_cannot_hold_is_found() {
+    fn an_inspection_finds_names_that_other_systems_cannot_hold() {
         let unfit = |names: &[&str]| -> Vec<(System, String)> {
             let folder = folder();
             for name in names {
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_refused() {
+    fn a_truncated_archive_is_refused() {
         let folder = folder();
         let cut = folder.path().join("cut.tar.gz");
         std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();

@@ -1,8 +1,8 @@
-//! What stock agents cannot do with a package, known before it is published.
+//! Limits of OCS agents that a package exceeds, found before it is published.
 //!
-//! What breaks on every stock agent, such as a control character in a command or an `info`
-//! over 16 KiB, cannot be planned at all. What depends on the agent is a warning here, as a
-//! fleet may have none of that kind.
+//! The plan of a package refuses everything that breaks on all OCS agents, such as a control
+//! character in a command, or an `info` over 16 KiB. This module warns of limits that only some
+//! OCS agents have, because a fleet may have no such agent.
 
 use packcast_archive::System;
 use packcast_protocol::manifest::Platform;
@@ -11,93 +11,91 @@ use packcast_protocol::{Action, ArchiveFormat, Folder, UnixTime, WindowsTerms};
 use packcast_rollout::Pacing;
 
 use super::inspect::{Contents, Inspection};
-use super::plan::{Plan, Terms};
+use super::plan::{PackageTerms, Plan};
 
-/// A limit of some stock agents that a package runs into.
+/// A limit of some OCS agents that a package exceeds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
+pub enum OcsLimit {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
     #[error(
-        "stock Unix agents cut the program's name at the hyphen of {program:?} and fail: rename it, or use execute with 'sh ./{program}'"
+        "OCS Unix agents cut the program name {program:?} at the hyphen and fail: rename the program, or use execute with 'sh ./{program}'"
     )]
     HyphenInProgram { program: String },
     /// Unix agents copy to STORE's folder without quoting it (§5.3).
-    #[error("stock Unix agents fail on the space in the folder {folder:?}")]
+    #[error("OCS Unix agents fail on the space in the folder {folder:?}")]
     SpaceInFolder { folder: String },
-    /// Unix agents make a folder of that very name.
-    #[error(
-        "stock Unix agents do not know the folder {folder:?}: do not assign the package to them"
-    )]
+    /// Unix agents create a folder whose name is the whole Windows path.
+    #[error("OCS Unix agents do not know the folder {folder:?}: do not assign the package to them")]
     WindowsFolder { folder: String },
     /// Unix agents do not copy top-level files whose names start with a dot (§5.3).
-    #[error("stock Unix agents leave out files at the archive's top whose names start with a dot")]
+    #[error("OCS Unix agents skip files at the top of the archive whose names start with a dot")]
     DotfilesAtTop,
-    /// Unix agents extract a zip of one tiny file as nothing (§5.3).
+    /// Unix agents extract nothing from a zip archive of one tiny file (§5.3).
     #[error(
-        "stock Unix agents extract nothing from a zip of a single file under 512 bytes: use .tar.gz"
+        "OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz"
     )]
     TinyZip,
     /// Unix agents need `unzip` for zip archives; Windows agents read nothing else (§5.3).
-    #[error("stock Unix agents need unzip for a zip archive: use .tar.gz for them")]
+    #[error("OCS Unix agents need unzip for a zip archive: use .tar.gz for them")]
     ZipOnUnix,
-    /// No agent on the system can unpack the archive.
+    /// No agent on this system can unpack the archive.
     #[error(
-        "{system} cannot hold the archive's entry {entry:?}: name it otherwise, or choose another --platform"
+        "{system} cannot hold entry {entry:?} of the archive: rename the entry, or choose another --platform"
     )]
     UnfitName { system: System, entry: String },
-    /// Unix agents ignore what is only for Windows agents (§2.4, §4.1).
+    /// Unix agents ignore the terms that are only for Windows agents (§2.4, §4.1).
     #[error(
-        "only stock Windows agents show texts, wait for a date or restart: the others act at once and say nothing"
+        "only OCS Windows agents show texts, wait for a date or restart: other agents act at once and show nothing"
     )]
     WindowsTerms,
     /// Windows agents read zip archives only (§5.3).
-    #[error("stock Windows agents read zip archives only: use .zip for them")]
+    #[error("OCS Windows agents read zip archives only: use .zip for them")]
     TarGzOnWindows,
     /// Windows agents have room for 254 characters of command and 259 of path (§4.1).
     #[error(
-        "stock Windows agents have room for {room} characters, with %VARIABLES% expanded, not {characters}: put the logic in a script inside the archive"
+        "OCS Windows agents have room for {room} characters after %VARIABLES% are expanded, found {characters}: put the logic in a script inside the archive"
     )]
     LongForWindows { characters: usize, room: usize },
-    /// Windows agents hand the command to `cmd /c`, which reads one line (§5.2).
+    /// Windows agents pass the command to `cmd /c`, which reads one line (§5.2).
     #[error(
-        "stock Windows agents run the first line of a command only: put the lines in a script inside the archive"
+        "OCS Windows agents run the first line of a command only: put the lines in a script inside the archive"
     )]
     LinesOnWindows,
-    /// Windows agents turn slashes round and know no drive then (§5.3).
+    /// Windows agents replace slashes by backslashes, and the path has no drive then (§5.3).
     #[error(
-        "stock Windows agents look for the folder {folder:?} on whatever drive they run from: name one, such as C:\\"
+        "OCS Windows agents look for the folder {folder:?} on the drive that they run from: name a drive, such as C:\\"
     )]
     UnixFolder { folder: String },
-    /// Windows has no folders with such a character in their names.
+    /// Windows does not allow this character in the name of a folder.
     #[error(
-        "Windows has no folders with {character:?} in their names: choose another --path for stock Windows agents"
+        "Windows does not allow {character:?} in the name of a folder: choose another --path for OCS Windows agents"
     )]
     CharacterInFolder { character: char },
-    /// Windows agents wait 120 minutes for a program, whatever they are told (§2.3, §5.3).
+    /// Windows agents wait 120 minutes for a program, and ignore other timeouts (§2.3, §5.3).
     #[error(
-        "stock Windows agents report a program as failed after {WINDOWS_MINUTES} minutes, not {minutes}, and let it run"
+        "OCS Windows agents report a program as failed after {WINDOWS_MINUTES} minutes, not {minutes}, and let the program run"
     )]
     SlowOnWindows { minutes: u32 },
-    /// Windows agents act at once when the schedule is over (§2.4).
+    /// Windows agents act at once if the date of the schedule has passed (§2.4).
     #[error(
-        "{schedule} is over everywhere: stock Windows agents act as soon as they have the package"
+        "{schedule} has passed in every time zone: OCS Windows agents act as soon as they have the package"
     )]
     PastSchedule { schedule: Schedule },
     /// Windows agents drop a package that waits longer than their TIMEOUT (§2.4).
     #[error(
-        "stock Windows agents drop a package that waits for more than {days} days: do not assign it earlier than that before {schedule}"
+        "OCS Windows agents drop a package that waits for more than {days} days: do not assign the package earlier than {days} days before {schedule}"
     )]
     FarSchedule { schedule: Schedule, days: u16 },
 }
 
 const WINDOWS_COMMAND: usize = 254;
 const WINDOWS_PATH: usize = 259;
-/// How long Windows agents wait for a program.
+/// The time that Windows agents wait for a program, in minutes.
 pub const WINDOWS_MINUTES: u32 = 120;
 const TINY: u64 = 512;
 
-impl Warning {
-    /// Tells whether the limit is one of Windows agents; all others are of Unix agents.
+impl OcsLimit {
+    /// Returns true for a limit of Windows agents, false for a limit of Unix agents.
     const fn is_of_windows(&self) -> bool {
         match self {
             Self::UnfitName { system, .. } => matches!(system, System::Windows),
@@ -120,9 +118,9 @@ impl Warning {
     }
 }
 
-/// Returns the limits that a plan runs into on stock agents of its platform; `inspection` is that
-/// of the plan's archive.
-pub fn warnings(plan: &Plan, inspection: Option<&Inspection>, now: UnixTime) -> Vec<Warning> {
+/// Returns the limits that a plan exceeds on the OCS agents of its platform. `inspection` belongs
+/// to the archive of the plan.
+pub fn warnings(plan: &Plan, inspection: Option<&Inspection>, now: UnixTime) -> Vec<OcsLimit> {
     let no_contents = Contents::default();
     let contents = inspection.map_or(&no_contents, |inspection| &inspection.contents);
     let action = plan.action.clone();
@@ -132,13 +130,13 @@ pub fn warnings(plan: &Plan, inspection: Option<&Inspection>, now: UnixTime) -> 
 
 fn of_package(
     action: &Action<(ArchiveFormat, &Contents)>,
-    terms: &Terms,
+    terms: &PackageTerms,
     now: UnixTime,
-) -> Vec<Warning> {
+) -> Vec<OcsLimit> {
     let mut warnings = of_action(action);
     let minutes = terms.timeout_s.div_ceil(60);
     if minutes > WINDOWS_MINUTES {
-        warnings.push(Warning::SlowOnWindows { minutes });
+        warnings.push(OcsLimit::SlowOnWindows { minutes });
     }
     warnings.extend(of_windows_terms(&terms.windows, now));
     if terms.platform == Platform::Any {
@@ -150,14 +148,14 @@ fn of_package(
         );
     }
     warnings.retain(|warning| match terms.platform {
-        Platform::Any => *warning != Warning::WindowsTerms,
+        Platform::Any => *warning != OcsLimit::WindowsTerms,
         Platform::Windows => warning.is_of_windows(),
         Platform::Linux | Platform::Macos => !warning.is_of_windows(),
     });
     warnings
 }
 
-fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
+fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<OcsLimit> {
     let mut warnings = match action {
         Action::Launch { command, .. } => of_program(command.program().as_str())
             .into_iter()
@@ -173,85 +171,87 @@ fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<Warning> {
         Some((ArchiveFormat::Zip, contents))
             if contents.files == 1 && contents.largest_file < TINY =>
         {
-            warnings.push(Warning::TinyZip);
+            warnings.push(OcsLimit::TinyZip);
         }
-        Some((ArchiveFormat::Zip, _)) => warnings.push(Warning::ZipOnUnix),
-        Some((ArchiveFormat::TarGz, _)) => warnings.push(Warning::TarGzOnWindows),
+        Some((ArchiveFormat::Zip, _)) => warnings.push(OcsLimit::ZipOnUnix),
+        Some((ArchiveFormat::TarGz, _)) => warnings.push(OcsLimit::TarGzOnWindows),
         None => {}
     }
     warnings
 }
 
-fn of_names(contents: &Contents) -> impl Iterator<Item = Warning> {
-    contents.unfit.iter().map(|unfit| Warning::UnfitName {
+fn of_names(contents: &Contents) -> impl Iterator<Item = OcsLimit> {
+    contents.unfit.iter().map(|unfit| OcsLimit::UnfitName {
         system: unfit.system,
         entry: unfit.entry.clone(),
     })
 }
 
-fn of_program(program: &str) -> Option<Warning> {
+fn of_program(program: &str) -> Option<OcsLimit> {
     let program = program.to_owned();
     program
         .contains('-')
-        .then_some(Warning::HyphenInProgram { program })
+        .then_some(OcsLimit::HyphenInProgram { program })
 }
 
-fn of_command(command: &str) -> Vec<Warning> {
-    let mut warnings: Vec<Warning> = too_long(command, WINDOWS_COMMAND).into_iter().collect();
+fn of_command(command: &str) -> Vec<OcsLimit> {
+    let mut warnings: Vec<OcsLimit> = too_long(command, WINDOWS_COMMAND).into_iter().collect();
     if command.trim_end().contains(['\n', '\r']) {
-        warnings.push(Warning::LinesOnWindows);
+        warnings.push(OcsLimit::LinesOnWindows);
     }
     warnings
 }
 
-fn of_store(folder: &Folder, contents: &Contents) -> Vec<Warning> {
+fn of_store(folder: &Folder, contents: &Contents) -> Vec<OcsLimit> {
     let text = folder.as_str();
     let mut warnings = Vec::new();
     if text.contains(' ') {
         let folder = text.to_owned();
-        warnings.push(Warning::SpaceInFolder { folder });
+        warnings.push(OcsLimit::SpaceInFolder { folder });
     }
     if contents.top_dotfiles {
-        warnings.push(Warning::DotfilesAtTop);
+        warnings.push(OcsLimit::DotfilesAtTop);
     }
     warnings.extend(of_other_system(text));
     warnings.extend(too_long(text, WINDOWS_PATH));
     warnings
 }
 
-/// A folder belongs to one kind of system, but for the agent's own, `INSTALL_PATH`.
-fn of_other_system(folder: &str) -> Option<Warning> {
+/// Returns the limit of the system that the folder is not for.
+///
+/// Only `INSTALL_PATH`, the folder of the agent, exists on Unix and on Windows.
+fn of_other_system(folder: &str) -> Option<OcsLimit> {
     const NOT_IN_WINDOWS_NAMES: [char; 7] = ['<', '>', ':', '"', '|', '?', '*'];
     if folder.starts_with('/') {
         let folder = folder.to_owned();
-        return Some(Warning::UnixFolder { folder });
+        return Some(OcsLimit::UnixFolder { folder });
     }
     // The colon of a drive is the second character.
     let mut names = folder.chars().enumerate().filter(|(at, _)| *at != 1);
     if let Some((_, character)) = names.find(|(_, c)| NOT_IN_WINDOWS_NAMES.contains(c)) {
-        return Some(Warning::CharacterInFolder { character });
+        return Some(OcsLimit::CharacterInFolder { character });
     }
     let folder = folder.to_owned();
-    (!folder.starts_with("INSTALL_PATH")).then_some(Warning::WindowsFolder { folder })
+    (!folder.starts_with("INSTALL_PATH")).then_some(OcsLimit::WindowsFolder { folder })
 }
 
-/// Windows counts in units of UTF-16.
-fn too_long(text: &str, room: usize) -> Option<Warning> {
+/// Returns the limit if a text is too long for Windows, which counts in units of UTF-16.
+fn too_long(text: &str, room: usize) -> Option<OcsLimit> {
     let characters = text.encode_utf16().count();
-    (characters > room).then_some(Warning::LongForWindows { characters, room })
+    (characters > room).then_some(OcsLimit::LongForWindows { characters, room })
 }
 
-fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
+fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<OcsLimit> {
     let days = Pacing::default().timeout_days.get();
     let mut warnings = Vec::new();
     if !terms.is_none() {
-        warnings.push(Warning::WindowsTerms);
+        warnings.push(OcsLimit::WindowsTerms);
     }
     if let Some(schedule) = terms.schedule {
         if schedule.has_come_everywhere() < now {
-            warnings.push(Warning::PastSchedule { schedule });
+            warnings.push(OcsLimit::PastSchedule { schedule });
         } else if schedule.in_utc().since(now) > u64::from(days) * 24 * 3600 {
-            warnings.push(Warning::FarSchedule { schedule, days });
+            warnings.push(OcsLimit::FarSchedule { schedule, days });
         }
     }
     warnings
@@ -260,12 +260,13 @@ fn of_windows_terms(terms: &WindowsTerms, now: UnixTime) -> Vec<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::messages;
 
     /// Traps of OCS agents (protocol reference) and the tests that guard against them.
     const _: &[(&str, fn())] = &[
         (
             "§0.15, §8.11: each system has its own archives",
-            each_limit_is_found,
+            limits_of_each_action_are_found,
         ),
         (
             "§8.15: Windows agents have room for short commands only",
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_found() {
+    fn limits_of_each_action_are_found() {
         let (big, tiny, dots) = (
             contents(2, 4096, false),
             contents(1, 100, false),
@@ -297,14 +298,17 @@ mod tests {
             archive: (ArchiveFormat::TarGz, &big),
             command: command.parse().unwrap(),
         };
-        assert_eq!(of_action(&launch("setup.sh -x")), [Warning::TarGzOnWindows]);
+        assert_eq!(
+            of_action(&launch("setup.sh -x")),
+            [OcsLimit::TarGzOnWindows]
+        );
         assert_eq!(
             of_action(&launch("my-setup.sh")),
             [
-                Warning::HyphenInProgram {
+                OcsLimit::HyphenInProgram {
                     program: "my-setup.sh".to_owned()
                 },
-                Warning::TarGzOnWindows
+                OcsLimit::TarGzOnWindows
             ]
         );
         let store = |folder: &str, archive| Action::Store {
@@ -313,16 +317,16 @@ mod tests {
         };
         assert_eq!(
             of_action(&store("INSTALL_PATH/x", (ArchiveFormat::Zip, &tiny))),
-            [Warning::TinyZip]
+            [OcsLimit::TinyZip]
         );
         assert_eq!(
             of_action(&store("INSTALL_PATH/a b", (ArchiveFormat::Zip, &dots))),
             [
-                Warning::SpaceInFolder {
+                OcsLimit::SpaceInFolder {
                     folder: "INSTALL_PATH/a b".to_owned()
                 },
-                Warning::DotfilesAtTop,
-                Warning::ZipOnUnix
+                OcsLimit::DotfilesAtTop,
+                OcsLimit::ZipOnUnix
             ]
         );
         let execute = Action::Execute {
@@ -331,15 +335,15 @@ mod tests {
         };
         assert_eq!(
             of_action(&execute),
-            [Warning::LongForWindows {
+            [OcsLimit::LongForWindows {
                 characters: 255,
                 room: 254
             }]
         );
     }
 
-    fn terms(platform: Platform, windows: WindowsTerms) -> Terms {
-        Terms {
+    fn terms(platform: Platform, windows: WindowsTerms) -> PackageTerms {
+        PackageTerms {
             platform,
             success_codes: std::collections::BTreeSet::from([0]),
             reboot_codes: std::collections::BTreeSet::new(),
@@ -355,17 +359,17 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
     #[test]
-    fn a_platform_leaves_out_the_limits_of_others() {
+    fn a_platform_has_only_the_limits_of_its_own_agents() {
         let contents = contents(2, 4096, false);
         let action = Action::Launch {
             archive: (ArchiveFormat::TarGz, &contents),
             command: "my-setup.sh".parse().unwrap(),
         };
         let found = |platform| of_package(&action, &terms(platform, WindowsTerms::default()), NOW);
-        assert_eq!(found(Platform::Windows), [Warning::TarGzOnWindows]);
+        assert_eq!(found(Platform::Windows), [OcsLimit::TarGzOnWindows]);
         assert!(matches!(
             found(Platform::Linux)[..],
-            [Warning::HyphenInProgram { .. }]
+            [OcsLimit::HyphenInProgram { .. }]
         ));
         assert_eq!(found(Platform::Any).len(), 2);
     }
@@ -379,12 +383,12 @@ mod tests {
             })
         };
         assert_eq!(found(&"ü".repeat(254)), []);
-        let long = Warning::LongForWindows {
+        let long = OcsLimit::LongForWindows {
             characters: 256,
             room: 254,
         };
         assert_eq!(found(&"🖥".repeat(128)), [long]);
-        assert_eq!(found("one\ntwo"), [Warning::LinesOnWindows]);
+        assert_eq!(found("one\ntwo"), [OcsLimit::LinesOnWindows]);
         assert_eq!(found("one\n"), []);
     }
 
@@ -395,30 +399,30 @@ mod tests {
             command: "true".parse().unwrap(),
         };
         let found = |timeout_s| {
-            let terms = Terms {
+            let terms = PackageTerms {
                 timeout_s,
                 ..terms(Platform::Any, WindowsTerms::default())
             };
             of_package(&action, &terms, NOW)
         };
         assert_eq!(found(7200), []);
-        assert_eq!(found(8000), [Warning::SlowOnWindows { minutes: 134 }]);
+        assert_eq!(found(8000), [OcsLimit::SlowOnWindows { minutes: 134 }]);
     }
 
     #[test]
     fn a_folder_is_of_one_system() {
         let found = |folder: &str| of_other_system(folder);
         let (unix, windows) = ("/opt/x".to_owned(), "C:\\Data".to_owned());
-        assert_eq!(found(&unix), Some(Warning::UnixFolder { folder: unix }));
+        assert_eq!(found(&unix), Some(OcsLimit::UnixFolder { folder: unix }));
         assert_eq!(
             found(&windows),
-            Some(Warning::WindowsFolder { folder: windows })
+            Some(OcsLimit::WindowsFolder { folder: windows })
         );
         for character in ['*', ':', '?'] {
             let folder = format!("C:\\a{character}b");
             assert_eq!(
                 found(&folder),
-                Some(Warning::CharacterInFolder { character })
+                Some(OcsLimit::CharacterInFolder { character })
             );
         }
         assert_eq!(found("INSTALL_PATH/files"), None);
@@ -441,18 +445,68 @@ mod tests {
         let at = |text: &str| text.parse::<Schedule>().unwrap();
         for good in ["2026/11/17 22:00", "2026/11/18 12:00", "2026/12/18 11:00"] {
             assert_eq!(found(Platform::Windows, at(good)), [], "{good}");
-            assert_eq!(found(Platform::Linux, at(good)), [Warning::WindowsTerms]);
+            assert_eq!(found(Platform::Linux, at(good)), [OcsLimit::WindowsTerms]);
             assert_eq!(found(Platform::Any, at(good)), [], "{good}");
         }
         let schedule = at("2026/11/17 20:00");
         assert_eq!(
             found(Platform::Any, schedule),
-            [Warning::PastSchedule { schedule }]
+            [OcsLimit::PastSchedule { schedule }]
         );
         let schedule = at("2026/12/18 12:00");
         assert_eq!(
             found(Platform::Windows, schedule),
-            [Warning::FarSchedule { schedule, days: 30 }]
+            [OcsLimit::FarSchedule { schedule, days: 30 }]
         );
+    }
+
+    #[test]
+    fn messages_of_ocs_limits() {
+        let (program, folder) = ("my-setup.sh".to_owned(), || "/opt/a b".to_owned());
+        let schedule: Schedule = "2026/12/01 22:00".parse().unwrap();
+        let limits = [
+            OcsLimit::HyphenInProgram { program },
+            OcsLimit::SpaceInFolder { folder: folder() },
+            OcsLimit::WindowsFolder {
+                folder: "C:\\Data".to_owned(),
+            },
+            OcsLimit::DotfilesAtTop,
+            OcsLimit::TinyZip,
+            OcsLimit::ZipOnUnix,
+            OcsLimit::UnfitName {
+                system: System::Windows,
+                entry: "aux.txt".to_owned(),
+            },
+            OcsLimit::WindowsTerms,
+            OcsLimit::TarGzOnWindows,
+            OcsLimit::LongForWindows {
+                characters: 300,
+                room: 254,
+            },
+            OcsLimit::LinesOnWindows,
+            OcsLimit::UnixFolder { folder: folder() },
+            OcsLimit::CharacterInFolder { character: '?' },
+            OcsLimit::SlowOnWindows { minutes: 180 },
+            OcsLimit::PastSchedule { schedule },
+            OcsLimit::FarSchedule { schedule, days: 30 },
+        ];
+        insta::assert_snapshot!(messages(limits), @r#"
+        OCS Unix agents cut the program name "my-setup.sh" at the hyphen and fail: rename the program, or use execute with 'sh ./my-setup.sh'
+        OCS Unix agents fail on the space in the folder "/opt/a b"
+        OCS Unix agents do not know the folder "C:\\Data": do not assign the package to them
+        OCS Unix agents skip files at the top of the archive whose names start with a dot
+        OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz
+        OCS Unix agents need unzip for a zip archive: use .tar.gz for them
+        Windows cannot hold entry "aux.txt" of the archive: rename the entry, or choose another --platform
+        only OCS Windows agents show texts, wait for a date or restart: other agents act at once and show nothing
+        OCS Windows agents read zip archives only: use .zip for them
+        OCS Windows agents have room for 254 characters after %VARIABLES% are expanded, found 300: put the logic in a script inside the archive
+        OCS Windows agents run the first line of a command only: put the lines in a script inside the archive
+        OCS Windows agents look for the folder "/opt/a b" on the drive that they run from: name a drive, such as C:\
+        Windows does not allow '?' in the name of a folder: choose another --path for OCS Windows agents
+        OCS Windows agents report a program as failed after 120 minutes, not 180, and let the program run
+        2026/12/01 22:00 has passed in every time zone: OCS Windows agents act as soon as they have the package
+        OCS Windows agents drop a package that waits for more than 30 days: do not assign the package earlier than 30 days before 2026/12/01 22:00
+        "#);
     }
 }

@@ -1,4 +1,4 @@
-//! Packing a directory reproducibly.
+//! Packs a directory reproducibly.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Why a directory cannot be packed.
+/// Errors from packing a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    #[error("{} cannot be packed into a temporary archive", path.display())]
+    #[error("cannot pack {} into a temporary archive", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} in the directory is neither a file, a folder nor a symbolic link", path.display())]
+    #[error("cannot pack {}: expected a file, a folder or a symbolic link", path.display())]
     Kind { path: PathBuf },
 }
 
-/// Packs a directory as `.tar.gz`, the same bytes for the same content: entries sorted, no
-/// owners, no times. The file is a temporary one without a name.
+/// Packs a directory as `.tar.gz` into a temporary file without a name.
+///
+/// The same content gives the same bytes: the entries are sorted, and have neither owners nor
+/// times.
 pub(super) fn pack(path: &Path) -> Result<File, PackError> {
     let io = |source| PackError::Write {
         path: path.to_owned(),
@@ -30,8 +32,8 @@ pub(super) fn pack(path: &Path) -> Result<File, PackError> {
     );
     let mut archive = tar::Builder::new(gzip);
     append(&mut archive, path, Path::new("")).map_err(|error| match error {
-        Append::Io(source) => io(source),
-        Append::Kind(path) => PackError::Kind { path },
+        AppendError::Io(source) => io(source),
+        AppendError::Kind(path) => PackError::Kind { path },
     })?;
     let mut writer = archive
         .into_inner()
@@ -41,12 +43,12 @@ pub(super) fn pack(path: &Path) -> Result<File, PackError> {
     writer.into_inner().map_err(|error| io(error.into_error()))
 }
 
-enum Append {
+enum AppendError {
     Io(io::Error),
     Kind(PathBuf),
 }
 
-impl From<io::Error> for Append {
+impl From<io::Error> for AppendError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -56,7 +58,7 @@ fn append<W: io::Write>(
     archive: &mut tar::Builder<W>,
     folder: &Path,
     inside: &Path,
-) -> Result<(), Append> {
+) -> Result<(), AppendError> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -64,6 +66,7 @@ fn append<W: io::Write>(
         let metadata = entry.metadata()?;
         let mut header = tar::Header::new_gnu();
         header.set_mtime(0);
+        // Only the executable bit of the mode is kept, so that the umask changes nothing.
         header.set_mode(if metadata.is_dir() || is_executable(&metadata) {
             0o755
         } else {
@@ -82,7 +85,7 @@ fn append<W: io::Write>(
             header.set_size(metadata.len());
             archive.append_data(&mut header, &name, File::open(&path)?)?;
         } else {
-            return Err(Append::Kind(path));
+            return Err(AppendError::Kind(path));
         }
     }
     Ok(())
@@ -105,6 +108,7 @@ mod tests {
     use std::io::{Read as _, Seek as _};
 
     use super::*;
+    use crate::rendered::messages;
 
     #[test]
     fn the_same_directory_packs_to_the_same_bytes() {
@@ -120,5 +124,21 @@ mod tests {
             bytes
         };
         assert_eq!(packed(), packed());
+    }
+
+    #[test]
+    fn messages_of_pack_errors() {
+        let path = || PathBuf::from("/x");
+        let errors = [
+            PackError::Write {
+                path: path(),
+                source: io::Error::other("cause"),
+            },
+            PackError::Kind { path: path() },
+        ];
+        insta::assert_snapshot!(messages(errors), @r"
+        cannot pack /x into a temporary archive
+        cannot pack /x: expected a file, a folder or a symbolic link
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be published, checked before anything is written. Pure.
+//! Plans of publications: checks of a request before the first write. This module does no I/O.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::inspect::{Contents, Inspection, PlannedArchive, Unfit};
 
-/// LAUNCH, EXECUTE or STORE, before its parameters are known.
+/// The name of an action (LAUNCH, EXECUTE or STORE) without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionName {
@@ -28,64 +28,71 @@ pub enum ActionName {
     Store,
 }
 
-/// Everything about a package that its publisher decides, except where it comes from.
+/// The parameters of a publication, except its source.
 #[derive(Clone, Debug)]
 pub struct Wish {
     pub name: PackageName,
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: ActionName,
+    /// The command of LAUNCH or EXECUTE.
     pub command: Option<String>,
+    /// The folder of STORE on the device.
     pub folder: Option<String>,
-    pub terms: Terms,
+    pub terms: PackageTerms,
 }
 
-/// On what terms agents act on the package.
+/// The terms on which agents deploy a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Terms {
+pub struct PackageTerms {
     pub platform: Platform,
+    /// Exit codes that count as success.
     pub success_codes: BTreeSet<i32>,
+    /// Exit codes that count as success, with a restart of the device to follow.
     pub reboot_codes: BTreeSet<i32>,
+    /// The time that an agent gives the command, in seconds.
     pub timeout_s: u32,
+    /// The time from the reservation until the package expires, in seconds.
     pub validity_s: u64,
+    /// An agent runs the command again if the first run was interrupted.
     pub rerun_after_interruption: bool,
+    /// The package may replace a higher version of the same name.
     pub going_back: bool,
     pub audience: Audience,
-    // Left out where there are none, so that the content of earlier packages is the same.
+    // Without terms for Windows the field is left out, so that the content digests of earlier
+    // packages stay the same.
     #[serde(skip_serializing_if = "WindowsTerms::is_none")]
     pub windows: WindowsTerms,
 }
 
-/// A package that can be published.
+/// A checked package, ready to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub name: PackageName,
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: Action<PlannedArchive>,
-    pub terms: Terms,
-    /// Two publications are the same if and only if this is.
+    pub terms: PackageTerms,
+    /// The digest of the content. Two publications are the same if and only if their digests are.
     pub content: Sha256Digest,
 }
 
-/// Why a wish cannot be published.
+/// Errors from planning a publication.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error("{action} needs an archive or a directory as its source")]
     NoArchive { action: &'static str },
-    #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the archive's top, and its arguments" } else { "what the device's shell is to run" })]
+    #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the top of the archive, and its arguments" } else { "a command for the shell of the device" })]
     NoCommand { action: &'static str },
     #[error("store needs --path: the folder on the device")]
     NoFolder,
-    #[error("store runs nothing, so it takes no --command; use launch or execute")]
+    #[error("store runs nothing and takes no --command: use launch or execute")]
     CommandOfStore,
-    #[error("{action} takes no --path; its archive is unpacked into a temporary folder")]
+    #[error("{action} takes no --path: its archive is unpacked into a temporary folder")]
     FolderOfOther { action: &'static str },
-    #[error("launch cannot find {program:?} at the archive's top, which has {found}")]
+    #[error("launch cannot find {program:?} at the top of the archive: found {found}")]
     NoSuchProgram { program: String, found: String },
-    #[error(
-        "entry {entry:?} of the archive cannot be stored on {system}: name it otherwise, or choose another --platform"
-    )]
+    #[error("cannot store entry {entry:?} of the archive on {system}")]
     Unfit {
         entry: String,
         system: System,
@@ -94,14 +101,12 @@ pub enum PlanError {
     },
     #[error(transparent)]
     Text(#[from] ActionTextError),
-    #[error(
-        "what stock agents have to be told does not fit: use a shorter command, folder or text"
-    )]
+    #[error("cannot fit the package into info for OCS agents")]
     Info(#[from] InfoError),
 }
 
 impl Wish {
-    /// Checks the wish against the archive it is for.
+    /// Checks the request together with the inspection of its archive.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
         if let Some(inspection) = archive {
@@ -167,8 +172,8 @@ impl Wish {
     }
 }
 
-/// Refuses what `info` cannot hold at the location with the longest name, before anything is
-/// uploaded.
+/// Checks that `info` can hold the package at the location with the longest address, before the
+/// first upload.
 fn fits_info(
     priority: Priority,
     action: &Action<PlannedArchive>,
@@ -186,8 +191,10 @@ fn fits_info(
     Ok(())
 }
 
-/// Refuses what the package's one system cannot hold. Of a package for any system, devices that
-/// can hold it may be many.
+/// Checks that the platform of the package can hold all entries of the archive.
+///
+/// A package for any platform is not refused, because many devices may be able to hold its
+/// entries; see [`OcsLimit::UnfitName`](super::ocs_limits::OcsLimit::UnfitName).
 fn fits_platform(platform: Platform, contents: &Contents) -> Result<(), PlanError> {
     if platform == Platform::Any {
         return Ok(());
@@ -238,18 +245,18 @@ fn has_program(
     })
 }
 
-/// Digests everything that makes two publications of one name and version the same.
-fn content(wish: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
+/// Computes the digest of everything that makes two publications of one name and version the same.
+fn content(request: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
     #[derive(Serialize)]
-    struct Content<'a> {
+    struct DigestedContent<'a> {
         priority: Priority,
         action: Action<ArchiveRecord>,
-        terms: &'a Terms,
+        terms: &'a PackageTerms,
     }
-    let content = Content {
-        priority: wish.priority,
+    let content = DigestedContent {
+        priority: request.priority,
         action: action.clone().map_archive(|planned| planned.record()),
-        terms: &wish.terms,
+        terms: &request.terms,
     };
     Sha256Digest::of(&serde_json::to_vec(&content).expect("a plan has string keys only"))
 }
@@ -261,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_packages_system_cannot_hold_is_refused() {
+    fn an_entry_that_the_platform_cannot_hold_is_refused() {
         let name = || "aux".to_owned();
         let contents = Contents {
             unfit: vec![Unfit {
@@ -292,7 +299,7 @@ mod tests {
             action: ActionName::Execute,
             command: Some(command.to_owned()),
             folder: None,
-            terms: Terms {
+            terms: PackageTerms {
                 platform: Platform::Any,
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
@@ -307,15 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn what_info_cannot_hold_is_refused_before_anything_is_written() {
+    fn a_package_that_does_not_fit_into_info_is_refused() {
         assert!(execute(&"x".repeat(4096)).plan(None).is_ok());
         let escaped = execute(&"&".repeat(4096)).plan(None);
         assert!(matches!(escaped, Err(PlanError::Info(_))));
     }
 
     #[test]
-    fn any_term_makes_another_content() {
-        let content = |wish: Wish| wish.plan(None).unwrap().content;
+    fn each_term_changes_the_content_digest() {
+        let content = |request: Wish| request.plan(None).unwrap().content;
         let same = content(execute("true"));
         assert_eq!(same, content(execute("true")));
         let mut urgent = execute("true");
@@ -330,32 +337,32 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_ask_nothing_of_windows_agents_leave_no_trace() {
+    fn default_windows_terms_are_not_serialized() {
         let terms = serde_json::to_string(&execute("true").terms).unwrap();
         assert!(!terms.contains("windows"), "{terms}");
     }
 
     #[test]
-    fn each_action_takes_exactly_what_it_needs() {
+    fn an_action_with_missing_or_extra_parameters_is_refused() {
         let refused = |change: &dyn Fn(&mut Wish)| {
-            let mut wish = execute("true");
-            change(&mut wish);
-            wish.plan(None).unwrap_err()
+            let mut request = execute("true");
+            change(&mut request);
+            request.plan(None).unwrap_err()
         };
         assert!(matches!(
-            refused(&|wish| wish.command = None),
+            refused(&|request| request.command = None),
             PlanError::NoCommand { .. }
         ));
         assert!(matches!(
-            refused(&|wish| wish.folder = Some("/x".into())),
+            refused(&|request| request.folder = Some("/x".into())),
             PlanError::FolderOfOther { .. }
         ));
         assert!(matches!(
-            refused(&|wish| wish.action = ActionName::Launch),
+            refused(&|request| request.action = ActionName::Launch),
             PlanError::NoArchive { .. }
         ));
         assert!(matches!(
-            refused(&|wish| wish.action = ActionName::Store),
+            refused(&|request| request.action = ActionName::Store),
             PlanError::CommandOfStore
         ));
     }

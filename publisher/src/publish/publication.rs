@@ -1,8 +1,9 @@
 //! The steps of a publication, in the order in which they become visible.
 //!
-//! Reserve, fragments, manifest, signature, `info`, and only then the record that makes the
-//! package one that can be activated. A crash between any two leaves nothing that a device
-//! could see; the same command goes on from there.
+//! The steps are: reserve the package, store its fragments, its manifest, the signature and
+//! `info`, and at last write the record, after which the package can be activated. A crash between
+//! two steps leaves nothing that a device could see. The same command continues after the last
+//! complete step.
 
 use bytes::Bytes;
 use packcast_protocol::manifest::ManifestWriteError;
@@ -16,16 +17,17 @@ use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved}
 use packcast_store::{ObjectKey, RecordsError};
 use serde::Serialize;
 
-use super::build::{BuildError, Kept, build};
+use super::build::{BuildError, KeptFragments, build};
 use super::info::{self, InfoPublishError};
 use super::plan::Plan;
 use super::source::Source;
 use crate::progress::Progress;
 use crate::signing::{KeyError, SigningKey};
 use crate::target::Target;
+use crate::text::time;
 
-/// How far the clocks of two publishers may be apart, in seconds. Ids are at most a minute
-/// later than the time at which they were reserved.
+/// The allowed difference between the clocks of two publishers, in seconds. An id is at most a
+/// minute later than the time at which it was reserved.
 const CLOCKS_DIFFER_S: u64 = 300;
 
 /// The result of a publication.
@@ -35,19 +37,20 @@ pub struct Publication {
     /// The progress of an earlier run with the same content.
     #[serde(rename = "resumed")]
     pub earlier: Earlier,
-    /// The part that was not uploaded again.
-    pub kept: Kept,
+    /// The fragments that were not uploaded again.
+    pub kept: KeptFragments,
 }
 
-/// The progress of an earlier run of a publication. It serializes as a boolean: `false` for none.
+/// The progress of an earlier run of a publication. It serializes as a boolean: `false` if there
+/// was no earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "bool")]
 pub enum Earlier {
-    /// There was none.
+    /// There was no earlier run.
     None,
-    /// It had reserved the package, at least.
+    /// An earlier run reserved the package at least.
     Begun,
-    /// It had done everything.
+    /// An earlier run completed the publication.
     Published,
 }
 
@@ -63,26 +66,26 @@ pub enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
     #[error(
-        "the record of package {id} says that it was reserved at {reserved}, which does not go with its id and the time {now}: set the clock right, or delete the package and publish it anew"
+        "cannot publish package {id}: the record says that it was reserved {}, which contradicts its id or the current time {}",
+        time(*reserved),
+        time(*now)
     )]
     Times {
         id: PackageId,
         reserved: UnixTime,
         now: UnixTime,
     },
-    #[error("the package could not be built")]
+    #[error("cannot upload the package")]
     Build(#[from] BuildError),
     #[error(transparent)]
     Manifest(#[from] ManifestWriteError),
-    #[error("the manifest could not be signed")]
+    #[error("cannot sign the manifest")]
     Sign(#[source] KeyError),
-    #[error("the manifest could not be stored")]
+    #[error("cannot store the manifest")]
     PutManifest(#[source] PutError),
-    #[error("the signature could not be looked for")]
+    #[error("cannot read the stored signature")]
     GetSignature(#[source] GetError),
-    #[error(
-        "the signature could not be stored; a draft must be finished with the key that it was begun with"
-    )]
+    #[error("cannot store the signature of the manifest")]
     PutSignature(#[source] PutError),
     #[error(transparent)]
     Info(#[from] InfoPublishError),
@@ -90,12 +93,12 @@ pub enum PublicationError {
     Record(#[from] PublishError),
     #[error(transparent)]
     Records(#[from] RecordsError),
-    #[error("the target's prefix is too long")]
+    #[error("cannot use the prefix of the target for object paths")]
     Prefix(#[source] packcast_protocol::location::ObjectPathError),
 }
 
 impl PublicationError {
-    /// Tells whether the same command can complete what was begun, once its cause is gone.
+    /// Returns true if the same command can complete the publication after the cause is fixed.
     pub const fn is_resumable(&self) -> bool {
         matches!(
             self,
@@ -107,7 +110,7 @@ impl PublicationError {
         )
     }
 
-    /// Tells whether its cause may be gone later, without anything being done about it.
+    /// Returns true if a retry may succeed without any change.
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Build(error) => error.is_retryable(),
@@ -119,7 +122,8 @@ impl PublicationError {
     }
 }
 
-/// Publishes a plan. `segment` is 16 random bytes that nobody can guess.
+/// Publishes a plan. `segment` is 16 random bytes, so that nobody can guess the paths of the
+/// objects.
 pub async fn publish(
     target: &Target,
     plan: &Plan,
@@ -145,9 +149,10 @@ pub async fn publish(
         Reserved::Resumed(package) => (package, Earlier::Begun),
     };
     check_times(&package, now)?;
+    // An earlier run has completed the publication.
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
-        let kept = Kept {
+        let kept = KeptFragments {
             fragments: published.fragments,
             bytes,
         };
@@ -170,9 +175,10 @@ pub async fn publish(
             )
             .await?
         }
-        _ => Kept::default(),
+        _ => KeptFragments::default(),
     };
-    let published = seal(target, plan, &package, key, now).await?;
+    let published = sign_manifest(target, plan, &package, key, now).await?;
+    // `activate` publishes `info` again, also for locations that are added later.
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }
@@ -186,9 +192,9 @@ pub async fn publish(
 
 /// Writes, signs and stores the manifest.
 ///
-/// The manifest depends on nothing but the draft, so that a second run writes the same bytes.
-/// A signature is different each time, so one that is there and holds is kept.
-async fn seal(
+/// The manifest depends on the draft and the plan only, so a second run writes the same bytes.
+/// Each signature is different, so a stored signature that verifies is kept.
+async fn sign_manifest(
     target: &Target,
     plan: &Plan,
     package: &PackageRecord,
@@ -212,15 +218,16 @@ async fn seal(
         .put_bytes(&place, bytes.clone())
         .await
         .map_err(PublicationError::PutManifest)?;
-    let signature = sign(target, package, &bytes, key).await?;
+    let signature = store_signature(target, package, &bytes, key).await?;
     Ok(published(
         Sha256Digest::of(&bytes),
         Sha256Digest::of(&signature),
     ))
 }
 
-/// Returns the signature that is stored, which is a new one if none that holds was there.
-async fn sign(
+/// Returns the stored signature. The function signs the manifest if no signature is stored that
+/// verifies.
+async fn store_signature(
     target: &Target,
     package: &PackageRecord,
     manifest: &[u8],
@@ -232,11 +239,11 @@ async fn sign(
         .get(&place, MAX_SIGNATURE_BYTES as u64)
         .await
         .map_err(PublicationError::GetSignature)?;
-    let holds = |signature: &Bytes| {
+    let verifies = |signature: &Bytes| {
         let signature = String::from_utf8_lossy(signature);
         verify(manifest, &signature, std::slice::from_ref(key.public())).is_ok()
     };
-    if let Some(signature) = stored.filter(holds) {
+    if let Some(signature) = stored.filter(verifies) {
         return Ok(signature);
     }
     let comment = format!(
@@ -255,8 +262,11 @@ async fn sign(
     Ok(signature)
 }
 
-/// Refuses a draft that was not reserved before now: who owns the records could have put an id
-/// there that no later package ever exceeds, or a time from which it is good for years.
+/// Refuses a draft whose id does not match the time of its reservation, or that was reserved in the
+/// future.
+///
+/// Somebody who controls the records could otherwise choose an id that no later package exceeds, or
+/// a time that makes the package valid for years.
 fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), PublicationError> {
     let (reserved, id) = (package.created_at, UnixTime(package.id.get().into()));
     let is_of_its_time = (reserved..=reserved.plus(CLOCKS_DIFFER_S)).contains(&id);
@@ -270,8 +280,9 @@ fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), Publication
     })
 }
 
-/// States what the plan says, under the id and as of the time that were reserved for it. The
-/// rest of the record is not looked at: it is not signed.
+/// Returns the manifest of a plan, with the id and the time of its reservation.
+///
+/// The function ignores the rest of the record, because the record is not signed.
 fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
     Manifest {
         schema: SchemaNumber,

@@ -1,4 +1,4 @@
-//! What is published: an archive as it is, or a directory packed reproducibly.
+//! Sources of packages: an archive, or a directory that is packed reproducibly.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -8,7 +8,7 @@ use packcast_protocol::ArchiveFormat;
 
 use super::pack::{PackError, pack};
 
-/// An archive that is open and can be read again from its start.
+/// An open archive that can be read several times from its start.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -17,16 +17,16 @@ pub struct Source {
     file: File,
 }
 
-/// Why there is no archive to publish.
+/// Errors from opening a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("{} does not exist", path.display())]
+    #[error("cannot read {}: the file does not exist", path.display())]
     Missing { path: PathBuf },
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is empty", path.display())]
+    #[error("cannot publish {}: the file is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("{} is neither a zip nor a gzip-compressed tar archive, nor a directory: pack it as .tar.gz (for Unix) or .zip (for Windows)", path.display())]
+    #[error("cannot publish {}: expected a directory, a zip archive or a gzip-compressed tar archive", path.display())]
     Format { path: PathBuf },
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -45,6 +45,7 @@ impl Source {
             },
         };
         if std::fs::metadata(path).map_err(read)?.is_dir() {
+            // Only OCS Windows agents do not read `.tar.gz`, and `ocs_limits` warns of them.
             let file = pack(path)?;
             return Ok(Self {
                 path: path.to_owned(),
@@ -79,19 +80,23 @@ impl Source {
         })
     }
 
+    /// Returns the format of the archive.
     pub const fn format(&self) -> ArchiveFormat {
         self.format
     }
 
+    /// Returns the length of the archive in bytes.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Returns the path of the source, which may be a directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns a reader from the archive's start. Only one can be in use at a time.
+    /// Returns a reader from the start of the archive. Only one reader can be in use at a time,
+    /// because all readers share one position.
     pub fn reader(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
@@ -104,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_archive_is_named() {
+    fn files_that_are_not_archives_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
         let empty = folder.path().join("empty");

@@ -1,4 +1,4 @@
-//! Signing keys: minisign secret keys in files, or supplied by [`Secrets`], never in arguments.
+//! Signing keys: minisign secret keys from files or from [`Secrets`], never from arguments.
 
 use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use packcast_protocol::signature::PublicKey;
 use super::key_error::{KEY_VARIABLE, KeyError};
 use super::secrets::Secrets;
 
-/// A key that manifests are signed with.
+/// A key that signs manifests, assignments and key lists.
 pub struct SigningKey {
     secret: SecretKey,
     public: PublicKey,
 }
 
 impl SigningKey {
-    /// Loads the key from `secrets` if they supply one, otherwise from the `named` file, otherwise
-    /// from the `usual` one.
+    /// Loads the key from `secrets` if they have a key, otherwise from the `named` file, otherwise
+    /// from the `usual` file.
     ///
     /// # Errors
-    /// [`KeyError::TwoKeys`] if a key is supplied and a file is named.
+    /// [`KeyError::TwoKeys`] if `secrets` have a key and a file is named.
     pub fn load(
         named: Option<&Path>,
         usual: &Path,
@@ -36,7 +36,7 @@ impl SigningKey {
         }
     }
 
-    /// Reads a key file, which only its owner may be able to read.
+    /// Reads a key file. A file that other users can read is refused.
     pub fn read(file: &Path, secrets: &dyn Secrets) -> Result<Self, KeyError> {
         let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => KeyError::Missing {
@@ -76,10 +76,11 @@ impl SigningKey {
         })
     }
 
-    /// Makes a key and writes it to a new file, with its public half beside it (`.pub`).
+    /// Generates a key, and writes it to a new file, with the public key in a file beside it
+    /// (`.pub`).
     ///
-    /// Without a passphrase the file holds the key as it is: for machines that guard the
-    /// file in another way, and for targets that live on one machine.
+    /// Without a passphrase, the key in the file is not encrypted. This is for machines that protect
+    /// the file in another way, and for targets on a single machine.
     pub fn generate(file: &Path, passphrase: Option<String>) -> Result<Self, KeyError> {
         let io = |source| KeyError::File {
             path: file.to_owned(),
@@ -120,7 +121,7 @@ impl SigningKey {
             })?;
         let public = pair.pk.to_base64().parse()?;
         write_public(file, &public)?;
-        // The half of an encrypted pair is encrypted in memory, too.
+        // The secret key of an encrypted pair is encrypted in memory, too.
         let secret = match passphrase {
             Some(_) => boxed.into_secret_key(passphrase),
             None => Ok(pair.sk),
@@ -128,11 +129,12 @@ impl SigningKey {
         Self::of(secret.map_err(KeyError::Minisign)?)
     }
 
+    /// Returns the public key.
     pub const fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs a document, each time differently: a part of every signature is random.
+    /// Signs a document. Each signature is different, because a part of it is random.
     pub fn sign(&self, document: &[u8], comment: &str) -> Result<String, KeyError> {
         minisign::sign(
             None,
@@ -152,14 +154,17 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-/// Tells whether the base64 in a key file says Ed25519 encrypted with scrypt, as minisign writes it.
+/// Returns true if the base64 text of a key file begins like an Ed25519 key that minisign encrypted
+/// with scrypt.
 fn is_encrypted(text: &str) -> bool {
     let key = text.lines().nth(1).unwrap_or_default();
     key.starts_with("RWRTY0Iy")
 }
 
-/// Reads a key that the standard tool made without a passphrase (`minisign -G -W`): where others
-/// write a checksum, which is the last part, it leaves zeros, and the library refuses them.
+/// Reads a key that the `minisign` program created without a passphrase (`minisign -G -W`).
+///
+/// The program writes zeros in place of the checksum at the end of the key, and the library refuses
+/// such a key.
 fn without_checksum(text: &str) -> Option<SecretKey> {
     const CHECKSUM: [u8; 32] = [0; 32];
     let key = BASE64.decode(text.lines().nth(1)?.as_bytes()).ok()?;
@@ -169,8 +174,8 @@ fn without_checksum(text: &str) -> Option<SecretKey> {
     SecretKey::from_bytes(&key).ok()
 }
 
-/// Returns where the public half of a key file is: `packcast.pub` of `packcast.key`, and
-/// `NAME.pub` of any other name, so that no two keys share one.
+/// Returns the path of the public key file: `packcast.pub` for `packcast.key`, and `NAME.pub` for
+/// any other `NAME`, so that no two keys share a public key file.
 pub fn public_file(file: &Path) -> PathBuf {
     if file.extension().is_some_and(|extension| extension == "key") {
         return file.with_extension("pub");
@@ -180,7 +185,7 @@ pub fn public_file(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Writes the public half of a key beside it.
+/// Writes the public key into the file beside the secret key file.
 pub fn write_public(file: &Path, key: &PublicKey) -> Result<(), KeyError> {
     let path = public_file(file);
     let boxed = MinisignPublicKey::from_base64(&key.to_string()).and_then(|key| key.to_box());
@@ -188,8 +193,9 @@ pub fn write_public(file: &Path, key: &PublicKey) -> Result<(), KeyError> {
     std::fs::write(&path, text).map_err(|source| KeyError::File { path, source })
 }
 
-/// Returns the public half of the key that signs: of the environment's, or of the one in a
-/// file, beside which it is written again if it was lost.
+/// Returns the public key of the signing key in `secrets`, or of the signing key in `file`.
+///
+/// If the public key file is missing, the function writes it again from the secret key.
 pub fn public_half(file: &Path, secrets: &dyn Secrets) -> Result<PublicKey, KeyError> {
     if secrets.key()?.is_some() {
         return Ok(SigningKey::load(None, file, secrets)?.public().clone());
@@ -202,7 +208,7 @@ pub fn public_half(file: &Path, secrets: &dyn Secrets) -> Result<PublicKey, KeyE
     Ok(key.public().clone())
 }
 
-/// Tells whether a key file is encrypted with a passphrase.
+/// Returns true if a key file is encrypted with a passphrase.
 pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
     let text = std::fs::read_to_string(file).map_err(|source| KeyError::File {
         path: file.to_owned(),
@@ -211,7 +217,7 @@ pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
     Ok(is_encrypted(&text))
 }
 
-/// Reads the public half of a key from the file beside it.
+/// Reads the public key from the file beside the secret key file.
 pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
     let path = public_file(file);
     let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
@@ -258,7 +264,7 @@ mod tests {
     use crate::signing::NoSecrets;
 
     #[test]
-    fn what_a_key_signs_verifies_with_its_public_half() {
+    fn a_signature_verifies_with_the_public_key() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         let made = SigningKey::generate(&file, None).unwrap();
@@ -271,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_made_with_a_passphrase_signs_and_is_encrypted_on_disk() {
+    fn a_key_with_a_passphrase_signs_and_is_encrypted_on_disk() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         let made = SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_shown_for_debugging_keeps_its_secret() {
+    fn debug_output_of_a_key_has_no_secret() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         let key = SigningKey::generate(&file, None).unwrap();
@@ -291,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_overwritten_and_not_read_when_others_can() {
+    fn a_key_is_not_overwritten_and_not_read_if_others_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         SigningKey::generate(&file, None).unwrap();

@@ -1,4 +1,4 @@
-//! Errors of signing keys, and the variables that they name.
+//! Errors of signing keys, and the environment variables that the errors name.
 
 use std::path::PathBuf;
 
@@ -6,68 +6,147 @@ use packcast_protocol::signature::PublicKeyError;
 
 use crate::failure::Failure;
 
-/// The environment variable that holds a whole secret key file.
+/// The environment variable with the whole content of a secret key file.
 pub const KEY_VARIABLE: &str = "PACKCAST_SECRET_KEY";
 
-/// The environment variable that holds the passphrase of the secret key.
+/// The environment variable with the passphrase of the secret key.
 pub const PASSPHRASE_VARIABLE: &str = "PACKCAST_KEY_PASSPHRASE";
 
-/// Why there is no key to sign with.
+/// Errors from reading, generating and using signing keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("there is no signing key at {}", path.display())]
+    #[error("cannot find the signing key {}", path.display())]
     Missing { path: PathBuf },
-    #[error("the signing key {} exists already; a key that has signed packages is not overwritten", path.display())]
+    #[error("cannot create the signing key {}: the file exists, and a signing key is never overwritten", path.display())]
     Exists { path: PathBuf },
     #[error(
-        "{KEY_VARIABLE} holds a key, and --key names another, {}: unset the variable or leave the option out",
+        "cannot choose a signing key: {KEY_VARIABLE} holds one key, and --key names another, {}",
         path.display()
     )]
     TwoKeys { path: PathBuf },
-    #[error("{variable} is not text in UTF-8")]
+    #[error("cannot read {variable}: the value is not UTF-8 text")]
     NotText { variable: &'static str },
-    #[error("{from} is not a minisign secret key")]
+    #[error("cannot read {from}: expected a minisign secret key")]
     Malformed { from: String },
-    #[error("the passphrase of {from} is wrong")]
+    #[error("cannot decrypt {from}: the passphrase is wrong")]
     WrongPassphrase { from: String },
-    #[error(
-        "{from} needs its passphrase, and there is no terminal to ask on: set {PASSPHRASE_VARIABLE}"
-    )]
+    #[error("cannot decrypt {from}: there is no terminal to ask for the passphrase")]
     NoPassphrase { from: String },
     #[error("the passphrases differ")]
     PassphrasesDiffer,
-    #[error("the passphrase is empty; use --unencrypted if that is meant")]
+    #[error("the passphrase is empty")]
     EmptyPassphrase,
-    #[error("{} can be read by others: make it yours alone with chmod 600", path.display())]
+    #[error("cannot use the signing key {}: other users can read the file", path.display())]
     ReadByOthers { path: PathBuf },
-    #[error("{} cannot be read or written", path.display())]
+    #[error("cannot read or write {}", path.display())]
     File {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the key cannot be made or used")]
+    #[error("cannot create or use the signing key")]
     Minisign(#[source] minisign::PError),
-    #[error("the key has no usable public half")]
+    #[error("cannot use the public key")]
     Public(#[from] PublicKeyError),
-    #[error("the terminal cannot be read")]
+    #[error("cannot read the terminal")]
     Terminal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let hint = match &error {
-            KeyError::Missing { .. } => {
-                "make one with 'packcast keys generate', name another with --key, or set PACKCAST_SECRET_KEY"
-            }
+            KeyError::Missing { .. } => format!(
+                "run 'packcast keys generate' to create a key, pass another file with --key, or set {KEY_VARIABLE}"
+            ),
             KeyError::WrongPassphrase { .. } => {
-                "try again; a lost passphrase cannot be recovered, only a new key made"
+                "try again; nobody can recover a lost passphrase, so create a new key if it is lost"
+                    .to_owned()
             }
-            KeyError::TwoKeys { .. } => return Self::usage(error),
+            KeyError::NoPassphrase { .. } => {
+                format!("set {PASSPHRASE_VARIABLE}, or run the command in a terminal")
+            }
+            KeyError::EmptyPassphrase => {
+                "pass --unencrypted to create a key without a passphrase".to_owned()
+            }
+            KeyError::ReadByOthers { path } => format!(
+                "run 'chmod 600 {}' to make the file readable for you alone",
+                path.display()
+            ),
+            KeyError::TwoKeys { .. } => {
+                let hint = format!("unset {KEY_VARIABLE}, or leave out --key");
+                return Self::usage(error).hint(hint);
+            }
             KeyError::Exists { .. } => {
-                return Self::conflict(error).hint("name another file with --key");
+                return Self::conflict(error).hint("pass another file with --key");
             }
-            _ => return Self::failed(error),
+            KeyError::NotText { .. }
+            | KeyError::Malformed { .. }
+            | KeyError::PassphrasesDiffer
+            | KeyError::File { .. }
+            | KeyError::Minisign(_)
+            | KeyError::Public(_)
+            | KeyError::Terminal(_) => return Self::failed(error),
         };
         Self::failed(error).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::converted;
+
+    #[test]
+    fn errors_of_keys_have_next_steps() {
+        let (path, from) = (|| "/x.key".into(), || "/x.key".to_owned());
+        let errors = [
+            KeyError::Missing { path: path() },
+            KeyError::Exists { path: path() },
+            KeyError::TwoKeys { path: path() },
+            KeyError::NotText {
+                variable: KEY_VARIABLE,
+            },
+            KeyError::Malformed { from: from() },
+            KeyError::WrongPassphrase { from: from() },
+            KeyError::NoPassphrase { from: from() },
+            KeyError::PassphrasesDiffer,
+            KeyError::EmptyPassphrase,
+            KeyError::ReadByOthers { path: path() },
+            KeyError::File {
+                path: path(),
+                source: std::io::Error::other("cause"),
+            },
+            KeyError::Minisign(minisign::PError::new(
+                minisign::ErrorKind::Generate,
+                "cause",
+            )),
+            KeyError::Public(
+                "RW".parse::<packcast_protocol::signature::PublicKey>()
+                    .unwrap_err(),
+            ),
+            KeyError::Terminal("cause".into()),
+        ];
+        insta::assert_snapshot!(converted(errors), @r"
+        Failed: cannot find the signing key /x.key
+          hint: run 'packcast keys generate' to create a key, pass another file with --key, or set PACKCAST_SECRET_KEY
+        Conflict: cannot create the signing key /x.key: the file exists, and a signing key is never overwritten
+          hint: pass another file with --key
+        Usage: cannot choose a signing key: PACKCAST_SECRET_KEY holds one key, and --key names another, /x.key
+          hint: unset PACKCAST_SECRET_KEY, or leave out --key
+        Failed: cannot read PACKCAST_SECRET_KEY: the value is not UTF-8 text
+        Failed: cannot read /x.key: expected a minisign secret key
+        Failed: cannot decrypt /x.key: the passphrase is wrong
+          hint: try again; nobody can recover a lost passphrase, so create a new key if it is lost
+        Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
+          hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
+        Failed: the passphrases differ
+        Failed: the passphrase is empty
+          hint: pass --unencrypted to create a key without a passphrase
+        Failed: cannot use the signing key /x.key: other users can read the file
+          hint: run 'chmod 600 /x.key' to make the file readable for you alone
+        Failed: cannot read or write /x.key
+        Failed: cannot create or use the signing key
+        Failed: cannot use the public key
+        Failed: cannot read the terminal
+        ");
     }
 }

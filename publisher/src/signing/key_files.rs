@@ -18,21 +18,21 @@ pub struct KeyFiles {
     pub public_key_file: PathBuf,
 }
 
-/// Returns the file for a new key of a target, which need not be reachable.
+/// Returns the file for a new key of a target. The target need not be reachable.
 ///
 /// # Errors
-/// The target `local` creates its key itself.
+/// The target `local` is refused, because `packcast local` generates its key itself.
 pub fn new_file(target: &str, config: Option<&Path>, places: &Places) -> Result<PathBuf, Failure> {
     if target == LOCAL {
-        let why = "'packcast local' makes a key of its own";
+        let why = "cannot generate a key for target local: 'packcast local' generates its own key";
         return Err(Failure::usage(why)
-            .hint("name the target that the key is for with --target, or a file with --key"));
+            .hint("pass the target of the key with --target, or a file with --key"));
     }
     Target::key_file(target, config, places)
 }
 
-/// Generates a key in a new file, encrypted with the new passphrase of `secrets` unless
-/// `unencrypted`.
+/// Generates a key in a new file. The key is encrypted with the new passphrase of `secrets`, unless
+/// `unencrypted` is set.
 pub fn generate(
     file: PathBuf,
     unencrypted: bool,
@@ -47,7 +47,7 @@ pub fn generate(
     Ok(KeyFiles::new(file, key.public()))
 }
 
-/// Returns the public half of the key in a file, or of the key that `secrets` supply.
+/// Returns the public key of the key in `secrets`, or of the key in a file.
 pub fn show(file: PathBuf, secrets: &dyn Secrets) -> Result<KeyFiles, Failure> {
     let public = public_half(&file, secrets)?;
     Ok(KeyFiles::new(file, &public))
@@ -60,5 +60,24 @@ impl KeyFiles {
             public_key_file: public_file(&file),
             secret_key_file: file,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn the_local_target_generates_its_own_key() {
+        let places = Places {
+            config: "/c".into(),
+            state: "/s".into(),
+        };
+        let refused = new_file(LOCAL, None, &places).unwrap_err();
+        insta::assert_snapshot!(failures([refused]), @r"
+        Usage: cannot generate a key for target local: 'packcast local' generates its own key
+        hint: pass the target of the key with --target, or a file with --key
+        ");
     }
 }

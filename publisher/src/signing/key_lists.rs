@@ -1,8 +1,8 @@
-//! The lists of trusted keys of a target, and how one is added.
+//! The lists of trusted keys of a target.
 
 use packcast_protocol::keys::{KeyList, SignedKeyList};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_rollout::keys::{KeyChangeError, KeyLists};
 use packcast_store::records::NumberedKeyList;
 
@@ -11,28 +11,31 @@ use super::trust_state::Memory;
 use crate::failure::{Failure, Kind};
 use crate::target::Target;
 
-/// What every signature over a list of keys says of itself.
+/// The comment of each signature over a key list.
 const COMMENT: &str = "packcast keys";
 
-/// The lists as they are on record, and as they read for the key that signs.
+/// The published key lists of a target: the records, and the verified lists.
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedKeyLists {
     recorded: Vec<NumberedKeyList>,
+    /// The lists, verified from the own key on.
     pub lists: KeyLists,
 }
 
-/// Lists that were published are gone from the records.
+/// An error: the records miss key lists that this machine has published.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the newest list of trusted keys on record is number {newest}, and number {known} was published from here: somebody, or a table that was restored, has put the earlier one back"
+    "cannot use the key lists on record: the newest has number {newest}, but this machine has published number {known}: the table was restored, or someone put the earlier list back"
 )]
 struct RolledBack {
     newest: u64,
     known: u64,
 }
 
-/// Returns the keys that agents trust, as the first of a publisher's own knows the lists; where
-/// another key has signed the newest of them, his own.
+/// Returns the keys that agents trust, together with the publisher's own keys.
+///
+/// If another key than the first own key has signed the newest list, the function returns the own
+/// keys only.
 pub async fn trusted_with_own(
     target: &Target,
     own: &[PublicKey],
@@ -44,7 +47,7 @@ pub async fn trusted_with_own(
     Ok(keys)
 }
 
-/// Returns the keys that agents trust; none if another key has signed the newest list.
+/// Returns the keys that agents trust; no keys if another key has signed the newest list.
 async fn trusted(target: &Target, own: &PublicKey) -> Result<Vec<PublicKey>, Failure> {
     let recorded = target.records.key_lists().await?;
     let lists = read(own, &recorded);
@@ -57,34 +60,47 @@ fn read(own: &PublicKey, recorded: &[NumberedKeyList]) -> Result<KeyLists, KeyCh
     KeyLists::read(own, &signed, newest)
 }
 
-impl Published {
-    /// Reads the lists, which nothing is added to if later ones are known here.
+impl PublishedKeyLists {
+    /// Reads the key lists.
+    ///
+    /// # Errors
+    /// Lists that are older than the newest list in the memory of this machine are a conflict.
     pub async fn read(target: &Target, own: &PublicKey) -> Result<Self, Failure> {
         let recorded = target.records.key_lists().await?;
         let lists = read(own, &recorded)?;
         let known = Memory::load(&target.memory_file, &target.warnings)?.keys();
         let newest = lists.serial();
         if newest < known {
-            return Err(Failure::conflict(RolledBack { newest, known }).hint(
-                "only the key that signed the list could make it again: go on as if the key were lost, as docs/operate.md says",
-            ));
+            return Err(RolledBack { newest, known }.into());
         }
         Ok(Self { recorded, lists })
     }
 
-    /// Publishes lists that follow.
+    /// Publishes the next lists.
     pub async fn add(&self, target: &Target, added: &[NumberedKeyList]) -> Result<(), Failure> {
         if target.records.add_key_lists(&self.recorded, added).await? {
             let newest = added.last().map_or(0, |newest| newest.serial);
             Memory::load(&target.memory_file, &target.warnings)?.follow_keys(newest);
             return Ok(());
         }
-        let why = "another list of keys was published meanwhile";
-        Err(Failure::new(Kind::TryLater, why).hint("run the same command again"))
+        Err(conflict())
     }
 }
 
-/// Signs a list.
+fn conflict() -> Failure {
+    let why = "cannot publish the key list: another list was published meanwhile";
+    Failure::new(Kind::TryLater, why).hint("run the same command again")
+}
+
+impl From<RolledBack> for Failure {
+    fn from(error: RolledBack) -> Self {
+        Self::conflict(error).hint(
+            "follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again",
+        )
+    }
+}
+
+/// Signs a key list.
 pub fn signed(list: &KeyList, key: &SigningKey) -> Result<NumberedKeyList, Failure> {
     let document = list.to_document();
     let signature = key.sign(document.as_bytes(), COMMENT)?;
@@ -98,21 +114,67 @@ impl From<KeyChangeError> for Failure {
     fn from(error: KeyChangeError) -> Self {
         let hint = match &error {
             KeyChangeError::NotOurs => {
-                "name the key that has signed it with --key; 'packcast keys show' shows yours"
+                "pass the key that has signed the list with --key; run 'packcast keys show' to see your key"
             }
             KeyChangeError::Signing { .. } => {
-                "'packcast keys rotate' lets a new one sign; revoke this one after that"
+                "run 'packcast keys rotate' to sign with a new key, then revoke this key"
             }
             KeyChangeError::NotTrusted { .. } | KeyChangeError::Trusted { .. } => {
-                "'packcast keys list' shows those that are trusted"
+                "run 'packcast keys list' to see the trusted keys"
             }
             KeyChangeError::TooMany { .. } => {
-                "give every agent the key that signs now, in trusted_keys of its configuration, and set up a new target"
+                "add the current signing key to trusted_keys in the configuration of each agent, and set up a new target"
             }
             KeyChangeError::List(_) => {
-                "'packcast keys revoke' takes one away that is not used any more"
+                "run 'packcast keys revoke KEY' to remove a key that is no longer used"
             }
         };
         Self::conflict(error).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::{failures, next_steps};
+
+    #[test]
+    fn errors_of_key_lists_have_next_steps() {
+        let key = |key: u8| -> PublicKey {
+            let bytes = [&b"Ed"[..], &[key; 40]].concat();
+            data_encoding::BASE64.encode(&bytes).parse().unwrap()
+        };
+        let errors = [
+            KeyChangeError::NotOurs,
+            KeyChangeError::TooMany { count: 9 },
+            KeyChangeError::Signing { key: key(1) },
+            KeyChangeError::NotTrusted { key: key(1) },
+            KeyChangeError::Trusted { key: key(1) },
+            KeyChangeError::List(packcast_protocol::keys::KeyListError::Serial),
+        ];
+        insta::assert_snapshot!(next_steps(errors), @r"
+        NotOurs: Conflict
+          hint: pass the key that has signed the list with --key; run 'packcast keys show' to see your key
+        TooMany: Conflict
+          hint: add the current signing key to trusted_keys in the configuration of each agent, and set up a new target
+        Signing: Conflict
+          hint: run 'packcast keys rotate' to sign with a new key, then revoke this key
+        NotTrusted: Conflict
+          hint: run 'packcast keys list' to see the trusted keys
+        Trusted: Conflict
+          hint: run 'packcast keys list' to see the trusted keys
+        List Serial: Conflict
+          hint: run 'packcast keys revoke KEY' to remove a key that is no longer used
+        ");
+        let rolled_back = RolledBack {
+            newest: 2,
+            known: 3,
+        };
+        insta::assert_snapshot!(failures([rolled_back.into(), conflict()]), @r"
+        Conflict: cannot use the key lists on record: the newest has number 2, but this machine has published number 3: the table was restored, or someone put the earlier list back
+        hint: follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again
+        TryLater: cannot publish the key list: another list was published meanwhile
+        hint: run the same command again
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! Lets agents trust a key no more.
+//! Revokes a key: agents stop trusting it.
 
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey, verify};
@@ -7,33 +7,32 @@ use packcast_store::ObjectKey;
 use serde::Serialize;
 
 use super::key::SigningKey;
-use super::key_lists::{Published, signed};
+use super::key_lists::{PublishedKeyLists, signed};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::named;
 use crate::target::Target;
 
-/// A key that agents trust no more.
+/// The result of revoking a key.
 #[derive(Debug, Serialize)]
 pub struct Revoked {
     pub public_key: String,
-    /// The keys that agents trust.
+    /// The keys that agents still trust.
     pub trusted: Vec<String>,
     /// Active packages that agents refuse from now on.
     pub refused: Vec<String>,
-    /// The first list replaces the keys that agents are configured with.
+    /// The list is the first one. It replaces the keys in the configuration of the agents.
     #[serde(skip)]
     pub is_first: bool,
 }
 
-/// Publishes a list of keys without this key, and returns the packages that lose their
-/// signature.
+/// Publishes a key list without this key, and returns the active packages that the key has signed.
 pub async fn revoke(
     target: &Target,
     public_key: &PublicKey,
     key: &SigningKey,
 ) -> Result<Revoked, Failure> {
-    let published = Published::read(target, key.public()).await?;
+    let published = PublishedKeyLists::read(target, key.public()).await?;
     let list = published.lists.revoke(public_key, now())?;
     published.add(target, &[signed(&list, key)?]).await?;
     Ok(Revoked {

@@ -1,7 +1,7 @@
-//! Lets a new key sign from now on.
+//! Rotates the signing key: a new key replaces the key that signs.
 //!
-//! The files change hands last. Until then the same operation continues with the new key that it
-//! finds.
+//! The key file is replaced last. If the operation is interrupted before, a second run continues
+//! with the new key of the first run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::key::{SigningKey, is_encrypted_file, public_file, write_public};
 use super::key_error::{KEY_VARIABLE, KeyError};
-use super::key_lists::{Published, signed};
+use super::key_lists::{PublishedKeyLists, signed};
 use super::secrets::Secrets;
 use super::sign::{SignResult, sign_due};
 use super::signer::Signer;
@@ -25,13 +25,13 @@ use crate::target::Target;
 pub struct Rotated {
     pub public_key: String,
     pub secret_key_file: PathBuf,
-    /// The file of the key that signed before.
+    /// The file of the earlier signing key.
     pub old_secret_key_file: PathBuf,
     pub signed: SignResult,
-    /// The file of the new key if an earlier run has generated it.
+    /// The file of the new key, if an earlier run generated the key.
     #[serde(skip)]
     pub resumed_from: Option<PathBuf>,
-    /// The first list replaces the keys that agents are configured with.
+    /// The list is the first one. It replaces the keys in the configuration of the agents.
     #[serde(skip)]
     pub is_first: bool,
 }
@@ -42,11 +42,11 @@ struct NewKey {
     is_resumed: bool,
 }
 
-/// Generates a key, publishes it, signs all assignments with it, and puts it in the place of the
-/// key in `named`, or in the target's own file. The new key is encrypted unless `unencrypted`.
+/// Generates a key, publishes it, signs all assignments with it, and replaces the key in `named`, or
+/// in the target's own key file. The new key is encrypted, unless `unencrypted` is set.
 ///
-/// An interrupted rotation is completed by the same call. Assignments that were refused do not
-/// keep the key from being replaced: see [`SignResult::complete`].
+/// The same call completes an interrupted rotation. Refused assignments do not stop the rotation;
+/// see [`SignResult::complete`].
 pub async fn rotate(
     target: &Target,
     named: Option<PathBuf>,
@@ -55,14 +55,13 @@ pub async fn rotate(
 ) -> Result<Rotated, Failure> {
     let secrets = &*target.secrets;
     if !matches!(secrets.key(), Ok(None)) {
-        let why = format!("{KEY_VARIABLE} holds a key, and only one in a file can be replaced");
-        return Err(Failure::usage(why)
-            .hint("write the key to a file, unset the variable, and name the file with --key"));
+        return Err(not_a_file());
     }
     let file = named.unwrap_or_else(|| target.key_file.clone());
     let old = SigningKey::read(&file, secrets)?;
-    let published = Published::read(target, old.public()).await?;
+    let published = PublishedKeyLists::read(target, old.public()).await?;
     let next = next_file(&file);
+    // A run that has generated the new key has also checked the room for it.
     if !next.exists() {
         published.lists.check_room()?;
     }
@@ -70,7 +69,7 @@ pub async fn rotate(
         key: new,
         is_resumed,
     } = new_key(&next, unencrypted, secrets)?;
-    // Unless an earlier run has published it.
+    // An earlier run may have published the key before it was interrupted.
     if !published.lists.keys().contains(new.public()) {
         let [by_old, by_new] = published.lists.rotate(new.public(), now())?;
         let added = [signed(&by_old, &old)?, signed(&by_new, &new)?];
@@ -91,17 +90,11 @@ pub async fn rotate(
     })
 }
 
-/// Reads the new key of a rotation that was interrupted, or generates one.
+/// Reads the new key of an interrupted rotation, or generates a new key.
 fn new_key(file: &Path, unencrypted: bool, secrets: &dyn Secrets) -> Result<NewKey, Failure> {
     if file.exists() {
         if !unencrypted && !is_encrypted_file(file)? {
-            let why = format!(
-                "the new key that an earlier run has made, {}, is not encrypted",
-                file.display()
-            );
-            return Err(Failure::conflict(why).hint(
-                "give --unencrypted to go on with it; if 'packcast keys list' does not have its public half, which is beside it, you can remove both",
-            ));
+            return Err(unencrypted_new_key(file));
         }
         return Ok(NewKey {
             key: SigningKey::read(file, secrets)?,
@@ -119,9 +112,30 @@ fn new_key(file: &Path, unencrypted: bool, secrets: &dyn Secrets) -> Result<NewK
     })
 }
 
-/// Puts the new key in the old one's place, and returns where the old one is then.
+fn not_a_file() -> Failure {
+    Failure::usage(format!(
+        "cannot rotate the key in {KEY_VARIABLE}: only a key in a file can be replaced"
+    ))
+    .hint(format!(
+        "write the key to a file, unset {KEY_VARIABLE}, and pass the file with --key"
+    ))
+}
+
+fn unencrypted_new_key(file: &Path) -> Failure {
+    Failure::conflict(format!(
+        "cannot continue with the new key {}: an earlier run generated it without encryption",
+        file.display()
+    ))
+    .hint(format!(
+        "pass --unencrypted to continue with this key; or remove {} and {}, but only if 'packcast keys list' does not list the public key",
+        file.display(),
+        public_file(file).display()
+    ))
+}
+
+/// Replaces the old key by the new key, and returns the path to which the old key was copied.
 ///
-/// Each step but the last can be done again.
+/// The function can be called again after each step except the last, which moves the new key.
 fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, KeyError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -132,17 +146,17 @@ fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, Key
     write_public(&kept, old)?;
     write_public(file, new)?;
     std::fs::rename(&next, file).map_err(io(&next))?;
-    // Nobody misses it, and nothing reads it without its key.
+    // A leftover file does no harm: nothing reads a public key file without its secret key file.
     let _ = std::fs::remove_file(public_file(&next));
     Ok(kept)
 }
 
-/// Returns where a new key is until it is in use.
+/// Returns the path of the new key during a rotation.
 fn next_file(file: &Path) -> PathBuf {
     beside(file, "next")
 }
 
-/// Returns where a key is kept that was in use: its name is the end of the public key.
+/// Returns the path for a replaced key. Its name contains the last characters of the public key.
 fn kept_file(file: &Path, key: &PublicKey) -> PathBuf {
     let text = key.to_string();
     let digits = text.chars().filter(char::is_ascii_alphanumeric);
@@ -154,4 +168,24 @@ fn kept_file(file: &Path, key: &PublicKey) -> PathBuf {
 fn beside(file: &Path, word: &str) -> PathBuf {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     file.with_file_name(format!("{stem}-{word}.key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn errors_of_rotations_have_next_steps() {
+        let errors = [
+            not_a_file(),
+            unencrypted_new_key(Path::new("/keys/packcast-next.key")),
+        ];
+        insta::assert_snapshot!(failures(errors), @r"
+        Usage: cannot rotate the key in PACKCAST_SECRET_KEY: only a key in a file can be replaced
+        hint: write the key to a file, unset PACKCAST_SECRET_KEY, and pass the file with --key
+        Conflict: cannot continue with the new key /keys/packcast-next.key: an earlier run generated it without encryption
+        hint: pass --unencrypted to continue with this key; or remove /keys/packcast-next.key and /keys/packcast-next.pub, but only if 'packcast keys list' does not list the public key
+        ");
+    }
 }

@@ -1,22 +1,23 @@
-//! Secrets that only a person or the environment has.
+//! Secrets from a person or from the environment.
 
 use std::fmt::Debug;
 
 use super::key_error::KeyError;
 
-/// Supplies the secrets that signing needs. Nothing here is kept or shown.
+/// Supplies the secrets for signing. Implementations neither store nor show them.
 pub trait Secrets: Debug + Send + Sync {
-    /// Returns a whole secret key that replaces the key file; `None` if there is none.
+    /// Returns the content of a secret key file, which is used instead of the file; `None` if there
+    /// is no such secret.
     fn key(&self) -> Result<Option<String>, KeyError>;
 
-    /// Returns the passphrase of an encrypted key; `from` names the key for a question.
+    /// Returns the passphrase of an encrypted key. `from` names the key in a question to a person.
     fn passphrase(&self, from: &str) -> Result<String, KeyError>;
 
-    /// Returns the passphrase for a key that is generated now.
+    /// Returns the passphrase for a new key.
     fn new_passphrase(&self) -> Result<String, KeyError>;
 }
 
-/// Has no secrets: for keys that are not encrypted.
+/// A source without secrets, for keys that are not encrypted.
 #[derive(Clone, Copy, Debug)]
 pub struct NoSecrets;
 

@@ -1,4 +1,4 @@
-//! The key that assignments are signed with, where a command needs it.
+//! The signer of assignments, which reads its key only if an operation needs the key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::failure::Failure;
 use crate::target::Target;
 use crate::warning::Warnings;
 
-/// What every signature over assignments says of itself.
+/// The comment of each signature over assignments.
 const COMMENT: &str = "packcast assignments";
 
-/// Signs assignments once its key was read; stock devices need none.
+/// Signs assignments, after it has read its key. Assignments of OCS agents need no signature.
 #[derive(Debug)]
 pub struct Signer {
     named: Option<PathBuf>,
@@ -37,8 +37,7 @@ struct Unlocked {
 }
 
 impl Signer {
-    /// Returns a signer for a target whose key is not read yet; `named` replaces the target's
-    /// own key file.
+    /// Creates a signer that has not read its key yet. `named` replaces the key file of the target.
     pub fn new(target: &Target, named: Option<PathBuf>) -> Self {
         Self {
             named,
@@ -50,15 +49,15 @@ impl Signer {
         }
     }
 
-    /// Returns a signer for a target that has read its key.
+    /// Creates a signer that has read its key.
     pub fn unlocked(target: &Target, named: Option<PathBuf>) -> Result<Self, Failure> {
         let mut signer = Self::new(target, named);
         signer.unlock()?;
         Ok(signer)
     }
 
-    /// Returns a signer with this key, which adds to what these others have signed, too, and
-    /// remembers in this file.
+    /// Creates a signer with this key. The signer also accepts assignments that the keys `others`
+    /// have signed, and signs them again with its own key.
     pub fn with(
         target: &Target,
         key: Arc<SigningKey>,
@@ -71,14 +70,15 @@ impl Signer {
         })
     }
 
-    /// Returns the keys whose signatures are added to, the one that signs first; none before
-    /// its key was read.
+    /// Returns the keys whose signatures the signer accepts, its own key first; no keys before the
+    /// signer has read its key.
     pub fn keys(&self) -> &[PublicKey] {
         let keys = self.unlocked.as_ref().map(|unlocked| &unlocked.keys[..]);
         keys.unwrap_or_default()
     }
 
-    /// Reads the key, if that was not done before; asks for its passphrase if it has one.
+    /// Reads the key, unless it was read before. An encrypted key needs the passphrase of the
+    /// secrets.
     pub fn unlock(&mut self) -> Result<(), Failure> {
         if self.unlocked.is_none() {
             let key = SigningKey::load(self.named.as_deref(), &self.usual, &*self.secrets)?;
@@ -88,19 +88,19 @@ impl Signer {
         Ok(())
     }
 
-    /// Reads the key if one of these devices has our agent.
+    /// Reads the key if one of these devices has a Packcast agent.
     pub fn unlock_for<'a>(
         &mut self,
         devices: impl IntoIterator<Item = &'a DeviceId>,
     ) -> Result<(), Failure> {
-        let ours = |device: &DeviceId| matches!(device, DeviceId::Agent(_));
-        if devices.into_iter().any(ours) {
+        let has_packcast_agent = |device: &DeviceId| matches!(device, DeviceId::Agent(_));
+        if devices.into_iter().any(has_packcast_agent) {
             self.unlock()?;
         }
         Ok(())
     }
 
-    /// Signs what is written now.
+    /// Returns the parameters for one signed write, as of the current time.
     pub fn signing(&self) -> Signing<'_> {
         match &self.unlocked {
             None => Signing::without_key(now()),
@@ -108,7 +108,7 @@ impl Signer {
                 now: now(),
                 keys: &unlocked.keys,
                 sign: &unlocked.sign,
-                known: Some(&unlocked.memory.known),
+                memory: Some(&unlocked.memory.known),
             },
         }
     }
@@ -136,20 +136,20 @@ impl std::fmt::Debug for Unlocked {
     }
 }
 
-/// The next step where a key of another has signed, or none.
-pub const HOW_TO_SIGN_ANYWAY: &str = "'packcast group show GROUP' and 'packcast device DEVICE' show what is on record: if it is what you mean, 'packcast sign --group GROUP' and 'packcast sign --device DEVICE' sign it";
+/// The next step if another key, or no key, has signed the recorded assignments.
+pub const HOW_TO_SIGN_ANYWAY: &str = "run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them";
 
-/// Names the command that shows what a recipient has on record.
-fn shown(recipient: &Assignee) -> String {
-    match recipient {
+/// Returns the command that shows the recorded assignments of an assignee.
+fn show_command(assignee: &Assignee) -> String {
+    match assignee {
         Assignee::Group(group) => format!("'packcast group show {group}'"),
         Assignee::Device(agent) => format!("'packcast device key:{agent}'"),
     }
 }
 
-/// Names the command that signs it as it is.
-fn signed(recipient: &Assignee) -> String {
-    match recipient {
+/// Returns the command that signs the recorded assignments of an assignee.
+fn sign_command(assignee: &Assignee) -> String {
+    match assignee {
         Assignee::Group(group) => format!("'packcast sign --group {group}'"),
         Assignee::Device(agent) => format!("'packcast sign --device key:{agent}'"),
     }
@@ -159,21 +159,24 @@ impl From<SigningError> for Failure {
     fn from(error: SigningError) -> Self {
         let hint = match &error {
             SigningError::NotOurs { recipient } => format!(
-                "{} shows what it has: if it is what you mean it to have, {} signs it",
-                shown(recipient),
-                signed(recipient)
+                "run {} to check the recorded assignments; if they are right, run {} to sign them",
+                show_command(recipient),
+                sign_command(recipient)
             ),
             SigningError::RolledBack { recipient, .. } => format!(
-                "look at {}: if the table was restored, 'packcast sign --restored' goes on from what it has; if not, somebody has written to it, and what was taken back since must be taken back again",
-                shown(recipient)
+                "run {} to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since",
+                show_command(recipient)
             ),
             SigningError::Expired { recipient, .. } => format!(
-                "this machine has not seen it signed, so look at {}: if it is what you mean, {} signs it",
-                shown(recipient),
-                signed(recipient)
+                "run {} to check the recorded assignments, which this machine has not signed; if they are right, run {} to sign them",
+                show_command(recipient),
+                sign_command(recipient)
             ),
-            SigningError::Unvouched { recipient, .. } => {
-                format!("it changed meanwhile: look at {}", shown(recipient))
+            SigningError::Unverified { recipient, .. } => {
+                format!(
+                    "run {} to see the assignments, which changed meanwhile",
+                    show_command(recipient)
+                )
             }
             SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
                 return Self::failed(error);
@@ -195,6 +198,7 @@ impl From<AssignError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::next_steps;
 
     #[test]
     fn debug_output_of_a_signer_has_no_secret() {
@@ -205,5 +209,47 @@ mod tests {
         let unlocked = Unlocked::new(Arc::clone(&key), &[], memory.unwrap());
         let shown = format!("Unlocked([{:?}])", key.public());
         assert_eq!(format!("{unlocked:?}"), shown);
+    }
+
+    #[test]
+    fn errors_of_signing_have_next_steps() {
+        let device = || Assignee::Device("aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap());
+        let group = || Assignee::Group("lab".parse().unwrap());
+        let at = packcast_protocol::UnixTime(1_795_000_000);
+        let errors = [
+            SigningError::Sign(SignError::new("cause")),
+            SigningError::NotOurs { recipient: group() },
+            SigningError::NotOurs {
+                recipient: device(),
+            },
+            SigningError::RolledBack {
+                recipient: group(),
+                recorded: packcast_protocol::assignments::Held {
+                    revision: 1,
+                    issued: at,
+                },
+            },
+            SigningError::Expired {
+                recipient: device(),
+                expires: at,
+            },
+            SigningError::Unverified {
+                recipient: group(),
+                package: "1795000000".parse().unwrap(),
+            },
+        ];
+        insta::assert_snapshot!(next_steps(errors), @r"
+        Sign SignError: Failed
+        NotOurs: Conflict
+          hint: run 'packcast group show lab' to check the recorded assignments; if they are right, run 'packcast sign --group lab' to sign them
+        NotOurs: Conflict
+          hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
+        RolledBack: Conflict
+          hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since
+        Expired: Conflict
+          hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
+        Unverified: Conflict
+          hint: run 'packcast group show lab' to see the assignments, which changed meanwhile
+        ");
     }
 }

@@ -1,32 +1,32 @@
-//! Lets agents trust the key of another publisher, too.
+//! Adds the key of another publisher to the keys that agents trust.
 
 use packcast_protocol::signature::PublicKey;
 use serde::Serialize;
 
 use super::key::SigningKey;
-use super::key_lists::{Published, signed};
+use super::key_lists::{PublishedKeyLists, signed};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::target::Target;
 
-/// A key that agents trust from now on.
+/// The result of trusting a key.
 #[derive(Debug, Serialize)]
 pub struct Trusting {
     pub public_key: String,
     /// All keys that agents trust.
     pub trusted: Vec<String>,
-    /// The first list replaces the keys that agents are configured with.
+    /// The list is the first one. It replaces the keys in the configuration of the agents.
     #[serde(skip)]
     pub is_first: bool,
 }
 
-/// Publishes a list of keys that has this key, too.
+/// Publishes a key list with this additional key.
 pub async fn trust(
     target: &Target,
     public_key: &PublicKey,
     key: &SigningKey,
 ) -> Result<Trusting, Failure> {
-    let published = Published::read(target, key.public()).await?;
+    let published = PublishedKeyLists::read(target, key.public()).await?;
     let list = published.lists.trust(public_key, now())?;
     published.add(target, &[signed(&list, key)?]).await?;
     Ok(Trusting {

@@ -1,54 +1,55 @@
-//! What this machine remembers of what was signed for a target, in a file.
+//! The memory of this machine: the latest states that it has signed for a target, in a file.
 //!
-//! Signatures do not show that they are old. Whoever owns the table could put an earlier state
-//! back, so that the next change of it, signed anew, brings back what was taken back since.
+//! A signature does not show that a later state was signed. Somebody who controls the table could
+//! put an earlier state back. The next change would then sign that state again, together with
+//! assignments that were withdrawn since. The memory detects such a rollback.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::assignments::{Assignee, Held};
 use packcast_protocol::with_causes;
-use packcast_store::records::Known;
+use packcast_store::records::PublisherMemory;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::warning::{Warning, Warnings};
 
-/// The memory of a target. It is written when it is dropped, if it has grown.
+/// The memory of a target. It is written to its file when it is dropped, if it has changed.
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
-    pub known: Known,
+    pub known: PublisherMemory,
     keys: u64,
-    was: Remembered,
+    was: MemoryFile,
     warnings: Warnings,
 }
 
-/// The file.
+/// The content of the memory file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Remembered {
-    /// The latest list of trusted keys, 0 before the first.
+struct MemoryFile {
+    /// The number of the latest key list; 0 before the first list.
     #[serde(default)]
     keys: u64,
-    assignments: Vec<State>,
+    assignments: Vec<SignedState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+struct SignedState {
     recipient: Assignee,
     #[serde(flatten)]
     held: Held,
 }
 
-/// Why there is no memory.
+/// Errors from reading or writing the memory.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    #[error("{} cannot be read or written", path.display())]
+    #[error("cannot read or write the signing memory {}", path.display())]
     File {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} does not read", path.display())]
+    #[error("cannot parse the signing memory {}", path.display())]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,
@@ -56,10 +57,14 @@ pub enum MemoryError {
 }
 
 impl Memory {
-    /// Reads what is remembered; nothing if there is no file. What could not be kept later is
-    /// an error now, before anything is signed.
+    /// Reads the memory, which is empty if there is no file.
+    ///
+    /// # Errors
+    /// The function also checks that the file can be written, so that an unwritable memory is an
+    /// error before anything is signed.
     pub fn load(path: &Path, warnings: &Warnings) -> Result<Self, MemoryError> {
         let was = read(path)?;
+        // Only checks that a file can be created: the temporary file is removed when it is dropped.
         new_beside(path)?;
         let states = was.assignments.iter();
         Ok(Self {
@@ -73,34 +78,35 @@ impl Memory {
         })
     }
 
-    /// Returns the number of the latest list of trusted keys.
+    /// Returns the number of the latest key list.
     pub const fn keys(&self) -> u64 {
         self.keys
     }
 
-    /// Remembers a list of trusted keys.
+    /// Remembers the number of a key list.
     pub fn follow_keys(&mut self, serial: u64) {
         self.keys = self.keys.max(serial);
     }
 
-    fn now(&self) -> Remembered {
+    fn now(&self) -> MemoryFile {
         let states = self.known.all().into_iter();
-        Remembered {
+        MemoryFile {
             keys: self.keys,
             assignments: states
-                .map(|(recipient, held)| State { recipient, held })
+                .map(|(recipient, held)| SignedState { recipient, held })
                 .collect(),
         }
     }
 
-    /// Writes what is remembered, with what other commands have remembered meanwhile.
+    /// Writes the memory, merged with the memory that other commands have written meanwhile.
     fn keep(&mut self) -> Result<(), MemoryError> {
         if self.now() == self.was {
             return Ok(());
         }
+        // Another command may have written the file after this one has read it.
         let meanwhile = read(&self.path)?;
         self.follow_keys(meanwhile.keys);
-        for State { recipient, held } in meanwhile.assignments {
+        for SignedState { recipient, held } in meanwhile.assignments {
             self.known.advance(&recipient, held);
         }
         let now = self.now();
@@ -123,20 +129,26 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if let Err(error) = self.keep() {
-            self.warnings.push(Warning::new(format!(
-                "this machine does not remember what it has signed: {}",
-                with_causes(&error)
-            )));
+            self.warnings.push(not_saved(&error));
         }
     }
+}
+
+fn not_saved(error: &MemoryError) -> Warning {
+    Warning::new(format!(
+        "cannot remember the new signatures on this machine: {}",
+        with_causes(error)
+    ))
 }
 
 impl From<MemoryError> for Failure {
     fn from(error: MemoryError) -> Self {
         let hint = match &error {
-            MemoryError::File { .. } => "make it yours to read and write",
+            MemoryError::File { .. } => {
+                "make the file and its folder readable and writable for your user"
+            }
             MemoryError::Damaged { .. } => {
-                "remove it if you know what spoilt it: until this machine has signed again, what is on record is taken for the latest"
+                "remove the file if you know the cause of the damage: until this machine signs again, it accepts the recorded states as the latest ones"
             }
         };
         Self::failed(error).hint(hint)
@@ -153,14 +165,14 @@ fn new_beside(path: &Path) -> Result<tempfile::NamedTempFile, MemoryError> {
         })
 }
 
-fn read(path: &Path) -> Result<Remembered, MemoryError> {
+fn read(path: &Path) -> Result<MemoryFile, MemoryError> {
     let path_buf = || path.to_owned();
     match std::fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|source| MemoryError::Damaged {
             path: path_buf(),
             source,
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Remembered::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(MemoryFile::default()),
         Err(source) => Err(MemoryError::File {
             path: path_buf(),
             source,
@@ -173,6 +185,7 @@ mod tests {
     use packcast_protocol::UnixTime;
 
     use super::*;
+    use crate::rendered::converted;
 
     fn lab() -> Assignee {
         Assignee::Group("lab".parse().unwrap())
@@ -186,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_commands_have_signed_is_remembered_at_its_latest() {
+    fn memories_of_two_commands_merge_to_the_latest_states() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("target/signed.json");
         let mut one = Memory::load(&path, &Warnings::default()).unwrap();
@@ -202,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_signed_nothing_writes_nothing() {
+    fn an_unchanged_memory_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("signed.json");
         drop(Memory::load(&path, &Warnings::default()).unwrap());
@@ -210,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_does_not_read_is_not_passed_over() {
+    fn a_damaged_memory_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("signed.json");
         for text in ["", "{}", "{\"keys\":\"many\",\"assignments\":[]}"] {
@@ -218,5 +231,25 @@ mod tests {
             let error = Memory::load(&path, &Warnings::default()).unwrap_err();
             assert!(matches!(error, MemoryError::Damaged { .. }), "{text}");
         }
+    }
+
+    #[test]
+    fn errors_of_the_memory_have_next_steps() {
+        let path = || "/s/signed.json".into();
+        let file = || MemoryError::File {
+            path: path(),
+            source: std::io::Error::other("cause"),
+        };
+        let damaged = MemoryError::Damaged {
+            path: path(),
+            source: serde_json::from_str::<()>("").unwrap_err(),
+        };
+        insta::assert_snapshot!(converted([file(), damaged]), @r"
+        Failed: cannot read or write the signing memory /s/signed.json
+          hint: make the file and its folder readable and writable for your user
+        Failed: cannot parse the signing memory /s/signed.json
+          hint: remove the file if you know the cause of the damage: until this machine signs again, it accepts the recorded states as the latest ones
+        ");
+        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot remember the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
     }
 }

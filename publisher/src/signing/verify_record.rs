@@ -1,4 +1,4 @@
-//! Whether a package is what it is called, asked before something is signed that names it.
+//! Verifies the record of a package before an assignment of the package is signed.
 
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
@@ -7,34 +7,34 @@ use packcast_rollout::assignments::VerifiedPackages;
 
 use super::key_lists;
 use super::signer::Signer;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, RETRY_HINT};
 use crate::package::{named, published};
 use crate::probe;
 use crate::target::Target;
-use crate::verify::{self, Expected, Problem, Source};
+use crate::text::for_target;
+use crate::verify::{self, ExpectedPackage, ObjectSource, VerifyProblem};
 use crate::warning::Warning;
 
-/// The keys that packages are accepted from, beside those that agents trust and the publisher's
-/// own.
+/// Additional keys that may have signed packages, besides the keys that agents trust and the
+/// publisher's own keys.
 #[derive(Clone, Debug, Default)]
 pub struct AlsoAccept(pub Vec<PublicKey>);
 
-/// What is on record has no manifest that says the same and is signed.
+/// An error: no signed manifest confirms the record of a package.
 #[derive(Debug, thiserror::Error)]
-#[error("package {package} is not signed to be {name}, so nothing is signed that names it")]
-struct Unsigned {
+#[error("cannot verify package {package}: no signed manifest names it {name}")]
+struct NotSigned {
     package: PackageId,
     name: String,
-    source: Problem,
+    source: VerifyProblem,
 }
 
 impl AlsoAccept {
-    /// Holds the record of a package against its manifest, which one of the keys has to have
-    /// signed.
+    /// Compares the record of a package with its manifest, which one of the keys must have signed.
     ///
-    /// What the records say may have been put there by whoever owns them: nothing is signed on
-    /// their word alone.
-    pub async fn vouch(
+    /// Somebody who controls the table can change the records. So nothing is signed because of a
+    /// record alone.
+    pub async fn verify(
         &self,
         target: &Target,
         package: &PackageRecord,
@@ -44,31 +44,29 @@ impl AlsoAccept {
         manifest_of(target, package, &keys).await
     }
 
-    /// Vouches for all of these packages but those that were deleted.
-    pub async fn vouch_for(
+    /// Verifies all of these packages, except deleted packages.
+    pub async fn verify_all(
         &self,
         target: &Target,
         packages: &[PackageId],
         signer: &Signer,
     ) -> Result<VerifiedPackages, Failure> {
         let keys = self.keys(target, signer).await?;
-        let mut vouched = VerifiedPackages::new();
+        let mut verified = VerifiedPackages::new();
         for package in target.records.packages_of(packages).await? {
             if let Some(published) = package.published() {
                 manifest_of(target, &package, &keys).await?;
-                vouched.insert(package.id, published.manifest);
+                verified.insert(package.id, published.manifest);
             }
         }
-        Ok(vouched)
+        Ok(verified)
     }
 
     async fn keys(&self, target: &Target, signer: &Signer) -> Result<Vec<PublicKey>, Failure> {
         let mut keys = key_lists::trusted_with_own(target, signer.keys()).await?;
         for key in &self.0 {
             if !keys.contains(key) {
-                target.warnings.push(Warning::new(format!(
-                    "agents refuse what {key} has signed, unless their configuration names it: 'packcast keys trust' lets them trust it"
-                )));
+                target.warnings.push(untrusted(key, &target.name));
                 keys.push(key.clone());
             }
         }
@@ -76,19 +74,31 @@ impl AlsoAccept {
     }
 }
 
-/// Looks for the manifest in the store first, and then at the locations: it may have been
-/// published from another target of the same records.
+fn untrusted(key: &PublicKey, target: &str) -> Warning {
+    Warning::new(format!(
+        "agents refuse packages that {key} has signed, unless their configuration has this key"
+    ))
+    .hint(for_target(
+        &format!("run 'packcast keys trust {key}' to make all agents trust this key"),
+        target,
+    ))
+}
+
+/// Looks for the manifest in the store, and then at the locations of the package.
+///
+/// The store may miss the manifest if the package was published from another target with the same
+/// table.
 async fn manifest_of(
     target: &Target,
     package: &PackageRecord,
     keys: &[PublicKey],
 ) -> Result<(), Failure> {
-    let expected = Expected {
+    let expected = ExpectedPackage {
         package,
         published: published(package)?,
         keys,
     };
-    let store = Source::Store {
+    let store = ObjectSource::Store {
         objects: target.objects.clone(),
         locations: Vec::new(),
     };
@@ -96,33 +106,66 @@ async fn manifest_of(
     let Err(mut problem) = stored else {
         return Ok(());
     };
-    if matches!(problem, Problem::Missing { .. }) {
+    if matches!(problem, VerifyProblem::Missing { .. }) {
         let client = probe::client(target.ca_file.as_deref(), target.route());
         let client = client.map_err(Failure::failed)?;
         for at in package.locations.iter().cloned() {
             let client = client.clone();
-            let source = Source::Location { client, at };
+            let source = ObjectSource::Location { client, at };
             match verify::signed_manifest(expected, &source).await {
                 Ok(_) => return Ok(()),
                 Err(other) => problem = other,
             }
         }
     }
-    Err(refused(package, problem))
+    Err(refused(package.id, &named(package), problem))
 }
 
-fn refused(package: &PackageRecord, source: Problem) -> Failure {
+fn refused(package: PackageId, name: &str, source: VerifyProblem) -> Failure {
     let is_retryable = source.is_retryable();
-    let unsigned = Unsigned {
-        package: package.id,
-        name: named(package),
+    let unsigned = NotSigned {
+        package,
+        name: name.to_owned(),
         source,
     };
     if is_retryable {
-        return Failure::new(Kind::TryLater, unsigned)
-            .hint("nothing is lost; run the command again in a minute");
+        return Failure::new(Kind::TryLater, unsigned).hint(RETRY_HINT);
     }
-    Failure::conflict(unsigned).hint(
-        "'packcast verify' tells more; if another publisher whom you trust has signed the package, name his key with --accept-key, and let agents trust it with 'packcast keys trust'",
-    )
+    Failure::conflict(unsigned)
+        .hint(format!("run 'packcast verify {name}' to see all problems"))
+        .hint("if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn an_unverified_record_has_next_steps() {
+        let id = "1795000000".parse().unwrap();
+        let problem = VerifyProblem::OtherPackage;
+        let server_error = VerifyProblem::Served(probe::ProbeError::Status {
+            url: "https://cdn.example.net/d/x".to_owned(),
+            status: 503,
+        });
+        let errors = [problem, server_error].map(|problem| refused(id, "tool@1", problem));
+        insta::assert_snapshot!(failures(errors), @r"
+        Conflict: cannot verify package 1795000000: no signed manifest names it tool@1: the manifest describes another package than the record
+        hint: run 'packcast verify tool@1' to see all problems
+        hint: if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'
+        TryLater: cannot verify package 1795000000: no signed manifest names it tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
+        hint: run the command again in a minute; nothing is lost
+        ");
+    }
+
+    #[test]
+    fn a_warning_of_a_key_that_agents_do_not_trust() {
+        let bytes = [&b"Ed"[..], &[1; 40]].concat();
+        let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
+        insta::assert_snapshot!(untrusted(&key, "prod"), @r"
+        warning: agents refuse packages that RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB has signed, unless their configuration has this key
+        hint: run 'packcast --target prod keys trust RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB' to make all agents trust this key
+        ");
+    }
 }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, PackageRef};
 use packcast_rollout::explain::unreached;
 use packcast_rollout::{GroupState, PackageRecord};
-use packcast_store::records::DeviceState;
+use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
 use crate::concurrency::AT_ONCE;
@@ -14,18 +14,18 @@ use crate::failure::Failure;
 use crate::package::find;
 use crate::target::Target;
 
-/// How many devices are read in one request.
+/// The number of devices in one request.
 const BATCH: usize = 100;
 
 /// A device and its state with a package.
 #[derive(Debug, Serialize)]
 pub struct DeviceProgress {
     pub device: DeviceId,
-    pub state: DeviceState,
+    pub state: DeploymentState,
 }
 
-/// Returns the devices of a package, the members of its groups that have not checked in since
-/// included. Changes of the last seconds may be missing.
+/// Returns the devices of a package. Members of its groups that have not checked in since the
+/// assignment are included. Changes of the last seconds may be missing.
 pub async fn devices(
     target: &Target,
     package: &PackageRef,
@@ -43,7 +43,7 @@ pub async fn devices(
 async fn add_unreached(
     target: &Target,
     package: &PackageRecord,
-    states: &mut BTreeMap<DeviceId, DeviceState>,
+    states: &mut BTreeMap<DeviceId, DeploymentState>,
 ) -> Result<(), Failure> {
     let names = target.records.groups_with(package.id).await?;
     let groups = target.records.group_states(&names).await?;
@@ -52,6 +52,7 @@ async fn add_unreached(
         members.extend(target.records.members(&state.group).await?);
     }
     members.sort_unstable();
+    // A device may be a member of several groups that have the package.
     members.dedup();
     members
         .retain(|device| !states.contains_key(device) && package.audience.includes_device(device));
@@ -61,7 +62,7 @@ async fn add_unreached(
         .try_collect()
         .await?;
     let found = found.into_iter().flatten();
-    states.extend(found.map(|device| (device, DeviceState::Unreached)));
+    states.extend(found.map(|device| (device, DeploymentState::Unreached)));
     Ok(())
 }
 

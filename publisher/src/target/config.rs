@@ -1,17 +1,17 @@
-//! `packcast.toml`: the targets that an administrator has configured.
+//! The configuration of targets in `packcast.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
-use packcast_rollout::pace::PauseS;
+use packcast_rollout::pacing::PauseS;
 use packcast_store::{Directory, Objects, S3, S3Config};
 use serde::Deserialize;
 
 use crate::failure::Failure;
 
-/// `packcast.toml`.
+/// The content of `packcast.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
@@ -24,19 +24,19 @@ struct ConfigFile {
 pub(super) struct TargetConfig {
     /// The name of the table.
     pub(super) table: String,
-    /// The region of table and bucket; the AWS configuration's own if absent.
+    /// The region of table and bucket; if absent, the region of the AWS configuration.
     pub(super) region: Option<String>,
-    /// Where table and bucket answer, if not at AWS.
+    /// The address of table and bucket, if they are not at AWS.
     pub(super) endpoint: Option<String>,
-    /// Where the bucket answers, if not where the table does.
+    /// The address of the bucket, if it differs from the address of the table.
     s3_endpoint: Option<String>,
-    /// The folder that published objects are written to, unless they go to a bucket.
+    /// The folder for published objects, if they are not stored in a bucket.
     directory: Option<PathBuf>,
-    /// The name of the bucket that published objects are written to.
+    /// The name of the bucket for published objects.
     bucket: Option<String>,
     #[serde(default = "packcast_store::key::default_prefix")]
     pub(super) prefix: ObjectPath,
-    /// As the check-in function was set up.
+    /// The same value as in the settings of the check-in function; so are the pauses below.
     #[serde(default)]
     strict: bool,
     fragment_pause_s: Option<PauseS>,
@@ -46,7 +46,7 @@ pub(super) struct TargetConfig {
     pub(super) key_file: Option<PathBuf>,
 }
 
-/// Where a target's objects are, before anything is asked of it.
+/// The configured place of a target's objects, before it is opened.
 #[derive(Debug)]
 pub(super) enum ObjectsPlace {
     Directory(PathBuf),
@@ -95,78 +95,96 @@ impl ObjectsPlace {
     }
 }
 
-/// Why a target cannot be used.
+/// Errors from opening a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    #[error("{} cannot be read", path.display())]
+    #[error("cannot read configuration {}", path.display())]
     Read {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{} is not a configuration of packcast", path.display())]
+    #[error("cannot parse configuration {}", path.display())]
     Parse {
         path: PathBuf,
         source: toml::de::Error,
     },
-    #[error("a target's name is of letters, digits, '-' and '_', which {name:?} is not")]
+    #[error("cannot use {name:?} as the name of a target: expected letters, digits, '-' and '_'")]
     Name { name: String },
-    #[error("target {name:?} is not in {}", path.display())]
+    #[error("cannot find target {name:?} in {}", path.display())]
     Unknown { name: String, path: PathBuf },
-    #[error("target {name:?} has neither a bucket nor a directory for its objects")]
+    #[error("cannot use target {name:?}: it has neither a bucket nor a directory for its objects")]
     NoPlace { name: String },
-    #[error("target {name:?} has both a bucket and a directory, and objects go to one of them")]
+    #[error("cannot use target {name:?}: it has both a bucket and a directory for its objects")]
     TwoPlaces { name: String },
-    #[error("target {name:?} has an s3_endpoint, and no bucket that could answer there")]
+    #[error("cannot use target {name:?}: it has an s3_endpoint, but no bucket")]
     NoBucket { name: String },
 }
 
-/// Reads the target with this name from `config`, or from `usual` if no file is named.
+/// Reads the target with this name from `config`, or from `usual` if `config` is `None`.
 pub(super) fn configured(
     name: &str,
     config: Option<&Path>,
     usual: &Path,
 ) -> Result<TargetConfig, Failure> {
-    // Files are called after it.
+    // The name becomes a part of file names, so it must not contain a path separator.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if !name.bytes().all(is_plain) || name.is_empty() {
         let name = name.to_owned();
-        return Err(Failure::usage(TargetError::Name { name }));
+        return Err(TargetError::Name { name }.into());
     }
     let path = config.unwrap_or(usual).to_owned();
     read_config(&path)?.target.remove(name).ok_or_else(|| {
         let name = name.to_owned();
-        let hint = format!(
-            "add a [target.{name}] section with a table and a bucket or directory, or name another with --target"
-        );
-        Failure::usage(TargetError::Unknown { name, path }).hint(hint)
+        TargetError::Unknown { name, path }.into()
     })
 }
 
-/// Reads the configuration; an absent file configures nothing.
-fn read_config(path: &Path) -> Result<ConfigFile, Failure> {
+/// Reads the configuration. A missing file is an empty configuration.
+fn read_config(path: &Path) -> Result<ConfigFile, TargetError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(ConfigFile::default());
         }
         Err(source) => {
-            return Err(Failure::failed(TargetError::Read {
+            return Err(TargetError::Read {
                 path: path.to_owned(),
                 source,
-            }));
+            });
         }
     };
-    toml::from_str(&text).map_err(|source| {
-        Failure::usage(TargetError::Parse {
-            path: path.to_owned(),
-            source,
-        })
+    toml::from_str(&text).map_err(|source| TargetError::Parse {
+        path: path.to_owned(),
+        source,
     })
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let hint = match &error {
+            TargetError::Read { .. } => return Self::failed(error),
+            TargetError::Parse { .. } | TargetError::Name { .. } => return Self::usage(error),
+            TargetError::Unknown { name, .. } => format!(
+                "add a section [target.{name}] with a table and a bucket or directory, or pass another target with --target"
+            ),
+            TargetError::NoPlace { name } => {
+                format!("add bucket or directory to the section [target.{name}]")
+            }
+            TargetError::TwoPlaces { name } => {
+                format!("remove bucket or directory from the section [target.{name}]")
+            }
+            TargetError::NoBucket { name } => format!(
+                "add bucket to the section [target.{name}] instead of directory, or remove s3_endpoint"
+            ),
+        };
+        Self::usage(error).hint(hint)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendered::converted;
 
     fn place(lines: &str) -> Result<ObjectsPlace, TargetError> {
         let target: TargetConfig = toml::from_str(&format!("table = \"t\"\n{lines}")).unwrap();
@@ -174,20 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_one_place() {
+    fn objects_are_in_a_bucket_or_a_directory() {
         assert!(matches!(
             place("directory = \"/srv\""),
             Ok(ObjectsPlace::Directory(root)) if root == Path::new("/srv")
         ));
         for (lines, refusal) in [
-            ("", "target \"prod\" has neither"),
+            ("", "cannot use target \"prod\": it has neither"),
             (
                 "bucket = \"b\"\ndirectory = \"/srv\"",
-                "target \"prod\" has both",
+                "cannot use target \"prod\": it has both",
             ),
             (
                 "directory = \"/srv\"\ns3_endpoint = \"http://127.0.0.1:1\"",
-                "target \"prod\" has an s3_endpoint, and no bucket",
+                "cannot use target \"prod\": it has an s3_endpoint, but no bucket",
             ),
         ] {
             let refused = place(lines).unwrap_err().to_string();
@@ -196,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_answers_where_the_table_does_unless_told_otherwise() {
+    fn a_bucket_has_the_endpoint_of_the_table_unless_it_has_its_own() {
         let endpoint = |lines: &str| match place(&format!("bucket = \"b\"\n{lines}")) {
             Ok(ObjectsPlace::Bucket(config)) => config.endpoint,
             other => panic!("{other:?}"),
@@ -212,5 +230,43 @@ mod tests {
             endpoint(&format!("{both}{own}")).as_deref(),
             Some("http://b:2")
         );
+    }
+
+    #[test]
+    fn errors_of_targets_have_next_steps() {
+        let (name, path) = (|| "prod".to_owned(), || "/c/packcast.toml".into());
+        let errors = [
+            TargetError::Read {
+                path: path(),
+                source: std::io::Error::other("cause"),
+            },
+            TargetError::Parse {
+                path: path(),
+                source: toml::from_str::<ConfigFile>("target = 1").unwrap_err(),
+            },
+            TargetError::Name {
+                name: "a b".to_owned(),
+            },
+            TargetError::Unknown {
+                name: name(),
+                path: path(),
+            },
+            TargetError::NoPlace { name: name() },
+            TargetError::TwoPlaces { name: name() },
+            TargetError::NoBucket { name: name() },
+        ];
+        insta::assert_snapshot!(converted(errors), @r#"
+        Failed: cannot read configuration /c/packcast.toml
+        Usage: cannot parse configuration /c/packcast.toml
+        Usage: cannot use "a b" as the name of a target: expected letters, digits, '-' and '_'
+        Usage: cannot find target "prod" in /c/packcast.toml
+          hint: add a section [target.prod] with a table and a bucket or directory, or pass another target with --target
+        Usage: cannot use target "prod": it has neither a bucket nor a directory for its objects
+          hint: add bucket or directory to the section [target.prod]
+        Usage: cannot use target "prod": it has both a bucket and a directory for its objects
+          hint: remove bucket or directory from the section [target.prod]
+        Usage: cannot use target "prod": it has an s3_endpoint, but no bucket
+          hint: add bucket to the section [target.prod] instead of directory, or remove s3_endpoint
+        "#);
     }
 }

@@ -1,5 +1,7 @@
-//! The fragments of an archive, and the whole that they make: several on their way at once,
-//! and the whole's digests taken in order, in bounded memory.
+//! Verifies the fragments of an archive, and the whole archive.
+//!
+//! Several fragments are fetched at a time. The digests of the whole archive are computed in the
+//! order of the fragments, in bounded memory.
 
 use std::collections::VecDeque;
 
@@ -11,41 +13,42 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Expected, MAX_PROBLEMS, Problem, Source};
+use super::{ExpectedPackage, MAX_PROBLEMS, ObjectSource, VerifyProblem};
 use crate::progress::Progress;
 
-/// How many fragments are on their way at once.
+/// The number of fragments that are fetched at a time.
 const PARALLEL: usize = 4;
 
-/// How many chunks of a fragment wait for those before it.
+/// The number of chunks of a fragment that wait until the fragments before it are complete.
 const WAITING_CHUNKS: usize = 32;
 
-/// A fragment on its way.
-struct Fetching {
+/// A fragment that is being fetched.
+struct FragmentFetch {
     chunks: mpsc::Receiver<Bytes>,
-    checked: JoinHandle<Result<(), Problem>>,
+    checked: JoinHandle<Result<(), VerifyProblem>>,
 }
 
-/// The digests of the whole archive, as far as it has come.
+/// The digests of the whole archive, up to the last received chunk.
 #[derive(Default)]
-struct Whole {
+struct WholeDigests {
     sha256: Sha256,
     md5: Md5,
 }
 
-/// Checks every fragment at a source, and the whole; gives up after many problems.
+/// Verifies all fragments of an archive at a source, and the whole archive. The function stops after
+/// [`MAX_PROBLEMS`] problems.
 pub(super) async fn check(
-    expected: Expected<'_>,
+    expected: ExpectedPackage<'_>,
     archive: &Archive,
-    source: &Source,
-    problems: &mut Vec<Problem>,
+    source: &ObjectSource,
+    problems: &mut Vec<VerifyProblem>,
     progress: &Progress,
 ) {
     let before = problems.len();
     let parallel = source.parallel(archive.fragment_size().get(), PARALLEL);
     let mut fragments = archive.fragments();
     let mut under_way = VecDeque::new();
-    let mut whole = Whole::default();
+    let mut whole = WholeDigests::default();
     while problems.len() < MAX_PROBLEMS {
         let free = parallel - under_way.len();
         let started = fragments.by_ref().take(free);
@@ -55,51 +58,52 @@ pub(super) async fn check(
         };
         problems.extend(finish(next, &mut whole, progress).await.err());
     }
+    // A damaged fragment also changes the digests of the whole archive: report it only once.
     if problems.len() == before {
         problems.extend(whole.problems(expected, archive));
     }
 }
 
 fn start(
-    expected: Expected<'_>,
-    source: &Source,
+    expected: ExpectedPackage<'_>,
+    source: &ObjectSource,
     (number, bytes, digest): (FragmentNumber, u64, Sha256Digest),
-) -> Fetching {
+) -> FragmentFetch {
     let package = expected.package;
     let key = ObjectKey::fragment(&package.folder, package.id, number);
     let (sender, chunks) = mpsc::channel(WAITING_CHUNKS);
     let source = source.clone();
     let checked = tokio::spawn(async move { source.fragment(&key, bytes, digest, sender).await });
-    Fetching { chunks, checked }
+    FragmentFetch { chunks, checked }
 }
 
 async fn finish(
-    mut fetching: Fetching,
-    whole: &mut Whole,
+    mut fetching: FragmentFetch,
+    whole: &mut WholeDigests,
     progress: &Progress,
-) -> Result<(), Problem> {
+) -> Result<(), VerifyProblem> {
     while let Some(chunk) = fetching.chunks.recv().await {
         whole.sha256.update(&chunk);
         whole.md5.update(&chunk);
         progress.advance(chunk.len() as u64);
     }
-    fetching.checked.await.map_err(|_| Problem::Stopped)?
+    fetching.checked.await.map_err(|_| VerifyProblem::Stopped)?
 }
 
-impl Whole {
-    /// Compares the digests of an archive of which every fragment has come.
-    fn problems(self, expected: Expected<'_>, archive: &Archive) -> Vec<Problem> {
+impl WholeDigests {
+    /// Compares the digests of a completely fetched archive with the publication.
+    fn problems(self, expected: ExpectedPackage<'_>, archive: &Archive) -> Vec<VerifyProblem> {
         let sha256 = Sha256Digest::from_bytes(self.sha256.finalize().into());
         let md5 = Md5Digest::from_bytes(self.md5.finalize().into());
         let mut problems = Vec::new();
         if sha256 != archive.sha256() {
-            problems.push(Problem::Sha256 {
+            problems.push(VerifyProblem::Sha256 {
                 actual: sha256,
                 expected: archive.sha256(),
             });
         }
         if let Some(published) = expected.published.md5.filter(|published| *published != md5) {
-            problems.push(Problem::Md5 {
+            problems.push(VerifyProblem::Md5 {
                 actual: md5,
                 expected: published,
             });

@@ -1,31 +1,32 @@
-//! Verifying one package at the sources that were chosen for it.
+//! Verifies one package at chosen sources.
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::{LocationName, PackageId, PackageRef, with_causes};
-use packcast_rollout::{LocationRecord, PackageRecord, Published};
+use packcast_protocol::{LocationName, PackageId, PackageRef, UnixTime, with_causes};
+use packcast_rollout::{LocationRecord, PackageRecord};
 use serde::Serialize;
 
-use super::{Expected, Findings, Source, verify_all};
+use super::{ExpectedPackage, Findings, ObjectSource, verify_all};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::{find, published};
 use crate::probe;
 use crate::progress::{Progress, Work};
+use crate::signing::KeyError;
 use crate::signing::key::public_half;
 use crate::target::Target;
 use crate::text::time;
 use crate::warning::Warning;
 
-/// The sources that a package is fetched back from.
+/// The sources of a verification.
 #[derive(Clone, Debug)]
 pub enum Through {
-    /// These locations of the package, or all of its locations if none is named.
+    /// These locations of the package, or all its locations if none is named.
     Locations(Vec<LocationName>),
-    /// The place that the publisher writes objects to.
+    /// The store, which the publisher writes objects to.
     Store,
 }
 
-/// The findings of a verification; serialized, the list of its sources.
+/// The result of a verification. It serializes as the list of its sources.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Verification {
@@ -34,20 +35,20 @@ pub struct Verification {
     pub warnings: Vec<Warning>,
 }
 
-/// The findings at one source.
+/// The result at one source.
 #[derive(Debug, Serialize)]
 pub struct VerifiedSource {
     pub package: PackageId,
     pub source: String,
     pub is_intact: bool,
-    /// At most [`MAX_PROBLEMS`](super::MAX_PROBLEMS), or a few more: if there are so many, the
-    /// verification of the source ended early.
+    /// The problems. With [`MAX_PROBLEMS`](super::MAX_PROBLEMS) or more of them, the verification of
+    /// the source has ended early.
     pub problems: Vec<String>,
 }
 
-/// Fetches a package back and compares every byte with the publication.
+/// Fetches a package, and compares every byte with the publication.
 ///
-/// `key` has to have signed the package; if absent, the target's own key.
+/// `key` must have signed the package; the default is the own key of the target.
 pub async fn verify(
     target: &Target,
     reference: &PackageRef,
@@ -62,14 +63,14 @@ pub async fn verify(
         None => own_key(target)?,
     };
     let sources = sources(target, &package, through)?;
-    let expected = Expected {
+    let expected = ExpectedPackage {
         package: &package,
         published,
         keys: &[key],
     };
     let findings = fetch(expected, &sources, progress).await;
     Ok(Verification {
-        warnings: warnings(published, &findings),
+        warnings: warnings(published.expires, now(), findings.archive_checked),
         sources: verified(package.id, &sources, &findings),
     })
 }
@@ -77,38 +78,39 @@ pub async fn verify(
 impl Verification {
     /// Returns an error if a source is not intact.
     pub fn conclude(&self) -> Result<(), Failure> {
-        let wrong: Vec<&str> = self
-            .sources
-            .iter()
-            .filter(|one| !one.is_intact)
-            .map(|one| one.source.as_str())
-            .collect();
-        if wrong.is_empty() {
+        let wrong: Vec<&VerifiedSource> =
+            self.sources.iter().filter(|one| !one.is_intact).collect();
+        let Some(package) = wrong.first().map(|one| one.package) else {
             return Ok(());
-        }
+        };
+        let wrong: Vec<&str> = wrong.iter().map(|one| one.source.as_str()).collect();
         Err(Failure::failed(format!(
-            "the package is not what was published at: {}",
+            "the package differs from its publication at {}",
             wrong.join(", ")
         ))
-        .hint("agents of Packcast refuse what is wrong; 'packcast deactivate' keeps the package from further devices"))
+        .hint(format!(
+            "run 'packcast deactivate {package}' to keep the package from further devices; Packcast agents refuse damaged objects"
+        )))
     }
 }
 
 fn own_key(target: &Target) -> Result<PublicKey, Failure> {
-    public_half(&target.key_file, &*target.secrets).map_err(|error| {
-        Failure::failed(error).hint("give the key that signs packages with --public-key")
-    })
+    public_half(&target.key_file, &*target.secrets).map_err(no_own_key)
+}
+
+fn no_own_key(error: KeyError) -> Failure {
+    Failure::failed(error).hint("pass the public key that has signed the package with --public-key")
 }
 
 fn sources(
     target: &Target,
     package: &PackageRecord,
     through: &Through,
-) -> Result<Vec<Source>, Failure> {
+) -> Result<Vec<ObjectSource>, Failure> {
     let names = match through {
         Through::Locations(names) => names,
         Through::Store => {
-            return Ok(vec![Source::Store {
+            return Ok(vec![ObjectSource::Store {
                 objects: target.objects.clone(),
                 locations: package.locations.clone(),
             }]);
@@ -116,43 +118,54 @@ fn sources(
     };
     let client = probe::client(target.ca_file.as_deref(), target.route());
     let client = client.map_err(Failure::failed)?;
-    let locations = choose(package, names)?;
+    let locations = choose(package.id, &package.locations, names)?;
     Ok(locations
         .into_iter()
-        .map(|at| Source::Location {
+        .map(|at| ObjectSource::Location {
             client: client.clone(),
             at,
         })
         .collect())
 }
 
-/// Finds the named locations of a package, or all of them if none is named.
-fn choose(package: &PackageRecord, names: &[LocationName]) -> Result<Vec<LocationRecord>, Failure> {
-    if package.locations.is_empty() {
+/// Finds the named locations of a package, or all its locations if none is named.
+fn choose(
+    package: PackageId,
+    locations: &[LocationRecord],
+    names: &[LocationName],
+) -> Result<Vec<LocationRecord>, Failure> {
+    if locations.is_empty() {
         return Err(Failure::failed(format!(
-            "package {} was never activated at a location",
-            package.id
+            "cannot verify package {package}: it was never activated at a location"
         ))
-        .hint("'packcast activate' does so; --stored verifies what is stored"));
+        .hint(format!(
+            "run 'packcast activate {package}' first, or pass --stored to verify the stored objects"
+        )));
     }
     if names.is_empty() {
-        return Ok(package.locations.clone());
+        return Ok(locations.to_vec());
     }
     let pick = |name: &LocationName| {
-        let found = package.locations.iter().find(|at| at.name == *name);
+        let found = locations.iter().find(|at| at.name == *name);
         found.cloned().ok_or_else(|| {
             Failure::usage(format!(
-                "package {} was not activated at location {name}",
-                package.id
+                "cannot verify package {package} at location {name}: it was not activated there"
             ))
-            .hint("'packcast show PKG' tells where it was")
+            .hint(format!(
+                "run 'packcast show {package}' to see its locations"
+            ))
         })
     };
     names.iter().map(pick).collect()
 }
 
-async fn fetch(expected: Expected<'_>, sources: &[Source], progress: &Progress) -> Findings {
+async fn fetch(
+    expected: ExpectedPackage<'_>,
+    sources: &[ObjectSource],
+    progress: &Progress,
+) -> Findings {
     let archive = expected.package.action.archive();
+    // The archive is fetched from each source.
     let bytes = archive.map_or(0, |archive| archive.bytes) * sources.len() as u64;
     progress.begin(Work::Verifying, bytes);
     let findings = verify_all(expected, sources, progress).await;
@@ -160,23 +173,27 @@ async fn fetch(expected: Expected<'_>, sources: &[Source], progress: &Progress) 
     findings
 }
 
-fn warnings(published: &Published, findings: &Findings) -> Vec<Warning> {
+fn warnings(expires: UnixTime, now: UnixTime, was_archive_checked: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    if !findings.archive_checked {
+    if !was_archive_checked {
         warnings.push(Warning::new(
-            "the archive was not looked at, as the manifest is nowhere intact",
+            "the archive was not verified: no source has an intact manifest",
         ));
     }
-    if published.expires <= now() {
+    if expires <= now {
         warnings.push(Warning::new(format!(
-            "no agent of Packcast acts on the package any more: it expired at {}",
-            time(published.expires)
+            "Packcast agents no longer deploy the package: it expired {}",
+            time(expires)
         )));
     }
     warnings
 }
 
-fn verified(package: PackageId, sources: &[Source], findings: &Findings) -> Vec<VerifiedSource> {
+fn verified(
+    package: PackageId,
+    sources: &[ObjectSource],
+    findings: &Findings,
+) -> Vec<VerifiedSource> {
     let found = sources.iter().zip(&findings.problems);
     found
         .map(|(source, problems)| VerifiedSource {
@@ -189,4 +206,57 @@ fn verified(package: PackageId, sources: &[Source], findings: &Findings) -> Vec<
                 .collect(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn errors_of_verifications_have_next_steps() {
+        let id = "1795000000".parse().unwrap();
+        let at = LocationRecord {
+            name: "cdn".parse().unwrap(),
+            location: "cdn.example.net/d".parse().unwrap(),
+        };
+        let moon = ["moon".parse().unwrap()];
+        let damaged = Verification {
+            sources: vec![VerifiedSource {
+                package: id,
+                source: "cdn".to_owned(),
+                is_intact: false,
+                problems: Vec::new(),
+            }],
+            warnings: Vec::new(),
+        };
+        let errors = [
+            choose(id, &[], &[]).unwrap_err(),
+            choose(id, &[at], &moon).unwrap_err(),
+            no_own_key(KeyError::PassphrasesDiffer),
+            damaged.conclude().unwrap_err(),
+        ];
+        insta::assert_snapshot!(failures(errors), @r"
+        Failed: cannot verify package 1795000000: it was never activated at a location
+        hint: run 'packcast activate 1795000000' first, or pass --stored to verify the stored objects
+        Usage: cannot verify package 1795000000 at location moon: it was not activated there
+        hint: run 'packcast show 1795000000' to see its locations
+        Failed: the passphrases differ
+        hint: pass the public key that has signed the package with --public-key
+        Failed: the package differs from its publication at cdn
+        hint: run 'packcast deactivate 1795000000' to keep the package from further devices; Packcast agents refuse damaged objects
+        ");
+    }
+
+    #[test]
+    fn warnings_of_verifications() {
+        let now = UnixTime(1_795_000_000);
+        assert_eq!(warnings(now.plus(1), now, true), []);
+        let warnings = warnings(now, now, false);
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the archive was not verified: no source has an intact manifest
+        warning: Packcast agents no longer deploy the package: it expired 2026-11-18 11:06:40 UTC
+        ");
+    }
 }

@@ -1,4 +1,4 @@
-//! Where a package is fetched back from.
+//! Sources of verifications: locations and the store.
 
 use bytes::Bytes;
 use packcast_protocol::Sha256Digest;
@@ -8,26 +8,26 @@ use reqwest::Client;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::Problem;
+use super::VerifyProblem;
 use crate::probe;
 
-/// How many bytes of a store's objects are held at once.
+/// The maximum number of bytes of stored objects in memory.
 const STORED_BYTES: u64 = 256 << 20;
 
-/// One place that has all objects of a package.
+/// A place with all objects of a package.
 #[derive(Clone, Debug)]
-pub enum Source {
-    /// As agents see it, through its public name.
+pub enum ObjectSource {
+    /// A location, through its public name, as agents see it.
     Location { client: Client, at: LocationRecord },
-    /// As the publisher sees it; it has the `info` of each of these locations.
+    /// The store, as the publisher sees it. The store has the `info` of each of these locations.
     Store {
         objects: Objects,
         locations: Vec<LocationRecord>,
     },
 }
 
-impl Source {
-    /// Returns what a person knows the source by.
+impl ObjectSource {
+    /// Returns the name of the source for people.
     pub fn name(&self) -> String {
         match self {
             Self::Location { at, .. } => at.name.to_string(),
@@ -35,7 +35,7 @@ impl Source {
         }
     }
 
-    /// Returns the locations whose `info` is here.
+    /// Returns the locations whose `info` the source has.
     pub(super) fn infos(&self) -> &[LocationRecord] {
         match self {
             Self::Location { at, .. } => std::slice::from_ref(at),
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Returns how many of at most `limit` fragments of that size may be on their way at once.
+    /// Returns the number of fragments of this size that may be fetched at a time, at most `limit`.
     pub(super) fn parallel(&self, fragment_bytes: u64, limit: usize) -> usize {
         match self {
             Self::Location { .. } => limit,
@@ -53,13 +53,13 @@ impl Source {
         }
     }
 
-    /// Returns a document, which has to have this digest and at most `limit` bytes.
+    /// Fetches a document, which must have this digest and at most `limit` bytes.
     pub(super) async fn document(
         &self,
         key: &ObjectKey,
         limit: u64,
         digest: Sha256Digest,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<Bytes, VerifyProblem> {
         let bytes = match self {
             Self::Location { client, at } => {
                 let url = at.location.url(key.path());
@@ -74,16 +74,16 @@ impl Source {
         }
     }
 
-    /// Sends the bytes of a fragment on, and checks its digest.
+    /// Fetches a fragment, sends its bytes to `chunks`, and verifies its digest.
     ///
-    /// A receiver that has gone away wants no more of them, and no answer.
+    /// If the receiver was dropped, the function stops, and its result is not used.
     pub(super) async fn fragment(
         &self,
         key: &ObjectKey,
         bytes: u64,
         digest: Sha256Digest,
         chunks: mpsc::Sender<Bytes>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), VerifyProblem> {
         let actual = match self {
             Self::Location { client, at } => {
                 forward(client, &at.location.url(key.path()), bytes, &chunks).await?
@@ -91,11 +91,11 @@ impl Source {
             Self::Store { objects, .. } => {
                 if bytes > STORED_BYTES {
                     let path = key.path().to_owned();
-                    return Err(Problem::TooLarge { path, bytes });
+                    return Err(VerifyProblem::TooLarge { path, bytes });
                 }
                 let fragment = stored(objects, key, bytes).await?;
                 let actual = Sha256Digest::of(&fragment);
-                // A receiver that has gone away wants no more.
+                // A dropped receiver needs no more chunks.
                 let _ = chunks.send(fragment).await;
                 actual
             }
@@ -107,29 +107,30 @@ impl Source {
         }
     }
 
-    fn changed(&self, key: &ObjectKey) -> Problem {
+    fn changed(&self, key: &ObjectKey) -> VerifyProblem {
         let object = match self {
             Self::Location { at, .. } => at.location.url(key.path()),
             Self::Store { .. } => format!("object {}", key.path()),
         };
-        Problem::Bytes { object }
+        VerifyProblem::Bytes { object }
     }
 }
 
-async fn stored(objects: &Objects, key: &ObjectKey, limit: u64) -> Result<Bytes, Problem> {
+async fn stored(objects: &Objects, key: &ObjectKey, limit: u64) -> Result<Bytes, VerifyProblem> {
     let found = objects.get(key, limit).await?;
-    found.ok_or_else(|| Problem::Missing {
+    found.ok_or_else(|| VerifyProblem::Missing {
         path: key.path().to_owned(),
     })
 }
 
-/// Sends what arrives on, for as long as somebody takes it, and returns its digest.
+/// Fetches an object, sends its bytes to `chunks` until the receiver is dropped, and returns the
+/// digest of the bytes.
 async fn forward(
     client: &Client,
     url: &str,
     bytes: u64,
     chunks: &mpsc::Sender<Bytes>,
-) -> Result<Sha256Digest, Problem> {
+) -> Result<Sha256Digest, VerifyProblem> {
     let mut response = probe::get(client, url, bytes).await?;
     let mut digest = Sha256::new();
     while let Some(chunk) = probe::chunk(&mut response, url).await? {

@@ -4,16 +4,20 @@ use packcast_protocol::manifest::Audience;
 use packcast_protocol::{AgentId, ResultCode};
 
 use super::*;
+use crate::command::{CommandRecord, DeviceCommand};
 use crate::group::tests::group;
-use crate::order::{CommandRecord, DeviceCommand};
 use crate::record::tests::{id, package, task};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
-const TOLD: UnixTime = UnixTime(1_794_000_000);
-const ANNOUNCED: TaskState = TaskState::Announced { announced_at: TOLD };
-const WITHDRAWN: TaskState = TaskState::Withdrawn { announced_at: TOLD };
+const EARLIER: UnixTime = UnixTime(1_794_000_000);
+const ANNOUNCED: TaskState = TaskState::Announced {
+    announced_at: EARLIER,
+};
+const WITHDRAWN: TaskState = TaskState::Withdrawn {
+    announced_at: EARLIER,
+};
 
-/// A known device of ours and package 1, which nothing has assigned.
+/// Inputs for an explanation of package 1.
 #[derive(Clone)]
 struct Case {
     device: DeviceId,
@@ -29,17 +33,17 @@ struct Case {
     strict: bool,
 }
 
-fn ours() -> DeviceId {
+fn packcast_device() -> DeviceId {
     DeviceId::Agent(AgentId::of_public_key(&[1; 32]))
 }
 
-fn stock() -> DeviceId {
+fn ocs_device() -> DeviceId {
     "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
 }
 
-fn nothing() -> Case {
+fn unassigned() -> Case {
     Case {
-        device: ours(),
+        device: packcast_device(),
         is_known: true,
         memberships: Memberships::default(),
         groups: Vec::new(),
@@ -60,20 +64,20 @@ fn open(state: TaskState) -> Case {
     };
     Case {
         tasks: vec![task],
-        ..nothing()
+        ..unassigned()
     }
 }
 
-/// The device's group has the package since its second revision, and the device is reconciled
-/// up to the group's `revision`-th, 0 for none.
+/// Returns a case in which the device's group got the package with its second revision, and the
+/// observed revision of the device is the group's `revision`-th, or none for 0.
 fn by_group(revision: u64) -> Case {
-    let first = TOLD.0;
-    let state = GroupState::new(group("lab"), first, TOLD);
-    let mark = revision.checked_sub(1).map_or(0, |later| first + later);
+    let first = EARLIER.0;
+    let state = GroupState::new(group("lab"), first, EARLIER);
+    let observed = revision.checked_sub(1).map_or(0, |later| first + later);
     Case {
-        memberships: Memberships::from_iter([(group("lab"), mark)]),
-        groups: vec![state.assign(&package(1), false, TOLD).unwrap()],
-        ..nothing()
+        memberships: Memberships::from_iter([(group("lab"), observed)]),
+        groups: vec![state.assign(&package(1), false, EARLIER).unwrap()],
+        ..unassigned()
     }
 }
 
@@ -85,11 +89,11 @@ fn finished(outcome: Outcome) -> Case {
         outcome,
         detail: None,
         output_tail: None,
-        finished_at: TOLD,
+        finished_at: EARLIER,
     };
     Case {
         finished: Some(result),
-        ..nothing()
+        ..unassigned()
     }
 }
 
@@ -100,19 +104,23 @@ impl Case {
     }
 
     fn deleted(self) -> Self {
-        self.with(|case| case.package.state = PackageState::Deleted { deleted_at: TOLD })
+        self.with(|case| {
+            case.package.state = PackageState::Deleted {
+                deleted_at: EARLIER,
+            }
+        })
     }
 
     fn expired(self) -> Self {
         self.with(|case| {
             if let PackageState::Published(published) = &mut case.package.state {
-                published.expires = TOLD;
+                published.expires = EARLIER;
             }
         })
     }
 
     fn explain(&self) -> Explanation {
-        let evidence = Evidence {
+        let inputs = ExplainInputs {
             device: &self.device,
             is_known: self.is_known,
             memberships: &self.memberships,
@@ -125,7 +133,7 @@ impl Case {
             in_history: self.in_history,
             strict: self.strict,
         };
-        explain(&evidence, NOW)
+        explain(&inputs, NOW)
     }
 }
 
@@ -134,31 +142,36 @@ fn check(case: &Case, expected: &Reason) {
 }
 
 #[test]
-fn what_a_device_without_a_task_lacks() {
+fn a_device_without_a_task_has_a_reason() {
     let only_for = |device: &DeviceId| {
-        nothing().with(|case| {
+        unassigned().with(|case| {
             case.device = device.clone();
             case.package.audience = Audience::Devices(BTreeSet::new());
         })
     };
-    check(&nothing(), &Reason::NotAssigned);
+    check(&unassigned(), &Reason::NotAssigned);
     check(
-        &nothing().with(|case| case.is_known = false),
+        &unassigned().with(|case| case.is_known = false),
         &Reason::NeverSeen,
     );
-    check(&nothing().deleted(), &Reason::Deleted { deleted_at: TOLD });
-    check(&only_for(&ours()), &Reason::NotInAudience);
-    check(&only_for(&stock()), &Reason::OcsAgent);
     check(
-        &nothing().with(|case| case.in_history = true),
+        &unassigned().deleted(),
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
+    );
+    check(&only_for(&packcast_device()), &Reason::NotInAudience);
+    check(&only_for(&ocs_device()), &Reason::OcsAgent);
+    check(
+        &unassigned().with(|case| case.in_history = true),
         &Reason::InHistory,
     );
     let group = group("lab");
-    check(&by_group(2), &Reason::PassedOver { group });
+    check(&by_group(2), &Reason::Skipped { group });
 }
 
 #[test]
-fn how_an_attempt_ended() {
+fn a_finished_attempt_has_its_outcome() {
     check(&finished(Outcome::Succeeded), &Reason::Succeeded);
     check(&finished(Outcome::Succeeded).deleted(), &Reason::Succeeded);
     check(&finished(Outcome::Failed), &Reason::Failed);
@@ -167,29 +180,39 @@ fn how_an_attempt_ended() {
 }
 
 #[test]
-fn what_keeps_a_held_task_back() {
-    let held = || open(TaskState::Held);
-    check(&held(), &Reason::Held);
-    check(&held().deleted(), &Reason::Deleted { deleted_at: TOLD });
-    check(&held().expired(), &Reason::Expired { expired_at: TOLD });
-    let inactive = held().with(|case| case.package.active = false);
+fn a_pending_task_names_its_obstacle() {
+    let pending = || open(TaskState::Pending);
+    check(&pending(), &Reason::Pending);
+    check(
+        &pending().deleted(),
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
+    );
+    check(
+        &pending().expired(),
+        &Reason::Expired {
+            expired_at: EARLIER,
+        },
+    );
+    let inactive = pending().with(|case| case.package.active = false);
     check(&inactive, &Reason::NotActive);
-    let nowhere = held().with(|case| case.package.locations.clear());
+    let nowhere = pending().with(|case| case.package.locations.clear());
     check(&nowhere, &Reason::NoLocation);
-    let draft = held().with(|case| case.package.state = PackageState::Draft);
+    let draft = pending().with(|case| case.package.state = PackageState::Draft);
     check(&draft, &Reason::Draft);
 }
 
 #[test]
 fn a_higher_priority_comes_first_on_strict_targets_and_is_named_on_all() {
     let crowded = |strict| {
-        open(TaskState::Held).with(|case| {
+        open(TaskState::Pending).with(|case| {
             case.tasks.extend([task(2, 0), task(3, 5), task(4, 9)]);
             case.others = [2, 3, 4].map(package).to_vec();
             case.strict = strict;
         })
     };
-    check(&crowded(false), &Reason::Held);
+    check(&crowded(false), &Reason::Pending);
     check(&crowded(true), &Reason::BehindPriority { behind: id(2) });
     for strict in [false, true] {
         assert_eq!(crowded(strict).explain().ahead, [id(2)]);
@@ -197,39 +220,49 @@ fn a_higher_priority_comes_first_on_strict_targets_and_is_named_on_all() {
 }
 
 #[test]
-fn what_became_of_a_task_that_was_told() {
-    let announced = Reason::Announced { announced_at: TOLD };
+fn an_announced_task_names_its_obstacle() {
+    let announced = Reason::Announced {
+        announced_at: EARLIER,
+    };
     check(&open(ANNOUNCED), &announced);
     let inactive = open(ANNOUNCED).with(|case| case.package.active = false);
-    let called_off = Reason::CalledOff { announced_at: TOLD };
-    check(&inactive, &called_off);
-    let stock_goes_on = inactive.with(|case| case.device = stock());
-    check(&stock_goes_on, &announced);
+    let cancelling = Reason::Cancelling {
+        announced_at: EARLIER,
+    };
+    check(&inactive, &cancelling);
+    let ocs_agent_continues = inactive.with(|case| case.device = ocs_device());
+    check(&ocs_agent_continues, &announced);
     check(
         &open(ANNOUNCED).expired(),
-        &Reason::Expired { expired_at: TOLD },
+        &Reason::Expired {
+            expired_at: EARLIER,
+        },
     );
-    let stock_agent = open(ANNOUNCED).expired().with(|case| case.device = stock());
-    check(&stock_agent, &announced);
+    let ocs_agent = open(ANNOUNCED)
+        .expired()
+        .with(|case| case.device = ocs_device());
+    check(&ocs_agent, &announced);
     check(
         &open(ANNOUNCED).deleted(),
-        &Reason::Deleted { deleted_at: TOLD },
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
     );
 }
 
 #[test]
-fn what_was_withdrawn_goes_on_until_it_is_dropped() {
+fn a_withdrawn_task_shows_the_command_to_drop() {
     let withdrawn = |told_to_drop| Reason::Withdrawn {
-        announced_at: TOLD,
+        announced_at: EARLIER,
         told_to_drop,
     };
     check(&open(WITHDRAWN), &withdrawn(false));
     check(&open(WITHDRAWN).deleted(), &withdrawn(false));
     let dropped = open(WITHDRAWN).with(|case| {
-        case.device = stock();
+        case.device = ocs_device();
         case.orders.cancel = Some(CommandRecord {
-            order: DeviceCommand::Cancel,
-            asked_at: TOLD,
+            command: DeviceCommand::Drop,
+            asked_at: EARLIER,
             told_at: Some(NOW),
         });
     });
@@ -237,14 +270,14 @@ fn what_was_withdrawn_goes_on_until_it_is_dropped() {
 }
 
 #[test]
-fn what_a_group_has_is_news_until_the_next_check_in() {
+fn an_assignment_to_a_group_reaches_the_device_at_its_next_check_in() {
     let unreached = Reason::Unreached {
         group: group("lab"),
-        assigned_at: TOLD,
+        assigned_at: EARLIER,
     };
-    for mark in [0, 1] {
-        check(&by_group(mark), &unreached);
-        let explanation = by_group(mark).explain();
+    for observed in [0, 1] {
+        check(&by_group(observed), &unreached);
+        let explanation = by_group(observed).explain();
         assert_eq!(explanation.groups, [group("lab")]);
         assert_eq!(explanation.attempt, Some(1));
     }
@@ -252,7 +285,9 @@ fn what_a_group_has_is_news_until_the_next_check_in() {
     check(&inactive, &Reason::NotActive);
     check(
         &by_group(0).deleted(),
-        &Reason::Deleted { deleted_at: TOLD },
+        &Reason::Deleted {
+            deleted_at: EARLIER,
+        },
     );
     let never_seen = by_group(0).with(|case| case.is_known = false);
     check(&never_seen, &Reason::NeverSeen);
@@ -261,7 +296,7 @@ fn what_a_group_has_is_news_until_the_next_check_in() {
 }
 
 #[test]
-fn what_a_group_has_again_is_the_next_attempt() {
+fn assigning_to_a_group_again_explains_the_next_attempt() {
     let failed = by_group(1).with(|case| case.finished = finished(Outcome::Failed).finished);
     let explanation = failed.explain();
     assert!(matches!(explanation.reason, Reason::Unreached { .. }));
@@ -275,12 +310,12 @@ fn what_a_group_has_again_is_the_next_attempt() {
 }
 
 #[test]
-fn what_no_group_has_any_more_is_taken_back_at_the_next_check_in() {
+fn a_task_without_an_assignment_ends_at_the_next_check_in() {
     let of_a_group = |state| open(state).with(|case| case.tasks[0].direct = false);
-    let taken_back = |announced_at| Reason::TakenBack { announced_at };
-    check(&of_a_group(TaskState::Held), &taken_back(None));
-    check(&of_a_group(ANNOUNCED), &taken_back(Some(TOLD)));
-    let explanation = of_a_group(TaskState::Held).explain();
+    let ended = |announced_at| Reason::Unassigned { announced_at };
+    check(&of_a_group(TaskState::Pending), &ended(None));
+    check(&of_a_group(ANNOUNCED), &ended(Some(EARLIER)));
+    let explanation = of_a_group(TaskState::Pending).explain();
     assert_eq!((explanation.direct, explanation.attempt), (false, Some(1)));
-    assert!(open(TaskState::Held).explain().direct);
+    assert!(open(TaskState::Pending).explain().direct);
 }

@@ -10,7 +10,7 @@ use crate::record::tests::{id, package};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
 
-/// A device with its groups, as the records would keep them.
+/// A device with its groups, as they would be on record.
 #[derive(Clone, Debug)]
 struct DeviceModel {
     memberships: BTreeMap<GroupName, u64>,
@@ -56,14 +56,14 @@ impl DeviceModel {
             states: &self.states,
         };
         let known: Vec<PackageRecord> = (0..200).map(package).collect();
-        let situation = |package| Situation {
+        let on_device = |package| PackageOnDevice {
             is_known: true,
             open: self.open(package).cloned(),
             finished: self.finished.get(&package).cloned(),
             in_history: false,
         };
         let find = |id| known.iter().find(|package| package.id == id);
-        let steps = reconcile(&reconciling, situation, find, NOW);
+        let steps = reconcile(&reconciling, on_device, find, NOW);
         let touched = candidates(&reconciling);
         let changes = steps.iter().flat_map(|step| &step.changes);
         for change in changes {
@@ -81,9 +81,9 @@ impl DeviceModel {
             }
             change.apply(&mut self.tasks);
         }
-        for mark in &step.marks {
-            let now = self.memberships.insert(mark.group.clone(), mark.to);
-            assert_eq!(now.unwrap_or_default(), mark.from);
+        for observed in &step.observed {
+            let now = self.memberships.insert(observed.group.clone(), observed.to);
+            assert_eq!(now.unwrap_or_default(), observed.from);
         }
     }
 
@@ -115,9 +115,9 @@ impl DeviceModel {
         self.finished.insert(id(n), result);
     }
 
-    fn tell(&mut self) {
+    fn announce(&mut self) {
         for task in &mut self.tasks {
-            if task.state == TaskState::Held {
+            if task.state == TaskState::Pending {
                 task.state = TaskState::Announced { announced_at: NOW };
             }
         }
@@ -139,12 +139,12 @@ fn package_of(change: &TaskChange) -> PackageId {
         TaskChange::Open { task, .. }
         | TaskChange::Drop { task, .. }
         | TaskChange::Alter { from: task, .. }
-        | TaskChange::Renew { from: task, .. } => task.package,
+        | TaskChange::NextAttempt { from: task, .. } => task.package,
     }
 }
 
 #[test]
-fn a_late_joiner_gets_what_the_group_has() {
+fn a_device_that_joins_late_gets_the_packages_of_the_group() {
     let mut world = DeviceModel::new(&["lab", "all"]);
     world.assign(0, 1, false);
     world.assign(1, 2, false);
@@ -156,12 +156,12 @@ fn a_late_joiner_gets_what_the_group_has() {
 }
 
 #[test]
-fn what_is_gone_is_dropped_or_withdrawn() {
+fn tasks_without_an_assignment_are_dropped_or_withdrawn() {
     let mut world = DeviceModel::new(&["lab"]);
     world.join("lab");
     world.assign(0, 1, false);
     world.reconcile();
-    world.tell();
+    world.announce();
     world.assign(0, 2, false);
     world.reconcile();
     world.unassign(0, 1);
@@ -172,7 +172,7 @@ fn what_is_gone_is_dropped_or_withdrawn() {
 }
 
 #[test]
-fn who_leaves_a_group_loses_what_only_it_had() {
+fn a_device_that_leaves_a_group_keeps_the_packages_of_its_other_groups() {
     let mut world = DeviceModel::new(&["lab", "site"]);
     world.join("lab");
     world.join("site");
@@ -187,7 +187,7 @@ fn who_leaves_a_group_loses_what_only_it_had() {
 }
 
 #[test]
-fn what_was_assigned_to_the_device_itself_stays() {
+fn direct_tasks_stay() {
     let mut world = DeviceModel::new(&["lab"]);
     world.tasks.push(crate::record::tests::task(1, 5));
     world.reconcile();
@@ -195,7 +195,7 @@ fn what_was_assigned_to_the_device_itself_stays() {
 }
 
 #[test]
-fn assigning_again_is_for_those_on_which_it_failed() {
+fn assigning_again_creates_the_next_attempt_only_after_a_failure_or_with_force() {
     for (outcome, force, expected) in [
         (Outcome::Failed, false, vec![(1, 2)]),
         (Outcome::Succeeded, false, vec![]),
@@ -214,7 +214,7 @@ fn assigning_again_is_for_those_on_which_it_failed() {
 }
 
 #[test]
-fn a_mark_never_goes_back() {
+fn an_observed_revision_is_never_lowered() {
     let mut world = DeviceModel::new(&["lab"]);
     world.join("lab");
     world.assign(0, 1, false);
@@ -227,7 +227,7 @@ fn a_mark_never_goes_back() {
 }
 
 #[test]
-fn an_interrupted_reconciliation_goes_on_where_it_ended() {
+fn an_interrupted_reconciliation_continues_where_it_stopped() {
     let mut world = DeviceModel::new(&["lab", "all"]);
     world.join("lab");
     for n in 0..150 {
@@ -236,7 +236,7 @@ fn an_interrupted_reconciliation_goes_on_where_it_ended() {
     let steps = world.steps();
     assert_eq!(steps.len(), 5);
     world.apply(&steps[0]);
-    // What was opened may be finished, with a failure, before the rest is written.
+    // A new task may fail before the remaining steps are written.
     world.finish(0, Outcome::Failed);
     world.reconcile();
     let opened: BTreeSet<u32> = world.attempts().into_iter().map(|(n, _)| n).collect();
@@ -249,7 +249,7 @@ enum Event {
     Unassign(usize, u32),
     Join(usize),
     Leave(usize),
-    Tell,
+    Announce,
     Finish(u32, bool),
     Reconcile,
 }
@@ -262,15 +262,15 @@ fn event() -> impl Strategy<Value = Event> {
         (0..3usize, 0..4u32).prop_map(|(g, n)| Event::Unassign(g, n)),
         (0..2usize).prop_map(Event::Join),
         (0..2usize).prop_map(Event::Leave),
-        Just(Event::Tell),
+        Just(Event::Announce),
         (0..4u32, any::<bool>()).prop_map(|(n, ok)| Event::Finish(n, ok)),
         Just(Event::Reconcile),
     ]
 }
 
 proptest! {
-    /// Whatever happens, a reconciled device has a task, or a result, for all that its groups
-    /// have, and no task that is still to be told and that nothing wants.
+    /// After any sequence of events, a reconciled device has a task or a result for each package
+    /// of its groups, and no pending or announced task without an assignment.
     #[test]
     fn a_reconciled_device_agrees_with_its_groups(events in prop::collection::vec(event(), 0..40)) {
         let mut world = DeviceModel::new(&GROUPS);
@@ -282,7 +282,7 @@ proptest! {
                 Event::Leave(g) => {
                     world.memberships.remove(&group(GROUPS[g]));
                 }
-                Event::Tell => world.tell(),
+                Event::Announce => world.announce(),
                 Event::Finish(n, ok) => {
                     let outcome = if ok { Outcome::Succeeded } else { Outcome::Failed };
                     world.finish(n, outcome);
@@ -293,10 +293,10 @@ proptest! {
         world.reconcile();
         let memberships: Memberships = world.memberships.clone().into_iter().collect();
         for n in 0..4 {
-            let is_wanted = wanting(&memberships, &world.states, id(n)).is_some();
+            let is_assigned = group_with(&memberships, &world.states, id(n)).is_some();
             let open = world.open(id(n)).filter(|task| !matches!(task.state, TaskState::Withdrawn { .. }));
-            prop_assert!(is_wanted || open.is_none());
-            prop_assert!(!is_wanted || open.is_some() || world.finished.contains_key(&id(n)));
+            prop_assert!(is_assigned || open.is_none());
+            prop_assert!(!is_assigned || open.is_some() || world.finished.contains_key(&id(n)));
         }
     }
 }

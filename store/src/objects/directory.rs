@@ -1,4 +1,4 @@
-//! Objects in a directory: air-gapped media, or a machine of one's own.
+//! Objects in a directory, for air-gapped media or a single machine.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,20 +11,21 @@ use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Backend, DeleteError, GetError, Put, PutError};
+use super::backend::{Backend, Put};
+use super::error::{DeleteError, GetError, PutError};
 use crate::key::ObjectKey;
 
-/// What the names of files begin with that are not complete; no object's name does.
+/// Prefix of the names of incomplete files. No object has a name with this prefix.
 const PARTIAL: &str = ".partial-";
 
-/// A directory that holds objects at their paths.
+/// A directory in which each object is a file at its path.
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: PathBuf,
 }
 
 impl Directory {
-    /// Returns the objects below `root`, which is made when the first object comes.
+    /// Returns the object store below `root`, which is created with the first object.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -79,6 +80,7 @@ impl Directory {
         let mut given = 0;
         while let Some(chunk) = chunks.blocking_recv() {
             given += chunk.len() as u64;
+            // Too many bytes are an error in any case, so stop before they fill the disk.
             if given > bytes {
                 break;
             }
@@ -91,6 +93,8 @@ impl Directory {
                 given,
             });
         }
+        // Sync before the file gets its name: an object is visible whole or not at all, even
+        // after a power failure.
         file.as_file().sync_all().map_err(fail)?;
         match file.persist_noclobber(&target) {
             Ok(_) => self
@@ -110,7 +114,7 @@ impl Directory {
         }
     }
 
-    /// Makes the new name durable, and those of the folders above it.
+    /// Makes the new name durable, and the names of the folders above it.
     #[cfg(unix)]
     fn sync_folders(&self, folder: &Path) -> io::Result<()> {
         folder
@@ -137,6 +141,7 @@ impl Directory {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = format!("{folder}/{name}");
                 let kind = entry.file_type()?;
+                // Symbolic links are neither, so they are not followed.
                 if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_file() && !name.starts_with(PARTIAL) {
@@ -175,7 +180,7 @@ impl Directory {
     }
 }
 
-/// Makes a file that others may read once it has its name, as a web server must.
+/// Creates a file that other users, such as a web server, can read once it has its name.
 fn partial_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);
@@ -257,9 +262,9 @@ fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
 mod tests {
     use super::*;
 
-    /// A device that is always full stands in for a disk that has become so.
+    /// `/dev/full` stands in for a full disk.
     #[test]
-    fn a_full_disk_and_a_lack_of_permission_are_told_apart() {
+    fn a_full_disk_and_a_lack_of_permission_are_different_errors() {
         let full = fs::OpenOptions::new().write(true).open("/dev/full");
         let error = full.unwrap().write_all(b"x").unwrap_err();
         let objects = Directory::new("/published");

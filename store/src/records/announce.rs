@@ -1,4 +1,4 @@
-//! Writing down that a device is told of its tasks, before it is.
+//! Recording that tasks are announced to a device, before the reply announces them.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use super::names::ACTIVE;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
-/// A task to be announced, and why the device is to have it.
+/// A task to announce, with the group through which it is assigned.
 #[derive(Clone, Copy, Debug)]
 pub struct Announcing<'a> {
     pub task: &'a OpenTask,
-    /// For a task that is not the device's own: a group that has the package, and the revision
-    /// at which it has.
+    /// A group that has the package, with its revision. `None` if the package is assigned to the
+    /// device itself.
     pub by_group: Option<(&'a GroupName, u64)>,
 }
 
 impl<'a> Announcing<'a> {
-    /// A task that the device itself was assigned.
+    /// Returns a task that is assigned to the device itself.
     pub const fn direct(task: &'a OpenTask) -> Self {
         Self {
             task,
@@ -31,24 +31,26 @@ impl<'a> Announcing<'a> {
     }
 }
 
-/// Which tasks the device may be told of.
+/// Tasks that the reply may announce, and tasks that it must not announce.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
-    /// Written down, by this call or by another at the same time.
-    pub told: Vec<PackageId>,
-    /// The package is not active any more, the group does not have it or the device any more,
-    /// or the task is gone: the device must not be told.
+    /// Packages whose tasks are on record as announced, by this call or by a simultaneous one.
+    pub on_record: Vec<PackageId>,
+    /// Packages whose tasks must not be announced: the package is not active any more, the group
+    /// has lost the package or the device, or the task is gone.
     pub refused: Vec<PackageId>,
 }
 
-/// How many writes announce one task.
+/// Number of writes that announce one task.
 const WRITES: usize = 3;
-/// How many tasks one transaction of at most 100 writes announces, each for another group.
+/// Number of tasks in one transaction of at most 100 writes, if each task has another group.
 const BATCH: usize = 24;
 
 impl Records {
-    /// Marks held tasks as announced, each only while its package is active and, for a task of
-    /// a group, while the group is at that revision and the device in it.
+    /// Records pending tasks as announced.
+    ///
+    /// Each task is recorded only while its package is active. A task of a group is recorded only
+    /// while the group is at the given revision and the device is a member.
     pub async fn announce(
         &self,
         device: &DeviceId,
@@ -65,7 +67,10 @@ impl Records {
         Ok(announced)
     }
 
-    /// Announces all tasks, or sorts out those that cannot be and returns the rest.
+    /// Announces all tasks, or none of them.
+    ///
+    /// If a condition does not hold, the tasks that cannot be announced are sorted out, and the
+    /// others are returned for the next try.
     async fn announce_all<'a>(
         &self,
         device: &DeviceId,
@@ -81,10 +86,11 @@ impl Records {
             .collect();
         writes.extend(self.having(device, &groups));
         let Commit::Refused(failed) = self.commit(writes).await? else {
-            let told = tasks.iter().map(|announcing| announcing.task.package);
-            announced.told.extend(told);
+            let packages = tasks.iter().map(|announcing| announcing.task.package);
+            announced.on_record.extend(packages);
             return Ok(Vec::new());
         };
+        // The results are in the order of the writes: tasks, then revisions, then memberships.
         let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
         let (of_revisions, of_device) = of_groups.split_at(groups.len());
         let has_left = of_device.contains(&true);
@@ -99,8 +105,10 @@ impl Records {
                 .by_group
                 .is_some_and(|(group, _)| has_left || moved.contains(&group));
             let package = announcing.task.package;
-            if failed[0] && self.is_told(device, announcing.task).await? {
-                announced.told.push(package);
+            // The first write of a task fails if a simultaneous check-in has announced it. The
+            // device may then get the task in both replies.
+            if failed[0] && self.is_announced(device, announcing.task).await? {
+                announced.on_record.push(package);
             } else if failed.contains(&true) || is_unwanted {
                 announced.refused.push(package);
             } else {
@@ -137,7 +145,8 @@ impl Records {
         writes
     }
 
-    /// Checks that the groups have not changed, one each, and that the device is in them.
+    /// Returns the checks that the groups have not changed, one for each group, and that the
+    /// device is a member.
     fn having(
         &self,
         device: &DeviceId,
@@ -158,8 +167,8 @@ impl Records {
         writes
     }
 
-    /// Tells whether the same attempt was announced by another.
-    async fn is_told(&self, device: &DeviceId, task: &OpenTask) -> Result<bool, RecordsError> {
+    /// Returns true if another check-in has recorded the same attempt as announced.
+    async fn is_announced(&self, device: &DeviceId, task: &OpenTask) -> Result<bool, RecordsError> {
         let key = Key::task(device, task.priority, task.package);
         let found: Option<OpenTask> = self.get(&key).await?;
         Ok(found.is_some_and(|found| {

@@ -1,92 +1,95 @@
-//! Assigning a package to a device itself, and taking it back.
+//! Assigning a package to a device itself, and taking the assignment away.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId};
-use packcast_rollout::assign::{Assigned, Assigning, Situation, assign};
+use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::assignments::Change;
-use packcast_rollout::reconcile::wanting;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::unassign::{Unassigned, unassign};
 use packcast_rollout::{FinishedTask, OpenTask, PackageRecord, TaskChange, TaskState};
 
 use super::commit::Commit;
 use super::item;
 use super::key::Key;
-use super::signing::{AssignError, MOST_BEHIND, NextOwn, Signing};
+use super::signing::{AssignError, MOST_BEHIND, NextDeviceAssignments, Signing};
 use super::stored::{Joining, packed_ids};
 use super::{Records, RecordsError};
 
-/// What is known of a device and a package.
+/// Inputs of an assignment, read from the records.
 #[derive(Debug, Default)]
-struct Situated {
-    situation: Situation,
-    /// All open tasks of a device with our agent.
+struct AssignInputs {
+    on_device: PackageOnDevice,
+    /// All open tasks of the device, if it has a Packcast agent.
     tasks: Vec<OpenTask>,
-    /// Which state of its own assignments is signed.
+    /// Latest signed state of the device assignments.
     signed: Option<Held>,
 }
 
 impl Records {
-    /// Gives a device a task to deploy a package, if [`assign`] decides so.
+    /// Creates a task for a device to deploy a package, if [`assign`] decides so.
     ///
-    /// A device with our agent gets it signed; only to what the publisher has signed something
-    /// is added.
+    /// For a device with a Packcast agent the assignment is also added to the signed device
+    /// assignments, which must be signed by the publisher already.
     pub async fn assign(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
         force: bool,
         signing: Signing<'_>,
-    ) -> Result<Assigned, AssignError> {
-        let by = Assigning {
+    ) -> Result<AssignOutcome, AssignError> {
+        let request = AssignmentRequest {
             direct: true,
             force,
         };
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.own(device, signing).await?;
-            let Situated {
-                situation,
+            let assignments = self.read_assignments(device, signing).await?;
+            let AssignInputs {
+                on_device,
                 tasks,
                 signed,
-            } = self.situated(device, package).await?;
-            let change = match assign(device, package, &situation, by, signing.now) {
+            } = self.read_inputs(device, package).await?;
+            let change = match assign(device, package, &on_device, request, signing.now) {
                 Ok(change) => change,
-                Err(answer) => return Ok(ControlFlow::Break(answer)),
+                Err(reason) => return Ok(ControlFlow::Break(reason)),
             };
+            // `assign` refuses drafts, but only here is the digest of the manifest at hand.
             let Some(published) = package.published() else {
-                return Ok(ControlFlow::Break(Assigned::NotPublished));
+                return Ok(ControlFlow::Break(AssignOutcome::NotPublished));
             };
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind || tasks.iter().any(|task| task.direct))?;
-            let what = Change::Assign {
+            // The records may be forged: never sign the first assignments of a device that has
+            // direct tasks already.
+            assignments.check_signed(is_behind || tasks.iter().any(|task| task.direct))?;
+            let change_of_assignments = Change::Assign {
                 package: package.id,
                 manifest: published.manifest,
                 force,
                 tasks: &tasks,
             };
-            let next = self.next_own(&own, what, signing)?;
+            let next = self.next_assignments(&assignments, change_of_assignments, signing)?;
             let mut writes = self.changing(device, &change);
             writes.push(self.known_device(device, next.as_ref()));
             writes.push(self.not_deleted(package.id));
-            writes.extend(next.as_ref().map(NextOwn::write));
+            writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {
-                signing.written_own(next.as_ref());
-                return Ok(ControlFlow::Break(answer(&change)));
+                signing.remember_assignments(next.as_ref());
+                return Ok(ControlFlow::Break(outcome_of(&change)));
             }
             Ok(ControlFlow::Continue(behind))
         })
         .await
     }
 
-    /// Takes back the assignment of a package to a device itself, as [`unassign`] decides.
+    /// Takes away the assignment of a package to a device itself, as [`unassign`] decides.
     ///
-    /// Once it has returned, a device that was not told is not told, unless a group of it has
-    /// the package.
+    /// After this returns, a task that was not announced is not announced any more, unless a
+    /// group of the device has the package.
     pub async fn unassign(
         &self,
         device: &DeviceId,
@@ -94,50 +97,52 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<Unassigned, AssignError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.own(device, signing).await?;
-            let Situated { situation, .. } = self.situated(device, package).await?;
-            // The groups after the round: what they get later is news to the device.
+            let assignments = self.read_assignments(device, signing).await?;
+            let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
+            // Read the groups after the count of reconciliations: packages that they get later
+            // reach the device at its next check-in.
             let Joining {
                 groups,
                 round,
                 signed,
             } = self.joining(device).await?.unwrap_or_default();
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind)?;
+            assignments.check_signed(is_behind)?;
             let names: Vec<_> = groups.groups().collect();
             let states = self.group_states(&names).await?;
-            let wanted = wanting(&groups, &states, package.id);
+            let wanted = group_with(&groups, &states, package.id);
             let group = wanted.map(|state| &state.group);
-            let (open, before) = (situation.open.as_ref(), situation.finished.as_ref());
-            let (what, change) = unassign(open, before, group);
-            // What is signed may name it still when the records do not.
-            let what_is_signed = Change::Unassign {
+            let (open, before) = (on_device.open.as_ref(), on_device.finished.as_ref());
+            let (outcome, change) = unassign(open, before, group);
+            // The signed document may name the package even if no task does.
+            let signed_change = Change::Unassign {
                 package: package.id,
             };
-            let next = self.next_own(&own, what_is_signed, signing)?;
+            let next = self.next_assignments(&assignments, signed_change, signing)?;
             if change.is_none() && next.is_none() {
-                return Ok(ControlFlow::Break(what));
+                return Ok(ControlFlow::Break(outcome));
             }
             let changes = change.iter();
             let mut writes: Vec<_> = changes
                 .flat_map(|change| self.changing(device, change))
                 .collect();
-            writes.push(self.ending_round(device, round, &[], next.as_ref()));
+            writes.push(self.counting_reconciliation(device, round, &[], next.as_ref()));
+            // If a group keeps the task, that group must still have the package.
             writes.extend(wanted.map(|state| self.at_revision(&state.group, state.revision)));
-            writes.extend(next.as_ref().map(NextOwn::write));
+            writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {
-                signing.written_own(next.as_ref());
-                return Ok(ControlFlow::Break(what));
+                signing.remember_assignments(next.as_ref());
+                return Ok(ControlFlow::Break(outcome));
             }
             Ok(ControlFlow::Continue(behind))
         })
         .await
     }
 
-    /// Returns the results of these packages that a device has, whatever became of them since.
+    /// Returns a device's results of these packages, also those that another attempt followed.
     pub async fn finished_of(
         &self,
         device: &DeviceId,
@@ -155,45 +160,45 @@ impl Records {
         Ok(finished)
     }
 
-    async fn situated(
+    async fn read_inputs(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Situated, RecordsError> {
+    ) -> Result<AssignInputs, RecordsError> {
         match device {
-            DeviceId::Agent(_) => self.situated_agent(device, package).await,
-            DeviceId::Ocs(_) => Ok(Situated {
-                situation: self.situation_of_stock_agent(device, package).await?,
-                ..Situated::default()
+            DeviceId::Agent(_) => self.read_packcast_agent(device, package).await,
+            DeviceId::Ocs(_) => Ok(AssignInputs {
+                on_device: self.read_ocs_agent(device, package).await?,
+                ..AssignInputs::default()
             }),
         }
     }
 
-    async fn situated_agent(
+    async fn read_packcast_agent(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Situated, RecordsError> {
-        let standing = self.standing(device).await?;
-        let mut tasks = standing.tasks.iter();
-        let situation = Situation {
-            is_known: standing.device.is_some(),
+    ) -> Result<AssignInputs, RecordsError> {
+        let device_state = self.device_state(device).await?;
+        let mut tasks = device_state.tasks.iter();
+        let on_device = PackageOnDevice {
+            is_known: device_state.device.is_some(),
             open: tasks.find(|task| task.package == package.id).cloned(),
             finished: self.finished(device, package.id).await?,
             in_history: false,
         };
-        Ok(Situated {
-            situation,
-            tasks: standing.tasks,
-            signed: standing.signed,
+        Ok(AssignInputs {
+            on_device,
+            tasks: device_state.tasks,
+            signed: device_state.signed,
         })
     }
 
-    async fn situation_of_stock_agent(
+    async fn read_ocs_agent(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
-    ) -> Result<Situation, RecordsError> {
+    ) -> Result<PackageOnDevice, RecordsError> {
         let task = Key::task(device, package.priority, package.id);
         let finished = Key::finished(device, package.id);
         let history = Key::history(device);
@@ -203,36 +208,36 @@ impl Records {
             finished.clone(),
             history.clone(),
         ];
-        let mut situation = Situation::default();
+        let mut on_device = PackageOnDevice::default();
         for item in self.batch(&keys).await? {
             let sk = item.get(item::SK).and_then(|sk| sk.as_s().ok());
             match sk.map(String::as_str) {
-                Some(sk) if sk == task.sk => situation.open = Some(item::read(item)?),
-                Some(sk) if sk == finished.sk => situation.finished = Some(item::read(item)?),
+                Some(sk) if sk == task.sk => on_device.open = Some(item::read(item)?),
+                Some(sk) if sk == finished.sk => on_device.finished = Some(item::read(item)?),
                 Some(sk) if sk == history.sk => {
-                    situation.in_history = packed_ids(&item).contains(&package.id);
+                    on_device.in_history = packed_ids(&item).contains(&package.id);
                 }
-                _ => situation.is_known = true,
+                _ => on_device.is_known = true,
             }
         }
-        Ok(situation)
+        Ok(on_device)
     }
 }
 
-/// Says what an assignment has changed.
-fn answer(change: &TaskChange) -> Assigned {
+/// Returns the outcome of an assignment that made this change.
+fn outcome_of(change: &TaskChange) -> AssignOutcome {
     match change {
         TaskChange::Alter { from, to }
             if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>
         {
-            Assigned::AlreadyOpen {
+            AssignOutcome::AlreadyOpen {
                 attempt: to.attempt,
             }
         }
         TaskChange::Open { task, .. }
         | TaskChange::Alter { to: task, .. }
-        | TaskChange::Renew { to: task, .. }
-        | TaskChange::Drop { task, .. } => Assigned::New {
+        | TaskChange::NextAttempt { to: task, .. }
+        | TaskChange::Drop { task, .. } => AssignOutcome::New {
             attempt: task.attempt,
         },
     }

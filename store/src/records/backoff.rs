@@ -1,10 +1,10 @@
-//! Asking again while others write the same records.
+//! Repeating a request while others write the same records.
 
 use std::time::Duration;
 
 use super::{Records, RecordsError};
 
-/// The pauses between tries, each up to twice as long as the one before, with jitter.
+/// Pauses between tries, each up to twice as long as the previous one, with jitter.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     pauses: u32,
@@ -15,7 +15,7 @@ impl Backoff {
     const FIRST_MS: u64 = 20;
     const LONGEST_MS: u64 = 1_000;
 
-    /// Waits, unless there were enough tries; tells whether there may be another.
+    /// Waits before the next try. Returns false, without waiting, if there were enough tries.
     pub(super) async fn pause(&mut self) -> bool {
         if self.pauses + 1 >= Self::TRIES {
             return false;
@@ -26,24 +26,24 @@ impl Backoff {
         true
     }
 
-    /// Returns how long the next pause may be, after this many.
+    /// Returns the limit of the next pause in milliseconds, after this number of pauses.
     fn longest_ms(pauses: u32) -> u64 {
         Self::LONGEST_MS.min(Self::FIRST_MS << pauses)
     }
 }
 
 impl Records {
-    /// Asks again, a bounded number of times, while others write the same records.
+    /// Repeats a request, at most ten times, while others write the same records.
     ///
-    /// The question is a plain closure that returns a future, not an async one: only of the
-    /// former can a caller's runtime be told that it may move between threads.
-    pub(super) async fn persevere<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RecordsError>
+    /// `send` is a plain closure that returns a future, not an async closure: only for the former
+    /// can a caller promise its runtime that the future may move between threads.
+    pub(super) async fn persevere<T, F>(&self, send: impl Fn() -> F) -> Result<T, RecordsError>
     where
         F: Future<Output = Result<T, RecordsError>>,
     {
         let mut backoff = Backoff::default();
         loop {
-            match ask().await {
+            match send().await {
                 Err(error) if error.is_contention() => {
                     if !backoff.pause().await {
                         return Err(error);

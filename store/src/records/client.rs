@@ -1,4 +1,4 @@
-//! The table that every question goes to.
+//! The table to which every request goes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::Client;
 pub struct Records {
     pub(super) client: Client,
     pub(super) table: Arc<str>,
-    /// What an operator knows the service by: an address, or a region.
+    /// Name of the service in errors: its address, or its region.
     pub(super) endpoint: Arc<str>,
 }
 

@@ -11,19 +11,21 @@ use aws_sdk_dynamodb::types::{
 use super::error::TableFault;
 use super::{Records, RecordsError};
 
-/// What came of a transaction.
+/// Outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Commit {
+    /// All writes were made.
     Done,
-    /// Nothing was written: tells for each write whether its condition did not hold. At
-    /// least one did not.
+    /// Nothing was written. For each write, in order, the value is true if the condition of the
+    /// write did not hold. At least one is true.
     Refused(Vec<bool>),
 }
 
 impl Records {
     /// Writes all or nothing.
     ///
-    /// Every try carries the same token, so that one whose answer was lost is not done again.
+    /// Every try carries the same token, so that a transaction whose answer was lost is not
+    /// repeated.
     pub(super) async fn commit(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -31,7 +33,7 @@ impl Records {
         Ok(self.commit_metered(writes).await?.0)
     }
 
-    /// Writes all or nothing, and returns the write units that it has cost.
+    /// Writes all or nothing, and returns the consumed write units.
     pub(super) async fn commit_metered(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -63,6 +65,8 @@ impl Records {
             }
             _ => return Err(self.failed(error)),
         };
+        // A failed condition comes first: it is final, whereas a conflict beside it is worth
+        // another try only if all conditions hold.
         let reasons = cancelled.cancellation_reasons();
         if any(reasons, &["ConditionalCheckFailed"]) {
             let failed = |reason| any(std::slice::from_ref(reason), &["ConditionalCheckFailed"]);

@@ -1,4 +1,4 @@
-//! How the table is reached.
+//! Connecting to the table.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use aws_sdk_dynamodb::{Client, Config};
 use super::Records;
 use crate::aws::{self, Place};
 
-/// Where the table is.
+/// Address of a table.
 #[derive(Clone, Debug, Default)]
 pub struct RecordsConfig {
     pub table: String,
-    /// The AWS region; by default the one of the environment or profile.
+    /// AWS region. `None` means the region of the environment or profile.
     pub region: Option<String>,
-    /// Another address than the region's own, such as `http://127.0.0.1:8000`.
+    /// Address that replaces the region's own, such as `http://127.0.0.1:8000`.
     ///
-    /// One on loopback is an embedded engine: no credentials are looked for.
+    /// An address on loopback is an embedded engine: no credentials are searched for.
     pub endpoint: Option<String>,
-    /// What requests go through instead of a client with TLS of its own.
+    /// Client for all requests. `None` means a client with default TLS settings.
     pub http_client: Option<SharedHttpClient>,
 }
 
 impl Records {
-    /// Returns the table as reached by a client that is set up already.
+    /// Returns the table behind a client that is set up already.
     pub fn new(client: Client, table: &str) -> Self {
         let region = client.config().region().map(Region::as_ref);
         let endpoint = format!("DynamoDB in {}", region.unwrap_or("no region"));
@@ -36,7 +36,7 @@ impl Records {
         }
     }
 
-    /// Sets up a client; nothing is asked of the table yet.
+    /// Sets up a client, without sending a request.
     pub async fn connect(config: RecordsConfig) -> Self {
         let place = Place {
             region: config.region,
@@ -50,10 +50,11 @@ impl Records {
         records.known_by(config.endpoint.as_deref())
     }
 
-    /// Sets up a client for a function: region and credentials are in Lambda's environment.
+    /// Sets up a client for a function, with region and credentials from Lambda's environment.
     ///
-    /// Neither profiles nor other sources of credentials are looked at, nor what the system
-    /// trusts, so a function is smaller and starts faster than with [`connect`](Self::connect).
+    /// This reads neither profiles nor other sources of credentials nor the certificate
+    /// authorities of the system. So a function is smaller, and starts faster, than with
+    /// [`connect`](Self::connect).
     pub fn connect_within_lambda(table: &str, region: String, endpoint: Option<&str>) -> Self {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -77,9 +78,9 @@ impl Records {
     }
 }
 
-/// How often a question is asked: a command can wait for some seconds.
+/// Limit of attempts at a request: a command can wait for some seconds.
 const ATTEMPTS: u32 = 8;
-/// The same in a function, which is paid for waiting, and whose devices come again.
+/// Limit of attempts in a function: waiting costs money, and devices check in again anyway.
 const ATTEMPTS_WITHIN_LAMBDA: u32 = 5;
 
 fn retries(attempts: u32) -> RetryConfig {

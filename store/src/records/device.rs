@@ -1,4 +1,4 @@
-//! Devices: what a check-in reads, and what it notes down.
+//! Devices: the reads and writes of a check-in.
 
 use std::ops::ControlFlow;
 
@@ -6,51 +6,52 @@ use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, Round,
+    DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, ReconcileCount,
 };
 
+use super::command;
 use super::commit::Commit;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, FIRST_SEEN};
-use super::order;
 use super::stored::{self, CataloguedDevice, Joining, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
-/// What a check-in reads of a device.
+/// All that is on record of one device for its check-in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// None for a device that was never in contact.
+pub struct DeviceState {
+    /// `None` for a device that has never checked in.
     pub device: Option<DeviceRecord>,
     pub memberships: Memberships,
-    /// Which state of the device's own assignments is signed; none if none is.
+    /// Latest signed state of the device assignments. `None` if none is signed.
     pub signed: Option<Held>,
-    /// What a change holds for that the device's groups have a part in.
-    pub round: Round,
+    /// Count on which a change by the device's groups depends.
+    pub round: ReconcileCount,
     pub orders: DeviceCommands,
-    /// The device's own settings, whatever its groups have.
+    /// Pacing of the device itself, without its groups.
     pub pace: PacingOverride,
-    /// In the order of their priority, then of their packages' ids.
+    /// Open tasks, in the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
-    /// The read units that the question has cost.
+    /// Consumed read units.
     pub consumed_units: f64,
 }
 
-/// How many ids of a history are kept: half of what an item has room for.
+/// Limit of the ids in a package history: half of the room in an item.
 const HISTORY_LIMIT: usize = 50_000;
 
 impl Records {
     /// Reads a device and its open tasks with one strongly consistent Query.
     ///
-    /// Finished tasks and facts are outside its range, so they never make it dearer.
-    pub async fn standing(&self, device: &DeviceId) -> Result<Standing, RecordsError> {
-        let found = self.range(&Range::standing(device)).await?;
-        let mut standing = Standing {
+    /// Finished tasks and the package history are outside the range of the Query, so they do not
+    /// raise its cost.
+    pub async fn device_state(&self, device: &DeviceId) -> Result<DeviceState, RecordsError> {
+        let found = self.range(&Range::device_state(device)).await?;
+        let mut device_state = DeviceState {
             device: None,
             memberships: Memberships::default(),
             signed: None,
-            round: Round::FIRST,
+            round: ReconcileCount::FIRST,
             orders: DeviceCommands::default(),
             pace: PacingOverride::default(),
             tasks: Vec::new(),
@@ -60,26 +61,29 @@ impl Records {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
                     let joining: Joining = item::read(item.clone())?;
-                    (standing.memberships, standing.round) = (joining.groups, joining.round);
-                    standing.signed = joining.signed;
-                    standing.device = Some(item::read(item)?);
+                    (device_state.memberships, device_state.round) =
+                        (joining.groups, joining.round);
+                    device_state.signed = joining.signed;
+                    device_state.device = Some(item::read(item)?);
                 }
-                Some(sk) if sk == key::PACE => standing.pace = item::read(item)?,
-                Some(sk) if sk.starts_with(key::ORDER) => order::add(&mut standing.orders, item)?,
-                Some(sk) if sk.starts_with(key::TASK) => standing.tasks.push(item::read(item)?),
+                Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
+                Some(sk) if sk.starts_with(key::ORDER) => {
+                    command::add(&mut device_state.orders, item)?
+                }
+                Some(sk) if sk.starts_with(key::TASK) => device_state.tasks.push(item::read(item)?),
                 _ => {}
             }
         }
-        Ok(standing)
+        Ok(device_state)
     }
 
-    /// Notes a contact down; `known` is the record that it was decided from, none for a new
-    /// device, which also enters the catalogue.
+    /// Records a check-in.
     ///
-    /// Two contacts at once are no error. The time of the first contact stays, and times that
-    /// the record does not have are left as they are. The device is found by its new host name
-    /// from here on, and by its old one no more.
-    pub async fn write_contact(
+    /// `known` is the record from which `record` was decided, or `None` for a new device, which
+    /// is also added to the catalogue. Two check-ins at once are no error. The time of the first
+    /// check-in stays, and times that are `None` in `record` stay as they are. From now on the
+    /// device is found by its new host name, and no longer by its old one.
+    pub async fn write_check_in(
         &self,
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
@@ -99,7 +103,7 @@ impl Records {
         .await
     }
 
-    /// Tells whether there was no such device before.
+    /// Creates the record of a device. Returns false if the device has a record already.
     async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
         let entry = stored::catalogued_device(&record.device);
         let mut writes = vec![
@@ -111,7 +115,8 @@ impl Records {
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Tells whether there was a device with this host name to update.
+    /// Updates the record of a device. Returns false if the device has no record or another host
+    /// name.
     async fn update_device(
         &self,
         record: &DeviceRecord,
@@ -131,9 +136,9 @@ impl Records {
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Keeps the packages that a stock agent says it has, at most 50,000, the newest.
+    /// Records the package history of an OCS agent: at most 50,000 packages, the newest.
     ///
-    /// Returns whether they had changed; only then something is written.
+    /// Returns true if the history has changed. Nothing is written otherwise.
     pub async fn write_history(
         &self,
         device: &DeviceId,
@@ -154,14 +159,15 @@ impl Records {
         Ok(true)
     }
 
-    /// Returns the packages that a stock agent says it has, in the order of their ids.
+    /// Returns the package history of an OCS agent, in the order of the packages' ids.
     pub async fn history(&self, device: &DeviceId) -> Result<Vec<PackageId>, RecordsError> {
         let item = self.get_item(&Key::history(device)).await?;
         Ok(item.as_ref().map(packed_ids).unwrap_or_default())
     }
 
-    /// Returns the first `most` devices in the order of their ids, at the same cost however
-    /// many there are.
+    /// Returns the first `most` devices in the order of their ids.
+    ///
+    /// The cost does not depend on the number of devices on record.
     pub async fn devices(&self, most: usize) -> Result<Vec<DeviceRecord>, RecordsError> {
         let shards = (0..DEVICE_SHARDS).map(|shard| async move {
             let range = Range::catalogued_devices(shard);
@@ -183,7 +189,9 @@ impl Records {
     }
 }
 
-/// Sets what the item has, and nothing else; the time of the first contact only once.
+/// Returns an update that sets the attributes of the item, and keeps all others.
+///
+/// The time of the first check-in is set only once.
 fn contact_update(item: Item) -> (String, Terms) {
     let mut sets = Vec::new();
     let mut terms = Terms::default();
@@ -204,13 +212,13 @@ fn contact_update(item: Item) -> (String, Terms) {
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
-    use packcast_rollout::contact::MAX_OS_BYTES;
+    use packcast_rollout::check_in::MAX_OS_BYTES;
     use packcast_rollout::membership::MAX_GROUPS;
 
     use super::*;
     use crate::records::names::{GROUPS, ROUND, SIGNED};
 
-    /// Counts the bytes of an attribute as the service does.
+    /// Returns the size of an attribute as the service counts it.
     fn bytes(value: &AttributeValue) -> usize {
         match value {
             AttributeValue::S(text) => text.len(),
@@ -221,7 +229,7 @@ mod tests {
                     .map(|(name, value)| 1 + name.len() + bytes(value))
                     .sum::<usize>()
             }
-            other => panic!("a device has no {other:?}"),
+            other => panic!("unexpected attribute of a device: {other:?}"),
         }
     }
 
@@ -247,7 +255,7 @@ mod tests {
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
         item.insert(ROUND.to_owned(), longest.clone());
-        // An agent's id is shorter than the one above by far more than this.
+        // Only Packcast agents have this attribute, and their ids are shorter by far more.
         let held = ["revision", "issued"].map(|name| (name.to_owned(), longest.clone()));
         item.insert(SIGNED.to_owned(), AttributeValue::M(held.into()));
         let size: usize = item

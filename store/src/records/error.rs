@@ -1,4 +1,4 @@
-//! What can go wrong with every question to the table.
+//! Errors from every request to the table.
 
 use std::error::Error;
 
@@ -9,60 +9,60 @@ use crate::aws::{Silence, answer};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why the records did not answer.
+/// Errors from reading or writing records.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
     #[error("table {table} at {endpoint} {fault}")]
     Table {
         table: String,
-        /// The address, or the service and its region.
+        /// Address, or service and region.
         endpoint: String,
         fault: TableFault,
         source: Source,
     },
-    #[error("table {table} kept changing under the same records")]
+    #[error("cannot change the records in table {table}: other changes kept interfering")]
     Conflict { table: String },
-    #[error("record {key} does not read as one of ours")]
+    #[error("record {key} is invalid")]
     Corrupt { key: String, source: Source },
 }
 
-/// What is wrong with a table, with the next step where there is one.
+/// Cause of a failed request to a table, with the next step if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableFault {
     #[error("does not exist: deploy the stack, or check the target's table and region")]
     Missing,
     #[error("is in another region: check the target's region and endpoint")]
     OtherRegion,
-    #[error("cannot be asked without a region: set the target's region, or AWS_REGION")]
+    #[error("cannot be reached without a region: set the target's region, or AWS_REGION")]
     NoRegion,
     #[error("needs valid AWS credentials: check the profile, or sign in again")]
     Credentials,
-    #[error("denies that to these AWS credentials: check the permissions of the profile")]
+    #[error("denies access to these AWS credentials: check the permissions of the profile")]
     Denied,
-    #[error("does not take this machine's time: set its clock right")]
+    #[error("rejects this machine's time: set its clock right")]
     Clock,
-    #[error("is asked too much at once")]
+    #[error("gets too many requests at once")]
     Throttled,
-    #[error("is not available for a while")]
+    #[error("is not available now")]
     Unavailable,
     #[error("does not answer")]
     Unreachable,
-    #[error("answers as no DynamoDB does: check the target's endpoint")]
+    #[error("does not answer like DynamoDB: check the target's endpoint")]
     NotDynamoDb,
-    #[error("refused with {0}")]
+    #[error("refuses the request: {0}")]
     Refused(String),
 }
 
-/// What the service said with an error.
+/// Code and message of an error, as the service sent them.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
-struct Said {
+struct ServiceError {
     code: String,
     message: String,
 }
 
 impl RecordsError {
-    /// Tells whether the same question may be answered later.
+    /// Returns true if the request may succeed later without any change.
     pub const fn is_retryable(&self) -> bool {
         use TableFault::{Throttled, Unavailable, Unreachable};
         match self {
@@ -72,7 +72,7 @@ impl RecordsError {
         }
     }
 
-    /// Tells whether only the questions of others were in the way.
+    /// Returns true if other requests were the only cause.
     pub(super) const fn is_contention(&self) -> bool {
         match self {
             Self::Conflict { .. } => true,
@@ -93,9 +93,9 @@ impl From<Silence> for TableFault {
 }
 
 impl TableFault {
-    /// Reads an answer: its code
+    /// Returns the fault for an error code
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>),
-    /// or its status where the code is empty or says nothing of use.
+    /// or for the status if the code is empty or unknown.
     fn of(status: u16, code: &str, message: &str) -> Self {
         match (code, status) {
             ("ResourceNotFoundException", _) => Self::Missing,
@@ -122,7 +122,9 @@ impl TableFault {
         }
     }
 
-    /// Three faults have one code: only the words tell them apart.
+    /// Returns the fault for a signature that was refused.
+    ///
+    /// Three faults share one code, so the message is the only difference.
     fn of_signature(message: &str) -> Self {
         if message.contains("scoped to a valid region") {
             Self::OtherRegion
@@ -136,11 +138,11 @@ impl TableFault {
     }
 }
 
-/// The answer to a write that met another at the same item.
+/// Error code of a write that met another write of the same item.
 const CONFLICT: &str = "TransactionConflictException";
 
 impl Records {
-    /// Names what the service, or the way to it, said.
+    /// Returns the error for an answer of the service, or for a failed connection.
     pub(super) fn failed<E>(&self, error: SdkError<E>) -> RecordsError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -154,8 +156,8 @@ impl Records {
         match (TableFault::of(status, &code, &message), &*code) {
             (_, CONFLICT) => self.conflict(),
             (fault, "") => self.fault(fault, error),
-            // The SDK says less of an error that it does not know.
-            (fault, _) => self.fault(fault, Said { code, message }),
+            // For an error that the SDK does not know, it keeps neither code nor message.
+            (fault, _) => self.fault(fault, ServiceError { code, message }),
         }
     }
 
@@ -168,7 +170,7 @@ impl Records {
         }
     }
 
-    /// Returns the error of who met the changes of others in each of several tries.
+    /// Returns the error for a change that met other changes in each of its attempts.
     pub fn conflict(&self) -> RecordsError {
         RecordsError::Conflict {
             table: self.table.to_string(),
@@ -178,10 +180,74 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
-    fn an_answer_is_read_by_its_code_and_else_by_its_status() {
+    fn messages() {
+        use TableFault::{
+            Clock, Credentials, Denied, Missing, NoRegion, NotDynamoDb, OtherRegion, Throttled,
+            Unavailable, Unreachable,
+        };
+        let faults = [
+            Missing,
+            OtherRegion,
+            NoRegion,
+            Credentials,
+            Denied,
+            Clock,
+            Throttled,
+            Unavailable,
+            Unreachable,
+            NotDynamoDb,
+            TableFault::Refused("ValidationException".to_owned()),
+        ];
+        let service_error = ServiceError {
+            code: "ValidationException".to_owned(),
+            message: "One or more parameter values were invalid".to_owned(),
+        };
+        let faults = faults.map(|fault| RecordsError::Table {
+            table: "packages".to_owned(),
+            endpoint: "DynamoDB in eu-west-1".to_owned(),
+            fault,
+            source: "no answer".into(),
+        });
+        let others = [
+            RecordsError::Conflict {
+                table: "packages".to_owned(),
+            },
+            RecordsError::Corrupt {
+                key: "KEYS KEYS".to_owned(),
+                source: "missing field".into(),
+            },
+        ];
+        let mut lines: Vec<String> = faults
+            .iter()
+            .chain(&others)
+            .map(ToString::to_string)
+            .collect();
+        lines.push(service_error.to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        table packages at DynamoDB in eu-west-1 does not exist: deploy the stack, or check the target's table and region
+        table packages at DynamoDB in eu-west-1 is in another region: check the target's region and endpoint
+        table packages at DynamoDB in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
+        table packages at DynamoDB in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
+        table packages at DynamoDB in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
+        table packages at DynamoDB in eu-west-1 rejects this machine's time: set its clock right
+        table packages at DynamoDB in eu-west-1 gets too many requests at once
+        table packages at DynamoDB in eu-west-1 is not available now
+        table packages at DynamoDB in eu-west-1 does not answer
+        table packages at DynamoDB in eu-west-1 does not answer like DynamoDB: check the target's endpoint
+        table packages at DynamoDB in eu-west-1 refuses the request: ValidationException
+        cannot change the records in table packages: other changes kept interfering
+        record KEYS KEYS is invalid
+        ValidationException: One or more parameter values were invalid
+        ");
+    }
+
+    #[test]
+    fn the_code_of_an_answer_counts_and_otherwise_its_status() {
         use TableFault::{
             Clock, Credentials, Denied, Missing, NotDynamoDb, OtherRegion, Throttled, Unavailable,
         };

@@ -1,11 +1,11 @@
-//! Groups, each with one state: how they are created, read and deleted.
+//! Groups: creating, reading and deleting them.
 
 use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::GroupState;
-use packcast_rollout::group::{GroupAssignError, Version};
+use packcast_rollout::group::{GroupAssignError, GroupRevision};
 use packcast_rollout::validity::next_revision;
 
 use super::commit::Commit;
@@ -17,7 +17,7 @@ use super::stored::{self, CataloguedGroup, RevisionItem};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
-/// Why a group was not changed.
+/// Errors from changing a group.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     #[error("there is no group {group}")]
@@ -47,26 +47,26 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupState, GroupError> {
         let revision: Option<RevisionItem> = self.get(&Key::group_revision(group)).await?;
-        if revision.as_ref().is_some_and(|known| !known.deleted) {
+        if revision.as_ref().is_some_and(|revision| !revision.deleted) {
             let group = group.clone();
             return Err(GroupError::Exists { group });
         }
-        let before = revision.as_ref().map(RevisionItem::version);
+        let before = revision.as_ref().map(RevisionItem::group_revision);
         let latest = before.map_or(0, |before| before.revision);
         let next = next_revision(latest, signing.now);
         let state = GroupState::new(group.clone(), next, signing.now);
         let recipient = Assignee::Group(group.clone());
         let issued = before.and_then(|before| before.issued);
-        let term = signing.term_after_unsigned(&recipient, issued);
-        let state = signing.sealed(state, term)?;
+        let validity = signing.validity_after_unsigned(&recipient, issued);
+        let state = signing.sign_group(state, validity)?;
         let writes = vec![
             write::create(self.table(), stored::group(&state)),
-            self.moving(group, before, state.version(), false),
+            self.moving(group, before, state.signed_revision(), false),
             write::create(self.table(), stored::catalogued_group(group)),
         ];
         match self.commit(writes).await? {
             Commit::Done => {
-                signing.written(&recipient, state.held());
+                signing.remember(&recipient, state.held());
                 Ok(state)
             }
             Commit::Refused(_) => {
@@ -110,7 +110,7 @@ impl Records {
         Ok(entries.into_iter().map(|entry| entry.group).collect())
     }
 
-    /// Deletes a group that has no packages and no members any more; false if it has some.
+    /// Deletes a group. Returns false, without deleting, if it has packages or members.
     pub async fn delete_group(&self, group: &GroupName) -> Result<bool, GroupError> {
         self.retry_on_conflict((), |()| async move {
             let Some(state) = self.group(group).await? else {
@@ -129,12 +129,15 @@ impl Records {
         .await
     }
 
-    /// Removes a group that has neither members nor packages; its revision stays. False if it
-    /// has changed, or got a member, meanwhile.
+    /// Removes a group that has neither members nor packages, and keeps its revision.
+    ///
+    /// Returns false, without removing, if the group was changed or got a member in the meantime.
     async fn remove_group(&self, state: &GroupState) -> Result<bool, RecordsError> {
-        let next = Version {
+        // The revision stays on record and grows, so that a group of the same name continues from
+        // it and no device mistakes the new assignments for old ones.
+        let next = GroupRevision {
             revision: state.revision.saturating_add(1),
-            ..state.version()
+            ..state.signed_revision()
         };
         let mut writes = vec![
             write::delete(
@@ -143,7 +146,7 @@ impl Records {
                 UNCHANGED,
                 &unchanged(state.revision),
             ),
-            self.moving(&state.group, Some(state.version()), next, true),
+            self.moving(&state.group, Some(state.signed_revision()), next, true),
             write::delete(
                 self.table(),
                 &Key::catalogued_group(&state.group),
@@ -166,5 +169,34 @@ impl From<AssignError> for GroupError {
             AssignError::Signing(error) => Self::Signing(error),
             AssignError::Records(error) => Self::Records(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let group = || "lab".parse().expect("it is a group");
+        let package = "1795327754".parse().expect("it is a package id");
+        let errors = [
+            GroupError::NoGroup { group: group() },
+            GroupError::Exists { group: group() },
+            GroupError::NotAssigned {
+                group: group(),
+                package,
+            },
+            GroupError::Deleted { package },
+        ];
+        let lines = errors.map(|error| error.to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        there is no group lab
+        group lab exists already
+        group lab does not have package 1795327754
+        package 1795327754 was deleted
+        ");
     }
 }

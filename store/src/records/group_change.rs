@@ -1,4 +1,4 @@
-//! Changes of what a group has.
+//! Changes of a group's packages and settings.
 
 use std::ops::ControlFlow;
 
@@ -17,19 +17,20 @@ use super::signing::Signing;
 use super::stored;
 use super::write::{self, PRESENT, Terms};
 
-/// What came of a change of a group.
+/// Outcome of a change of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupChanged {
     pub state: GroupState,
-    /// The write units that the change has cost.
+    /// Consumed write units.
     pub consumed_units: f64,
 }
 
 impl Records {
-    /// Assigns a package to a group: the same few writes whatever the group's size. The group
-    /// of all devices comes into being with its first package.
+    /// Assigns a package to a group.
     ///
-    /// Only to what the publisher has signed something is added.
+    /// The number of writes is small, and does not depend on the size of the group. The group
+    /// `all` is created with its first package. The state of the group must be signed by the
+    /// publisher already.
     pub async fn assign_group(
         &self,
         group: &GroupName,
@@ -43,18 +44,19 @@ impl Records {
                 let group = group.clone();
                 return Err(GroupError::NoGroup { group });
             };
-            signing.ours_of_group(&state)?;
+            signing.verify_latest_group(&state)?;
             let next = state.assign(package, force, now)?;
-            let term = Validity::following(state.version().issued, now);
-            let next = signing.sealed(next, term)?;
+            let validity = Validity::following(state.signed_revision().issued, now);
+            let next = signing.sign_group(next, validity)?;
             let mut writes = self.replacing(&state, &next);
             let entry = stored::group_with(package.id, group);
             writes.push(write::replace(self.table(), entry));
+            // This check must be the last write: a deleted package is recognised by its position.
             writes.push(self.not_deleted(package.id));
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             match commit {
                 Commit::Done => {
-                    signing.written(&Assignee::Group(group.clone()), next.held());
+                    signing.remember(&Assignee::Group(group.clone()), next.held());
                     Ok(ControlFlow::Break(GroupChanged {
                         state: next,
                         consumed_units,
@@ -70,9 +72,9 @@ impl Records {
         .await
     }
 
-    /// Takes a package back from a group.
+    /// Takes away the assignment of a package to a group.
     ///
-    /// Once it has returned, no device is told of the package for this group any more.
+    /// After this returns, the package is not announced to any device because of this group.
     pub async fn unassign_group(
         &self,
         group: &GroupName,
@@ -97,7 +99,7 @@ impl Records {
         .await
     }
 
-    /// Sets where a group's devices fetch from first.
+    /// Sets the location from which a group's devices download first.
     pub async fn prefer(
         &self,
         group: &GroupName,
@@ -109,7 +111,7 @@ impl Records {
         self.change_group(group, signing, None, change).await
     }
 
-    /// Changes how fast a group's devices work; the group of all devices comes into being by it.
+    /// Changes the pacing of a group's devices. The group `all` is created if it does not exist.
     pub async fn pace_group(
         &self,
         group: &GroupName,
@@ -117,12 +119,14 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<GroupChanged, GroupError> {
         self.group_or_all(group, signing).await?;
-        let change = |state: &GroupState| Ok(state.pace(change, signing.now));
+        let change = |state: &GroupState| Ok(state.with_pacing(change, signing.now));
         self.change_group(group, signing, None, change).await
     }
 
-    /// Changes a group by something that gives its devices no package. A state that the
-    /// publisher has not signed stays without a signature.
+    /// Changes a group without assigning a package.
+    ///
+    /// A state that the publisher has not signed stays without a signature. `beside` is a write
+    /// for the same transaction.
     async fn change_group(
         &self,
         group: &GroupName,
@@ -134,19 +138,19 @@ impl Records {
         self.retry_on_conflict((), |()| async move {
             let state = match self.group(group).await? {
                 Some(state) => state,
-                // It is there, and comes into being with its first package.
+                // The group `all` always exists, but has no record before its first package.
                 None if group.is_all() => GroupState::new(group.clone(), 0, UnixTime(0)),
                 None => {
                     let group = group.clone();
                     return Err(GroupError::NoGroup { group });
                 }
             };
-            let next = signing.sealed_unless_foreign(&state, change(&state)?)?;
+            let next = signing.sign_if_verified(&state, change(&state)?)?;
             let mut writes = self.replacing(&state, &next);
             writes.extend(beside.clone());
             let (commit, consumed_units) = self.commit_metered(writes).await?;
             if commit == Commit::Done {
-                signing.written(&Assignee::Group(group.clone()), next.held());
+                signing.remember(&Assignee::Group(group.clone()), next.held());
                 return Ok(ControlFlow::Break(GroupChanged {
                     state: next,
                     consumed_units,
@@ -186,7 +190,12 @@ impl Records {
                 UNCHANGED,
                 &unchanged(state.revision),
             ),
-            self.moving(&state.group, Some(state.version()), next.version(), false),
+            self.moving(
+                &state.group,
+                Some(state.signed_revision()),
+                next.signed_revision(),
+                false,
+            ),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! Devices by their host names.
+//! Finding devices by their host names.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::DeviceId;
@@ -9,7 +9,7 @@ use super::stored::{self, CataloguedDevice};
 use super::write;
 use super::{Records, RecordsError};
 
-/// The most devices of one host name that are asked for: one more than a person is shown.
+/// Limit of the devices with one host name that are read: one more than a person is shown.
 const NAMESAKES: i32 = 11;
 
 impl Records {
@@ -27,7 +27,8 @@ impl Records {
         found.items.into_iter().flatten().map(read).collect()
     }
 
-    /// Returns what moves a device from one host name to another; an empty one has no entry.
+    /// Returns the writes that move a device from one host name to another. An empty host name
+    /// has no entry.
     pub(super) fn renaming(
         &self,
         device: &DeviceId,
@@ -35,6 +36,7 @@ impl Records {
         to: &str,
     ) -> Vec<TransactWriteItem> {
         let (old, new) = (Key::host(from, device), Key::host(to, device));
+        // Names that differ only in case share one entry.
         if old == new {
             return Vec::new();
         }

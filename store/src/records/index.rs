@@ -1,4 +1,4 @@
-//! Which devices of a package are in which state.
+//! The index of a package's devices and their states.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,15 +10,16 @@ use super::item::{Item, text};
 use super::key::{INDEX, INDEX_PK, INDEX_SHARDS, INDEX_SK, index_partition};
 use super::{Records, RecordsError};
 
-/// Where a device is with a package.
+/// State of a package's deployment on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DeviceState {
-    /// A group of the device has the package, and the device has not checked in since: there is
-    /// no task yet, so the index does not know.
+pub enum DeploymentState {
+    /// A group of the device has the package, and the device has not checked in since. There is
+    /// no task yet, so the index does not contain this state.
     Unreached,
-    /// The device has not been told.
-    Held,
+    /// The task is not announced yet.
+    #[serde(rename = "held")]
+    Pending,
     Announced,
     Withdrawn,
     Succeeded,
@@ -26,11 +27,11 @@ pub enum DeviceState {
     Cancelled,
 }
 
-impl fmt::Display for DeviceState {
+impl fmt::Display for DeploymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Unreached => "not checked in since",
-            Self::Held => "waiting",
+            Self::Pending => "waiting",
             Self::Announced => "announced",
             Self::Withdrawn => "withdrawn",
             Self::Succeeded => "succeeded",
@@ -41,13 +42,13 @@ impl fmt::Display for DeviceState {
 }
 
 impl Records {
-    /// Returns the devices that were assigned a package, with their states.
+    /// Returns the devices with a task or a result of a package, with their states.
     ///
-    /// The index lags behind: the answer may be some seconds old, and for show only.
+    /// The index lags behind: the answer may be some seconds old. Use it only for display.
     pub async fn devices_of(
         &self,
         package: PackageId,
-    ) -> Result<BTreeMap<DeviceId, DeviceState>, RecordsError> {
+    ) -> Result<BTreeMap<DeviceId, DeploymentState>, RecordsError> {
         let shards = (0..INDEX_SHARDS).map(|shard| self.devices_of_shard(package, shard));
         let shards = try_join_all(shards).await?;
         Ok(shards.into_iter().flatten().collect())
@@ -57,7 +58,7 @@ impl Records {
         &self,
         package: PackageId,
         shard: u16,
-    ) -> Result<Vec<(DeviceId, DeviceState)>, RecordsError> {
+    ) -> Result<Vec<(DeviceId, DeploymentState)>, RecordsError> {
         let query = self
             .client
             .query()
@@ -78,7 +79,7 @@ impl Records {
     }
 }
 
-fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
+fn device_state(item: &Item) -> Result<(DeviceId, DeploymentState), RecordsError> {
     let key = item.get(INDEX_SK).and_then(|key| key.as_s().ok());
     let (state, device) = key.and_then(|key| key.split_once('#')).unwrap_or_default();
     let corrupt = |source| RecordsError::Corrupt {
@@ -86,13 +87,13 @@ fn device_state(item: &Item) -> Result<(DeviceId, DeviceState), RecordsError> {
         source,
     };
     let state = match state {
-        "held" => DeviceState::Held,
-        "announced" => DeviceState::Announced,
-        "withdrawn" => DeviceState::Withdrawn,
-        "succeeded" => DeviceState::Succeeded,
-        "failed" => DeviceState::Failed,
-        "cancelled" => DeviceState::Cancelled,
-        _ => return Err(corrupt("no such state".into())),
+        "held" => DeploymentState::Pending,
+        "announced" => DeploymentState::Announced,
+        "withdrawn" => DeploymentState::Withdrawn,
+        "succeeded" => DeploymentState::Succeeded,
+        "failed" => DeploymentState::Failed,
+        "cancelled" => DeploymentState::Cancelled,
+        _ => return Err(corrupt("unknown state".into())),
     };
     let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;
     Ok((device, state))

@@ -1,6 +1,6 @@
-//! How records are kept as items: a value becomes the attributes of an item, and back.
+//! Conversion between records and items.
 //!
-//! A reader ignores attributes it does not know, so that a newer writer can add some.
+//! A reader ignores unknown attributes, so that a newer writer can add some.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,16 +17,16 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 pub(super) const PK: &str = "pk";
 pub(super) const SK: &str = "sk";
 
-/// Returns the attributes of a value; a field that is `None` has no attribute.
+/// Returns the attributes of a value. A field that is `None` has no attribute.
 pub(super) fn attributes<T: Serialize>(value: &T) -> Item {
-    let mut item: Item = serde_dynamo::to_item(value).expect("our records are maps of attributes");
+    let mut item: Item = serde_dynamo::to_item(value).expect("records are maps of attributes");
     item.retain(|_, value| !value.is_null());
     item
 }
 
-/// Returns a value as the attribute it has in an item.
+/// Returns a value as an attribute of an item.
 pub(super) fn attribute<T: Serialize>(value: &T) -> AttributeValue {
-    serde_dynamo::to_attribute_value(value).expect("our values have the forms of attributes")
+    serde_dynamo::to_attribute_value(value).expect("values have the forms of attributes")
 }
 
 pub(super) fn text(text: impl Into<String>) -> AttributeValue {
@@ -37,7 +37,7 @@ pub(super) fn number(number: &impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// Reads a value back from its item.
+/// Returns the value that an item stores.
 pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, RecordsError> {
     let key = place(&item);
     serde_dynamo::from_item(item).map_err(|source| RecordsError::Corrupt {
@@ -46,23 +46,24 @@ pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, RecordsError> {
     })
 }
 
-/// Reads a value back that has to lie where its own name says: who can write to the table could
-/// let one record speak for another.
+/// Returns the value that an item stores, if the key of the item belongs to the value.
+///
+/// Otherwise anyone who can write to the table could pass one record off as another.
 pub(super) fn read_at<T: DeserializeOwned, K: fmt::Display>(
     item: Item,
     key: impl Fn(&T) -> K,
 ) -> Result<T, RecordsError> {
     let found = place(&item);
     let value = read(item)?;
-    let own = key(&value).to_string();
-    if found == own {
+    let expected = key(&value).to_string();
+    if found == expected {
         return Ok(value);
     }
-    let source = format!("it says that it is {own}").into();
+    let source = format!("its content belongs to record {expected}").into();
     Err(RecordsError::Corrupt { key: found, source })
 }
 
-/// Names where an item lies.
+/// Returns the key of an item as text.
 fn place(item: &Item) -> String {
     let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     match (part(PK), part(SK)) {

@@ -1,4 +1,4 @@
-//! Where each record is: partition and sort keys, and the shards that writes spread over.
+//! Keys of records, and the shards over which writes are spread.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,19 +13,19 @@ use serde::Serialize;
 
 use super::item::{self, Item, PK, SK};
 
-/// The index by package, and the attributes of its keys.
+/// Name of the index by package.
 pub(super) const INDEX: &str = "by-package";
 pub(super) const INDEX_PK: &str = "ipk";
 pub(super) const INDEX_SK: &str = "isk";
 
-/// Over how many items the tally of a package is spread.
+/// Number of items over which the tally of a package is spread.
 pub(super) const TALLY_SHARDS: u16 = 32;
-/// Over how many partitions of the index the devices of a package are spread.
+/// Number of index partitions over which the devices of a package are spread.
 pub(super) const INDEX_SHARDS: u16 = 64;
-/// Over how many partitions the catalogue of devices is spread.
+/// Number of partitions over which the catalogue of devices is spread.
 pub(super) const DEVICE_SHARDS: u16 = 16;
 
-/// Over how many partitions the members of a group are spread.
+/// Number of partitions over which the members of a group are spread.
 pub(super) const MEMBER_SHARDS: u16 = 16;
 
 pub(super) const DEVICE: &str = "0#DEVICE";
@@ -33,7 +33,7 @@ pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
-const OWN: &str = "6#ASSIGNED";
+const DEVICE_ASSIGNMENTS: &str = "6#ASSIGNED";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
 const KEYS: &str = "KEYS";
@@ -73,15 +73,15 @@ impl Key {
         Self::new(device_partition(device), sk)
     }
 
-    pub(super) fn order(device: &DeviceId, order: DeviceCommand) -> Self {
-        let kind = match order {
-            DeviceCommand::Unstick => "unstick",
-            DeviceCommand::Cancel => "cancel",
+    pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
+        let kind = match command {
+            DeviceCommand::RestartDownload => "unstick",
+            DeviceCommand::Drop => "cancel",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }
 
-    /// What a device has instead of its target's pace.
+    /// Key of a device's own pacing.
     pub(super) fn pace(device: &DeviceId) -> Self {
         Self::new(device_partition(device), PACE)
     }
@@ -90,9 +90,9 @@ impl Key {
         Self::new(device_partition(device), HISTORY)
     }
 
-    /// What a device is assigned itself, signed.
-    pub(super) fn own(device: &DeviceId) -> Self {
-        Self::new(device_partition(device), OWN)
+    /// Key of the signed device assignments.
+    pub(super) fn device_assignments(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), DEVICE_ASSIGNMENTS)
     }
 
     pub(super) fn finished(device: &DeviceId, package: PackageId) -> Self {
@@ -119,7 +119,7 @@ impl Key {
         Self::new(CATALOG.to_owned(), format!("LOCATION#{name}"))
     }
 
-    /// The lists of trusted keys.
+    /// Key of the key lists.
     pub(super) fn keys() -> Self {
         Self::new(KEYS.to_owned(), KEYS)
     }
@@ -136,7 +136,7 @@ impl Key {
         Self::new(CATALOG.to_owned(), format!("GROUP#{group}"))
     }
 
-    /// Says, beside a package, that a group has it.
+    /// Key of the entry, beside a package, for a group that has the package.
     pub(super) fn group_with(package: PackageId, group: &GroupName) -> Self {
         Self::new(package_partition(package), format!("GROUP#{group}"))
     }
@@ -159,12 +159,12 @@ impl Key {
         Self::new(pk, format!("DEVICE#{device}"))
     }
 
-    /// Host names are compared without regard to case.
+    /// Key of the entry for a host name, in lower case.
     pub(super) fn host(name: &str, device: &DeviceId) -> Self {
         Self::new(host_partition(name), format!("DEVICE#{device}"))
     }
 
-    /// Returns the item of a value that lies at this key.
+    /// Returns the item that stores a value at this key.
     pub(super) fn item<T: Serialize>(&self, value: &T) -> Item {
         let mut item = item::attributes(value);
         item.extend(self.attributes());
@@ -180,8 +180,9 @@ impl Key {
 }
 
 impl Range {
-    /// What a check-in reads: the device, the orders for it, its pace, and its open tasks.
-    pub(super) fn standing(device: &DeviceId) -> Self {
+    /// Range of the items that a check-in reads: the device with its commands, its pacing, and
+    /// its open tasks.
+    pub(super) fn device_state(device: &DeviceId) -> Self {
         Self {
             pk: device_partition(device),
             first: "0#".to_owned(),
@@ -225,7 +226,9 @@ impl Range {
         Self::prefix(host_partition(name), "DEVICE")
     }
 
-    /// Every key that begins with a word and `#`; `$` is the sign after it.
+    /// Range of every key that begins with a word and `#`.
+    ///
+    /// `$` is the character after `#`.
     fn prefix(pk: String, word: &str) -> Self {
         Self {
             pk,
@@ -255,17 +258,17 @@ fn host_partition(name: &str) -> String {
     format!("HOST#{}", name.to_lowercase())
 }
 
-/// The index's partition with a package's devices of one shard.
+/// Returns the partition of the index for one shard of a package's devices.
 pub(super) fn index_partition(package: PackageId, shard: u16) -> String {
     format!("PACKAGE#{package}#{shard:02}")
 }
 
-/// The index's sort key of a device in a state.
+/// Returns the sort key of the index for a device in a state.
 pub(super) fn index_sort(state: &str, device: &DeviceId) -> String {
     format!("{state}#{device}")
 }
 
-/// Returns which of `shards` a device belongs to, always the same one.
+/// Returns the shard of a device, out of `shards`. It is always the same for a device.
 pub(super) fn shard(device: &DeviceId, shards: u16) -> u16 {
     let digest = Sha256Digest::of(device.to_string().as_bytes());
     u16::from_be_bytes([digest.as_bytes()[0], digest.as_bytes()[1]]) % shards

@@ -1,4 +1,4 @@
-//! The lists of keys that a target's agents follow, one after the other: one item.
+//! The key lists of a target, all in one item.
 
 use super::commit::Commit;
 use super::item;
@@ -9,13 +9,15 @@ use super::write::{self, ABSENT, Terms};
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Returns the lists of keys that were published, in order.
+    /// Returns the published key lists, in order.
     pub async fn key_lists(&self) -> Result<Vec<NumberedKeyList>, RecordsError> {
         let lists: Option<KeyListsItem> = self.get(&Key::keys()).await?;
         Ok(lists.unwrap_or_default().lists)
     }
 
-    /// Adds lists to those that they were made from; false if there are others meanwhile.
+    /// Adds key lists after the existing ones, `before`.
+    ///
+    /// Returns false, without adding, if others were added in the meantime.
     pub async fn add_key_lists(
         &self,
         before: &[NumberedKeyList],

@@ -1,4 +1,4 @@
-//! The places that serve a target's objects.
+//! The locations of a target.
 
 use aws_sdk_dynamodb::types::ReturnValue;
 use packcast_protocol::LocationName;
@@ -10,7 +10,7 @@ use super::stored;
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Adds a location, or replaces the one of its name, which is returned.
+    /// Adds a location. Returns the location of the same name that it replaces, if there is one.
     pub async fn add_location(
         &self,
         location: &LocationRecord,
@@ -19,7 +19,7 @@ impl Records {
         replaced.map(item::read).transpose()
     }
 
-    /// Removes and returns a location; packages that were activated there keep it.
+    /// Removes and returns a location. Packages that are active there keep it.
     pub async fn remove_location(
         &self,
         name: &LocationName,
@@ -36,7 +36,7 @@ impl Records {
         output.attributes.map(item::read).transpose()
     }
 
-    /// Returns every location, by name.
+    /// Returns every location, in the order of the names.
     pub async fn locations(&self) -> Result<Vec<LocationRecord>, RecordsError> {
         self.all(&Range::locations()).await
     }

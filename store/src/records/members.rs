@@ -1,4 +1,4 @@
-//! The members of a group, and how many they are.
+//! The members of a group, and their number.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::future::try_join_all;
@@ -12,7 +12,7 @@ use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Returns how many members a group has; for the group of all, how many devices there are.
+    /// Returns the number of a group's members. For the group `all` this is the number of devices.
     pub async fn size(&self, group: &GroupName) -> Result<u64, RecordsError> {
         let keys: Vec<Key> = if group.is_all() {
             (0..DEVICE_SHARDS).map(Key::device_count).collect()
@@ -28,8 +28,8 @@ impl Records {
         Ok(u64::try_from(size).unwrap_or_default())
     }
 
-    /// Returns the members of a group, in the order of their ids; for the group of all, every
-    /// device.
+    /// Returns the members of a group, in the order of their ids. For the group `all` these are
+    /// all devices.
     pub async fn members(&self, group: &GroupName) -> Result<Vec<DeviceId>, RecordsError> {
         let ranges: Vec<Range> = if group.is_all() {
             (0..DEVICE_SHARDS).map(Range::catalogued_devices).collect()
@@ -51,7 +51,8 @@ impl Records {
         Ok(members)
     }
 
-    /// Removes the counts of a group's members, which holds only if there are none.
+    /// Returns the writes that remove the counts of a group's members, on the condition that
+    /// there are no members.
     pub(super) fn without_members(
         &self,
         group: &GroupName,

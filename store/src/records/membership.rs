@@ -1,6 +1,7 @@
-//! Which devices are in a group, and how far each is reconciled with it.
+//! Memberships: joining and leaving groups.
 //!
-//! A membership is two items, the device's and the group's, written together or not at all.
+//! A membership is on record twice, in an item of the device and in an item of the group. Both are
+//! written together or not at all.
 
 use std::ops::ControlFlow;
 
@@ -15,24 +16,24 @@ use super::group::GroupError;
 use super::item;
 use super::key::Key;
 use super::names::GROUPS;
-use super::signing::{AssignError, MOST_BEHIND, NextOwn, Signing, signed};
+use super::signing::{AssignError, MOST_BEHIND, NextDeviceAssignments, Signing, signed};
 use super::stored::{self, CataloguedDevice, Joining};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
-/// What came of putting a device into a group.
+/// Outcome of joining a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
     New,
     AlreadyMember,
-    /// No such device was ever in contact.
+    /// No device with this id has ever checked in.
     UnknownDevice,
-    /// The device is in as many groups as it can be.
+    /// The device has reached the limit of groups.
     TooManyGroups,
 }
 
 impl Records {
-    /// Returns the groups of each of these devices that is known, asked for in batches.
+    /// Returns the groups of these devices, except devices without a record.
     pub async fn memberships(
         &self,
         devices: &[DeviceId],
@@ -49,12 +50,12 @@ impl Records {
             .collect()
     }
 
-    /// Returns the groups of a device; none if it is not known.
+    /// Returns the groups of a device, or `None` if the device has no record.
     pub(super) async fn joining(&self, device: &DeviceId) -> Result<Option<Joining>, RecordsError> {
         self.get(&Key::device(device)).await
     }
 
-    /// Puts a device into a group; it gets what the group has at its next check-in.
+    /// Adds a device to a group. The device gets the packages of the group at its next check-in.
     pub async fn join(
         &self,
         device: &DeviceId,
@@ -62,7 +63,7 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<Joined, GroupError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.own(device, signing).await?;
+            let assignments = self.read_assignments(device, signing).await?;
             let Some(Joining { groups, signed, .. }) = self.joining(device).await? else {
                 return Ok(ControlFlow::Break(Joined::UnknownDevice));
             };
@@ -72,22 +73,23 @@ impl Records {
             if groups.joined().count() >= MAX_GROUPS {
                 return Ok(ControlFlow::Break(Joined::TooManyGroups));
             }
-            let is_behind = own.is_behind(signed);
+            let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind || groups.joined().next().is_some())?;
-            let next = self.next_own(&own, Change::Join(group), signing)?;
+            assignments.check_signed(is_behind || groups.joined().next().is_some())?;
+            let next = self.next_assignments(&assignments, Change::Join(group), signing)?;
             let mut writes = vec![
                 self.joining_group(device, &groups, group, next.as_ref()),
                 write::create(self.table(), stored::member(group, device)),
                 self.counting_members(group, device, 1),
             ];
-            writes.extend(next.as_ref().map(NextOwn::write));
+            writes.extend(next.as_ref().map(NextDeviceAssignments::write));
+            // This check must be the last write: a missing group is recognised by its position.
             writes.push(self.existing_group(group));
             match self.commit(writes).await? {
                 Commit::Done => {
-                    signing.written_own(next.as_ref());
+                    signing.remember_assignments(next.as_ref());
                     Ok(ControlFlow::Break(Joined::New))
                 }
                 Commit::Refused(failed) if failed.last() == Some(&true) => {
@@ -105,9 +107,10 @@ impl Records {
         device: &DeviceId,
         groups: &Memberships,
         group: &GroupName,
-        next: Option<&NextOwn>,
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
-        let room = MAX_GROUPS + usize::from(groups.has_mark_of_all());
+        // The attribute also has the observed revision of the group `all`, which is no membership.
+        let room = MAX_GROUPS + usize::from(groups.has_observed_all());
         let terms = Terms::default()
             .name(GROUPS)
             .named("group", group.as_str())
@@ -123,9 +126,9 @@ impl Records {
         )
     }
 
-    /// Takes a device out of a group, and tells whether it was in it.
+    /// Removes a device from a group. Returns false if the device was not a member.
     ///
-    /// Once it has returned, the device is told of nothing for this group any more.
+    /// After this returns, no task is announced to the device because of this group.
     pub async fn leave(
         &self,
         device: &DeviceId,
@@ -133,17 +136,17 @@ impl Records {
         signing: Signing<'_>,
     ) -> Result<bool, AssignError> {
         self.retry_on_conflict(0, |behind| async move {
-            let own = self.own(device, signing).await?;
+            let assignments = self.read_assignments(device, signing).await?;
             let joining = self.joining(device).await?.unwrap_or_default();
             if group.is_all() || !joining.groups.includes(group) {
                 return Ok(ControlFlow::Break(false));
             }
-            let is_behind = own.is_behind(joining.signed);
+            let is_behind = assignments.is_behind(joining.signed);
             if is_behind && behind < MOST_BEHIND {
                 return Ok(ControlFlow::Continue(behind + 1));
             }
-            own.signed_unless(is_behind)?;
-            let next = self.next_own(&own, Change::Leave(group), signing)?;
+            assignments.check_signed(is_behind)?;
+            let next = self.next_assignments(&assignments, Change::Leave(group), signing)?;
             let mut writes = vec![
                 self.leaving_group(device, group, next.as_ref()),
                 write::delete(
@@ -154,9 +157,9 @@ impl Records {
                 ),
                 self.counting_members(group, device, -1),
             ];
-            writes.extend(next.as_ref().map(NextOwn::write));
+            writes.extend(next.as_ref().map(NextDeviceAssignments::write));
             if self.commit(writes).await? == Commit::Done {
-                signing.written_own(next.as_ref());
+                signing.remember_assignments(next.as_ref());
                 return Ok(ControlFlow::Break(true));
             }
             Ok(ControlFlow::Continue(behind))
@@ -168,7 +171,7 @@ impl Records {
         &self,
         device: &DeviceId,
         group: &GroupName,
-        next: Option<&NextOwn>,
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let terms = Terms::default().name(GROUPS).named("group", group.as_str());
         let (expression, terms) = signed(next, "REMOVE #groups.#group".to_owned(), " SET ", terms);
@@ -181,7 +184,7 @@ impl Records {
         )
     }
 
-    /// A check that a device is in these groups.
+    /// Returns the check that a device is in these groups.
     pub(super) fn in_groups(&self, device: &DeviceId, groups: &[&GroupName]) -> TransactWriteItem {
         let mut terms = Terms::default().name(GROUPS);
         let mut conditions = Vec::new();

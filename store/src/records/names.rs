@@ -1,4 +1,4 @@
-//! The names of attributes that conditions and updates use.
+//! Names of the attributes in conditions and updates.
 
 pub(super) const STATE: &str = "state";
 pub(super) const ATTEMPT: &str = "attempt";
@@ -10,27 +10,27 @@ pub(super) const FIRST_SEEN: &str = "first_seen";
 
 /// The state of a package that was deleted.
 pub(super) const DELETED: &str = "deleted";
-/// A device's groups, each with the revision up to which it is reconciled.
+/// The groups of a device, each with its observed revision.
 pub(super) const GROUPS: &str = "groups";
 pub(super) const REVISION: &str = "revision";
-/// The number of the last list of keys.
+/// The number of the last key list.
 pub(super) const SERIAL: &str = "serial";
 pub(super) const LISTS: &str = "lists";
-/// When the assignments of a revision were signed.
+/// The time at which the assignments of a revision were signed.
 pub(super) const ISSUED: &str = "issued";
-/// Whether a group was deleted, beside its revision.
+/// The mark of a deleted group, beside its revision.
 pub(super) const IS_DELETED: &str = "deleted";
-/// How often a device's groups had a part in a change of its tasks.
+/// The number of changes that a device's groups have made to its tasks.
 pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";
-/// Which state of a device's own assignments was signed last.
+/// The latest signed state of the device assignments.
 pub(super) const SIGNED: &str = "signed";
 
-/// The attributes of an order.
+/// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";
 pub(super) const TOLD_AT: &str = "told_at";
 
-/// The attributes of a history.
+/// The attributes of a package history.
 pub(super) const IDS: &str = "ids";
 pub(super) const AT: &str = "at";
 

@@ -1,4 +1,4 @@
-//! Packages, once reserved.
+//! Packages: finding, publishing, activating and deleting them.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,20 +13,20 @@ use super::stored::{CataloguedPackage, NameItem};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
-/// Why a package could not be published.
+/// Errors from publishing a package.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("package {id} does not exist")]
     NoPackage { id: PackageId },
     #[error("package {id} is published already, with another manifest")]
     Conflict { id: PackageId },
-    #[error("package {id} was deleted while it was published")]
+    #[error("package {id} was deleted while it was being published")]
     Deleted { id: PackageId },
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
 
-/// Why a package could not be activated or deactivated.
+/// Errors from activating or deactivating a package.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
     #[error("package {id} does not exist")]
@@ -45,7 +45,7 @@ impl Records {
         found.map(package).transpose()
     }
 
-    /// Returns the package that an operator names.
+    /// Returns the package with an id, or with a name and version.
     pub async fn find(
         &self,
         reference: &PackageRef,
@@ -62,14 +62,17 @@ impl Records {
             Some(found) if found.name != *name || found.version != *version => {
                 Err(RecordsError::Corrupt {
                     key: Key::package(found.id).to_string(),
-                    source: format!("{name}@{version} leads to it, which it is not").into(),
+                    source: format!(
+                        "the catalogue lists it as {name}@{version}, but it has another name or version"
+                    )
+                    .into(),
                 })
             }
             found => Ok(found),
         }
     }
 
-    /// Returns the packages of these ids that exist, in the order of their ids.
+    /// Returns the packages with these ids, except ids without a package, in the order of the ids.
     pub async fn packages_of(&self, ids: &[PackageId]) -> Result<Vec<PackageRecord>, RecordsError> {
         let ids: BTreeSet<PackageId> = ids.iter().copied().collect();
         let keys: Vec<Key> = ids.into_iter().map(Key::package).collect();
@@ -80,8 +83,10 @@ impl Records {
         Ok(packages)
     }
 
-    /// Returns every package that was deleted, the newest last: names are never used again, so
-    /// they stay in the catalogue.
+    /// Returns every deleted package, the newest last.
+    ///
+    /// They are found by their names, which stay in the catalogue because they are never used
+    /// again.
     pub async fn deleted_packages(&self) -> Result<Vec<PackageRecord>, RecordsError> {
         let kept: Vec<CataloguedPackage> = self.all(&Range::catalogued_packages()).await?;
         let kept: HashSet<PackageId> = kept.iter().map(|entry| entry.id).collect();
@@ -93,8 +98,9 @@ impl Records {
         Ok(packages)
     }
 
-    /// Returns the newest `most` packages that were not deleted, the newest last, at the same
-    /// cost however many there are.
+    /// Returns the newest `most` packages that are not deleted, the newest last.
+    ///
+    /// The cost does not depend on the number of packages on record.
     pub async fn packages(&self, most: usize) -> Result<Vec<PackageRecord>, RecordsError> {
         let range = Range::catalogued_packages();
         let entries: Vec<CataloguedPackage> = self.last(&range, most).await?;
@@ -102,9 +108,9 @@ impl Records {
         self.packages_of(&ids).await
     }
 
-    /// Makes a draft a published package, and returns it.
+    /// Turns a draft into a published package, and returns it.
     ///
-    /// A package that is published with the same manifest already is returned as it is.
+    /// If the package is published already with the same manifest, it is returned as it is.
     pub async fn publish(
         &self,
         id: PackageId,
@@ -135,7 +141,7 @@ impl Records {
         }
     }
 
-    /// Lets devices be told of a published package, at these locations in this order.
+    /// Activates a published package at these locations, in this order: it can be announced.
     pub async fn activate(
         &self,
         id: PackageId,
@@ -158,9 +164,9 @@ impl Records {
         .await
     }
 
-    /// Lets no device be told of a package any more.
+    /// Deactivates a package.
     ///
-    /// Once it has returned, no device that was not told is told.
+    /// After this returns, pending tasks of the package are not announced.
     pub async fn deactivate(&self, id: PackageId) -> Result<PackageRecord, ActivateError> {
         let terms = Terms::default()
             .name(ACTIVE)
@@ -169,10 +175,10 @@ impl Records {
             .await
     }
 
-    /// Makes a package a tombstone, and takes it out of the catalogue.
+    /// Turns a package into a deleted one, and removes it from the catalogue of packages.
     ///
-    /// Once it has returned, no device is told of it and none is assigned it. Its name and its
-    /// id are never used again; one that is deleted already is returned as it is.
+    /// After this returns, the package is not announced, and cannot be assigned. Its name and its
+    /// id are never used again. If the package is deleted already, it is returned as it is.
     pub async fn delete(
         &self,
         id: PackageId,
@@ -195,12 +201,13 @@ impl Records {
             ),
             write::remove(self.table(), &Key::catalogued_package(id)),
         ];
+        // A refusal means that the package is deleted already, or does not exist.
         self.commit(writes).await?;
         let package = self.package(id).await?;
         package.ok_or(ActivateError::NoPackage { id })
     }
 
-    /// A check that a package was not deleted.
+    /// Returns the check that a package is not deleted.
     pub(super) fn not_deleted(&self, package: PackageId) -> TransactWriteItem {
         let terms = Terms::default()
             .name(STATE)
@@ -236,4 +243,36 @@ impl Records {
 
 fn package(item: item::Item) -> Result<PackageRecord, RecordsError> {
     item::read_at(item, |package: &PackageRecord| Key::package(package.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let id = "1795327754".parse().expect("it is a package id");
+        let publish = [
+            PublishError::NoPackage { id },
+            PublishError::Conflict { id },
+            PublishError::Deleted { id },
+        ];
+        let activate = [
+            ActivateError::NoPackage { id },
+            ActivateError::NotPublished { id },
+            ActivateError::Deleted { id },
+        ];
+        let publish = publish.map(|error| error.to_string());
+        let activate = activate.map(|error| error.to_string());
+        assert_snapshot!([publish, activate].concat().join("\n"), @r"
+        package 1795327754 does not exist
+        package 1795327754 is published already, with another manifest
+        package 1795327754 was deleted while it was being published
+        package 1795327754 does not exist
+        package 1795327754 is not published yet: publish it again to complete it
+        package 1795327754 was deleted
+        ");
+    }
 }

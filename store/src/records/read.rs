@@ -10,10 +10,10 @@ use super::item::{self, Item, PK, SK, text};
 use super::key::{Key, Range};
 use super::{Records, RecordsError};
 
-/// The most items that one request may ask for.
+/// Limit of the items that one request can read.
 const BATCH: usize = 100;
 
-/// What a Query found, and what it cost.
+/// Items that a Query found, with the consumed read units.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) items: Vec<Item>,
@@ -21,7 +21,7 @@ pub(super) struct Found {
 }
 
 impl Records {
-    /// Reads one record as it is now.
+    /// Reads one record, strongly consistent.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         key: &Key,
@@ -29,7 +29,7 @@ impl Records {
         self.get_item(key).await?.map(item::read).transpose()
     }
 
-    /// Reads one item as it is now.
+    /// Reads one item, strongly consistent.
     pub(super) async fn get_item(&self, key: &Key) -> Result<Option<Item>, RecordsError> {
         let output = self
             .client
@@ -44,7 +44,7 @@ impl Records {
         Ok(output.item)
     }
 
-    /// Reads a range of one partition as it is now, in the order of the sort keys.
+    /// Reads a range of one partition, strongly consistent, in the order of the sort keys.
     pub(super) async fn range(&self, range: &Range) -> Result<Found, RecordsError> {
         let mut pages = self.query(range).into_paginator().send();
         let mut found = Found::default();
@@ -59,7 +59,7 @@ impl Records {
         Ok(found)
     }
 
-    /// Asks for a range as it is now.
+    /// Returns a strongly consistent Query for a range.
     pub(super) fn query(&self, range: &Range) -> QueryFluentBuilder {
         self.client
             .query()
@@ -83,7 +83,7 @@ impl Records {
         found.items.into_iter().map(item::read).collect()
     }
 
-    /// Reads the first `most` records of a range.
+    /// Reads the first `most` records of a range, in the order of the sort keys.
     pub(super) async fn first<T: DeserializeOwned>(
         &self,
         range: &Range,
@@ -92,7 +92,7 @@ impl Records {
         self.some(self.query(range), most).await
     }
 
-    /// Reads the last `most` records of a range, the last first.
+    /// Reads the last `most` records of a range, in reverse order.
     pub(super) async fn last<T: DeserializeOwned>(
         &self,
         range: &Range,
@@ -113,6 +113,7 @@ impl Records {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.failed(error))?;
             found.extend(page.items.unwrap_or_default());
+            // A page may end early, at 1 MB, so one page is not always enough.
             if found.len() >= most {
                 break;
             }
@@ -121,7 +122,8 @@ impl Records {
         found.into_iter().map(item::read).collect()
     }
 
-    /// Reads the items of these keys that exist, as they are now, in no order.
+    /// Reads the items with these keys, strongly consistent and in no particular order. Keys
+    /// without an item are left out.
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
         let mut items = Vec::with_capacity(keys.len());
         for keys in keys.chunks(BATCH) {
@@ -142,7 +144,7 @@ impl Records {
                     .unprocessed_keys
                     .and_then(|mut keys| keys.remove(self.table()));
                 if left.is_some() && !backoff.pause().await {
-                    let incomplete = "a batch of reads was never completed";
+                    let incomplete = "the service did not complete a batch of reads";
                     return Err(self.fault(TableFault::Throttled, incomplete));
                 }
             }

@@ -1,4 +1,4 @@
-//! Results: an open task becomes a finished one.
+//! Recording results: an open task becomes a finished one.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, PackageId};
@@ -12,11 +12,12 @@ use super::stored;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
-/// What came of a result.
+/// Outcome of recording a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
+    /// The result is on record.
     Written,
-    /// Another result, or another change of the task, came first; nothing was written.
+    /// Nothing was written, because another result, or another change of the task, came first.
     Superseded,
 }
 
@@ -30,7 +31,7 @@ impl Records {
         self.get(&Key::finished(device, package)).await
     }
 
-    /// Returns the results of all packages that a device has finished, by package id.
+    /// Returns the results of all packages that a device has finished, in the order of their ids.
     pub async fn finished_tasks(
         &self,
         device: &DeviceId,
@@ -38,11 +39,11 @@ impl Records {
         self.all(&Range::finished(device)).await
     }
 
-    /// Ends a task with its result, and counts it once.
+    /// Ends a task with its result, and counts the result once.
     ///
-    /// The task must be in the state that was passed: one that is withdrawn meanwhile is
-    /// counted elsewhere, and has to be passed so. One that is held ends when the device has
-    /// its package already.
+    /// Nothing is written unless the task on record is in the same state as `task`: a task that
+    /// was withdrawn in the meantime is counted elsewhere, and must be read again. A pending task
+    /// ends if the device has its package already.
     pub async fn record_result(
         &self,
         device: &DeviceId,
@@ -51,8 +52,9 @@ impl Records {
     ) -> Result<Recorded, RecordsError> {
         let attempt = item::number(&task.attempt);
         let ended = (stored::outcome(result.outcome), 1);
+        // Pending tasks have no count of their own: see `Tally::waiting`.
         let counts: &[_] = match task.state {
-            TaskState::Held => &[ended],
+            TaskState::Pending => &[ended],
             TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],
             TaskState::Withdrawn { .. } => &[(WITHDRAWN, -1), ended],
         };
@@ -69,7 +71,7 @@ impl Records {
         if self.commit(writes).await? == Commit::Done {
             return Ok(Recorded::Written);
         }
-        // A write whose answer was lost has left exactly this result.
+        // If the answer to an earlier, successful write was lost, exactly this result is on record.
         let finished = self.finished(device, task.package).await?;
         Ok(if finished.as_ref() == Some(result) {
             Recorded::Written
@@ -78,7 +80,7 @@ impl Records {
         })
     }
 
-    /// The removal of a task in the state that it was read in.
+    /// Returns the removal of a task, on the condition that its state has not changed.
     fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
         let state = stored::task_state(task.state);
         let terms = Terms::default()

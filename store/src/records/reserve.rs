@@ -1,4 +1,4 @@
-//! Reserving a package's name, version and id, before anything is uploaded.
+//! Reserving a package's name, version and id before the upload.
 
 use std::collections::BTreeSet;
 use std::iter::successors;
@@ -15,7 +15,7 @@ use super::commit::Commit;
 use super::{Records, RecordsError};
 use super::{stored, write};
 
-/// What is reserved.
+/// A package to reserve.
 #[derive(Clone, Debug)]
 pub struct Reservation {
     pub name: PackageName,
@@ -24,48 +24,48 @@ pub struct Reservation {
     pub action: Action<ArchiveRecord>,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
-    /// Which devices the package may be assigned to.
+    /// Devices to which the package may be assigned.
     pub audience: Audience,
-    /// What stock Windows agents do beside the action.
+    /// Settings for the OCS agent on Windows, beside the action.
     pub windows: WindowsTerms,
-    /// The digest of everything that makes two publications the same.
+    /// Digest of the content. Two publications are the same if this digest is equal.
     pub content: Sha256Digest,
-    /// Where the objects go if the package is new: see [`crate::key::package_folder`].
+    /// Folder for the objects of a new package: see [`crate::key::package_folder`].
     pub folder: ObjectPath,
 }
 
-/// What came of a reservation.
+/// Outcome of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// An id was given to it.
+    /// The package is new, and got an id.
     New(PackageRecord),
-    /// The same content was reserved under this name and version before, and may be
-    /// published already.
+    /// The same content was reserved earlier under this name and version. It may be published
+    /// already.
     Resumed(PackageRecord),
 }
 
-/// Why nothing was reserved.
+/// Errors from reserving a package.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    #[error("{}@{} is package {} with other content: publish under another version", existing.name, existing.version, existing.id)]
+    #[error("{}@{} exists as package {} with other content: publish under another version", existing.name, existing.version, existing.id)]
     Conflict { existing: Box<PackageRecord> },
-    #[error("{}@{} was package {} and was deleted, and names are never used again: publish under another version", existing.name, existing.version, existing.id)]
+    #[error("{}@{} was deleted as package {}, and names are never used again: publish under another version", existing.name, existing.version, existing.id)]
     Deleted { existing: Box<PackageRecord> },
-    #[error("the clock reads {now}, which gives no package id: set it right")]
+    #[error("cannot derive a package id from the date {}: set the clock right", now.day())]
     Clock { now: UnixTime },
-    #[error("no package id is free near {now}: try again in a minute")]
+    #[error("no package id is free at this time: try again in a minute")]
     NoFreeId { now: UnixTime },
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
 
-/// How many ids in a row are tried.
+/// Number of consecutive ids to try.
 const IDS: usize = 60;
 
 impl Records {
-    /// Gives a name, version and content an id, or finds the one they have.
+    /// Reserves an id for a name, version and content, or finds the existing id.
     ///
-    /// Of several reservations of one name and version, exactly one is new.
+    /// If several reservations of one name and version happen at once, exactly one is new.
     pub async fn reserve(
         &self,
         reservation: &Reservation,
@@ -73,6 +73,8 @@ impl Records {
     ) -> Result<Reserved, ReserveError> {
         let first = PackageId::at(now).map_err(|_| ReserveError::Clock { now })?;
         for id in successors(Some(first), |id| id.next()).take(IDS) {
+            // A refused transaction does not show whether the name or the id was taken, so look
+            // for the name before each try.
             if let Some(existing) = self.named(reservation).await? {
                 return existing_package(existing, reservation);
             }
@@ -86,7 +88,7 @@ impl Records {
                 return Ok(Reserved::New(package));
             }
         }
-        // The last try may have failed for its name, not for its id.
+        // The last try may have failed because of the name, not because of the id.
         match self.named(reservation).await? {
             Some(existing) => existing_package(existing, reservation),
             None => Err(ReserveError::NoFreeId { now }),
@@ -134,5 +136,50 @@ fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageReco
         state: PackageState::Draft,
         active: false,
         locations: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let now = UnixTime(1_795_000_000);
+        let reservation = Reservation {
+            name: "vlc".parse().expect("it is a name"),
+            version: "3.0.21".parse().expect("it is a version"),
+            priority: Priority::DEFAULT,
+            action: Action::Execute {
+                archive: None,
+                command: "true".parse().expect("it is a command"),
+            },
+            success_codes: BTreeSet::from([0]),
+            audience: Audience::Any,
+            windows: WindowsTerms::default(),
+            content: Sha256Digest::of(b""),
+            folder: "d/x".parse().expect("it is a path"),
+        };
+        let id = "1795327754".parse().expect("it is a package id");
+        let existing = || Box::new(draft(&reservation, id, now));
+        let errors = [
+            ReserveError::Conflict {
+                existing: existing(),
+            },
+            ReserveError::Deleted {
+                existing: existing(),
+            },
+            ReserveError::Clock { now },
+            ReserveError::NoFreeId { now },
+        ];
+        let lines = errors.map(|error| error.to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        vlc@3.0.21 exists as package 1795327754 with other content: publish under another version
+        vlc@3.0.21 was deleted as package 1795327754, and names are never used again: publish under another version
+        cannot derive a package id from the date 2026-11-18: set the clock right
+        no package id is free at this time: try again in a minute
+        ");
     }
 }

@@ -1,22 +1,25 @@
-//! Retrying a change that met another change of the same records.
+//! Retrying a change after a conflict with another change.
 
 use std::ops::ControlFlow;
 
 use super::{Records, RecordsError};
 
-/// The most attempts at one change.
+/// Limit of attempts at one change.
 const ATTEMPTS: u32 = 16;
 
 impl Records {
-    /// Runs attempts at a change until one ends it, at most 16 times.
+    /// Attempts a change until it succeeds, at most 16 times.
     ///
-    /// An attempt reads records, decides, and writes on the condition that those records have
-    /// not changed. It breaks with the result of the change; if another change came first, it
-    /// continues with the state for the next attempt. There is no pause in between: a conflict
-    /// means that the other change is complete.
+    /// An attempt reads records, decides, and writes on the condition that these records have not
+    /// changed. It returns `Break` with the result of the change, or, if another change came
+    /// first, `Continue` with the state for the next attempt. There is no pause between attempts,
+    /// because a conflict means that the other change is complete.
     ///
-    /// The attempt is a plain closure that returns a future, not an async one: only of the
-    /// former can a caller's runtime be told that it may move between threads.
+    /// `attempt` is a plain closure that returns a future, not an async closure: only for the
+    /// former can a caller promise its runtime that the future may move between threads.
+    ///
+    /// # Errors
+    /// An attempt failed, or all attempts met other changes ([`RecordsError::Conflict`]).
     pub async fn retry_on_conflict<S, T, E, F>(
         &self,
         first: S,
@@ -46,7 +49,7 @@ mod tests {
         Records::connect_within_lambda("packcast", "eu-west-1".to_owned(), endpoint)
     }
 
-    /// Ends with the attempt of this number.
+    /// Runs attempts, of which the one with this number succeeds.
     async fn attempts(last: u32) -> Result<u32, RecordsError> {
         let attempt = |number: u32| async move {
             Ok(if number == last {
@@ -59,13 +62,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_goes_on_from_the_state_of_the_one_before() {
+    async fn an_attempt_continues_from_the_state_of_the_previous_one() {
         assert_eq!(attempts(1).await.unwrap(), 1);
         assert_eq!(attempts(ATTEMPTS).await.unwrap(), ATTEMPTS);
     }
 
     #[tokio::test]
-    async fn attempts_end_with_a_conflict() {
+    async fn too_many_attempts_end_with_a_conflict() {
         let error = attempts(ATTEMPTS + 1).await.unwrap_err();
         assert!(matches!(error, RecordsError::Conflict { .. }));
     }

@@ -1,12 +1,13 @@
-//! The revision of a group: an item of its own beside the group's state.
+//! The revision of a group, in an item beside the group's state.
 //!
-//! A transaction pays for the size of what it checks, and every announcement checks the revision.
+//! The cost of a transaction grows with the size of the items that it checks, and every
+//! announcement checks the revision. So the revision is in a small item.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::GroupName;
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 
 use super::item;
 use super::key::Key;
@@ -25,18 +26,20 @@ pub(super) fn unchanged(revision: u64) -> Terms {
         .value("revision", item::number(&revision))
 }
 
-/// What is newest of groups, and of the keys that all devices trust.
+/// Newest revisions of groups, and the newest key lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versions {
-    /// Those of the groups that exist.
-    pub groups: HashMap<GroupName, Version>,
-    /// None if they were not asked for.
+    /// Revisions of the groups that exist.
+    pub groups: HashMap<GroupName, GroupRevision>,
+    /// Key lists. `None` if the group `all` was not requested.
     pub key_lists: Option<Vec<NumberedKeyList>>,
 }
 
 impl Records {
-    /// Returns the versions of these groups that exist. With the group that every device is
-    /// in come the lists of keys, which are every device's, too.
+    /// Returns the newest revisions of these groups, except groups that do not exist.
+    ///
+    /// If the group `all` is among them, the result includes the key lists, which are for every
+    /// device as well.
     pub async fn versions(&self, groups: &[GroupName]) -> Result<Versions, RecordsError> {
         let mut keys: Vec<Key> = groups.iter().map(Key::group_revision).collect();
         let with_keys = groups.iter().any(GroupName::is_all);
@@ -52,7 +55,7 @@ impl Records {
                 continue;
             }
             let found: RevisionItem = item::read(found)?;
-            let version = found.version();
+            let version = found.group_revision();
             if !found.deleted {
                 versions.groups.insert(found.group, version);
             }
@@ -60,12 +63,12 @@ impl Records {
         Ok(versions)
     }
 
-    /// The write that moves a group's revision, or the time at which it was signed.
+    /// Returns the write that changes a group's revision, or the time at which it was signed.
     pub(super) fn moving(
         &self,
         group: &GroupName,
-        from: Option<Version>,
-        to: Version,
+        from: Option<GroupRevision>,
+        to: GroupRevision,
         deleted: bool,
     ) -> TransactWriteItem {
         let item = stored::group_revision(&RevisionItem {
@@ -83,13 +86,13 @@ impl Records {
         }
     }
 
-    /// A check that a group is still at the revision that was read.
+    /// Returns the check that a group is still at this revision.
     pub(super) fn at_revision(&self, group: &GroupName, revision: u64) -> TransactWriteItem {
         let key = Key::group_revision(group);
         write::check(self.table(), &key, UNCHANGED, &unchanged(revision))
     }
 
-    /// Checks that a group exists, at its revision: a check costs what its item is long.
+    /// Returns the check that a group exists. It reads the item of the revision, which is small.
     pub(super) fn existing_group(&self, group: &GroupName) -> TransactWriteItem {
         let terms = Terms::default()
             .name(IS_DELETED)
@@ -103,8 +106,8 @@ impl Records {
     }
 }
 
-/// Holds for a group that is as it was read.
-fn at_version(version: Version) -> (&'static str, Terms) {
+/// Returns the condition that a group has this revision, signed at the same time.
+fn at_version(version: GroupRevision) -> (&'static str, Terms) {
     let terms = unchanged(version.revision).name(ISSUED);
     match version.issued {
         None => (

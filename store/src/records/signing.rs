@@ -1,14 +1,14 @@
-//! Signing of assignments: what was signed is checked, changed and signed again.
+//! Signing of assignments: signed documents are verified, changed and signed again.
 
-mod known;
-mod own;
-mod renew;
+mod device_assignments;
+mod memory;
+mod sign_again;
 mod signer;
 mod verify;
 
-pub use known::Known;
-pub use own::AssignError;
-pub(crate) use own::{NextOwn, signed};
-pub use renew::{Renewal, Renewed};
+pub use device_assignments::AssignError;
+pub(crate) use device_assignments::{NextDeviceAssignments, signed};
+pub use memory::PublisherMemory;
+pub use sign_again::{SigningOutcome, SigningScope};
 pub use signer::{Sign, SignError, Signing, SigningError};
 pub(crate) use verify::MOST_BEHIND;

@@ -1,4 +1,4 @@
-//! The shapes in which records are stored: each value with its key, and its place in the index.
+//! Stored forms of records: each value with its key and its entry in the index.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::assignments::{Held, SignedAssignments};
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
-use packcast_rollout::group::Version;
+use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{
     CommandRecord, DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask,
-    PacingOverride, PackageRecord, Round, TaskState,
+    PacingOverride, PackageRecord, ReconcileCount, TaskState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::item::{self, Item};
 use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
 use super::names::{AT, CANCELLED, FAILED, GROUPS, IDS, SUCCEEDED};
 
-/// Who has a name and version.
+/// The package with a name and version.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct NameItem {
     pub(super) package: PackageId,
@@ -55,12 +55,13 @@ pub(super) struct TallyItem {
     pub(super) cancelled: i64,
 }
 
-/// A group's revision; it outlives the group, so that a name that is used again counts on.
+/// The revision of a group. It outlives the group, so that a group of the same name continues
+/// from it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RevisionItem {
     pub(super) group: GroupName,
     pub(super) revision: u64,
-    /// When the state of this revision was signed, if it was.
+    /// Time at which the state of this revision was signed. `None` if it is not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) issued: Option<UnixTime>,
     #[serde(default)]
@@ -68,24 +69,24 @@ pub(super) struct RevisionItem {
 }
 
 impl RevisionItem {
-    pub(super) fn version(&self) -> Version {
-        Version {
+    pub(super) fn group_revision(&self) -> GroupRevision {
+        GroupRevision {
             revision: self.revision,
             issued: self.issued,
         }
     }
 }
 
-/// Signed assignments, and which state of the device they are.
+/// Signed device assignments, with their revision and time of issue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OwnItem {
+pub(super) struct DeviceAssignmentsItem {
     #[serde(flatten)]
     pub(super) held: Held,
     #[serde(flatten)]
     pub(super) signed: SignedAssignments,
 }
 
-/// A list with its number, which is known before its signature is looked at.
+/// A key list with its number, which is known before the signature is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NumberedKeyList {
     pub serial: u64,
@@ -93,7 +94,7 @@ pub struct NumberedKeyList {
     pub signed: SignedKeyList,
 }
 
-/// All lists of a target, in order.
+/// All key lists of a target, in order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct KeyListsItem {
     /// The number of the last list.
@@ -101,17 +102,17 @@ pub(super) struct KeyListsItem {
     pub(super) lists: Vec<NumberedKeyList>,
 }
 
-/// The memberships among a device's attributes.
+/// The attributes of a device about its groups and its signed assignments.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Joining {
     pub(super) groups: Memberships,
-    pub(super) round: Round,
-    /// Which state of the device's own assignments was signed last.
+    pub(super) round: ReconcileCount,
+    /// Latest signed state of the device assignments.
     pub(super) signed: Option<Held>,
 }
 
-/// How many members one shard of a group has.
+/// Number of members in one shard of a group.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct CountItem {
     #[serde(default)]
@@ -122,7 +123,7 @@ pub(super) fn device(record: &DeviceRecord) -> Item {
     Key::device(&record.device).item(record)
 }
 
-/// A device that is in no group yet.
+/// Returns the item of a device that is in no group yet.
 pub(super) fn new_device(record: &DeviceRecord) -> Item {
     let mut item = device(record);
     item.insert(GROUPS.to_owned(), AttributeValue::M(HashMap::new()));
@@ -188,12 +189,12 @@ pub(super) fn finished(device: &DeviceId, task: &FinishedTask) -> Item {
     item
 }
 
-/// A result that another attempt has followed: its device is not listed with it.
+/// Returns the item of a result that another attempt has followed. The index does not list it.
 pub(super) fn set_aside(device: &DeviceId, task: &FinishedTask) -> Item {
     Key::finished(device, task.package).item(task)
 }
 
-/// What a stock agent says it has: four bytes for each id, in their order.
+/// Returns the item of a package history: four bytes for each id, in order.
 pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     let mut item = Key::history(device).attributes();
     item.insert(IDS.to_owned(), AttributeValue::B(Blob::new(ids)));
@@ -201,8 +202,8 @@ pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     item
 }
 
-pub(super) fn own(device: &DeviceId, own: &OwnItem) -> Item {
-    Key::own(device).item(own)
+pub(super) fn device_assignments(device: &DeviceId, item: &DeviceAssignmentsItem) -> Item {
+    Key::device_assignments(device).item(item)
 }
 
 pub(super) fn package(record: &PackageRecord) -> Item {
@@ -227,24 +228,24 @@ pub(super) fn location(record: &LocationRecord) -> Item {
     Key::location(&record.name).item(record)
 }
 
-pub(super) fn order(device: &DeviceId, order: &CommandRecord) -> Item {
-    Key::order(device, order.order).item(order)
+pub(super) fn command(device: &DeviceId, record: &CommandRecord) -> Item {
+    Key::command(device, record.command).item(record)
 }
 
 pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {
     Key::pace(device).item(pace)
 }
 
-/// The state of a task, as the records spell it.
+/// Returns the stored form of a task's state.
 pub(super) const fn task_state(state: TaskState) -> &'static str {
     match state {
-        TaskState::Held => "held",
+        TaskState::Pending => "held",
         TaskState::Announced { .. } => "announced",
         TaskState::Withdrawn { .. } => "withdrawn",
     }
 }
 
-/// The state of a finished task, and the attribute that counts it.
+/// Returns the stored form of an outcome, which is also the attribute that counts it.
 pub(super) const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => SUCCEEDED,
@@ -253,7 +254,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Reads the ids of a history item, leaving out what is none.
+/// Returns the ids in the item of a package history. Numbers that are no ids are left out.
 pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
     let Some(Ok(packed)) = item.get(IDS).map(|ids| ids.as_b()) else {
         return Vec::new();

@@ -13,7 +13,7 @@ use super::{Records, RecordsError};
 const COMPLETE: &str = "every part of the definition is set";
 
 impl Records {
-    /// Creates the table, for embedded engines; one that exists is left as it is.
+    /// Creates the table, for embedded engines. A table that exists already stays as it is.
     pub async fn create_table(&self) -> Result<(), RecordsError> {
         let index = GlobalSecondaryIndex::builder()
             .index_name(INDEX)

@@ -1,4 +1,4 @@
-//! How many devices of a package are in which state.
+//! Tallies: the number of a package's devices in each state.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, PackageId};
@@ -9,23 +9,23 @@ use super::stored::TallyItem;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
-/// The distribution of a package's devices over the states of their latest attempt.
+/// Number of a package's devices in each state of their latest attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All devices that were ever assigned the package.
+    /// All devices to which the package was ever assigned.
     pub assigned: u64,
-    /// Devices that were told and have not reported.
+    /// Devices whose task was announced, and that have not reported.
     pub announced: u64,
-    /// Devices that were told, have not reported, and are not to have the package any more.
+    /// Devices whose task was announced and withdrawn, and that have not reported.
     pub withdrawn: u64,
     pub succeeded: u64,
     pub failed: u64,
-    /// Devices that dropped the package without having acted on it.
+    /// Devices that cancelled the task without acting on it.
     pub cancelled: u64,
 }
 
 impl Tally {
-    /// Returns the number of devices that have not been told yet.
+    /// Returns the number of devices whose task is not announced yet.
     pub const fn waiting(&self) -> u64 {
         self.assigned
             .saturating_sub(self.announced)
@@ -60,7 +60,7 @@ impl Records {
         })
     }
 
-    /// A write that adds to the counts of a device's shard.
+    /// Returns the write that adds to the counts in the shard of a device.
     pub(super) fn counting(
         &self,
         device: &DeviceId,

@@ -1,4 +1,5 @@
-//! The writes of a change of an open task, which hold only for what it was decided from.
+//! Writes for a change of an open task, on the condition that the task has not changed since the
+//! decision.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::DeviceId;
@@ -12,11 +13,11 @@ use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, STATE, WITHDRAWN};
 use super::stored;
 use super::write::{self, ABSENT, Terms};
 
-/// Holds for a task that is as it was read.
+/// Holds for a task that has not changed since it was read.
 const UNCHANGED: &str = "#attempt = :attempt AND #state.#state = :state AND #direct = :direct";
 
 impl Records {
-    /// Returns at most three writes.
+    /// Returns the writes for a change: at most three.
     pub(super) fn changing(
         &self,
         device: &DeviceId,
@@ -25,7 +26,7 @@ impl Records {
         match change {
             TaskChange::Open { task, before } => self.opening(device, task, before.as_ref()),
             TaskChange::Alter { from, to } => self.altering(device, from, to),
-            TaskChange::Renew { from, to, before } => self.renewing(device, from, to, before),
+            TaskChange::NextAttempt { from, to, before } => self.renewing(device, from, to, before),
             TaskChange::Drop { task, before } => self.dropping(device, task, before.as_ref()),
         }
     }
@@ -54,6 +55,7 @@ impl Records {
     ) -> Vec<TransactWriteItem> {
         let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
         let terms = unchanged(terms, from);
+        // The key does not change: a task keeps its device, its priority and its package.
         let mut writes = vec![write::put(
             self.table(),
             stored::task(device, to),
@@ -104,7 +106,8 @@ impl Records {
         ]
     }
 
-    /// Takes the result before out of the index: its device is in the new task's state.
+    /// Returns the write that removes the previous result from the index, where the new task
+    /// replaces it.
     fn setting_aside(
         &self,
         device: &DeviceId,
@@ -125,7 +128,7 @@ impl Records {
         )
     }
 
-    /// Puts the result before back into the index.
+    /// Returns the write that puts the previous result back into the index.
     fn counting_again(
         &self,
         device: &DeviceId,
@@ -149,7 +152,7 @@ fn same_attempt(finished: &FinishedTask) -> Terms {
         .value("attempt", item::number(&finished.attempt))
 }
 
-/// Says what [`UNCHANGED`] compares with.
+/// Adds the values of [`UNCHANGED`].
 pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
     terms
         .value("attempt", item::number(&task.attempt))
@@ -157,10 +160,11 @@ pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
         .value("direct", AttributeValue::Bool(task.direct))
 }
 
-/// Returns the count that a task in this state is in; the held ones are what is left.
+/// Returns the count for a task in this state. Pending tasks are not counted: their number is the
+/// rest.
 const fn counted(state: TaskState) -> Option<&'static str> {
     match state {
-        TaskState::Held => None,
+        TaskState::Pending => None,
         TaskState::Announced { .. } => Some(ANNOUNCED),
         TaskState::Withdrawn { .. } => Some(WITHDRAWN),
     }

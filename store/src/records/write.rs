@@ -1,4 +1,4 @@
-//! Single writes, and those that a transaction is made of.
+//! Single writes, and the writes of a transaction.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,9 @@ pub(super) const ABSENT: &str = "attribute_not_exists(pk)";
 /// Holds for an item that exists.
 pub(super) const PRESENT: &str = "attribute_exists(pk)";
 
-/// What the words of an expression stand for; names may be reserved words, so none is spelled
-/// in an expression itself.
+/// Names and values for the placeholders of an expression.
+///
+/// Names of attributes may be reserved words, so an expression contains only placeholders.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
     names: HashMap<String, String>,
@@ -28,20 +29,20 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Says which attribute `#<attribute>` is.
+    /// Adds the placeholder `#<attribute>` for an attribute.
     pub(super) fn name(mut self, attribute: &str) -> Self {
         self.names
             .insert(format!("#{attribute}"), attribute.to_owned());
         self
     }
 
-    /// Says which attribute `#<word>` is, for names that are no words of our own.
+    /// Adds the placeholder `#<word>` for an attribute whose name is not known in advance.
     pub(super) fn named(mut self, word: &str, attribute: &str) -> Self {
         self.names.insert(format!("#{word}"), attribute.to_owned());
         self
     }
 
-    /// Says which value `:<word>` is.
+    /// Adds the placeholder `:<word>` for a value.
     pub(super) fn value(mut self, word: &str, value: AttributeValue) -> Self {
         self.values.insert(format!(":{word}"), value);
         self
@@ -72,7 +73,7 @@ pub(super) fn create(table: &str, item: Item) -> TransactWriteItem {
     put(table, item, ABSENT, &Terms::default())
 }
 
-/// Puts an item whatever was there.
+/// Puts an item, and replaces an existing one.
 pub(super) fn replace(table: &str, item: Item) -> TransactWriteItem {
     let put = Put::builder().table_name(table).set_item(Some(item));
     TransactWriteItem::builder()
@@ -80,7 +81,7 @@ pub(super) fn replace(table: &str, item: Item) -> TransactWriteItem {
         .build()
 }
 
-/// Deletes an item if there is one.
+/// Deletes an item, if it exists.
 pub(super) fn remove(table: &str, key: &Key) -> TransactWriteItem {
     let delete = Delete::builder()
         .table_name(table)
@@ -121,7 +122,7 @@ pub(super) fn delete(table: &str, key: &Key, condition: &str, terms: &Terms) -> 
         .build()
 }
 
-/// A write that only refuses the transaction if its condition does not hold.
+/// Writes nothing, but refuses the transaction if the condition does not hold.
 pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> TransactWriteItem {
     let check = ConditionCheck::builder()
         .table_name(table)
@@ -135,7 +136,7 @@ pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> T
 }
 
 impl Records {
-    /// Writes an item whatever was there, which is returned.
+    /// Writes an item, and returns the item that it replaces, if there is one.
     pub(super) async fn put(&self, item: Item) -> Result<Option<Item>, RecordsError> {
         let item = &item;
         self.persevere(|| async move {
@@ -153,7 +154,8 @@ impl Records {
         .await
     }
 
-    /// Changes one item, and returns it as it is then; none if the condition does not hold.
+    /// Changes one item, and returns the changed item. Returns `None` if the condition does not
+    /// hold.
     pub(super) async fn change(
         &self,
         key: &Key,

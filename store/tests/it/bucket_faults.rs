@@ -68,9 +68,9 @@ async fn each_refusal_has_a_hint() {
     bucket objects at ADDRESS is in another region: set the target's region to the bucket's
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
-    bucket objects at ADDRESS denies that to these AWS credentials: check the permissions of the profile
-    bucket objects at ADDRESS does not take this machine's time: set its clock right
-    bucket objects at ADDRESS refused with InvalidBucketName
+    bucket objects at ADDRESS denies access to these AWS credentials: check the permissions of the profile
+    bucket objects at ADDRESS rejects this machine's time: set its clock right
+    bucket objects at ADDRESS refuses the request: InvalidBucketName
     ");
 }
 

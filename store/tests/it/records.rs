@@ -121,7 +121,7 @@ async fn missing_records_are_reported_as_missing(service: Service) {
     let deactivate = records.deactivate(id).await;
     assert!(matches!(deactivate, Err(ActivateError::NoPackage { .. })));
     assert_eq!(records.finished(&unknown, id).await.unwrap(), None);
-    assert_eq!(records.standing(&unknown).await.unwrap().device, None);
+    assert_eq!(records.device_state(&unknown).await.unwrap().device, None);
     assert!(records.history(&unknown).await.unwrap().is_empty());
     assert!(records.packages_of(&[id]).await.unwrap().is_empty());
 }
@@ -129,7 +129,7 @@ async fn missing_records_are_reported_as_missing(service: Service) {
 async fn concurrent_first_check_ins_create_one_device(service: Service) {
     let table = Table::start_on(service, 7).await;
     let record = device(1);
-    for written in join_all((0..6).map(|_| table.records.write_contact(&record, None))).await {
+    for written in join_all((0..6).map(|_| table.records.write_check_in(&record, None))).await {
         written.unwrap();
     }
     assert_eq!(table.records.devices(200).await.unwrap(), [record]);
@@ -139,14 +139,19 @@ async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) 
     let table = Table::start_on(service, 8).await;
     let mut record = device(1);
     record.inventory_received = Some(NOW);
-    table.records.write_contact(&record, None).await.unwrap();
+    table.records.write_check_in(&record, None).await.unwrap();
     let mut later = device(1);
     later.first_seen = NOW.plus(50);
     later.last_seen = NOW.plus(50);
     later.inventory_asked = Some(NOW.plus(50));
     let known = Some(&record);
-    table.records.write_contact(&later, known).await.unwrap();
-    let read = table.records.standing(&record.device).await.unwrap().device;
+    table.records.write_check_in(&later, known).await.unwrap();
+    let read = table
+        .records
+        .device_state(&record.device)
+        .await
+        .unwrap()
+        .device;
     later.first_seen = NOW;
     later.inventory_received = Some(NOW);
     assert_eq!(read, Some(later));
@@ -207,7 +212,7 @@ async fn an_existing_table_is_left_as_it_is(service: Service) {
     let table = Table::start_on(service, 12).await;
     let device = table.device(1).await;
     table.records.create_table().await.unwrap();
-    let device_state = table.records.standing(&device).await.unwrap();
+    let device_state = table.records.device_state(&device).await.unwrap();
     assert!(device_state.device.is_some());
 }
 

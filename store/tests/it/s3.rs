@@ -9,7 +9,7 @@ use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 
 use crate::conformance::{folder, fragment, id, put};
 
-/// UnsignedRequests requests to a bucket.
+/// Unsigned requests to a bucket.
 trait UnsignedRequests {
     /// Sends a request, and returns the answer with its head in lower case.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String;

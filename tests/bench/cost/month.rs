@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
@@ -109,7 +109,7 @@ impl std::ops::AddAssign for RequestCounts {
 /// The table and the function that the fleet uses.
 struct Cloud {
     table: Table,
-    function: CheckIn,
+    function: CheckInFunction,
     group: GroupName,
     /// The counts since the last call of [`Cloud::take`].
     asked: RequestCounts,
@@ -182,7 +182,7 @@ impl Cloud {
     /// Enrols the fleet into a group; the cost of this is not part of the month.
     async fn begin(peers: &[Peer]) -> Self {
         let table = Table::start(1).await;
-        let function = CheckIn::new(table.records.clone(), settings());
+        let function = CheckInFunction::new(table.records.clone(), settings());
         let group: GroupName = "fleet".parse().expect("a group's name");
         let created = table.records.create_group(&group, signing()).await;
         created.expect("a new group can be created");

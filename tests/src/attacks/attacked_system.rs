@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
-use packcast_protocol::assignments::{Assigned, Held};
-use packcast_protocol::signed::{Document, Signed};
+use packcast_protocol::assignments::{AssignedPackage, Held};
+use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
     Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
     Location, Manifest, PackageId, Sha256Digest, UnixTime,
@@ -187,7 +187,7 @@ impl AttackedSystem {
     ) {
         self.publish_again(package, &self.key(), archive, change);
         let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
-        let assigned = Assigned {
+        let assigned = AssignedPackage {
             package: package.id,
             manifest: Sha256Digest::of(&manifest),
             seq: 1,
@@ -234,7 +234,7 @@ impl AttackedSystem {
     }
 
     /// Signs a document as the publisher does.
-    pub fn signed<D: Document>(key: &SigningKey, document: &D) -> Value {
+    pub fn signed<D: SignedDocument>(key: &SigningKey, document: &D) -> Value {
         let document = document.to_document();
         let signature = key.sign(document.as_bytes(), "").expect("a key signs");
         let signed = Signed::<D>::new(document, signature).expect("the document is small");

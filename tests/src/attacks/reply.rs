@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use packcast_protocol::api::CHECK_IN_PATH;
-use packcast_protocol::assignments::{Assigned, Held};
+use packcast_protocol::assignments::{AssignedPackage, Held};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{AgentId, Assignee, Assignments, GroupName, KeyList, UnixTime};
 use packcast_rollout::PackageRecord;
@@ -64,7 +64,7 @@ fn assignments_of(to: Assignee, package: &PackageRecord, expires: UnixTime) -> A
         issued: UnixTime(1_790_000_000),
     };
     let published = package.published().expect("the package is published");
-    let assigned = Assigned {
+    let assigned = AssignedPackage {
         package: package.id,
         manifest: published.manifest,
         seq: 1_000,

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use packcast_protocol::PackageId;
 use packcast_rollout::TaskState;
 use packcast_store::Records;
-use packcast_store::records::{DeviceState, Tally};
+use packcast_store::records::{DeploymentState, Tally};
 
 use super::administrator::{FleetNames, until_answered};
 use super::model::{FleetModel, ModelResult, ModelTask};
@@ -40,7 +40,7 @@ pub(super) async fn device(
     number: usize,
 ) -> Vec<String> {
     let id = &names.devices[number];
-    let device_state = until_answered(|| records.standing(id)).await;
+    let device_state = until_answered(|| records.device_state(id)).await;
     let open: BTreeMap<PackageId, ModelTask> = device_state
         .tasks
         .iter()
@@ -83,11 +83,11 @@ pub(super) async fn device(
     .collect()
 }
 
-const fn state(state: TaskState) -> DeviceState {
+const fn state(state: TaskState) -> DeploymentState {
     match state {
-        TaskState::Held => DeviceState::Held,
-        TaskState::Announced { .. } => DeviceState::Announced,
-        TaskState::Withdrawn { .. } => DeviceState::Withdrawn,
+        TaskState::Pending => DeploymentState::Pending,
+        TaskState::Announced { .. } => DeploymentState::Announced,
+        TaskState::Withdrawn { .. } => DeploymentState::Withdrawn,
     }
 }
 

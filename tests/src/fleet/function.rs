@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use packcast_check_in::{CheckIn, Settings};
+use packcast_check_in::{CheckInFunction, FunctionSettings};
 use packcast_protocol::UnixTime;
 use packcast_store::Records;
 use tokio::net::{TcpListener, TcpStream};
@@ -45,14 +45,18 @@ impl Clock {
 }
 
 impl FleetEdge {
-    pub(super) async fn start(records: &Records, settings: &Settings, now: UnixTime) -> Self {
+    pub(super) async fn start(
+        records: &Records,
+        settings: &FunctionSettings,
+        now: UnixTime,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let clock = Arc::new(Clock(AtomicU64::new(now.0)));
-        let function = |_| Arc::new(CheckIn::new(records.clone(), settings.clone()));
-        let functions: Vec<Arc<CheckIn>> = (0..FUNCTIONS).map(function).collect();
+        let function = |_| Arc::new(CheckInFunction::new(records.clone(), settings.clone()));
+        let functions: Vec<Arc<CheckInFunction>> = (0..FUNCTIONS).map(function).collect();
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, functions, Arc::clone(&clock)));
         Self {
@@ -63,7 +67,7 @@ impl FleetEdge {
     }
 }
 
-async fn accept(listener: TcpListener, functions: Vec<Arc<CheckIn>>, clock: Arc<Clock>) {
+async fn accept(listener: TcpListener, functions: Vec<Arc<CheckInFunction>>, clock: Arc<Clock>) {
     let mut connections = JoinSet::new();
     for function in functions.iter().cycle() {
         let Ok((stream, _)) = listener.accept().await else {
@@ -73,7 +77,7 @@ async fn accept(listener: TcpListener, functions: Vec<Arc<CheckIn>>, clock: Arc<
     }
 }
 
-async fn connection(stream: TcpStream, function: Arc<CheckIn>, clock: Arc<Clock>) {
+async fn connection(stream: TcpStream, function: Arc<CheckInFunction>, clock: Arc<Clock>) {
     let service = service_fn(move |request| {
         let (function, clock) = (Arc::clone(&function), Arc::clone(&clock));
         async move { Ok::<_, Infallible>(answer(request, &function, &clock).await) }
@@ -87,7 +91,7 @@ async fn connection(stream: TcpStream, function: Arc<CheckIn>, clock: Arc<Clock>
 
 async fn answer(
     request: Request<Incoming>,
-    function: &CheckIn,
+    function: &CheckInFunction,
     clock: &Clock,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::Outcome;
-use packcast_store::records::{DeviceState, Tally};
+use packcast_store::records::{DeploymentState, Tally};
 
 /// The expected state after all acts, check-ins and reports.
 ///
@@ -52,7 +52,7 @@ pub(super) struct ModelDeployment {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ModelTask {
-    pub(super) state: DeviceState,
+    pub(super) state: DeploymentState,
     pub(super) attempt: u32,
     pub(super) is_direct: bool,
 }
@@ -153,10 +153,10 @@ impl FleetModel {
         device.start_new_packages(&self.groups, self.events);
         for (package, deployment) in &mut device.deployments {
             if let Some(open) = &mut deployment.open
-                && open.state == DeviceState::Held
+                && open.state == DeploymentState::Pending
                 && self.packages[*package].is_active
             {
-                open.state = DeviceState::Announced;
+                open.state = DeploymentState::Announced;
             }
         }
         device.reply(&self.packages)
@@ -172,13 +172,13 @@ impl FleetModel {
         let Some(open) = deployment.open else {
             return;
         };
-        if open.state != DeviceState::Held && (is_ocs || open.attempt == reported.attempt) {
+        if open.state != DeploymentState::Pending && (is_ocs || open.attempt == reported.attempt) {
             let attempt = open.attempt;
             // A task that was cancelled although it is assigned again gets another attempt.
-            let is_assigned = open.state == DeviceState::Announced;
+            let is_assigned = open.state == DeploymentState::Announced;
             deployment.open =
                 (is_assigned && reported.outcome == Outcome::Cancelled).then_some(ModelTask {
-                    state: DeviceState::Held,
+                    state: DeploymentState::Pending,
                     attempt: attempt + 1,
                     ..open
                 });
@@ -190,7 +190,7 @@ impl FleetModel {
     }
 
     /// Returns the devices that have or had a package, with their states.
-    pub(super) fn states(&self, package: usize) -> BTreeMap<usize, DeviceState> {
+    pub(super) fn states(&self, package: usize) -> BTreeMap<usize, DeploymentState> {
         let devices = self.devices.iter().enumerate();
         let states = devices.filter_map(|(number, device)| {
             let state = device.deployments.get(&package)?.state()?;
@@ -204,12 +204,12 @@ impl FleetModel {
         for state in self.states(package).into_values() {
             tally.assigned += 1;
             match state {
-                DeviceState::Announced => tally.announced += 1,
-                DeviceState::Withdrawn => tally.withdrawn += 1,
-                DeviceState::Succeeded => tally.succeeded += 1,
-                DeviceState::Failed => tally.failed += 1,
-                DeviceState::Cancelled => tally.cancelled += 1,
-                DeviceState::Held | DeviceState::Unreached => {}
+                DeploymentState::Announced => tally.announced += 1,
+                DeploymentState::Withdrawn => tally.withdrawn += 1,
+                DeploymentState::Succeeded => tally.succeeded += 1,
+                DeploymentState::Failed => tally.failed += 1,
+                DeploymentState::Cancelled => tally.cancelled += 1,
+                DeploymentState::Pending | DeploymentState::Unreached => {}
             }
         }
         tally
@@ -255,8 +255,8 @@ impl ModelDevice {
     fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
         let ModelDeployment { open, done } = self.deployments.entry(package).or_default();
         *open = match (*open, *done) {
-            (Some(open), _) if open.state == DeviceState::Withdrawn => Some(ModelTask {
-                state: DeviceState::Announced,
+            (Some(open), _) if open.state == DeploymentState::Withdrawn => Some(ModelTask {
+                state: DeploymentState::Announced,
                 is_direct,
                 ..open
             }),
@@ -266,7 +266,7 @@ impl ModelDevice {
             }),
             (None, Some(done)) if done.outcome == Outcome::Succeeded && !force => None,
             (None, done) => Some(ModelTask {
-                state: DeviceState::Held,
+                state: DeploymentState::Pending,
                 attempt: done.map_or(0, |done| done.attempt) + 1,
                 is_direct,
             }),
@@ -283,9 +283,11 @@ impl ModelDevice {
         let mut reply = ExpectedReply::default();
         for (package, open) in open {
             match open.state {
-                DeviceState::Announced => reply.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn if self.is_ocs => reply.tasks.push((package, open.attempt)),
-                DeviceState::Withdrawn => reply.cancel.push((package, open.attempt)),
+                DeploymentState::Announced => reply.tasks.push((package, open.attempt)),
+                DeploymentState::Withdrawn if self.is_ocs => {
+                    reply.tasks.push((package, open.attempt))
+                }
+                DeploymentState::Withdrawn => reply.cancel.push((package, open.attempt)),
                 _ => {}
             }
         }
@@ -296,9 +298,9 @@ impl ModelDevice {
 impl ModelDeployment {
     fn withdraw(&mut self) {
         self.open = self.open.and_then(|open| match open.state {
-            DeviceState::Held => None,
+            DeploymentState::Pending => None,
             _ => Some(ModelTask {
-                state: DeviceState::Withdrawn,
+                state: DeploymentState::Withdrawn,
                 is_direct: false,
                 ..open
             }),
@@ -306,11 +308,11 @@ impl ModelDeployment {
     }
 
     /// Returns the state in which the device is counted in the package's tally.
-    fn state(&self) -> Option<DeviceState> {
+    fn state(&self) -> Option<DeploymentState> {
         let outcome = |done: ModelResult| match done.outcome {
-            Outcome::Succeeded => DeviceState::Succeeded,
-            Outcome::Failed => DeviceState::Failed,
-            Outcome::Cancelled => DeviceState::Cancelled,
+            Outcome::Succeeded => DeploymentState::Succeeded,
+            Outcome::Failed => DeploymentState::Failed,
+            Outcome::Cancelled => DeploymentState::Cancelled,
         };
         let open = self.open.map(|open| open.state);
         open.or_else(|| self.done.map(outcome))

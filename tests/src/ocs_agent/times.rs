@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use packcast_rollout::PackageRecord;
-use packcast_rollout::pace::{Announced, Pacing};
+use packcast_rollout::pacing::{Announced, Pacing};
 
 use super::OcsCheckIn;
 

@@ -1,12 +1,12 @@
-//! The demo's device: this program, started again as an agent.
+//! The device of the demo: this program, started again as an agent.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_local::LocalState;
-use packcast_protocol::DeviceId;
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::{DeviceId, ResultCode};
 use packcast_publisher::Failure;
 use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use super::steps::Steps;
 use crate::output;
 
-/// How many fragments are shown one by one.
+/// The largest number of fragments that are shown one by one.
 const SHOWN_FRAGMENTS: u32 = 8;
 
 /// An agent with its own configuration and state.
@@ -36,7 +36,7 @@ struct Config<'a> {
 }
 
 impl Device {
-    /// Writes the configuration that an administrator would roll out.
+    /// Creates a device with the configuration that an administrator would give to its agent.
     pub(super) fn create(place: &Path, state_dir: &Path, key: &PublicKey) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(Failure::failed)?;
         let folder = place.join("device");
@@ -57,7 +57,7 @@ impl Device {
         })
     }
 
-    /// Lets the agent check in for the first time, and returns who it is.
+    /// Lets the agent check in for the first time, and returns its device id.
     pub(super) async fn enrol(&self) -> Result<DeviceId, Failure> {
         #[derive(Deserialize)]
         struct Identity {
@@ -73,13 +73,13 @@ impl Device {
         Ok(identity.device)
     }
 
-    /// Lets the agent check in again and do what it is told, and shows what it does.
+    /// Lets the agent check in again and deploy its tasks, and shows its events.
     pub(super) async fn deploy(&self, steps: &mut Steps) -> Result<(), Failure> {
         let mut agent = self.start(&["run", "--once"])?;
         let stdout = agent
             .stdout
             .take()
-            .ok_or_else(|| Failure::failed("the agent's output is not there"))?;
+            .ok_or_else(|| Failure::failed("cannot read the output of the agent"))?;
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.map_err(Failure::failed)? {
             let event = serde_json::from_str(&line).map_err(Failure::failed)?;
@@ -100,6 +100,7 @@ impl Device {
             .arg(&self.config)
             .args(arguments)
             .env("RUST_LOG", "warn")
+            // The agent, and the programs that it runs, must not see the secrets of the publisher.
             .env_remove(KEY_VARIABLE)
             .env_remove(PASSPHRASE_VARIABLE)
             .stdin(Stdio::null())
@@ -121,77 +122,128 @@ async fn finish(agent: Child) -> Result<(), Failure> {
 }
 
 fn show(event: &Event, steps: &mut Steps) {
-    match event {
-        Event::CheckedIn { tasks, .. } => {
-            steps.done("checked in", &format!("{tasks} package to deploy"));
+    if let Some((step, detail)) = step(event) {
+        steps.done(step, &detail);
+    }
+    if let Event::Finished {
+        output_tail: Some(tail),
+        ..
+    } = event
+    {
+        for line in tail.lines() {
+            output::data(&output_line(line));
         }
-        Event::KeysFollowed { serial } => {
-            steps.done("followed", &format!("list {serial} of the trusted keys"));
-        }
-        Event::DocumentRefused { detail } => steps.done("refused", detail),
-        Event::ManifestVerified { name, version, .. } => {
-            steps.done(
-                "trusted",
-                &format!("manifest of {name}@{version}: signature, digest and expiry hold"),
-            );
-        }
-        Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => {
-            steps.done(
-                "downloaded",
-                &format!(
-                    "fragment {n} of {of}, {}, its digest holds",
-                    output::bytes(*bytes)
-                ),
-            );
-        }
-        Event::FragmentVerified { .. } => {}
-        Event::ArchiveVerified { bytes, .. } => {
-            steps.done(
-                "verified",
-                &format!("the whole archive of {}", output::bytes(*bytes)),
-            );
-        }
-        Event::Unpacked { entries, bytes, .. } => {
-            steps.done(
-                "unpacked",
-                &format!("{}, entries: {entries}", output::bytes(*bytes)),
-            );
-        }
-        Event::Started { .. } => steps.done("started", "the package's action"),
+    }
+}
+
+/// Returns the step that an event ends, and its detail; `None` if the event is not shown.
+fn step(event: &Event) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::CheckedIn { tasks, .. } => ("checked in", format!("packages to deploy: {tasks}")),
+        Event::KeysFollowed { serial } => ("trusted", format!("the keys of key list {serial}")),
+        Event::DocumentRefused { detail } => ("refused", detail.clone()),
+        Event::ManifestVerified { name, version, .. } => (
+            "trusted",
+            format!("manifest of {name}@{version}: signature, digest and expiry are valid"),
+        ),
+        Event::FragmentVerified { n, of, bytes, .. } if *of <= SHOWN_FRAGMENTS || n == of => (
+            "downloaded",
+            format!(
+                "fragment {n} of {of}, {}, its digest matches",
+                output::bytes(*bytes)
+            ),
+        ),
+        Event::FragmentVerified { .. } => return None,
+        Event::ArchiveVerified { bytes, .. } => (
+            "verified",
+            format!("the whole archive of {}", output::bytes(*bytes)),
+        ),
+        Event::Unpacked { entries, bytes, .. } => (
+            "unpacked",
+            format!("{}, entries: {entries}", output::bytes(*bytes)),
+        ),
+        Event::Started { .. } => ("started", "the action of the package".to_owned()),
         Event::Finished {
             code,
             exit_code,
             detail,
-            output_tail,
             ..
-        } => {
-            let exit = exit_code.map_or_else(
-                || code.to_string(),
-                |exit| format!("exit code {exit} ({code} in the report)"),
-            );
-            let detail = detail
-                .as_ref()
-                .map_or_else(String::new, |detail| format!(": {detail}"));
-            steps.done("acted", &format!("{exit}{detail}"));
-            for line in output_tail.iter().flat_map(|tail| tail.lines()) {
-                output::data(&format!(
-                    "{:>9}  {:<11}  | {}",
-                    "",
-                    "",
-                    output::printable(line)
-                ));
-            }
+        } => ("acted", result(code, *exit_code, detail.as_deref())),
+        Event::Deferred { detail, .. } => ("postponed", detail.clone()),
+        Event::Reported { accepted: true, .. } => {
+            ("reported", "the function accepted the result".to_owned())
         }
-        Event::Deferred { detail, .. } => steps.done("put off", detail),
-        Event::Reported { accepted, .. } => {
-            steps.done(
-                "reported",
-                if *accepted {
-                    "the function took the result"
-                } else {
-                    "the result is kept"
-                },
-            );
-        }
+        Event::Reported { .. } => ("reported", "not yet: the agent keeps the result".to_owned()),
+    })
+}
+
+fn result(code: &ResultCode, exit_code: Option<i32>, detail: Option<&str>) -> String {
+    let exit = exit_code.map_or_else(
+        || code.to_string(),
+        |exit| format!("exit code {exit} ({code} in the report)"),
+    );
+    let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    format!("{exit}{detail}")
+}
+
+/// Lays out a line of the program's output below the details of the steps.
+fn output_line(line: &str) -> String {
+    format!("{:>9}  {:<11}  | {}", "", "", output::printable(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures;
+
+    fn shown(events: Value) -> String {
+        let events: Vec<Event> = fixtures::read(events);
+        let steps = events.iter().filter_map(step);
+        let lines: Vec<String> = steps
+            .map(|(step, detail)| format!("{step:<11}  {detail}"))
+            .collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_event_has_a_step() {
+        let id = fixtures::id();
+        let events = json!([
+            { "event": "checked_in", "tasks": 1, "next_check_in_s": 3600 },
+            { "event": "keys_followed", "serial": 2 },
+            { "event": "document_refused", "detail": "the signature does not verify" },
+            { "event": "manifest_verified", "id": id, "name": "demo", "version": "1" },
+            { "event": "fragment_verified", "id": id, "n": 1, "of": 4, "bytes": 1_048_576, "already": false },
+            { "event": "fragment_verified", "id": id, "n": 5, "of": 40, "bytes": 1_048_576, "already": false },
+            { "event": "fragment_verified", "id": id, "n": 40, "of": 40, "bytes": 1_000, "already": false },
+            { "event": "archive_verified", "id": id, "bytes": 3_501_000 },
+            { "event": "unpacked", "id": id, "entries": 2, "bytes": 3_500_200 },
+            { "event": "started", "id": id },
+            { "event": "finished", "id": id, "attempt": 1, "code": "SUCCESS_0", "exit_code": 0 },
+            { "event": "finished", "id": id, "attempt": 1, "code": "ERR_EXECUTE", "detail": "no such program" },
+            { "event": "deferred", "id": id, "detail": "the locations do not answer" },
+            { "event": "reported", "id": id, "accepted": true },
+            { "event": "reported", "id": id, "accepted": false },
+        ]);
+        assert_snapshot!(shown(events), @"
+        checked in   packages to deploy: 1
+        trusted      the keys of key list 2
+        refused      the signature does not verify
+        trusted      manifest of demo@1: signature, digest and expiry are valid
+        downloaded   fragment 1 of 4, 1.00 MiB, its digest matches
+        downloaded   fragment 40 of 40, 1000 B, its digest matches
+        verified     the whole archive of 3.34 MiB
+        unpacked     3.34 MiB, entries: 2
+        started      the action of the package
+        acted        exit code 0 (SUCCESS_0 in the report)
+        acted        ERR_EXECUTE: no such program
+        postponed    the locations do not answer
+        reported     the function accepted the result
+        reported     not yet: the agent keeps the result
+        ");
+        assert_snapshot!(output_line("hello"), @"                        | hello");
     }
 }

@@ -1,4 +1,4 @@
-//! A package for those who bring none: a script that checks the files it came with.
+//! The sample package: a script that checks the files of its archive.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// What LAUNCH runs.
+/// The command that LAUNCH runs.
 pub(super) const COMMAND: &str = "hello.sh from the demo";
 
 const SCRIPT: &str = "#!/bin/sh\n\
@@ -17,7 +17,8 @@ const SCRIPT: &str = "#!/bin/sh\n\
 
 const NOISE_BYTES: usize = 3_500_000;
 
-/// Writes the archive: large enough for a few fragments, as its noise cannot be compressed.
+/// Writes the archive of the sample. Its noise cannot be compressed, so that the archive has a few
+/// fragments.
 pub(super) fn write(folder: &Path) -> io::Result<PathBuf> {
     let path = folder.join("sample.tar.gz");
     let mut archive = tar::Builder::new(GzEncoder::new(File::create(&path)?, Compression::fast()));
@@ -39,7 +40,7 @@ fn append(
     archive.append_data(&mut header, name, content)
 }
 
-/// Makes bytes that look random and are the same every time (xorshift, Marsaglia 2003).
+/// Returns bytes that look random and are the same in every run (xorshift, Marsaglia 2003).
 fn noise() -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut noise = Vec::with_capacity(NOISE_BYTES + 8);

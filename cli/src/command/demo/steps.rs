@@ -1,10 +1,10 @@
-//! The steps of the demo and how long each took.
+//! The steps of the demo with their times.
 
 use std::time::{Duration, Instant};
 
 use crate::output;
 
-/// Shows each step when it is done, and all of them at the end.
+/// Prints each step when it is done, and a table of all steps at the end.
 #[derive(Debug)]
 pub(super) struct Steps {
     started: Instant,
@@ -22,22 +22,19 @@ impl Steps {
         }
     }
 
-    /// Notes that a step is done, which began when the one before it was.
-    pub(super) fn done(&mut self, step: &str, what: &str) {
+    /// Prints a step that is done, and records its time, which began at the end of the last step.
+    pub(super) fn done(&mut self, step: &str, detail: &str) {
         let now = Instant::now();
         let took = now - self.last;
         self.last = now;
-        output::data(&format!(
-            "{:>9}  {step:<11}  {what}",
-            seconds(now - self.started)
-        ));
+        output::data(&line(now - self.started, step, detail));
         match self.done.last_mut() {
             Some((last, sum)) if last == step => *sum += took,
             _ => self.done.push((step.to_owned(), took)),
         }
     }
 
-    /// Returns a line a step, with its own time, and the sum. Repeated steps count as one.
+    /// Returns a table with the time of each step, and the sum. A step that is repeated has one row.
     pub(super) fn table(&self) -> String {
         let total = self.last - self.started;
         let steps = self
@@ -45,12 +42,43 @@ impl Steps {
             .iter()
             .map(|(step, took)| [step.clone(), seconds(*took)]);
         output::table(
-            ["STEP", "TOOK"],
-            steps.chain([["in all".to_owned(), seconds(total)]]),
+            ["STEP", "TIME"],
+            steps.chain([["total".to_owned(), seconds(total)]]),
         )
     }
 }
 
+/// Lays out a step: the time since the start of the demo, the step, and its detail.
+fn line(at: Duration, step: &str, detail: &str) -> String {
+    format!("{:>9}  {step:<11}  {detail}", seconds(at))
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{:.3} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn repeated_steps_have_one_row() {
+        let started = Instant::now();
+        let done = [("built", 250), ("downloaded", 1_500)]
+            .map(|(step, took)| (step.to_owned(), Duration::from_millis(took)));
+        let steps = Steps {
+            started,
+            last: started + Duration::from_millis(1_750),
+            done: done.to_vec(),
+        };
+        assert_snapshot!(steps.table(), @"
+        STEP        TIME
+        built       0.250 s
+        downloaded  1.500 s
+        total       1.750 s
+        ");
+        assert_snapshot!(line(Duration::from_millis(250), "built", "a sample"), @"  0.250 s  built        a sample");
+    }
 }

@@ -1,4 +1,4 @@
-//! `packcast group add` and `remove`: devices come and go, each by itself.
+//! `packcast group add` and `remove`: change the devices of a group, each on its own.
 
 use std::path::PathBuf;
 
@@ -12,52 +12,53 @@ use crate::command::key_arg::KeyArg;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
 
-/// How many refused devices are named.
+/// The number of refused devices that are named, for each reason.
 const NAMED: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Name of the group
     group: GroupName,
     #[command(flatten)]
-    whom: Whom,
+    devices: Devices,
     #[command(flatten)]
     key: KeyArg,
 }
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Whom {
-    /// This device: its id, or its host name (repeatable)
+struct Devices {
+    /// Device, by its id or host name (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
-    /// The devices in this file, one in a line; '-' reads standard input
+    /// File with one device per line; '-' reads standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
 
 impl Args {
     pub(crate) async fn add(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let names = self.whom.names()?;
+        let names = self.devices.names()?;
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
         let work = group::add(target, &self.group, &names, signer, &progress);
         let changed = until_interrupted("devices", work, &bar).await?;
-        print(format, &changed, ["ADDED", "IN IT BEFORE"]);
+        print(format, &changed, ADDED);
         changed.complete(&self.group)
     }
 
     pub(crate) async fn remove(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let names = self.whom.names()?;
+        let names = self.devices.names()?;
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
         let work = group::remove(target, &self.group, &names, signer, &progress);
         let changed = until_interrupted("devices", work, &bar).await?;
-        print(format, &changed, ["REMOVED", "NOT IN IT"]);
+        print(format, &changed, REMOVED);
         changed.complete(&self.group)
     }
 }
 
-impl Whom {
+impl Devices {
     fn names(self) -> Result<Vec<DeviceName>, Failure> {
         match &self.from {
             Some(path) => device_list::read(path),
@@ -66,31 +67,92 @@ impl Whom {
     }
 }
 
+const ADDED: [&str; 3] = ["ADDED", "ALREADY MEMBERS", "REFUSED"];
+const REMOVED: [&str; 3] = ["REMOVED", "NOT MEMBERS", "REFUSED"];
+
 /// Prints the counts, and names some of the refused devices.
-fn print(format: Format, changed: &MembersChanged, [done, unchanged]: [&str; 2]) {
-    output::result(format, changed, |changed| {
-        output::table(
-            [done, unchanged, "REFUSED"],
-            [[changed.changed, changed.unchanged, changed.refused()]
-                .map(|count| count.to_string())],
-        )
-    });
+fn print(format: Format, changed: &MembersChanged, heading: [&str; 3]) {
+    output::result(format, changed, |changed| text(changed, heading));
+    for note in refused(changed) {
+        output::note(&note);
+    }
+}
+
+fn text(changed: &MembersChanged, heading: [&str; 3]) -> String {
+    let counts = [changed.changed, changed.unchanged, changed.refused()];
+    output::table(heading, [counts.map(|count| count.to_string())])
+}
+
+/// Returns the notes about refused devices.
+fn refused(changed: &MembersChanged) -> Vec<String> {
     let in_too_many: Vec<String> = changed
         .in_too_many
         .iter()
         .map(ToString::to_string)
         .collect();
-    name_some("never checked in", &changed.unknown);
-    name_some("several devices have this host name", &changed.ambiguous);
-    name_some("in 50 groups, the most there can be", &in_too_many);
+    let mut notes = name_some("the device has never checked in", &changed.unknown);
+    notes.extend(name_some(
+        "several devices have this host name",
+        &changed.ambiguous,
+    ));
+    notes.extend(name_some(
+        "the device is in 50 groups, the limit",
+        &in_too_many,
+    ));
+    notes
 }
 
-fn name_some(why: &str, names: &[String]) {
-    for name in names.iter().take(NAMED) {
-        output::note(&format!("{}: {why}", output::printable(name)));
-    }
+fn name_some(reason: &str, names: &[String]) -> Vec<String> {
+    let mut notes: Vec<String> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("{}: {reason}", output::printable(name)))
+        .collect();
     if names.len() > NAMED {
         let more = names.len() - NAMED;
-        output::note(&format!("and {more} more: {why}"));
+        notes.push(format!("and {more} more: {reason}"));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{AGENT, plain};
+
+    #[test]
+    fn changes_are_counted_and_refused_devices_named() {
+        let changed = MembersChanged {
+            changed: 98,
+            unchanged: 3,
+            unknown: (1..=12).map(|n| format!("pc{n}")).collect(),
+            ambiguous: vec!["laptop".to_owned()],
+            in_too_many: vec![AGENT.parse().unwrap()],
+        };
+        assert_snapshot!(plain(&text(&changed, ADDED)), @"
+        ADDED  ALREADY MEMBERS  REFUSED
+        98     3                14
+        ");
+        assert_snapshot!(plain(&text(&changed, REMOVED)), @"
+        REMOVED  NOT MEMBERS  REFUSED
+        98       3            14
+        ");
+        assert_snapshot!(refused(&changed).join("\n"), @"
+        pc1: the device has never checked in
+        pc2: the device has never checked in
+        pc3: the device has never checked in
+        pc4: the device has never checked in
+        pc5: the device has never checked in
+        pc6: the device has never checked in
+        pc7: the device has never checked in
+        pc8: the device has never checked in
+        pc9: the device has never checked in
+        pc10: the device has never checked in
+        and 2 more: the device has never checked in
+        laptop: several devices have this host name
+        key:abcdefghijklmnopqrstuvwxya: the device is in 50 groups, the limit
+        ");
     }
 }

@@ -1,17 +1,18 @@
-//! `packcast group show`: what a group has, and who is in it.
+//! `packcast group show`: shows a group with its packages and, on request, its devices.
 
 use packcast_protocol::GroupName;
 use packcast_publisher::group::{self, GroupDetails};
 use packcast_publisher::package;
 use packcast_publisher::{Failure, Target};
 
-use crate::command::pace;
+use crate::command::pacing;
 use crate::output::{self, Format};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Name of the group
     group: GroupName,
-    /// List its devices
+    /// Also list its devices
     #[arg(long)]
     devices: bool,
 }
@@ -31,7 +32,7 @@ fn text(details: &GroupDetails) -> String {
         ("group", state.group.to_string()),
         ("devices", details.size.to_string()),
         ("revision", state.revision.to_string()),
-        ("good until", good_until(details)),
+        ("valid until", valid_until(details)),
         (
             "preferred",
             state
@@ -39,7 +40,7 @@ fn text(details: &GroupDetails) -> String {
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
         ),
-        ("pace", pace::words(&state.pace)),
+        ("pacing", pacing::words(&state.pace)),
     ]);
     if !state.assignments.is_empty() {
         let rows = state.assignments.iter().map(|assignment| {
@@ -63,11 +64,46 @@ fn text(details: &GroupDetails) -> String {
     text
 }
 
-/// Writes the end of the signature over a group's packages; nothing if it has none.
-fn good_until(details: &GroupDetails) -> String {
+/// Writes the end of the validity of a group's signed assignments; nothing if the group has no
+/// packages.
+fn valid_until(details: &GroupDetails) -> String {
     if details.state.assignments.is_empty() {
         String::new()
     } else {
-        output::good_until(details.expires())
+        output::valid_until(details.expires())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, OCS, plain};
+
+    #[test]
+    fn a_group_is_shown_with_its_packages_and_devices() {
+        let details = GroupDetails {
+            state: fixtures::group(),
+            size: 2,
+            devices: Some(vec![AGENT.parse().unwrap(), OCS.parse().unwrap()]),
+            packages: vec![fixtures::active()],
+            warnings: Vec::new(),
+        };
+        assert_snapshot!(plain(&text(&details)), @"
+        group        lab
+        devices      2
+        revision     7
+        valid until  2027-05-17 11:06:40 UTC
+        preferred    site-berlin
+        pacing       fragment pause 2s, cycle pause 5s
+
+        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
+        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+
+        DEVICE
+        key:abcdefghijklmnopqrstuvwxya
+        ocs:web01-2026-03-04-05-06-07
+        ");
     }
 }

@@ -1,26 +1,29 @@
-//! `packcast keys list`: the keys that agents trust.
+//! `packcast keys list`: lists the keys that agents trust.
 
 use packcast_publisher::Failure;
-use packcast_publisher::signing::trusted_keys::trusted_keys;
+use packcast_publisher::signing::trusted_keys::{TrustedKeys, trusted_keys};
 
 use crate::Globals;
 use crate::output;
 
-/// Prints the keys of the newest list, which has to follow from the key that signs.
+pub(super) const NO_LIST: &str =
+    "no key list is published: agents trust the trusted_keys of their configuration";
+
+/// Prints the keys of the newest list, which must follow from the key that signs.
 pub(super) async fn run(globals: &Globals) -> Result<(), Failure> {
     let target = globals.open().await?;
     let trusted = trusted_keys(&target).await?;
-    output::result(globals.format, &trusted, |trusted| {
-        let rows = trusted.keys.iter().map(|key| {
-            let signs = if key.signs { "yes" } else { "" };
-            [key.public_key.clone(), signs.to_owned()]
-        });
-        output::table(["TRUSTED KEY", "SIGNS"], rows)
-    });
+    output::result(globals.format, &trusted, text);
     if !trusted.is_published {
-        output::note(
-            "no list was published: agents trust what trusted_keys of their configuration says",
-        );
+        output::note(NO_LIST);
     }
     Ok(())
+}
+
+pub(super) fn text(trusted: &TrustedKeys) -> String {
+    let rows = trusted.keys.iter().map(|key| {
+        let signs = if key.signs { "yes" } else { "" };
+        [key.public_key.clone(), signs.to_owned()]
+    });
+    output::table(["TRUSTED KEY", "SIGNS"], rows)
 }

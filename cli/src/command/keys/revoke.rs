@@ -1,17 +1,23 @@
-//! `packcast keys revoke`: agents trust a key no more.
+//! `packcast keys revoke`: ends the trust of agents in a key.
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
 use packcast_publisher::signing::revoke::{self, Revoked};
 
-use super::warn_of_the_first;
+use super::note_first;
 use crate::Globals;
 use crate::command::key_arg::KeyArg;
 use crate::output;
 
+pub(super) const REFUSED: &str = "agents refuse the packages above: \
+publish each under another version, and assign that version";
+
+pub(super) const NEXT_CHECK_IN: &str = "a device trusts the key until its next check-in; \
+a device that gets no key list trusts the key as long as trusted_keys in its configuration names it";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The key that is trusted no more
+    /// Public key to revoke
     public_key: PublicKey,
     #[command(flatten)]
     key: KeyArg,
@@ -24,22 +30,18 @@ impl Args {
         let revoked = revoke::revoke(&target, &self.public_key, &key).await?;
         output::result(globals.format, &revoked, text);
         if !revoked.refused.is_empty() {
-            output::note(
-                "agents refuse the packages above from now on: publish each under another version, and assign that",
-            );
+            output::note(REFUSED);
         }
-        warn_of_the_first(revoked.is_first);
-        output::note(
-            "a device follows at its next check-in; until then, and where trusted_keys of its configuration names the key and no list reaches it, the key counts",
-        );
+        note_first(revoked.is_first);
+        output::note(NEXT_CHECK_IN);
         Ok(())
     }
 }
 
-fn text(revoked: &Revoked) -> String {
+pub(super) fn text(revoked: &Revoked) -> String {
     output::fields([
         ("revoked", revoked.public_key.clone()),
         ("trusted", revoked.trusted.join(", ")),
-        ("packages it signed", revoked.refused.join(", ")),
+        ("refused packages", revoked.refused.join(", ")),
     ])
 }

@@ -1,22 +1,25 @@
-//! `packcast keys rotate`: a new key signs from now on.
+//! `packcast keys rotate`: replaces the signing key with a new one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use packcast_publisher::Failure;
 use packcast_publisher::signing::rotate::{self, Rotated};
 
-use super::warn_of_the_first;
+use super::note_first;
 use crate::Globals;
 use crate::command::sign;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
+pub(super) const NEXT_CHECK_IN: &str = "agents trust the new key from their next check-in on; \
+configure new agents with the new public key";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Replace this key file's key
+    /// Replace the key in this file instead of the target's own key
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Do not encrypt the new key; whoever can read the file can sign
+    /// Do not encrypt the new key: anybody who can read the file can sign
     #[arg(long)]
     unencrypted: bool,
 }
@@ -34,21 +37,23 @@ impl Args {
         ));
         let rotated = until_interrupted("groups and devices", work, &bar).await?;
         if let Some(file) = &rotated.resumed_from {
-            output::note(&format!(
-                "going on with the new key that an earlier run has made, {}",
-                file.display()
-            ));
+            output::note(&resumed(file));
         }
         output::result(globals.format, &rotated, text);
-        warn_of_the_first(rotated.is_first);
-        output::note(
-            "agents follow at their next check-in; give those that you set up from now on the new public key",
-        );
+        note_first(rotated.is_first);
+        output::note(NEXT_CHECK_IN);
         sign::complete(&rotated.signed)
     }
 }
 
-fn text(rotated: &Rotated) -> String {
+pub(super) fn resumed(file: &Path) -> String {
+    format!(
+        "resuming with the new key of an earlier run: {}",
+        file.display()
+    )
+}
+
+pub(super) fn text(rotated: &Rotated) -> String {
     output::fields([
         ("public key", rotated.public_key.clone()),
         (

@@ -1,17 +1,17 @@
-//! `packcast keys trust`: agents trust the key of another publisher, too.
+//! `packcast keys trust`: lets agents trust the key of another publisher, too.
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::signing::trust;
+use packcast_publisher::signing::trust::{self, Trusting};
 
-use super::warn_of_the_first;
+use super::note_first;
 use crate::Globals;
 use crate::command::key_arg::KeyArg;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The key that is trusted, too
+    /// Public key of the other publisher
     public_key: PublicKey,
     #[command(flatten)]
     key: KeyArg,
@@ -22,13 +22,15 @@ impl Args {
         let target = globals.open().await?;
         let key = self.key.load(&target)?;
         let trusting = trust::trust(&target, &self.public_key, &key).await?;
-        output::result(globals.format, &trusting, |trusting| {
-            output::fields([
-                ("trusted too", trusting.public_key.clone()),
-                ("trusted", trusting.trusted.join(", ")),
-            ])
-        });
-        warn_of_the_first(trusting.is_first);
+        output::result(globals.format, &trusting, text);
+        note_first(trusting.is_first);
         Ok(())
     }
+}
+
+pub(super) fn text(trusting: &Trusting) -> String {
+    output::fields([
+        ("added", trusting.public_key.clone()),
+        ("trusted", trusting.trusted.join(", ")),
+    ])
 }

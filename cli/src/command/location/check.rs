@@ -1,4 +1,4 @@
-//! `packcast location check`: probes locations as agents would use them.
+//! `packcast location check`: checks that locations serve packages as agents need them.
 
 use packcast_protocol::LocationName;
 use packcast_publisher::location::{self, CheckedLocation};
@@ -17,10 +17,14 @@ pub(super) async fn run(
     output::result(globals.format, &checked, |checked| text(checked));
     for checked in &checked {
         for warning in &checked.warnings {
-            output::note(&format!("warning: location {}: {warning}", checked.name));
+            output::note(&warning_text(&checked.name, warning));
         }
     }
     location::conclude(&checked)
+}
+
+fn warning_text(name: &LocationName, warning: &str) -> String {
+    format!("warning: location {name}: {warning}")
 }
 
 fn text(checked: &[CheckedLocation]) -> String {
@@ -42,7 +46,43 @@ fn result(checked: &CheckedLocation) -> String {
         (Some(problem), _) => format!("failed: {problem}"),
         (None, Some(package)) => format!("ok: serves {package}"),
         (None, None) => {
-            format!("ok: answers, and none of the newest {NEWEST} packages is active there")
+            format!("ok: reachable; none of the newest {NEWEST} packages is active there")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::fixtures::plain;
+
+    fn checked(package: Option<&str>, problem: Option<&str>) -> CheckedLocation {
+        CheckedLocation {
+            name: "site-berlin".parse().unwrap(),
+            location: "mirror.example.net:8443/packcast".parse().unwrap(),
+            package: package.map(ToOwned::to_owned),
+            problem: problem.map(ToOwned::to_owned),
+            warnings: Vec::new(),
+            milliseconds: 87,
+        }
+    }
+
+    #[test]
+    fn each_location_has_its_result() {
+        let all = [
+            checked(Some("vlc@3.0.21"), None),
+            checked(None, None),
+            checked(Some("vlc@3.0.21"), Some("unreachable")),
+        ];
+        assert_snapshot!(plain(&text(&all)), @"
+        NAME         ADDRESS                           RESULT                                                          TIME
+        site-berlin  mirror.example.net:8443/packcast  ok: serves vlc@3.0.21                                           87 ms
+        site-berlin  mirror.example.net:8443/packcast  ok: reachable; none of the newest 100 packages is active there  87 ms
+        site-berlin  mirror.example.net:8443/packcast  failed: unreachable                                             87 ms
+        ");
+        let name = "site-berlin".parse().unwrap();
+        assert_snapshot!(warning_text(&name, "it answers 304"), @"warning: location site-berlin: it answers 304");
     }
 }

@@ -1,36 +1,36 @@
-//! The options of `packcast publish` that only stock Windows agents heed.
+//! The options of `packcast publish` that have an effect only on OCS agents on Windows.
 
 use packcast_protocol::WindowsTerms;
 use packcast_protocol::windows::{Afterwards, Dialogue, DialogueText, Notice, Schedule};
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options for stock Windows agents (ignored by all others)")]
+#[command(next_help_heading = "Options for OCS agents on Windows (all others ignore them)")]
 pub(super) struct WindowsArgs {
-    /// Show this text, which may be HTML, before the action, and wait for the person
+    /// Show this text, which may be HTML, before the action, and wait for the user
     #[arg(long, value_name = "TEXT")]
     notify: Option<DialogueText>,
-    /// Go on by itself after this many seconds; with 0, wait for the person for ever
+    /// Continue without the user after this many seconds; 0 never does
     #[arg(long, default_value_t = Notice::DEFAULT_COUNTDOWN_S, value_name = "SECONDS", requires = "notify")]
     notify_countdown: u16,
-    /// Let the person refuse the package, which is reported as a failure
+    /// Let the user refuse the package, which is reported as a failure
     #[arg(long, requires = "notify")]
     may_abort: bool,
-    /// Let the person put it off until the agent's next run
+    /// Let the user postpone the package until the agent's next run
     #[arg(long, requires = "notify")]
     may_delay: bool,
-    /// Show this text after the action, until the person closes it
+    /// Show this text after the action until the user closes it
     #[arg(long, value_name = "TEXT")]
     notify_done: Option<DialogueText>,
-    /// Download at once, and act from this minute of the device's own time on
+    /// Do not act before this time of the device's clock, such as '2026/12/01 22:00'
     ///
-    /// Written as '2026/12/01 22:00'. A device that is told of the package earlier than its
-    /// TIMEOUT, 30 days, before that drops the package unused.
-    #[arg(long, value_name = "DATE TIME")]
+    /// The download starts at once. If the package is announced earlier than the agent's TIMEOUT, 30
+    /// days, before this time, the agent drops the package unused.
+    #[arg(long, value_name = "TIME")]
     not_before: Option<Schedule>,
-    /// Restart or switch off the machine 120 seconds after the action, even if that failed
+    /// Restart or shut down the computer 120 seconds after the action, even after a failure
     ///
-    /// Open programs are closed, and lose what was not saved.
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Open programs are closed and lose their unsaved work.
+    #[arg(long, value_enum)]
     afterwards: Option<AfterwardsChoice>,
 }
 

@@ -2,15 +2,15 @@
 
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
-use packcast_rollout::order::put_back;
+use packcast_rollout::command::reopen;
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::{CheckIn, result};
+use crate::{CheckInFunction, result};
 
 /// Records the result in a DOWNLOAD.
 pub(super) async fn record(
-    function: &CheckIn,
+    function: &CheckInFunction,
     id: OcsDeviceId,
     package: Option<PackageId>,
     code: ResultCode,
@@ -30,16 +30,16 @@ pub(super) async fn record(
         finished_at: now,
     };
     for _ in 0..result::MAX_TRIES {
-        let standing = function.records.standing(&device).await?;
-        let mut tasks = standing.tasks.iter();
+        let device_state = function.records.device_state(&device).await?;
+        let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
         // A drop that a device command caused is no failure: the task is held for the next
         // attempt.
-        let back = open.and_then(|task| put_back(&standing.orders, task, &reported.code));
+        let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
-            return result::record(function, &device, standing.tasks, &reported, now).await;
+            return result::record(function, &device, device_state.tasks, &reported, now).await;
         };
-        if function.records.put_back(&device, &back).await? == Recorded::Written {
+        if function.records.reopen(&device, &back).await? == Recorded::Written {
             tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
             return Ok(());
         }

@@ -4,16 +4,16 @@ use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
 use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
-use packcast_rollout::order::Note;
-use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, contact};
+use packcast_rollout::command::CommandProgress;
+use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::{CheckIn, result};
+use crate::{CheckInFunction, result};
 
 /// Records an inventory, and returns the reply to it.
 pub(super) async fn receive(
-    function: &CheckIn,
+    function: &CheckInFunction,
     id: OcsDeviceId,
     inventory: &Inventory,
     agent: Option<&str>,
@@ -21,28 +21,35 @@ pub(super) async fn receive(
 ) -> Result<&'static [u8], RecordsError> {
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
-    let standing = function.records.standing(&device).await?;
+    let device_state = function.records.device_state(&device).await?;
     let facts = ReportedFacts {
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
     };
-    let contact = contact(&device, standing.device.as_ref(), &facts, now);
-    if let Some(mut record) = contact.write.or_else(|| standing.device.clone()) {
+    let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
+    if let Some(mut record) = effect.write.or_else(|| device_state.device.clone()) {
         record.inventory_received = Some(now);
         function
             .records
-            .write_contact(&record, standing.device.as_ref())
+            .write_check_in(&record, device_state.device.as_ref())
             .await?;
     }
     function
         .records
         .write_history(&device, &inventory.history, now)
         .await?;
-    finish_installed(function, &device, &standing.tasks, &inventory.history, now).await?;
+    finish_installed(
+        function,
+        &device,
+        &device_state.tasks,
+        &inventory.history,
+        now,
+    )
+    .await?;
     // After a restart of the download, the reply keeps the agent from forking a process without
     // a connection.
-    let stopped = standing
+    let stopped = device_state
         .orders
         .unstick
         .filter(|order| order.told_at.is_some());
@@ -50,7 +57,7 @@ pub(super) async fn receive(
         Some(order) => {
             function
                 .records
-                .note_order(&device, &Note::Done(order))
+                .record_command_progress(&device, &CommandProgress::Done(order))
                 .await?;
             INVENTORY_REFUSAL
         }
@@ -62,7 +69,7 @@ pub(super) async fn receive(
 ///
 /// They must not be announced beside a new package (protocol reference §0 rule 13).
 async fn finish_installed(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
     tasks: &[OpenTask],
     history: &[PackageId],
@@ -79,7 +86,7 @@ async fn finish_installed(
         if is_settled {
             return Ok(());
         }
-        tasks = function.records.standing(device).await?.tasks;
+        tasks = function.records.device_state(device).await?.tasks;
     }
     Err(function.records.conflict())
 }

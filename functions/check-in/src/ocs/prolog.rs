@@ -2,46 +2,46 @@
 
 use packcast_protocol::ocs::reply::{DownloadMode, InventoryAsk, Pack, PrologReply};
 use packcast_protocol::{DeviceId, OcsDeviceId, UnixTime};
-use packcast_rollout::order::{Instruction, Mode, instruct};
-use packcast_rollout::pace::{Announced, Pacing};
-use packcast_rollout::{ReportedFacts, contact};
+use packcast_rollout::command::{Instruction, Mode, instruct};
+use packcast_rollout::pacing::{Announced, Pacing};
+use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
-use packcast_store::records::Standing;
+use packcast_store::records::DeviceState;
 
-use crate::CheckIn;
+use crate::CheckInFunction;
 use crate::reconcile::reconciled;
 use crate::tasks::{AnnouncedTask, announce_tasks};
 
 /// Returns the reply to a PROLOG.
 pub(super) async fn reply(
-    function: &CheckIn,
+    function: &CheckInFunction,
     id: OcsDeviceId,
     agent: Option<&str>,
     now: UnixTime,
 ) -> Result<PrologReply, RecordsError> {
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
-    let standing = function.records.standing(&device).await?;
+    let device_state = function.records.device_state(&device).await?;
     // An inventory has the present host name. The DEVICEID only has the one of the agent's
     // first run.
     let facts = ReportedFacts {
-        host_name: standing.device.is_none().then_some(&*host_name),
+        host_name: device_state.device.is_none().then_some(&*host_name),
         agent,
         os: None,
     };
-    let contact = contact(&device, standing.device.as_ref(), &facts, now);
-    if let Some(record) = &contact.write {
+    let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
+    if let Some(record) = &effect.write {
         function
             .records
-            .write_contact(record, standing.device.as_ref())
+            .write_check_in(record, device_state.device.as_ref())
             .await?;
     }
-    let (standing, instruction) = apply_commands(function, &device, standing, now).await?;
-    let ask_inventory = contact.ask_inventory || instruction.ask_inventory;
+    let (device_state, instruction) = apply_commands(function, &device, device_state, now).await?;
+    let ask_inventory = effect.ask_inventory || instruction.ask_inventory;
     let deployment = match instruction.mode {
         Mode::Work => {
-            let announced = announce_tasks(function, &device, standing, now).await?;
+            let announced = announce_tasks(function, &device, device_state, now).await?;
             let packs = announced.tasks.iter().filter_map(pack).collect();
             let deployment = DownloadMode::On(packs);
             return Ok(prolog_reply(
@@ -54,29 +54,34 @@ pub(super) async fn reply(
         Mode::Stop => DownloadMode::Off,
         Mode::Drop => DownloadMode::Drop,
     };
-    let reconciled = reconciled(function, &device, standing, now).await?;
+    let reconciled = reconciled(function, &device, device_state, now).await?;
     let pacing = reconciled.pacing(function.settings.pace);
     Ok(prolog_reply(&pacing, &[], ask_inventory, deployment))
 }
 
 /// Decides how open device commands shape the reply, and records that they do.
 async fn apply_commands(
-    function: &CheckIn,
+    function: &CheckInFunction,
     device: &DeviceId,
-    mut standing: Standing,
+    mut device_state: DeviceState,
     now: UnixTime,
-) -> Result<(Standing, Instruction), RecordsError> {
-    if !standing.orders.is_empty() {
+) -> Result<(DeviceState, Instruction), RecordsError> {
+    if !device_state.orders.is_empty() {
         // Reconciling first withdraws the tasks that no group wants, so that the drop covers
         // them.
-        standing = reconciled(function, device, standing, now).await?.standing;
+        device_state = reconciled(function, device, device_state, now)
+            .await?
+            .device_state;
     }
-    let instruction = instruct(&standing.orders, &standing.tasks, now);
-    for note in &instruction.notes {
-        function.records.note_order(device, note).await?;
-        tracing::info!(%device, ?note, "carried out a device command");
+    let instruction = instruct(&device_state.orders, &device_state.tasks, now);
+    for progress in &instruction.progress {
+        function
+            .records
+            .record_command_progress(device, progress)
+            .await?;
+        tracing::info!(%device, ?progress, "carried out a device command");
     }
-    Ok((standing, instruction))
+    Ok((device_state, instruction))
 }
 
 fn prolog_reply(

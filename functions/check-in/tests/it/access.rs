@@ -1,7 +1,7 @@
 //! Access of OCS agents: a request without a valid path token is refused, and costs nothing.
 
 use http::{Method, Request};
-use packcast_check_in::{ORIGIN_HEADER, Settings};
+use packcast_check_in::{FunctionSettings, ORIGIN_HEADER};
 use packcast_protocol::api::Secret;
 use packcast_testing::table::NOW;
 
@@ -33,7 +33,7 @@ async fn without_a_token_no_address_exists_and_the_table_is_not_read() {
 #[tokio::test]
 async fn requests_that_bypass_the_cdn_are_refused_with_any_credentials() {
     let secret: Secret = "origin-secret-one-1".parse().unwrap();
-    let world = World::start_with(Settings {
+    let world = World::start_with(FunctionSettings {
         origin_secrets: vec![secret.digest()],
         ..settings()
     })
@@ -63,7 +63,7 @@ async fn each_of_several_tokens_is_admitted() {
 
 #[tokio::test]
 async fn a_target_without_tokens_admits_no_ocs_agents() {
-    let closed = Settings {
+    let closed = FunctionSettings {
         path_tokens: Vec::new(),
         ..settings()
     };
@@ -95,7 +95,7 @@ pub(crate) async fn only_posts_are_answered_and_the_label_does_not_exist() {
 /// devices, then the function loses the old one.
 #[tokio::test]
 async fn a_rotated_token_is_refused() {
-    let rotated = Settings {
+    let rotated = FunctionSettings {
         path_tokens: settings().path_tokens[..1].to_vec(),
         ..settings()
     };

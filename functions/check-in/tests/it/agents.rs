@@ -5,8 +5,8 @@ use http::Request;
 use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem, ProblemKind,
-    REPORT_PATH, Report, Secret, Text,
+    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
+    ProblemKind, REPORT_PATH, Report, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -52,10 +52,10 @@ impl Agent {
             enrolment: None,
             pass: self.pass.clone(),
             facts: DeviceFacts {
-                host_name: Text::tail("web01"),
-                os: Text::tail("linux"),
-                arch: Text::tail("x86_64"),
-                agent: Text::tail("packcast-agent/0.1.0"),
+                host_name: BoundedText::tail("web01"),
+                os: BoundedText::tail("linux"),
+                arch: BoundedText::tail("x86_64"),
+                agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
             holds: self.holds.clone(),
@@ -137,8 +137,13 @@ async fn enrolment_gives_a_pass_that_stays_valid() {
     let reply = agent.check_in(&world).await;
     assert_eq!(reply.pass, None);
     assert_eq!(reply.next_check_in_s, 900);
-    let standing = world.table.records.standing(&agent.device()).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world
+        .table
+        .records
+        .device_state(&agent.device())
+        .await
+        .unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.host_name, "web01");
     assert_eq!(record.os, "linux x86_64");
     assert_eq!(record.agent, "packcast-agent/0.1.0");

@@ -1,7 +1,7 @@
 //! Device commands for OCS agents: the replies, and the tasks afterwards.
 
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
-use packcast_rollout::order::PATIENCE_S;
+use packcast_rollout::command::PATIENCE_S;
 use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
@@ -18,13 +18,17 @@ async fn device_with_task(world: &World) -> (DeviceId, PackageRecord) {
 }
 
 async fn give(world: &World, device: &DeviceId, command: DeviceCommand) {
-    let given = world.table.records.order(device, command, NOW).await;
+    let given = world
+        .table
+        .records
+        .command_device(device, command, NOW)
+        .await;
     given.expect("a device can be given a command");
 }
 
 async fn open_commands(world: &World, device: &DeviceId) -> DeviceCommands {
-    let standing = world.table.records.standing(device).await;
-    standing.expect("a device can be read").orders
+    let device_state = world.table.records.device_state(device).await;
+    device_state.expect("a device can be read").orders
 }
 
 async fn withdraw(world: &World, device: &DeviceId, package: &PackageRecord) {
@@ -67,7 +71,7 @@ fn stop() -> (String, bool, Vec<PackageId>) {
 pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Unstick).await;
+    give(&world, &device, DeviceCommand::RestartDownload).await;
     assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(world.ocs(&inventory(1, &[])).await, "");
     assert_eq!(
@@ -83,7 +87,7 @@ pub(crate) async fn a_stopped_agent_resumes_at_its_next_check_in() {
 async fn an_agent_is_stopped_once_even_if_its_inventory_is_lost() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Unstick).await;
+    give(&world, &device, DeviceCommand::RestartDownload).await;
     assert_eq!(check_in(&world, NOW).await, stop());
     assert_eq!(check_in(&world, NOW).await, work(&[package.id]));
     assert_eq!(
@@ -100,7 +104,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     world.assign(&device, &wanted, false).await;
     check_in(&world, NOW).await;
     withdraw(&world, &device, &stuck).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
 
@@ -116,7 +120,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
     let tally = world.table.records.tally(stuck.id).await.unwrap();
     assert_eq!((tally.cancelled, tally.failed, tally.announced), (1, 0, 0));
     let held = world.table.task(&device, wanted.id).await.unwrap();
-    assert_eq!((held.state, held.attempt), (TaskState::Held, 1));
+    assert_eq!((held.state, held.attempt), (TaskState::Pending, 1));
     assert_eq!(world.counts(wanted.id).await, [0, 0, 0]);
 
     assert_eq!(check_in(&world, NOW).await, work(&[wanted.id, next.id]));
@@ -133,7 +137,7 @@ async fn a_drop_cancels_withdrawn_tasks_and_announces_the_others_again() {
 async fn a_result_that_comes_while_dropping_counts() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     check_in(&world, NOW).await;
     world.ocs(&download(1, package.id, "SUCCESS_0")).await;
     assert_eq!(world.counts(package.id).await, [0, 1, 0]);
@@ -145,7 +149,7 @@ async fn a_deployed_package_is_found_before_its_task_is_dropped() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
     withdraw(&world, &device, &package).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     assert_eq!(check_in(&world, NOW).await, drop_all(true));
     world.ocs(&inventory(1, &[package.id])).await;
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
@@ -160,7 +164,7 @@ async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
     withdraw(&world, &device, &stuck).await;
     let next = world.table.package("next", 5).await;
     world.assign(&device, &next, false).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     assert_eq!(check_in(&world, NOW).await, drop_all(true));
     let soon = NOW.plus(PATIENCE_S - 1);
     assert_eq!(check_in(&world, soon).await, drop_all(false));
@@ -183,7 +187,7 @@ async fn withdrawn_tasks_are_not_announced_after_a_drop_without_report() {
 async fn a_timeout_without_a_command_is_a_failure() {
     let world = World::start().await;
     let (device, package) = device_with_task(&world).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     // The command has not reached the device yet.
     world.ocs(&download(1, package.id, "ERR_TIMEOUT")).await;
     assert_eq!(world.counts(package.id).await, [0, 0, 1]);
@@ -193,7 +197,7 @@ async fn a_timeout_without_a_command_is_a_failure() {
 async fn a_command_that_was_carried_out_costs_nothing() {
     let world = World::start().await;
     let device = world.settled_device(1).await;
-    give(&world, &device, DeviceCommand::Cancel).await;
+    give(&world, &device, DeviceCommand::Drop).await;
     check_in(&world, NOW).await;
     world.ocs(&inventory(1, &[])).await;
     check_in(&world, NOW).await;

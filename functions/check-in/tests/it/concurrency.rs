@@ -1,13 +1,13 @@
 //! Two functions on one table, at the same time.
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_testing::table::NOW;
 
 use crate::world::{PATH_TOKEN, World, announced, download, ocs_request, prolog, settings, zlib};
 
 const ROUNDS: u32 = 20;
 
-async fn ask(function: &CheckIn, xml: &str) -> String {
+async fn ask(function: &CheckInFunction, xml: &str) -> String {
     let request = ocs_request(PATH_TOKEN).body(zlib(xml).into());
     let response = function
         .handle(request.expect("a request"), NOW)
@@ -22,7 +22,7 @@ async fn ask(function: &CheckIn, xml: &str) -> String {
 #[tokio::test]
 async fn concurrent_announcements_of_a_task_count_once() {
     let world = World::start().await;
-    let other = CheckIn::new(world.table.records.clone(), settings());
+    let other = CheckInFunction::new(world.table.records.clone(), settings());
     let package = world.table.package("vlc", 5).await;
     let mut raced = 0;
     for number in 1..=ROUNDS {
@@ -46,7 +46,7 @@ async fn concurrent_announcements_of_a_task_count_once() {
 #[tokio::test]
 async fn concurrent_copies_of_a_report_count_once() {
     let world = World::start().await;
-    let other = CheckIn::new(world.table.records.clone(), settings());
+    let other = CheckInFunction::new(world.table.records.clone(), settings());
     let package = world.table.package("vlc", 5).await;
     for number in 1..=ROUNDS {
         let device = world.settled_device(number).await;

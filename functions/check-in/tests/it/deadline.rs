@@ -1,6 +1,6 @@
 //! Requests while the table does not answer.
 
-use packcast_check_in::{CheckIn, REQUEST_LIMIT};
+use packcast_check_in::{CheckInFunction, REQUEST_LIMIT};
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::peer::Peer;
 use packcast_testing::silence::FakeSilence;
@@ -17,7 +17,7 @@ async fn a_request_without_an_answer_in_time_gets_503() {
         http_client: Some(FakeSilence::http_client()),
         ..RecordsConfig::default()
     });
-    let function = CheckIn::new(records.await, settings());
+    let function = CheckInFunction::new(records.await, settings());
     for peer in [Peer::packcast(1), Peer::ocs(1)] {
         let began = Instant::now();
         let response = function.handle(peer.check_in(&[], NOW), NOW).await;

@@ -4,7 +4,7 @@ use packcast_protocol::GroupName;
 use packcast_protocol::api::CheckInReply;
 use packcast_protocol::assignments::VerifiedAssignments;
 use packcast_protocol::keys::KeyList;
-use packcast_protocol::signed::{Document as _, Signed};
+use packcast_protocol::signed::{Signed, SignedDocument as _};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::{Joined, NumberedKeyList};
 use packcast_testing::signing::{signing, trusted};

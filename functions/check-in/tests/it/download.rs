@@ -116,7 +116,7 @@ pub(crate) async fn reports_on_unknown_packages_or_devices_write_nothing() {
         assert_eq!(writes(&operations), [""; 0], "{report}");
     }
     assert_eq!(world.tasks(&known).await.len(), 1);
-    let unknown = world.table.records.standing(&device(99)).await.unwrap();
+    let unknown = world.table.records.device_state(&device(99)).await.unwrap();
     assert!(unknown.device.is_none());
 }
 

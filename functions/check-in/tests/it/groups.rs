@@ -1,6 +1,6 @@
 //! Packages of groups: announced to the devices in them.
 
-use packcast_check_in::CheckIn;
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_store::records::Joined;
@@ -89,8 +89,8 @@ async fn a_reconciled_device_costs_one_query_and_no_write() {
 
 /// Warms two functions, which then have the group with its package in their caches. Returns the
 /// second one.
-async fn warmed(world: &World) -> CheckIn {
-    let other = CheckIn::new(world.table.records.clone(), settings());
+async fn warmed(world: &World) -> CheckInFunction {
+    let other = CheckInFunction::new(world.table.records.clone(), settings());
     member(world, 8).await;
     member(world, 9).await;
     assert_eq!(announced(&world.ocs(&prolog(8)).await).len(), 1);
@@ -231,7 +231,7 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     let records = world.table.records.clone();
     records.deactivate(package.id).await.unwrap();
     // A new function, because this one has cached the active package for a minute.
-    world.function = CheckIn::new(records.clone(), settings());
+    world.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&world).await;
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 1));
     let dropped = vec![report(package.id, 1, "CANCELLED")];
@@ -240,7 +240,7 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
 
     records.activate(package.id, &[location()]).await.unwrap();
-    world.function = CheckIn::new(records.clone(), settings());
+    world.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&world).await;
     let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
     assert_eq!(attempts, [2]);

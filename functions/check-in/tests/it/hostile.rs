@@ -173,7 +173,7 @@ pub(crate) async fn any_user_agent_is_accepted_and_bounded() {
             .unwrap();
         let reply = world.send(request, packcast_testing::table::NOW).await;
         assert_eq!(reply.status.as_u16(), 200);
-        let standing = world.table.records.standing(&device(1)).await.unwrap();
-        assert!(standing.device.unwrap().agent.len() <= 64);
+        let device_state = world.table.records.device_state(&device(1)).await.unwrap();
+        assert!(device_state.device.unwrap().agent.len() <= 64);
     }
 }

@@ -12,8 +12,8 @@ pub(crate) async fn an_inventory_sets_host_name_and_system() {
     let world = World::start().await;
     assert_eq!(world.ocs(&inventory(1, &[])).await, REPLY);
     let device = crate::world::device(1);
-    let standing = world.table.records.standing(&device).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(
         (record.host_name.as_str(), record.os.as_str()),
         ("pc1", "Debian GNU/Linux 12")

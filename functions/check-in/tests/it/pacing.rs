@@ -1,8 +1,8 @@
 //! Pacing of OCS agents, reply by reply.
 
-use packcast_check_in::Settings;
+use packcast_check_in::FunctionSettings;
 use packcast_protocol::{GroupName, PackageId};
-use packcast_rollout::pace::UpTo;
+use packcast_rollout::pacing::UpTo;
 use packcast_rollout::{
     DeviceCommand, Pacing, PacingChange, PacingOverride, PackageRecord, Published,
 };
@@ -154,7 +154,7 @@ async fn a_period_is_as_long_as_the_announced_packages_need() {
 
 #[tokio::test]
 async fn the_settings_of_a_target_apply() {
-    let world = World::start_with(Settings {
+    let world = World::start_with(FunctionSettings {
         pace: Pacing {
             fragment_pause_s: UpTo::new(2).unwrap(),
             cycle_pause_s: UpTo::new(3).unwrap(),
@@ -186,7 +186,7 @@ async fn the_slowest_group_applies_unless_the_device_overrides_it() {
     group(&world, "thin-line", &pauses(10, 2)).await;
     assert_eq!(prolog_pacing(&world).await, with_pauses(10, 4));
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     assert_eq!(prolog_pacing(&world).await, with_pauses(3, 4));
     world.settled_device(2).await;
     assert_eq!(pacing_of(&world.ocs(&prolog(2)).await), FASTEST);
@@ -202,7 +202,7 @@ async fn all_devices_are_slowed_down_at_once() {
         .pace_group(&all, &pauses(5, 5), signing())
         .await
         .unwrap();
-    let later = NOW.plus(Settings::DEFAULT_GROUP_CACHE_S);
+    let later = NOW.plus(FunctionSettings::DEFAULT_GROUP_CACHE_S);
     let reply = world.ocs_at(&prolog(1), later).await;
     assert_eq!(pacing_of(&reply), with_pauses(5, 5));
 }
@@ -213,7 +213,7 @@ async fn pacing_costs_no_further_read() {
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
     let records = &world.table.records;
-    records.pace_device(&pc, &pauses(3, 0)).await.unwrap();
+    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
     prolog_pacing(&world).await;
     world.table.meter.take();
     prolog_pacing(&world).await;
@@ -227,8 +227,13 @@ async fn pacing_stays_while_a_device_drops_or_stops() {
     let world = World::start().await;
     let pc = world.settled_device(1).await;
     group(&world, "thin-line", &pauses(10, 2)).await;
-    for command in [DeviceCommand::Unstick, DeviceCommand::Cancel] {
-        world.table.records.order(&pc, command, NOW).await.unwrap();
+    for command in [DeviceCommand::RestartDownload, DeviceCommand::Drop] {
+        world
+            .table
+            .records
+            .command_device(&pc, command, NOW)
+            .await
+            .unwrap();
         let pacing = prolog_pacing(&world).await;
         assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{command:?}");
     }
@@ -248,6 +253,9 @@ async fn strict_can_be_set_for_target_group_and_device() {
     let announced_packages = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
     assert_eq!(announced_packages().await, [large.id]);
     let records = &world.table.records;
-    records.pace_device(&pc, &strict(false)).await.unwrap();
+    records
+        .set_device_pacing(&pc, &strict(false))
+        .await
+        .unwrap();
     assert_eq!(announced_packages().await, [large.id, small.id]);
 }

@@ -1,6 +1,6 @@
 //! PROLOG: packages are announced to OCS agents.
 
-use packcast_check_in::Settings;
+use packcast_check_in::FunctionSettings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pacing;
@@ -28,8 +28,8 @@ async fn a_new_device_is_recorded_and_asked_for_its_inventory() {
     let world = World::start().await;
     assert_eq!(world.ocs(&prolog(1)).await, EMPTY_REPLY);
 
-    let standing = world.table.records.standing(&device(1)).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device(1)).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.host_name, "pc1");
     assert_eq!(record.agent, UNIX_AGENT);
     assert_eq!((record.first_seen, record.last_seen), (NOW, NOW));
@@ -155,7 +155,7 @@ async fn a_warm_function_does_not_announce_a_deactivated_package() {
 
 #[tokio::test]
 async fn strict_pacing_announces_one_priority_after_the_other() {
-    let strict = Settings {
+    let strict = FunctionSettings {
         pace: Pacing {
             strict: true,
             ..Pacing::default()
@@ -198,8 +198,8 @@ async fn an_unfinished_stream_gets_a_complete_reply() {
     assert_eq!(reply.status.as_u16(), 200);
     assert_eq!(reply.inflated(), EMPTY_REPLY);
     let id = "ocs:PC1-2026-01-02-03-04-05".parse().unwrap();
-    let standing = world.table.records.standing(&id).await.unwrap();
-    assert!(standing.device.is_some());
+    let device_state = world.table.records.device_state(&id).await.unwrap();
+    assert!(device_state.device.is_some());
 }
 
 #[tokio::test]
@@ -209,8 +209,8 @@ async fn the_last_check_in_is_recorded_once_a_day() {
     let mut seen = Vec::new();
     for hour in [1, 23, 24, 25] {
         world.ocs_at(&prolog(1), NOW.plus(hour * 3600)).await;
-        let standing = world.table.records.standing(&device).await.unwrap();
-        seen.push(standing.device.unwrap().last_seen);
+        let device_state = world.table.records.device_state(&device).await.unwrap();
+        seen.push(device_state.device.unwrap().last_seen);
     }
     let day: UnixTime = NOW.plus(24 * 3600);
     assert_eq!(seen, [NOW, NOW, day, day]);

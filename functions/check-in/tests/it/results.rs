@@ -2,8 +2,8 @@
 
 use packcast_protocol::PackageId;
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply, ReportRequest,
-    Text,
+    BoundedText, CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply,
+    ReportRequest,
 };
 use packcast_rollout::PackageRecord;
 use packcast_testing::table::NOW;
@@ -16,8 +16,8 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
         id,
         attempt,
         code: code.parse().expect("a result code"),
-        detail: Some(Text::tail("all went well")),
-        output_tail: Some(Text::tail("bye")),
+        detail: Some(BoundedText::tail("all went well")),
+        output_tail: Some(BoundedText::tail("bye")),
         finished: NOW,
     }
 }

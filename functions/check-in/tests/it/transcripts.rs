@@ -168,8 +168,8 @@ pub(crate) async fn a_windows_agent_is_served() {
     world.play_all("windows", &names[3..]).await;
     assert_eq!(world.counts(soon.id).await, [0, 0, 1]);
     assert_eq!(world.counts(nightly.id).await, [0, 1, 0]);
-    let standing = world.table.records.standing(&device).await.unwrap();
-    let record = standing.device.unwrap();
+    let device_state = world.table.records.device_state(&device).await.unwrap();
+    let record = device_state.device.unwrap();
     assert_eq!(record.agent, "OCS-NG_WINDOWS_AGENT_v2.11.0.1");
     assert_eq!(record.os, "Microsoft Windows 11 Professionnel");
 }

@@ -11,12 +11,12 @@
 //! - `protocol/src/windows.rs`
 //! - `protocol/tests/it/info.rs`
 //! - `protocol/tests/it/replies.rs`
-//! - `publisher/src/publish/stock.rs`
+//! - `publisher/src/publish/ocs_limits.rs`
 //! - `rollout/src/pace/tests.rs`
 //! - `store/tests/it/directory.rs`
 //! - `tests/it/commands.rs`
 
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
@@ -110,7 +110,7 @@ async fn a_package_in_the_history_is_not_listed_when_it_is_assigned() {
         .assign(&device, &had, false, signing())
         .await
         .unwrap();
-    assert_eq!(assigned, Assigned::InHistory);
+    assert_eq!(assigned, AssignOutcome::InHistory);
     let all = packcast_protocol::GroupName::all();
     records
         .assign_group(&all, &had, false, signing())

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Builder;
 use http::{Request, StatusCode};
-use packcast_check_in::{CheckIn, PassKey, Settings};
+use packcast_check_in::{CheckInFunction, FunctionSettings, PassKey};
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, Pacing, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
@@ -21,7 +21,7 @@ pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
 pub(crate) struct World {
     pub(crate) table: Table,
-    pub(crate) function: CheckIn,
+    pub(crate) function: CheckInFunction,
 }
 
 /// A reply to a request.
@@ -32,19 +32,19 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings() -> FunctionSettings {
     let digest = |token: &str| {
         let token: packcast_protocol::api::Secret = token.parse().expect("a token");
         token.digest()
     };
-    Settings {
+    FunctionSettings {
         origin_secrets: Vec::new(),
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
         check_in_interval_s: 900,
         pace: Pacing::default(),
-        group_cache_s: Settings::DEFAULT_GROUP_CACHE_S,
+        group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,
     }
 }
 
@@ -53,7 +53,7 @@ impl World {
         Self::start_with(settings()).await
     }
 
-    pub(crate) async fn start_with(settings: Settings) -> Self {
+    pub(crate) async fn start_with(settings: FunctionSettings) -> Self {
         let table = Table::start(1).await;
         // The role of the function in the cloud must allow all its calls here.
         let allowed = Policy::of_template().before(table.faults.http_client());
@@ -63,7 +63,7 @@ impl World {
             http_client: Some(allowed),
             ..RecordsConfig::default()
         });
-        let function = CheckIn::new(records.await, settings);
+        let function = CheckInFunction::new(records.await, settings);
         Self { table, function }
     }
 
@@ -100,13 +100,16 @@ impl World {
             .assign(device, package, force, signing())
             .await
             .expect("a package can be assigned");
-        assert!(matches!(assigned, Assigned::New { .. }), "{assigned:?}");
+        assert!(
+            matches!(assigned, AssignOutcome::New { .. }),
+            "{assigned:?}"
+        );
     }
 
     /// Returns the open tasks of a device.
     pub(crate) async fn tasks(&self, device: &DeviceId) -> Vec<OpenTask> {
-        let standing = self.table.records.standing(device).await;
-        standing.expect("a device can be read").tasks
+        let device_state = self.table.records.device_state(device).await;
+        device_state.expect("a device can be read").tasks
     }
 
     /// Returns the code of a device's finished attempt.
@@ -150,7 +153,7 @@ impl World {
     }
 
     /// Posts a document to another function over the same records.
-    pub(crate) async fn ocs_by(&self, function: &CheckIn, xml: &str) -> String {
+    pub(crate) async fn ocs_by(&self, function: &CheckInFunction, xml: &str) -> String {
         let request = ocs_request(PATH_TOKEN).body(zlib(xml).into());
         let response = function.handle(request.expect("a request"), NOW).await;
         let reply = Reply {

@@ -1,32 +1,34 @@
-//! How the bucket is reached.
+//! Connecting to the bucket.
 
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Builder, Region, SharedHttpClient};
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::{Client, Config};
 
-use super::S3;
+use super::client::S3;
+use super::error::BucketError;
 use crate::aws::{self, Place};
 
-/// Where the bucket is.
+/// Address of a bucket.
 #[derive(Clone, Debug, Default)]
 pub struct S3Config {
     pub bucket: String,
-    /// The AWS region; by default the one of the environment or profile.
+    /// AWS region. `None` means the region of the environment or profile.
     pub region: Option<String>,
-    /// Another address than the region's own, such as `http://127.0.0.1:4566`.
+    /// Address that replaces the region's own, such as `http://127.0.0.1:4566`.
     ///
-    /// The bucket is then part of the path. One on loopback is an engine of this machine: no
-    /// credentials are looked for.
+    /// The name of the bucket is then part of the path. An address on loopback is an engine on
+    /// this machine: no credentials are searched for.
     pub endpoint: Option<String>,
-    /// What requests go through instead of a client with TLS of its own.
+    /// Client for all requests. `None` means a client with default TLS settings.
     pub http_client: Option<SharedHttpClient>,
 }
 
 impl S3 {
-    /// Sets up a client; nothing is asked of the bucket yet.
+    /// Sets up a client, without sending a request.
     pub async fn connect(config: S3Config) -> Self {
         let place = Place {
             region: config.region,
@@ -51,15 +53,32 @@ impl S3 {
             endpoint: endpoint.into(),
         }
     }
+
+    /// Creates the bucket. A bucket that exists already stays as it is.
+    ///
+    /// This is for an engine on this machine: in the cloud, the bucket is part of the stack.
+    pub async fn create_bucket(&self) -> Result<(), BucketError> {
+        let created = self
+            .client
+            .create_bucket()
+            .bucket(&*self.bucket)
+            .send()
+            .await;
+        match created {
+            Err(error) if error.code() == Some("BucketAlreadyOwnedByYou") => Ok(()),
+            created => created.map(|_| ()).map_err(|error| self.failed(error)),
+        }
+    }
 }
 
-/// How long one try of a question may take.
+/// Time limit for one attempt at a request without an object's bytes.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// How long one try of an upload may take: 8 MiB through 256 kbit/s. One that stands still is
-/// given up long before, by the SDK's protection against stalled streams.
+/// Time limit for one attempt at an upload: enough for 8 MiB at 256 kbit/s.
+///
+/// The SDK's protection against stalled streams ends an upload that makes no progress long before.
 const UPLOAD_PATIENCE: Duration = Duration::from_mins(5);
 
-/// Returns what an operation that sends an object's bytes does differently.
+/// Returns the settings for requests that send an object's bytes.
 pub(super) fn upload_settings() -> Builder {
     Config::builder().timeout_config(timeouts(UPLOAD_PATIENCE))
 }

@@ -1,16 +1,18 @@
-//! Removing all that is below a folder.
+//! Removing all objects below a folder.
 
 use aws_sdk_s3::types::{Delete, Error, ObjectIdentifier};
 use packcast_protocol::ObjectPath;
 
-use super::{BucketError, S3, below};
-use crate::objects::DeleteError;
+use super::client::S3;
+use super::error::BucketError;
+use super::read::below;
+use crate::objects::error::DeleteError;
 
-/// The most keys that S3 takes at once.
+/// Limit of S3 for the keys in one request.
 const BATCH: usize = 1000;
 
 impl S3 {
-    /// Removes the objects below a folder, then what uploads that broke off have left.
+    /// Removes the objects below a folder, then the remains of unfinished uploads.
     pub(super) async fn remove(&self, folder: &ObjectPath) -> Result<u64, DeleteError> {
         let fail = |source: BucketError| DeleteError::Bucket {
             path: folder.to_string(),
@@ -24,7 +26,9 @@ impl S3 {
         Ok(paths.len() as u64)
     }
 
-    /// Removes objects at once; all but the refused are gone even if it fails.
+    /// Removes several objects with one request.
+    ///
+    /// If S3 refuses some keys, this fails, but the other objects are removed.
     async fn remove_batch(&self, paths: &[String]) -> Result<(), DeleteError> {
         let fail = |path: &str, source: BucketError| DeleteError::Bucket {
             path: path.to_owned(),
@@ -32,13 +36,13 @@ impl S3 {
         };
         let keys = paths.iter().map(|path| {
             let key = ObjectIdentifier::builder().key(path).build();
-            key.expect("a key is all it takes")
+            key.expect("the key is set")
         });
         let batch = Delete::builder()
             .set_objects(Some(keys.collect()))
             .quiet(true)
             .build()
-            .expect("the keys are all it takes");
+            .expect("the keys are set");
         let removed = self
             .client
             .delete_objects()
@@ -61,7 +65,7 @@ impl S3 {
         self.refused(code, error.message().unwrap_or(code))
     }
 
-    /// Gives up the uploads below a folder that nobody has completed.
+    /// Aborts the unfinished uploads below a folder.
     async fn abort_uploads(&self, folder: &ObjectPath) -> Result<(), BucketError> {
         loop {
             let page = self
@@ -77,7 +81,7 @@ impl S3 {
                     self.abort(path, id).await?;
                 }
             }
-            // What was given up is not listed again.
+            // Aborted uploads are not listed again, so the first page always has the next ones.
             if page.is_truncated() != Some(true) {
                 return Ok(());
             }

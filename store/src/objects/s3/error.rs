@@ -1,51 +1,51 @@
-//! What can go wrong with every request to a bucket.
+//! Errors from every request to a bucket.
 
 use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::S3;
+use super::client::S3;
 use crate::aws::{Silence, answer};
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a bucket did not do what it was asked.
+/// Errors from a request to a bucket.
 #[derive(Debug, thiserror::Error)]
 #[error("bucket {bucket} at {endpoint} {fault}")]
 pub struct BucketError {
     pub bucket: String,
-    /// The address, or the service and its region.
+    /// Address, or service and region.
     pub endpoint: String,
     pub fault: BucketFault,
     source: Source,
 }
 
-/// What is wrong, with the next step where there is one.
+/// Cause of a failed request, with the next step if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BucketFault {
     #[error("does not exist: deploy the stack, or check the target's bucket and region")]
     Missing,
-    /// The bucket's region is known if S3 told it.
+    /// The region is known if the answer of S3 names it.
     #[error("is in another region: set the target's region to {}", .0.as_deref().unwrap_or("the bucket's"))]
     OtherRegion(Option<String>),
-    #[error("cannot be asked without a region: set the target's region, or AWS_REGION")]
+    #[error("cannot be reached without a region: set the target's region, or AWS_REGION")]
     NoRegion,
     #[error("needs valid AWS credentials: check the profile, or sign in again")]
     Credentials,
-    #[error("denies that to these AWS credentials: check the permissions of the profile")]
+    #[error("denies access to these AWS credentials: check the permissions of the profile")]
     Denied,
-    #[error("does not take this machine's time: set its clock right")]
+    #[error("rejects this machine's time: set its clock right")]
     Clock,
-    #[error("is not available for a while")]
+    #[error("is not available now")]
     Busy,
     #[error("does not answer")]
     Unreachable,
-    #[error("refused with {0}")]
+    #[error("refuses the request: {0}")]
     Refused(String),
 }
 
 impl BucketError {
-    /// Tells whether the same request may be granted later.
+    /// Returns true if the request may succeed later without any change.
     pub const fn is_retryable(&self) -> bool {
         matches!(self.fault, BucketFault::Busy | BucketFault::Unreachable)
     }
@@ -62,8 +62,9 @@ impl From<Silence> for BucketFault {
 }
 
 impl BucketFault {
-    /// Reads an answer: its code (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>),
-    /// or its status where the code says nothing of use.
+    /// Returns the fault for an error code
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>), or for the status
+    /// if the code is unknown.
     fn of(status: u16, code: &str, region: Option<String>) -> Self {
         match (code, status) {
             ("NoSuchBucket", _) => Self::Missing,
@@ -97,14 +98,14 @@ impl BucketFault {
     }
 }
 
-/// The answer to a conditional write that met another one.
+/// Error code of a conditional write that met another write.
 pub(super) const CONDITIONAL_CONFLICT: &str = "ConditionalRequestConflict";
 
-/// The header that tells where a bucket is.
+/// Header with the region of a bucket.
 const BUCKET_REGION: &str = "x-amz-bucket-region";
 
 impl S3 {
-    /// Names what S3, or the way to it, said.
+    /// Returns the error for an answer of S3, or for a failed connection.
     pub(super) fn failed<E>(&self, error: SdkError<E>) -> BucketError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -122,12 +123,12 @@ impl S3 {
         self.fault(fault, error)
     }
 
-    /// Names a refusal that was told for one key of many.
+    /// Returns the error for one key of a request with many keys.
     pub(super) fn refused(&self, code: &str, message: &str) -> BucketError {
         self.fault(BucketFault::of(200, code, None), message)
     }
 
-    /// Names why an object's bytes stopped coming.
+    /// Returns the error for an object whose bytes stopped arriving.
     pub(super) fn broke_off(&self, error: impl Into<Source>) -> BucketError {
         self.fault(BucketFault::Unreachable, error)
     }
@@ -139,5 +140,50 @@ impl S3 {
             fault,
             source: source.into(),
         }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::objects) mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    pub(in crate::objects) fn bucket_error(fault: BucketFault) -> BucketError {
+        BucketError {
+            bucket: "packages".to_owned(),
+            endpoint: "S3 in eu-west-1".to_owned(),
+            fault,
+            source: "no answer".into(),
+        }
+    }
+
+    #[test]
+    fn bucket_error_messages() {
+        let faults = [
+            BucketFault::Missing,
+            BucketFault::OtherRegion(Some("us-west-2".to_owned())),
+            BucketFault::OtherRegion(None),
+            BucketFault::NoRegion,
+            BucketFault::Credentials,
+            BucketFault::Denied,
+            BucketFault::Clock,
+            BucketFault::Busy,
+            BucketFault::Unreachable,
+            BucketFault::Refused("InvalidBucketName".to_owned()),
+        ];
+        let lines = faults.map(|fault| bucket_error(fault).to_string());
+        assert_snapshot!(lines.join("\n"), @r"
+        bucket packages at S3 in eu-west-1 does not exist: deploy the stack, or check the target's bucket and region
+        bucket packages at S3 in eu-west-1 is in another region: set the target's region to us-west-2
+        bucket packages at S3 in eu-west-1 is in another region: set the target's region to the bucket's
+        bucket packages at S3 in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
+        bucket packages at S3 in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
+        bucket packages at S3 in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
+        bucket packages at S3 in eu-west-1 rejects this machine's time: set its clock right
+        bucket packages at S3 in eu-west-1 is not available now
+        bucket packages at S3 in eu-west-1 does not answer
+        bucket packages at S3 in eu-west-1 refuses the request: InvalidBucketName
+        ");
     }
 }

@@ -1,7 +1,7 @@
-//! Writing an object: in one request, or in parts where it is large.
+//! Writing an object: in one request, or in parts if it is large.
 //!
-//! A request's body is held in memory, so that the SDK can repeat it: at most one part for each
-//! object under way.
+//! The body of a request is kept in memory, so that the SDK can repeat the request. This takes at
+//! most one part for each upload in progress.
 
 use std::mem;
 
@@ -12,38 +12,39 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::client::S3;
 use super::connect::upload_settings;
-use super::error::CONDITIONAL_CONFLICT;
-use super::{BucketError, S3};
+use super::error::{BucketError, CONDITIONAL_CONFLICT};
 use crate::key::ObjectKey;
-use crate::objects::{Put, PutError};
+use crate::objects::backend::Put;
+use crate::objects::error::PutError;
 
-/// How large a part is, in bytes, and the largest object that is put in one request.
+/// Size of a part in bytes, and limit of an object that is put in one request.
 const PART_BYTES: u64 = 8 << 20;
-/// The most parts that S3 takes.
+/// Limit of S3 for the parts of an object.
 const MAX_PARTS: u64 = 10_000;
 
-/// Only what is not there yet is written.
+/// Condition of a write that never replaces an object.
 const ABSENT: &str = "*";
 
-/// Returns how large the parts of an object are, in bytes.
+/// Returns the size of the parts of an object, in bytes.
 fn part_bytes(bytes: u64) -> u64 {
     PART_BYTES.max(bytes.div_ceil(MAX_PARTS))
 }
 
-/// An object on its way: what is left of it, and the digest of what has come.
+/// An object that is arriving, with the digest of the bytes so far.
 struct Incoming<'a> {
     key: &'a ObjectKey,
     bytes: u64,
     given: u64,
     digest: Sha256,
     chunks: mpsc::Receiver<Bytes>,
-    /// What came beyond the last part.
+    /// Bytes that arrived beyond the last part.
     rest: Bytes,
 }
 
 impl Incoming<'_> {
-    /// Returns the next `bytes` bytes; fewer are an error, and so are more at the end.
+    /// Returns the next `bytes` bytes. Fails if fewer arrive.
     async fn take(&mut self, bytes: u64) -> Result<Bytes, PutError> {
         let mut part = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));
         while (part.len() as u64) < bytes {
@@ -58,7 +59,7 @@ impl Incoming<'_> {
         Ok(part.freeze())
     }
 
-    /// Expects that no more comes, and returns the digest of all that came.
+    /// Checks that no more bytes arrive, and returns the digest of all bytes.
     async fn end(mut self) -> Result<[u8; 32], PutError> {
         while self.given <= self.bytes && self.next().await.is_some() {}
         if self.given == self.bytes {
@@ -84,10 +85,10 @@ impl Incoming<'_> {
     }
 }
 
-/// What S3 said to the request that would make an object visible.
+/// Answer of S3 to the request that makes an object visible.
 enum Made {
     Written,
-    /// Another object has the key, or gets it just now.
+    /// The key has an object already, or another upload is creating one.
     Taken(BucketError),
 }
 
@@ -142,14 +143,14 @@ impl S3 {
         }
     }
 
-    /// Uploads part after part; what was uploaded of an object that failed is given up.
+    /// Uploads one part after the other. If the upload fails, its parts are discarded.
     async fn upload_in_parts(&self, incoming: Incoming<'_>) -> Result<(Made, [u8; 32]), PutError> {
         let key = incoming.key;
         let begun = self.begin(key).await;
         let id = begun.map_err(|source| put_error(key, source))?;
         let made = self.upload_parts(incoming, &id).await;
         if !matches!(made, Ok((Made::Written, _))) {
-            // What cannot be given up now is invisible, and goes with the folder.
+            // If the parts cannot be discarded now, they stay invisible and are removed with the folder.
             let _ = self.abort(key.path(), &id).await;
         }
         made
@@ -169,7 +170,7 @@ impl S3 {
             .map_err(|error| self.failed(error))?;
         begun
             .upload_id
-            .ok_or_else(|| self.refused("no upload id", "an upload was begun without an id"))
+            .ok_or_else(|| self.refused("no upload id", "the upload was created without an id"))
     }
 
     async fn upload_parts(
@@ -246,7 +247,7 @@ impl S3 {
             .await;
         match completed {
             Ok(_) => Ok(Made::Written),
-            // A first try that was done, and whose answer was lost, leaves no upload.
+            // If the answer to a first, successful attempt was lost, the upload no longer exists.
             Err(error) if is_taken(error.code()) || error.code() == Some("NoSuchUpload") => {
                 Ok(Made::Taken(self.failed(error)))
             }
@@ -269,7 +270,7 @@ impl S3 {
         }
     }
 
-    /// Compares what is there with what was to be put; `taken` is why it was not.
+    /// Compares the existing object with the one to put. `taken` is the error of the put.
     async fn compare(
         &self,
         key: &ObjectKey,
@@ -283,6 +284,7 @@ impl S3 {
         };
         let stored_bytes = stored.content_length().and_then(|n| u64::try_from(n).ok());
         let mut found = Sha256::new();
+        // Equal digests mean that an earlier upload of the same object succeeded.
         if stored_bytes == Some(bytes) {
             while let Some(chunk) = stored.body.next().await {
                 found.update(&chunk.map_err(|error| fail(self.broke_off(error)))?);
@@ -304,7 +306,7 @@ fn put_error(key: &ObjectKey, source: BucketError) -> PutError {
     }
 }
 
-/// Tells whether a conditional write was refused for another object.
+/// Returns true if a conditional write was refused because of another object.
 fn is_taken(code: Option<&str>) -> bool {
     matches!(code, Some("PreconditionFailed" | CONDITIONAL_CONFLICT))
 }
@@ -314,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_object_fits_into_the_parts_that_s3_takes() {
+    fn every_object_stays_within_the_limit_of_parts() {
         assert_eq!(part_bytes(PART_BYTES + 1), PART_BYTES);
         assert_eq!(part_bytes(PART_BYTES * MAX_PARTS), PART_BYTES);
         let five_tib = 5_u64 << 40;

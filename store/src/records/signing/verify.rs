@@ -1,43 +1,46 @@
-//! Judgements over signed assignments on record: which of them a change may follow.
+//! Verification of signed assignments on record, before a change follows them.
 
 use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
 use packcast_rollout::GroupState;
 use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::validity::Validity;
 
-use super::own::Own;
+use super::device_assignments::DeviceAssignments;
 use super::{Signing, SigningError};
 
-/// How often a change reads a device's assignments again because they are behind the device.
+/// Limit of the times that a change reads device assignments again because the device's record
+/// is ahead of them.
 pub(crate) const MOST_BEHIND: u32 = 7;
 
 impl Signing<'_> {
-    /// Refuses a group's state that is not to be added to.
-    pub(crate) fn ours_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+    /// Checks that a change may follow a group's state: see [`verify_latest`](Self::verify_latest).
+    pub(crate) fn verify_latest_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
-        self.ours(&signed, &recipient).map(drop)
+        self.verify_latest(&signed, &recipient).map(drop)
     }
 
-    /// Refuses a group's state that none of the publisher's keys has signed.
-    pub(crate) fn signed_by_us_of_group(self, state: &GroupState) -> Result<(), SigningError> {
+    /// Checks that one of the publisher's keys has signed a group's state.
+    pub(crate) fn verify_group(self, state: &GroupState) -> Result<(), SigningError> {
         let (signed, recipient) = signed_state(state)?;
-        self.signed_by_us(&signed, &recipient).map(drop)
+        self.verify_signed(&signed, &recipient).map(drop)
     }
 
-    /// Reads a recipient's assignments that can be added to: one of the publisher's keys has
-    /// signed them, and nothing later is known.
-    pub(crate) fn ours(
+    /// Verifies assignments that a change may follow.
+    ///
+    /// They must be signed by one of the publisher's keys, and the publisher's memory must have no
+    /// later ones. If the memory has none for this assignee, they must not have expired.
+    pub(crate) fn verify_latest(
         self,
         signed: &SignedAssignments,
         recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
-        let assignments = self.signed_by_us(signed, recipient)?;
-        let Some(known) = self.known else {
+        let assignments = self.verify_signed(signed, recipient)?;
+        let Some(memory) = self.memory else {
             return Ok(assignments);
         };
         let (recipient, recorded) = (recipient.clone(), assignments.held());
         let expires = assignments.expires();
-        match known.latest(&recipient) {
+        match memory.latest(&recipient) {
             Some(latest) if recorded < latest => Err(SigningError::RolledBack {
                 recipient,
                 recorded,
@@ -46,61 +49,63 @@ impl Signing<'_> {
                 Err(SigningError::Expired { recipient, expires })
             }
             _ => {
-                known.advance(&recipient, recorded);
+                memory.advance(&recipient, recorded);
                 Ok(assignments)
             }
         }
     }
 
-    /// Reads a recipient's assignments that one of the publisher's keys has signed, whenever.
-    pub(crate) fn signed_by_us(
+    /// Verifies assignments that are signed by one of the publisher's keys, at any time.
+    pub(crate) fn verify_signed(
         self,
         signed: &SignedAssignments,
         recipient: &Assignee,
     ) -> Result<Assignments, SigningError> {
         let verified = signed.verify(self.keys).ok();
-        let ours = verified.filter(|found| found.recipient() == recipient);
-        ours.map(|found| Assignments::clone(&found))
+        let found = verified.filter(|found| found.recipient() == recipient);
+        found
+            .map(|found| Assignments::clone(&found))
             .ok_or_else(|| SigningError::NotOurs {
                 recipient: recipient.clone(),
             })
     }
 
-    /// Refuses a group's state that has a package which nobody vouches for.
-    pub(crate) fn vouched_for(
+    /// Checks that the manifests of all packages in a group's state are verified.
+    pub(crate) fn check_packages(
         state: &GroupState,
-        vouched: &VerifiedPackages,
+        verified: &VerifiedPackages,
     ) -> Result<(), SigningError> {
         let mut assignments = state.assignments.iter();
-        let unvouched = assignments.find(|one| vouched.get(&one.package) != Some(&one.manifest));
-        unvouched.map_or(Ok(()), |assignment| {
-            Err(SigningError::Unvouched {
+        let unverified = assignments.find(|one| verified.get(&one.package) != Some(&one.manifest));
+        unverified.map_or(Ok(()), |assignment| {
+            Err(SigningError::Unverified {
                 recipient: Assignee::Group(state.group.clone()),
                 package: assignment.package,
             })
         })
     }
 
-    /// Tells whether the key that signs now has signed this.
-    pub(crate) fn is_latest(self, signed: &SignedAssignments) -> bool {
+    /// Returns true if the key that signs now has signed the assignments.
+    pub(crate) fn is_signed_by_current_key(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()
     }
 
-    /// Signs the next state of a group, which gives its devices no package. If the publisher has
-    /// not signed the state before, the next one stays without a signature, too, unless it is
-    /// empty.
-    pub(crate) fn sealed_unless_foreign(
+    /// Signs the next state of a group, which must not have more packages than the previous one.
+    ///
+    /// If the publisher has not signed the previous state, the next one stays without a signature,
+    /// unless it has no packages.
+    pub(crate) fn sign_if_verified(
         self,
         state: &GroupState,
         next: GroupState,
     ) -> Result<GroupState, SigningError> {
-        let issued = state.version().issued;
-        match self.ours_of_group(state) {
-            Ok(()) => self.sealed(next, Validity::following(issued, self.now)),
-            // What was not signed gives nobody anything now.
+        let issued = state.signed_revision().issued;
+        match self.verify_latest_group(state) {
+            Ok(()) => self.sign_group(next, Validity::following(issued, self.now)),
+            // Signing an empty state gives no device a package that the publisher has not seen.
             Err(SigningError::NotOurs { recipient }) if next.assignments.is_empty() => {
-                self.sealed(next, self.term_after_unsigned(&recipient, issued))
+                self.sign_group(next, self.validity_after_unsigned(&recipient, issued))
             }
             Err(SigningError::NotOurs { .. }) => Ok(next),
             Err(error) => Err(error),
@@ -108,18 +113,19 @@ impl Signing<'_> {
     }
 }
 
-impl Own<'_> {
-    /// Tells whether assignments were signed that were not there when these were read: the
-    /// first ones of a device, which another change has just brought.
+impl DeviceAssignments<'_> {
+    /// Returns true if the first assignments of the device were signed after these were read.
     ///
-    /// A change reads both again then, at most [`MOST_BEHIND`] times: after that, another change
-    /// is not the reason.
+    /// Another change has then just written them, and this change reads its inputs again, at most
+    /// [`MOST_BEHIND`] times. After that, another change cannot be the reason.
     pub(crate) const fn is_behind(&self, signed: Option<Held>) -> bool {
         matches!(self, Self::Agent { before: None, .. }) && signed.is_some()
     }
 
-    /// Refuses to sign for a device that the records say more of than the publisher has signed.
-    pub(crate) fn signed_unless(&self, is_unsigned: bool) -> Result<(), SigningError> {
+    /// Fails if the device has no signed assignments although its records have assignments.
+    ///
+    /// `is_unsigned` is true if the records have assignments for the device.
+    pub(crate) fn check_signed(&self, is_unsigned: bool) -> Result<(), SigningError> {
         match self {
             Self::Agent {
                 agent,
@@ -128,7 +134,7 @@ impl Own<'_> {
                 let recipient = Assignee::Device((*agent).clone());
                 Err(SigningError::NotOurs { recipient })
             }
-            Self::Stock | Self::Agent { .. } => Ok(()),
+            Self::Ocs | Self::Agent { .. } => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
-use packcast_rollout::pace::UpTo;
+use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::validity::Validity;
 use packcast_rollout::{PacingChange, PackageState, Published};
@@ -61,7 +61,7 @@ fn group_state() -> GroupState {
     GroupState::new(lab(), 0, AT)
         .assign(&package_record(), false, AT)
         .unwrap()
-        .sealed(Validity::from(AT), "signed".to_owned())
+        .with_signature(Validity::from(AT), "signed".to_owned())
 }
 
 fn slow() -> PacingOverride {
@@ -72,9 +72,9 @@ fn slow() -> PacingOverride {
     }
 }
 
-fn own_item() -> OwnItem {
+fn assignments_item() -> DeviceAssignmentsItem {
     let signed = SignedAssignments::new("{}".to_owned(), "signed".to_owned());
-    OwnItem {
+    DeviceAssignmentsItem {
         held: Held {
             revision: 3,
             issued: AT,
@@ -159,7 +159,7 @@ fn shown(value: &AttributeValue) -> String {
     }
 }
 
-/// Shows the key on a line, and each attribute below it.
+/// Returns a text with the key of each item on a line, and its attributes below it.
 fn show(items: &[Item]) -> String {
     let mut text = String::new();
     for item in items {
@@ -178,13 +178,13 @@ fn show(items: &[Item]) -> String {
 
 #[test]
 fn every_key_and_item() {
-    let told = TaskState::Announced { announced_at: AT };
+    let announced = TaskState::Announced { announced_at: AT };
     let items = [
         new_device(&device_record()),
         catalogued_device(&pc()),
         host("Web01", &pc()),
-        task(&pc(), &open_task(TaskState::Held)),
-        task(&pc(), &open_task(told)),
+        task(&pc(), &open_task(TaskState::Pending)),
+        task(&pc(), &open_task(announced)),
         finished(&pc(), &finished_task()),
         history(&pc(), vec![1, 2, 3, 4], AT),
         pace(&pc(), &slow()),
@@ -306,9 +306,9 @@ fn every_key_and_item_of_a_group() {
 }
 
 #[test]
-fn every_key_and_item_of_what_is_signed() {
+fn every_key_and_item_of_signed_documents() {
     let items = [
-        own(&pc(), &own_item()),
+        device_assignments(&pc(), &assignments_item()),
         key_lists(&KeyListsItem {
             serial: 1,
             lists: vec![NumberedKeyList {
@@ -336,8 +336,8 @@ fn check_read<T: DeserializeOwned + PartialEq + std::fmt::Debug>(mut item: Item,
 }
 
 #[test]
-fn records_read_back_whatever_newer_writers_add() {
-    let told = open_task(TaskState::Withdrawn { announced_at: AT });
+fn records_read_back_with_attributes_of_newer_writers() {
+    let withdrawn = open_task(TaskState::Withdrawn { announced_at: AT });
     let mut draft = package_record();
     draft.state = PackageState::Draft;
     draft.action = Action::Execute {
@@ -345,22 +345,23 @@ fn records_read_back_whatever_newer_writers_add() {
         command: "true".parse().unwrap(),
     };
     check_read(device(&device_record()), &device_record());
-    check_read(task(&pc(), &told), &told);
+    check_read(task(&pc(), &withdrawn), &withdrawn);
     check_read(finished(&pc(), &finished_task()), &finished_task());
     check_read(package(&package_record()), &package_record());
     check_read(package(&draft), &draft);
     check_read(location(&location_record()), &location_record());
     check_read(pace(&pc(), &slow()), &slow());
     check_read(group(&group_state()), &group_state());
-    let read_back: OwnItem = read(own(&pc(), &own_item())).unwrap();
-    assert_eq!(read_back.held, own_item().held);
-    assert_eq!(read_back.signed, own_item().signed);
-    let slowed_down = group_state().pace(&PacingChange::Set(slow()), AT);
+    let read_back: DeviceAssignmentsItem =
+        read(device_assignments(&pc(), &assignments_item())).unwrap();
+    assert_eq!(read_back.held, assignments_item().held);
+    assert_eq!(read_back.signed, assignments_item().signed);
+    let slowed_down = group_state().with_pacing(&PacingChange::Set(slow()), AT);
     check_read(group(&slowed_down), &slowed_down);
 }
 
 #[test]
-fn what_does_not_read_is_named_by_its_key() {
+fn an_invalid_record_is_named_by_its_key() {
     let mut item = device(&device_record());
     item.insert("device".to_owned(), text("nobody"));
     let error = read::<DeviceRecord>(item).unwrap_err();

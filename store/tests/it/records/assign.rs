@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
-use packcast_store::records::{Announced, Announcing, DeviceState, Recorded, Tally};
+use packcast_store::records::{Announced, Announcing, DeploymentState, Recorded, Tally};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::{NOW, Table, device, result};
@@ -15,14 +15,14 @@ async fn an_assignment_creates_one_held_task(service: Service) {
     let table = Table::start_on(service, 20).await;
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assign = || table.records.assign(&device, &package, false, signing());
-    assert_eq!(assign().await.unwrap(), Assigned::New { attempt: 1 });
-    let open = Assigned::AlreadyOpen { attempt: 1 };
+    assert_eq!(assign().await.unwrap(), AssignOutcome::New { attempt: 1 });
+    let open = AssignOutcome::AlreadyOpen { attempt: 1 };
     assert_eq!(assign().await.unwrap(), open);
     let expected = OpenTask {
         package: package.id,
         priority: package.priority,
         attempt: 1,
-        state: TaskState::Held,
+        state: TaskState::Pending,
         force: false,
         direct: true,
         assigned_at: NOW,
@@ -37,7 +37,8 @@ async fn of_many_concurrent_assignments_exactly_one_is_new(service: Service) {
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned =
         join_all((0..8).map(|_| table.records.assign(&device, &package, false, signing()))).await;
-    let new = |one: &&Result<Assigned, _>| matches!(one, Ok(Assigned::New { attempt: 1 }));
+    let new =
+        |one: &&Result<AssignOutcome, _>| matches!(one, Ok(AssignOutcome::New { attempt: 1 }));
     assert_eq!(assigned.iter().filter(new).count(), 1, "{assigned:?}");
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 1);
 }
@@ -50,7 +51,7 @@ async fn an_unknown_device_gets_no_task(service: Service) {
         .records
         .assign(&unknown, &package, true, signing())
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::UnknownDevice);
+    assert_eq!(assigned.unwrap(), AssignOutcome::UnknownDevice);
     assert_eq!(table.task(&unknown, package.id).await, None);
     assert_eq!(table.records.tally(package.id).await.unwrap().assigned, 0);
 }
@@ -64,8 +65,11 @@ async fn a_package_in_the_history_is_assigned_only_with_force(service: Service) 
         .await;
     assert!(history.unwrap());
     let assign = |force| table.records.assign(&device, &package, force, signing());
-    assert_eq!(assign(false).await.unwrap(), Assigned::InHistory);
-    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 1 });
+    assert_eq!(assign(false).await.unwrap(), AssignOutcome::InHistory);
+    assert_eq!(
+        assign(true).await.unwrap(),
+        AssignOutcome::New { attempt: 1 }
+    );
     assert!(table.task(&device, package.id).await.unwrap().force);
 }
 
@@ -76,7 +80,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
         .records
         .assign(&device, &package, false, signing())
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+    assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
@@ -105,15 +109,15 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
     let tally = || table.records.tally(package.id);
     let states = || table.records.devices_of(package.id);
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 1));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Failed);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Failed);
 
     let assigned = table
         .records
         .assign(&device, &package, false, signing_at(LATER))
         .await;
-    assert_eq!(assigned.unwrap(), Assigned::New { attempt: 2 });
+    assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 2 });
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 0, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
 
     let task = table.task(&device, package.id).await.unwrap();
     table
@@ -122,7 +126,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Announced);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Announced);
 
     let task = table.task(&device, package.id).await.unwrap();
     let finished = result(&task, "SUCCESS_0");
@@ -132,7 +136,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 0, 1, 0));
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Succeeded);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Succeeded);
     let all = table.records.finished_tasks(&device).await.unwrap();
     assert_eq!(all, [finished]);
 }
@@ -149,9 +153,12 @@ async fn a_successful_package_is_assigned_again_only_with_force(service: Service
     let done = table.records.finished(&device, package.id).await.unwrap();
     assert_eq!(
         assign(false).await.unwrap(),
-        Assigned::AlreadyDone(done.unwrap())
+        AssignOutcome::AlreadyDone(done.unwrap())
     );
-    assert_eq!(assign(true).await.unwrap(), Assigned::New { attempt: 2 });
+    assert_eq!(
+        assign(true).await.unwrap(),
+        AssignOutcome::New { attempt: 2 }
+    );
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!(
         (tally.assigned, tally.succeeded, tally.waiting()),
@@ -168,9 +175,9 @@ async fn tasks_are_read_in_the_order_of_their_priority(service: Service) {
             .records
             .assign(&device, &package, false, signing())
             .await;
-        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
     }
-    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let tasks = table.records.device_state(&device).await.unwrap().tasks;
     let priorities: Vec<u8> = tasks.iter().map(|task| task.priority.get()).collect();
     assert_eq!(priorities, [0, 5, 10]);
 }
@@ -188,7 +195,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table.records.announce(&device, &asked, LATER).await;
     let expected = Announced {
-        told: vec![kept],
+        on_record: vec![kept],
         refused: vec![halted],
     };
     assert_eq!(announced.unwrap(), expected);
@@ -197,7 +204,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
         announced_at: LATER,
     };
     assert_eq!(state(kept).await, announced);
-    assert_eq!(state(halted).await, TaskState::Held);
+    assert_eq!(state(halted).await, TaskState::Pending);
 }
 
 async fn an_announced_task_stays_announced_after_deactivation(service: Service) {
@@ -208,7 +215,7 @@ async fn an_announced_task_stays_announced_after_deactivation(service: Service) 
     let announce = || table.records.announce(&device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
-    assert_eq!(announce().await.unwrap().told, [package.id]);
+    assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 
 async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service) {
@@ -218,7 +225,7 @@ async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service
     let tasks = [Announcing::direct(&task)];
     let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
     for one in announced {
-        assert_eq!(one.unwrap().told, [package.id]);
+        assert_eq!(one.unwrap().on_record, [package.id]);
     }
     let tally = table.records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.announced), (1, 1));
@@ -236,14 +243,17 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
             .await
             .unwrap();
     }
-    let tasks = table.records.standing(&device).await.unwrap().tasks;
+    let tasks = table.records.device_state(&device).await.unwrap().tasks;
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table
         .records
         .announce(&device, &asked, LATER)
         .await
         .unwrap();
-    assert_eq!((announced.told.len(), announced.refused.len()), (40, 0));
+    assert_eq!(
+        (announced.on_record.len(), announced.refused.len()),
+        (40, 0)
+    );
 }
 
 packcast_testing::on_each_service! {

@@ -2,7 +2,7 @@
 
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::order::{Note, put_back};
+use packcast_rollout::command::{CommandProgress, reopen};
 use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
 use packcast_testing::service::Service;
@@ -12,12 +12,12 @@ use packcast_testing::table::{NOW, Table};
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 async fn commands(table: &Table, device: &DeviceId) -> DeviceCommands {
-    table.records.standing(device).await.unwrap().orders
+    table.records.device_state(device).await.unwrap().orders
 }
 
 fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
     CommandRecord {
-        order: DeviceCommand::Cancel,
+        command: DeviceCommand::Drop,
         asked_at,
         told_at,
     }
@@ -27,8 +27,8 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     let table = Table::start_on(service, 30).await;
     let device = table.device(1).await;
     let records = &table.records;
-    for kind in [DeviceCommand::Cancel, DeviceCommand::Unstick] {
-        records.order(&device, kind, NOW).await.unwrap();
+    for kind in [DeviceCommand::Drop, DeviceCommand::RestartDownload] {
+        records.command_device(&device, kind, NOW).await.unwrap();
     }
     table.meter.take();
     let read = commands(&table, &device).await;
@@ -39,13 +39,16 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
 
     let announced = cancel(NOW, Some(LATER));
     records
-        .note_order(&device, &Note::Told(announced))
+        .record_command_progress(&device, &CommandProgress::Announced(announced))
         .await
         .unwrap();
     assert_eq!(commands(&table, &device).await.cancel, Some(announced));
-    let unstick = Note::Done(read.unstick.unwrap());
-    for note in [Note::Done(announced), unstick] {
-        records.note_order(&device, &note).await.unwrap();
+    let unstick = CommandProgress::Done(read.unstick.unwrap());
+    for note in [CommandProgress::Done(announced), unstick] {
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     assert_eq!(commands(&table, &device).await, DeviceCommands::default());
 }
@@ -55,20 +58,31 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
     let device = table.device(1).await;
     let records = &table.records;
     for at in [NOW, LATER] {
-        let ordered = records.order(&device, DeviceCommand::Cancel, at).await;
+        let ordered = records
+            .command_device(&device, DeviceCommand::Drop, at)
+            .await;
         ordered.unwrap();
     }
     let before = cancel(NOW, Some(LATER));
-    for note in [Note::Told(before), Note::Done(before)] {
-        records.note_order(&device, &note).await.unwrap();
+    for note in [
+        CommandProgress::Announced(before),
+        CommandProgress::Done(before),
+    ] {
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     let now = commands(&table, &device).await.cancel;
     assert_eq!(now, Some(cancel(LATER, None)));
     // A command that is done does not come back when an older reply is recorded late.
-    let done = Note::Done(cancel(LATER, None));
-    let announced = Note::Told(cancel(LATER, Some(LATER)));
+    let done = CommandProgress::Done(cancel(LATER, None));
+    let announced = CommandProgress::Announced(cancel(LATER, Some(LATER)));
     for note in [done, announced] {
-        records.note_order(&device, &note).await.unwrap();
+        records
+            .record_command_progress(&device, &note)
+            .await
+            .unwrap();
     }
     assert_eq!(commands(&table, &device).await, DeviceCommands::default());
 }
@@ -85,28 +99,28 @@ async fn a_task_is_reset_once(service: Service) {
     let change = announced_and_dropped(&table, &device).await;
     assert_eq!(records.tally(package.id).await.unwrap().announced, 1);
     for expected in [Recorded::Written, Recorded::Superseded] {
-        let recorded = records.put_back(&device, &change).await.unwrap();
+        let recorded = records.reopen(&device, &change).await.unwrap();
         assert_eq!(recorded, expected);
         let tally = records.tally(package.id).await.unwrap();
         assert_eq!((tally.assigned, tally.announced, tally.failed), (1, 0, 0));
     }
     let task = table.task(&device, package.id).await.unwrap();
-    assert_eq!((task.state, task.attempt), (TaskState::Held, 1));
+    assert_eq!((task.state, task.attempt), (TaskState::Pending, 1));
 }
 
 /// Announces the only task of a device, and returns the change of the task by a drop command.
 async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
-    let held = table.records.standing(device).await.unwrap().tasks;
+    let held = table.records.device_state(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
     let announced = table.records.announce(device, &announcing, NOW).await;
-    assert_eq!(announced.unwrap().told.len(), 1);
-    let tasks = table.records.standing(device).await.unwrap().tasks;
+    assert_eq!(announced.unwrap().on_record.len(), 1);
+    let tasks = table.records.device_state(device).await.unwrap().tasks;
     let commands = DeviceCommands {
         unstick: None,
         cancel: Some(cancel(NOW, Some(LATER))),
     };
     let timeout = NamedCode::Timeout.into();
-    put_back(&commands, &tasks[0], &timeout).expect("the device has dropped the task")
+    reopen(&commands, &tasks[0], &timeout).expect("the device has dropped the task")
 }
 
 packcast_testing::on_each_service! {

@@ -13,7 +13,7 @@ async fn reading_a_device_is_one_query_of_one_unit_for_any_number_of_results(ser
     let ids = (1..1_000).map(|n| PackageId::try_from(1_500_000_000 + n).unwrap());
     table.copy(&package, ids).await;
     table.meter.take();
-    let device_state = table.records.standing(&device).await.unwrap();
+    let device_state = table.records.device_state(&device).await.unwrap();
     assert!(device_state.device.is_some() && device_state.tasks.is_empty());
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
@@ -85,7 +85,7 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     note("check-in");
     let package = table.package("vlc", 5).await;
     note("package");
-    records.standing(&device).await.unwrap();
+    records.device_state(&device).await.unwrap();
     note("device_state, idle");
     records
         .assign(&device, &package, false, signing())

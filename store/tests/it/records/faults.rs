@@ -2,10 +2,10 @@
 
 use futures_util::future::join_all;
 use packcast_protocol::DeviceId;
-use packcast_rollout::assign::Assigned;
-use packcast_rollout::{Fold, OpenTask, PackageRecord, ReportedBy, fold};
+use packcast_rollout::assign::AssignOutcome;
+use packcast_rollout::{OpenTask, PackageRecord, ReportDecision, ReportedBy, apply_report};
 use packcast_store::Records;
-use packcast_store::records::{Announcing, DeviceState, Tally};
+use packcast_store::records::{Announcing, DeploymentState, Tally};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::{answered, signing};
@@ -21,14 +21,16 @@ const RATES: FaultRates = FaultRates {
 const DEVICES: u32 = 8;
 
 async fn open(records: &Records, device: &DeviceId) -> Option<OpenTask> {
-    let device_state = until_answered(async || records.standing(device).await).await;
+    let device_state = until_answered(async || records.device_state(device).await).await;
     device_state.tasks.into_iter().next()
 }
 
 async fn report(records: &Records, device: &DeviceId, package: &PackageRecord, code: &str) {
     let task = open(records, device).await;
     let done = until_answered(async || records.finished(device, package.id).await).await;
-    if let Fold::Record(task) = fold(task.as_ref(), done.as_ref(), ReportedBy::Ocs) {
+    if let ReportDecision::Record(task) =
+        apply_report(task.as_ref(), done.as_ref(), ReportedBy::Ocs)
+    {
         let finished = result(task, code);
         until_answered(async || records.record_result(device, task, &finished).await).await;
     }
@@ -48,7 +50,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
                 .await
         })
         .await;
-        assert_eq!(announced.told, [package.id]);
+        assert_eq!(announced.on_record, [package.id]);
     }
     report(records, device, package, code).await;
     tokio::join!(
@@ -119,7 +121,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     .await;
     assert!(matches!(
         assigned,
-        Assigned::New { attempt: 1 } | Assigned::AlreadyOpen { attempt: 1 }
+        AssignOutcome::New { attempt: 1 } | AssignOutcome::AlreadyOpen { attempt: 1 }
     ));
     let task = open(records, &device).await.unwrap();
     until_answered(async || {
@@ -149,7 +151,7 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
         .await
         .unwrap();
     let states = || records.devices_of(package.id);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     table.faults.set_rates(FaultRates {
         index_lag: 1000,
         ..FaultRates::default()
@@ -159,11 +161,11 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
         .announce(&device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
-    assert_eq!(announced.told, [package.id]);
-    assert_eq!(states().await.unwrap()[&device], DeviceState::Held);
+    assert_eq!(announced.on_record, [package.id]);
+    assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
     assert!(table.faults.injected().index_lag > 0);
     let again = records.assign(&device, &package, false, signing()).await;
-    assert_eq!(again.unwrap(), Assigned::AlreadyOpen { attempt: 1 });
+    assert_eq!(again.unwrap(), AssignOutcome::AlreadyOpen { attempt: 1 });
 }
 
 packcast_testing::on_each_service! {

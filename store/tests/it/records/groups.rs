@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::assign::{Assigned, Situation};
+use packcast_rollout::assign::{AssignOutcome, PackageOnDevice};
 use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
-use packcast_store::records::{GroupError, Joined, Standing};
+use packcast_store::records::{DeviceState, GroupError, Joined};
 use packcast_testing::meter::Usage;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -114,7 +114,7 @@ async fn a_device_can_be_in_50_groups_at_most(service: Service) {
     let joined: Vec<Joined> = joined.into_iter().map(Result::unwrap).collect();
     let new = joined.iter().filter(|joined| **joined == Joined::New);
     assert_eq!(new.count(), 1, "{joined:?}");
-    let device_state = table.records.standing(&device).await.unwrap();
+    let device_state = table.records.device_state(&device).await.unwrap();
     assert_eq!(device_state.memberships.joined().count(), MOST_GROUPS);
 }
 
@@ -203,7 +203,7 @@ struct Moving {
     table: Table,
     device: DeviceId,
     package: PackageRecord,
-    device_state: Standing,
+    device_state: DeviceState,
     /// The groups before either had the package.
     before: Vec<GroupState>,
     /// The groups now.
@@ -217,7 +217,7 @@ impl Moving {
         join(&table, &device, "lab").await;
         join(&table, &device, "site").await;
         let moving = Self {
-            device_state: table.records.standing(&device).await.unwrap(),
+            device_state: table.records.device_state(&device).await.unwrap(),
             before: table.records.groups().await.unwrap(),
             now: Vec::new(),
             table,
@@ -243,7 +243,7 @@ impl Moving {
         let site = group("site");
         let assigned = records.assign_group(&site, &moving.package, false, signing());
         assigned.await.unwrap();
-        let device_state = records.standing(&moving.device).await.unwrap();
+        let device_state = records.device_state(&moving.device).await.unwrap();
         let now = records.groups().await.unwrap();
         Self {
             device_state,
@@ -260,10 +260,10 @@ impl Moving {
             tasks: &self.device_state.tasks,
             states,
         };
-        let situation = |_| Situation {
+        let situation = |_| PackageOnDevice {
             is_known: true,
             open: self.device_state.tasks.first().cloned(),
-            ..Situation::default()
+            ..PackageOnDevice::default()
         };
         reconcile(&reconciling, situation, |_| Some(&self.package), NOW)
     }
@@ -284,7 +284,7 @@ impl Moving {
     /// Expects that a check-in that reads the current groups leaves the device with the package.
     async fn expect_task(mut self) {
         let records = &self.table.records;
-        self.device_state = records.standing(&self.device).await.unwrap();
+        self.device_state = records.device_state(&self.device).await.unwrap();
         let steps = self.steps(&self.now);
         if !steps.is_empty() {
             assert!(self.write(&steps).await);
@@ -322,7 +322,7 @@ async fn a_command_cannot_undo_the_basis_of_a_check_in(service: Service) {
     let assigned = records.assign(&moving.device, &moving.package, false, signing());
     assert!(matches!(
         assigned.await.unwrap(),
-        Assigned::AlreadyOpen { .. }
+        AssignOutcome::AlreadyOpen { .. }
     ));
     let unassigned = records
         .unassign(&moving.device, &moving.package, signing())

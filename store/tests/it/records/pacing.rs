@@ -1,7 +1,7 @@
 //! Pacing of a device and of a group.
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
-use packcast_rollout::pace::UpTo;
+use packcast_rollout::pacing::UpTo;
 use packcast_rollout::{PacingChange, PacingOverride};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -16,11 +16,11 @@ fn pauses(fragment: u16, cycle: u16) -> PacingOverride {
 }
 
 async fn of(table: &Table, device: &DeviceId) -> PacingOverride {
-    table.records.standing(device).await.unwrap().pace
+    table.records.device_state(device).await.unwrap().pace
 }
 
 async fn change(table: &Table, device: &DeviceId, change: PacingChange) {
-    let changed = table.records.pace_device(device, &change).await;
+    let changed = table.records.set_device_pacing(device, &change).await;
     changed.unwrap();
 }
 
@@ -33,10 +33,10 @@ async fn check_ins_do_not_change_the_pacing_of_a_device(service: Service) {
 
     change(&table, &device, PacingChange::Set(pauses(2, 0))).await;
     change(&table, &device, PacingChange::Set(pauses(0, 5))).await;
-    let record = table.records.standing(&device).await.unwrap().device;
+    let record = table.records.device_state(&device).await.unwrap().device;
     let mut seen = record.clone().unwrap();
     seen.last_seen = UnixTime(NOW.0 + 86_400);
-    let written = table.records.write_contact(&seen, record.as_ref()).await;
+    let written = table.records.write_check_in(&seen, record.as_ref()).await;
     written.unwrap();
     table.meter.take();
     assert_eq!(of(&table, &device).await, pauses(2, 5));

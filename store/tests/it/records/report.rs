@@ -1,7 +1,9 @@
 //! Reports in each state of a task, checked in the table.
 
 use packcast_protocol::DeviceId;
-use packcast_rollout::{Fold, Ignored, OpenTask, PackageRecord, ReportedBy, TaskState, fold};
+use packcast_rollout::{
+    Ignored, OpenTask, PackageRecord, ReportDecision, ReportedBy, TaskState, apply_report,
+};
 use packcast_store::records::{Announcing, Recorded, Tally};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -66,9 +68,9 @@ async fn report(
 ) -> Option<Ignored> {
     let open = table.task(device, package.id).await;
     let finished = table.records.finished(device, package.id).await.unwrap();
-    match fold(open.as_ref(), finished.as_ref(), by) {
-        Fold::Ignore(why) => Some(why),
-        Fold::Record(task) => {
+    match apply_report(open.as_ref(), finished.as_ref(), by) {
+        ReportDecision::Ignore(why) => Some(why),
+        ReportDecision::Record(task) => {
             let success = result(task, "SUCCESS_0");
             let recorded = table.records.record_result(device, task, &success).await;
             assert_eq!(recorded.unwrap(), Recorded::Written);

@@ -12,13 +12,13 @@ use packcast_protocol::assignments::{
 use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::GroupState;
-use packcast_rollout::assign::Assigned;
+use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::RecordsError;
 use packcast_store::records::{
-    AssignError, GroupError, Joined, Known, NumberedKeyList, Renewal, Renewed, Signing,
-    SigningError,
+    AssignError, GroupError, Joined, NumberedKeyList, PublisherMemory, Signing, SigningError,
+    SigningOutcome, SigningScope,
 };
 use packcast_testing::service::Service;
 use packcast_testing::signing::{another_signing, signing, signing_at, trusted};
@@ -55,9 +55,9 @@ fn signed_packages(state: &GroupState) -> Vec<(PackageId, u64)> {
 
 /// Returns the groups and packages in the device assignments of a device.
 async fn own(table: &Table, device: &DeviceId) -> (Vec<String>, Vec<(PackageId, u64)>) {
-    let signed = table.records.own_assignments(device).await.unwrap();
+    let signed = table.records.device_assignments(device).await.unwrap();
     let assignments = verified(&signed.unwrap());
-    let device_state = table.records.standing(device).await.unwrap();
+    let device_state = table.records.device_state(device).await.unwrap();
     assert_eq!(device_state.signed, Some(assignments.held()));
     let DeviceId::Agent(agent) = device else {
         panic!("{device} has none")
@@ -81,8 +81,8 @@ async fn each_change_of_a_group_is_signed(service: Service) {
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     let state = records.group(lab).await.unwrap().unwrap();
     let versions = records.versions(std::slice::from_ref(lab)).await.unwrap();
-    assert_eq!(versions.groups[lab], state.version());
-    assert_eq!(state.version().issued, Some(NOW));
+    assert_eq!(versions.groups[lab], state.signed_revision());
+    assert_eq!(state.signed_revision().issued, Some(NOW));
 }
 
 async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Service) {
@@ -93,7 +93,7 @@ async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Servic
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
 
     let joined = records.join(&device, lab, signing()).await.unwrap();
     assert_eq!(joined, Joined::New);
@@ -103,7 +103,7 @@ async fn each_change_of_a_device_with_a_packcast_agent_is_signed(service: Servic
         (&news, vec![(vlc.id, 1), (news.id, 2)]),
     ] {
         let assigned = records.assign(&device, package, false, signing()).await;
-        assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+        assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         assert_eq!(own(&table, &device).await.1, expected);
     }
     let unassigned = records.unassign(&device, &vlc, signing()).await.unwrap();
@@ -126,7 +126,7 @@ async fn concurrent_changes_of_one_device_are_all_signed(service: Service) {
         let device = &table.agent(number).await;
         let assigned = packages.iter().map(async |package| {
             let assigned = records.assign(device, package, false, signing()).await;
-            assert_eq!(assigned.unwrap(), Assigned::New { attempt: 1 });
+            assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
         });
         let joined = [lab(), site.clone()].map(async |group| {
             let joined = records.join(device, &group, signing()).await;
@@ -162,7 +162,7 @@ async fn a_group_that_another_key_has_changed_is_not_signed(service: Service) {
     assert_eq!(refused.to_string(), not_ours.to_string());
     // Changes that add no package are still possible; the empty group is signed again.
     let preferred = records.prefer(lab, None, signing()).await.unwrap();
-    assert_eq!(preferred.state.seal, None);
+    assert_eq!(preferred.state.signature, None);
     let unassigned = records.unassign_group(lab, planted.id, signing()).await;
     assert_eq!(signed_packages(&unassigned.unwrap().state), []);
     records
@@ -224,9 +224,9 @@ async fn devices_with_ocs_agents_need_no_key(service: Service) {
         .unwrap();
     records.unassign(&device, &package, without).await.unwrap();
     assert!(records.leave(&device, lab, without).await.unwrap());
-    assert_eq!(records.own_assignments(&device).await.unwrap(), None);
+    assert_eq!(records.device_assignments(&device).await.unwrap(), None);
     assert_eq!(
-        records.standing(&device).await.unwrap().signed,
+        records.device_state(&device).await.unwrap().signed,
         None::<Held>
     );
 }
@@ -263,15 +263,17 @@ async fn documents_that_expire_soon_are_signed_again_as_later_ones(service: Serv
     };
     let renew = async |days: u64| {
         let signing = signing_at(NOW.plus(days * 24 * 3600));
-        let group = records.renew_group(lab, Renewal::Due, signing).await;
-        let device = records.renew_device(&agent, Renewal::Due, signing).await;
+        let group = records.sign_group(lab, SigningScope::Due, signing).await;
+        let device = records
+            .sign_device(&agent, SigningScope::Due, signing)
+            .await;
         [group.unwrap(), device.unwrap()]
     };
     let expires = NOW.plus(180 * 24 * 3600);
-    assert_eq!(renew(89).await, [Renewed::Good { expires }; 2]);
+    assert_eq!(renew(89).await, [SigningOutcome::Good { expires }; 2]);
     let before = records.group(lab).await.unwrap().unwrap();
     let expires = NOW.plus(271 * 24 * 3600);
-    assert_eq!(renew(91).await, [Renewed::Signed { expires }; 2]);
+    assert_eq!(renew(91).await, [SigningOutcome::Signed { expires }; 2]);
     let after = records.group(lab).await.unwrap().unwrap();
     assert_eq!(signed_packages(&after), signed_packages(&before));
     assert!(after.held() > before.held() && after.revision == before.revision);
@@ -291,8 +293,8 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     let Assignee::Device(agent) = assignee_of(&device) else {
         panic!("the device has a Packcast agent")
     };
-    let renew = async |renewal| records.renew_device(&agent, renewal, signing()).await;
-    for renewal in [Renewal::Due, Renewal::All] {
+    let renew = async |renewal| records.sign_device(&agent, renewal, signing()).await;
+    for renewal in [SigningScope::Due, SigningScope::All] {
         let refused = renew(renewal).await;
         assert!(
             matches!(
@@ -304,12 +306,15 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     }
     let manifest = package.published().unwrap().manifest;
     let seen = VerifiedPackages::from([(package.id, manifest)]);
-    let signed = renew(Renewal::AsRecorded(&seen)).await.unwrap();
-    assert!(matches!(signed, Renewed::Signed { .. }), "{signed:?}");
+    let signed = renew(SigningScope::AsRecorded(&seen)).await.unwrap();
+    assert!(
+        matches!(signed, SigningOutcome::Signed { .. }),
+        "{signed:?}"
+    );
     let expected = (vec!["lab".to_owned()], vec![(package.id, 2)]);
     assert_eq!(own(&table, &device).await, expected);
 
-    let group = async |renewal| records.renew_group(lab, renewal, signing()).await;
+    let group = async |renewal| records.sign_group(lab, renewal, signing()).await;
     records
         .assign_group(lab, &package, false, signing())
         .await
@@ -317,16 +322,16 @@ async fn a_publisher_can_sign_the_verified_records_of_another_key(service: Servi
     let other = VerifiedPackages::from([(package.id, Sha256Digest::of(b"other"))]);
     let none = VerifiedPackages::new();
     for unverified in [&none, &other] {
-        let refused = group(Renewal::AsRecorded(unverified)).await;
+        let refused = group(SigningScope::AsRecorded(unverified)).await;
         assert!(
             matches!(
                 refused,
-                Err(GroupError::Signing(SigningError::Unvouched { .. }))
+                Err(GroupError::Signing(SigningError::Unverified { .. }))
             ),
             "{refused:?}"
         );
     }
-    group(Renewal::AsRecorded(&seen)).await.unwrap();
+    group(SigningScope::AsRecorded(&seen)).await.unwrap();
 }
 
 async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
@@ -336,9 +341,9 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
         table.package("vlc", 5).await,
         table.package("news", 5).await,
     ];
-    let known = Known::default();
+    let known = PublisherMemory::default();
     let signing = Signing {
-        known: Some(&known),
+        memory: Some(&known),
         ..signing()
     };
     records
@@ -361,8 +366,8 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
         ),
         "{refused:?}"
     );
-    for renewal in [Renewal::Due, Renewal::All] {
-        let refused = records.renew_group(lab, renewal, signing).await;
+    for renewal in [SigningScope::Due, SigningScope::All] {
+        let refused = records.sign_group(lab, renewal, signing).await;
         assert!(
             matches!(
                 refused,
@@ -374,7 +379,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
     // After a restore of the table, the new document is later than all documents known before.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
-        .renew_group(lab, Renewal::Restored, signing)
+        .sign_group(lab, SigningScope::Restored, signing)
         .await
         .unwrap();
     let after = records.group(lab).await.unwrap().unwrap();
@@ -390,14 +395,14 @@ async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Ser
     let (records, lab) = (&table.records, &lab());
     let package = table.package("vlc", 5).await;
     let late = NOW.plus(181 * 24 * 3600);
-    let assign = async |known| {
+    let assign = async |memory| {
         let signing = Signing {
-            known,
+            memory,
             ..signing_at(late)
         };
         records.assign_group(lab, &package, false, signing).await
     };
-    let unknown = Known::default();
+    let unknown = PublisherMemory::default();
     let refused = assign(Some(&unknown)).await;
     assert!(
         matches!(
@@ -408,7 +413,7 @@ async fn an_expired_state_is_signed_only_by_a_machine_that_knows_it(service: Ser
     );
     // The machine that signed the state knows that it is only old.
     let held = records.group(lab).await.unwrap().unwrap().held().unwrap();
-    let known = Known::from_iter([(Assignee::Group(lab.clone()), held)]);
+    let known = PublisherMemory::from_iter([(Assignee::Group(lab.clone()), held)]);
     assign(Some(&known)).await.unwrap();
 }
 

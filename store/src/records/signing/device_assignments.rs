@@ -1,7 +1,7 @@
-//! What our agents' devices are assigned themselves, signed: an item beside the device's record,
-//! which says which state of it there is.
+//! Device assignments: a signed item beside the record of a device with a Packcast agent.
 //!
-//! It is outside of what a check-in reads, as a device that holds it does not ask for it.
+//! The record of the device has the revision and the time of issue of this item. The item itself
+//! is outside the range that a check-in reads, because most devices hold the newest one already.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::assignments::{Assignee, Assignments, Held, SignedAssignments};
@@ -12,11 +12,11 @@ use super::{Signing, SigningError};
 use crate::records::item;
 use crate::records::key::Key;
 use crate::records::names::{ISSUED, REVISION, SIGNED};
-use crate::records::stored::{self, OwnItem};
+use crate::records::stored::{self, DeviceAssignmentsItem};
 use crate::records::write::{self, ABSENT, PRESENT, Terms};
 use crate::records::{Records, RecordsError};
 
-/// Why a device's own assignments were not changed.
+/// Errors from changing device assignments.
 #[derive(Debug, thiserror::Error)]
 pub enum AssignError {
     #[error(transparent)]
@@ -25,94 +25,97 @@ pub enum AssignError {
     Records(#[from] RecordsError),
 }
 
-/// A device's own assignments as they were read, which the next are made from.
+/// Device assignments as they were read, from which the next ones follow.
 #[derive(Debug)]
-pub(crate) enum Own<'a> {
-    /// A stock agent checks none, and has none.
-    Stock,
+pub(crate) enum DeviceAssignments<'a> {
+    /// The device has an OCS agent, which has no signed assignments.
+    Ocs,
     Agent {
         agent: &'a AgentId,
         before: Option<Assignments>,
     },
 }
 
-/// The next assignments of a device.
+/// The next device assignments, with the write that records them.
 #[derive(Debug)]
-pub(crate) struct NextOwn {
+pub(crate) struct NextDeviceAssignments {
     recipient: Assignee,
-    /// To be written with the device's record.
+    /// State to write into the device's record.
     pub(crate) held: Held,
     write: TransactWriteItem,
 }
 
-impl NextOwn {
+impl NextDeviceAssignments {
     pub(crate) fn write(&self) -> TransactWriteItem {
         self.write.clone()
     }
 }
 
 impl Signing<'_> {
-    /// Remembers a device's assignments that are on record now.
-    pub(crate) fn written_own(self, next: Option<&NextOwn>) {
-        if let Some(NextOwn {
+    /// Remembers that these device assignments are on record now.
+    pub(crate) fn remember_assignments(self, next: Option<&NextDeviceAssignments>) {
+        if let Some(NextDeviceAssignments {
             recipient, held, ..
         }) = next
         {
-            self.written(recipient, Some(*held));
+            self.remember(recipient, Some(*held));
         }
     }
 }
 
 impl Records {
-    /// Returns what a device is assigned itself, as it was signed.
-    pub async fn own_assignments(
+    /// Returns the signed device assignments of a device.
+    pub async fn device_assignments(
         &self,
         device: &DeviceId,
     ) -> Result<Option<SignedAssignments>, RecordsError> {
-        let own: Option<OwnItem> = self.get(&Key::own(device)).await?;
-        Ok(own.map(|own| own.signed))
+        let item: Option<DeviceAssignmentsItem> =
+            self.get(&Key::device_assignments(device)).await?;
+        Ok(item.map(|item| item.signed))
     }
 
-    /// Reads what a device is assigned itself; it has to be the publisher's.
+    /// Reads device assignments, which must be signed by the publisher.
     ///
-    /// To be read before what else the change is decided from: what is read later may be
-    /// newer, and then the change does not hold.
-    pub(crate) async fn own<'a>(
+    /// Read them before the other inputs of a change. The other inputs may then be newer, in which
+    /// case the conditions of the write do not hold, and the change is decided again.
+    pub(crate) async fn read_assignments<'a>(
         &self,
         device: &'a DeviceId,
         signing: Signing<'_>,
-    ) -> Result<Own<'a>, AssignError> {
+    ) -> Result<DeviceAssignments<'a>, AssignError> {
         let DeviceId::Agent(agent) = device else {
-            return Ok(Own::Stock);
+            return Ok(DeviceAssignments::Ocs);
         };
         let recipient = Assignee::Device(agent.clone());
-        let signed = self.own_assignments(device).await?;
-        let before = signed.map(|signed| signing.ours(&signed, &recipient));
+        let signed = self.device_assignments(device).await?;
+        let before = signed.map(|signed| signing.verify_latest(&signed, &recipient));
         let before = before.transpose()?;
-        Ok(Own::Agent { agent, before })
+        Ok(DeviceAssignments::Agent { agent, before })
     }
 
-    /// Signs what a change leads to, and returns how it is written; none if nothing changes.
-    pub(crate) fn next_own(
+    /// Signs the device assignments after a change, and returns them with their write. Returns
+    /// `None` if nothing changes.
+    pub(crate) fn next_assignments(
         &self,
-        own: &Own<'_>,
+        assignments: &DeviceAssignments<'_>,
         change: Change<'_>,
         signing: Signing<'_>,
-    ) -> Result<Option<NextOwn>, SigningError> {
-        let Own::Agent { agent, before } = own else {
+    ) -> Result<Option<NextDeviceAssignments>, SigningError> {
+        let DeviceAssignments::Agent { agent, before } = assignments else {
             return Ok(None);
         };
         let next = assignments::change(agent, before.as_ref(), change, signing.now)?;
         let held = before.as_ref().map(Assignments::held);
-        next.map(|next| self.writing_own(agent, held, &next, signing))
+        next.map(|next| self.writing_assignments(agent, held, &next, signing))
             .transpose()
     }
 
-    /// Notes down beside a known device what was signed, if something was.
+    /// Returns the update of a device's record with the signed state, or the check that the
+    /// device has a record if nothing was signed.
     pub(crate) fn known_device(
         &self,
         device: &DeviceId,
-        next: Option<&NextOwn>,
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let key = Key::device(device);
         if next.is_none() {
@@ -122,18 +125,18 @@ impl Records {
         write::update(self.table(), &key, &expression, Some(PRESENT), &terms)
     }
 
-    /// Signs a device's assignments, and returns how they take the place of those before.
-    pub(crate) fn writing_own(
+    /// Signs device assignments, and returns them with the write that replaces the previous ones.
+    pub(crate) fn writing_assignments(
         &self,
         agent: &AgentId,
         before: Option<Held>,
         next: &Assignments,
         signing: Signing<'_>,
-    ) -> Result<NextOwn, SigningError> {
+    ) -> Result<NextDeviceAssignments, SigningError> {
         let held = next.held();
-        let signed = signing.signed(next)?;
+        let signed = signing.sign_assignments(next)?;
         let device = DeviceId::Agent(agent.clone());
-        let item = stored::own(&device, &OwnItem { held, signed });
+        let item = stored::device_assignments(&device, &DeviceAssignmentsItem { held, signed });
         let write = match before {
             None => write::put(self.table(), item, ABSENT, &Terms::default()),
             Some(before) => {
@@ -146,7 +149,7 @@ impl Records {
                 write::put(self.table(), item, unchanged, &terms)
             }
         };
-        Ok(NextOwn {
+        Ok(NextDeviceAssignments {
             recipient: next.recipient().clone(),
             held,
             write,
@@ -154,9 +157,9 @@ impl Records {
     }
 }
 
-/// Adds to the update of a device which state of its own assignments was signed.
+/// Adds the signed state of the device assignments to the update of a device.
 pub(crate) fn signed(
-    next: Option<&NextOwn>,
+    next: Option<&NextDeviceAssignments>,
     expression: String,
     separator: &str,
     terms: Terms,

@@ -1,25 +1,27 @@
-//! Rounds: the changes of a device's tasks that its groups have a part in.
+//! Recording the changes that a device's groups make to its tasks.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::DeviceId;
-use packcast_rollout::Round;
-use packcast_rollout::reconcile::{Mark, Step};
+use packcast_rollout::ReconcileCount;
+use packcast_rollout::reconcile::{ObservedRevision, Step};
 
 use super::commit::Commit;
 use super::item;
 use super::key::Key;
 use super::names::{GROUPS, ROUND};
-use super::signing::{NextOwn, signed};
+use super::signing::{NextDeviceAssignments, signed};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Writes one step of a reconciliation that was decided in a round, and ends the round;
-    /// false if the records have changed meanwhile.
+    /// Writes one step of a reconciliation.
+    ///
+    /// `count` is the number of reconciliations at which the step was decided. Returns false,
+    /// without writing, if the records have changed since.
     pub async fn write_step(
         &self,
         device: &DeviceId,
-        round: Round,
+        count: ReconcileCount,
         step: &Step,
     ) -> Result<bool, RecordsError> {
         let mut writes: Vec<TransactWriteItem> = step
@@ -27,41 +29,44 @@ impl Records {
             .iter()
             .flat_map(|change| self.changing(device, change))
             .collect();
-        writes.push(self.ending_round(device, round, &step.marks, None));
+        writes.push(self.counting_reconciliation(device, count, &step.observed, None));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Ends a device's round, and moves marks with it, or notes down what was signed.
-    pub(super) fn ending_round(
+    /// Returns the update of a device that counts a reconciliation.
+    ///
+    /// The update also raises observed revisions, or records the signed state of the device
+    /// assignments.
+    pub(super) fn counting_reconciliation(
         &self,
         device: &DeviceId,
-        round: Round,
-        marks: &[Mark],
-        next: Option<&NextOwn>,
+        count: ReconcileCount,
+        observed: &[ObservedRevision],
+        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
-        let after = item::number(&round.next());
+        let after = item::number(&count.next());
         let mut terms = Terms::default().name(ROUND).value("next", after);
         let mut sets = vec!["#round = :next".to_owned()];
         let mut conditions = vec![PRESENT.to_owned()];
-        if round == Round::FIRST {
+        if count == ReconcileCount::FIRST {
             conditions.push("attribute_not_exists(#round)".to_owned());
         } else {
-            terms = terms.value("round", item::number(&round));
+            terms = terms.value("round", item::number(&count));
             conditions.push("#round = :round".to_owned());
         }
-        if !marks.is_empty() {
+        if !observed.is_empty() {
             terms = terms.name(GROUPS);
         }
-        for (n, mark) in marks.iter().enumerate() {
+        for (n, one) in observed.iter().enumerate() {
             let (from, to) = (format!("from{n}"), format!("to{n}"));
             terms = terms
-                .named(&format!("g{n}"), mark.group.as_str())
-                .value(&to, item::number(&mark.to));
+                .named(&format!("g{n}"), one.group.as_str())
+                .value(&to, item::number(&one.to));
             sets.push(format!("#groups.#g{n} = :{to}"));
-            if mark.group.is_all() && mark.from == 0 {
+            if one.group.is_all() && one.from == 0 {
                 conditions.push(format!("attribute_not_exists(#groups.#g{n})"));
             } else {
-                terms = terms.value(&from, item::number(&mark.from));
+                terms = terms.value(&from, item::number(&one.from));
                 conditions.push(format!("#groups.#g{n} = :{from}"));
             }
         }

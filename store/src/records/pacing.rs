@@ -1,4 +1,4 @@
-//! A device's own pace: an item beside its record that a contact does not overwrite.
+//! Pacing of a device: an item beside its record that a check-in does not overwrite.
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::{PacingChange, PacingOverride};
@@ -10,10 +10,10 @@ use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Changes how fast a device works, whatever its groups have.
+    /// Changes the pacing of a device itself.
     ///
-    /// Two changes of different settings at once are both kept.
-    pub async fn pace_device(
+    /// If two changes of different settings happen at once, both are kept.
+    pub async fn set_device_pacing(
         &self,
         device: &DeviceId,
         change: &PacingChange,
@@ -38,7 +38,8 @@ impl Records {
     }
 }
 
-/// Sets what is some; there is no expression for nothing at all.
+/// Returns an update that sets the settings that are `Some`. The expression is `None` if there is
+/// no such setting.
 fn setting(device: &DeviceId, settings: &PacingOverride) -> (Option<String>, Terms) {
     let mut sets = Vec::new();
     let mut terms = Terms::default();

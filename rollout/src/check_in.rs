@@ -1,4 +1,4 @@
-//! What a contact changes in a device's record, and whether an inventory is asked for.
+//! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
@@ -7,13 +7,13 @@ use crate::record::DeviceRecord;
 const DAY_S: u64 = 24 * 3600;
 const WEEK_S: u64 = 7 * DAY_S;
 
-/// How much is kept of an operating system's name, in bytes.
+/// Length to which the name of an operating system is cut, in bytes.
 ///
-/// With it, and with id and host name at the longest that their parsers accept, a device in
-/// as many groups as it can be is read with one read unit.
+/// With this length, and with the longest id and host name that their parsers accept, a device
+/// in the most groups that it can be in is read with one read unit.
 pub const MAX_OS_BYTES: usize = 128;
 
-/// What a device says of itself in a check-in; `None` leaves what is known.
+/// Facts that a device reports about itself in a check-in. `None` keeps the recorded fact.
 #[derive(Clone, Debug, Default)]
 pub struct ReportedFacts<'a> {
     pub host_name: Option<&'a str>,
@@ -21,49 +21,51 @@ pub struct ReportedFacts<'a> {
     pub os: Option<&'a str>,
 }
 
-/// What follows from a contact.
+/// Effect of a check-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// The record to write; none if the known one is still right.
+pub struct CheckInEffect {
+    /// The record to write. `None` if the known record is still right.
     pub write: Option<DeviceRecord>,
-    /// Whether to ask a stock agent for its inventory now.
+    /// Ask the OCS agent for its inventory now.
     pub ask_inventory: bool,
 }
 
-/// Decides what a check-in of `device` changes.
+/// Decides the effect of a check-in of `device`.
 ///
-/// An inventory brings the device's HISTORY. It is asked for on first contact, then weekly on
-/// a day that follows from the device's id, and not again within a week of an ask that
-/// brought nothing. The time of the last contact is written at most daily.
-pub fn contact(
+/// An inventory contains the device's package history (HISTORY). The function asks for an
+/// inventory at the first check-in, then weekly on a day that follows from the device's id. If
+/// no inventory arrives, it waits a week before it asks again. The time of the latest check-in
+/// is written at most daily.
+pub fn check_in_effect(
     device: &DeviceId,
     known: Option<&DeviceRecord>,
-    says: &ReportedFacts<'_>,
+    reported: &ReportedFacts<'_>,
     now: UnixTime,
-) -> Contact {
+) -> CheckInEffect {
     let ask_inventory = matches!(device, DeviceId::Ocs(_)) && asks_inventory(device, known, now);
-    let os = says
+    let os = reported
         .os
         .map(|os| &os[..os.floor_char_boundary(MAX_OS_BYTES)]);
     let mut record = known.cloned().unwrap_or_else(|| first_seen(device, now));
-    for (known, said) in [
-        (&mut record.host_name, says.host_name),
-        (&mut record.agent, says.agent),
+    for (recorded, reported) in [
+        (&mut record.host_name, reported.host_name),
+        (&mut record.agent, reported.agent),
         (&mut record.os, os),
     ] {
-        if let Some(said) = said.filter(|said| said != known) {
-            said.clone_into(known);
+        if let Some(reported) = reported.filter(|reported| reported != recorded) {
+            reported.clone_into(recorded);
         }
     }
     if ask_inventory {
         record.inventory_asked = Some(now);
     }
+    // The time alone is written at most daily: a write costs more than an idle check-in.
     let stale = known.is_none_or(|known| now.since(known.last_seen) >= DAY_S);
     let write = stale || known != Some(&record);
     if write {
         record.last_seen = now;
     }
-    Contact {
+    CheckInEffect {
         write: write.then_some(record),
         ask_inventory,
     }
@@ -93,9 +95,10 @@ fn asks_inventory(device: &DeviceId, known: Option<&DeviceRecord>, now: UnixTime
     }
 }
 
-/// Counts weeks that begin on a day of the device's own.
+/// Returns the number of the week, where weeks begin on a day that follows from the device's id.
 fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
     let digest = Sha256Digest::of(device.to_string().as_bytes());
+    // The first byte of a digest is as good as random, so requests spread evenly over the week.
     let offset = u64::from(digest.as_bytes()[0]) % 7 * DAY_S;
     (at.0 + offset) / WEEK_S
 }
@@ -110,7 +113,7 @@ mod tests {
         "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
     }
 
-    fn says() -> ReportedFacts<'static> {
+    fn reported() -> ReportedFacts<'static> {
         ReportedFacts {
             host_name: Some("web01"),
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
@@ -119,47 +122,54 @@ mod tests {
     }
 
     fn known() -> DeviceRecord {
-        let mut record = contact(&ocs(), None, &says(), NOW).write.unwrap();
+        let mut record = check_in_effect(&ocs(), None, &reported(), NOW)
+            .write
+            .unwrap();
         record.inventory_received = Some(NOW);
         record
     }
 
     #[test]
-    fn first_contact_is_recorded_and_asks_for_an_inventory() {
-        let first = contact(&ocs(), None, &says(), NOW);
+    fn first_check_in_is_recorded_and_asks_for_an_inventory() {
+        let first = check_in_effect(&ocs(), None, &reported(), NOW);
         assert!(first.ask_inventory);
         let record = first.write.unwrap();
         assert_eq!(
             (record.first_seen, record.last_seen, record.inventory_asked),
             (NOW, NOW, Some(NOW))
         );
-        let ours = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
-        assert!(!contact(&ours, None, &says(), NOW).ask_inventory);
+        let packcast = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        assert!(!check_in_effect(&packcast, None, &reported(), NOW).ask_inventory);
     }
 
     #[test]
-    fn an_idle_contact_writes_nothing() {
-        let contact = contact(&ocs(), Some(&known()), &says(), NOW.plus(DAY_S - 1));
-        assert_eq!(contact.write, None);
+    fn an_idle_check_in_writes_nothing() {
+        let effect = check_in_effect(&ocs(), Some(&known()), &reported(), NOW.plus(DAY_S - 1));
+        assert_eq!(effect.write, None);
     }
 
     #[test]
-    fn a_long_name_of_a_system_is_cut_and_is_no_news_then() {
+    fn a_long_name_of_a_system_is_cut_and_the_cut_name_is_no_change() {
         let long = "\u{e9}".repeat(MAX_OS_BYTES);
-        let says = ReportedFacts {
+        let reported = ReportedFacts {
             os: Some(&long),
-            ..says()
+            ..reported()
         };
-        let record = contact(&ocs(), Some(&known()), &says, NOW).write.unwrap();
+        let record = check_in_effect(&ocs(), Some(&known()), &reported, NOW)
+            .write
+            .unwrap();
         assert_eq!(record.os.len(), MAX_OS_BYTES);
-        assert_eq!(contact(&ocs(), Some(&record), &says, NOW).write, None);
+        assert_eq!(
+            check_in_effect(&ocs(), Some(&record), &reported, NOW).write,
+            None
+        );
     }
 
     #[test]
-    fn last_contact_is_written_daily_or_with_a_change() {
+    fn the_last_check_in_is_written_daily_or_with_a_change() {
         let later = NOW.plus(DAY_S);
         assert_eq!(
-            contact(&ocs(), Some(&known()), &says(), later)
+            check_in_effect(&ocs(), Some(&known()), &reported(), later)
                 .write
                 .unwrap()
                 .last_seen,
@@ -168,9 +178,9 @@ mod tests {
         let soon = NOW.plus(60);
         let renamed = ReportedFacts {
             host_name: Some("web02"),
-            ..says()
+            ..reported()
         };
-        let record = contact(&ocs(), Some(&known()), &renamed, soon)
+        let record = check_in_effect(&ocs(), Some(&known()), &renamed, soon)
             .write
             .unwrap();
         assert_eq!(
@@ -185,9 +195,9 @@ mod tests {
         let mut asks = 0;
         for day in 0..70 {
             let now = NOW.plus(day * DAY_S);
-            let contact = contact(&ocs(), Some(&record), &says(), now);
-            record = contact.write.unwrap_or(record);
-            if contact.ask_inventory {
+            let effect = check_in_effect(&ocs(), Some(&record), &reported(), now);
+            record = effect.write.unwrap_or(record);
+            if effect.ask_inventory {
                 asks += 1;
                 record.inventory_received = Some(now);
             }
@@ -196,11 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_that_brought_nothing_is_repeated_after_a_week() {
+    fn a_request_without_an_answer_is_repeated_after_a_week() {
         let mut record = known();
         record.inventory_received = None;
-        let asks =
-            |after: u64| contact(&ocs(), Some(&record), &says(), NOW.plus(after)).ask_inventory;
+        let asks = |after: u64| {
+            check_in_effect(&ocs(), Some(&record), &reported(), NOW.plus(after)).ask_inventory
+        };
         assert!(!asks(WEEK_S - 1));
         assert!(asks(WEEK_S));
     }

@@ -1,4 +1,4 @@
-//! The pace of a group's devices with stock agents.
+//! The pacing of the OCS agents in a group.
 
 use packcast_protocol::GroupName;
 use packcast_rollout::{PacingChange, PacingOverride};
@@ -8,14 +8,14 @@ use crate::failure::Failure;
 use crate::signing::Signer;
 use crate::target::Target;
 
-/// A group's own pace.
+/// The pacing settings of a group.
 #[derive(Debug, Serialize)]
 pub struct GroupPace {
     pub group: GroupName,
     pub pace: PacingOverride,
 }
 
-/// Changes a group's own pace, and returns the pace after the change.
+/// Changes the pacing settings of a group, and returns its settings after the change.
 pub async fn pace(
     target: &Target,
     group: &GroupName,

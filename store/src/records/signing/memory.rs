@@ -1,29 +1,32 @@
-//! What a publisher remembers of what is signed: the records cannot show that they are older.
+//! The memory of a publisher's machine: rollback protection for signed assignments.
+//!
+//! The records cannot show whether somebody replaced them with older ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packcast_protocol::assignments::{Assignee, Held};
 
-/// The latest state of each recipient's assignments that a publisher has signed or added to.
+/// The latest state of each assignee's assignments that a publisher has signed or seen.
 ///
-/// Whoever owns the table could put an earlier one back, whose signature holds as well as ever.
+/// Anyone who can write to the table could put an earlier state back, whose signature is still
+/// valid.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<BTreeMap<Assignee, Held>>);
+pub struct PublisherMemory(Mutex<BTreeMap<Assignee, Held>>);
 
-impl Known {
+impl PublisherMemory {
     pub fn latest(&self, recipient: &Assignee) -> Option<Held> {
         self.states().get(recipient).copied()
     }
 
-    /// Remembers a state, unless a later one is known.
+    /// Remembers a state, unless a later state is remembered already.
     pub fn advance(&self, recipient: &Assignee, held: Held) {
         let mut states = self.states();
         let latest = states.entry(recipient.clone()).or_insert(held);
         *latest = held.max(*latest);
     }
 
-    /// Returns all that is known, in the order of the recipients.
+    /// Returns all remembered states, in the order of the assignees.
     pub fn all(&self) -> Vec<(Assignee, Held)> {
         let states = self.states();
         states
@@ -33,17 +36,17 @@ impl Known {
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<Assignee, Held>> {
-        // No state is half written: each is one value.
+        // A panic cannot leave a state half written, because each state is one value.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl FromIterator<(Assignee, Held)> for Known {
+impl FromIterator<(Assignee, Held)> for PublisherMemory {
     fn from_iter<T: IntoIterator<Item = (Assignee, Held)>>(states: T) -> Self {
-        let known = Self::default();
+        let memory = Self::default();
         for (recipient, held) in states {
-            known.advance(&recipient, held);
+            memory.advance(&recipient, held);
         }
-        known
+        memory
     }
 }

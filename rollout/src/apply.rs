@@ -1,85 +1,90 @@
-//! What becomes of a report: the table of task states and reports.
+//! Applying a report: the table of task states and reports.
 //!
 //! | open task              | finished task | OCS report        | JSON report of attempt n            |
 //! |------------------------|---------------|-------------------|-------------------------------------|
 //! | none                   | none          | not assigned      | not assigned                        |
 //! | none                   | attempt m     | already finished  | n = m: already finished, else other |
-//! | held, attempt m        | any           | not announced     | n = m: not announced, else other    |
+//! | pending, attempt m     | any           | not announced     | n = m: not announced, else other    |
 //! | announced, attempt m   | any           | **recorded**      | n = m: **recorded**, else other     |
 //! | withdrawn, attempt m   | any           | **recorded**      | n = m: **recorded**, else other     |
 //!
-//! An OCS report carries no attempt (protocol reference §5.5), so it counts for what the
-//! device was last told. The first final result of an attempt stays.
+//! An OCS report carries no attempt (protocol reference §5.5), so it applies to the attempt that
+//! was announced last. The first final result of an attempt stays.
 //!
-//! A result that says that the device has dropped the task, which was withdrawn and is wanted
-//! again, begins the next attempt: see [`renew`].
+//! A device can report that it cancelled a withdrawn task which was assigned again in the
+//! meantime. That report begins the next attempt: see [`next_attempt`].
 
 use packcast_protocol::{Outcome, UnixTime};
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, TaskState};
 
-/// Whose words a report is in.
+/// Kind of the agent that reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportedBy {
-    /// A stock agent, which knows no attempts.
+    /// An OCS agent, which knows no attempts.
     Ocs,
-    /// Our agent, for this attempt.
+    /// A Packcast agent, for this attempt.
     Agent { attempt: u32 },
 }
 
-/// What to do with a report. Either way the device is told that it arrived.
+/// Decision on a report. Either way the function confirms to the device that the report arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fold<'a> {
+pub enum ReportDecision<'a> {
     /// The open task ends with the reported result.
     Record(&'a OpenTask),
     /// Nothing is written.
     Ignore(Ignored),
 }
 
-/// Why a report changes nothing.
+/// Reason for ignoring a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// The device was never assigned the package, or either is unknown.
+    /// The package was never assigned to the device, or the device or the package is unknown.
     NotAssigned,
-    /// The device cannot know of the task yet.
+    /// The task was not announced, so the device cannot know of it.
     NotAnnounced,
-    /// The attempt has its result.
+    /// The attempt has a result already.
     AlreadyFinished,
-    /// The report is for another attempt than the records'.
+    /// The report is for another attempt than the recorded one.
     OtherAttempt,
 }
 
-/// Decides what a report changes.
-pub fn fold<'a>(
+/// Decides whether a report is recorded.
+pub fn apply_report<'a>(
     open: Option<&'a OpenTask>,
     finished: Option<&FinishedTask>,
     by: ReportedBy,
-) -> Fold<'a> {
+) -> ReportDecision<'a> {
     let other = |attempt: u32| matches!(by, ReportedBy::Agent { attempt: n } if n != attempt);
     match (open, finished) {
-        (None, None) => Fold::Ignore(Ignored::NotAssigned),
-        (None, Some(finished)) if other(finished.attempt) => Fold::Ignore(Ignored::OtherAttempt),
-        (None, Some(_)) => Fold::Ignore(Ignored::AlreadyFinished),
-        (Some(open), _) if other(open.attempt) => Fold::Ignore(Ignored::OtherAttempt),
+        (None, None) => ReportDecision::Ignore(Ignored::NotAssigned),
+        (None, Some(finished)) if other(finished.attempt) => {
+            ReportDecision::Ignore(Ignored::OtherAttempt)
+        }
+        (None, Some(_)) => ReportDecision::Ignore(Ignored::AlreadyFinished),
+        (Some(open), _) if other(open.attempt) => ReportDecision::Ignore(Ignored::OtherAttempt),
         (Some(open), _) => match open.state {
-            TaskState::Held => Fold::Ignore(Ignored::NotAnnounced),
-            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => Fold::Record(open),
+            TaskState::Pending => ReportDecision::Ignore(Ignored::NotAnnounced),
+            TaskState::Announced { .. } | TaskState::Withdrawn { .. } => {
+                ReportDecision::Record(open)
+            }
         },
     }
 }
 
-/// Decides what becomes of a recorded result that says that the device has dropped its task.
+/// Decides whether a recorded result begins the next attempt.
 ///
-/// A task that is withdrawn ends so. One that is announced again is to be had all the same, as
-/// another attempt: the device is done with this one.
-pub fn renew(open: &OpenTask, result: &FinishedTask, now: UnixTime) -> Option<TaskChange> {
+/// If the device cancelled the task and the task is still withdrawn, the task ends. If the
+/// package was assigned to the device again, the device still needs it, but has finished this
+/// attempt, so the next attempt begins.
+pub fn next_attempt(open: &OpenTask, result: &FinishedTask, now: UnixTime) -> Option<TaskChange> {
     let is_wanted = matches!(open.state, TaskState::Announced { .. });
-    (is_wanted && result.outcome == Outcome::Cancelled).then(|| TaskChange::Renew {
+    (is_wanted && result.outcome == Outcome::Cancelled).then(|| TaskChange::NextAttempt {
         from: open.clone(),
         to: OpenTask {
             attempt: open.attempt.saturating_add(1),
-            state: TaskState::Held,
+            state: TaskState::Pending,
             assigned_at: now,
             ..open.clone()
         },
@@ -117,32 +122,34 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_and_is_wanted_again_begins_anew() {
-        let told = open(TaskState::Announced { announced_at: AT });
+    fn a_cancelled_task_that_was_assigned_again_begins_the_next_attempt() {
+        let announced = open(TaskState::Announced { announced_at: AT });
         let dropped = FinishedTask {
             outcome: Outcome::Cancelled,
             ..finished(2)
         };
-        let Some(TaskChange::Renew { from, to, before }) = renew(&told, &dropped, AT) else {
-            panic!("it is wanted again");
+        let Some(TaskChange::NextAttempt { from, to, before }) =
+            next_attempt(&announced, &dropped, AT)
+        else {
+            panic!("the task was assigned again");
         };
-        assert_eq!((from, before), (told.clone(), dropped.clone()));
-        assert_eq!((to.attempt, to.state), (3, TaskState::Held));
+        assert_eq!((from, before), (announced.clone(), dropped.clone()));
+        assert_eq!((to.attempt, to.state), (3, TaskState::Pending));
         let withdrawn = open(TaskState::Withdrawn { announced_at: AT });
-        assert_eq!(renew(&withdrawn, &dropped, AT), None);
-        assert_eq!(renew(&told, &finished(2), AT), None);
+        assert_eq!(next_attempt(&withdrawn, &dropped, AT), None);
+        assert_eq!(next_attempt(&announced, &finished(2), AT), None);
     }
 
-    /// Holds every cell: `None` is recorded.
+    /// Checks every cell of the table; `None` means that the report is recorded.
     #[test]
     fn every_cell_of_the_table() {
         use Ignored::{AlreadyFinished, NotAnnounced, NotAssigned, OtherAttempt};
-        let held = Some(open(TaskState::Held));
+        let pending = Some(open(TaskState::Pending));
         let announced = Some(open(TaskState::Announced { announced_at: AT }));
         let withdrawn = Some(open(TaskState::Withdrawn { announced_at: AT }));
         let before = Some(finished(1));
         let same = Some(finished(2));
-        // Rows: open task, finished task; columns: OCS, attempts 1, 2 and 3 of ours.
+        // Rows: open task, finished task; columns: OCS agent, Packcast agent with attempt 1, 2, 3.
         let table = [
             (&None, &None, [Some(NotAssigned); 4]),
             (
@@ -166,7 +173,7 @@ mod tests {
                 ],
             ),
             (
-                &held,
+                &pending,
                 &None,
                 [
                     Some(NotAnnounced),
@@ -176,7 +183,7 @@ mod tests {
                 ],
             ),
             (
-                &held,
+                &pending,
                 &before,
                 [
                     Some(NotAnnounced),
@@ -214,8 +221,8 @@ mod tests {
         ];
         for (open, finished, expected) in table {
             for (by, expected) in by.into_iter().zip(expected) {
-                let fold = fold(open.as_ref(), finished.as_ref(), by);
-                let ignored = if let Fold::Ignore(why) = fold {
+                let decision = apply_report(open.as_ref(), finished.as_ref(), by);
+                let ignored = if let ReportDecision::Ignore(why) = decision {
                     Some(why)
                 } else {
                     None

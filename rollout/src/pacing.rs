@@ -1,18 +1,19 @@
-//! How fast a stock agent works through what it is told.
+//! Pacing: the pauses of an OCS agent while it works on announced packages.
 //!
-//! The settings are a target's, changed by a group or a device; what a reply says follows from
-//! them and from the packages that it announces.
+//! A target has settings, which a group or a device can override. The settings in a reply follow
+//! from these and from the packages that the reply announces.
 //!
-//! With nothing but the least pauses, a package takes one second for each cycle up to its turn
-//! and one for the turn, so that one of priority 5 and one fragment takes 12 seconds, where the
-//! defaults of OCS make it 550. No more can be gained: with a package of priority 5 alone the
-//! cycles 1 to 4 do nothing but pause, but to give it a turn in each would take another
-//! priority, which is fixed when it is published, as the device reads it from `info`.
+//! With the shortest pauses, a package takes one second for each cycle up to its turn, and one
+//! second for the turn itself. So a package of priority 5 with one fragment takes 12 seconds,
+//! whereas the defaults of OCS make it 550 seconds. A shorter time is impossible: if such a
+//! package is alone, the cycles 1 to 4 only pause, but a turn in each cycle would need another
+//! priority. The priority is fixed when the package is published, because the device reads it
+//! from `info`.
 //!
-//! One case stays that no reply can avoid. Where several packages of priority 0 differ in their
-//! number of fragments, a Unix agent that happens to take up a shorter one first ends its
-//! download process once all of them are deployed; what has another priority is then begun, or
-//! goes on, at the device's next contact.
+//! One case remains that no reply can avoid. If several packages of priority 0 differ in their
+//! number of fragments, and a Unix agent happens to begin with a shorter one, its download process
+//! ends once all of them are deployed. Packages of other priorities then begin or continue at the
+//! device's next check-in.
 
 mod bounded;
 mod schedule;
@@ -30,33 +31,33 @@ use schedule::{pauses, period_length};
 
 /// A pause, in seconds.
 ///
-/// At least one: with none, a missing fragment or a report that is not accepted makes one agent
-/// ask hundreds of times a second (protocol reference §0 rule 16).
+/// A pause is at least one second. Without a pause, a missing fragment or a rejected report makes
+/// one agent send hundreds of requests a second (protocol reference §0 rule 16).
 pub type PauseS = UpTo<3_600>;
 
-/// The time between two contacts, in hours.
+/// Time between two check-ins, in hours.
 pub type CheckInHours = UpTo<168>;
 
-/// After how many days a device drops a package that it could not deploy.
+/// Number of days after which a device drops a package that it could not deploy.
 pub type TimeoutDays = UpTo<3_650>;
 
-/// What the replies to a device are made with.
+/// Pacing of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pacing {
-    /// After each turn of a package, which is a fragment or the deployment.
+    /// Pause after each turn of a package. A turn downloads a fragment or deploys the package.
     pub fragment_pause_s: PauseS,
-    /// After each cycle.
+    /// Pause after each cycle.
     pub cycle_pause_s: PauseS,
-    /// After each period. It is what keeps an agent that has nothing it can do from spinning.
+    /// Pause after each period. It keeps an agent without work from running in a busy loop.
     pub period_pause_s: PauseS,
-    /// How often the device asks, if it runs a Windows service or a Unix daemon.
+    /// Time between check-ins of a device that runs a Windows service or a Unix daemon.
     pub contact_every_h: CheckInHours,
     pub timeout_days: TimeoutDays,
-    /// Announces one priority level at a time.
+    /// Announce one priority at a time.
     pub strict: bool,
 }
 
-/// What a group or a device has instead of its target's settings; what is none stays.
+/// Pacing of a group or a device that overrides the target's. `None` overrides nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PacingOverride {
@@ -74,17 +75,17 @@ pub struct PacingOverride {
     pub strict: Option<bool>,
 }
 
-/// How a group's or a device's own settings are changed.
+/// A change of the pacing of a group or a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacingChange {
-    /// What is none stays.
+    /// Changes the settings that are `Some`, and keeps the others.
     Set(PacingOverride),
-    /// Nothing else stays.
+    /// Replaces all settings.
     Replace(PacingOverride),
 }
 
 impl Default for Pacing {
-    /// Returns the fastest pace that is safe; a device gives up after 30 days.
+    /// Returns the fastest pacing that is safe, with a timeout of 30 days.
     fn default() -> Self {
         Self {
             fragment_pause_s: number(1),
@@ -98,15 +99,16 @@ impl Default for Pacing {
 }
 
 const fn number<const MOST: u16>(number: u16) -> UpTo<MOST> {
-    UpTo::new(number).expect("a default is within its bounds")
+    UpTo::new(number).expect("defaults are within their bounds")
 }
 
 impl Pacing {
-    /// Returns what is in force for a device.
+    /// Returns the pacing in force for a device.
     ///
-    /// The device's own settings win over those of its groups, and those over the target's. Of
-    /// several groups the slowest wins, setting by setting, and one that is strict: a group that
-    /// was slowed down for a thin line stays slow, whatever else its devices are in.
+    /// The settings of the device override the settings of its groups, which override those of
+    /// the target. Of several groups the slowest setting counts, setting by setting, and strict
+    /// counts if any group is strict. So a group that was slowed down for a narrow network link
+    /// stays slow, even if its devices are in faster groups as well.
     #[must_use]
     pub fn in_force<'a>(
         self,
@@ -128,7 +130,7 @@ impl Pacing {
         }
     }
 
-    /// Returns what a reply says that announces these packages.
+    /// Returns the settings for a reply that announces these packages.
     pub fn conf(&self, announced: &[Announced]) -> Conf {
         Conf {
             frag_latency_s: self.fragment_pause_s.into(),
@@ -139,18 +141,19 @@ impl Pacing {
         }
     }
 
-    /// Returns how often the device is told to ask, in hours.
+    /// Returns the time between check-ins for a reply, in hours.
     pub fn prolog_freq_hours(&self) -> NonZeroU8 {
+        // The limit of the setting, 168 hours, fits into a byte.
         let hours = u8::try_from(self.contact_every_h.get()).ok();
         hours.and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX)
     }
 
-    /// Returns how long a stock agent pauses at most until it has deployed these packages, in
+    /// Returns the longest time that an OCS agent pauses until it has deployed these packages, in
     /// seconds.
     ///
-    /// It begins with the first period in which the agent has all of them. Neither transfers nor
-    /// commands are in it, and no fragment fails. For one package it is
-    /// (fragments + 1) × (priority × cycle pause + fragment pause), and the pauses between
+    /// The time begins with the first period in which the agent has all packages. It contains
+    /// neither transfers nor commands, and assumes that no fragment fails. For one package it is
+    /// (fragments + 1) × (priority × cycle pause + fragment pause), plus the pauses between
     /// periods.
     pub fn longest_s(&self, announced: &[Announced]) -> u64 {
         let pauses = pauses(announced);
@@ -164,7 +167,8 @@ impl Pacing {
         .fold(0, u64::saturating_add)
     }
 
-    /// Returns how long a stock agent that has nothing else pauses until a package is deployed.
+    /// Returns the time that an OCS agent without other packages pauses until a package is
+    /// deployed, in seconds.
     pub fn alone_s(&self, priority: Priority, fragments: u32) -> u64 {
         self.longest_s(&[(priority, fragments)])
     }
@@ -191,7 +195,7 @@ impl PacingOverride {
         }
     }
 
-    /// Returns the greatest of each setting; none of what nobody sets, which is less than some.
+    /// Returns the greatest value of each setting, or `None` for a setting that is set nowhere.
     pub fn slowest<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
         all.into_iter()
             .fold(Self::default(), |slowest, other| Self {

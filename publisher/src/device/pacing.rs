@@ -1,4 +1,4 @@
-//! The pace of one device with a stock agent.
+//! The pacing of one device with an OCS agent.
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::{PacingChange, PacingOverride};
@@ -9,14 +9,14 @@ use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::target::Target;
 
-/// A device's own pace.
+/// The pacing settings of one device, which replace the settings of its groups.
 #[derive(Debug, Serialize)]
 pub struct DevicePace {
     pub device: DeviceId,
     pub pace: PacingOverride,
 }
 
-/// Changes a device's own pace, and returns the pace after the change.
+/// Changes the pacing settings of a device, and returns its settings after the change.
 pub async fn pace(
     target: &Target,
     name: &DeviceName,
@@ -24,7 +24,7 @@ pub async fn pace(
 ) -> Result<DevicePace, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;
-    target.records.pace_device(&device, change).await?;
-    let pace = target.records.standing(&device).await?.pace;
+    target.records.set_device_pacing(&device, change).await?;
+    let pace = target.records.device_state(&device).await?.pace;
     Ok(DevicePace { device, pace })
 }

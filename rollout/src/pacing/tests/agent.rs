@@ -1,35 +1,35 @@
-//! The scheduler of the stock Unix agent, with its faults, on a clock of its own.
+//! A model of the Unix agent's scheduler, with its faults, on a simulated clock.
 
 use packcast_protocol::ocs::reply::Conf;
 
 use super::Announced;
 
-/// After so many periods a package that was not deployed never will be.
+/// Number of periods after which the model gives up on packages that are not deployed.
 const PATIENCE: u32 = 10_000;
 
-/// What became of the packages.
+/// Result of a run of the model.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// When each was deployed, in seconds, in the order in which they were given.
+    /// Times of deployment, in seconds, in the order of the given packages.
     pub(super) deployed: Vec<Option<u64>>,
-    /// When the process had nothing left, or died.
+    /// Time at which the process had no package left, or died.
     pub(super) ended: u64,
     pub(super) died: bool,
 }
 
 #[derive(Debug)]
 struct Process {
-    /// Each package's fragments that are not there yet; none once it is deployed.
+    /// Number of missing fragments of each package; `None` once it is deployed.
     left: Vec<Option<u32>>,
     deployed: Vec<Option<u64>>,
-    /// The packages of priority 0. One that is deployed leaves a hole, unless it is the last.
+    /// The packages of priority 0. A deployed package leaves a hole, unless it is the last.
     urgent: Vec<Option<usize>>,
-    /// Set by a turn that is given to a hole: the first cycle for other priorities is fatal then.
+    /// A turn was given to a hole. The first cycle for other priorities then kills the process.
     is_spoiled: bool,
     clock: u64,
 }
 
-/// Works on packages that are taken up in the order in which they are given.
+/// Runs the scheduler on packages in the given order.
 pub(super) fn run(conf: &Conf, packages: &[Announced]) -> Run {
     let mut process = Process {
         left: packages
@@ -61,7 +61,7 @@ impl Process {
         left.filter_map(|(index, left)| left.map(|_| index))
     }
 
-    /// Fails where the real process dies.
+    /// Runs one period. Fails if the real process would die.
     fn period(&mut self, conf: &Conf, packages: &[Announced]) -> Result<(), ()> {
         let priority = |index: usize| u32::from(packages[index].0.get());
         let urgent: Vec<_> = self
@@ -102,7 +102,7 @@ impl Process {
         }
     }
 
-    /// Fetches a fragment, or deploys.
+    /// Downloads a fragment, or deploys the package.
     fn turn(&mut self, index: usize) {
         match &mut self.left[index] {
             None => {}

@@ -1,4 +1,4 @@
-//! Numbers that have a least and a greatest value.
+//! Numbers with a lower and an upper limit.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A whole number from 1 to `MOST`, in a unit that the name of what holds it says.
+/// A whole number from 1 to `MOST`. The name of the field or type gives its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct UpTo<const MOST: u16>(NonZeroU16);
 
-/// A number that is out of bounds, or none at all.
+/// Error for a text that is no number, or a number that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not a whole number from 1 to {most}")]
+#[error("expected a whole number from 1 to {most}")]
 pub struct UpToError {
     pub most: u16,
 }
@@ -21,7 +21,7 @@ pub struct UpToError {
 impl<const MOST: u16> UpTo<MOST> {
     pub const MOST: u16 = MOST;
 
-    /// Returns none for a number that is out of bounds.
+    /// Returns `None` if the number is out of bounds.
     pub const fn new(number: u16) -> Option<Self> {
         match NonZeroU16::new(number) {
             Some(number) if number.get() <= MOST => Some(Self(number)),
@@ -74,7 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ends_are_included() {
+    fn error_message() {
+        insta::assert_snapshot!(UpToError { most: 168 }, @"expected a whole number from 1 to 168");
+    }
+
+    #[test]
+    fn both_limits_are_included() {
         for good in ["1", "168"] {
             let number: UpTo<168> = good.parse().unwrap();
             assert_eq!(number.to_string(), good);

@@ -1,26 +1,28 @@
-//! How a stock agent's scheduler goes through what it is told (protocol reference §2.5).
+//! The scheduler of an OCS agent (protocol reference §2.5).
 //!
-//! It works in periods of numbered cycles. In a cycle whose number is a multiple of a package's
-//! priority it gives that package one turn, and pauses; a package needs a turn for each
-//! fragment, and one to be deployed. As long as one of priority 0 is there, only those have
-//! turns, one in each cycle, and nothing is paused for between cycles.
+//! The scheduler works in periods of numbered cycles. In a cycle whose number is a multiple of a
+//! package's priority, the package gets one turn, and the scheduler pauses. A package needs one
+//! turn for each fragment, and one turn for its deployment. As long as there is a package of
+//! priority 0, only packages of priority 0 get turns, one in each cycle, and there is no pause
+//! between cycles.
 
 use packcast_protocol::Priority;
 use packcast_protocol::ocs::reply::PeriodLength;
 
-/// By how many cycles a period may be longer than it must.
+/// Number of cycles by which a period may exceed its minimum.
 ///
-/// Enough for a multiple of any priority. A device begins what it is told of meanwhile, and
-/// heeds another pace or an order, when a period is over: so it is kept short.
+/// It is enough for a multiple of any priority. A period must be short, because a device begins
+/// newly announced packages, and obeys new pacing or a device command, only at the end of a
+/// period.
 const SLACK: u32 = 20;
 
-/// The longest period that has room for it: agents read its length into 31 bits.
+/// The longest minimum that leaves room for [`SLACK`]: agents read the length into 31 bits.
 const LONGEST: u32 = i32::MAX.unsigned_abs() - SLACK;
 
-/// What an agent is told: each package's priority, and its number of fragments.
+/// An announced package: its priority and its number of fragments.
 pub type Announced = (Priority, u32);
 
-/// What a schedule costs: how often the agent makes each of its pauses at most.
+/// Cost of a schedule: the highest number of each kind of pause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pauses {
     pub(super) fragments: u64,
@@ -28,13 +30,15 @@ pub(super) struct Pauses {
     pub(super) periods: u64,
 }
 
-/// Returns how many cycles a period has.
+/// Returns the number of cycles in a period.
 ///
-/// At least 10, which is the last priority: one beyond the period is never served. At least
-/// twice the turns of the packages of priority 0, as one that is not deployed within its period
-/// starves all others for ever (protocol reference §0 rule 14); twice, so that some of its
-/// fragments can fail. Of the lengths that are not much longer, the one that wastes the fewest
-/// turns: in ten cycles a package of priority 7 has one turn, in fourteen it has two.
+/// A period has at least 10 cycles, which is the lowest priority, because a package whose
+/// priority exceeds the length never gets a turn. A period also has at least twice the turns of
+/// the packages of priority 0: a package that is not deployed within its period starves all
+/// others for ever (protocol reference §0 rule 14), and the factor of two lets some of its
+/// fragments fail. Of the lengths up to [`SLACK`] above this minimum, the result is the one that
+/// wastes the fewest turns: in ten cycles a package of priority 7 gets one turn, in fourteen
+/// cycles it gets two.
 pub(super) fn period_length(announced: &[Announced]) -> PeriodLength {
     let urgent = announced
         .iter()
@@ -48,8 +52,8 @@ pub(super) fn period_length(announced: &[Announced]) -> PeriodLength {
         .unwrap_or(PeriodLength::MIN)
 }
 
-/// Returns the share of the cycles, in millionths, after the last turn of the package that
-/// loses most.
+/// Returns the share of cycles, in millionths, that remain after the last turn of a package, for
+/// the package that loses most.
 fn waste(cycles: u32, announced: &[Announced]) -> u64 {
     let cycles = u64::from(cycles);
     announced
@@ -85,8 +89,8 @@ pub(super) fn pauses(announced: &[Announced]) -> Pauses {
     pauses
 }
 
-/// Returns in which period, from 0, and in which cycle of them all, from 1, a package has its
-/// last turn.
+/// Returns the period of a package's last turn, counted from 0, and its cycle, counted from 1
+/// over all periods.
 ///
 /// The first `urgent` cycles belong to packages of priority 0.
 const fn last_turn(priority: u64, turns: u64, urgent: u64, length: u64) -> (u64, u64) {

@@ -13,12 +13,12 @@ use agent::{Run, run};
 /// Traps of OCS agents (protocol reference) and the tests that guard against them.
 const _: &[(&str, fn())] = &[
     (
-        "§0.14, §8.5: what is urgent and does not fit into a period starves all else",
-        a_period_has_room_for_all_that_is_urgent_twice,
+        "§0.14, §8.5: urgent packages that do not fit into a period starve all others",
+        a_period_has_room_for_the_urgent_packages_twice,
     ),
     (
-        "§2.5: a priority beyond the period is never served",
-        nothing_starves_and_all_is_deployed_in_time,
+        "§2.5: a package whose priority exceeds the period never gets a turn",
+        every_package_is_deployed_in_time,
     ),
 ];
 
@@ -36,22 +36,22 @@ fn length(packages: &[(u8, u32)]) -> u32 {
     conf.period_length.get()
 }
 
-/// Works through packages that the agent takes up in the order in which they are given.
-fn worked(packages: &[(u8, u32)]) -> Run {
+/// Runs the model with the default pacing on packages in the given order.
+fn run_packages(packages: &[(u8, u32)]) -> Run {
     let announced = announced(packages);
     run(&Pacing::default().conf(&announced), &announced)
 }
 
 #[test]
-fn a_reply_has_the_pauses_in_force_and_a_period_for_what_it_announces() {
-    let pace = Pacing {
+fn a_reply_has_the_pauses_in_force_and_a_period_that_fits_its_packages() {
+    let pacing = Pacing {
         fragment_pause_s: number(7),
         cycle_pause_s: number(8),
         period_pause_s: number(9),
         timeout_days: number(10),
         ..Pacing::default()
     };
-    let conf = pace.conf(&announced(&[(0, 12)]));
+    let conf = pacing.conf(&announced(&[(0, 12)]));
     assert_eq!(conf.frag_latency_s.get(), 7);
     assert_eq!(conf.cycle_latency_s.get(), 8);
     assert_eq!(conf.period_latency_s, 9);
@@ -67,7 +67,7 @@ fn a_period_is_no_shorter_than_ten_cycles() {
 }
 
 #[test]
-fn a_period_has_room_for_all_that_is_urgent_twice() {
+fn a_period_has_room_for_the_urgent_packages_twice() {
     assert_eq!(length(&[(0, 4)]), 10);
     assert_eq!(length(&[(0, 5)]), 12);
     assert_eq!(length(&[(0, 30), (0, 9)]), 82);
@@ -83,16 +83,16 @@ fn a_period_ends_where_the_fewest_turns_are_wasted() {
 }
 
 #[test]
-fn a_period_has_a_length_whatever_is_announced() {
+fn every_announcement_has_a_period_length() {
     let most = length(&[(0, u32::MAX), (0, u32::MAX), (7, 1)]);
     assert!(most > 2_000_000_000, "{most}");
     let all = announced(&[(0, u32::MAX), (10, u32::MAX)]);
     assert!(Pacing::default().longest_s(&all) > u64::from(u32::MAX));
 }
 
-/// The time that OCS's defaults imply is 550 s for the first.
+/// With the defaults of OCS the first package would take 550 s.
 #[test]
-fn the_usual_package_takes_seconds() {
+fn a_typical_package_takes_seconds() {
     let check = |(priority, fragments), expected| {
         let priority = Priority::try_from(priority).unwrap();
         assert_eq!(Pacing::default().alone_s(priority, fragments), expected);
@@ -101,17 +101,17 @@ fn the_usual_package_takes_seconds() {
     check((0, 0), 1);
     check((10, 0), 11);
     check((7, 3), 4 * (7 + 1) + 1);
-    // Beside the formula, the pauses between periods of two turns each.
+    // The formula, plus the pauses between periods of two turns each.
     check((5, 20), 21 * (5 + 1) + 10);
     assert!(Pacing::default().alone_s(Priority::DEFAULT, 1) <= 15);
     assert!(Pacing::default().alone_s(Priority::DEFAULT, 20) <= 150);
 }
 
-/// The times are those of the Unix agent 2.10.0: its own scheduler, run on a clock of its own.
+/// The times were measured with the scheduler of the Unix agent 2.10.0 on a simulated clock.
 #[test]
-fn the_agent_of_these_tests_is_like_the_real_one() {
+fn the_model_matches_the_real_agent() {
     let check = |packages: &[(u8, u32)], expected: &[u64]| {
-        let run = worked(packages);
+        let run = run_packages(packages);
         let deployed: Vec<u64> = run.deployed.into_iter().flatten().collect();
         assert_eq!(deployed, expected, "{packages:?}");
     };
@@ -124,11 +124,11 @@ fn the_agent_of_these_tests_is_like_the_real_one() {
 }
 
 #[test]
-fn urgent_packages_of_different_sizes_can_end_the_process_after_them() {
-    let run = worked(&[(0, 1), (0, 4), (5, 1)]);
+fn urgent_packages_of_different_sizes_can_end_the_process() {
+    let run = run_packages(&[(0, 1), (0, 4), (5, 1)]);
     assert!(run.died);
     assert_eq!(run.deployed, [Some(2), Some(9), None]);
-    assert!(!worked(&[(0, 4), (0, 1), (5, 1)]).died);
+    assert!(!run_packages(&[(0, 4), (0, 1), (5, 1)]).died);
 }
 
 fn packages(sizes: &[u32]) -> Vec<PackageRecord> {
@@ -142,27 +142,27 @@ fn packages(sizes: &[u32]) -> Vec<PackageRecord> {
     sizes.iter().enumerate().map(of_size).collect()
 }
 
-/// Lets a device contact the server whenever it has nothing left, and returns when it has
-/// deployed each package, in the order of their numbers.
-fn contacts(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) -> Vec<u64> {
+/// Lets a device check in whenever it has no package left. Returns the times at which the
+/// packages were deployed, in the order of their numbers.
+fn check_ins(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) -> Vec<u64> {
     let stock = true;
     let mut clock = 0;
     let mut deployed = Vec::new();
     while !tasks.is_empty() {
         let find = |id| packages.iter().find(|package| package.id == id);
-        let told: Vec<(PackageId, Announced)> =
+        let announced: Vec<(PackageId, Announced)> =
             announce(&tasks, find, Rules { strict, stock }, NOW)
-                .told
+                .announced
                 .iter()
                 .map(|pick| {
                     let size = (pick.task.priority, pick.published.fragments);
                     (pick.task.package, size)
                 })
                 .collect();
-        let sizes: Vec<Announced> = told.iter().map(|(_, size)| *size).collect();
+        let sizes: Vec<Announced> = announced.iter().map(|(_, size)| *size).collect();
         let run = run(&Pacing::default().conf(&sizes), &sizes);
-        for ((id, _), at) in told.iter().zip(run.deployed) {
-            deployed.push((*id, clock + at.expect("nothing starves")));
+        for ((id, _), at) in announced.iter().zip(run.deployed) {
+            deployed.push((*id, clock + at.expect("no package starves")));
             tasks.retain(|task| task.package != *id);
         }
         clock += run.ended;
@@ -175,10 +175,10 @@ fn contacts(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) 
 fn a_small_package_of_a_low_priority_overtakes_a_large_one_unless_strict() {
     let packages = packages(&[10, 1]);
     let tasks = vec![task(0, 5), task(1, 10)];
-    assert!(tasks.iter().all(|task| task.state == TaskState::Held));
-    let together = contacts(false, tasks.clone(), &packages);
+    assert!(tasks.iter().all(|task| task.state == TaskState::Pending));
+    let together = check_ins(false, tasks.clone(), &packages);
     assert_eq!(together, [71, 25]);
-    let strict = contacts(true, tasks, &packages);
+    let strict = check_ins(true, tasks, &packages);
     assert!(strict[0] < strict[1], "{strict:?}");
     assert_eq!(strict[0], 69);
 }
@@ -193,18 +193,18 @@ fn over(pauses: (u16, u16), strict: Option<bool>) -> PacingOverride {
 }
 
 #[test]
-fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
+fn the_device_overrides_its_slowest_group_which_overrides_the_target() {
     let check = |groups: &[PacingOverride], device: &PacingOverride, expected| {
         let target = Pacing {
             fragment_pause_s: number(2),
             cycle_pause_s: number(3),
             ..Pacing::default()
         };
-        let pace = target.in_force(groups, device);
+        let pacing = target.in_force(groups, device);
         let found = (
-            pace.fragment_pause_s.get(),
-            pace.cycle_pause_s.get(),
-            pace.strict,
+            pacing.fragment_pause_s.get(),
+            pacing.cycle_pause_s.get(),
+            pacing.strict,
         );
         assert_eq!(found, expected);
     };
@@ -219,7 +219,7 @@ fn the_device_wins_over_its_slowest_group_and_that_over_the_target() {
 }
 
 #[test]
-fn what_is_changed_again_keeps_the_rest() {
+fn setting_keeps_the_other_settings_and_replacing_does_not() {
     let once = PacingOverride::default().changed(&PacingChange::Set(over((10, 5), None)));
     let second = over((0, 6), Some(true));
     let both = over((10, 6), Some(true));
@@ -228,8 +228,8 @@ fn what_is_changed_again_keeps_the_rest() {
     assert!(PacingOverride::default().is_empty() && !once.is_empty());
 }
 
-/// Packages in the order in which an agent takes them up. Those of priority 0 are of one size,
-/// or the agent can end its process before it comes to the others.
+/// Returns packages in the order in which an agent begins them. Packages of priority 0 have the
+/// same size, because otherwise the process of the agent may end before the others get a turn.
 fn queue() -> impl Strategy<Value = Vec<Announced>> {
     let packages = prop::collection::vec((0_u8..=10, 0_u32..40), 1..12);
     (packages, 0_u32..40).prop_map(|(packages, urgent)| {
@@ -242,24 +242,24 @@ fn queue() -> impl Strategy<Value = Vec<Announced>> {
 
 proptest! {
     #[test]
-    fn nothing_starves_and_all_is_deployed_in_time(
+    fn every_package_is_deployed_in_time(
         packages in queue(),
         pauses in (1_u16..100, 1_u16..100, 1_u16..100),
     ) {
-        let pace = Pacing {
+        let pacing = Pacing {
             fragment_pause_s: number(pauses.0),
             cycle_pause_s: number(pauses.1),
             period_pause_s: number(pauses.2),
             ..Pacing::default()
         };
-        let run = run(&pace.conf(&packages), &packages);
+        let run = run(&pacing.conf(&packages), &packages);
         prop_assert!(!run.died);
-        let last = run.deployed.iter().map(|at| at.expect("nothing starves")).max();
-        prop_assert!(last <= Some(pace.longest_s(&packages)));
+        let last = run.deployed.iter().map(|at| at.expect("no package starves")).max();
+        prop_assert!(last <= Some(pacing.longest_s(&packages)));
     }
 
     #[test]
-    fn what_is_urgent_is_deployed_first(packages in queue()) {
+    fn urgent_packages_are_deployed_first(packages in queue()) {
         let run = run(&Pacing::default().conf(&packages), &packages);
         let of = |is_urgent: bool| {
             let all = packages.iter().zip(&run.deployed);
@@ -272,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn alone_the_formula_holds(priority in 1_u8..=10, fragments in 0_u32..500) {
+    fn the_formula_holds_for_a_single_package(priority in 1_u8..=10, fragments in 0_u32..500) {
         let (level, turns) = (u64::from(priority), u64::from(fragments) + 1);
         let between_periods = (turns - 1) / (u64::from(length(&[(priority, fragments)])) / level);
         let expected = turns * (level + 1) + between_periods;

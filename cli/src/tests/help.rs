@@ -1,0 +1,1609 @@
+//! The `--help` of every command, in 80 columns.
+
+use std::collections::BTreeSet;
+
+use clap::Command;
+use insta::assert_snapshot;
+
+use crate::cli;
+
+/// Returns the long help of the command at `path`, such as `keys rotate`. For subcommands, the
+/// global options are compared with those of the program, and left out.
+fn help(path: &str) -> String {
+    let whole = whole_help(path);
+    if path.is_empty() {
+        return whole;
+    }
+    let program = whole_help("");
+    let start = program.find(GLOBAL).unwrap();
+    let end = program.find("\nExit codes").unwrap();
+    let global = program[start..end].trim_end();
+    assert!(whole.contains(global), "{whole}");
+    whole.replace(global, "Global options: …")
+}
+
+const GLOBAL: &str = "Global options:";
+
+fn whole_help(path: &str) -> String {
+    // Environment variables of the machine that runs the test must not appear.
+    let mut cli = ["target", "config"]
+        .into_iter()
+        .fold(cli().term_width(80), |cli, name| {
+            cli.mut_arg(name, |arg| arg.hide_env_values(true))
+        });
+    cli.build();
+    let command = path.split_whitespace().fold(&mut cli, |command, name| {
+        command.find_subcommand_mut(name).unwrap()
+    });
+    let help = command.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+/// The commands that have a snapshot, with their tests.
+const TESTS: [(&str, fn()); 39] = [
+    ("", packcast),
+    ("demo", demo),
+    ("local", local),
+    ("keys", keys),
+    ("keys generate", keys_generate),
+    ("keys show", keys_show),
+    ("keys rotate", keys_rotate),
+    ("keys trust", keys_trust),
+    ("keys revoke", keys_revoke),
+    ("keys list", keys_list),
+    ("location", location),
+    ("location add", location_add),
+    ("location remove", location_remove),
+    ("location list", location_list),
+    ("location check", location_check),
+    ("publish", publish),
+    ("verify", verify),
+    ("activate", activate),
+    ("deactivate", deactivate),
+    ("assign", assign),
+    ("unassign", unassign),
+    ("sign", sign),
+    ("delete", delete),
+    ("group", group),
+    ("group create", group_create),
+    ("group add", group_add),
+    ("group remove", group_remove),
+    ("group list", group_list),
+    ("group show", group_show),
+    ("group prefer", group_prefer),
+    ("group pacing", group_pacing),
+    ("group delete", group_delete),
+    ("list", list),
+    ("show", show),
+    ("status", status),
+    ("device", device),
+    ("explain", explain),
+    ("completions", completions),
+    ("man", man),
+];
+
+/// Returns the paths of a command and of its subcommands.
+fn paths(command: &Command, path: &str) -> BTreeSet<String> {
+    let subcommands = command.get_subcommands();
+    let below = subcommands.flat_map(|subcommand| {
+        let path = format!("{path} {}", subcommand.get_name());
+        paths(subcommand, path.trim_start())
+    });
+    below.chain([path.to_owned()]).collect()
+}
+
+#[test]
+fn every_command_has_a_snapshot_of_its_help() {
+    let tested: BTreeSet<String> = TESTS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(tested, paths(&cli(), ""));
+}
+
+/// Returns all texts of a command's help, without those of its subcommands.
+fn texts(command: &Command) -> Vec<String> {
+    let arguments = command.get_arguments();
+    let of_arguments = arguments.flat_map(|argument| {
+        let values = argument.get_possible_values();
+        let of_values: Vec<String> = values
+            .iter()
+            .filter_map(|value| value.get_help().map(ToString::to_string))
+            .collect();
+        let help = argument.get_help().map(ToString::to_string);
+        help.into_iter().chain(of_values)
+    });
+    let about = command.get_about().map(ToString::to_string);
+    about.into_iter().chain(of_arguments).collect()
+}
+
+#[test]
+fn first_lines_of_help_have_no_full_stop() {
+    for (path, _) in TESTS {
+        let cli = cli();
+        let names = path.split_whitespace();
+        let command = names.fold(&cli, |command, name| command.find_subcommand(name).unwrap());
+        assert!(command.get_about().is_some(), "{path} has no help");
+        for text in texts(command) {
+            assert!(!text.ends_with('.'), "{path}: {text}");
+        }
+    }
+}
+
+#[test]
+fn every_argument_has_a_help() {
+    for (path, _) in TESTS {
+        let cli = cli();
+        let names = path.split_whitespace();
+        let command = names.fold(&cli, |command, name| command.find_subcommand(name).unwrap());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{path}: {argument}");
+        }
+    }
+}
+
+#[test]
+fn packcast() {
+    assert_snapshot!(help(""), @"
+    Deploy packages to fleets of computers without a server to operate
+
+    A package is published, activated at one or more locations, and assigned to
+    devices or groups. Each device downloads the package after its next check-in,
+    acts on it, and reports the result.
+
+    Usage: packcast [OPTIONS] <COMMAND>
+
+    Commands:
+      demo         Deploy a package to a device on this machine, and show each step
+      local        Run the whole system on this machine until Ctrl-C
+      keys         Manage the signing key, and the keys that agents trust
+      location     Manage the locations that serve packages
+      publish      Publish a package
+      verify       Download a package and check every byte of it
+      activate     Activate a published package, so that devices can get it
+      deactivate   Deactivate a package, so that no further device gets it
+      assign       Assign a package to devices or groups
+      unassign     Unassign a package from devices or groups
+      sign         Sign assignments again before they expire
+      delete       Delete a package and its objects
+      group        Manage groups of devices
+      list         List packages, the newest last
+      show         Show a package: its state, action, archive and locations
+      status       Show how many devices of a package are in each state
+      device       List devices, or show a device with its packages and results
+      explain      Explain why a device has a package, or does not have it
+      completions  Print the completion script for a shell
+      man          Print or write the manual pages
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Global options:
+          --target <NAME>
+              Use this target
+
+              'local' is the system of 'packcast local'. The other targets are
+              sections of packcast.toml.
+
+              [env: PACKCAST_TARGET]
+              [default: local]
+
+          --config <FILE>
+              Read targets from this file
+
+              The default is packcast.toml in your configuration folder.
+
+              [env: PACKCAST_CONFIG]
+
+          --format <FORMAT>
+              Print results in this format
+
+              Possible values:
+              - text: Tables and text
+              - json: One JSON document, for scripts
+
+              [default: text]
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
+
+    Run 'packcast demo' to see a package deployed on this machine.
+    ");
+}
+
+#[test]
+fn demo() {
+    assert_snapshot!(help("demo"), @"
+    Deploy a package to a device on this machine, and show each step
+
+    Starts the whole system in a temporary folder, publishes a package, lets an
+    agent process deploy it, and prints the time of each step. Nothing is left
+    behind.
+
+    Usage: packcast demo [OPTIONS] [ARCHIVE]
+
+    Arguments:
+      [ARCHIVE]
+              Archive (.zip or .tar.gz) or directory to deploy; a small sample if
+              absent
+
+    Options:
+          --action <ACTION>
+              Action on the device
+
+              Possible values:
+              - launch:  Unpack the archive and run a program from it; its exit code
+                is the result
+              - execute: Run any command, with the files of the archive if there is
+                one
+              - store:   Unpack the archive into a folder and run nothing
+
+              [default: store]
+
+          --command <COMMAND>
+              Program at the top of the archive with its arguments (launch), or any
+              command (execute)
+
+          --path <FOLDER>
+              Folder to unpack into (store); a temporary folder if absent
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast demo
+      packcast demo typescript.tgz
+      packcast demo setup.tar.gz --action launch --command 'setup.sh --quiet'
+    ");
+}
+
+#[test]
+fn local() {
+    assert_snapshot!(help("local"), @"
+    Run the whole system on this machine until Ctrl-C
+
+    Runs the table, the objects, the check-in function, and an HTTPS server on
+    127.0.0.1 with its own certificate authority. The other commands use this system
+    unless --target names another.
+
+    Usage: packcast local [OPTIONS]
+
+    Options:
+          --state <FOLDER>
+              Keep all files in this folder
+
+          --port <PORT>
+              Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
+
+              The default is the port of the last start. After a change, give agents
+              the new address, and activate the packages again.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast local
+      packcast local --state /srv/packcast --port 8443
+    ");
+}
+
+#[test]
+fn keys() {
+    assert_snapshot!(help("keys"), @"
+    Manage the signing key, and the keys that agents trust
+
+    Usage: packcast keys [OPTIONS] <COMMAND>
+
+    Commands:
+      generate  Generate a signing key
+      show      Show the public half and the files of the signing key
+      rotate    Replace the signing key with a new one
+      trust     Let agents trust the key of another publisher, too
+      revoke    End the trust of agents in a key
+      list      List the keys that agents trust
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys generate --target production
+      packcast keys show --target production
+      packcast keys list
+      packcast keys rotate
+      packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+    ");
+}
+
+#[test]
+fn keys_generate() {
+    assert_snapshot!(help("keys generate"), @"
+    Generate a signing key
+
+    Prints the public half, which belongs in the configuration of agents. The secret
+    half is encrypted with a passphrase: from the environment variable
+    PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
+    keep a copy in a safe place. Give each target a key of its own, so that its
+    devices accept nothing that is signed for another target. 'packcast local'
+    generates its key itself.
+
+    Usage: packcast keys generate [OPTIONS]
+
+    Options:
+          --key <FILE>
+              Write the key to this file instead of the target's own key file
+
+          --unencrypted
+              Do not encrypt the key: anybody who can read the file can sign
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys generate --target production
+      packcast keys generate --key ~/keys/production.key
+    ");
+}
+
+#[test]
+fn keys_show() {
+    assert_snapshot!(help("keys show"), @"
+    Show the public half and the files of the signing key
+
+    Usage: packcast keys show [OPTIONS]
+
+    Options:
+          --key <FILE>
+              Show the key in this file instead of the target's own key
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn keys_rotate() {
+    assert_snapshot!(help("keys rotate"), @"
+    Replace the signing key with a new one
+
+    Signs all assignments again with the new key. Agents trust the new key from
+    their next check-in on. They also trust the old key, for the packages that it
+    has signed, until the old key is revoked. If the command is interrupted, run it
+    again to complete the rotation.
+
+    Usage: packcast keys rotate [OPTIONS]
+
+    Options:
+          --key <FILE>
+              Replace the key in this file instead of the target's own key
+
+          --unencrypted
+              Do not encrypt the new key: anybody who can read the file can sign
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys rotate --target production
+    ");
+}
+
+#[test]
+fn keys_trust() {
+    assert_snapshot!(help("keys trust"), @"
+    Let agents trust the key of another publisher, too
+
+    Agents accept packages and assignments from both publishers. Only the key that
+    signs here can change the list of trusted keys.
+
+    Usage: packcast keys trust [OPTIONS] <PUBLIC_KEY>
+
+    Arguments:
+      <PUBLIC_KEY>
+              Public key of the other publisher
+
+    Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+    ");
+}
+
+#[test]
+fn keys_revoke() {
+    assert_snapshot!(help("keys revoke"), @"
+    End the trust of agents in a key
+
+    From their next check-in on, agents refuse packages and assignments signed by
+    this key.
+
+    Usage: packcast keys revoke [OPTIONS] <PUBLIC_KEY>
+
+    Arguments:
+      <PUBLIC_KEY>
+              Public key to revoke
+
+    Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys revoke RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+    ");
+}
+
+#[test]
+fn keys_list() {
+    assert_snapshot!(help("keys list"), @"
+    List the keys that agents trust
+
+    Usage: packcast keys list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn location() {
+    assert_snapshot!(help("location"), @"
+    Manage the locations that serve packages
+
+    A location is an address that serves the objects of the target over HTTPS, such
+    as a CDN or a mirror on a site.
+
+    Usage: packcast location [OPTIONS] <COMMAND>
+
+    Commands:
+      add     Add a location, so that packages can be activated there
+      remove  Remove a location
+      list    List the locations
+      check   Check that locations serve packages as agents need them
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast location add cdn d1234.cloudfront.net
+      packcast location add site-berlin mirror.example.net:8443/packcast
+      packcast location check
+    ");
+}
+
+#[test]
+fn location_add() {
+    assert_snapshot!(help("location add"), @"
+    Add a location, so that packages can be activated there
+
+    Usage: packcast location add [OPTIONS] <NAME> <ADDRESS>
+
+    Arguments:
+      <NAME>
+              Name: lower-case letters, digits and '-'
+
+      <ADDRESS>
+              Address: host[:port][/path], without https://
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast location add cdn d1234.cloudfront.net
+      packcast location add site-berlin mirror.example.net:8443/packcast
+    ");
+}
+
+#[test]
+fn location_remove() {
+    assert_snapshot!(help("location remove"), @"
+    Remove a location
+
+    Packages that are active at the location stay active there.
+
+    Usage: packcast location remove [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>
+              Name of the location
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn location_list() {
+    assert_snapshot!(help("location list"), @"
+    List the locations
+
+    Usage: packcast location list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn location_check() {
+    assert_snapshot!(help("location check"), @"
+    Check that locations serve packages as agents need them
+
+    Fetches the manifest, the info, and the first and last fragment of the newest
+    active package through the public address of each location. Warns of findings
+    that concern OCS agents only. The exit code is 1 if a location fails.
+
+    Usage: packcast location check [OPTIONS] [NAME]...
+
+    Arguments:
+      [NAME]...
+              Locations to check; all if none is named
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast location check
+      packcast location check site-berlin --format json
+    ");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a snapshot is one text")]
+fn publish() {
+    assert_snapshot!(help("publish"), @r"
+    Publish a package
+
+    Checks the archive, reserves a package id, and uploads the fragments, the signed
+    manifest and the info. No device sees the package before it is activated and
+    assigned. If the command is interrupted, run it again to complete the
+    publication. On a terminal, the command asks for missing options.
+
+    Usage: packcast publish [OPTIONS] [SOURCE]
+
+    Arguments:
+      [SOURCE]
+              Archive (.zip or .tar.gz) or directory to publish; none to execute a
+              command only
+
+    Options:
+          --name <NAME>
+              Package name
+
+          --version <VERSION>
+              Package version
+
+          --action <ACTION>
+              Action on the device
+
+              Possible values:
+              - launch:  Unpack the archive and run a program from it; its exit code
+                is the result
+              - execute: Run any command, with the files of the archive if there is
+                one
+              - store:   Unpack the archive into a folder and run nothing
+
+          --command <COMMAND>
+              Program at the top of the archive with its arguments (launch), or any
+              command (execute)
+
+          --path <FOLDER>
+              Folder on the device to unpack into (store)
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --fragment-size <SIZE>
+              Size of the fragments, such as 1MiB, or auto
+
+              [default: auto]
+
+          --platform <PLATFORM>
+              Operating system that the package is for
+
+              [default: any]
+              [possible values: any, linux, windows, macos]
+
+          --success-code <CODE>
+              Exit code that means success, instead of 0 (repeatable)
+
+          --reboot-code <CODE>
+              Exit code that means success after a restart (repeatable)
+
+          --timeout <SECONDS>
+              Stop the program after this many seconds
+
+              [default: 7200]
+
+          --expires-in <DAYS>
+              Let agents refuse the package after this many days
+
+              [default: 180]
+
+          --rerun-after-interruption
+              Run the program again if the agent was stopped while the program ran
+
+          --allow-downgrade
+              Allow downgrading to this package from a newer version
+
+              Without this option, a Packcast agent refuses the package if it has
+              deployed a package of the same name that was published later.
+
+          --only-for <AGENT>
+              Allow only this agent to act on the package (repeatable)
+
+              Such a package cannot be assigned to OCS agents, which check no
+              audience.
+
+          --only-for-group <GROUP>
+              Allow only agents in this group to act on the package (repeatable)
+
+              An agent is in the groups that 'packcast group add' has added it to,
+              and in the groups that its own configuration names. Such a package
+              cannot be assigned to OCS agents.
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+          --activate
+              Activate the package at all locations after the publication
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Options for OCS agents on Windows (all others ignore them):
+          --notify <TEXT>
+              Show this text, which may be HTML, before the action, and wait for the
+              user
+
+          --notify-countdown <SECONDS>
+              Continue without the user after this many seconds; 0 never does
+
+              [default: 120]
+
+          --may-abort
+              Let the user refuse the package, which is reported as a failure
+
+          --may-delay
+              Let the user postpone the package until the agent's next run
+
+          --notify-done <TEXT>
+              Show this text after the action until the user closes it
+
+          --not-before <TIME>
+              Do not act before this time of the device's clock, such as '2026/12/01
+              22:00'
+
+              The download starts at once. If the package is announced earlier than
+              the agent's TIMEOUT, 30 days, before this time, the agent drops the
+              package unused.
+
+          --afterwards <AFTERWARDS>
+              Restart or shut down the computer 120 seconds after the action, even
+              after a failure
+
+              Open programs are closed and lose their unsaved work.
+
+              [possible values: reboot, shutdown]
+
+    Global options: …
+
+    Examples:
+      packcast publish vlc-3.0.21.zip --name vlc --version 3.0.21 \
+          --action launch --command 'setup.exe /S'
+      packcast publish site/ --name site --version 7 \
+          --action store --path /var/www --activate
+      packcast publish --name refresh --version 1 \
+          --action execute --command 'apt-get update'
+    ");
+}
+
+#[test]
+fn verify() {
+    assert_snapshot!(help("verify"), @"
+    Download a package and check every byte of it
+
+    Fetches the manifest, the signature, the info and all fragments through each
+    location of the package, and checks the signature and all digests. The exit code
+    is 1 if anything differs from the publication.
+
+    Usage: packcast verify [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --location <NAME>
+              Fetch through this location of the package only (repeatable)
+
+          --stored
+              Read the stored objects instead of the locations
+
+          --public-key <KEY>
+              Public key that must have signed the package, instead of the target's
+              own key
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast verify vlc@3.0.21
+      packcast verify vlc@3.0.21 --location site-berlin
+      packcast verify 1795327754 --stored
+    ");
+}
+
+#[test]
+fn activate() {
+    assert_snapshot!(help("activate"), @"
+    Activate a published package, so that devices can get it
+
+    First fetches the manifest, the info, and the first and last fragment through
+    the public address of each location. If a location does not serve them, the
+    package is not activated.
+
+    Usage: packcast activate [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --location <NAME>
+              Activate at this location only (repeatable; devices try the locations
+              in this order)
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast activate vlc@3.0.21
+      packcast activate vlc@3.0.21 --location site-berlin --location cdn
+    ");
+}
+
+#[test]
+fn deactivate() {
+    assert_snapshot!(help("deactivate"), @"
+    Deactivate a package, so that no further device gets it
+
+    Once the command has returned, the package is announced to no further device. A
+    Packcast agent that already knows of the package cancels it at its next
+    check-in, unless the agent has begun to act; the agent gets the package again
+    when the package is active again. An OCS agent that already knows of the package
+    goes on.
+
+    Usage: packcast deactivate [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast deactivate vlc@3.0.21
+    ");
+}
+
+#[test]
+fn assign() {
+    assert_snapshot!(help("assign"), @"
+    Assign a package to devices or groups
+
+    Devices get an active package at their next check-in. An assignment to a group
+    costs the same few writes for any number of devices. If a device has failed, a
+    second assignment starts the next attempt.
+
+    Usage: packcast assign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --device <DEVICE>
+              Device, by its id or host name (repeatable)
+
+          --devices-from <FILE>
+              File with one device per line; '-' reads standard input
+
+          --group <GROUP>
+              Group, with the devices that join it later (repeatable)
+
+          --all
+              All devices, with those that check in for the first time later
+
+          --force
+              Deploy again on devices that already have the package
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast assign vlc@3.0.21 --device web01
+      packcast assign vlc@3.0.21 --device web01 --device web02 --force
+      packcast assign vlc@3.0.21 --group lab --group office
+      packcast assign vlc@3.0.21 --all
+    ");
+}
+
+#[test]
+fn unassign() {
+    assert_snapshot!(help("unassign"), @"
+    Unassign a package from devices or groups
+
+    Once the command has returned, the package is announced to no further device. A
+    Packcast agent that already knows of the package cancels it at its next
+    check-in, unless the agent has begun to act. An OCS agent that already knows of
+    the package goes on; 'packcast device DEVICE --drop' stops a Unix OCS agent.
+
+    Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --device <DEVICE>
+              Device, by its id or host name (repeatable)
+
+          --devices-from <FILE>
+              File with one device per line; '-' reads standard input
+
+          --group <GROUP>
+              Group, with the devices that join it later (repeatable)
+
+          --all
+              All devices, with those that check in for the first time later
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast unassign vlc@3.0.21 --group lab
+      packcast unassign vlc@3.0.21 --device web01
+    ");
+}
+
+#[test]
+fn sign() {
+    assert_snapshot!(help("sign"), @"
+    Sign assignments again before they expire
+
+    A Packcast agent acts on an assignment for 180 days after it was signed. Without
+    options, this command signs assignments that expire within 90 days, and
+    assignments signed by another key. Run it once a month. It refuses assignments
+    that none of your keys has signed. To sign such assignments as they are on
+    record, check them with 'packcast group show' or 'packcast device', and name the
+    group or device here.
+
+    Usage: packcast sign [OPTIONS]
+
+    Options:
+          --group <GROUP>
+              Sign the recorded assignments of this group, even if another key
+              signed them (repeatable)
+
+          --device <DEVICE>
+              Sign the recorded assignments of this device, even if another key
+              signed them (repeatable)
+
+          --all
+              Also sign assignments that are valid for longer
+
+          --restored
+              Sign all assignments of a table that was restored from a backup
+
+              Signs the restored assignments even if this machine has signed later
+              ones.
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast sign
+      packcast sign --all
+      packcast sign --restored
+      packcast sign --group lab --device web01
+    ");
+}
+
+#[test]
+fn delete() {
+    assert_snapshot!(help("delete"), @"
+    Delete a package and its objects
+
+    Fails while the package is assigned. The same name and version cannot be
+    published again, and the results of devices stay on record. If the command is
+    interrupted, run it again to complete the deletion.
+
+    Usage: packcast delete [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --unassign
+              First unassign the package from all groups, and from all devices that
+              have not finished it
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast delete vlc@3.0.21
+      packcast delete vlc@3.0.21 --unassign
+    ");
+}
+
+#[test]
+fn group() {
+    assert_snapshot!(help("group"), @"
+    Manage groups of devices
+
+    A package that is assigned to a group is for all its devices, also for those
+    that join later. Every device is in the group 'all'.
+
+    Usage: packcast group [OPTIONS] <COMMAND>
+
+    Commands:
+      create  Create a group
+      add     Add devices to a group
+      remove  Remove devices from a group
+      list    List the groups with their sizes
+      show    Show a group with its packages
+      prefer  Set the location that a group's devices download from first
+      pacing  Set the pacing of a group's OCS agents
+      delete  Delete a group that has neither devices nor packages
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group create lab
+      packcast group add lab --device web01 --device web02
+      packcast group add lab --from lab.txt
+      packcast group prefer lab --location site-berlin
+      packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+      packcast assign vlc@3.0.21 --group lab
+    ");
+}
+
+#[test]
+fn group_create() {
+    assert_snapshot!(help("group create"), @"
+    Create a group
+
+    Usage: packcast group create [OPTIONS] <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name: up to 48 lower-case letters, digits, '.', '_' and '-'
+
+    Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn group_add() {
+    assert_snapshot!(help("group add"), @"
+    Add devices to a group
+
+    A device gets the packages of the group at its next check-in. A device that is a
+    member already stays one. If the command is interrupted, run it again to add the
+    other devices.
+
+    Usage: packcast group add [OPTIONS] <--device <DEVICE>|--from <FILE>> <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --device <DEVICE>
+              Device, by its id or host name (repeatable)
+
+          --from <FILE>
+              File with one device per line; '-' reads standard input
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group add lab --device web01 --device web02
+      packcast group add lab --from lab.txt
+    ");
+}
+
+#[test]
+fn group_remove() {
+    assert_snapshot!(help("group remove"), @"
+    Remove devices from a group
+
+    A device loses the assignments that it has only through this group. If the
+    command is interrupted, run it again to remove the other devices.
+
+    Usage: packcast group remove [OPTIONS] <--device <DEVICE>|--from <FILE>> <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --device <DEVICE>
+              Device, by its id or host name (repeatable)
+
+          --from <FILE>
+              File with one device per line; '-' reads standard input
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group remove lab --device web01
+      packcast group remove lab --from lab.txt
+    ");
+}
+
+#[test]
+fn group_list() {
+    assert_snapshot!(help("group list"), @"
+    List the groups with their sizes
+
+    Usage: packcast group list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn group_show() {
+    assert_snapshot!(help("group show"), @"
+    Show a group with its packages
+
+    Usage: packcast group show [OPTIONS] <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --devices
+              Also list its devices
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group show lab
+      packcast group show all --devices
+    ");
+}
+
+#[test]
+fn group_prefer() {
+    assert_snapshot!(help("group prefer"), @"
+    Set the location that a group's devices download from first
+
+    A package that is not active at this location is downloaded from its other
+    locations.
+
+    Usage: packcast group prefer [OPTIONS] <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --location <NAME>
+              Location to download from first
+
+          --none
+              Prefer no location
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group prefer lab --location site-berlin
+      packcast group prefer lab --none
+    ");
+}
+
+#[test]
+fn group_pacing() {
+    assert_snapshot!(help("group pacing"), @"
+    Set the pacing of a group's OCS agents
+
+    A setting that the group does not have is the target's. If a device is in
+    several groups, the slowest value of each setting counts, so that a site with a
+    slow line stays slow. A device's own pacing replaces the pacing of its groups.
+    The group 'all' counts as any other.
+
+    Usage: packcast group pacing [OPTIONS] <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --fragment-pause <TIME>
+              Pause after each fragment, such as 2s
+
+          --cycle-pause <TIME>
+              Pause after each cycle of downloads, such as 5s
+
+              A package of priority 5 has its turn in every fifth cycle.
+
+          --period-pause <TIME>
+              Pause after each period of ten or more cycles, such as 1m
+
+          --check-in-every <TIME>
+              Time between check-ins of an agent that runs as a service, such as 4h
+
+          --drop-after <TIME>
+              Time after which the agent drops a package that it could not deploy,
+              such as 30d
+
+          --strict
+              Announce the packages of one priority at a time
+
+          --no-strict
+              Announce the packages of all priorities together
+
+          --reset
+              Remove the group's own settings, except for those in this command
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s
+      packcast group pacing lab --strict
+      packcast group pacing lab --reset
+    ");
+}
+
+#[test]
+fn group_delete() {
+    assert_snapshot!(help("group delete"), @"
+    Delete a group that has neither devices nor packages
+
+    Usage: packcast group delete [OPTIONS] <GROUP>
+
+    Arguments:
+      <GROUP>
+              Name of the group
+
+    Options:
+          --force
+              First unassign its packages and remove its devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              If it is set, this option is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group delete lab
+      packcast group delete lab --force
+    ");
+}
+
+#[test]
+fn list() {
+    assert_snapshot!(help("list"), @"
+    List packages, the newest last
+
+    Usage: packcast list [OPTIONS]
+
+    Options:
+          --deleted
+              List deleted packages instead
+
+          --limit <COUNT>
+              List at most this many packages, the newest
+
+              [default: 100]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast list
+      packcast list --limit 10 --format json
+      packcast list --deleted
+    ");
+}
+
+#[test]
+fn show() {
+    assert_snapshot!(help("show"), @"
+    Show a package: its state, action, archive and locations
+
+    Usage: packcast show [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast show vlc@3.0.21
+      packcast show 1795327754 --format json
+    ");
+}
+
+#[test]
+fn status() {
+    assert_snapshot!(help("status"), @"
+    Show how many devices of a package are in each state
+
+    The cost is the same for any number of devices. A device of a group is counted
+    from its first check-in after the assignment on.
+
+    Usage: packcast status [OPTIONS] [PACKAGE]
+
+    Arguments:
+      [PACKAGE]
+              Package id, or name@version; the newest packages if absent
+
+    Options:
+          --limit <COUNT>
+              Show at most this many packages, the newest
+
+              [default: 100]
+
+          --devices
+              List the devices of the package with their states
+
+              The list includes devices of its groups that have not checked in since
+              the assignment. Changes of the last seconds may be missing.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast status
+      packcast status vlc@3.0.21 --devices
+    ");
+}
+
+#[test]
+fn device() {
+    assert_snapshot!(help("device"), @"
+    List devices, or show a device with its packages and results
+
+    With --drop or --restart-download, sends a command to a Unix OCS agent. With a
+    pacing option, sets the pacing of the device.
+
+    Usage: packcast device [OPTIONS] [DEVICE]
+
+    Arguments:
+      [DEVICE]
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+          --limit <COUNT>
+              List at most this many devices, in the order of their ids
+
+              [default: 100]
+
+          --restart-download
+              Restart the downloads of a Unix OCS agent
+
+              Helps if the agent has stopped downloading, or waits for a command
+              that does not end. At its next check-in the agent kills its download
+              process, and at the check-in after that the agent resumes. A command
+              that is running goes on by itself, and runs again later.
+
+          --drop
+              Make a Unix OCS agent drop the packages that it has not begun to
+              deploy
+
+              Unassigned packages end as cancelled. Packages that are still assigned
+              are announced again. A Packcast agent needs no command: it cancels
+              unassigned packages at its next check-in.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Pacing of an OCS agent:
+          --fragment-pause <TIME>
+              Pause after each fragment, such as 2s
+
+          --cycle-pause <TIME>
+              Pause after each cycle of downloads, such as 5s
+
+              A package of priority 5 has its turn in every fifth cycle.
+
+          --period-pause <TIME>
+              Pause after each period of ten or more cycles, such as 1m
+
+          --check-in-every <TIME>
+              Time between check-ins of an agent that runs as a service, such as 4h
+
+          --drop-after <TIME>
+              Time after which the agent drops a package that it could not deploy,
+              such as 30d
+
+          --strict
+              Announce the packages of one priority at a time
+
+          --no-strict
+              Announce the packages of all priorities together
+
+          --reset-pacing
+              Remove the device's own settings, except for those in this command
+
+    Global options: …
+
+    Examples:
+      packcast device
+      packcast device web01
+      packcast device ocs:web01-2026-03-04-05-06-07 --format json
+      packcast device web01 --drop
+      packcast device web01 --fragment-pause 2s --cycle-pause 5s
+    ");
+}
+
+#[test]
+fn explain() {
+    assert_snapshot!(help("explain"), @"
+    Explain why a device has a package, or does not have it
+
+    Prints the first reason, the facts on record, and the next step. Once a reason
+    is removed, the command may print another one. Nothing is changed.
+
+    Usage: packcast explain [OPTIONS] <DEVICE> <PACKAGE>
+
+    Arguments:
+      <DEVICE>
+              Device id, or a host name that no other device has
+
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast explain web01 vlc@3.0.21
+      packcast explain ocs:web01-2026-03-04-05-06-07 1795327754 --format json
+    ");
+}
+
+#[test]
+fn completions() {
+    assert_snapshot!(help("completions"), @r"
+    Print the completion script for a shell
+
+    Usage: packcast completions [OPTIONS] <SHELL>
+
+    Arguments:
+      <SHELL>
+              Shell that reads the script
+
+              [possible values: bash, elvish, fish, powershell, zsh]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast completions bash \
+          > ~/.local/share/bash-completion/completions/packcast
+      packcast completions zsh > ~/.zfunc/_packcast
+      packcast completions fish > ~/.config/fish/completions/packcast.fish
+    ");
+}
+
+#[test]
+fn man() {
+    assert_snapshot!(help("man"), @"
+    Print or write the manual pages
+
+    Usage: packcast man [OPTIONS] [FOLDER]
+
+    Arguments:
+      [FOLDER]
+              Write a page for each command into this folder, which is created if
+              missing
+
+              Without a folder, the page of packcast itself is printed.
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast man | man -l -
+      packcast man ~/.local/share/man/man1 && man packcast-publish
+    ");
+}
