@@ -33,14 +33,14 @@ pub(super) async fn record(
         let device_state = function.records.device_state(&device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
-        // A drop that a device command caused is no failure: the task is held for the next
-        // attempt.
+        // The agent dropped the package because of a device command. That is no failure: the task
+        // is pending again, with the same attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
             return result::record(function, &device, device_state.tasks, &reported, now).await;
         };
         if function.records.reopen(&device, &back).await? == Recorded::Written {
-            tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
+            tracing::info!(%device, %package, "the agent dropped the package on command: the task is pending again");
             return Ok(());
         }
     }
