@@ -60,7 +60,10 @@ pub async fn delete(
 }
 
 /// Returns a warning if a deleted package was announced to devices that have not reported.
-pub async fn told_devices(target: &Target, package: PackageId) -> Result<Option<Warning>, Failure> {
+pub async fn announced_devices(
+    target: &Target,
+    package: PackageId,
+) -> Result<Option<Warning>, Failure> {
     let withdrawn = target.records.tally(package).await?.withdrawn;
     Ok(unreported_warning(withdrawn, &target.name))
 }

@@ -11,7 +11,7 @@ use packcast_store::records::GroupError;
 use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
-pub use self::pacing::{GroupPace, pace};
+pub use self::pacing::{GroupPacing, pace};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;

@@ -12,7 +12,7 @@ use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Pr
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{PackageTerms, Plan, Wish};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
@@ -205,7 +205,7 @@ impl Args {
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
         let zero = || BTreeSet::from([0]);
-        let wish = Wish {
+        let wish = PublishRequest {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
             version: self
                 .package_version

@@ -30,7 +30,7 @@ pub enum ActionName {
 
 /// The parameters of a publication, except its source.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct PublishRequest {
     pub name: PackageName,
     pub version: PackageVersion,
     pub priority: Priority,
@@ -105,7 +105,7 @@ pub enum PlanError {
     Info(#[from] InfoError),
 }
 
-impl Wish {
+impl PublishRequest {
     /// Checks the request together with the inspection of its archive.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
@@ -246,7 +246,7 @@ fn has_program(
 }
 
 /// Computes the digest of everything that makes two publications of one name and version the same.
-fn content(request: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
+fn content(request: &PublishRequest, action: &Action<PlannedArchive>) -> Sha256Digest {
     #[derive(Serialize)]
     struct DigestedContent<'a> {
         priority: Priority,
@@ -291,8 +291,8 @@ mod tests {
         check(Platform::Macos, true);
     }
 
-    fn execute(command: &str) -> Wish {
-        Wish {
+    fn execute(command: &str) -> PublishRequest {
+        PublishRequest {
             name: "tidy".parse().unwrap(),
             version: "1".parse().unwrap(),
             priority: Priority::DEFAULT,
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn each_term_changes_the_content_digest() {
-        let content = |request: Wish| request.plan(None).unwrap().content;
+        let content = |request: PublishRequest| request.plan(None).unwrap().content;
         let same = content(execute("true"));
         assert_eq!(same, content(execute("true")));
         let mut urgent = execute("true");
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_action_with_missing_or_extra_parameters_is_refused() {
-        let refused = |change: &dyn Fn(&mut Wish)| {
+        let refused = |change: &dyn Fn(&mut PublishRequest)| {
             let mut request = execute("true");
             change(&mut request);
             request.plan(None).unwrap_err()

@@ -1,7 +1,7 @@
 //! `packcast device D --fragment-pause …`: the pacing of one device with an OCS agent.
 
 use packcast_protocol::DeviceId;
-use packcast_publisher::device::{self, DevicePace};
+use packcast_publisher::device::{self, DevicePacing};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::PacingChange;
@@ -28,8 +28,8 @@ pub(super) async fn change(
     Ok(())
 }
 
-fn text(changed: &DevicePace) -> String {
-    let DevicePace { device, pace } = changed;
+fn text(changed: &DevicePacing) -> String {
+    let DevicePacing { device, pace } = changed;
     if pace.is_empty() {
         return format!("device {device} uses the pacing of its groups, or of the target");
     }
@@ -46,8 +46,8 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, OCS};
 
-    fn changed(pace: PacingOverride) -> DevicePace {
-        DevicePace {
+    fn changed(pace: PacingOverride) -> DevicePacing {
+        DevicePacing {
             device: OCS.parse().unwrap(),
             pace,
         }

@@ -1,7 +1,7 @@
 //! `packcast group pacing`: the pacing of a group's devices with OCS agents.
 
 use packcast_protocol::GroupName;
-use packcast_publisher::group::{self, GroupPace};
+use packcast_publisher::group::{self, GroupPacing};
 use packcast_publisher::{Failure, Target};
 
 use crate::command::key_arg::KeyArg;
@@ -40,8 +40,8 @@ fn nothing_to_change(globals: &Globals, group: &GroupName) -> Failure {
         .hint(format!("'{show}' prints the settings of the group"))
 }
 
-fn text(changed: &GroupPace) -> String {
-    let GroupPace { group, pace } = changed;
+fn text(changed: &GroupPacing) -> String {
+    let GroupPacing { group, pace } = changed;
     if pace.is_empty() {
         return format!("group {group} uses the pacing of the target");
     }
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
-    fn changed(pace: PacingOverride) -> GroupPace {
+    fn changed(pace: PacingOverride) -> GroupPacing {
         let group = "lab".parse().unwrap();
-        GroupPace { group, pace }
+        GroupPacing { group, pace }
     }
 
     #[test]
