@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) state_dir: PathBuf,
     pub(crate) enrolment_token_file: Option<PathBuf>,
-    /// The keys that are trusted before the publisher's first key list.
+    /// The keys that the agent trusts until it has a key list of the publisher.
     ///
     /// Empty only if neither packages nor assignments need a signature.
     pub(crate) trusted_keys: Vec<PublicKey>,

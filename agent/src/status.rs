@@ -33,7 +33,7 @@ struct ShownKeys {
     keys: Vec<PublicKey>,
 }
 
-/// Signed assignments on this device.
+/// A signed document with assignments, as this device keeps it.
 #[derive(Debug, Serialize)]
 struct ShownDocument {
     recipient: Assignee,
@@ -43,7 +43,7 @@ struct ShownDocument {
     expired: bool,
 }
 
-/// A package under way, or with a result that is not yet accepted.
+/// A package that the agent deploys, or whose result the function has not accepted yet.
 #[derive(Debug, Serialize)]
 struct ShownPackage {
     id: PackageId,

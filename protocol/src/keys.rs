@@ -56,7 +56,7 @@ struct Raw {
     issued: UnixTime,
 }
 
-/// Kind of the document, which tells it from other signed documents.
+/// Kind of the document, which distinguishes it from other signed documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

@@ -64,7 +64,7 @@ pub async fn list(target: &Target) -> Result<Vec<LocationRecord>, Failure> {
 /// Finds the named locations, or all locations if none is named.
 ///
 /// # Errors
-/// A target without locations is an error, and so is a name without a location.
+/// The target has no locations, or a name belongs to no location.
 pub async fn choose(
     target: &Target,
     names: &[LocationName],

@@ -7,7 +7,7 @@ use crate::pacing::{PacingChange, PacingOverride};
 use crate::record::PackageRecord;
 use crate::validity::{GroupSignature, next_revision};
 
-/// Limit of the packages of a group, so that its state fits into one item of the table.
+/// Maximum number of packages of a group, so that its state fits into one item of the table.
 pub const MAX_ASSIGNMENTS: usize = 1_000;
 
 /// State of a group.

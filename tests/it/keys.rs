@@ -91,7 +91,8 @@ fn rotate(world: &World) -> PublicKey {
     shown.public_key
 }
 
-/// Starts a world with a device that has a package by its group and another by itself.
+/// Starts a world with a device that has one package through its group, and another package
+/// directly.
 fn world_with_lab() -> (World, String) {
     let world = World::start(PROGRAM);
     let device = world.device("pc");

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Returns the assignees that the options name; reads the list of devices.
+    /// Returns the assignees that the options name. Reads the file of `--devices-from`.
     pub(crate) fn names(self) -> Result<AssigneeNames, Failure> {
         Ok(if self.all {
             AssigneeNames::All

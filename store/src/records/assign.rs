@@ -1,4 +1,4 @@
-//! Assigning a package to a device itself, and taking the assignment away.
+//! Assigning a package to a device itself, and unassigning it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;

@@ -37,7 +37,7 @@ pub struct DeviceState {
     pub consumed_units: f64,
 }
 
-/// Limit of the ids in a package history: half of the room in an item.
+/// Maximum number of ids in a package history: half of the space in an item.
 const HISTORY_LIMIT: usize = 50_000;
 
 impl Records {

@@ -31,7 +31,7 @@ pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
 }
 
-/// A group in the catalogue, or beside a package that it has.
+/// A group in the catalogue, or in the partition of a package that it has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedGroup {
     pub(super) group: GroupName,

@@ -8,8 +8,8 @@ use packcast_rollout::validity::Validity;
 use super::device_assignments::DeviceAssignments;
 use super::{Signing, SigningError};
 
-/// Limit of the times that a change reads device assignments again because the device's record
-/// is ahead of them.
+/// Maximum number of times that a change reads device assignments again because the device's
+/// record is ahead of them.
 pub(crate) const MOST_BEHIND: u32 = 7;
 
 impl Signing<'_> {
