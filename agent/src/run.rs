@@ -204,7 +204,7 @@ impl Agent {
 
     /// Deploys a package, unless a package of higher priority blocks it.
     ///
-    /// Check-ins that become due meanwhile go on.
+    /// The agent continues to check in meanwhile.
     async fn deploy(
         &self,
         task: &Task,

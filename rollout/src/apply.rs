@@ -46,7 +46,7 @@ pub enum Ignored {
     NotAnnounced,
     /// The attempt has a result already.
     AlreadyFinished,
-    /// The report is for another attempt than the recorded one.
+    /// The report is for an attempt other than the recorded one.
     OtherAttempt,
 }
 

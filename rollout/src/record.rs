@@ -86,7 +86,7 @@ pub struct PackageRecord {
     /// manifest instead.
     #[serde(default)]
     pub audience: Audience,
-    /// Settings for the OCS agent on Windows, beside the action.
+    /// Settings for the OCS agent on Windows, in addition to the action.
     #[serde(default, skip_serializing_if = "WindowsTerms::is_none")]
     pub windows: WindowsTerms,
     /// Digest of the content. Two publications of one name and version are the same if this

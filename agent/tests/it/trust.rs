@@ -1,4 +1,4 @@
-//! Limits of an attacker who owns the function, the table and the bucket.
+//! Limits of an attacker who controls the function, the table and the bucket.
 //!
 //! The attacker can delay packages, but not choose them.
 #![cfg(unix)]

@@ -1,4 +1,4 @@
-//! Replies of an OCS server, beside Packcast's replies with the same content.
+//! Replies of an OCS server, compared with Packcast's replies of the same content.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroU16};

@@ -26,7 +26,7 @@ pub struct Reservation {
     pub success_codes: BTreeSet<i32>,
     /// Devices to which the package may be assigned.
     pub audience: Audience,
-    /// Settings for the OCS agent on Windows, beside the action.
+    /// Settings for the OCS agent on Windows, in addition to the action.
     pub windows: WindowsTerms,
     /// Digest of the content. Two publications are the same if this digest is equal.
     pub content: Sha256Digest,

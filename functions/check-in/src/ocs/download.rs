@@ -33,7 +33,7 @@ pub(super) async fn record(
         let device_state = function.records.device_state(&device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
-        // A drop that a device command caused is no failure: the task is held for the next
+        // A drop that a device command caused is not a failure: the task is held for the next
         // attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {

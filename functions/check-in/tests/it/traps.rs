@@ -2,7 +2,7 @@
 //! subject. The traps are those of the protocol reference (§0: rules for servers, §8: quirks).
 //!
 //! A table names the tests of each module that guard against a trap, so that the compiler
-//! notices if a test is renamed or deleted. Further tables stand beside the tests in:
+//! notices if a test is renamed or deleted. Further tables are beside the tests in:
 //!
 //! - `local/tests/it/edge.rs`
 //! - `protocol/src/ocs/envelope.rs`
