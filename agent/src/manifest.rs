@@ -186,7 +186,7 @@ impl Judge {
                 agent: self.agent.clone(),
             });
         }
-        if !platform::is(manifest.platform) {
+        if !platform::is_supported(manifest.platform) {
             return Err(AcceptError::Platform {
                 wanted: manifest.platform,
                 found: std::env::consts::OS,

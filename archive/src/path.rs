@@ -108,9 +108,9 @@ impl fmt::Display for EntryPath {
 
 /// The target of a symbolic link: relative, and inside the archive's folder.
 ///
-/// `..` stands only at the start. The folders above a link are no links themselves, so each leading
-/// `..` leads to the parent folder, and the rest of the target only descends. So the target stays
-/// inside, through other links, too.
+/// `..` occurs only at the start. The folders above a link are not links themselves, so each
+/// leading `..` leads to the parent folder, and the rest of the target only descends. So the target
+/// stays inside the folder, even through other links.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LinkTarget(String);
 

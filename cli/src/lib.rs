@@ -107,7 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints help, or an error in the arguments.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A reader that has closed its end, such as `head`, is no error.
+    // A reader that has closed its end, such as `head`, is not an error.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

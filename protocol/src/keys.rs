@@ -26,7 +26,7 @@ pub struct KeyList {
     issued: UnixTime,
 }
 
-/// A key list with its signature by the first key of the list before.
+/// A key list with its signature by the first key of the previous list.
 pub type SignedKeyList = Signed<KeyList>;
 
 /// Errors in a key list.

@@ -23,7 +23,7 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::target::Target;
 
-/// Reads the whole archive with the reader of the agents, before the first upload.
+/// Reads the whole archive with the agents' archive reader, before the first upload.
 pub fn inspect(
     source: &Source,
     fragment_size: Option<FragmentSize>,
@@ -57,9 +57,9 @@ pub async fn publish(
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let is_unpacked = matches!(error, SourceError::Format { .. });
+        let is_not_packed = matches!(error, SourceError::Format { .. });
         let failure = Self::failed(error);
-        if is_unpacked {
+        if is_not_packed {
             failure.hint("pack the file as .tar.gz (for Unix) or .zip (for Windows)")
         } else {
             failure

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::PROGRAM;
 
-/// The JSON output of `keys show`: the key that signs.
+/// The JSON output of `keys show`: the signing key.
 #[derive(Deserialize)]
 struct ShownKey {
     public_key: PublicKey,

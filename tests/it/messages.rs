@@ -37,7 +37,7 @@ fn every_error_message_stands_in_a_snapshot() {
         .collect();
     assert!(
         list.is_empty(),
-        "{} messages stand in no snapshot:\n{}",
+        "{} messages are in no snapshot:\n{}",
         list.len(),
         list.join("\n")
     );
@@ -277,7 +277,7 @@ fn tokens(source: &str) -> Vec<Token> {
     tokens
 }
 
-/// Returns the length of the first token, and the token if it is no comment or white space.
+/// Returns the length of the first token, and the token unless it is a comment or white space.
 fn token(rest: &str, c: char) -> (usize, Option<Kind>) {
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), None);

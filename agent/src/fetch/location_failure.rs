@@ -1,4 +1,4 @@
-//! Errors of single locations, and the conclusion from all of them.
+//! Errors of single locations, and the verdict on a file from the errors of all its locations.
 
 use std::fmt;
 
@@ -48,12 +48,12 @@ pub(crate) struct NotFetched {
     errors: Vec<(Location, LocationFailure)>,
 }
 
-/// The conclusion from the reasons of all locations: the greatest of their verdicts.
+/// A verdict on a failed fetch. The verdict on a file is the greatest of its locations' verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// No location has the file.
     Absent,
-    /// The locations have other content than was published.
+    /// A location has content that differs from the published content.
     Wrong,
     /// A location may send the file later.
     Later,

@@ -83,7 +83,7 @@ mod tests {
         order.begin().1
     }
 
-    /// Lets a location fail in a request of its own.
+    /// Lets a location fail in a separate request.
     fn fail(order: &mut LocationOrder, index: usize) {
         let (turn, _) = order.begin();
         order.failed(index, turn);

@@ -34,7 +34,7 @@ struct RolledBack {
 
 /// Returns the keys that agents trust, together with the publisher's own keys.
 ///
-/// If another key than the first own key has signed the newest list, the function returns the own
+/// If a key other than the first own key has signed the newest list, the function returns the own
 /// keys only.
 pub async fn trusted_with_own(
     target: &Target,

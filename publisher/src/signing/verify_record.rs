@@ -1,4 +1,4 @@
-//! Verifies the record of a package before an assignment of the package is signed.
+//! Verifies the record of a package before the publisher signs an assignment of the package.
 
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
@@ -15,7 +15,7 @@ use crate::text::for_target;
 use crate::verify::{self, ExpectedPackage, ObjectSource, VerifyProblem};
 use crate::warning::Warning;
 
-/// Additional keys that may have signed packages, besides the keys that agents trust and the
+/// Additional keys whose packages the publisher accepts, besides the keys that agents trust and the
 /// publisher's own keys.
 #[derive(Clone, Debug, Default)]
 pub struct AlsoAccept(pub Vec<PublicKey>);
@@ -30,10 +30,11 @@ struct NotSigned {
 }
 
 impl AlsoAccept {
-    /// Compares the record of a package with its manifest, which one of the keys must have signed.
+    /// Compares the record of a package with the package's manifest. One of the accepted keys must
+    /// have signed the manifest.
     ///
-    /// Somebody who controls the table can change the records. So nothing is signed because of a
-    /// record alone.
+    /// Somebody who controls the table can change the records. So the publisher never signs an
+    /// assignment because of a record alone.
     pub async fn verify(
         &self,
         target: &Target,
@@ -86,7 +87,7 @@ fn untrusted(key: &PublicKey, target: &str) -> Warning {
 
 /// Looks for the manifest in the store, and then at the locations of the package.
 ///
-/// The store may miss the manifest if the package was published from another target with the same
+/// The store may lack the manifest if the package was published from another target with the same
 /// table.
 async fn manifest_of(
     target: &Target,
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_of_a_key_that_agents_do_not_trust() {
+    fn a_key_that_agents_do_not_trust_causes_a_warning() {
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
         let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
         insta::assert_snapshot!(untrusted(&key, "prod"), @r"

@@ -142,7 +142,7 @@ impl Records {
         .await
     }
 
-    /// Returns a device's results of these packages, also those that another attempt followed.
+    /// Returns a device's results of these packages, including results before a later attempt.
     pub async fn finished_of(
         &self,
         device: &DeviceId,

@@ -9,7 +9,7 @@ use crate::output;
 pub(super) const NO_LIST: &str =
     "no key list is published: agents trust the trusted_keys of their configuration";
 
-/// Prints the keys of the newest list, which must follow from the key that signs.
+/// Prints the keys of the newest list, which the current signing key must have signed.
 pub(super) async fn run(globals: &Globals) -> Result<(), Failure> {
     let target = globals.open().await?;
     let trusted = trusted_keys(&target).await?;

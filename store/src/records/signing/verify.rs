@@ -85,7 +85,7 @@ impl Signing<'_> {
         })
     }
 
-    /// Returns true if the key that signs now has signed the assignments.
+    /// Returns true if the current signing key has signed the assignments.
     pub(crate) fn is_signed_by_current_key(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()
