@@ -48,7 +48,7 @@ pub(crate) enum VerifyError {
     )]
     Fragments { wrong: usize, first: FragmentNumber },
     #[error(
-        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package again"
+        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package under another version"
     )]
     Whole {
         expected: Sha256Digest,
@@ -229,7 +229,7 @@ mod tests {
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         2 fragments have changed on disk, the first is number 5: fetching them again
-        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package again
+        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package under another version
         cannot read the fragments in /var/lib/packcast/packages/1795000000/fragments
         ");
     }

@@ -116,9 +116,9 @@ impl ShownDocument {
         } = self;
         let expires = expires.day();
         let until = if *expired {
-            format!("expired on {expires}: the publisher has to sign them again")
+            format!("expired on {expires}: run 'packcast sign' on the publisher's machine")
         } else {
-            format!("signed until {expires}")
+            format!("valid until {expires}")
         };
         format!("assignments to {recipient}: revision {revision}, packages: {packages}, {until}")
     }

@@ -113,7 +113,9 @@ pub enum ArchiveError {
         "unsupported entry {entry:?} of the archive, a {kind}: agents unpack only files, folders and symbolic links inside the archive"
     )]
     Kind { entry: String, kind: &'static str },
-    #[error("programs read the archive differently: pack the files again with a common program")]
+    #[error(
+        "programs may read the archive differently: pack the files again with a common program"
+    )]
     Contradiction {
         #[source]
         source: io::Error,
@@ -397,7 +399,7 @@ mod tests {
         entry "bin/run.sh" of the archive conflicts with an earlier entry
         cannot store entry "bin/run.sh" of the archive on Windows
         unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
-        programs read the archive differently: pack the files again with a common program
+        programs may read the archive differently: pack the files again with a common program
         the archive has data after its end, where most programs stop: pack all files into one archive
         the archive has more than 200 entries
         the archive has more than 1048576 bytes when unpacked, at entry "bin/run.sh"

@@ -26,7 +26,8 @@ use crate::globals::Globals;
 /// Deploy packages to fleets of computers without a server to operate
 ///
 /// A package is published, activated at one or more locations, and assigned to devices or groups.
-/// Each device downloads the package after its next check-in, acts on it, and reports the result.
+/// Each device downloads the package after its next check-in, carries out its action, and reports
+/// the result.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_help = EXIT_CODES)]
 struct Cli {

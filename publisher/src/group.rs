@@ -140,7 +140,7 @@ fn not_empty(group: &GroupName, devices: u64, packages: u64) -> Failure {
         count(packages, "package")
     ))
     .hint(format!(
-        "run 'packcast group delete {group} --force' to withdraw its packages and remove its devices first"
+        "run 'packcast group delete {group} --force' to unassign its packages and remove its devices first"
     ))
 }
 
@@ -219,7 +219,7 @@ mod tests {
         insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages
-        hint: run 'packcast group delete lab --force' to withdraw its packages and remove its devices first
+        hint: run 'packcast group delete lab --force' to unassign its packages and remove its devices first
         ");
     }
 }

@@ -24,11 +24,11 @@ pub enum KeyChangeError {
     NotOurs,
     #[error("cannot publish another key list: {count} exist, and the limit is {MAX_LISTS}")]
     TooMany { count: usize },
-    #[error("key {key} is the key that signs now")]
+    #[error("key {key} is the current signing key")]
     Signing { key: PublicKey },
     #[error("key {key} is not a trusted key")]
     NotTrusted { key: PublicKey },
-    #[error("key {key} is a trusted key already")]
+    #[error("key {key} is already a trusted key")]
     Trusted { key: PublicKey },
     #[error(transparent)]
     List(#[from] KeyListError),
@@ -176,9 +176,9 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
         the newest key list on record is not signed by your key
         cannot publish another key list: 32 exist, and the limit is 32
-        key KEY is the key that signs now
+        key KEY is the current signing key
         key KEY is not a trusted key
-        key KEY is a trusted key already
+        key KEY is already a trusted key
         ");
     }
 

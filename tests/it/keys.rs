@@ -244,7 +244,10 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
     // A package signed by an unknown key is refused even in a named document.
     let refused = world.refused(3, &named);
-    assert!(refused.contains("no signed manifest names it"), "{refused}");
+    assert!(
+        refused.contains("no signed manifest has the name"),
+        "{refused}"
+    );
     let named = [&named[..], &["--accept-key", &first]].concat();
     let signed: SignOutput = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));

@@ -94,7 +94,7 @@ impl fmt::Display for NotFetched {
             }
             Verdict::Absent => write!(
                 f,
-                "cannot fetch {name}, publish and activate the package again: "
+                "cannot fetch {name}, check the package with 'packcast verify': "
             ),
             Verdict::Wrong => write!(f, "wrong content of {name}: "),
             Verdict::Later => write!(f, "cannot fetch {name} now: "),
@@ -150,7 +150,7 @@ mod tests {
         );
         check(
             &[ABSENT],
-            "cannot fetch 1795000000-2, publish and activate the package again: \
+            "cannot fetch 1795000000-2, check the package with 'packcast verify': \
              cdn0.example.net/p: not found (status 404)",
         );
         check(

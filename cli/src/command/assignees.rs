@@ -18,10 +18,10 @@ pub(crate) struct Args {
     /// File with one device per line; '-' reads standard input
     #[arg(long, value_name = "FILE")]
     devices_from: Option<PathBuf>,
-    /// Group, with the devices that join it later (repeatable)
+    /// Group, with its present and future devices (repeatable)
     #[arg(long, value_name = "GROUP")]
     group: Vec<GroupName>,
-    /// All devices, with those that check in for the first time later
+    /// All present and future devices
     #[arg(long)]
     all: bool,
 }

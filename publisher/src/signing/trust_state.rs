@@ -134,7 +134,7 @@ impl Drop for Memory {
 
 fn not_saved(error: &MemoryError) -> Warning {
     Warning::new(format!(
-        "cannot remember the new signatures on this machine: {}",
+        "cannot record the new signatures on this machine: {}",
         with_causes(error)
     ))
 }
@@ -238,6 +238,6 @@ mod tests {
         Failed: cannot parse the signing memory /s/signed.json
           hint: remove the file if you know the cause of the damage: until this machine signs again, it accepts the recorded states as the latest ones
         ");
-        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot remember the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
+        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot record the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
     }
 }

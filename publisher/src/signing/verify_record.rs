@@ -22,7 +22,7 @@ pub struct AlsoAccept(pub Vec<PublicKey>);
 
 /// An error: no signed manifest confirms the record of a package.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot verify package {package}: no signed manifest names it {name}")]
+#[error("cannot verify package {package}: no signed manifest has the name {name}")]
 struct NotSigned {
     package: PackageId,
     name: String,
@@ -134,7 +134,7 @@ fn refused(package: PackageId, name: &str, source: VerifyProblem) -> Failure {
     }
     Failure::conflict(unsigned)
         .hint(format!("run 'packcast verify {name}' to see all problems"))
-        .hint("if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'")
+        .hint("if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'")
 }
 
 #[cfg(test)]
@@ -152,10 +152,10 @@ mod tests {
         });
         let errors = [problem, server_error].map(|problem| refused(id, "tool@1", problem));
         insta::assert_snapshot!(failures(errors), @r"
-        Conflict: cannot verify package 1795000000: no signed manifest names it tool@1: the manifest describes another package than the record
+        Conflict: cannot verify package 1795000000: no signed manifest has the name tool@1: the manifest describes another package than the record
         hint: run 'packcast verify tool@1' to see all problems
-        hint: if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'
-        TryLater: cannot verify package 1795000000: no signed manifest names it tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
+        hint: if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'
+        TryLater: cannot verify package 1795000000: no signed manifest has the name tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
         hint: run the command again in a minute; nothing is lost
         ");
     }

@@ -34,7 +34,7 @@ fn text(changed: &DevicePacing) -> String {
         return format!("device {device} uses the pacing of its groups, or of the target");
     }
     let words = pacing::words(pace);
-    format!("device {device}: {words}; in force from its next check-in on")
+    format!("device {device}: {words}; takes effect at its next check-in")
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_new_pacing_is_printed() {
         let pacing = fixtures::read(json!({ "fragment_pause_s": 2, "cycle_pause_s": 60 }));
-        assert_snapshot!(text(&changed(pacing)), @"device ocs:web01-2026-03-04-05-06-07: fragment pause 2s, cycle pause 60s; in force from its next check-in on");
+        assert_snapshot!(text(&changed(pacing)), @"device ocs:web01-2026-03-04-05-06-07: fragment pause 2s, cycle pause 60s; takes effect at its next check-in");
         assert_snapshot!(text(&changed(PacingOverride::default())), @"device ocs:web01-2026-03-04-05-06-07 uses the pacing of its groups, or of the target");
         assert_snapshot!(NO_PAUSES, @"the device has a Packcast agent, which makes no pauses: only --strict has an effect");
     }

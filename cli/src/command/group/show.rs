@@ -12,7 +12,7 @@ use crate::output::{self, Format};
 pub(crate) struct Args {
     /// Name of the group
     group: GroupName,
-    /// Also list its devices
+    /// Also list the devices of the group
     #[arg(long)]
     devices: bool,
 }
