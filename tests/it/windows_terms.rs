@@ -64,7 +64,7 @@ fn windows_terms_are_written_into_info_and_belong_to_the_package() {
         "the same package is not published twice"
     );
     let why = world.refused(3, &PACKAGE);
-    assert!(why.contains("notice@1 is package"), "{why}");
+    assert!(why.contains("notice@1 exists as package"), "{why}");
 }
 
 #[test]

@@ -64,7 +64,9 @@ impl CheckInFunction {
     /// reference §0 rule 8).
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         let is_packcast_agent = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
-        let answered = timeout(REQUEST_LIMIT, self.answer(request, now)).await;
+        // Boxed, because the futures of a request are nested too deeply for the compiler to lay out
+        // inside those of its callers.
+        let answered = timeout(REQUEST_LIMIT, Box::pin(self.answer(request, now))).await;
         answered.unwrap_or_else(|_| {
             // A write that had started may have succeeded, as when a reply is lost.
             answer::log_timeout(REQUEST_LIMIT);

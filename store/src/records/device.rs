@@ -68,7 +68,7 @@ impl Records {
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
                 Some(sk) if sk.starts_with(key::ORDER) => {
-                    command::add(&mut device_state.orders, item)?
+                    command::add(&mut device_state.orders, item)?;
                 }
                 Some(sk) if sk.starts_with(key::TASK) => device_state.tasks.push(item::read(item)?),
                 _ => {}

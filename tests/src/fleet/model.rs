@@ -285,7 +285,7 @@ impl ModelDevice {
             match open.state {
                 DeploymentState::Announced => reply.tasks.push((package, open.attempt)),
                 DeploymentState::Withdrawn if self.is_ocs => {
-                    reply.tasks.push((package, open.attempt))
+                    reply.tasks.push((package, open.attempt));
                 }
                 DeploymentState::Withdrawn => reply.cancel.push((package, open.attempt)),
                 _ => {}
