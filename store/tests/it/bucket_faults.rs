@@ -142,7 +142,7 @@ async fn the_error_names_a_key_that_was_not_removed() {
     let error = bucket(&server.endpoint()).await.delete(&folder()).await;
     let error = error.unwrap_err();
     assert!(!error.is_retryable());
-    assert_eq!(error.to_string(), format!("{path} could not be removed"));
+    assert_eq!(error.to_string(), format!("cannot remove {path}"));
 }
 
 /// Puts an object of two parts; `completed` answers the completion, `found` the request after it.
