@@ -22,6 +22,7 @@ pub mod group;
 pub mod local;
 pub mod location;
 pub mod package;
+mod private_file;
 pub mod probe;
 pub mod progress;
 pub mod publish;

@@ -12,8 +12,8 @@ use packcast_rollout::Pacing;
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
-pub use self::name::LOCAL;
 use self::config::configured;
+pub use self::name::LOCAL;
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::warning::Warnings;

@@ -291,7 +291,7 @@ fn a_signature_by_another_key_is_found() {
     let other = alone(&generate, &[]).expect_code(0);
     let other: Value = serde_json::from_str(&other.stdout).unwrap();
     let story = ThreeFragments::begin(&["--key", key]);
-    story.finds(&[&["signature", "no trusted key"]]);
+    story.finds(&[&["signature", "not by a trusted key"]]);
     let public = other["public_key"].as_str().unwrap();
     story
         .world

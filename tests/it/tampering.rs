@@ -113,7 +113,7 @@ fn a_package_signed_by_an_untrusted_key_does_not_run() {
     let public = read_public(Path::new(&key)).unwrap().to_string();
     world.ok(&[&assign[..], &["--accept-key", &public]].concat());
     assert_eq!(device.announced(), 1);
-    expect(&world, &device, "ERR_BAD_SIGNATURE", "no trusted key");
+    expect(&world, &device, "ERR_BAD_SIGNATURE", "not by a trusted key");
     assert!(!Path::new(&marker).exists(), "the program ran");
 }
 

@@ -135,7 +135,7 @@ fn a_document_by_an_unknown_key_is_refused() {
     lab.world().forged = Some(vec![forged]);
     let (codes, refused) = run(&lab);
     assert_eq!(codes, [NOT_ASSIGNED]);
-    assert!(refused[0].contains("no trusted key"), "{refused:?}");
+    assert!(refused[0].contains("not by a trusted key"), "{refused:?}");
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn a_key_list_by_an_unknown_key_is_refused() {
     let thief = Signer::new();
     lab.world().keys = vec![thief.list(1, &[&thief])];
     let (_, refused) = run(&lab);
-    assert!(refused[0].contains("no trusted key"), "{refused:?}");
+    assert!(refused[0].contains("not by a trusted key"), "{refused:?}");
     assert_eq!(run(&lab).1.len(), 1, "it stays refused");
 }
 

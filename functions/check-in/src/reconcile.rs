@@ -1,6 +1,7 @@
 //! Brings a device's tasks in line with its groups, before anything is announced.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::PackageOnDevice;
@@ -12,9 +13,6 @@ use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
 use crate::CheckInFunction;
-
-/// Number of attempts at a reconciliation that meets conflicts.
-const MAX_TRIES: usize = 4;
 
 /// A device whose tasks are in line with its groups.
 #[derive(Debug)]
@@ -35,17 +33,17 @@ impl Reconciled {
 pub(crate) async fn reconciled(
     function: &CheckInFunction,
     device: &DeviceId,
-    mut device_state: DeviceState,
+    device_state: DeviceState,
     now: UnixTime,
 ) -> Result<Reconciled, RecordsError> {
-    for _ in 0..MAX_TRIES {
+    let attempt = |device_state: DeviceState| async move {
         let groups = groups(function, device, &device_state, now).await?;
         let reconciling = reconciling(device, &device_state, &groups);
         if is_reconciled(&reconciling) {
-            return Ok(Reconciled {
+            return Ok(ControlFlow::Break(Reconciled {
                 device_state,
                 groups,
-            });
+            }));
         }
         let steps = steps(function, &reconciling, now).await?;
         if !write(function, device, device_state.round, &steps).await? {
@@ -55,9 +53,13 @@ pub(crate) async fn reconciled(
                 .groups
                 .invalidate(groups.iter().map(|state| &state.group));
         }
-        device_state = function.records.device_state(device).await?;
-    }
-    Err(function.records.conflict())
+        let device_state = function.records.device_state(device).await?;
+        Ok(ControlFlow::Continue(device_state))
+    };
+    function
+        .records
+        .retry_on_conflict(device_state, attempt)
+        .await
 }
 
 /// Returns the states of the device's groups, from the cache unless they would withdraw a task.

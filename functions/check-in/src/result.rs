@@ -1,6 +1,7 @@
 //! Results that devices report, applied to the records.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::apply::next_attempt;
@@ -23,20 +24,17 @@ pub(crate) struct Reported {
     pub(crate) finished_at: UnixTime,
 }
 
-/// Number of attempts at a report that meets conflicts.
-pub(crate) const MAX_TRIES: u32 = 3;
-
 /// Applies a result to the records.
 ///
 /// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
     function: &CheckInFunction,
     device: &DeviceId,
-    mut tasks: Vec<OpenTask>,
+    tasks: Vec<OpenTask>,
     reported: &Reported,
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    for _ in 0..MAX_TRIES {
+    let attempt = |tasks: Vec<OpenTask>| async move {
         let open = tasks.iter().find(|task| task.package == reported.package);
         let finished = match open {
             Some(_) => None,
@@ -45,7 +43,7 @@ pub(crate) async fn record(
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
                 tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             }
             ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
@@ -60,13 +58,14 @@ pub(crate) async fn record(
                 };
                 if recorded == Recorded::Written {
                     tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "recorded a result");
-                    return Ok(());
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
-        tasks = function.records.device_state(device).await?.tasks;
-    }
-    Err(function.records.conflict())
+        let device_state = function.records.device_state(device).await?;
+        Ok(ControlFlow::Continue(device_state.tasks))
+    };
+    function.records.retry_on_conflict(tasks, attempt).await
 }
 
 async fn finished_task(

@@ -1,6 +1,6 @@
 //! Signing keys: minisign secret keys from files or from [`Secrets`], never from arguments.
 
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
@@ -9,6 +9,7 @@ use packcast_protocol::signature::PublicKey;
 
 use super::key_error::{KEY_VARIABLE, KeyError};
 use super::secrets::Secrets;
+use crate::private_file;
 
 /// A key that signs manifests, assignments and key lists.
 pub struct SigningKey {
@@ -100,25 +101,14 @@ impl SigningKey {
             .sk
             .to_box(Some("packcast secret key"))
             .map_err(KeyError::Minisign)?;
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(io)?;
-        // Temporary files are readable by their owner only.
-        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        temporary
-            .write_all(boxed.to_string().as_bytes())
-            .map_err(io)?;
-        temporary.as_file().sync_all().map_err(io)?;
-        temporary
-            .persist_noclobber(file)
-            .map_err(|error| match error.error.kind() {
+        private_file::create(file, boxed.to_string().as_bytes()).map_err(|error| {
+            match error.kind() {
                 std::io::ErrorKind::AlreadyExists => KeyError::Exists {
                     path: file.to_owned(),
                 },
-                _ => io(error.error),
-            })?;
+                _ => io(error),
+            }
+        })?;
         let public = pair.pk.to_base64().parse()?;
         write_public(file, &public)?;
         // The secret key of an encrypted pair is encrypted in memory, too.

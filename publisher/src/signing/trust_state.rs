@@ -4,7 +4,6 @@
 //! put an earlier state back. The next change would then sign that state again, together with
 //! assignments that were withdrawn since. The memory detects such a rollback.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::assignments::{Assignee, Held};
@@ -13,6 +12,7 @@ use packcast_store::records::PublisherMemory;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::private_file;
 use crate::warning::{Warning, Warnings};
 
 /// The memory of a target. It is written to its file when it is dropped, if it has changed.
@@ -65,7 +65,10 @@ impl Memory {
     pub fn load(path: &Path, warnings: &Warnings) -> Result<Self, MemoryError> {
         let was = read(path)?;
         // Only checks that a file can be created: the temporary file is removed when it is dropped.
-        new_beside(path)?;
+        private_file::new_beside(path).map_err(|source| MemoryError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let states = was.assignments.iter();
         Ok(Self {
             path: path.to_owned(),
@@ -114,13 +117,8 @@ impl Memory {
             path: self.path.clone(),
             source,
         };
-        let mut temporary = new_beside(&self.path)?;
         let text = serde_json::to_vec(&now).map_err(std::io::Error::from);
-        temporary.write_all(&text.map_err(file)?).map_err(file)?;
-        temporary.as_file().sync_all().map_err(file)?;
-        temporary
-            .persist(&self.path)
-            .map_err(|error| file(error.error))?;
+        private_file::replace(&self.path, &text.map_err(file)?).map_err(file)?;
         self.was = now;
         Ok(())
     }
@@ -153,16 +151,6 @@ impl From<MemoryError> for Failure {
         };
         Self::failed(error).hint(hint)
     }
-}
-
-fn new_beside(path: &Path) -> Result<tempfile::NamedTempFile, MemoryError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| tempfile::NamedTempFile::new_in(folder))
-        .map_err(|source| MemoryError::File {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 fn read(path: &Path) -> Result<MemoryFile, MemoryError> {

@@ -171,7 +171,7 @@ impl Records {
     }
 
     /// Returns the error for a change that met other changes in each of its attempts.
-    pub fn conflict(&self) -> RecordsError {
+    pub(crate) fn conflict(&self) -> RecordsError {
         RecordsError::Conflict {
             table: self.table.to_string(),
         }

@@ -1,5 +1,7 @@
 //! DOWNLOAD: an OCS agent reports the result of a deployment.
 
+use std::ops::ControlFlow;
+
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
@@ -29,20 +31,23 @@ pub(super) async fn record(
         output_tail: None,
         finished_at: now,
     };
-    for _ in 0..result::MAX_TRIES {
-        let device_state = function.records.device_state(&device).await?;
+    let (device, reported) = (&device, &reported);
+    let attempt = |()| async move {
+        let device_state = function.records.device_state(device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
         // A drop that a device command caused is no failure: the task is held for the next
         // attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
-            return result::record(function, &device, device_state.tasks, &reported, now).await;
+            result::record(function, device, device_state.tasks, reported, now).await?;
+            return Ok(ControlFlow::Break(()));
         };
-        if function.records.reopen(&device, &back).await? == Recorded::Written {
+        if function.records.reopen(device, &back).await? == Recorded::Written {
             tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
-            return Ok(());
+            return Ok(ControlFlow::Break(()));
         }
-    }
-    Err(function.records.conflict())
+        Ok(ControlFlow::Continue(()))
+    };
+    function.records.retry_on_conflict((), attempt).await
 }

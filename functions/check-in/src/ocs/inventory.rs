@@ -1,5 +1,7 @@
 //! INVENTORY: an OCS agent describes its device, and names the packages that it has.
 
+use std::ops::ControlFlow;
+
 use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
 use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
@@ -9,7 +11,7 @@ use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
-use crate::{CheckInFunction, result};
+use crate::CheckInFunction;
 
 /// Records an inventory, and returns the reply to it.
 pub(super) async fn receive(
@@ -75,8 +77,7 @@ async fn finish_installed(
     history: &[PackageId],
     now: UnixTime,
 ) -> Result<(), RecordsError> {
-    let mut tasks = tasks.to_vec();
-    for _ in 0..result::MAX_TRIES {
+    let attempt = |tasks: Vec<OpenTask>| async move {
         let mut is_settled = true;
         for task in tasks.iter().filter(|task| is_installed(task, history)) {
             let found = found_installed(task, now);
@@ -84,11 +85,15 @@ async fn finish_installed(
             is_settled &= recorded == Recorded::Written;
         }
         if is_settled {
-            return Ok(());
+            return Ok(ControlFlow::Break(()));
         }
-        tasks = function.records.device_state(device).await?.tasks;
-    }
-    Err(function.records.conflict())
+        let device_state = function.records.device_state(device).await?;
+        Ok(ControlFlow::Continue(device_state.tasks))
+    };
+    function
+        .records
+        .retry_on_conflict(tasks.to_vec(), attempt)
+        .await
 }
 
 fn is_installed(task: &OpenTask, history: &[PackageId]) -> bool {
