@@ -192,7 +192,7 @@ fn an_answer_that_is_not_from_dynamodb_is_an_error() {
     let endpoint = story.endpoint();
     for status in [200, 404] {
         story.front.refuse_with(EVERY, status, "<html>");
-        story.refused(1, &[&endpoint, "no DynamoDB", "target's endpoint"]);
+        story.refused(1, &[&endpoint, "like DynamoDB", "target's endpoint"]);
     }
 }
 
@@ -202,7 +202,7 @@ fn a_throttled_table_exits_with_try_later() {
     let throttling = refusal("ThrottlingException", "Rate exceeded");
     story.front.refuse_with(EVERY, 400, throttling);
     let endpoint = story.endpoint();
-    story.refused(75, &[&endpoint, "too much", "run the command again"]);
+    story.refused(75, &[&endpoint, "too many requests", "run the command again"]);
 }
 
 #[test]
