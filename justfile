@@ -1,11 +1,11 @@
-# Tools that tests/run had to install lie beside the build.
+# Use the tools that tests/run has installed.
 export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
 
 # Lists the recipes.
 default:
     @just --list
 
-# Checks everything but the tests: form, lints, documentation, dependencies.
+# Checks everything except the tests: formatting, lints, documentation, dependencies.
 check:
     ./tests/run setup fmt circles language clippy rustdoc deny fences
 
@@ -13,60 +13,60 @@ check:
 test *ARGS="--workspace":
     cargo nextest run {{ ARGS }}
 
-# Tells the stories of the stock OCS agent that Debian has, and how long each took beside the pauses that it was told to make.
+# Tests deployments by Debian's OCS agent, and compares their durations with the announced pauses.
 ocs-agent:
     @rm -f target/ocs-agent-times
     CI=true PACKCAST_OCS_TIMES={{ justfile_directory() }}/target/ocs-agent-times \
         cargo nextest run -p packcast-tests --test-threads 8 ocs_agent ocs_commands
     @sort -k 9 target/ocs-agent-times
 
-# Runs 10,000 devices against a service at its worst, and compares the records with the truth; takes `--devices N` and `--seed N`.
+# Runs 10,000 devices against a service with many faults, and compares the records with a model; takes `--devices N` and `--seed N`.
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
-# Kills the agent at each of its effects on files and the network, starts it again, and looks what became of the device; takes `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
+# Kills the agent at each of its effects on files and the network, restarts it, and checks the final state of the device; takes `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 
-# Measures check-ins of stock agents, beside the stock server where `tests/bench/ocs-server install` has installed it; takes `--devices N`, `--seconds N`, `--smoke`.
+# Measures check-ins of OCS agents, and compares an OCS server if `tests/bench/ocs-server install` has installed one; takes `--devices N`, `--seconds N`, `--smoke`.
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
-# Lets the agent download 1 GiB beside curl, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
+# Compares the agent's download of 1 GiB with curl's, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
 bench-agent *ARGS:
     cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
 
-# Tries what an attacker would, without a signing key: on objects, table, function, and all of them at once.
+# Tries the attacks of somebody without a signing key: on objects, table, function, and all of them at once.
 attacks *ARGS:
     cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}
 
-# Counts what a fleet asks of the cloud in a month, and prices it; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`.
+# Counts a fleet's cloud requests in a month, and computes their cost; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`.
 cost *ARGS:
     cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
 
-# Starts the function as it is shipped and a hello-world on the same runtime, in turn, and compares them.
+# Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \
         --package packcast-check-in --package packcast-cold-start
     "${CARGO_TARGET_DIR:-target}/lambda/packcast-cold-start/bootstrap"
 
-# Builds what is shipped for other machines, and runs it; takes `lambda`, `agent-arm64`, `agent-windows`.
+# Builds the shipped programs for other machines, and runs them; takes `lambda`, `agent-arm64`, `agent-windows`.
 cross *ARGS:
     infra/cross {{ ARGS }}
 
-# Builds the agent for Windows, and has it deploy packages under Wine, a line for each kind.
+# Builds the agent for Windows, and deploys a package of each kind with it under Wine.
 windows:
     infra/cross agent-windows
 
-# Tells the story of a deployment on engines of this machine (localstack, ministack), step by step.
+# Deploys the stack to engines on this machine (localstack, ministack), and uses it step by step.
 cloud *ENGINES:
     ./tests/cloud {{ ENGINES }}
 
-# Shows the whole loop on this machine; takes an archive of yours, too.
+# Deploys a package on this machine, and shows each step; takes your own archive, too.
 demo *ARGS:
     cargo run --release -- demo {{ ARGS }}
 
-# Writes protocol/schemas anew from the types; read the difference before you commit it.
+# Writes protocol/schemas from the types; read the difference before you commit it.
 schemas:
     UPDATE_SCHEMAS=1 cargo test --quiet -p packcast-protocol --test it schemas
     git --no-pager diff --stat -- protocol/schemas

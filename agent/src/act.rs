@@ -22,7 +22,7 @@ use crate::platform;
 use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::Unfinished;
 
-/// An action that is ready: everything that does not change the device is done.
+/// A prepared action. Only the steps that change the device remain.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Run(Program),
@@ -40,7 +40,7 @@ pub(crate) struct Program {
     /// The meaning of exit codes.
     rules: ExitRules,
     timeout: Duration,
-    /// The archive that was unpacked for the program.
+    /// The size of the archive that was unpacked for the program.
     pub(crate) unpacked: Option<Summary>,
 }
 
@@ -61,9 +61,10 @@ pub(crate) struct ActResult {
     pub(crate) stored: Option<Summary>,
 }
 
-/// Prepares an action without changing the device. Blocks.
+/// Prepares an action. Blocks the thread.
 ///
 /// Unpacks the files of a program into the empty folder `work`, or examines the files to store.
+/// Nothing outside `work` changes.
 pub(crate) fn prepare(
     manifest: &Accepted,
     action: Action<VerifiedArchive>,
@@ -138,11 +139,11 @@ fn check_program(
 }
 
 impl Program {
-    /// Prepares a program to run with an environment of its own.
+    /// Prepares a program to run with its own environment.
     ///
-    /// The agent's environment is not passed on. The variables are `PATH`, `HOME`, `LC_ALL=C` and
-    /// `LANG=C` on Unix, the system's variables on Windows, and on both `PACKCAST_PACKAGE_ID`,
-    /// `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
+    /// The program does not inherit the agent's environment. The variables are `PATH`, `HOME`,
+    /// `LC_ALL=C` and `LANG=C` on Unix, the system's variables on Windows, and on both
+    /// `PACKCAST_PACKAGE_ID`, `PACKCAST_PACKAGE_NAME` and `PACKCAST_PACKAGE_VERSION`.
     fn new(
         manifest: &Manifest,
         mut command: Command,
@@ -213,9 +214,9 @@ impl ExitRules {
     }
 }
 
-/// Stores the files of an archive in their folder. Blocks.
+/// Stores the files of an archive in their folder. Blocks the thread.
 ///
-/// The detail of a failure also names the files that were stored before it.
+/// The detail of a failure also names the files that were stored before the failure.
 pub(crate) fn store(
     archive: &ExaminedArchive,
     folder: &Path,
@@ -241,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_are_read_by_the_rules_of_the_package() {
+    fn exit_codes_are_judged_by_the_rules_of_the_package() {
         let check = |launch: bool, ending: ExitReason, expected: &str| {
             let rules = ExitRules {
                 launch,

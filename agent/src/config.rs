@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) state_dir: PathBuf,
     pub(crate) enrolment_token_file: Option<PathBuf>,
-    /// The keys that are trusted before the publisher's first key list.
+    /// The keys that the agent trusts until it has a key list of the publisher.
     ///
     /// Empty only if neither packages nor assignments need a signature.
     pub(crate) trusted_keys: Vec<PublicKey>,
@@ -96,7 +96,7 @@ pub(crate) enum InvalidConfig {
     NoKeys,
     #[error("trusted_keys has more than {MAX_KEYS} keys")]
     TooManyKeys,
-    #[error("groups names all, and every device is in that group: leave it out")]
+    #[error("groups names all, the group that every device is in: remove all from groups")]
     GroupAll,
     #[error("groups has more than {MAX_GROUPS} names")]
     TooManyGroups,
@@ -294,7 +294,10 @@ mod tests {
         check("server = \"https://h\"", "trusted_keys");
         let unsigned = "server = \"https://h\"\ndangerously_run_unsigned_packages = true";
         check(unsigned, "trusted_keys");
-        check(&format!("{good}groups = [\"all\"]"), "leave it out");
+        check(
+            &format!("{good}groups = [\"all\"]"),
+            "remove all from groups",
+        );
         check(&format!("{good}groups = [\"A\"]"), "not a group's name");
         check(&format!("{good}typo = 1"), "typo");
         check(
@@ -390,7 +393,7 @@ mod tests {
         invalid type: integer `1`, expected a string
         trusted_keys is empty: add the public key that `packcast keys show` prints
         trusted_keys has more than 8 keys
-        groups names all, and every device is in that group: leave it out
+        groups names all, the group that every device is in: remove all from groups
         groups has more than 64 names
         state_dir is a relative path: write an absolute one
         parallel_downloads is not between 1 and 16

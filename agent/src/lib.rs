@@ -1,8 +1,8 @@
 //! The agent on the device: checks in, downloads, verifies, deploys and reports packages.
 //!
 //! [`command::run`] is the whole program. The pure function `deployment::step` decides on each
-//! package. An archive passes through the types of `stage`, each created from the one before, so
-//! that nothing runs or is stored that is not a `VerifiedArchive`.
+//! package. An archive passes through the types of `stage`, each created from the previous one,
+//! so that the agent runs and stores only the content of a `VerifiedArchive`.
 
 mod act;
 mod client;

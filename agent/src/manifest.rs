@@ -72,7 +72,7 @@ pub(crate) enum AcceptError {
     #[error("the package is not for {agent}: assign it to its audience only")]
     Audience { agent: AgentId },
     #[error(
-        "the newer package {newer} of the same name is already set up: to downgrade, publish {version} again with --allow-downgrade"
+        "the newer package {newer} of the same name is already set up: to downgrade, publish the content of {version} under another version with --allow-downgrade"
     )]
     Downgrade {
         newer: PackageId,
@@ -186,7 +186,7 @@ impl Judge {
                 agent: self.agent.clone(),
             });
         }
-        if !platform::is(manifest.platform) {
+        if !platform::is_supported(manifest.platform) {
             return Err(AcceptError::Platform {
                 wanted: manifest.platform,
                 found: std::env::consts::OS,
@@ -225,7 +225,7 @@ mod tests {
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         the package is not for olgw5bbcyqd7w3ijq2ipceylpu: assign it to its audience only
-        the newer package 1795000002 of the same name is already set up: to downgrade, publish 1.0 again with --allow-downgrade
+        the newer package 1795000002 of the same name is already set up: to downgrade, publish the content of 1.0 under another version with --allow-downgrade
         wrong platform: expected Windows, found linux
         ");
     }

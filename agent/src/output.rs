@@ -38,7 +38,7 @@ pub(crate) fn start_log() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(is_coloured())
-        // The reader of the log may have closed the pipe, and the agent goes on without it.
+        // The reader of the log may have closed the pipe. The agent continues without it.
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .try_init();

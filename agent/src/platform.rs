@@ -17,7 +17,7 @@ use std::io;
 use packcast_protocol::manifest::Platform;
 
 /// Returns `true` if a package for `platform` may be deployed on this device.
-pub(crate) fn is(platform: Platform) -> bool {
+pub(crate) fn is_supported(platform: Platform) -> bool {
     let family = match platform {
         Platform::Any => return true,
         Platform::Linux => "linux",
@@ -27,7 +27,7 @@ pub(crate) fn is(platform: Platform) -> bool {
     std::env::consts::OS == family
 }
 
-/// Returns `true` if the disk, or the user's quota, is full.
+/// Returns `true` if the error means that the disk or the user's quota is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -7,7 +7,8 @@ const MAX_WAIT_MS: u64 = 30_000;
 
 /// Returns the pause after the `failed`-th failure in a row, counted from 0.
 ///
-/// The pause is half a second, doubled with each failure, less a random part of up to one half.
+/// The pause is half a second, doubled with each failure up to [`MAX_WAIT_MS`], minus a random part
+/// of up to one half.
 pub(crate) fn wait(failed: u32, random: u32) -> Duration {
     let full = 500_u64.saturating_mul(1 << failed.min(16)).min(MAX_WAIT_MS);
     let less = full / 2 * u64::from(random) / u64::from(u32::MAX);
@@ -15,7 +16,7 @@ pub(crate) fn wait(failed: u32, random: u32) -> Duration {
 }
 
 /// Returns a period that is up to a tenth longer or shorter, so that the check-ins of many devices
-/// spread.
+/// spread out.
 pub(crate) fn spread(seconds: u32, random: u32) -> Duration {
     let tenth = u64::from(seconds) * 100;
     let added = tenth * 2 * u64::from(random) / u64::from(u32::MAX);

@@ -204,7 +204,7 @@ impl Agent {
 
     /// Deploys a package, unless a package of higher priority blocks it.
     ///
-    /// Check-ins that become due meanwhile go on.
+    /// The agent continues to check in meanwhile.
     async fn deploy(
         &self,
         task: &Task,
@@ -236,7 +236,7 @@ impl Agent {
         let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &cancel));
         match select(pin!(deployment.drive(announced)), checking_in).await {
             Either::Left((state, _)) => state,
-            // The check-ins go on forever, so only the deployment can end the select.
+            // The check-ins continue forever, so only the deployment can end the select.
             Either::Right((never, _)) => match never {},
         }
     }

@@ -1,7 +1,7 @@
 //! The stages of an archive on its way to the device: fetched, verified, examined, unpacked.
 //!
-//! Each type can only be created from the type before it. So code that acts cannot receive
-//! unverified content.
+//! Each type can only be created from the previous type. So the code that runs or stores content
+//! never receives unverified content.
 
 use std::fs;
 use std::io;
@@ -24,11 +24,11 @@ pub(crate) struct FetchedArchive {
     folder: PathBuf,
 }
 
-/// An archive whose bytes as a whole have the digest of the signed manifest.
+/// An archive whose complete content matches the digest in the signed manifest.
 #[derive(Debug)]
 pub(crate) struct VerifiedArchive(FetchedArchive);
 
-/// A verified archive that was read to its end and has no refused entry.
+/// A verified archive that the agent has read to its end, without an entry to refuse.
 #[derive(Debug)]
 pub(crate) struct ExaminedArchive(VerifiedArchive);
 
@@ -42,13 +42,13 @@ pub(crate) struct UnpackedArchive {
 /// Errors from verifying the fetched fragments as one archive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VerifyError {
-    /// Some fragments have changed on disk, and were removed.
+    /// Some fragments have changed on disk. The agent has removed them.
     #[error(
         "{wrong} fragments have changed on disk, the first is number {first}: fetching them again"
     )]
     Fragments { wrong: usize, first: FragmentNumber },
     #[error(
-        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package again"
+        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package under another version"
     )]
     Whole {
         expected: Sha256Digest,
@@ -73,8 +73,8 @@ impl FetchedArchive {
 impl FetchedArchive {
     /// Fetches the missing fragments of the manifest's archive into `folder`.
     ///
-    /// `unpacked` is the future folder of the archive's content, whose volume needs room as well.
-    /// Returns `None` if the package has no archive.
+    /// `unpacked` is the folder that the archive will be unpacked to. Its volume must have enough
+    /// space, too. Returns `None` if the package has no archive.
     pub(crate) async fn fetch(
         manifest: &Accepted,
         source: &PackageSource<'_>,
@@ -94,10 +94,10 @@ impl FetchedArchive {
         }))
     }
 
-    /// Computes the digest of the archive as a whole from the fragments on disk. Blocks.
+    /// Computes the digest of the complete archive from the fragments on disk. Blocks the thread.
     ///
-    /// If the digest is another one, every wrong, short or missing fragment is removed, so that the
-    /// agent fetches it again.
+    /// If the digest does not match, the function removes every wrong or short fragment. The agent
+    /// then fetches the removed and the missing fragments again.
     pub(crate) fn verify(self) -> Result<VerifiedArchive, VerifyError> {
         let read_error = |source| VerifyError::Read {
             folder: self.folder.clone(),
@@ -154,9 +154,9 @@ impl VerifiedArchive {
         self.0.archive.bytes()
     }
 
-    /// Reads the archive to its end and passes each entry to `see`. Blocks.
+    /// Reads the archive to its end, and passes each entry to `see`. Blocks the thread.
     ///
-    /// So a refused entry is found before the first entry is stored.
+    /// So the agent finds an entry to refuse before it stores the first entry.
     pub(crate) fn examine(
         self,
         limits: &Limits,
@@ -166,7 +166,7 @@ impl VerifiedArchive {
         Ok(ExaminedArchive(self))
     }
 
-    /// Unpacks the archive into the empty `folder` of a program. Blocks.
+    /// Unpacks the archive into the empty `folder` of a program. Blocks the thread.
     ///
     /// The files need not survive a power failure.
     pub(crate) fn unpack(
@@ -190,7 +190,7 @@ impl VerifiedArchive {
 }
 
 impl ExaminedArchive {
-    /// Unpacks the archive over the content of `folder`, durably. Blocks.
+    /// Unpacks the archive durably over the content of `folder`. Blocks the thread.
     pub(crate) fn store(&self, folder: &Path, limits: &Limits) -> Result<Summary, Unfinished> {
         self.0.put(folder, limits, Durability::Lasting)
     }
@@ -229,7 +229,7 @@ mod tests {
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         2 fragments have changed on disk, the first is number 5: fetching them again
-        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package again
+        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package under another version
         cannot read the fragments in /var/lib/packcast/packages/1795000000/fragments
         ");
     }

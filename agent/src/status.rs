@@ -33,7 +33,7 @@ struct ShownKeys {
     keys: Vec<PublicKey>,
 }
 
-/// Signed assignments on this device.
+/// A signed document with assignments, as this device keeps it.
 #[derive(Debug, Serialize)]
 struct ShownDocument {
     recipient: Assignee,
@@ -43,7 +43,7 @@ struct ShownDocument {
     expired: bool,
 }
 
-/// A package under way, or with a result that is not yet accepted.
+/// A package that the agent deploys, or whose result the function has not accepted yet.
 #[derive(Debug, Serialize)]
 struct ShownPackage {
     id: PackageId,
@@ -116,9 +116,9 @@ impl ShownDocument {
         } = self;
         let expires = expires.day();
         let until = if *expired {
-            format!("expired on {expires}: the publisher has to sign them again")
+            format!("expired on {expires}: run 'packcast sign' on the publisher's machine")
         } else {
-            format!("signed until {expires}")
+            format!("valid until {expires}")
         };
         format!("assignments to {recipient}: revision {revision}, packages: {packages}, {until}")
     }

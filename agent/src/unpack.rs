@@ -18,9 +18,9 @@ use crate::platform::{self, is_full};
 /// The guarantee for files after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// None: the archive is unpacked again after a power failure.
+    /// No guarantee: the agent unpacks the archive again after a power failure.
     Temporary,
-    /// Each file is on disk before it has its name, and all of them when unpacking returns.
+    /// Each file is on disk before it gets its name. All files are on disk when [`unpack`] returns.
     Lasting,
 }
 
@@ -50,7 +50,7 @@ pub enum UnpackError {
     },
 }
 
-/// The files and links that are in their places.
+/// The files and links that were completely written to the folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     pub count: u64,
@@ -62,7 +62,7 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Unfinished {
     pub cause: UnpackError,
-    /// The files that are in their places nevertheless.
+    /// The files and links that were written before the error.
     pub written: Written,
 }
 
@@ -87,16 +87,16 @@ impl fmt::Display for Written {
     }
 }
 
-/// Unpacks an archive into `folder`, over its present content.
+/// Unpacks an archive into `folder`, over its existing content.
 ///
-/// The folder is created if it is missing. A file is replaced in one step, so that a reader sees
-/// the old or the new one, with [`Durability::Lasting`] even after a power failure. Nothing outside
-/// `folder` is written: links inside are replaced, never followed out of it. Files that are not in
-/// the archive stay. Modes are 755 for executables and 644 for other files. Times are not
-/// preserved.
+/// The function creates the folder if it is missing. It replaces each file in one step, so that a
+/// reader sees the old or the new file, with [`Durability::Lasting`] even after a power failure. It
+/// writes nothing outside `folder`: it replaces links, and never follows a link out of the folder.
+/// Files that are not in the archive stay. Modes are 755 for executables and 644 for other files.
+/// Times are not preserved.
 ///
 /// # Errors
-/// After an error, finished files stay in their places. No temporary file is left.
+/// After an error, complete files stay in the folder. No temporary file is left.
 pub fn unpack<R: Read + Seek>(
     format: ArchiveFormat,
     reader: R,
@@ -111,7 +111,7 @@ pub fn unpack<R: Read + Seek>(
     let walked = walk(format, reader, limits, |entry, content| {
         unpacker.put(entry, content)
     });
-    // Files in their places must survive a power failure, also after an error.
+    // Complete files must survive a power failure, even after an error.
     let synced = unpacker.sync();
     walked
         .and_then(|summary| synced.map(|()| summary))
@@ -156,9 +156,9 @@ struct Unpacker<'a> {
     names: Option<NameCheck>,
     durability: Durability,
     written: Written,
-    /// The changed folders inside, to be synchronised.
+    /// The changed folders inside `folder`, to be synchronised to disk.
     changed: BTreeSet<String>,
-    /// The changed folders above, to be synchronised.
+    /// The changed folders above `folder`, to be synchronised to disk.
     above: Vec<&'a Path>,
 }
 
@@ -186,8 +186,8 @@ impl<'a> Unpacker<'a> {
         let missing = folder.ancestors().take_while(|folder| !folder.exists());
         let above = missing.filter_map(Path::parent).collect();
         let opened = std::fs::create_dir_all(folder)
-            // All later paths are resolved below this handle, so a link inside cannot lead out of
-            // the folder.
+            // All later paths are resolved below this handle, so no link in the folder can lead
+            // out of the folder.
             .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
         let dir = opened.map_err(|source| {
             let path = folder.to_owned();
@@ -256,7 +256,7 @@ impl<'a> Unpacker<'a> {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error.into());
         }
-        // A link to a folder inside serves as a folder.
+        // A link to another folder inside `folder` may take the place of a folder.
         if self.dir.metadata(path).is_ok_and(|it| it.is_dir()) {
             return Ok(());
         }
@@ -268,7 +268,7 @@ impl<'a> Unpacker<'a> {
         }))
     }
 
-    /// Writes a file or a link beside its place, then renames it.
+    /// Writes a file or a link under a temporary name, then renames it.
     fn replace(&self, entry: &Entry, content: &mut Content<'_>) -> Result<(), WriteEntryError> {
         let path = entry.path.as_str();
         let part = match parent(&entry.path) {
@@ -286,12 +286,12 @@ impl<'a> Unpacker<'a> {
                 }
             })
             .inspect_err(|_| {
-                // The first error is the one to report.
+                // Report the first error, not an error from the removal.
                 let _ = self.dir.remove_file(&part);
             })
     }
 
-    /// Writes the content of an entry, and returns the open file if it is one.
+    /// Writes a file or a link. Returns the open file, or `None` for a link.
     fn write(
         &self,
         part: &str,
@@ -327,7 +327,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// Makes new names survive a power failure.
+    /// Synchronises the changed folders, so that new names survive a power failure.
     fn sync(&self) -> Result<(), UnpackError> {
         if self.durability == Durability::Temporary {
             return Ok(());

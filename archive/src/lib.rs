@@ -1,4 +1,4 @@
-//! Reads archives from hostile sources.
+//! Reads archives that an attacker may have created.
 //!
 //! [`walk`] is the only archive reader of the project. The publisher checks archives with it before
 //! publishing, and the agent unpacks with it, so both refuse the same archives. This crate must not
@@ -46,7 +46,7 @@ pub struct Summary {
     pub bytes: u64,
 }
 
-/// One entry of an archive, which stays inside the folder that the archive is unpacked to.
+/// One entry of an archive. Its path stays inside the folder that the archive is unpacked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: EntryPath,
@@ -113,7 +113,9 @@ pub enum ArchiveError {
         "unsupported entry {entry:?} of the archive, a {kind}: agents unpack only files, folders and symbolic links inside the archive"
     )]
     Kind { entry: String, kind: &'static str },
-    #[error("programs read the archive differently: pack the files again with a common program")]
+    #[error(
+        "programs may read the archive differently: pack the files again with a common program"
+    )]
     Contradiction {
         #[source]
         source: io::Error,
@@ -133,7 +135,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Returns `true` if the archive is readable, but harmful.
+    /// Returns `true` if the archive is readable, but unsafe to unpack.
     pub const fn is_unsafe(&self) -> bool {
         matches!(
             self,
@@ -151,21 +153,21 @@ impl ArchiveError {
 
 /// Reads an archive from start to end, and passes every entry to `visit` in the archive's order.
 ///
-/// Content that `visit` does not read is read and checked nevertheless. An archive without entries
-/// is not an error. Entries that `visit` received before an [`ArchiveError`] were safe by
-/// themselves, but the archive as a whole is not.
+/// The function also reads and checks content that `visit` does not read. An archive without
+/// entries is not an error. If the function returns an [`ArchiveError`], each entry that `visit`
+/// received was safe by itself, but the archive as a whole is not.
 ///
-/// Refused are:
+/// The function refuses:
 ///
-/// - absolute and climbing paths, drive letters, control characters
+/// - absolute paths, paths that climb out of the folder, drive letters, control characters
 /// - links that leave the archive's folder, paths that lead through a link, duplicate files
 /// - hard links, devices, pipes, sockets, sparse and encrypted entries
-/// - more than `limits` allow
+/// - archives that exceed `limits`
 /// - contradictions that programs read differently, such as two headers that disagree, or data
 ///   after the end
-/// - anything cut off, or with a wrong checksum
+/// - truncated archives, and content with a wrong checksum
 ///
-/// Names that only some systems cannot hold are not refused: a [`NameCheck`] finds them.
+/// The function accepts names that are invalid on some systems only: a [`NameCheck`] finds them.
 pub fn walk<R, E>(
     format: ArchiveFormat,
     reader: R,
@@ -188,7 +190,7 @@ pub struct Content<'a> {
     reader: &'a mut dyn Read,
     /// The bytes of the entry read so far.
     bytes: u64,
-    /// The expected length in bytes. `None` for a link, whose target is read before.
+    /// The expected length in bytes. `None` for a link, whose target has already been read.
     expected: Option<u64>,
     /// The bytes of all entries read so far.
     total: &'a mut u64,
@@ -214,7 +216,7 @@ impl Content<'_> {
                 }
             }
         };
-        // Counted while inflating: the sizes in headers may lie.
+        // Count the inflated bytes, because the sizes in headers may be false.
         self.bytes = self.bytes.saturating_add(read as u64);
         *self.total = self.total.saturating_add(read as u64);
         if *self.total > self.limit {
@@ -397,7 +399,7 @@ mod tests {
         entry "bin/run.sh" of the archive conflicts with an earlier entry
         cannot store entry "bin/run.sh" of the archive on Windows
         unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
-        programs read the archive differently: pack the files again with a common program
+        programs may read the archive differently: pack the files again with a common program
         the archive has data after its end, where most programs stop: pack all files into one archive
         the archive has more than 200 entries
         the archive has more than 1048576 bytes when unpacked, at entry "bin/run.sh"

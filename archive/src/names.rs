@@ -1,4 +1,4 @@
-//! Names that some systems cannot hold, or take for other names.
+//! Names that are invalid on some systems, or equal to other names there.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::path::{EntryPath, LinkTarget};
 use super::tree::{Tree, TreeError};
 use super::{Entry, EntryKind};
 
-/// A system that cannot hold every archive.
+/// A system that cannot store every entry of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     Windows,
@@ -16,7 +16,7 @@ pub enum System {
 }
 
 impl System {
-    /// Returns the system of this program, or `None` if it can hold every archive.
+    /// Returns the system that this program runs on, or `None` if it can store every entry.
     pub const fn here() -> Option<Self> {
         if cfg!(windows) {
             Some(Self::Windows)
@@ -47,7 +47,7 @@ impl fmt::Display for System {
     }
 }
 
-/// Errors of a name that a system cannot hold.
+/// Errors of a name that a system cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("the name {name:?} is reserved: it means a device, a stream, or a shorter name")]
@@ -56,7 +56,7 @@ pub enum NameError {
     Alike(#[source] TreeError),
 }
 
-/// A check of all entries of an archive for names that a system cannot hold.
+/// A check of all entries of an archive for names that a system cannot store.
 #[derive(Debug)]
 pub struct NameCheck {
     system: System,
@@ -99,12 +99,13 @@ impl NameCheck {
 
 /// Returns the common form of all paths that differ only in case.
 ///
-/// The form joins slightly more paths than the systems do, whose rules differ.
+/// The rules of the systems differ, so the form is also the same for a few paths that no system
+/// treats as equal.
 fn folded(path: &EntryPath) -> EntryPath {
     path.map_chars(|c| c.to_uppercase().flat_map(char::to_lowercase))
 }
 
-/// Returns `true` if Windows can have a file of exactly that name.
+/// Returns `true` if Windows can store a file under exactly this name.
 ///
 /// Source: "Naming Files, Paths, and Namespaces" by Microsoft.
 fn is_windows_name(name: &str) -> bool {
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_in_case_are_the_same() {
+    fn names_that_differ_only_in_case_conflict() {
         let file = || EntryKind::File {
             executable: false,
             bytes: 0,

@@ -30,7 +30,7 @@ pub enum EntryPathError {
     Empty,
     #[error("the path is absolute")]
     Absolute,
-    #[error("the path climbs with '..'")]
+    #[error("the path contains '..'")]
     Climbs,
     #[error("the path starts with a drive letter")]
     Drive,
@@ -46,7 +46,9 @@ pub enum EntryPathError {
     Part,
     #[error("the link leads to {target:?}, outside the archive's folder")]
     Escapes { target: String },
-    #[error("the link's target {target:?} has '..' after a name: write it without the detour")]
+    #[error(
+        "the link's target {target:?} has '..' after a name: write the target without the detour"
+    )]
     Detour { target: String },
 }
 
@@ -108,9 +110,9 @@ impl fmt::Display for EntryPath {
 
 /// The target of a symbolic link: relative, and inside the archive's folder.
 ///
-/// `..` stands only at the start. The folders above a link are no links themselves, so each leading
-/// `..` leads to the parent folder, and the rest of the target only descends. So the target stays
-/// inside, through other links, too.
+/// `..` occurs only at the start. The folders above a link are not links themselves, so each
+/// leading `..` leads to the parent folder, and the rest of the target only descends. So the target
+/// stays inside the folder, even through other links.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LinkTarget(String);
 
@@ -252,7 +254,7 @@ mod tests {
         insta::assert_snapshot!(text, @r#"
         the path is empty
         the path is absolute
-        the path climbs with '..'
+        the path contains '..'
         the path starts with a drive letter
         the path contains a control character
         the path is not UTF-8
@@ -260,7 +262,7 @@ mod tests {
         the path is more than 64 names deep
         the name .packcast.part is reserved for incomplete files of the agent
         the link leads to "../../x", outside the archive's folder
-        the link's target "../../x" has '..' after a name: write it without the detour
+        the link's target "../../x" has '..' after a name: write the target without the detour
         "#);
     }
 }

@@ -26,7 +26,8 @@ use crate::globals::Globals;
 /// Deploy packages to fleets of computers without a server to operate
 ///
 /// A package is published, activated at one or more locations, and assigned to devices or groups.
-/// Each device downloads the package after its next check-in, acts on it, and reports the result.
+/// Each device downloads the package after its next check-in, carries out its action, and reports
+/// the result.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_help = EXIT_CODES)]
 struct Cli {
@@ -107,7 +108,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints help, or an error in the arguments.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A reader that has closed its end, such as `head`, is no error.
+    // A reader that has closed its end, such as `head`, is not an error.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

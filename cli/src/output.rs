@@ -38,7 +38,7 @@ pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(
 /// Set if a result could not be written completely, because the disk is full for example.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Writes lines of data. A reader that has closed its end is no error; any other error sets
+/// Writes lines of data. A reader that has closed its end is not an error; any other error sets
 /// [`is_lost`].
 ///
 /// Colours are written only to terminals, and not if `NO_COLOR` is set (<https://no-color.org>).
@@ -100,7 +100,7 @@ pub(crate) fn is_interactive() -> bool {
 const COLOURED: [&str; 2] = ["STATE", "RESULT"];
 
 /// Lays out rows under a heading. States and results have colours; [`data`] removes them if the
-/// output is no terminal.
+/// output is not a terminal.
 pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use packcast_publisher::{Failure, Kind, Progress, Step, Work};
 
-/// Shows the progress of an operation. Shows nothing if standard error is no terminal.
+/// Shows the progress of an operation. Shows nothing if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar(ProgressBar);
 

@@ -49,9 +49,9 @@ pub enum AuthorityError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {} of the certificate authority", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{} is not a private key in PEM form", path.display())]
+    #[error("cannot read private key {}: expected PEM", path.display())]
     Key { path: PathBuf, source: rcgen::Error },
-    #[error("{} is not a certificate in PEM form", path.display())]
+    #[error("cannot read certificate {}: expected PEM", path.display())]
     Certificate {
         path: PathBuf,
         source: pki_types::pem::Error,
@@ -313,8 +313,8 @@ mod tests {
         insta::assert_snapshot!(messages, @r"
         cannot read state/ca.pem of the certificate authority
         cannot write state/ca.pem of the certificate authority
-        state/ca.pem is not a private key in PEM form
-        state/ca.pem is not a certificate in PEM form
+        cannot read private key state/ca.pem: expected PEM
+        cannot read certificate state/ca.pem: expected PEM
         cannot create a certificate
         certificate authority state/ca.pem does not match its key: restore both files, or remove it, start again and configure the new one on the agents
         ");

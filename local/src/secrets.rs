@@ -35,7 +35,7 @@ pub enum SecretsError {
         path: PathBuf,
         source: serde_json::Error,
     },
-    #[error("the pass key in the secrets file {} is not 32 bytes in base32", path.display())]
+    #[error("the pass key in the secrets file {} is not 32 bytes in base32: restore the file, or remove it and enrol all agents again", path.display())]
     PassKey { path: PathBuf },
     #[error("cannot get random numbers from the system")]
     Random(#[from] getrandom::Error),
@@ -179,7 +179,7 @@ mod tests {
         cannot read the secrets file state/secrets.json
         cannot write the secrets file state/secrets.json
         the secrets file state/secrets.json is damaged: restore it, or remove it and enrol all agents again
-        the pass key in the secrets file state/secrets.json is not 32 bytes in base32
+        the pass key in the secrets file state/secrets.json is not 32 bytes in base32: restore the file, or remove it and enrol all agents again
         cannot get random numbers from the system
         ");
     }

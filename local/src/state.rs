@@ -41,9 +41,9 @@ pub struct LocalState {
 /// Errors from loading the state of a running local system.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("packcast local is not running on {}: start it", state_dir.display())]
+    #[error("packcast local is not running with state folder {}", state_dir.display())]
     NotRunning { state_dir: PathBuf },
-    #[error("packcast local is still starting on {}: try again", state_dir.display())]
+    #[error("packcast local is still starting with state folder {}: try again", state_dir.display())]
     Starting { state_dir: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -57,7 +57,7 @@ pub enum LoadError {
 /// Errors from locking a state directory.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("packcast local already runs on {}: stop it, or use another state directory", state_dir.display())]
+    #[error("packcast local already runs with state folder {}: stop it, or pass another folder with --state", state_dir.display())]
     Running { state_dir: PathBuf },
     #[error("cannot lock {}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -181,8 +181,8 @@ mod tests {
         ];
         let messages = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(messages, @r"
-        packcast local is not running on state: start it
-        packcast local is still starting on state: try again
+        packcast local is not running with state folder state
+        packcast local is still starting with state folder state: try again
         cannot read state/local.json
         state/local.json is damaged: stop packcast local and start it again
         ");
@@ -198,7 +198,7 @@ mod tests {
         ];
         let messages = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(messages, @r"
-        packcast local already runs on state: stop it, or use another state directory
+        packcast local already runs with state folder state: stop it, or pass another folder with --state
         cannot lock state/local.lock
         ");
     }

@@ -1,6 +1,7 @@
 //! Signed assignments of a group or a device.
 //!
-//! The owner of the cloud account can keep a document from a device, but cannot add to it.
+//! An attacker who controls the cloud account can withhold a document from a device, but cannot add
+//! to the document.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -124,7 +125,7 @@ struct Raw {
     expires: UnixTime,
 }
 
-/// Kind of the document, which tells it from other signed documents.
+/// Kind of the document, which distinguishes it from other signed documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

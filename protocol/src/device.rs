@@ -9,8 +9,8 @@ use data_encoding::{Encoding, Specification};
 use crate::digest::Sha256Digest;
 use crate::text_form::text_form;
 
-/// Lower-case base32 (RFC 4648 alphabet) without padding: safe in keys, in paths and on the
-/// phone.
+/// Lower-case base32 (RFC 4648 alphabet) without padding: safe in keys and paths, and easy to
+/// spell over the phone.
 pub static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification
@@ -27,7 +27,7 @@ pub static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(String);
 
-/// The `DEVICEID` of an OCS agent: the host name and the time of its first run.
+/// The `DEVICEID` of an OCS agent: the host name, and the time of the agent's first run.
 ///
 /// A `DEVICEID` is neither secret nor authenticated (protocol reference §1.7), so it has its
 /// own namespace.
@@ -54,6 +54,7 @@ pub enum DeviceIdError {
     Namespace { given: String },
 }
 
+/// Returns the start of a text, for an error message of bounded length.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -1,7 +1,7 @@
 //! `info`: the XML document that describes a package to OCS agents (protocol reference §4.1).
 //!
-//! [`Info`] is the form that Packcast writes, and the only form that it reads back; [`OcsInfo`]
-//! is the form of any OCS console.
+//! Packcast writes the form [`Info`], and reads only this form back. [`OcsInfo`] is the form of any
+//! OCS console.
 
 mod attributes;
 mod document;
@@ -93,12 +93,12 @@ pub enum InfoError {
 impl Info {
     /// Returns the document, with every attribute that some agent expects.
     ///
-    /// The order of the attributes is the one of the reference's example: Android agents search
-    /// for `ID` and `DIGEST` as substrings.
+    /// The attributes have the same order as in the example of the protocol reference, because
+    /// Android agents search for `ID` and `DIGEST` as substrings.
     ///
     /// # Errors
-    /// [`InfoError::TooLarge`], if escaping has made the document longer than
-    /// [`MAX_INFO_BYTES`].
+    /// [`InfoError::TooLarge`] if the document is longer than [`MAX_INFO_BYTES`], for example
+    /// because it has many escaped characters.
     pub fn to_xml(&self) -> Result<String, InfoError> {
         let xml = document::write(&self.attributes());
         if xml.len() > MAX_INFO_BYTES {
@@ -109,7 +109,7 @@ impl Info {
 
     /// Parses a document of exactly the form that [`Info::to_xml`] writes.
     ///
-    /// Only the order of the attributes and the space between them are free.
+    /// Only the order of the attributes and the space between them may differ.
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         let attributes = document::read(bytes)?;
         let OcsInfo {
@@ -129,7 +129,7 @@ impl Info {
             dialogue,
             manifest,
         };
-        info.must_write(attributes)?;
+        info.check_written_form(attributes)?;
         Ok(info)
     }
 
@@ -161,8 +161,8 @@ impl Info {
         attributes
     }
 
-    fn must_write(&self, mut found: Attributes) -> Result<(), InfoError> {
-        // Comparing with the written form checks every constant attribute, too.
+    fn check_written_form(&self, mut found: Attributes) -> Result<(), InfoError> {
+        // The comparison with the written form also checks every constant attribute.
         for (attribute, expected) in self.attributes() {
             let given = found
                 .remove(attribute)
@@ -223,11 +223,11 @@ fn flag(set: bool) -> String {
 }
 
 impl OcsInfo {
-    /// Parses the `info` of any OCS console; unused attributes are ignored.
+    /// Parses the `info` of any OCS console, and ignores unused attributes.
     ///
     /// # Errors
-    /// Among others, digests other than MD5 in hexadecimal, which old consoles could write:
-    /// agents do not agree on them (protocol reference §0 rule 11).
+    /// The function also refuses every digest that is not MD5 in hexadecimal. Old consoles could
+    /// write other digests, which agents read differently (protocol reference §0 rule 11).
     pub fn parse(bytes: &[u8]) -> Result<Self, InfoError> {
         Self::from_attributes(&document::read(bytes)?)
     }

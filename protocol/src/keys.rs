@@ -26,7 +26,7 @@ pub struct KeyList {
     issued: UnixTime,
 }
 
-/// A key list with its signature by the first key of the list before.
+/// A key list with its signature by the first key of the previous list.
 pub type SignedKeyList = Signed<KeyList>;
 
 /// Errors in a key list.
@@ -56,7 +56,7 @@ struct Raw {
     issued: UnixTime,
 }
 
-/// Kind of the document, which tells it from other signed documents.
+/// Kind of the document, which distinguishes it from other signed documents.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

@@ -54,7 +54,7 @@ pub struct Manifest {
     pub timeout_s: u32,
     /// True if the agent may run the program again after an interruption.
     pub rerun_after_interruption: bool,
-    /// True if the package may replace a higher version of the same name.
+    /// True if the package may replace a package of the same name that was published later.
     pub going_back: bool,
     /// End of the validity: agents stop acting on the package.
     pub expires: UnixTime,

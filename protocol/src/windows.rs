@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 
-/// Terms for Windows agents beside the action; by default none.
+/// Terms for Windows agents in addition to the action; by default none.
 ///
 /// Unix agents and Packcast agents ignore them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

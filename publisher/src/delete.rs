@@ -60,7 +60,10 @@ pub async fn delete(
 }
 
 /// Returns a warning if a deleted package was announced to devices that have not reported.
-pub async fn told_devices(target: &Target, package: PackageId) -> Result<Option<Warning>, Failure> {
+pub async fn announced_devices(
+    target: &Target,
+    package: PackageId,
+) -> Result<Option<Warning>, Failure> {
     let withdrawn = target.records.tally(package).await?.withdrawn;
     Ok(unreported_warning(withdrawn, &target.name))
 }
@@ -75,7 +78,7 @@ fn unreported_warning(devices: u64, target: &str) -> Option<Warning> {
         "the package was announced to {unreported}: Packcast agents cancel at their next check-in"
     ));
     Some(warning.hint(for_target(
-        "run 'packcast device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted",
+        "run 'packcast device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted",
         target,
     )))
 }
@@ -100,7 +103,7 @@ fn still_assigned(to: &str, id: PackageId, name: &str, unassign: bool) -> Failur
         )
     } else {
         Failure::conflict(why).hint(format!(
-            "run 'packcast delete {name} --unassign' to withdraw the package from all of them first"
+            "run 'packcast delete {name} --unassign' to unassign the package first"
         ))
     }
 }
@@ -206,7 +209,7 @@ mod tests {
         let refused = [false, true].map(|unassign| still_assigned(&to, id, "tool@1", unassign));
         insta::assert_snapshot!(failures(refused), @r"
         Conflict: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
-        hint: run 'packcast delete tool@1 --unassign' to withdraw the package from all of them first
+        hint: run 'packcast delete tool@1 --unassign' to unassign the package first
         TryLater: cannot delete package 1795000000 tool@1: the package is assigned to groups lab, office, and to 2 devices that have not finished it
         hint: run the same command again in a minute: the package was assigned meanwhile, or the list of its devices lags behind
         ");
@@ -231,9 +234,9 @@ mod tests {
         let warnings = warnings.map(|warning| warning.unwrap().to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the package was announced to 1 device that has not reported: Packcast agents cancel at their next check-in
-        hint: run 'packcast device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        hint: run 'packcast device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
         warning: the package was announced to 2 devices that have not reported: Packcast agents cancel at their next check-in
-        hint: run 'packcast --target prod device DEVICE --drop' for each OCS agent that has not downloaded the whole archive: the rest of the archive is deleted
+        hint: run 'packcast --target prod device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
         ");
     }
 }

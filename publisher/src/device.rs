@@ -14,7 +14,7 @@ use packcast_store::records::DeviceState;
 use serde::Serialize;
 
 pub use self::command::{CommandSent, send_command};
-pub use self::pacing::{DevicePace, pace};
+pub use self::pacing::{DevicePacing, pace};
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;

@@ -89,7 +89,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// Writes the chain of causes, outermost first, and then each hint in a line of its own.
+    /// Writes the chain of causes, outermost first, and then each hint on its own line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_causes(&*self.source))?;
         for hint in &self.hints {

@@ -11,7 +11,7 @@ use packcast_store::records::GroupError;
 use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
-pub use self::pacing::{GroupPace, pace};
+pub use self::pacing::{GroupPacing, pace};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
@@ -140,7 +140,7 @@ fn not_empty(group: &GroupName, devices: u64, packages: u64) -> Failure {
         count(packages, "package")
     ))
     .hint(format!(
-        "run 'packcast group delete {group} --force' to withdraw its packages and remove its devices first"
+        "run 'packcast group delete {group} --force' to unassign its packages and remove its devices first"
     ))
 }
 
@@ -219,7 +219,7 @@ mod tests {
         insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages
-        hint: run 'packcast group delete lab --force' to withdraw its packages and remove its devices first
+        hint: run 'packcast group delete lab --force' to unassign its packages and remove its devices first
         ");
     }
 }

@@ -20,7 +20,7 @@ fn no_location(name: &LocationName) -> String {
 
 fn no_locations(target: &str) -> Failure {
     Failure::failed(format!("target {target} has no locations"))
-        .hint("run 'packcast location add NAME HOST/PATH' to add a location")
+        .hint("run 'packcast location add NAME ADDRESS' to add a location")
 }
 
 /// Adds a location. If a location of the same name existed, the function replaces it and returns
@@ -64,7 +64,7 @@ pub async fn list(target: &Target) -> Result<Vec<LocationRecord>, Failure> {
 /// Finds the named locations, or all locations if none is named.
 ///
 /// # Errors
-/// A target without locations is an error, and so is a name without a location.
+/// The target has no locations, or a name belongs to no location.
 pub async fn choose(
     target: &Target,
     names: &[LocationName],
@@ -99,7 +99,7 @@ mod tests {
         Failed: location cdn does not exist
         hint: run 'packcast location list' to see the locations
         Failed: target prod has no locations
-        hint: run 'packcast location add NAME HOST/PATH' to add a location
+        hint: run 'packcast location add NAME ADDRESS' to add a location
         ");
         let warning = preference(&"lab".parse().unwrap(), &name, "prod");
         insta::assert_snapshot!(warning, @r"

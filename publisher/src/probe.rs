@@ -25,7 +25,7 @@ pub enum ProbeError {
     Fetch { url: String, source: reqwest::Error },
     #[error("cannot fetch {url}: expected status 200, found {status}")]
     Status { url: String, status: u16 },
-    #[error("{url} serves other bytes than the published ones")]
+    #[error("the content of {url} differs from the published object")]
     Bytes { url: String },
     #[error("cannot fetch {url}: the object is larger than expected")]
     TooLarge { url: String },
@@ -261,7 +261,7 @@ mod tests {
         insta::assert_snapshot!(messages(errors), @r"
         cannot fetch https://cdn.example.net/d/x
         cannot fetch https://cdn.example.net/d/x: expected status 200, found 404
-        https://cdn.example.net/d/x serves other bytes than the published ones
+        the content of https://cdn.example.net/d/x differs from the published object
         cannot fetch https://cdn.example.net/d/x: the object is larger than expected
         cannot fetch https://cdn.example.net/d/x: the answer has no Content-Length, which OCS agents need
         cannot fetch https://cdn.example.net/d/x: the answer has a Content-Encoding, which no agent decodes

@@ -23,7 +23,7 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::target::Target;
 
-/// Reads the whole archive with the reader of the agents, before the first upload.
+/// Reads the whole archive with the agents' archive reader, before the first upload.
 pub fn inspect(
     source: &Source,
     fragment_size: Option<FragmentSize>,
@@ -57,9 +57,9 @@ pub async fn publish(
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let is_unpacked = matches!(error, SourceError::Format { .. });
+        let is_not_packed = matches!(error, SourceError::Format { .. });
         let failure = Self::failed(error);
-        if is_unpacked {
+        if is_not_packed {
             failure.hint("pack the file as .tar.gz (for Unix) or .zip (for Windows)")
         } else {
             failure
@@ -101,7 +101,7 @@ impl From<PublicationError> for Failure {
                 Self::new(Kind::TryLater, error)
             }
             error @ PublicationError::Times { id, .. } => Self::failed(error).hint(format!(
-                "set the clock of this machine right, or run 'packcast delete {id}' and publish the package again"
+                "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another version"
             )),
             error if error.is_resumable() => {
                 let is_signature = matches!(error, PublicationError::PutSignature(_));
@@ -109,7 +109,7 @@ impl From<PublicationError> for Failure {
                     "run the same command again to continue: complete objects are kept, and no device sees the package yet",
                 );
                 if is_signature {
-                    failure.hint("sign with the key that the publication was begun with")
+                    failure.hint("use --key to pass the key that the publication was begun with")
                 } else {
                     failure
                 }
@@ -232,7 +232,7 @@ mod tests {
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot publish package 1795000000: the record says that it was reserved 2030-01-18 20:53:20 UTC, which contradicts its id or the current time 2026-11-18 11:06:40 UTC
-          hint: set the clock of this machine right, or run 'packcast delete 1795000000' and publish the package again
+          hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another version
         Failed: cannot upload the package
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
         Failed: cannot sign the manifest
@@ -242,7 +242,7 @@ mod tests {
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
         Failed: cannot store the signature of the manifest
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
-          hint: sign with the key that the publication was begun with
+          hint: use --key to pass the key that the publication was begun with
         Failed: cannot use the prefix of the target for object paths
         ");
         let now = packcast_protocol::UnixTime(1_795_000_000);

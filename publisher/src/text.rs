@@ -66,8 +66,8 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Returns true for a character that has no shape of its own, or that turns the direction of the
-/// characters after it.
+/// Returns true for a character that is invisible, or that changes the direction of the characters
+/// after it.
 const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'

@@ -43,7 +43,7 @@ pub enum VerifyProblem {
     Stored(#[from] GetError),
     #[error("cannot find object {path} in the store")]
     Missing { path: String },
-    #[error("{object} has other bytes than the published ones")]
+    #[error("the content of {object} differs from the published object")]
     Bytes { object: String },
     #[error(
         "cannot read object {path} from the store at once: {bytes} bytes are too many; verify the package through a location"
@@ -259,7 +259,7 @@ mod tests {
         ];
         insta::assert_snapshot!(messages(problems), @r"
         cannot find object d/x/1795000000-1 in the store
-        object d/x/1795000000-1 has other bytes than the published ones
+        the content of object d/x/1795000000-1 differs from the published object
         cannot read object d/x/1795000000-1 from the store at once: 4294967296 bytes are too many; verify the package through a location
         cannot verify the signature of the manifest
         cannot parse the manifest

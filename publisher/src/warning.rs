@@ -33,7 +33,7 @@ impl Warning {
 }
 
 impl fmt::Display for Warning {
-    /// Writes the warning and its hint, each in a line of its own with a label.
+    /// Writes the warning and its hint, each on its own line with a label.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "warning: {}", self.text)?;
         match &self.hint {

@@ -31,7 +31,7 @@ pub enum NotAnnounced {
     NotActive,
     /// The manifest has expired, so no Packcast agent would act on it.
     Expired,
-    /// The assignment was taken away.
+    /// The package was unassigned.
     Withdrawn,
     /// A task of a higher priority comes first (only if strict is in force).
     BehindPriority,

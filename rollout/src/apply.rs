@@ -1,4 +1,4 @@
-//! Applying a report: the table of task states and reports.
+//! Applies reports: the decision for each state of a task and each report.
 //!
 //! | open task              | finished task | OCS report        | JSON report of attempt n            |
 //! |------------------------|---------------|-------------------|-------------------------------------|
@@ -11,8 +11,10 @@
 //! An OCS report carries no attempt (protocol reference §5.5), so it applies to the attempt that
 //! was announced last. The first final result of an attempt stays.
 //!
-//! A device can report that it cancelled a withdrawn task which was assigned again in the
-//! meantime. That report begins the next attempt: see [`next_attempt`].
+//! In the table, "other" means that the report is for a different attempt.
+//!
+//! A device can report that it cancelled a withdrawn task although the package was assigned again
+//! in the meantime. Such a report begins the next attempt: see [`next_attempt`].
 
 use packcast_protocol::{Outcome, UnixTime};
 
@@ -22,13 +24,14 @@ use crate::record::{FinishedTask, OpenTask, TaskState};
 /// Kind of the agent that reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportedBy {
-    /// An OCS agent, which knows no attempts.
+    /// An OCS agent, whose reports name no attempt.
     Ocs,
     /// A Packcast agent, for this attempt.
     Agent { attempt: u32 },
 }
 
-/// Decision on a report. Either way the function confirms to the device that the report arrived.
+/// Decision on a report. In both cases the function confirms to the device that the report
+/// arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportDecision<'a> {
     /// The open task ends with the reported result.
@@ -46,7 +49,7 @@ pub enum Ignored {
     NotAnnounced,
     /// The attempt has a result already.
     AlreadyFinished,
-    /// The report is for another attempt than the recorded one.
+    /// The report is for an attempt other than the recorded one.
     OtherAttempt,
 }
 
@@ -76,8 +79,8 @@ pub fn apply_report<'a>(
 /// Decides whether a recorded result begins the next attempt.
 ///
 /// If the device cancelled the task and the task is still withdrawn, the task ends. If the
-/// package was assigned to the device again, the device still needs it, but has finished this
-/// attempt, so the next attempt begins.
+/// package was assigned to the device again, the device still needs the package, but has finished
+/// this attempt, so the next attempt begins.
 pub fn next_attempt(open: &OpenTask, result: &FinishedTask, now: UnixTime) -> Option<TaskChange> {
     let is_wanted = matches!(open.state, TaskState::Announced { .. });
     (is_wanted && result.outcome == Outcome::Cancelled).then(|| TaskChange::NextAttempt {

@@ -13,7 +13,7 @@ use crate::validity::{Validity, next_revision};
 
 /// Packages whose signed manifests a publisher has verified, with the digest of each manifest.
 ///
-/// The records of a package are no proof: anyone who can write to the table may have written
+/// The records of a package prove nothing: anyone who can write to the table may have written
 /// them.
 pub type VerifiedPackages = BTreeMap<PackageId, Sha256Digest>;
 
@@ -59,7 +59,7 @@ pub fn change(
             tasks,
         } => {
             let is_open = |package| tasks.iter().any(|task| task.package == package);
-            // Removing finished packages here keeps the document short without a change of its own.
+            // Removing finished packages here keeps the document short without a separate change.
             packages.retain(|before| before.package != package && is_open(before.package));
             packages.push(AssignedPackage {
                 package,

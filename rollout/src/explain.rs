@@ -119,7 +119,7 @@ pub enum Reason {
         /// An OCS agent was commanded to drop the task since.
         told_to_drop: bool,
     },
-    /// The assignment was taken away, and the device has not checked in since.
+    /// The package was unassigned, and the device has not checked in since.
     Unassigned {
         announced_at: Option<UnixTime>,
     },

@@ -7,7 +7,7 @@ use crate::pacing::{PacingChange, PacingOverride};
 use crate::record::PackageRecord;
 use crate::validity::{GroupSignature, next_revision};
 
-/// Limit of the packages of a group, so that its state fits into one item of the table.
+/// Maximum number of packages of a group, so that its state fits into one item of the table.
 pub const MAX_ASSIGNMENTS: usize = 1_000;
 
 /// State of a group.
@@ -65,7 +65,9 @@ pub enum GroupAssignError {
         "group {group} has {MAX_ASSIGNMENTS} packages, which is the limit: unassign one, or use another group"
     )]
     TooMany { group: GroupName },
-    #[error("package {package} is not published yet: publish it again to complete it")]
+    #[error(
+        "package {package} is not published yet: run the same 'packcast publish' command again"
+    )]
     NotPublished { package: PackageId },
 }
 
@@ -196,7 +198,7 @@ pub(crate) mod tests {
         let lines = errors.map(|error| error.to_string());
         insta::assert_snapshot!(lines.join("\n"), @r"
         group lab has 1000 packages, which is the limit: unassign one, or use another group
-        package 1790000001 is not published yet: publish it again to complete it
+        package 1790000001 is not published yet: run the same 'packcast publish' command again
         ");
     }
 

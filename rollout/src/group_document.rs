@@ -28,7 +28,7 @@ impl GroupState {
         )
     }
 
-    /// Returns the state with a signature over its document, which has this validity.
+    /// Returns the state with the signature of its document, which has this validity.
     #[must_use]
     pub fn with_signature(self, validity: Validity, signature: String) -> Self {
         let Validity { issued, expires } = validity;

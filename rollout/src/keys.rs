@@ -1,7 +1,7 @@
-//! Changes of the keys that agents trust: the key lists that a publisher signs next.
+//! Changes of the keys that agents trust: creates the key lists that a publisher then signs.
 //!
-//! The newest key list is always signed by the key that signs now. So a device that knows only
-//! this key, for example one that was set up later, can verify the list.
+//! The newest key list is always signed by the current signing key. So a device that knows only
+//! this key, for example a device that was set up later, can verify the list.
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::keys::{
@@ -9,7 +9,7 @@ use packcast_protocol::keys::{
 };
 use packcast_protocol::signature::PublicKey;
 
-/// Published key lists, as seen by the key that signs now.
+/// The published key lists, verified with the current signing key.
 #[derive(Clone, Debug)]
 pub struct KeyLists {
     own: PublicKey,
@@ -24,18 +24,18 @@ pub enum KeyChangeError {
     NotOurs,
     #[error("cannot publish another key list: {count} exist, and the limit is {MAX_LISTS}")]
     TooMany { count: usize },
-    #[error("key {key} is the key that signs now")]
+    #[error("key {key} is the current signing key")]
     Signing { key: PublicKey },
     #[error("key {key} is not a trusted key")]
     NotTrusted { key: PublicKey },
-    #[error("key {key} is a trusted key already")]
+    #[error("key {key} is already a trusted key")]
     Trusted { key: PublicKey },
     #[error(transparent)]
     List(#[from] KeyListError),
 }
 
 impl KeyLists {
-    /// Verifies the published lists, of which `newest` is the number of the last.
+    /// Verifies the published lists. `newest` is the number of the last list.
     ///
     /// # Errors
     /// The newest list is not signed by `own`.
@@ -57,8 +57,8 @@ impl KeyLists {
 
     /// Returns the trusted keys.
     ///
-    /// Before the first list this is only the key that signs, although agents trust the keys of
-    /// their configuration as well.
+    /// Before the first list, the result is only the signing key, although agents also trust the
+    /// keys in their configuration.
     pub fn keys(&self) -> &[PublicKey] {
         self.trusted.keys()
     }
@@ -77,9 +77,9 @@ impl KeyLists {
         }
     }
 
-    /// Returns the two lists that let a new key sign.
+    /// Returns the two lists that make `new` the signing key.
     ///
-    /// The first is to be signed by the key that signs now, the second by the new key.
+    /// The current signing key must sign the first list, and the new key the second.
     pub fn rotate(&self, new: &PublicKey, now: UnixTime) -> Result<[KeyList; 2], KeyChangeError> {
         self.room_for(2)?;
         // The new key comes first. The old keys stay trusted until they are revoked, so that
@@ -94,8 +94,8 @@ impl KeyLists {
 
     /// Returns the list with the key of another publisher added.
     ///
-    /// Agents then accept packages and assignments signed by that key, but that publisher signs
-    /// no key lists.
+    /// Agents then accept packages and assignments signed by that key. The other publisher cannot
+    /// sign key lists.
     pub fn trust(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
         let key = key.clone();
         if self.keys().contains(&key) {
@@ -106,9 +106,9 @@ impl KeyLists {
         Ok(KeyList::new(self.serial().saturating_add(1), keys, now)?)
     }
 
-    /// Returns the list without a key.
+    /// Returns the list without `key`.
     ///
-    /// Before the first list any key can be revoked, because agents may trust keys that only
+    /// Before the first list, any other key can be revoked, because agents may trust keys that only
     /// their configuration names.
     pub fn revoke(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
         let key = key.clone();
@@ -176,9 +176,9 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
         the newest key list on record is not signed by your key
         cannot publish another key list: 32 exist, and the limit is 32
-        key KEY is the key that signs now
+        key KEY is the current signing key
         key KEY is not a trusted key
-        key KEY is a trusted key already
+        key KEY is already a trusted key
         ");
     }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_list_takes_no_further_key() {
+    fn a_full_list_has_no_room_for_a_rotation() {
         let own = Key::new();
         let mut chain = Vec::new();
         for serial in 0..7 {

@@ -1,4 +1,4 @@
-//! Pure decisions over records: the packages that each device gets, and the time of each.
+//! Pure decisions on records: which packages each device gets, and when.
 //!
 //! This crate does no I/O, reads no clock and draws no random number. The check-in function
 //! reads records, calls this crate for a decision, and writes the result.

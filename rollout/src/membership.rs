@@ -6,7 +6,7 @@ use std::fmt;
 use packcast_protocol::GroupName;
 use serde::{Deserialize, Serialize};
 
-/// Limit of the groups of a device, so that its record stays within one read unit.
+/// Maximum number of groups of a device, so that its record stays within one read unit.
 pub const MAX_GROUPS: usize = 50;
 
 /// Number of the changes that a device's groups have made to its tasks.

@@ -45,8 +45,8 @@ pub struct ObservedRevision {
 }
 
 impl Step {
-    /// Limit of changes: three writes for each change, and one for the observed revisions, fit
-    /// into a transaction of 100.
+    /// Maximum number of changes: three writes for each change, and one for the observed revisions,
+    /// fit into a transaction of 100 writes.
     pub const CHANGES: usize = 32;
 }
 

@@ -56,7 +56,7 @@ pub enum TaskState {
     /// The task was announced at this time. It is announced at each check-in until the device
     /// reports.
     Announced { announced_at: UnixTime },
-    /// The task was announced, and its assignment was taken away afterwards.
+    /// The task was announced, and its package was unassigned afterwards.
     Withdrawn { announced_at: UnixTime },
 }
 
@@ -86,7 +86,7 @@ pub struct PackageRecord {
     /// manifest instead.
     #[serde(default)]
     pub audience: Audience,
-    /// Settings for the OCS agent on Windows, beside the action.
+    /// Settings for the OCS agent on Windows, in addition to the action.
     #[serde(default, skip_serializing_if = "WindowsTerms::is_none")]
     pub windows: WindowsTerms,
     /// Digest of the content. Two publications of one name and version are the same if this

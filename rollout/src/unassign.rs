@@ -1,11 +1,11 @@
-//! The effect of taking away an assignment: a task is dropped, withdrawn or kept.
+//! The effect of unassigning a package: a task is dropped, withdrawn or kept.
 
 use packcast_protocol::GroupName;
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, TaskState};
 
-/// Outcome of taking away the assignment to a device itself.
+/// Outcome of unassigning a package from a device itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unassigned {
     /// The task was not announced, and never will be.
@@ -23,7 +23,7 @@ pub enum Unassigned {
     NotAssigned,
 }
 
-/// Decides which change is made when the assignment to a device itself is taken away.
+/// Decides which change of a task follows if a package is unassigned from the device itself.
 ///
 /// `kept_by` is a group of the device that has the package, if there is one.
 pub fn unassign(

@@ -48,10 +48,9 @@ impl Validity {
         }
     }
 
-    /// Returns the validity of a document that changes another one.
+    /// Returns the validity of a document that replaces a document issued at `issued`.
     ///
-    /// Its time of issue is never before that of the document that it changes, even if the clock
-    /// is slow.
+    /// The new time of issue is never before the old one, even if the clock is slow.
     pub fn following(issued: Option<UnixTime>, now: UnixTime) -> Self {
         Self {
             issued: issued.map_or(now, |issued| now.max(issued)),
@@ -64,8 +63,8 @@ impl Validity {
     /// `known` is the latest time of issue in the publisher's memory. The result is issued later
     /// than the recorded state and later than `known`.
     ///
-    /// A recorded time that lies more than a day ahead is ignored: an attacker may have written
-    /// it, so that no later document could ever be issued.
+    /// A recorded time more than a day in the future is ignored: an attacker may have written it to
+    /// prevent any later document.
     pub fn following_unsigned(
         recorded: Option<UnixTime>,
         known: Option<UnixTime>,
@@ -81,7 +80,7 @@ impl Validity {
 
     /// Returns the validity of a document that is signed again without a change.
     ///
-    /// Its time of issue is later than before, even if the clock is slow.
+    /// The new time of issue is later than the old one, even if the clock is slow.
     pub fn signing_again(issued: UnixTime, now: UnixTime) -> Self {
         Self {
             issued: now.max(issued.plus(1)),
@@ -95,7 +94,7 @@ impl Validity {
 pub struct GroupSignature {
     pub issued: UnixTime,
     pub expires: UnixTime,
-    /// In minisign format.
+    /// The signature in minisign format.
     pub signature: String,
 }
 
@@ -117,7 +116,7 @@ mod tests {
         check(NOW.0 + 3600, None, NOW.0 + 3601);
         check(NOW.0 + DAY_S + 1, None, NOW.0);
         check(u64::MAX, None, NOW.0);
-        // The publisher's memory counts, even if its clock was fast.
+        // A time in the publisher's memory is never ignored, even if the clock was fast.
         check(0, Some(NOW.0 + 2 * DAY_S), NOW.0 + 2 * DAY_S + 1);
     }
 }

@@ -13,7 +13,8 @@ const BATCH: usize = 25;
 impl Table {
     /// Creates an active package whose name contains its id, so that each copy has its own name.
     pub async fn package_to_copy(&self) -> PackageRecord {
-        // No other time of the tests, because copying would replace that time as well.
+        // The tests use this time nowhere else: the id is this time, and copying replaces every
+        // occurrence of it.
         let at = NOW.plus(1);
         let id = PackageId::at(at).expect("a time in range");
         let package = self.package_at(&format!("package-{id}"), 5, at).await;
@@ -23,8 +24,8 @@ impl Table {
 
     /// Copies each item whose key contains the package's id, once for each of `ids`.
     ///
-    /// Copied are the package itself, tasks, results and tallies. The copying scans the table, as
-    /// no query of the system does, and therefore bypasses the meter.
+    /// The copies include the package itself, tasks, results and tallies. The copying scans the
+    /// table, unlike every query of the system, and therefore bypasses the meter.
     pub async fn copy(&self, package: &PackageRecord, ids: impl IntoIterator<Item = PackageId>) {
         let ids = ids.into_iter().map(|id| id.to_string());
         self.copy_named(&package.id.to_string(), ids).await;
@@ -32,8 +33,8 @@ impl Table {
 
     /// Copies each item whose key contains the device's id, once for each of `devices`.
     ///
-    /// Copied are the device itself, tasks, results and memberships; no counts change. The copying
-    /// scans the table, as no query of the system does, and therefore bypasses the meter.
+    /// The copies include the device itself, tasks, results and memberships; no counts change. The
+    /// copying scans the table, unlike every query of the system, and therefore bypasses the meter.
     pub async fn copy_device(
         &self,
         device: &DeviceId,
@@ -46,17 +47,21 @@ impl Table {
     async fn copy_named(&self, own: &str, others: impl Iterator<Item = String>) {
         let engine = RawEngine::at(&self.endpoint);
         let table = self.records.table();
-        let models: Vec<String> = engine
+        let templates: Vec<String> = engine
             .items(table)
             .await
             .iter()
-            .filter(|item| [&item["pk"], &item["sk"]].iter().any(|key| names(key, own)))
+            .filter(|item| {
+                [&item["pk"], &item["sk"]]
+                    .iter()
+                    .any(|key| has_id(key, own))
+            })
             .map(Value::to_string)
             .collect();
-        assert!(!models.is_empty(), "no key names {own}");
+        assert!(!templates.is_empty(), "no key contains {own}");
         let copies: Vec<Value> = others
             .flat_map(|other| {
-                models
+                templates
                     .iter()
                     .map(move |item| put(&item.replace(own, &other)))
                     .collect::<Vec<_>>()
@@ -74,7 +79,7 @@ impl Table {
     }
 }
 
-fn names(key: &Value, id: &str) -> bool {
+fn has_id(key: &Value, id: &str) -> bool {
     key["S"].as_str().is_some_and(|key| key.contains(id))
 }
 

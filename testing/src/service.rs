@@ -2,7 +2,7 @@
 
 use crate::skip::{Missing, skip};
 
-/// An engine that keeps the tables of a test.
+/// An engine that stores the tables of a test.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// The engine of `packcast local`; each table has an engine of its own.
@@ -12,20 +12,21 @@ pub enum Service {
 }
 
 impl Service {
-    /// Finds DynamoDB Local, as [`engine`] does.
+    /// Returns DynamoDB Local if it runs. Otherwise skips the test, as [`engine`] does.
     pub fn dynamodb_local() -> Option<Self> {
         let endpoint = engine("PACKCAST_TEST_DYNAMODB_LOCAL")?;
         Some(Self::DynamoDbLocal { endpoint })
     }
 }
 
-/// The value of a variable if this machine cannot run the engine.
+/// The value of the variable if this machine cannot run the engine.
 const UNAVAILABLE: &str = "unavailable";
 
-/// Returns the address in an environment variable, or skips the test if it is empty.
+/// Returns the address in an environment variable. Skips the test if there is no address.
 ///
 /// # Panics
-/// If `CI` is set, unless the variable says that the machine cannot run the engine.
+/// If the variable is empty although `CI` is set: in CI, `tests/run` starts every engine that the
+/// machine can run.
 pub fn engine(variable: &str) -> Option<String> {
     let endpoint = std::env::var(variable).unwrap_or_default();
     match endpoint.as_str() {

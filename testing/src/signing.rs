@@ -64,7 +64,7 @@ pub fn trusted() -> &'static [PublicKey] {
     &KEY.public
 }
 
-/// Returns the answer of the records; the tests always have a key that signs.
+/// Returns the answer of the records; the tests always have a signing key.
 ///
 /// # Panics
 /// If a stored document is not signed with that key.

@@ -1,4 +1,4 @@
-//! A service that accepts every request and answers none.
+//! A fake service that accepts every request, and never answers.
 
 use std::future;
 

@@ -1,6 +1,7 @@
-//! Skipping of tests that cannot run on every machine; it is never silent.
+//! Skips tests that cannot run on this machine, and always prints the reason.
 //!
-//! The agent's tests, which do not depend on any crate with the store, include this file.
+//! The agent's tests include this file as a module of their own, because the agent must not depend
+//! on a crate that links the store.
 
 use std::fmt;
 use std::io::Write as _;
@@ -11,7 +12,7 @@ pub enum Missing<'a> {
     /// A program that `tests/run` installs, or the variable with the address of an engine that
     /// `tests/run` starts.
     Provided(&'a str),
-    /// A program, a right or an engine that only some machines have.
+    /// A program, a permission or an engine that only some machines have.
     Optional(&'a str),
 }
 
@@ -31,7 +32,7 @@ impl fmt::Display for Missing<'_> {
 pub fn skip(missing: Missing<'_>) {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
     let may_skip = !in_ci || matches!(missing, Missing::Optional(_));
-    assert!(may_skip, "no test is skipped in CI: {missing}");
-    // Standard error may be closed.
+    assert!(may_skip, "this test must not be skipped in CI: {missing}");
+    // Ignored: standard error may be closed.
     let _ = writeln!(std::io::stderr(), "skipped: {missing}");
 }

@@ -81,7 +81,7 @@ impl Table {
         answer["Item"].take()
     }
 
-    /// Stores an item without any check, as the owner of the table can.
+    /// Stores an item without any check, as an attacker who controls the table can.
     pub async fn put(&self, item: &Value) {
         let question = json!({ "TableName": self.name, "Item": item });
         RawEngine::at(&self.endpoint)

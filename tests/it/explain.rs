@@ -236,7 +236,10 @@ fn a_task_cancelled_by_a_packcast_agent_is_explained() {
     story.unassign("slow", &["--device", device.id()]);
     let withdrawn = explain("withdrawn");
     let says = withdrawn["says"].as_str().unwrap();
-    assert!(says.contains("cancels at its next check-in"), "{says}");
+    assert!(
+        says.contains("cancels the package at its next check-in"),
+        "{says}"
+    );
     device.run();
     let cancelled = explain("cancelled");
     assert_eq!(cancelled["result"]["code"], "CANCELLED");
@@ -268,6 +271,6 @@ fn an_explanation_is_a_sentence_the_facts_and_the_next_step() {
         lines
             .last()
             .unwrap()
-            .starts_with("next: wait for its report")
+            .starts_with("next: wait for the report of the device")
     );
 }

@@ -79,7 +79,7 @@ fn a_group_with_devices_or_packages_is_deleted_only_with_force() {
     world.ok(&["group", "delete", "lab", "--force"]);
     assert_eq!(device.announced(), 0);
     let unknown = world.refused(1, &["group", "show", "lab"]);
-    assert!(unknown.contains("no group lab"), "{unknown}");
+    assert!(unknown.contains("group lab does not exist"), "{unknown}");
 
     // A new group with the name of a deleted group has none of its packages.
     world.ok(&["group", "create", "lab"]);
@@ -141,13 +141,13 @@ fn assigning_to_others_than_the_audience_causes_a_warning() {
     }
     world.ok(&["group", "add", "lab", "--device", inside.id()]);
     let refused = world.refused(2, &["publish", "--only-for-group", "all"]);
-    assert!(refused.contains("leave the option out"), "{refused}");
+    assert!(refused.contains("leave out --only-for-group"), "{refused}");
     let execute = ["--action", "execute", "--command", "true", "--activate"];
     world.publish(
         "tool",
         &[&execute[..], &["--only-for-group", "lab"]].concat(),
     );
-    let warning = "warning: the package is only for group lab";
+    let warning = "warning: the package is only for devices in group lab";
     let assign = |to: &[&str]| world.ok(&[&["assign", "tool@1"], to].concat()).stderr;
     assert!(!assign(&["--group", "lab"]).contains(warning));
     assert!(assign(&["--group", "office"]).contains(warning));

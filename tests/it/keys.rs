@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::PROGRAM;
 
-/// The JSON output of `keys show`: the key that signs.
+/// The JSON output of `keys show`: the signing key.
 #[derive(Deserialize)]
 struct ShownKey {
     public_key: PublicKey,
@@ -91,7 +91,8 @@ fn rotate(world: &World) -> PublicKey {
     shown.public_key
 }
 
-/// Starts a world with a device that has a package by its group and another by itself.
+/// Starts a world with a device that has one package through its group, and another package
+/// directly.
 fn world_with_lab() -> (World, String) {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
@@ -243,7 +244,10 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
     // A package signed by an unknown key is refused even in a named document.
     let refused = world.refused(3, &named);
-    assert!(refused.contains("no signed manifest names it"), "{refused}");
+    assert!(
+        refused.contains("no signed manifest has the name"),
+        "{refused}"
+    );
     let named = [&named[..], &["--accept-key", &first]].concat();
     let signed: SignOutput = world.json(&named);
     assert_eq!((signed.signed, signed.good), (2, 0));

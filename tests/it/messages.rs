@@ -1,7 +1,7 @@
-//! Every error message of the workspace stands in a snapshot, so that somebody has read it whole.
+//! Every error message of the workspace is in a snapshot, so that somebody has read it completely.
 //!
-//! The messages are the strings of `#[error("…")]`. A message stands in a snapshot if a line of an
-//! inline snapshot contains it, with any text in the place of its holes such as `{path}`.
+//! The messages are the strings of `#[error("…")]`. A message is in a snapshot if a line of an
+//! inline snapshot contains it, with any text in place of its placeholders such as `{path}`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn every_error_message_stands_in_a_snapshot() {
         .collect();
     assert!(
         list.is_empty(),
-        "{} messages stand in no snapshot:\n{}",
+        "{} messages are in no snapshot:\n{}",
         list.len(),
         list.join("\n")
     );
@@ -133,7 +133,7 @@ impl Sources {
         }
     }
 
-    /// Returns the messages that stand in no snapshot.
+    /// Returns the messages that are in no snapshot.
     fn missing(&self) -> Vec<&Message> {
         let stands = |pattern: &Pattern| self.snapshots.iter().any(|line| pattern.is_in(line));
         self.messages
@@ -146,7 +146,7 @@ impl Sources {
     }
 }
 
-/// Tells whether the tokens around `error` make it the attribute `#[error(…)]`.
+/// Returns whether the tokens around `error` make it the attribute `#[error(…)]`.
 fn is_attribute(before: &[Token], after: &[Token]) -> bool {
     let opens = |tokens: &[Token]| tokens.iter().map(Token::text).eq(["#", "["]);
     before.last_chunk::<2>().is_some_and(|last| opens(last))
@@ -192,12 +192,12 @@ impl Pattern {
         Self(words)
     }
 
-    /// Tells whether the message has words of its own: `{0}` has none.
+    /// Returns whether the message has words of its own: `{0}` has none.
     fn has_words(&self) -> bool {
         self.0.concat().contains(char::is_alphabetic)
     }
 
-    /// Tells whether a line contains the whole message, alone or as a part of another message.
+    /// Returns whether a line contains the whole message, alone or as a part of another message.
     fn is_in(&self, line: &str) -> bool {
         let words = line.split_inclusive(|c: char| !c.is_alphanumeric());
         let mut start = 0;
@@ -209,7 +209,7 @@ impl Pattern {
     }
 }
 
-/// Tells whether `text` begins with these words, with any text between them, and whether the
+/// Returns whether `text` begins with these words, with any text between them, and whether the
 /// message or the line ends there.
 fn matches(words: &[String], text: &str) -> bool {
     let Some((first, rest)) = words.split_first() else {
@@ -277,7 +277,7 @@ fn tokens(source: &str) -> Vec<Token> {
     tokens
 }
 
-/// Returns the length of the first token, and the token if it is no comment or white space.
+/// Returns the length of the first token, and the token unless it is a comment or white space.
 fn token(rest: &str, c: char) -> (usize, Option<Kind>) {
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), None);

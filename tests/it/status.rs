@@ -76,7 +76,10 @@ fn devices_of_a_group_are_counted_from_their_first_check_in() {
     let groups = "tool@1 is assigned to lab (3 devices).\nA device of a group is counted from its first check-in";
     assert!(text.contains(groups), "{text}");
     let text = world.ok(&["status", "tool@1", "--devices"]).stdout;
-    assert!(text.contains("not checked in since"), "{text}");
+    assert!(
+        text.contains("not checked in since the assignment"),
+        "{text}"
+    );
 
     world.ok(&["unassign", "tool@1", "--group", "lab"]);
     told.check_in();

@@ -107,7 +107,7 @@ fn a_package_signed_by_an_untrusted_key_does_not_run() {
     let assign = ["assign", "tool@1", "--device", device.id()];
     let refusal = world.refused(3, &assign);
     assert!(
-        refusal.contains("no signed manifest names it tool@1"),
+        refusal.contains("no signed manifest has the name tool@1"),
         "{refusal}"
     );
     let public = read_public(Path::new(&key)).unwrap().to_string();

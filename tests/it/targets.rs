@@ -162,7 +162,7 @@ fn a_refusal_of_the_service_is_shown_with_the_next_step() {
         (
             signature,
             "Signature expired: 20260101T000000Z is now earlier than 20260102T000000Z",
-            ["machine's time", "set its clock right"],
+            ["time of this machine", "correct its clock"],
         ),
         (
             "UnrecognizedClientException",

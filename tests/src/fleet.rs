@@ -195,7 +195,7 @@ impl Fleet {
     }
 
     /// Lets every device check in, some of them twice at once; some Packcast agents bring results
-    /// that they have reported before.
+    /// that they have reported already.
     async fn check_in(&mut self, number: usize, before: &Results) -> Vec<ExpectedReply> {
         let before: BTreeMap<usize, &Vec<PeerResult>> = before
             .iter()
@@ -346,7 +346,7 @@ const RESULTS: [(&str, Outcome); 3] = [
     ("ERR_UNZIP", Outcome::Failed),
 ];
 
-/// The results that Packcast agents report of tasks to cancel; `None` is no result yet.
+/// The results that Packcast agents report for tasks to cancel; `None` if there is no result yet.
 const CANCELLED_RESULTS: [Option<(&str, Outcome)>; 4] = [
     None,
     Some(("SUCCESS_0", Outcome::Succeeded)),

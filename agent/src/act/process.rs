@@ -85,7 +85,7 @@ struct ProgramOutput {
 }
 
 impl ProgramOutput {
-    /// Reads in a thread of its own until the last writer is gone.
+    /// Reads on a separate thread until the last writer is gone.
     ///
     /// So a full pipe never blocks a program that outlives the command.
     fn follow(mut reader: io::PipeReader) -> io::Result<Self> {

@@ -72,7 +72,7 @@ pub(super) fn authorise(
         let Task { id, attempt, .. } = *task;
         Box::new(Finished::concluded(id, attempt, code, reason, now))
     };
-    // An interrupted action is repeated under the assignments that it used up before.
+    // An interrupted action is repeated under the assignments that it has used up already.
     let authorised = mandates.authorise(&past.acted_on(), task.manifest_sha256);
     let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
     if past.succeeded() && !forced {

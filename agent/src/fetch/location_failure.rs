@@ -1,4 +1,4 @@
-//! Errors of single locations, and the conclusion from all of them.
+//! Errors of single locations, and the verdict on a file from the errors of all its locations.
 
 use std::fmt;
 
@@ -48,12 +48,12 @@ pub(crate) struct NotFetched {
     errors: Vec<(Location, LocationFailure)>,
 }
 
-/// The conclusion from the reasons of all locations: the greatest of their verdicts.
+/// A verdict on a failed fetch. The verdict on a file is the greatest of its locations' verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// No location has the file.
     Absent,
-    /// The locations have other content than was published.
+    /// A location has content that differs from the published content.
     Wrong,
     /// A location may send the file later.
     Later,
@@ -94,7 +94,7 @@ impl fmt::Display for NotFetched {
             }
             Verdict::Absent => write!(
                 f,
-                "cannot fetch {name}, publish and activate the package again: "
+                "cannot fetch {name}, check the package with 'packcast verify': "
             ),
             Verdict::Wrong => write!(f, "wrong content of {name}: "),
             Verdict::Later => write!(f, "cannot fetch {name} now: "),
@@ -150,7 +150,7 @@ mod tests {
         );
         check(
             &[ABSENT],
-            "cannot fetch 1795000000-2, publish and activate the package again: \
+            "cannot fetch 1795000000-2, check the package with 'packcast verify': \
              cdn0.example.net/p: not found (status 404)",
         );
         check(

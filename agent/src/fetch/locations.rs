@@ -1,16 +1,16 @@
-//! The order in which the agent asks a package's locations.
+//! The order in which the agent tries a package's locations.
 
-/// The number of requests for which a location is asked last after its first failure.
+/// The number of requests for which the agent tries a location last, after its first failure.
 const FIRST_REST: u64 = 8;
 
-/// The longest time that a location is asked last, in requests.
+/// The longest time for which the agent tries a location last, in requests.
 const MAX_REST: u64 = 1024;
 
-/// The order of the locations, which follows their failures during one deployment.
+/// The order of a package's locations, which depends on their failures during one deployment.
 ///
-/// A failed location is asked after the others for a while, and for twice as long after each
-/// further failure in a row. So a dead location costs little, and a recovered one is used again. No
-/// location is ever left out.
+/// The agent tries a failed location after the others for a while, and for twice as long after each
+/// further failure in a row. So an unreachable location costs little time, and a recovered location
+/// is used again. No location is ever left out.
 #[derive(Clone, Debug)]
 pub(crate) struct LocationOrder {
     latest: Turn,
@@ -30,7 +30,7 @@ struct LocationScore {
 }
 
 impl LocationOrder {
-    /// Creates the order of the task.
+    /// Creates the order for this number of locations. It begins as the order of the task.
     pub(crate) fn of(count: usize) -> Self {
         Self {
             latest: Turn::default(),
@@ -83,19 +83,19 @@ mod tests {
         order.begin().1
     }
 
-    /// Lets a location fail in a request of its own.
+    /// Lets a location fail in a separate request.
     fn fail(order: &mut LocationOrder, index: usize) {
         let (turn, _) = order.begin();
         order.failed(index, turn);
     }
 
-    /// Counts the requests in which another location is asked before the first one.
+    /// Counts the requests in which another location comes before location 0.
     fn rest(order: &mut LocationOrder) -> usize {
         (0..5000).take_while(|_| indices(order)[0] != 0).count()
     }
 
     #[test]
-    fn locations_are_asked_in_the_order_of_the_task() {
+    fn locations_are_tried_in_the_order_of_the_task() {
         assert_eq!(indices(&mut LocationOrder::of(3)), [0, 1, 2]);
         assert_eq!(indices(&mut LocationOrder::of(0)), [] as [usize; 0]);
     }

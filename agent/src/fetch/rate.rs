@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-/// The idle time that later downloads may make up for.
+/// The longest idle time for which later downloads may catch up.
 const CREDIT: Duration = Duration::from_millis(250);
 
-/// The lowest average rate of a location for a fragment, in bytes per second.
+/// The lowest average rate that the agent accepts from a location, in bytes per second.
 ///
-/// The value is below the rate of the slowest lines, so that the agent gives up only locations that
-/// stall.
+/// The value is below the rate of the slowest network connections, so that the agent abandons only
+/// locations that stall.
 pub(super) const LOWEST_RATE: u64 = 512;
 
 /// The lowest rate limit that a configuration can set, in bytes per second.
@@ -67,8 +67,8 @@ fn parse(text: &str) -> Option<NonZeroU64> {
 
 /// A token bucket that may go into debt.
 ///
-/// A download that takes more than the bucket holds waits until the debt is paid, and later ones
-/// wait behind it. All times are measured from one moment.
+/// A download that takes more than the bucket contains waits until the debt is paid, and later
+/// downloads wait for the same debt. All times count from the creation of the [`Throttle`].
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rate: Rate,
@@ -84,7 +84,7 @@ impl Bucket {
         }
     }
 
-    /// Takes bytes that have arrived, and returns the pause before the next may arrive.
+    /// Takes bytes that have arrived, and returns the pause before the next bytes may be read.
     fn take(&mut self, bytes: u64, now: Duration) -> Duration {
         // An idle time counts only up to `CREDIT`, which bounds the burst after a long pause.
         let start = self.paid.max(now.saturating_sub(CREDIT));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_read_in_all_usual_units() {
+    fn a_rate_may_have_any_usual_unit() {
         let check = |text, bytes| assert_eq!(rate(text).0.get(), bytes, "{text}");
         check("2MiB/s", 2 << 20);
         check("2 MiB/s", 2 << 20);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_with_an_example() {
+    fn invalid_rates_are_refused_with_an_example() {
         for text in [
             "",
             "0MiB/s",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_waits_for_everything_taken_before() {
+    fn a_download_waits_for_the_debt_of_earlier_downloads() {
         let mut bucket = Bucket::full(rate("1024B/s"));
         let ms = Duration::from_millis;
         assert_eq!(bucket.take(2048, ms(10_000)), ms(1_750));

@@ -8,7 +8,7 @@ use crate::platform;
 /// The error of a volume without enough free space.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not enough space in {}: {needed} bytes needed, {free} free: free some, and assign the package again", folder.display()
+    "not enough space in {}: {needed} bytes needed, {free} free: free some space, and assign the package again", folder.display()
 )]
 pub(crate) struct OutOfSpace {
     folder: PathBuf,
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(check(7, 7), Ok(()));
         assert_eq!(
             check(8, 7).unwrap_err().to_string(),
-            "not enough space in /v: 8 bytes needed, 7 free: free some, and assign the package again"
+            "not enough space in /v: 8 bytes needed, 7 free: free some space, and assign the package again"
         );
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let error = room(Path::new("/var/lib"), 8, Ok(7)).unwrap_err();
         let text = error.to_string();
         insta::assert_snapshot!(text, @r"
-        not enough space in /var/lib: 8 bytes needed, 7 free: free some, and assign the package again
+        not enough space in /var/lib: 8 bytes needed, 7 free: free some space, and assign the package again
         ");
     }
 }

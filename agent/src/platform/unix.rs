@@ -169,7 +169,7 @@ pub(crate) fn make_removable(folder: &Path) -> io::Result<()> {
 
 /// Sets the file mode mask, so that other users can read new files unless the agent restricts them.
 ///
-/// The agent restricts all files of its own. Programs of packages inherit the mask.
+/// The agent restricts all its own files. Programs of packages inherit the mask.
 pub(crate) fn make_new_files_readable() {
     rustix::process::umask(Mode::from_raw_mode(0o022));
 }

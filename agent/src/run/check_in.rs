@@ -1,4 +1,4 @@
-//! Check-ins: waiting results go out, tasks and signed documents come in.
+//! Check-ins: the agent sends waiting results, and receives tasks and signed documents.
 
 use packcast_protocol::api::{BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report};
 use packcast_protocol::with_causes;
@@ -21,7 +21,8 @@ impl Agent {
         unaccepted::batch(reports)
     }
 
-    /// Checks in with the waiting results, without output if the server refuses the size.
+    /// Checks in with the waiting results. If the server refuses a request of this size, the agent
+    /// checks in again without the programs' output.
     pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
         let results = self.unaccepted();
         let reply = match self.check_in_with(&results).await {
@@ -58,7 +59,7 @@ impl Agent {
             );
         }
         let mut reply = self.api.check_in(&request(token, pass)).await;
-        // The pass is invalid if the target has a new secret. The token enrols the device again.
+        // The pass is invalid if the target has a new pass key. The token enrols the device again.
         if has_pass && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
             let Some(token) = self.config.enrolment_token()? else {
                 return Err(RunError::NotEnrolled);
@@ -67,7 +68,7 @@ impl Agent {
         }
         let mut reply = reply?;
         if let Some(pass) = &reply.pass {
-            // Without a pass, the next check-in shows the token again.
+            // Without a stored pass, the next check-in sends the enrolment token again.
             if let Err(error) = identity::store_pass(&self.state, pass) {
                 tracing::error!(error = with_causes(&error), "cannot store the pass");
             }

@@ -10,8 +10,8 @@ use crate::trust::TrustChange;
 impl Agent {
     /// Verifies and stores the signed documents of a reply.
     ///
-    /// A document that cannot be written is still used. After a restart, the next check-in brings
-    /// it again.
+    /// The agent also uses a document that it cannot store. After a restart, the reply to the next
+    /// check-in contains the document again.
     pub(super) fn accept_documents(&self, reply: &mut CheckInReply) {
         let (keys, assignments) = (
             std::mem::take(&mut reply.keys),

@@ -61,7 +61,7 @@ impl Agent {
         }
     }
 
-    /// Checks in once. A failed check-in is retried later, and the work goes on.
+    /// Checks in once. A failed check-in is retried later, and the work continues.
     pub(super) async fn check_in_again(&self, meanwhile: &InterimCheckIns) {
         let pause = match self.check_in().await {
             Ok(reply) => {

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(
             count(10, 10, 2000),
             (10, 0),
-            "packages that the device holds go on"
+            "packages that the device holds continue"
         );
         assert_eq!(count(3000, 0, 1999), (1000, 0));
     }

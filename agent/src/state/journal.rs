@@ -1,4 +1,4 @@
-//! The journal of a package under way, so that a crash neither loses nor repeats work.
+//! The journal of a package that the agent deploys, so that a crash neither loses nor repeats work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

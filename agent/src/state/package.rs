@@ -13,14 +13,14 @@ use crate::platform;
 
 /// The space for the longest result in a journal.
 ///
-/// It is the end of a program's output, where each byte may take six bytes of JSON, and the rest of
-/// the result.
+/// The result contains the end of a program's output, of which JSON may escape each byte with six
+/// bytes, and further fields.
 const RESERVE_BYTES: usize = 40 << 10;
 
 /// The prefix of the folders that programs run in.
 const WORK: &str = "work";
 
-/// The folder of one package under way.
+/// The folder of one package that the agent deploys.
 #[derive(Clone, Debug)]
 pub(crate) struct PackageDir(pub(super) PathBuf);
 
@@ -38,7 +38,8 @@ impl PackageDir {
 
     /// Removes the folder of a package without a journal.
     ///
-    /// A crash leaves only empty folders, and [`PackageDir::remove`] only folders of programs.
+    /// Such a folder contains little. A crash before the first journal leaves only empty folders,
+    /// and [`PackageDir::remove`] leaves only folders of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
         self.release_space()?;

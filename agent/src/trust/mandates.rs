@@ -92,8 +92,8 @@ pub(crate) enum NotAuthorised {
 impl Mandates {
     /// Decides if the device may act on the package.
     ///
-    /// `acted` are the assignments used up before, `announced` is the manifest that the function
-    /// announced.
+    /// `acted` are the assignments that earlier attempts used up. `announced` is the manifest that
+    /// the function announced.
     pub(crate) fn authorise(
         &self,
         acted: &BTreeSet<Mandate>,
@@ -108,8 +108,8 @@ impl Mandates {
             .peekable();
         if meant.peek().is_some() {
             return Ok(Authorised {
-                // All of them, also the expired ones: otherwise a renewed signature would run the
-                // package again.
+                // All of them, even the expired ones: otherwise the device would run the package
+                // again after the publisher signs an expired assignment again.
                 by: self.all(),
                 force: meant.any(|(_, meant)| meant.force),
             });

@@ -20,8 +20,9 @@ fn cancel(lab: &Lab, id: PackageId, attempt: u32) {
     world.cancel = vec![Cancel { id, attempt }];
 }
 
-/// Assigns a package that `touch`es the returned file, and whose second fragment is missing for
-/// now.
+/// Assigns a package whose second fragment is unavailable, and runs the agent.
+///
+/// Returns the package, the file that its program creates, and the missing fragment.
 fn stuck(lab: &Lab) -> (PackageId, std::path::PathBuf, Vec<u8>) {
     let ran = lab.state().join("ran");
     let text = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
@@ -55,7 +56,7 @@ fn a_cancelled_download_is_removed_and_reported() {
 }
 
 #[test]
-fn a_later_attempt_is_a_new_one() {
+fn a_later_attempt_runs_after_a_cancelled_one() {
     let lab = Lab::new();
     let (id, ran, fragment) = stuck(&lab);
     let mut task = lab.world().tasks[0].clone();
@@ -83,7 +84,7 @@ fn a_cancellation_of_an_unknown_attempt_is_reported() {
 }
 
 #[test]
-fn an_unaccepted_cancellation_goes_with_the_next_check_in() {
+fn an_unaccepted_cancellation_is_reported_again() {
     let lab = Lab::new();
     let (id, ..) = stuck(&lab);
     cancel(&lab, id, 1);
@@ -139,7 +140,7 @@ fn an_interrupted_attempt_is_not_cancelled() {
     }
 }
 
-/// A running agent, in a lab where a check-in is due every second.
+/// A running agent that checks in every second.
 struct Working<'a> {
     lab: &'a Lab,
     agent: Child,
@@ -147,7 +148,7 @@ struct Working<'a> {
 }
 
 impl<'a> Working<'a> {
-    /// Starts the agent and waits for an event.
+    /// Starts the agent, and waits for an event.
     fn until(lab: &'a Lab, is_reached: fn(&Event) -> bool) -> Self {
         let (sender, check_ins) = channel();
         lab.world().checked_in = Some(sender);
@@ -167,8 +168,10 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Waits until the agent has received the current replies.
-    fn checks_in(&self) {
+    /// Waits until the agent has received a reply with the current state of the world.
+    ///
+    /// The second check-in begins only after the agent has received the reply to the first.
+    fn wait_for_reply(&self) {
         while self.check_ins.try_recv().is_ok() {}
         for _ in 0..2 {
             self.check_ins.recv().unwrap();
@@ -199,7 +202,7 @@ fn a_cancellation_stops_a_download() {
 
 /// Without the rate limit, the package would be complete before the next check-in.
 #[test]
-fn a_download_at_a_low_rate_is_still_under_way_when_the_next_check_in_is_due() {
+fn a_cancellation_stops_a_rate_limited_download() {
     let lab = Lab::new();
     lab.configure("max_download_rate = \"1KiB/s\"\n");
     let archive = script("#!/bin/sh\n").file("more", &noise(200 << 10));
@@ -225,7 +228,7 @@ fn changed_during_download(change: impl FnOnce(&Lab)) -> String {
         matches!(event, Event::ManifestVerified { .. })
     });
     change(&lab);
-    agent.checks_in();
+    agent.wait_for_reply();
     lab.edge.speak(&last);
     let reports = agent.reports();
     assert_eq!(reports.len(), 1);
@@ -263,7 +266,7 @@ fn a_package_whose_key_is_revoked_during_its_download_does_not_run() {
 }
 
 #[test]
-fn a_running_package_goes_on_and_a_waiting_one_is_cancelled() {
+fn a_running_package_continues_and_a_waiting_one_is_cancelled() {
     let lab = Lab::new();
     let (gate, ran) = (lab.state().join("gate"), lab.state().join("ran"));
     let until = format!("until test -e '{}'; do sleep 0.05; done", gate.display());
@@ -273,7 +276,7 @@ fn a_running_package_goes_on_and_a_waiting_one_is_cancelled() {
     let agent = Working::until(&lab, |event| matches!(event, Event::Started { .. }));
     lab.world().tasks.clear();
     lab.world().cancel = [first, second].map(|id| Cancel { id, attempt: 1 }).into();
-    agent.checks_in();
+    agent.wait_for_reply();
     std::fs::write(&gate, "").unwrap();
     let expected = [(first, "SUCCESS"), (second, "CANCELLED")];
     assert_eq!(

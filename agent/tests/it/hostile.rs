@@ -1,4 +1,4 @@
-//! Forbidden contents of archives.
+//! Archives with forbidden content.
 #![cfg(unix)]
 
 use std::io::Cursor;
@@ -11,7 +11,7 @@ use tar::EntryType;
 use crate::archives::{Tar, ZipEntry, gzip, look, raw_zip, zip};
 use crate::surroundings::Surroundings;
 
-/// An archive with its expected refusal, or an empty text if it is unpacked.
+/// An archive, and a part of the expected error. The text is empty if the archive is accepted.
 struct Attack {
     name: String,
     format: ArchiveFormat,
@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits {
     unpacked_bytes: 1 << 20,
 };
 
-/// Unpacks each archive, and checks the refusal and the surroundings.
+/// Unpacks each archive, and checks the error. No archive may change files outside the folder.
 fn check(attacks: impl IntoIterator<Item = Attack>) {
     for attack in attacks {
         let Attack {
@@ -230,7 +230,7 @@ fn nothing_is_written_through_a_link() {
 }
 
 #[test]
-fn a_file_can_be_there_once() {
+fn duplicate_paths_of_files_are_refused() {
     let twice = "duplicate path";
     let folder = || Tar::new().of_kind(EntryType::Directory, "d/");
     check([
@@ -316,7 +316,7 @@ fn an_archive_beyond_its_limits_is_refused() {
     check([
         tar("a bomb", Tar::new().file("bomb", &large), bytes),
         tar(
-            "two that are too much",
+            "two files beyond the limit",
             Tar::new().file("a", &half).file("b", &half),
             bytes,
         ),
@@ -334,7 +334,7 @@ fn an_archive_beyond_its_limits_is_refused() {
         ),
         deflated("a bomb", &[("bomb", 0o644, &large)]),
         deflated(
-            "two that are too much",
+            "two files beyond the limit",
             &[("a", 0o644, &half), ("b", 0o644, &half)],
         ),
         zipped("many entries", &zips, "more than 200 entries"),
@@ -404,13 +404,13 @@ fn a_tar_with_wrong_sizes_is_refused() {
     let size = |text: &str| {
         let mut plain = Tar::new().file("x", b"x").plain();
         plain[124..136].copy_from_slice(text.as_bytes());
-        checked(&mut plain);
+        fix_checksum(&mut plain);
         plain
     };
     let numeric = {
         let mut plain = size("000000000000");
         plain[124..136].fill(0xff);
-        checked(&mut plain);
+        fix_checksum(&mut plain);
         plain
     };
     let attack = |name: &str, plain: &[u8], refusal| Attack {
@@ -430,16 +430,16 @@ fn a_tar_with_wrong_sizes_is_refused() {
             "cannot read the archive",
         ),
         tar(
-            "all that there is",
+            "the largest size",
             pax.file("x", b"x"),
             "cannot read the archive",
         ),
-        tar("more than there is", longer.file("x", b"x"), "cut off"),
+        tar("a size beyond the end", longer.file("x", b"x"), "cut off"),
     ]);
 }
 
 /// Corrects the checksum of the header at the start.
-fn checked(plain: &mut [u8]) {
+fn fix_checksum(plain: &mut [u8]) {
     plain[148..156].fill(b' ');
     let sum: u32 = plain[..512].iter().map(|byte| u32::from(*byte)).sum();
     plain[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -451,29 +451,29 @@ fn a_zip_that_programs_read_differently_is_refused() {
     let other = |change: fn(&mut ZipEntry)| [file("good"), with(file("x"), change)];
     check([
         zipped(
-            "another name before",
+            "another name in the local header",
             &other(|it| it.local_name = b"y".to_vec()),
             differently,
         ),
         zipped(
-            "climbing before",
+            "climbing in the local header",
             &other(|it| it.local_name = b"../x".to_vec()),
             differently,
         ),
         zipped(
-            "climbing at the end",
+            "climbing in the central directory",
             &other(|it| it.name = b"../x".to_vec()),
             differently,
         ),
         zipped("overlapping", &other(|it| it.begins = Some(0)), differently),
         zipped("not listed", &other(|it| it.listed = false), differently),
         zipped(
-            "begins nowhere",
+            "an offset without a header",
             &other(|it| it.begins = Some(1)),
             differently,
         ),
         zipped(
-            "beyond the end",
+            "an offset beyond the end",
             &other(|it| it.begins = Some(1 << 30)),
             differently,
         ),
@@ -487,12 +487,12 @@ fn a_zip_with_a_wrong_description_of_its_content_is_refused() {
     check([
         zipped("checksum", &one(|it| it.crc ^= 1), "cannot read entry"),
         zipped(
-            "less than it says",
+            "less than declared",
             &one(|it| it.bytes = 2),
             "cannot read entry",
         ),
         zipped(
-            "more than it says",
+            "more than declared",
             &one(|it| it.bytes = 0),
             "cannot read entry",
         ),
@@ -561,7 +561,7 @@ fn a_zip_with_too_many_entries_is_refused_before_the_first_is_visited() {
         ..Limits::default()
     };
     let bytes = zip(&[("a", 0o644, b""), ("b", 0o644, b""), ("c", 0o644, b"")]);
-    let unseen = |_: &Entry, _: &mut Content<'_>| panic!("an entry was shown");
+    let unseen = |_: &Entry, _: &mut Content<'_>| panic!("an entry was visited");
     let error = walk::<_, ArchiveError>(Zip, Cursor::new(bytes), &limits, unseen).unwrap_err();
     assert!(
         matches!(error, ArchiveError::TooManyEntries { limit: 2 }),
@@ -602,7 +602,7 @@ fn a_tar_that_ends_within_a_file_is_refused() {
 }
 
 #[test]
-fn files_that_are_no_archives_are_refused() {
+fn files_that_are_not_archives_are_refused() {
     for format in [TarGz, Zip] {
         for bytes in [
             &b""[..],

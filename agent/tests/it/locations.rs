@@ -43,7 +43,7 @@ fn fails(lab: &Lab, code: &str, named: &[&str]) {
 }
 
 #[test]
-fn the_agent_leaves_an_unreachable_location_for_the_next() {
+fn an_unreachable_location_is_replaced_by_the_next() {
     let lab = Lab::new();
     let id = large(&lab);
     let _dead = lab.add_dead();
@@ -53,7 +53,7 @@ fn the_agent_leaves_an_unreachable_location_for_the_next() {
 }
 
 #[test]
-fn the_agent_leaves_an_untrusted_location_for_the_next() {
+fn an_untrusted_location_is_replaced_by_the_next() {
     let lab = Lab::new();
     small(&lab);
     let untrusted = lab.untrusted_second();
@@ -102,7 +102,7 @@ fn a_missing_fragment_is_fetched_from_the_next_location() {
 }
 
 #[test]
-fn each_document_may_be_at_another_location() {
+fn each_document_may_come_from_a_different_location() {
     let lab = Lab::new();
     let id = small(&lab);
     let second = lab.second();
@@ -152,11 +152,11 @@ fn every_location_without_the_file_is_named() {
     let lab = Lab::new();
     let id = small(&lab);
     let second = lab.second();
-    let (ours, theirs) = (lab.edge.location(), second.location());
+    let (one, other) = (lab.edge.location(), second.location());
     let name = format!("{id}/{id}-3");
     lab.edge.put_status(&name, 404);
     second.put_status(&name, 403);
-    let named = [ours.as_str(), theirs.as_str(), "404", "403", &name[11..]];
+    let named = [one.as_str(), other.as_str(), "404", "403", &name[11..]];
     fails(&lab, "ERR_DOWNLOAD_PACK", &named);
 }
 

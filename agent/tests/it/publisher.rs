@@ -1,4 +1,4 @@
-//! A publisher who signs the assignments of the tasks, and an attacker who sends others.
+//! A publisher that signs assignments of the tasks, and the means to sign any other document.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use packcast_protocol::{
     Assignee, Assignments, GroupName, KeyList, SignedAssignments, SignedKeyList, UnixTime,
 };
 
-/// A time before which nothing expires that the lab signs.
+/// An expiry in the far future: the year 2100.
 pub(crate) const LATE: UnixTime = UnixTime(4_102_444_800);
 
 /// A key, which several publishers may share.
@@ -76,8 +76,7 @@ impl TestDocument {
     }
 }
 
-/// Returns a document that assigns the tasks to all devices. Each attempt is an assignment of its
-/// own.
+/// Returns a document that assigns the tasks to all devices. Each attempt is a separate assignment.
 pub(crate) fn honest(revision: u64, tasks: &[Task]) -> TestDocument {
     let mut packages: Vec<AssignedPackage> = tasks.iter().map(assigned).collect();
     packages.sort_by_key(|assigned| assigned.package);
@@ -100,7 +99,7 @@ fn assigned(task: &Task) -> AssignedPackage {
     }
 }
 
-/// Signs the assignments to all devices again whenever the tasks change.
+/// Signs the assignments to all devices, with a new revision whenever the tasks change.
 pub(crate) struct Publisher {
     pub(crate) signer: Signer,
     latest: TestDocument,

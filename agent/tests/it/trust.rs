@@ -1,4 +1,4 @@
-//! Limits of an attacker who owns the function, the table and the bucket.
+//! Limits of an attacker who controls the function, the table and the bucket.
 //!
 //! The attacker can delay packages, but not choose them.
 #![cfg(unix)]
@@ -482,7 +482,7 @@ fn held_documents_are_not_sent_again_and_are_shown() {
     let text = String::from_utf8(status.stdout).unwrap();
     for expected in [
         format!("trusted key {} (configuration)", lab.signer.public()),
-        "assignments to group tills: revision 2, packages: 0, signed until 2100-01-01".to_owned(),
+        "assignments to group tills: revision 2, packages: 0, valid until 2100-01-01".to_owned(),
         "assignments to group all: revision 2, packages: 0, expired on 2026-11-18".to_owned(),
         format!("assignments to device key:{}: revision 2", device(&lab)),
     ] {

@@ -18,16 +18,16 @@ pub(crate) struct Args {
     /// File with one device per line; '-' reads standard input
     #[arg(long, value_name = "FILE")]
     devices_from: Option<PathBuf>,
-    /// Group, with the devices that join it later (repeatable)
+    /// Group, with its present and future devices (repeatable)
     #[arg(long, value_name = "GROUP")]
     group: Vec<GroupName>,
-    /// All devices, with those that check in for the first time later
+    /// All present and future devices
     #[arg(long)]
     all: bool,
 }
 
 impl Args {
-    /// Returns the assignees that the options name; reads the list of devices.
+    /// Returns the assignees that the options name. Reads the file of `--devices-from`.
     pub(crate) fn names(self) -> Result<AssigneeNames, Failure> {
         Ok(if self.all {
             AssigneeNames::All

@@ -9,9 +9,9 @@ use crate::Globals;
 /// Deactivate a package, so that no further device gets it
 ///
 /// Once the command has returned, the package is announced to no further device. A Packcast agent
-/// that already knows of the package cancels it at its next check-in, unless the agent has begun
-/// to act; the agent gets the package again when the package is active again. An OCS agent that
-/// already knows of the package goes on.
+/// that already knows of the package cancels it at its next check-in, unless the agent has begun to
+/// act; the agent gets the package again when the package is active again. An OCS agent that
+/// already knows of the package still deploys it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

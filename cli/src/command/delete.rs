@@ -38,7 +38,7 @@ impl Args {
             delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
         output::result(globals.format, &deleted, text);
         // Counted after the deletion, when no further device can be sent to the package.
-        let announced = delete::told_devices(&target, deleted.package).await?;
+        let announced = delete::announced_devices(&target, deleted.package).await?;
         output::warn(announced.as_slice());
         Ok(())
     }

@@ -15,7 +15,7 @@ use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::publish::inspect::Inspection;
-use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, Wish};
+use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::signing::{NoSecrets, Signer};
@@ -169,7 +169,7 @@ impl Args {
         Ok((source, plan))
     }
 
-    fn wish(&self, place: &Path) -> Wish {
+    fn wish(&self, place: &Path) -> PublishRequest {
         let sample = self.archive.is_none();
         let action = if sample {
             ActionName::Launch
@@ -181,7 +181,7 @@ impl Args {
                 .clone()
                 .unwrap_or_else(|| place.join("stored").display().to_string())
         });
-        Wish {
+        PublishRequest {
             name: "demo".parse().expect("a word is a name"),
             version: "1".parse().expect("a digit is a version"),
             priority: Priority::DEFAULT,

@@ -15,7 +15,7 @@ use crate::output;
 
 /// List devices, or show a device with its packages and results
 ///
-/// With --drop or --restart-download, sends a command to a Unix OCS agent. With a pacing option,
+/// With --drop or --restart-download, sends a command to an OCS Unix agent. With a pacing option,
 /// sets the pacing of the device.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -36,14 +36,14 @@ pub(crate) struct Args {
         conflicts_with = "device"
     )]
     limit: usize,
-    /// Restart the downloads of a Unix OCS agent
+    /// Restart the downloads of an OCS Unix agent
     ///
-    /// Helps if the agent has stopped downloading, or waits for a command that does not end. At
-    /// its next check-in the agent kills its download process, and at the check-in after that the
-    /// agent resumes. A command that is running goes on by itself, and runs again later.
+    /// Helps if the agent has stopped downloading, or waits for a command that does not end. At its
+    /// next check-in the agent kills its download process, and at the check-in after that the agent
+    /// resumes. A command that is running continues by itself, and the agent runs it again later.
     #[arg(long, requires = "device", conflicts_with = "drop")]
     restart_download: bool,
-    /// Make a Unix OCS agent drop the packages that it has not begun to deploy
+    /// Make an OCS Unix agent drop the packages that it has not begun to deploy
     ///
     /// Unassigned packages end as cancelled. Packages that are still assigned are announced again.
     /// A Packcast agent needs no command: it cancels unassigned packages at its next check-in.
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     drop: bool,
     #[command(flatten, next_help_heading = "Pacing of an OCS agent")]
     pacing: settings::Settings,
-    /// Remove the device's own settings, except for those in this command
+    /// Remove all settings of the device that this command does not set
     #[arg(long, requires = "device", help_heading = "Pacing of an OCS agent")]
     reset_pacing: bool,
 }
@@ -61,8 +61,8 @@ impl Args {
         let pacing = self.pacing.change(self.reset_pacing);
         // clap has no conflicts between an option and a flattened set of options.
         if pacing.is_some() && self.device.is_none() {
-            let hint = "'packcast group pacing' sets the pacing of many devices";
-            return Err(Failure::usage("cannot set a pacing: name one device").hint(hint));
+            let hint = "name one device, or run 'packcast group pacing GROUP' to set the pacing of many devices";
+            return Err(Failure::usage("cannot set a pacing: no device is named").hint(hint));
         }
         if pacing.is_some() && self.command().is_some() {
             let why = "cannot set a pacing together with --drop or --restart-download";
@@ -176,7 +176,7 @@ fn text(details: &DeviceDetails) -> String {
 
 /// Writes the time of the last check-in on record.
 pub(crate) fn last_seen(at: UnixTime) -> String {
-    format!("{} (recorded at most daily)", output::time(at))
+    format!("{} (recorded at most once a day)", output::time(at))
 }
 
 /// Writes the end of the validity of a device's signed assignments; nothing if the device needs
@@ -270,7 +270,7 @@ mod tests {
         system            Debian GNU/Linux 12
         agent             packcast-agent 0.1.0
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         groups            lab, office
         valid until       2027-05-17 11:06:40 UTC
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
@@ -310,7 +310,7 @@ mod tests {
         system            Debian GNU/Linux 12
         agent             OCS-NG_unified_unix_agent_v2.10.0
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most daily)
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         ");
     }
 }

@@ -12,8 +12,8 @@ use crate::output;
 
 /// Explain why a device has a package, or does not have it
 ///
-/// Prints the first reason, the facts on record, and the next step. Once a reason is removed, the
-/// command may print another one. Nothing is changed.
+/// Prints the first reason, the facts on record, and the next step. Once that reason is removed,
+/// the command may print another reason. The command changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -162,7 +162,7 @@ mod tests {
         The reason as a sentence.
 
         device           ocs:web01-2026-03-04-05-06-07 web01
-        last seen        2026-11-18 11:06:40 UTC (recorded at most daily)
+        last seen        2026-11-18 11:06:40 UTC (recorded at most once a day)
         package          1795327754 vlc@3.0.21, active
         assigned to      the device itself, group lab
         task             attempt 1, priority 5, announced 2026-11-18 11:06:40 UTC

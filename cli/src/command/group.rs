@@ -16,8 +16,8 @@ use crate::progress::{Bar, until_interrupted};
 
 /// Manage groups of devices
 ///
-/// A package that is assigned to a group is for all its devices, also for those that join later.
-/// Every device is in the group 'all'.
+/// All devices of a group get the packages that are assigned to the group, and so do devices that
+/// join the group later. Every device is in the group 'all'.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -82,9 +82,11 @@ Examples:
     },
     /// Set the pacing of a group's OCS agents
     ///
-    /// A setting that the group does not have is the target's. If a device is in several groups,
-    /// the slowest value of each setting counts, so that a site with a slow line stays slow. A
-    /// device's own pacing replaces the pacing of its groups. The group 'all' counts as any other.
+    /// Pacing is the pauses of OCS agents, their time between check-ins, and the order of
+    /// announcements. Settings that the group does not have are taken from the target. If a device
+    /// is in several groups, the slowest value of each setting applies, so that a site with a slow
+    /// line stays slow. A device's own pacing replaces the pacing of its groups. The group 'all' is
+    /// treated like any other group.
     #[command(after_help = "\
 Examples:
   packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s
@@ -99,7 +101,7 @@ Examples:
     Delete {
         /// Name of the group
         group: GroupName,
-        /// First unassign its packages and remove its devices
+        /// First unassign the group's packages and remove its devices
         #[arg(long)]
         force: bool,
         #[command(flatten)]

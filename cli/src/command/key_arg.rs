@@ -11,8 +11,8 @@ use packcast_publisher::{Failure, Target};
 pub(crate) struct KeyArg {
     /// Sign with the key in this file instead of the target's own key
     ///
-    /// The environment variable PACKCAST_SECRET_KEY can hold the key itself. If it is set, this
-    /// option is an error.
+    /// The environment variable PACKCAST_SECRET_KEY can hold the key itself. Passing --key as well
+    /// is an error.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }

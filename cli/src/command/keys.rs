@@ -63,8 +63,8 @@ Examples:
     Rotate(rotate::Args),
     /// Let agents trust the key of another publisher, too
     ///
-    /// Agents accept packages and assignments from both publishers. Only the key that signs here
-    /// can change the list of trusted keys.
+    /// Agents accept packages and assignments from both publishers. Only your own signing key can
+    /// change the list of trusted keys.
     #[command(after_help = "\
 Examples:
   packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
@@ -185,7 +185,7 @@ mod tests {
         RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes
         RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
-        assert_snapshot!(list::NO_LIST, @"no key list is published: agents trust the trusted_keys of their configuration");
+        assert_snapshot!(list::NO_LIST, @"no key list is published: agents trust the keys that trusted_keys in their configuration names");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// List deleted packages instead
     #[arg(long)]
     deleted: bool,
-    /// List at most this many packages, the newest
+    /// List only this many of the newest packages
     #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "deleted")]
     limit: usize,
 }

@@ -22,12 +22,15 @@ Examples:
   packcast local --state /srv/packcast --port 8443")]
 pub(crate) struct Args {
     /// Keep all files in this folder
+    ///
+    /// The default is a folder of your user. The other commands find the system only in the default
+    /// folder.
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
     /// Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
     ///
-    /// The default is the port of the last start. After a change, give agents the new address, and
-    /// activate the packages again.
+    /// The default is the port of the last start. After a change, configure the new address on the
+    /// agents, and activate the packages again.
     #[arg(long)]
     port: Option<u16>,
 }

@@ -22,6 +22,9 @@ Examples:
   packcast location check")]
 pub(crate) enum Args {
     /// Add a location, so that packages can be activated there
+    ///
+    /// If the name exists, its address is replaced. Packages that are already active at the old
+    /// address stay active there.
     #[command(after_help = "\
 Examples:
   packcast location add cdn d1234.cloudfront.net
@@ -35,7 +38,8 @@ Examples:
     },
     /// Remove a location
     ///
-    /// Packages that are active at the location stay active there.
+    /// Packages can no longer be activated at the location. Packages that are already active there
+    /// stay active there.
     Remove {
         /// Name of the location
         name: LocationName,
@@ -45,8 +49,8 @@ Examples:
     /// Check that locations serve packages as agents need them
     ///
     /// Fetches the manifest, the info, and the first and last fragment of the newest active package
-    /// through the public address of each location. Warns of findings that concern OCS agents only.
-    /// The exit code is 1 if a location fails.
+    /// through the public address of each location. Problems that affect only OCS agents are
+    /// warnings. The exit code is 1 if a location fails.
     #[command(after_help = "\
 Examples:
   packcast location check
@@ -84,7 +88,7 @@ impl Args {
 
 fn replaced(old: &LocationRecord) -> String {
     format!(
-        "replaced {} of location {}; packages that are active there stay active there",
+        "replaced address {} of location {}; packages that are active at this address stay active there",
         old.location, old.name
     )
 }
@@ -120,7 +124,7 @@ mod tests {
             "name": "site-berlin",
             "location": "mirror.example.net:8443/packcast",
         }));
-        assert_snapshot!(replaced(&berlin), @"replaced mirror.example.net:8443/packcast of location site-berlin; packages that are active there stay active there");
+        assert_snapshot!(replaced(&berlin), @"replaced address mirror.example.net:8443/packcast of location site-berlin; packages that are active at this address stay active there");
         assert_snapshot!(removed_note(&berlin), @"removed location site-berlin (mirror.example.net:8443/packcast)");
         assert_snapshot!(plain(&text(&[berlin])), @"
         NAME         ADDRESS

@@ -32,8 +32,10 @@ impl Args {
         std::fs::create_dir_all(&folder)
             .and_then(|()| generate_to(cli, &folder))
             .map_err(|error| {
-                Failure::failed(error)
-                    .hint(format!("check that you can write to {}", folder.display()))
+                Failure::failed(error).hint(format!(
+                    "make folder {} writable for your user",
+                    folder.display()
+                ))
             })
     }
 }

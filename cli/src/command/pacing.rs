@@ -71,7 +71,7 @@ pub(crate) fn words(pacing: &PacingOverride) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Error for a text that is no time within the limits.
+/// Error for a text that is not a time within the limits.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a time from 1{unit} to {most}{unit}, in whole {name}")]
 struct PacingTimeError {

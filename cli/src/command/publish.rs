@@ -12,7 +12,7 @@ use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Pr
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{PackageTerms, Plan, Wish};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
@@ -39,7 +39,8 @@ const STORE: &str = "store    unpack the archive into a folder";
 const PROGRAM: &str = "Program at the top of the archive, and its arguments:";
 const COMMAND: &str = "Command:";
 const FOLDER: &str = "Folder on the device:";
-const INVALID: &str = "This value is not valid: see 'packcast publish --help'";
+const INVALID: &str =
+    "This value is not valid: run 'packcast publish --help' to see the valid values";
 
 /// Publish a package
 ///
@@ -57,7 +58,7 @@ Examples:
   packcast publish --name refresh --version 1 \\
       --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
-    /// Archive (.zip or .tar.gz) or directory to publish; none to execute a command only
+    /// Archive (.zip or .tar.gz) or directory to publish; leave it out to execute only a command
     source: Option<PathBuf>,
     /// Package name
     #[arg(long)]
@@ -104,15 +105,16 @@ pub(crate) struct Args {
     /// same name that was published later.
     #[arg(long)]
     allow_downgrade: bool,
-    /// Allow only this agent to act on the package (repeatable)
+    /// Allow only the agent with this id to act on the package (repeatable)
     ///
-    /// Such a package cannot be assigned to OCS agents, which check no audience.
+    /// The allowed agents are the audience of the package. OCS agents check no audience, so the
+    /// package cannot be assigned to them.
     #[arg(long, value_name = "AGENT")]
     only_for: Vec<AgentId>,
     /// Allow only agents in this group to act on the package (repeatable)
     ///
     /// An agent is in the groups that 'packcast group add' has added it to, and in the groups that
-    /// its own configuration names. Such a package cannot be assigned to OCS agents.
+    /// its own configuration names. The package cannot be assigned to OCS agents.
     #[arg(long, value_name = "GROUP", conflicts_with = "only_for", value_parser = audience_group)]
     only_for_group: Vec<GroupName>,
     #[command(flatten)]
@@ -162,14 +164,15 @@ impl From<PlatformChoice> for Platform {
 }
 
 fn missing(option: &str) -> Failure {
-    Failure::usage(format!("--{option} is missing")).hint("see 'packcast publish --help'")
+    Failure::usage(format!("--{option} is missing"))
+        .hint("run 'packcast publish --help' to see the options")
 }
 
 /// Reads a group for the audience of a package.
 fn audience_group(text: &str) -> Result<GroupName, String> {
     let group: GroupName = text.parse().map_err(|error| format!("{error}"))?;
     if group.is_all() {
-        return Err("every device is in group 'all': leave the option out".to_owned());
+        return Err("every device is in group 'all': leave out --only-for-group".to_owned());
     }
     Ok(group)
 }
@@ -205,7 +208,7 @@ impl Args {
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
         let zero = || BTreeSet::from([0]);
-        let wish = Wish {
+        let wish = PublishRequest {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
             version: self
                 .package_version
@@ -337,7 +340,7 @@ fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
         )),
     };
     let pauses = format!(
-        "for this package alone, an OCS agent pauses about {} in addition to the download",
+        "if an OCS agent has only this package, its pauses add about {} to the download",
         output::duration(pacing.alone_s(package.priority, fragments))
     );
     earlier.into_iter().chain([pauses]).collect()
@@ -365,14 +368,14 @@ mod tests {
     #[test]
     fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
         let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
-        assert_snapshot!(notes(Earlier::None), @"for this package alone, an OCS agent pauses about 5 minutes in addition to the download");
+        assert_snapshot!(notes(Earlier::None), @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
         assert_snapshot!(notes(Earlier::Begun), @"
         resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded
-        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        if an OCS agent has only this package, its pauses add about 5 minutes to the download
         ");
         assert_snapshot!(notes(Earlier::Published), @"
         package 1795327754 is already published: uploaded nothing
-        for this package alone, an OCS agent pauses about 5 minutes in addition to the download
+        if an OCS agent has only this package, its pauses add about 5 minutes to the download
         ");
     }
 
@@ -393,15 +396,15 @@ mod tests {
         execute  run any command
         store    unpack the archive into a folder
         ");
-        assert_snapshot!(INVALID, @"This value is not valid: see 'packcast publish --help'");
+        assert_snapshot!(INVALID, @"This value is not valid: run 'packcast publish --help' to see the valid values");
     }
 
     #[test]
     fn a_missing_option_is_named() {
         assert_snapshot!(missing("version"), @"
         --version is missing
-        hint: see 'packcast publish --help'
+        hint: run 'packcast publish --help' to see the options
         ");
-        assert_snapshot!(audience_group("all").unwrap_err(), @"every device is in group 'all': leave the option out");
+        assert_snapshot!(audience_group("all").unwrap_err(), @"every device is in group 'all': leave out --only-for-group");
     }
 }

@@ -15,11 +15,10 @@ const NAMED: usize = 10;
 
 /// Sign assignments again before they expire
 ///
-/// A Packcast agent acts on an assignment for 180 days after it was signed. Without options, this
-/// command signs assignments that expire within 90 days, and assignments signed by another key. Run
-/// it once a month. It refuses assignments that none of your keys has signed. To sign such
-/// assignments as they are on record, check them with 'packcast group show' or 'packcast device',
-/// and name the group or device here.
+/// A Packcast agent refuses assignments 180 days after they were signed. Without options, this
+/// command signs all assignments that expire within 90 days; run it once a month. It refuses
+/// assignments that your key has not signed: check them with 'packcast group show' or 'packcast
+/// device', then pass --group or --device to sign them as they are on record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +33,7 @@ pub(crate) struct Args {
     /// Sign the recorded assignments of this device, even if another key signed them (repeatable)
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
-    /// Also sign assignments that are valid for longer
+    /// Also sign assignments that do not expire soon
     #[arg(long, conflicts_with_all = ["group", "device"])]
     all: bool,
     /// Sign all assignments of a table that was restored from a backup

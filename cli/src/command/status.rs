@@ -11,8 +11,8 @@ use crate::output;
 
 /// Show how many devices of a package are in each state
 ///
-/// The cost is the same for any number of devices. A device of a group is counted from its first
-/// check-in after the assignment on.
+/// The cost is the same for any number of devices. A device of a group is counted once it has
+/// checked in after the assignment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,12 +21,12 @@ Examples:
 pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
     package: Option<PackageRef>,
-    /// Show at most this many packages, the newest
+    /// Show only this many of the newest packages
     #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
     limit: usize,
     /// List the devices of the package with their states
     ///
-    /// The list includes devices of its groups that have not checked in since the assignment.
+    /// The list includes devices of assigned groups that have not checked in since the assignment.
     /// Changes of the last seconds may be missing.
     #[arg(long, requires = "package")]
     devices: bool,
@@ -96,7 +96,7 @@ fn text(progress: &[PackageProgress]) -> String {
         return table;
     }
     format!(
-        "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment on."
+        "{table}\n\n{groups}A device of a group is counted once it has checked in after the assignment."
     )
 }
 
@@ -158,7 +158,7 @@ mod tests {
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
 
         vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
-        A device of a group is counted from its first check-in after the assignment on.
+        A device of a group is counted once it has checked in after the assignment.
         ");
     }
 
@@ -179,7 +179,7 @@ mod tests {
         });
         assert_snapshot!(plain(&devices_text(&devices)), @"
         DEVICE                          STATE
-        key:abcdefghijklmnopqrstuvwxya  not checked in since
+        key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
         key:abcdefghijklmnopqrstuvwxya  waiting
         key:abcdefghijklmnopqrstuvwxya  announced
         key:abcdefghijklmnopqrstuvwxya  withdrawn

@@ -15,8 +15,8 @@ use crate::progress::{Bar, until_interrupted};
 ///
 /// Once the command has returned, the package is announced to no further device. A Packcast agent
 /// that already knows of the package cancels it at its next check-in, unless the agent has begun to
-/// act. An OCS agent that already knows of the package goes on; 'packcast device DEVICE --drop'
-/// stops a Unix OCS agent.
+/// act. An OCS agent that already knows of the package still deploys it; 'packcast device DEVICE
+/// --drop' makes an OCS Unix agent drop it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -74,8 +74,10 @@ fn result(unassigned: &DeviceUnassigned) -> String {
     match &unassigned.outcome {
         Unassigned::Dropped => "unassigned before it was announced".to_owned(),
         Unassigned::Withdrawn => match &unassigned.device {
-            DeviceId::Agent(_) => "withdrawn: the agent cancels at its next check-in".to_owned(),
-            DeviceId::Ocs(_) => "withdrawn: the OCS agent goes on until it reports".to_owned(),
+            DeviceId::Agent(_) => {
+                "withdrawn: the agent cancels the package at its next check-in".to_owned()
+            }
+            DeviceId::Ocs(_) => "withdrawn: the OCS agent still deploys the package".to_owned(),
         },
         Unassigned::KeptByGroup(group) => {
             format!("unassigned, but its group {group} also has the package")
@@ -118,8 +120,8 @@ mod tests {
         assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"
         DEVICE                          RESULT
         key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
-        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels at its next check-in
-        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent goes on until it reports
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
         key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
         key:abcdefghijklmnopqrstuvwxya  already withdrawn
         key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group

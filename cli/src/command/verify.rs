@@ -23,10 +23,10 @@ Examples:
 pub(crate) struct Args {
     /// Package id, or name@version
     package: PackageRef,
-    /// Fetch through this location of the package only (repeatable)
+    /// Fetch only through this location of the package (repeatable)
     #[arg(long, value_name = "NAME", conflicts_with = "stored")]
     location: Vec<LocationName>,
-    /// Read the stored objects instead of the locations
+    /// Read the objects from the bucket or directory, not through locations
     #[arg(long)]
     stored: bool,
     /// Public key that must have signed the package, instead of the target's own key
@@ -73,7 +73,7 @@ fn results(problems: &[String]) -> Vec<String> {
         .map(|problem| format!("failed: {problem}"))
         .collect();
     if problems.len() >= MAX_PROBLEMS {
-        results.push("failed: the rest was not looked at".to_owned());
+        results.push("failed: the rest was not checked".to_owned());
     }
     results
 }
@@ -105,6 +105,6 @@ mod tests {
         site-berlin  failed: fragment 3: SHA-256 mismatch
         ");
         let many = verified("cdn", &["x"; MAX_PROBLEMS]);
-        assert_snapshot!(results(&many.problems).last().unwrap(), @"failed: the rest was not looked at");
+        assert_snapshot!(results(&many.problems).last().unwrap(), @"failed: the rest was not checked");
     }
 }

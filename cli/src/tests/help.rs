@@ -147,7 +147,7 @@ fn packcast() {
 
     A package is published, activated at one or more locations, and assigned to
     devices or groups. Each device downloads the package after its next check-in,
-    acts on it, and reports the result.
+    carries out its action, and reports the result.
 
     Usage: packcast [OPTIONS] <COMMAND>
 
@@ -276,11 +276,14 @@ fn local() {
           --state <FOLDER>
               Keep all files in this folder
 
+              The default is a folder of your user. The other commands find the
+              system only in the default folder.
+
           --port <PORT>
               Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
 
-              The default is the port of the last start. After a change, give agents
-              the new address, and activate the packages again.
+              The default is the port of the last start. After a change, configure
+              the new address on the agents, and activate the packages again.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -408,8 +411,8 @@ fn keys_trust() {
     assert_snapshot!(help("keys trust"), @"
     Let agents trust the key of another publisher, too
 
-    Agents accept packages and assignments from both publishers. Only the key that
-    signs here can change the list of trusted keys.
+    Agents accept packages and assignments from both publishers. Only your own
+    signing key can change the list of trusted keys.
 
     Usage: packcast keys trust [OPTIONS] <PUBLIC_KEY>
 
@@ -422,7 +425,7 @@ fn keys_trust() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -453,7 +456,7 @@ fn keys_revoke() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -515,6 +518,9 @@ fn location_add() {
     assert_snapshot!(help("location add"), @"
     Add a location, so that packages can be activated there
 
+    If the name exists, its address is replaced. Packages that are already active at
+    the old address stay active there.
+
     Usage: packcast location add [OPTIONS] <NAME> <ADDRESS>
 
     Arguments:
@@ -541,7 +547,8 @@ fn location_remove() {
     assert_snapshot!(help("location remove"), @"
     Remove a location
 
-    Packages that are active at the location stay active there.
+    Packages can no longer be activated at the location. Packages that are already
+    active there stay active there.
 
     Usage: packcast location remove [OPTIONS] <NAME>
 
@@ -578,8 +585,8 @@ fn location_check() {
     Check that locations serve packages as agents need them
 
     Fetches the manifest, the info, and the first and last fragment of the newest
-    active package through the public address of each location. Warns of findings
-    that concern OCS agents only. The exit code is 1 if a location fails.
+    active package through the public address of each location. Problems that affect
+    only OCS agents are warnings. The exit code is 1 if a location fails.
 
     Usage: packcast location check [OPTIONS] [NAME]...
 
@@ -614,8 +621,8 @@ fn publish() {
 
     Arguments:
       [SOURCE]
-              Archive (.zip or .tar.gz) or directory to publish; none to execute a
-              command only
+              Archive (.zip or .tar.gz) or directory to publish; leave it out to
+              execute only a command
 
     Options:
           --name <NAME>
@@ -683,23 +690,23 @@ fn publish() {
               deployed a package of the same name that was published later.
 
           --only-for <AGENT>
-              Allow only this agent to act on the package (repeatable)
+              Allow only the agent with this id to act on the package (repeatable)
 
-              Such a package cannot be assigned to OCS agents, which check no
-              audience.
+              The allowed agents are the audience of the package. OCS agents check
+              no audience, so the package cannot be assigned to them.
 
           --only-for-group <GROUP>
               Allow only agents in this group to act on the package (repeatable)
 
               An agent is in the groups that 'packcast group add' has added it to,
-              and in the groups that its own configuration names. Such a package
-              cannot be assigned to OCS agents.
+              and in the groups that its own configuration names. The package cannot
+              be assigned to OCS agents.
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
           --activate
               Activate the package at all locations after the publication
@@ -707,13 +714,13 @@ fn publish() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Options for OCS agents on Windows (all others ignore them):
+    Options for OCS Windows agents (other agents ignore them):
           --notify <TEXT>
               Show this text, which may be HTML, before the action, and wait for the
               user
 
           --notify-countdown <SECONDS>
-              Continue without the user after this many seconds; 0 never does
+              Continue without the user after this many seconds; 0 waits forever
 
               [default: 120]
 
@@ -730,9 +737,9 @@ fn publish() {
               Do not act before this time of the device's clock, such as '2026/12/01
               22:00'
 
-              The download starts at once. If the package is announced earlier than
-              the agent's TIMEOUT, 30 days, before this time, the agent drops the
-              package unused.
+              The download starts at once. The agent drops a package that waits
+              longer than its TIMEOUT, 30 days by default: assign the package at
+              most 30 days before this time.
 
           --afterwards <AFTERWARDS>
               Restart or shut down the computer 120 seconds after the action, even
@@ -771,10 +778,10 @@ fn verify() {
 
     Options:
           --location <NAME>
-              Fetch through this location of the package only (repeatable)
+              Fetch only through this location of the package (repeatable)
 
           --stored
-              Read the stored objects instead of the locations
+              Read the objects from the bucket or directory, not through locations
 
           --public-key <KEY>
               Public key that must have signed the package, instead of the target's
@@ -832,7 +839,7 @@ fn deactivate() {
     Packcast agent that already knows of the package cancels it at its next
     check-in, unless the agent has begun to act; the agent gets the package again
     when the package is active again. An OCS agent that already knows of the package
-    goes on.
+    still deploys it.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -857,8 +864,8 @@ fn assign() {
     Assign a package to devices or groups
 
     Devices get an active package at their next check-in. An assignment to a group
-    costs the same few writes for any number of devices. If a device has failed, a
-    second assignment starts the next attempt.
+    costs the same few writes for any number of devices. If a package failed on a
+    device, assign it again to start the next attempt.
 
     Usage: packcast assign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -874,10 +881,10 @@ fn assign() {
               File with one device per line; '-' reads standard input
 
           --group <GROUP>
-              Group, with the devices that join it later (repeatable)
+              Group, with its present and future devices (repeatable)
 
           --all
-              All devices, with those that check in for the first time later
+              All present and future devices
 
           --force
               Deploy again on devices that already have the package
@@ -886,7 +893,7 @@ fn assign() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
@@ -915,7 +922,8 @@ fn unassign() {
     Once the command has returned, the package is announced to no further device. A
     Packcast agent that already knows of the package cancels it at its next
     check-in, unless the agent has begun to act. An OCS agent that already knows of
-    the package goes on; 'packcast device DEVICE --drop' stops a Unix OCS agent.
+    the package still deploys it; 'packcast device DEVICE --drop' makes an OCS Unix
+    agent drop it.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -931,16 +939,16 @@ fn unassign() {
               File with one device per line; '-' reads standard input
 
           --group <GROUP>
-              Group, with the devices that join it later (repeatable)
+              Group, with its present and future devices (repeatable)
 
           --all
-              All devices, with those that check in for the first time later
+              All present and future devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -958,12 +966,11 @@ fn sign() {
     assert_snapshot!(help("sign"), @"
     Sign assignments again before they expire
 
-    A Packcast agent acts on an assignment for 180 days after it was signed. Without
-    options, this command signs assignments that expire within 90 days, and
-    assignments signed by another key. Run it once a month. It refuses assignments
-    that none of your keys has signed. To sign such assignments as they are on
-    record, check them with 'packcast group show' or 'packcast device', and name the
-    group or device here.
+    A Packcast agent refuses assignments 180 days after they were signed. Without
+    options, this command signs all assignments that expire within 90 days; run it
+    once a month. It refuses assignments that your key has not signed: check them
+    with 'packcast group show' or 'packcast device', then pass --group or --device
+    to sign them as they are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -977,7 +984,7 @@ fn sign() {
               signed them (repeatable)
 
           --all
-              Also sign assignments that are valid for longer
+              Also sign assignments that do not expire soon
 
           --restored
               Sign all assignments of a table that was restored from a backup
@@ -989,7 +996,7 @@ fn sign() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
@@ -1034,7 +1041,7 @@ fn delete() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1052,8 +1059,8 @@ fn group() {
     assert_snapshot!(help("group"), @"
     Manage groups of devices
 
-    A package that is assigned to a group is for all its devices, also for those
-    that join later. Every device is in the group 'all'.
+    All devices of a group get the packages that are assigned to the group, and so
+    do devices that join the group later. Every device is in the group 'all'.
 
     Usage: packcast group [OPTIONS] <COMMAND>
 
@@ -1100,7 +1107,7 @@ fn group_create() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1135,7 +1142,7 @@ fn group_add() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1173,7 +1180,7 @@ fn group_remove() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1214,7 +1221,7 @@ fn group_show() {
 
     Options:
           --devices
-              Also list its devices
+              Also list the devices of the group
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1252,7 +1259,7 @@ fn group_prefer() {
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1270,10 +1277,12 @@ fn group_pacing() {
     assert_snapshot!(help("group pacing"), @"
     Set the pacing of a group's OCS agents
 
-    A setting that the group does not have is the target's. If a device is in
-    several groups, the slowest value of each setting counts, so that a site with a
-    slow line stays slow. A device's own pacing replaces the pacing of its groups.
-    The group 'all' counts as any other.
+    Pacing is the pauses of OCS agents, their time between check-ins, and the order
+    of announcements. Settings that the group does not have are taken from the
+    target. If a device is in several groups, the slowest value of each setting
+    applies, so that a site with a slow line stays slow. A device's own pacing
+    replaces the pacing of its groups. The group 'all' is treated like any other
+    group.
 
     Usage: packcast group pacing [OPTIONS] <GROUP>
 
@@ -1307,13 +1316,13 @@ fn group_pacing() {
               Announce the packages of all priorities together
 
           --reset
-              Remove the group's own settings, except for those in this command
+              Remove all settings of the group that this command does not set
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1340,13 +1349,13 @@ fn group_delete() {
 
     Options:
           --force
-              First unassign its packages and remove its devices
+              First unassign the group's packages and remove its devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
-              If it is set, this option is an error.
+              Passing --key as well is an error.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1371,7 +1380,7 @@ fn list() {
               List deleted packages instead
 
           --limit <COUNT>
-              List at most this many packages, the newest
+              List only this many of the newest packages
 
               [default: 100]
 
@@ -1416,7 +1425,7 @@ fn status() {
     Show how many devices of a package are in each state
 
     The cost is the same for any number of devices. A device of a group is counted
-    from its first check-in after the assignment on.
+    once it has checked in after the assignment.
 
     Usage: packcast status [OPTIONS] [PACKAGE]
 
@@ -1426,15 +1435,15 @@ fn status() {
 
     Options:
           --limit <COUNT>
-              Show at most this many packages, the newest
+              Show only this many of the newest packages
 
               [default: 100]
 
           --devices
               List the devices of the package with their states
 
-              The list includes devices of its groups that have not checked in since
-              the assignment. Changes of the last seconds may be missing.
+              The list includes devices of assigned groups that have not checked in
+              since the assignment. Changes of the last seconds may be missing.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1452,7 +1461,7 @@ fn device() {
     assert_snapshot!(help("device"), @"
     List devices, or show a device with its packages and results
 
-    With --drop or --restart-download, sends a command to a Unix OCS agent. With a
+    With --drop or --restart-download, sends a command to an OCS Unix agent. With a
     pacing option, sets the pacing of the device.
 
     Usage: packcast device [OPTIONS] [DEVICE]
@@ -1469,15 +1478,16 @@ fn device() {
               [default: 100]
 
           --restart-download
-              Restart the downloads of a Unix OCS agent
+              Restart the downloads of an OCS Unix agent
 
               Helps if the agent has stopped downloading, or waits for a command
               that does not end. At its next check-in the agent kills its download
               process, and at the check-in after that the agent resumes. A command
-              that is running goes on by itself, and runs again later.
+              that is running continues by itself, and the agent runs it again
+              later.
 
           --drop
-              Make a Unix OCS agent drop the packages that it has not begun to
+              Make an OCS Unix agent drop the packages that it has not begun to
               deploy
 
               Unassigned packages end as cancelled. Packages that are still assigned
@@ -1513,7 +1523,7 @@ fn device() {
               Announce the packages of all priorities together
 
           --reset-pacing
-              Remove the device's own settings, except for those in this command
+              Remove all settings of the device that this command does not set
 
     Global options: …
 
@@ -1531,8 +1541,9 @@ fn explain() {
     assert_snapshot!(help("explain"), @"
     Explain why a device has a package, or does not have it
 
-    Prints the first reason, the facts on record, and the next step. Once a reason
-    is removed, the command may print another one. Nothing is changed.
+    Prints the first reason, the facts on record, and the next step. Once that
+    reason is removed, the command may print another reason. The command changes
+    nothing.
 
     Usage: packcast explain [OPTIONS] <DEVICE> <PACKAGE>
 

@@ -1,4 +1,4 @@
-//! Signed documents that a device lacks. The function passes them on, and cannot create one.
+//! Signed documents that a device lacks. The function sends stored documents, and can sign none.
 
 use packcast_protocol::DeviceId;
 use packcast_protocol::api::HeldDocuments;
@@ -9,10 +9,10 @@ use packcast_store::RecordsError;
 use crate::CheckInFunction;
 use crate::reconcile::Reconciled;
 
-/// Returns the device and group assignments that are later than the device's.
+/// Returns the device and group assignments that are later than those that the device holds.
 ///
-/// The device's record shows the state of its own document, and reconciling has already read
-/// the groups. So a device that has all documents costs no read.
+/// The record of the device shows the state of its device assignments, and reconciling has already
+/// read the groups. So a device that holds all documents costs no further read.
 pub(crate) async fn assignments(
     function: &CheckInFunction,
     device: &DeviceId,

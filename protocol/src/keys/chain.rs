@@ -39,9 +39,9 @@ impl Trusted {
         }
     }
 
-    /// Follows a later list that the present signing key has signed.
+    /// Follows a later list that the current signing key has signed.
     ///
-    /// The present signing key is the first key of the list before. Before there is a list, it
+    /// The current signing key is the first key of the previous list. Before the first list, it
     /// is any key of the configuration. A replaced key signs no more lists, even if agents
     /// still trust it for older documents.
     ///

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::{NamedCode, ResultCode};
 
 impl ResultCode {
-    /// Returns the meaning of the code in words; `None` if the code says it all, or is unknown.
+    /// Returns the meaning of the code in words, or `None` if it needs no words or is unknown.
     ///
-    /// A Unix agent reports a program that failed with 3 as `SUCCESS_3`, so the words are the
-    /// same as for `EXIT_CODE_3` (protocol reference §8, item 8).
+    /// A Unix agent reports a program that failed with exit code 3 as `SUCCESS_3`, so the words are
+    /// the same as for `EXIT_CODE_3` (protocol reference §8, item 8).
     pub fn meaning(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Exited(code) | Self::ExitCode(code) => {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_read_the_same_for_every_agent() {
+    fn exit_codes_have_the_same_meaning_for_every_agent() {
         let check = |text: &str, expected: Option<&str>| {
             let code: ResultCode = text.parse().unwrap();
             assert_eq!(code.meaning().as_deref(), expected, "{text}");

@@ -1,4 +1,4 @@
-//! The wire examples in `tests/golden`. People review them, and no tool rewrites them.
+//! The wire examples in `protocol/tests/golden`. People review them, and no tool rewrites them.
 
 use std::fmt::Debug;
 use std::fs;

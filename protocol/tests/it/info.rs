@@ -370,7 +370,7 @@ fn dialogues() -> impl Strategy<Value = Dialogue> {
         })
 }
 
-/// Parses attributes with another parser than the one under test.
+/// Parses attributes with a parser other than the one under test.
 fn independent(xml: &str) -> BTreeMap<String, String> {
     let document = roxmltree::Document::parse(xml).expect("it is well-formed");
     let root = document.root_element();

@@ -1,4 +1,4 @@
-//! Replies of an OCS server, beside Packcast's replies with the same content.
+//! Replies of an OCS server, compared with Packcast's replies of the same content.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroU16};
@@ -79,28 +79,28 @@ type Listed = (
 /// Every expected difference: the exchange, the place, the recorded value, Packcast's value,
 /// and the section of the reference that gives the reason.
 ///
-/// The replies to PROLOG, INVENTORY and DOWNLOAD have none.
+/// The replies to PROLOG, INVENTORY and DOWNLOAD have no such difference.
 #[rustfmt::skip]
 const LISTED: &[Listed] = &[
     (EXECUTE, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
-    (EXECUTE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always there, for Android"),
-    (EXECUTE, "DOWNLOAD@PATH", None, Some(""), "§4.1: always there, for Android"),
-    (EXECUTE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (EXECUTE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always present, for Android"),
+    (EXECUTE, "DOWNLOAD@PATH", None, Some(""), "§4.1: always present, for Android"),
+    (EXECUTE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: avoids a fault of Unix agents"),
     (EXECUTE, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
     (LAUNCH, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
-    (LAUNCH, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always there, for Android"),
-    (LAUNCH, "DOWNLOAD@PATH", None, Some(""), "§4.1: always there, for Android"),
-    (LAUNCH, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (LAUNCH, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always present, for Android"),
+    (LAUNCH, "DOWNLOAD@PATH", None, Some(""), "§4.1: always present, for Android"),
+    (LAUNCH, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: avoids a fault of Unix agents"),
     (LAUNCH, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
     (STORE, "DOWNLOAD@PROTO", Some("HTTP"), Some("HTTPS"), "§0 rule 17: fragments over HTTPS, too"),
-    (STORE, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always there, for Android"),
-    (STORE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always there, for Android"),
-    (STORE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: heals a fault of Unix agents"),
+    (STORE, "DOWNLOAD@COMMAND", None, Some(""), "§4.1: always present, for Android"),
+    (STORE, "DOWNLOAD@NAME", None, Some(""), "§4.1: always present, for Android"),
+    (STORE, "DOWNLOAD@PACK_LOC", None, Some("cdn.example.net/ocs"), "§0 rule 12: avoids a fault of Unix agents"),
     (STORE, "DOWNLOAD@PACKCAST_MANIFEST", None, Some(MANIFEST), "§4.1: unknown attributes are ignored"),
 ];
 
 fn conf(latency_s: (u16, u16)) -> Conf {
-    let seconds = |s| NonZeroU16::new(s).expect("tables hold latencies of at least a second");
+    let seconds = |s| NonZeroU16::new(s).expect("the tests use latencies of at least a second");
     Conf {
         frag_latency_s: seconds(latency_s.0),
         cycle_latency_s: seconds(latency_s.1),
@@ -113,7 +113,7 @@ fn conf(latency_s: (u16, u16)) -> Conf {
 fn prolog(conf: Conf, ids: impl Iterator<Item = u32>, info_loc: &str, pack_loc: &str) -> String {
     let location = |text: &str| {
         text.parse::<Location>()
-            .expect("the OCS server announces locations")
+            .expect("the recorded addresses are locations")
     };
     let pack = |id| Pack {
         id: PackageId::try_from(id).expect("recorded ids are package ids"),
@@ -215,7 +215,7 @@ fn replies_differ_from_the_recorded_ones_only_as_listed() {
 #[test]
 fn listed_differences_cite_their_sections() {
     assert!(LISTED.iter().all(|(.., section)| section.starts_with('§')));
-    assert_eq!(listed().len(), LISTED.len(), "one is listed twice");
+    assert_eq!(listed().len(), LISTED.len(), "a difference is listed twice");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn recorded_replies_to_reports_are_empty() {
             accepted += 1;
         }
     }
-    assert_eq!(accepted, 13, "all but the one that was refused on purpose");
+    assert_eq!(accepted, 13, "only one report was refused, on purpose");
 }
 
 #[test]

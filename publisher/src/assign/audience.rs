@@ -41,17 +41,15 @@ pub(super) async fn warn_of_devices(
 
 fn group_outside(group: &GroupName, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
-        "the package is only for {}: devices of group {group} refuse it unless they are also in {}",
-        named(audience),
-        any_of(audience)
+        "the package is only for devices in {}: other devices of group {group} refuse it",
+        named(audience)
     ))
 }
 
 fn device_outside(device: &DeviceId, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
-        "the package is only for {}: {device} refuses it unless its own configuration names {}",
-        named(audience),
-        any_of(audience)
+        "the package is only for devices in {}: {device} refuses it unless its own configuration names such a group",
+        named(audience)
     ))
 }
 
@@ -59,19 +57,11 @@ fn is_inside(audience: &BTreeSet<GroupName>, memberships: &Memberships) -> bool 
     memberships.joined().any(|group| audience.contains(group))
 }
 
-fn any_of(groups: &BTreeSet<GroupName>) -> &'static str {
-    if groups.len() == 1 {
-        "this group"
-    } else {
-        "one of these groups"
-    }
-}
-
 fn named(groups: &BTreeSet<GroupName>) -> String {
     let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     match names.as_slice() {
         [name] => format!("group {name}"),
-        names => format!("groups {}", names.join(", ")),
+        names => format!("one of the groups {}", names.join(", ")),
     }
 }
 
@@ -97,10 +87,10 @@ mod tests {
         ];
         let warnings = warnings.map(|warning| warning.to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
-        warning: the package is only for group lab: devices of group hall refuse it unless they are also in this group
-        warning: the package is only for groups lab, office: devices of group hall refuse it unless they are also in one of these groups
-        warning: the package is only for group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names this group
-        warning: the package is only for groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names one of these groups
+        warning: the package is only for devices in group lab: other devices of group hall refuse it
+        warning: the package is only for devices in one of the groups lab, office: other devices of group hall refuse it
+        warning: the package is only for devices in group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names such a group
+        warning: the package is only for devices in one of the groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names such a group
         ");
     }
 }

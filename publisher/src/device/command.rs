@@ -51,7 +51,7 @@ fn refusal(id: &DeviceId, agent: &str, why: CommandRefusal) -> Failure {
             "run 'packcast unassign PACKAGE --device {id}': the agent cancels the package at its next check-in"
         )),
         CommandRefusal::NotUnix => Failure::failed(format!(
-            "cannot send a command to {id}: its agent {:?} is not the OCS Unix agent, the only one that is known to obey",
+            "cannot send a command to {id}: its agent {:?} is not the OCS Unix agent, and no other agent is known to obey device commands",
             printable(agent)
         ))
         .hint("wait for the report of the agent, which also ends a withdrawn task; the agent gives up a package after its timeout"),
@@ -71,7 +71,7 @@ mod tests {
         insta::assert_snapshot!(failures(refused), @r#"
         Failed: cannot send a command to ocs:web01-2026-03-04-05-06-07: Packcast agents take no device commands
         hint: run 'packcast unassign PACKAGE --device ocs:web01-2026-03-04-05-06-07': the agent cancels the package at its next check-in
-        Failed: cannot send a command to ocs:web01-2026-03-04-05-06-07: its agent "OCS-NG_WINDOWS_AGENT_v2.10.0" is not the OCS Unix agent, the only one that is known to obey
+        Failed: cannot send a command to ocs:web01-2026-03-04-05-06-07: its agent "OCS-NG_WINDOWS_AGENT_v2.10.0" is not the OCS Unix agent, and no other agent is known to obey device commands
         hint: wait for the report of the agent, which also ends a withdrawn task; the agent gives up a package after its timeout
         "#);
     }

@@ -11,7 +11,7 @@ use crate::target::Target;
 
 /// The pacing settings of one device, which replace the settings of its groups.
 #[derive(Debug, Serialize)]
-pub struct DevicePace {
+pub struct DevicePacing {
     pub device: DeviceId,
     pub pace: PacingOverride,
 }
@@ -21,10 +21,10 @@ pub async fn pace(
     target: &Target,
     name: &DeviceName,
     change: &PacingChange,
-) -> Result<DevicePace, Failure> {
+) -> Result<DevicePacing, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;
     target.records.set_device_pacing(&device, change).await?;
     let pace = target.records.device_state(&device).await?.pace;
-    Ok(DevicePace { device, pace })
+    Ok(DevicePacing { device, pace })
 }

@@ -55,7 +55,7 @@ impl Sentences {
                 told_to_drop: false,
                 ..
             } if words.has_ocs_agent => format!(
-                "wait for its report; run 'packcast device {id} --drop' to make an OCS Unix agent drop the package"
+                "wait for the report of the device; run 'packcast device {id} --drop' to make an OCS Unix agent drop the package"
             ),
             reason if subject.package.is_deleted() => next_of_deleted(reason),
             reason => words.next(reason),
@@ -72,13 +72,15 @@ impl Words<'_> {
         let Self { host, package, .. } = self;
         match reason {
             Reason::NeverSeen => {
-                format!("{host} has never checked in, so nothing is known about {package} on it.")
+                format!(
+                    "{host} has never checked in, so it is unknown if the device has {package}."
+                )
             }
             Reason::NotAssigned => {
                 format!("{package} is assigned neither to {host} nor to one of its groups.")
             }
             Reason::Unreached { group, assigned_at } => format!(
-                "{host} gets {package} through its group {group}, assigned {}, but has not checked in since the assignment first applied to it.",
+                "{host} gets {package} through its group {group}, assigned {}, but has not checked in since the assignment first applied to the device.",
                 text::time(*assigned_at)
             ),
             Reason::Skipped { group } => format!(
@@ -98,14 +100,14 @@ impl Words<'_> {
                 text::time(*expired_at)
             ),
             Reason::Deleted { deleted_at } => format!(
-                "{package} was deleted {}, before {host} had it.",
+                "{package} was deleted {}, before {host} deployed it.",
                 text::time(*deleted_at)
             ),
             Reason::NotInAudience => {
-                format!("{package} is only for some devices, and {host} is not one of them.")
+                format!("{package} is only for its audience, and {host} is not in the audience.")
             }
             Reason::OcsAgent => format!(
-                "{package} is only for some devices, and {host} has an OCS agent, which cannot check for which ones."
+                "{package} is only for its audience, and {host} has an OCS agent, which checks no audience."
             ),
             Reason::Pending => {
                 format!("{package} will be announced to {host} at its next check-in.")
@@ -115,7 +117,7 @@ impl Words<'_> {
                 text::time(*announced_at)
             ),
             Reason::Cancelling { announced_at } => format!(
-                "{package} was announced to {host} {}, and is not active any more: the device cancels at its next check-in, unless it has begun to act.",
+                "{package} was announced to {host} {}, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.",
                 text::time(*announced_at)
             ),
             Reason::Withdrawn {
@@ -127,7 +129,7 @@ impl Words<'_> {
                 format!("{host} has {package}: the history of its agent lists it.")
             }
             Reason::BehindPriority { behind } => format!(
-                "{package} is not announced to {host} before the device has reported on {}, which has a higher priority: strict pacing announces one priority at a time.",
+                "{package} is not announced to {host} until the device has reported on {}, which has a higher priority: strict pacing announces one priority at a time.",
                 (self.subject.name_of)(*behind)
             ),
             Reason::Succeeded | Reason::Failed | Reason::Cancelled => self
@@ -140,9 +142,13 @@ impl Words<'_> {
     fn withdrawn(&self, announced_at: UnixTime, was_told_to_drop: bool) -> String {
         let Self { host, package, .. } = self;
         let consequence = match (self.has_ocs_agent, was_told_to_drop) {
-            (false, _) => "the device cancels at its next check-in, unless it has begun to act",
-            (true, false) => "its OCS agent goes on until it reports",
-            (true, true) => "its OCS agent was sent the command to drop it, and has not reported",
+            (false, _) => {
+                "the device cancels the package at its next check-in, unless the device has begun to act"
+            }
+            (true, false) => "its OCS agent still deploys the package",
+            (true, true) => {
+                "its OCS agent was sent the command to drop the package, and has not reported"
+            }
         };
         format!(
             "{package} was announced to {host} {}, and was unassigned since: {consequence}.",
@@ -176,7 +182,7 @@ impl Words<'_> {
         let Self { id, package, .. } = self;
         match reason {
             Reason::NeverSeen => {
-                "check the name, and the agent on the device; run 'packcast device' to list the known devices".to_owned()
+                "check the name of the device, and its agent; run 'packcast device' to list the known devices".to_owned()
             }
             Reason::NotAssigned => {
                 format!("run 'packcast assign {package} --device {id}' to assign the package")
@@ -199,19 +205,19 @@ impl Words<'_> {
             ),
             Reason::Expired { .. } | Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
             Reason::NotInAudience => {
-                "publish the package under another version that is for this device too (--only-for), and assign that version".to_owned()
+                "publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version".to_owned()
             }
             Reason::OcsAgent => {
-                "publish the package under another version for all devices, without --only-for, and assign that version".to_owned()
+                "publish the package under another version without --only-for and --only-for-group, and assign that version".to_owned()
             }
             Reason::BehindPriority { behind } => format!(
                 "run 'packcast explain {id} {behind}' to see why the device has not finished the other package"
             ),
             Reason::Announced { .. } if self.has_ocs_agent => format!(
-                "wait for its report; run 'packcast device {id} --restart-download' to make an OCS Unix agent resume its download"
+                "wait for the report of the device; run 'packcast device {id} --restart-download' to make an OCS Unix agent resume the download"
             ),
             Reason::Announced { .. } => {
-                "wait for its report; if there is none, check the agent on the device".to_owned()
+                "wait for the report of the device; if there is none, check the agent on the device".to_owned()
             }
             Reason::Withdrawn { .. } | Reason::Unassigned { .. } => format!(
                 "no action is needed; run 'packcast assign {package} --device {id}' to assign the package again"
@@ -357,11 +363,11 @@ mod tests {
     fn each_reason_has_sentences_for_a_packcast_agent() {
         let rendered = render(packcast_agent(), PackageState::Draft, reasons());
         insta::assert_snapshot!(rendered, @r"
-        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
-          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
+          next: check the name of the device, and its agent; run 'packcast device' to list the known devices
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
-        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
           next: wait for the next check-in; if there is none, check the agent on the device
         Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had it before
@@ -373,23 +379,23 @@ mod tests {
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
           next: publish the package under another version, and assign that version
-        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
-        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
-          next: publish the package under another version that is for this device too (--only-for), and assign that version
-        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
-          next: publish the package under another version for all devices, without --only-for, and assign that version
-        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+        NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
+          next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
+        OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
+          next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.
           next: wait for the next check-in; if there is none, check the agent on the device
         Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
-          next: wait for its report; if there is none, check the agent on the device
-        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: wait for the report of the device; if there is none, check the agent on the device
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.
           next: run 'packcast activate tool@1' to announce the package to its devices
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels the package at its next check-in, unless the device has begun to act.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels at its next check-in, unless it has begun to act.
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels the package at its next check-in, unless the device has begun to act.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
         Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
@@ -410,11 +416,11 @@ mod tests {
     fn each_reason_has_sentences_for_an_ocs_agent() {
         let rendered = render(ocs_agent(), PackageState::Draft, reasons());
         insta::assert_snapshot!(rendered, @r"
-        NeverSeen: web01 has never checked in, so nothing is known about tool@1 on it.
-          next: check the name, and the agent on the device; run 'packcast device' to list the known devices
+        NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
+          next: check the name of the device, and its agent; run 'packcast device' to list the known devices
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
-        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to it.
+        Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
           next: wait for the next check-in; if there is none, check the agent on the device
         Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had it before
@@ -426,23 +432,23 @@ mod tests {
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
           next: publish the package under another version, and assign that version
-        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 had it.
+        Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
-        NotInAudience: tool@1 is only for some devices, and web01 is not one of them.
-          next: publish the package under another version that is for this device too (--only-for), and assign that version
-        OcsAgent: tool@1 is only for some devices, and web01 has an OCS agent, which cannot check for which ones.
-          next: publish the package under another version for all devices, without --only-for, and assign that version
-        BehindPriority: tool@1 is not announced to web01 before the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
+        NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
+          next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
+        OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
+          next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.
           next: wait for the next check-in; if there is none, check the agent on the device
         Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
-          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume its download
-        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels at its next check-in, unless it has begun to act.
+          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume the download
+        Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.
           next: run 'packcast activate tool@1' to announce the package to its devices
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
-          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent was sent the command to drop it, and has not reported.
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent still deploys the package.
+          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent was sent the command to drop the package, and has not reported.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
         Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
@@ -477,8 +483,8 @@ mod tests {
         };
         let rendered = render(ocs_agent(), deleted, vec![withdrawn]);
         insta::assert_snapshot!(rendered, @r"
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent goes on until it reports.
-          next: wait for its report; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent still deploys the package.
+          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
         ");
     }
 
@@ -493,6 +499,6 @@ mod tests {
             name_of: &|id| id.to_string(),
         };
         let sentences = Sentences::new(&subject, &Reason::NeverSeen);
-        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in, so nothing is known about tool@1 on it.");
+        insta::assert_snapshot!(sentences.says, @"ocs:web01-2026-03-04-05-06-07 has never checked in, so it is unknown if the device has tool@1.");
     }
 }

@@ -1,6 +1,6 @@
 //! Adds devices to a group, and removes them.
 //!
-//! Each device is changed in a transaction of its own. After an interruption, the same operation
+//! Each device is changed in a separate transaction. After an interruption, the same operation
 //! completes the remaining devices.
 
 use std::collections::HashSet;

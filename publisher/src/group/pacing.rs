@@ -10,7 +10,7 @@ use crate::target::Target;
 
 /// The pacing settings of a group.
 #[derive(Debug, Serialize)]
-pub struct GroupPace {
+pub struct GroupPacing {
     pub group: GroupName,
     pub pace: PacingOverride,
 }
@@ -21,10 +21,10 @@ pub async fn pace(
     group: &GroupName,
     change: &PacingChange,
     signer: &Signer,
-) -> Result<GroupPace, Failure> {
+) -> Result<GroupPacing, Failure> {
     let signing = signer.signing();
     let changed = target.records.pace_group(group, change, signing).await?;
-    Ok(GroupPace {
+    Ok(GroupPacing {
         group: group.clone(),
         pace: changed.state.pace,
     })

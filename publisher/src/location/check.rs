@@ -27,8 +27,10 @@ gets 304 for a fragment requests it forever: configure the location to ignore th
 pub struct CheckedLocation {
     pub name: LocationName,
     pub location: Location,
-    /// The package of the probe as `name@version`: the newest of the [`NEWEST`] newest packages of
-    /// the target that is active at the location.
+    /// The package of the probe, as `name@version`.
+    ///
+    /// It is the newest package that is active at the location. The function looks only among the
+    /// [`NEWEST`] newest packages of the target.
     pub package: Option<String>,
     pub problem: Option<String>,
     /// Findings that affect OCS agents only.

@@ -93,7 +93,7 @@ impl SharedFile {
     }
 }
 
-/// Uploads the missing fragments, and returns the fragments that were stored before.
+/// Uploads the missing fragments, and returns the fragments that were stored already.
 ///
 /// `progress` advances by the bytes that are kept or read. After a failed upload, the function
 /// begins no further upload, but completes those that have begun: an interrupted upload would

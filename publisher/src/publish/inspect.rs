@@ -78,11 +78,11 @@ pub struct Contents {
     pub largest_file: u64,
     /// An entry at the top of the archive has a name that starts with a dot.
     pub top_dotfiles: bool,
-    /// For each system that cannot hold all entries, the first such entry.
+    /// For each system that cannot store all entries, the first such entry.
     pub unfit: Vec<Unfit>,
 }
 
-/// An entry that a system cannot hold.
+/// An entry that a system cannot store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
     pub system: System,
@@ -91,7 +91,7 @@ pub struct Unfit {
 }
 
 impl Contents {
-    /// Returns true if a system can hold an entry; notes the entry otherwise.
+    /// Returns true if a system can store an entry; notes the entry otherwise.
     fn fits(&mut self, check: &mut NameCheck, entry: &Entry) -> bool {
         let Err(reason) = check.add(entry) else {
             return true;

@@ -18,11 +18,11 @@ use super::plan::{PackageTerms, Plan};
 pub enum OcsLimit {
     /// Unix agents cut LAUNCH's program at the first hyphen (protocol reference §5.3).
     #[error(
-        "OCS Unix agents cut the program name {program:?} at the hyphen and fail: rename the program, or use execute with 'sh ./{program}'"
+        "OCS Unix agents cut the program name {program:?} at the hyphen and fail: rename the program, or use --action execute with --command 'sh ./{program}'"
     )]
     HyphenInProgram { program: String },
     /// Unix agents copy to STORE's folder without quoting it (§5.3).
-    #[error("OCS Unix agents fail on the space in the folder {folder:?}")]
+    #[error("OCS Unix agents fail on the space in the folder {folder:?}: choose another --path")]
     SpaceInFolder { folder: String },
     /// Unix agents create a folder whose name is the whole Windows path.
     #[error("OCS Unix agents do not know the folder {folder:?}: do not assign the package to them")]
@@ -491,8 +491,8 @@ mod tests {
             OcsLimit::FarSchedule { schedule, days: 30 },
         ];
         insta::assert_snapshot!(messages(limits), @r#"
-        OCS Unix agents cut the program name "my-setup.sh" at the hyphen and fail: rename the program, or use execute with 'sh ./my-setup.sh'
-        OCS Unix agents fail on the space in the folder "/opt/a b"
+        OCS Unix agents cut the program name "my-setup.sh" at the hyphen and fail: rename the program, or use --action execute with --command 'sh ./my-setup.sh'
+        OCS Unix agents fail on the space in the folder "/opt/a b": choose another --path
         OCS Unix agents do not know the folder "C:\\Data": do not assign the package to them
         OCS Unix agents skip files at the top of the archive whose names start with a dot
         OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz

@@ -1,4 +1,4 @@
-//! Plans of publications: checks of a request before the first write. This module does no I/O.
+//! Plans of publications: checks a request before the first write. This module does no I/O.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub enum ActionName {
 
 /// The parameters of a publication, except its source.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct PublishRequest {
     pub name: PackageName,
     pub version: PackageVersion,
     pub priority: Priority,
@@ -50,17 +50,17 @@ pub struct PackageTerms {
     pub success_codes: BTreeSet<i32>,
     /// Exit codes that count as success, with a restart of the device to follow.
     pub reboot_codes: BTreeSet<i32>,
-    /// The time that an agent gives the command, in seconds.
+    /// The time limit of the command, in seconds.
     pub timeout_s: u32,
-    /// The time from the reservation until the package expires, in seconds.
+    /// The time from the reservation of the id until the package expires, in seconds.
     pub validity_s: u64,
-    /// An agent runs the command again if the first run was interrupted.
+    /// `true` if an agent may run the command again after an interruption.
     pub rerun_after_interruption: bool,
-    /// The package may replace a higher version of the same name.
+    /// `true` if the package may replace a package of the same name that was published later.
     pub going_back: bool,
     pub audience: Audience,
-    // Without terms for Windows the field is left out, so that the content digests of earlier
-    // packages stay the same.
+    // The field is omitted if there are no terms for Windows, so that the content digests of
+    // earlier packages stay the same.
     #[serde(skip_serializing_if = "WindowsTerms::is_none")]
     pub windows: WindowsTerms,
 }
@@ -73,7 +73,7 @@ pub struct Plan {
     pub priority: Priority,
     pub action: Action<PlannedArchive>,
     pub terms: PackageTerms,
-    /// The digest of the content. Two publications are the same if and only if their digests are.
+    /// The digest of the content. Two publications are the same if and only if the digests match.
     pub content: Sha256Digest,
 }
 
@@ -105,7 +105,7 @@ pub enum PlanError {
     Info(#[from] InfoError),
 }
 
-impl Wish {
+impl PublishRequest {
     /// Checks the request together with the inspection of its archive.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
@@ -172,15 +172,15 @@ impl Wish {
     }
 }
 
-/// Checks that `info` can hold the package at the location with the longest address, before the
-/// first upload.
+/// Checks, before the first upload, that the package fits into `info` at the location with the
+/// longest address.
 fn fits_info(
     priority: Priority,
     action: &Action<PlannedArchive>,
     dialogue: &Dialogue,
 ) -> Result<(), PlanError> {
     let widest = Info {
-        id: PackageId::at(UnixTime(1 << 30)).expect("2004 has package ids"),
+        id: PackageId::at(UnixTime(1 << 30)).expect("a time in 2004 has a package id"),
         priority,
         action: action.clone().map_archive(|planned| planned.for_info()),
         pack_loc: Location::longest(),
@@ -191,9 +191,9 @@ fn fits_info(
     Ok(())
 }
 
-/// Checks that the platform of the package can hold all entries of the archive.
+/// Checks that the platform of the package can store all entries of the archive.
 ///
-/// A package for any platform is not refused, because many devices may be able to hold its
+/// A package for any platform is not refused, because many devices may be able to store its
 /// entries; see [`OcsLimit::UnfitName`](super::ocs_limits::OcsLimit::UnfitName).
 fn fits_platform(platform: Platform, contents: &Contents) -> Result<(), PlanError> {
     if platform == Platform::Any {
@@ -245,8 +245,8 @@ fn has_program(
     })
 }
 
-/// Computes the digest of everything that makes two publications of one name and version the same.
-fn content(request: &Wish, action: &Action<PlannedArchive>) -> Sha256Digest {
+/// Computes the digest of all parameters that must match in publications of one name and version.
+fn content(request: &PublishRequest, action: &Action<PlannedArchive>) -> Sha256Digest {
     #[derive(Serialize)]
     struct DigestedContent<'a> {
         priority: Priority,
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_that_the_platform_cannot_hold_is_refused() {
+    fn an_entry_that_the_platform_cannot_store_is_refused() {
         let name = || "aux".to_owned();
         let contents = Contents {
             unfit: vec![Unfit {
@@ -291,8 +291,8 @@ mod tests {
         check(Platform::Macos, true);
     }
 
-    fn execute(command: &str) -> Wish {
-        Wish {
+    fn execute(command: &str) -> PublishRequest {
+        PublishRequest {
             name: "tidy".parse().unwrap(),
             version: "1".parse().unwrap(),
             priority: Priority::DEFAULT,
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn each_term_changes_the_content_digest() {
-        let content = |request: Wish| request.plan(None).unwrap().content;
+        let content = |request: PublishRequest| request.plan(None).unwrap().content;
         let same = content(execute("true"));
         assert_eq!(same, content(execute("true")));
         let mut urgent = execute("true");
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_action_with_missing_or_extra_parameters_is_refused() {
-        let refused = |change: &dyn Fn(&mut Wish)| {
+        let refused = |change: &dyn Fn(&mut PublishRequest)| {
             let mut request = execute("true");
             change(&mut request);
             request.plan(None).unwrap_err()

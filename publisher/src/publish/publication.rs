@@ -178,7 +178,7 @@ pub async fn publish(
         _ => KeptFragments::default(),
     };
     let published = sign_manifest(target, plan, &package, key, now).await?;
-    // `activate` publishes `info` again, also for locations that are added later.
+    // `activate` publishes `info` again, including for locations that are added later.
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }

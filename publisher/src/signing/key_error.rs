@@ -32,9 +32,9 @@ pub enum KeyError {
     WrongPassphrase { from: String },
     #[error("cannot decrypt {from}: there is no terminal to ask for the passphrase")]
     NoPassphrase { from: String },
-    #[error("the passphrases differ")]
+    #[error("cannot encrypt the new key: the passphrases differ")]
     PassphrasesDiffer,
-    #[error("the passphrase is empty")]
+    #[error("cannot encrypt the new key: the passphrase is empty")]
     EmptyPassphrase,
     #[error("cannot use the signing key {}: other users can read the file", path.display())]
     ReadByOthers { path: PathBuf },
@@ -138,8 +138,8 @@ mod tests {
           hint: try again; nobody can recover a lost passphrase, so create a new key if it is lost
         Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
           hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
-        Failed: the passphrases differ
-        Failed: the passphrase is empty
+        Failed: cannot encrypt the new key: the passphrases differ
+        Failed: cannot encrypt the new key: the passphrase is empty
           hint: pass --unencrypted to create a key without a passphrase
         Failed: cannot use the signing key /x.key: other users can read the file
           hint: run 'chmod 600 /x.key' to make the file readable for you alone

@@ -34,7 +34,7 @@ struct RolledBack {
 
 /// Returns the keys that agents trust, together with the publisher's own keys.
 ///
-/// If another key than the first own key has signed the newest list, the function returns the own
+/// If a key other than the first own key has signed the newest list, the function returns the own
 /// keys only.
 pub async fn trusted_with_own(
     target: &Target,
@@ -95,7 +95,7 @@ fn conflict() -> Failure {
 impl From<RolledBack> for Failure {
     fn from(error: RolledBack) -> Self {
         Self::conflict(error).hint(
-            "follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again",
+            "follow 'Recover from a lost key' in docs/operate.md: only the key that signed the missing list can sign it again",
         )
     }
 }
@@ -172,7 +172,7 @@ mod tests {
         };
         insta::assert_snapshot!(failures([rolled_back.into(), conflict()]), @r"
         Conflict: cannot use the key lists on record: the newest has number 2, but this machine has published number 3: the table was restored, or someone put the earlier list back
-        hint: follow docs/operate.md as for a lost key: only the key that signed the missing list could sign it again
+        hint: follow 'Recover from a lost key' in docs/operate.md: only the key that signed the missing list can sign it again
         TryLater: cannot publish the key list: another list was published meanwhile
         hint: run the same command again
         ");

@@ -1,7 +1,7 @@
-//! Rotates the signing key: a new key replaces the key that signs.
+//! Rotates the signing key: a new key replaces the current signing key.
 //!
-//! The key file is replaced last. If the operation is interrupted before, a second run continues
-//! with the new key of the first run.
+//! The key file is replaced last. If the operation is interrupted before that, a second run
+//! continues with the new key of the first run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -24,7 +24,7 @@ pub enum ToSign {
     Due,
     /// All assignments.
     Everything,
-    /// All assignments of a restored table, also if this machine has signed later states of them.
+    /// All assignments of a restored table, even if this machine has signed later states of them.
     Restored,
     /// The recorded assignments of these groups and devices, signed by any key or not signed.
     AsRecorded {

@@ -77,7 +77,7 @@ impl Signer {
         keys.unwrap_or_default()
     }
 
-    /// Reads the key, unless it was read before. An encrypted key needs the passphrase of the
+    /// Reads the key, unless it has been read already. An encrypted key needs the passphrase of the
     /// secrets.
     pub fn unlock(&mut self) -> Result<(), Failure> {
         if self.unlocked.is_none() {

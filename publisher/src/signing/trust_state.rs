@@ -1,8 +1,8 @@
 //! The memory of this machine: the latest states that it has signed for a target, in a file.
 //!
-//! A signature does not show that a later state was signed. Somebody who controls the table could
-//! put an earlier state back. The next change would then sign that state again, together with
-//! assignments that were withdrawn since. The memory detects such a rollback.
+//! A signature does not show whether a later state was signed. Somebody who controls the table
+//! could put an earlier state back. With the next change, the publisher would then sign that state
+//! again, including assignments that were withdrawn since. The memory detects such a rollback.
 
 use std::path::{Path, PathBuf};
 
@@ -15,13 +15,13 @@ use crate::failure::Failure;
 use crate::private_file;
 use crate::warning::{Warning, Warnings};
 
-/// The memory of a target. It is written to its file when it is dropped, if it has changed.
+/// The memory of a target. When a changed memory is dropped, it is written to its file.
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
     pub known: PublisherMemory,
     keys: u64,
-    was: MemoryFile,
+    stored: MemoryFile,
     warnings: Warnings,
 }
 
@@ -63,20 +63,20 @@ impl Memory {
     /// The function also checks that the file can be written, so that an unwritable memory is an
     /// error before anything is signed.
     pub fn load(path: &Path, warnings: &Warnings) -> Result<Self, MemoryError> {
-        let was = read(path)?;
+        let stored = read(path)?;
         // Only checks that a file can be created: the temporary file is removed when it is dropped.
         private_file::new_beside(path).map_err(|source| MemoryError::File {
             path: path.to_owned(),
             source,
         })?;
-        let states = was.assignments.iter();
+        let states = stored.assignments.iter();
         Ok(Self {
             path: path.to_owned(),
             known: states
                 .map(|state| (state.recipient.clone(), state.held))
                 .collect(),
-            keys: was.keys,
-            was,
+            keys: stored.keys,
+            stored,
             warnings: warnings.clone(),
         })
     }
@@ -91,7 +91,7 @@ impl Memory {
         self.keys = self.keys.max(serial);
     }
 
-    fn now(&self) -> MemoryFile {
+    fn content(&self) -> MemoryFile {
         let states = self.known.all().into_iter();
         MemoryFile {
             keys: self.keys,
@@ -102,8 +102,8 @@ impl Memory {
     }
 
     /// Writes the memory, merged with the memory that other commands have written meanwhile.
-    fn keep(&mut self) -> Result<(), MemoryError> {
-        if self.now() == self.was {
+    fn save(&mut self) -> Result<(), MemoryError> {
+        if self.content() == self.stored {
             return Ok(());
         }
         // Another command may have written the file after this one has read it.
@@ -112,21 +112,21 @@ impl Memory {
         for SignedState { recipient, held } in meanwhile.assignments {
             self.known.advance(&recipient, held);
         }
-        let now = self.now();
+        let content = self.content();
         let file = |source| MemoryError::File {
             path: self.path.clone(),
             source,
         };
-        let text = serde_json::to_vec(&now).map_err(std::io::Error::from);
+        let text = serde_json::to_vec(&content).map_err(std::io::Error::from);
         private_file::replace(&self.path, &text.map_err(file)?).map_err(file)?;
-        self.was = now;
+        self.stored = content;
         Ok(())
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Err(error) = self.keep() {
+        if let Err(error) = self.save() {
             self.warnings.push(not_saved(&error));
         }
     }
@@ -134,7 +134,7 @@ impl Drop for Memory {
 
 fn not_saved(error: &MemoryError) -> Warning {
     Warning::new(format!(
-        "cannot remember the new signatures on this machine: {}",
+        "cannot record the new signatures on this machine: {}",
         with_causes(error)
     ))
 }
@@ -238,6 +238,6 @@ mod tests {
         Failed: cannot parse the signing memory /s/signed.json
           hint: remove the file if you know the cause of the damage: until this machine signs again, it accepts the recorded states as the latest ones
         ");
-        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot remember the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
+        insta::assert_snapshot!(not_saved(&file()), @"warning: cannot record the new signatures on this machine: cannot read or write the signing memory /s/signed.json: cause");
     }
 }

@@ -1,4 +1,4 @@
-//! Verifies the record of a package before an assignment of the package is signed.
+//! Verifies the record of a package before the publisher signs an assignment of the package.
 
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
@@ -15,14 +15,14 @@ use crate::text::for_target;
 use crate::verify::{self, ExpectedPackage, ObjectSource, VerifyProblem};
 use crate::warning::Warning;
 
-/// Additional keys that may have signed packages, besides the keys that agents trust and the
+/// Additional keys whose packages the publisher accepts, besides the keys that agents trust and the
 /// publisher's own keys.
 #[derive(Clone, Debug, Default)]
 pub struct AlsoAccept(pub Vec<PublicKey>);
 
 /// An error: no signed manifest confirms the record of a package.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot verify package {package}: no signed manifest names it {name}")]
+#[error("cannot verify package {package}: no signed manifest has the name {name}")]
 struct NotSigned {
     package: PackageId,
     name: String,
@@ -30,10 +30,11 @@ struct NotSigned {
 }
 
 impl AlsoAccept {
-    /// Compares the record of a package with its manifest, which one of the keys must have signed.
+    /// Compares the record of a package with the package's manifest. One of the accepted keys must
+    /// have signed the manifest.
     ///
-    /// Somebody who controls the table can change the records. So nothing is signed because of a
-    /// record alone.
+    /// Somebody who controls the table can change the records. So the publisher never signs an
+    /// assignment because of a record alone.
     pub async fn verify(
         &self,
         target: &Target,
@@ -86,7 +87,7 @@ fn untrusted(key: &PublicKey, target: &str) -> Warning {
 
 /// Looks for the manifest in the store, and then at the locations of the package.
 ///
-/// The store may miss the manifest if the package was published from another target with the same
+/// The store may lack the manifest if the package was published from another target with the same
 /// table.
 async fn manifest_of(
     target: &Target,
@@ -133,7 +134,7 @@ fn refused(package: PackageId, name: &str, source: VerifyProblem) -> Failure {
     }
     Failure::conflict(unsigned)
         .hint(format!("run 'packcast verify {name}' to see all problems"))
-        .hint("if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'")
+        .hint("if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'")
 }
 
 #[cfg(test)]
@@ -151,16 +152,16 @@ mod tests {
         });
         let errors = [problem, server_error].map(|problem| refused(id, "tool@1", problem));
         insta::assert_snapshot!(failures(errors), @r"
-        Conflict: cannot verify package 1795000000: no signed manifest names it tool@1: the manifest describes another package than the record
+        Conflict: cannot verify package 1795000000: no signed manifest has the name tool@1: the manifest describes another package than the record
         hint: run 'packcast verify tool@1' to see all problems
-        hint: if a publisher whom you trust has signed the package, pass that public key with --accept-key, and run 'packcast keys trust KEY'
-        TryLater: cannot verify package 1795000000: no signed manifest names it tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
+        hint: if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'
+        TryLater: cannot verify package 1795000000: no signed manifest has the name tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
         hint: run the command again in a minute; nothing is lost
         ");
     }
 
     #[test]
-    fn a_warning_of_a_key_that_agents_do_not_trust() {
+    fn a_key_that_agents_do_not_trust_causes_a_warning() {
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
         let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
         insta::assert_snapshot!(untrusted(&key, "prod"), @r"

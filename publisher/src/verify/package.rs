@@ -241,7 +241,7 @@ mod tests {
         hint: run 'packcast activate 1795000000' first, or pass --stored to verify the stored objects
         Usage: cannot verify package 1795000000 at location moon: it was not activated there
         hint: run 'packcast show 1795000000' to see its locations
-        Failed: the passphrases differ
+        Failed: cannot encrypt the new key: the passphrases differ
         hint: pass the public key that has signed the package with --public-key
         Failed: the package differs from its publication at cdn
         hint: run 'packcast deactivate 1795000000' to keep the package from further devices; Packcast agents refuse damaged objects

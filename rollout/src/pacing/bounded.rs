@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "u16", into = "u16")]
 pub struct UpTo<const MOST: u16>(NonZeroU16);
 
-/// Error for a text that is no number, or a number that is out of bounds.
+/// Error for a text that is not a number, or a number that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number from 1 to {most}")]
 pub struct UpToError {

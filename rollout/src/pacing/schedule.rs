@@ -11,18 +11,18 @@ use packcast_protocol::ocs::reply::PeriodLength;
 
 /// Number of cycles by which a period may exceed its minimum.
 ///
-/// It is enough for a multiple of any priority. A period must be short, because a device begins
-/// newly announced packages, and obeys new pacing or a device command, only at the end of a
-/// period.
+/// The slack is greater than any priority, so that the range contains a multiple of each
+/// priority. A period must be short, because only at its end does a device begin newly announced
+/// packages, and obey new pacing or a device command.
 const SLACK: u32 = 20;
 
-/// The longest minimum that leaves room for [`SLACK`]: agents read the length into 31 bits.
+/// The longest minimum that leaves room for [`SLACK`]: agents store the length in 31 bits.
 const LONGEST: u32 = i32::MAX.unsigned_abs() - SLACK;
 
 /// An announced package: its priority and its number of fragments.
 pub type Announced = (Priority, u32);
 
-/// Cost of a schedule: the highest number of each kind of pause.
+/// Cost of a schedule: the maximum number of pauses of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pauses {
     pub(super) fragments: u64,
@@ -32,13 +32,13 @@ pub(super) struct Pauses {
 
 /// Returns the number of cycles in a period.
 ///
-/// A period has at least 10 cycles, which is the lowest priority, because a package whose
-/// priority exceeds the length never gets a turn. A period also has at least twice the turns of
-/// the packages of priority 0: a package that is not deployed within its period starves all
-/// others for ever (protocol reference §0 rule 14), and the factor of two lets some of its
-/// fragments fail. Of the lengths up to [`SLACK`] above this minimum, the result is the one that
-/// wastes the fewest turns: in ten cycles a package of priority 7 gets one turn, in fourteen
-/// cycles it gets two.
+/// A period has at least 10 cycles, because 10 is the lowest priority, and a package whose
+/// priority exceeds the length never gets a turn. A period also has at least twice as many cycles
+/// as the packages of priority 0 need turns: such a package starves all others for ever if it is
+/// not deployed within its period (protocol reference §0 rule 14), and the factor of two allows
+/// some of its fragments to fail. Of the lengths up to [`SLACK`] above this minimum, the result is
+/// the length that wastes the fewest turns: in ten cycles a package of priority 7 gets one turn,
+/// in fourteen cycles it gets two.
 pub(super) fn period_length(announced: &[Announced]) -> PeriodLength {
     let urgent = announced
         .iter()
@@ -73,7 +73,8 @@ pub(super) fn pauses(announced: &[Announced]) -> Pauses {
             .filter(move |(priority, _)| (*priority == Priority::HIGHEST) == is_urgent)
             .map(|(priority, fragments)| (u64::from(priority.get()), turns(*fragments)))
     };
-    // A package of priority 0 keeps its turn, doing nothing, until all of them are deployed.
+    // A deployed package of priority 0 keeps its turn, and does nothing in it, until all packages
+    // of priority 0 are deployed.
     let urgent_cycles = of_rank(true).map(|(_, turns)| turns).max().unwrap_or(0);
     let urgent_turns = urgent_cycles.saturating_mul(of_rank(true).count() as u64);
     let mut pauses = Pauses {

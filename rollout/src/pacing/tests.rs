@@ -14,7 +14,7 @@ use agent::{Run, run};
 const _: &[(&str, fn())] = &[
     (
         "§0.14, §8.5: urgent packages that do not fit into a period starve all others",
-        a_period_has_room_for_the_urgent_packages_twice,
+        a_period_has_twice_the_turns_of_the_urgent_packages,
     ),
     (
         "§2.5: a package whose priority exceeds the period never gets a turn",
@@ -43,7 +43,7 @@ fn run_packages(packages: &[(u8, u32)]) -> Run {
 }
 
 #[test]
-fn a_reply_has_the_pauses_in_force_and_a_period_that_fits_its_packages() {
+fn a_reply_has_the_configured_pauses_and_a_period_that_fits_its_packages() {
     let pacing = Pacing {
         fragment_pause_s: number(7),
         cycle_pause_s: number(8),
@@ -67,7 +67,7 @@ fn a_period_is_no_shorter_than_ten_cycles() {
 }
 
 #[test]
-fn a_period_has_room_for_the_urgent_packages_twice() {
+fn a_period_has_twice_the_turns_of_the_urgent_packages() {
     assert_eq!(length(&[(0, 4)]), 10);
     assert_eq!(length(&[(0, 5)]), 12);
     assert_eq!(length(&[(0, 30), (0, 9)]), 82);
@@ -75,7 +75,7 @@ fn a_period_has_room_for_the_urgent_packages_twice() {
 }
 
 #[test]
-fn a_period_ends_where_the_fewest_turns_are_wasted() {
+fn a_period_has_the_length_that_wastes_the_fewest_turns() {
     let alone = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|priority| length(&[(priority, 1)]));
     assert_eq!(alone, [10, 10, 12, 12, 10, 12, 14, 16, 18, 10]);
     assert_eq!(length(&[(3, 1), (5, 1)]), 15);
@@ -83,14 +83,14 @@ fn a_period_ends_where_the_fewest_turns_are_wasted() {
 }
 
 #[test]
-fn every_announcement_has_a_period_length() {
+fn period_lengths_do_not_overflow() {
     let most = length(&[(0, u32::MAX), (0, u32::MAX), (7, 1)]);
     assert!(most > 2_000_000_000, "{most}");
     let all = announced(&[(0, u32::MAX), (10, u32::MAX)]);
     assert!(Pacing::default().longest_s(&all) > u64::from(u32::MAX));
 }
 
-/// With the defaults of OCS the first package would take 550 s.
+/// With the defaults of an OCS server the first package would take 550 s.
 #[test]
 fn a_typical_package_takes_seconds() {
     let check = |(priority, fragments), expected| {
@@ -142,8 +142,8 @@ fn packages(sizes: &[u32]) -> Vec<PackageRecord> {
     sizes.iter().enumerate().map(of_size).collect()
 }
 
-/// Lets a device check in whenever it has no package left. Returns the times at which the
-/// packages were deployed, in the order of their numbers.
+/// Lets a device check in whenever it has no package left to deploy. Returns the time at which each
+/// package was deployed, in the order of the package numbers.
 fn check_ins(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) -> Vec<u64> {
     let stock = true;
     let mut clock = 0;
@@ -219,7 +219,7 @@ fn the_device_overrides_its_slowest_group_which_overrides_the_target() {
 }
 
 #[test]
-fn setting_keeps_the_other_settings_and_replacing_does_not() {
+fn set_keeps_other_settings_and_replace_discards_them() {
     let once = PacingOverride::default().changed(&PacingChange::Set(over((10, 5), None)));
     let second = over((0, 6), Some(true));
     let both = over((10, 6), Some(true));

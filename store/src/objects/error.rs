@@ -7,9 +7,9 @@ use super::s3::BucketError;
 /// Errors from putting an object. Nothing of the object is visible.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    #[error("object {path} exists with other content, and objects never change")]
+    #[error("cannot write object {path}: it exists with other content, and objects never change")]
     Conflict { path: String },
-    #[error("object {path}: expected {expected} bytes, found {given}")]
+    #[error("cannot write object {path}: expected {expected} bytes, found {given}")]
     Length {
         path: String,
         expected: u64,
@@ -43,7 +43,7 @@ pub enum PutError {
 /// Errors from reading objects.
 #[derive(Debug, thiserror::Error)]
 pub enum GetError {
-    #[error("object {path} is larger than {limit} bytes")]
+    #[error("cannot read object {path}: it is larger than {limit} bytes")]
     TooLarge { path: String, limit: u64 },
     #[error("cannot read {path} in {place}")]
     Io {
@@ -148,8 +148,8 @@ mod tests {
             },
         ];
         assert_snapshot!(lines(errors), @r"
-        object d/x/manifest.json exists with other content, and objects never change
-        object d/x/manifest.json: expected 12 bytes, found 11
+        cannot write object d/x/manifest.json: it exists with other content, and objects never change
+        cannot write object d/x/manifest.json: expected 12 bytes, found 11
         cannot write object d/x/manifest.json: no space is left in /published
         cannot write object d/x/manifest.json: check the permissions of /published
         cannot write object d/x/manifest.json in /published
@@ -176,7 +176,7 @@ mod tests {
             },
         ];
         assert_snapshot!(lines(errors), @r"
-        object d/x/manifest.json is larger than 1024 bytes
+        cannot read object d/x/manifest.json: it is larger than 1024 bytes
         cannot read d/x/manifest.json in /published
         cannot read d/x/manifest.json
         ");

@@ -1,4 +1,4 @@
-//! Recording that tasks are announced to a device, before the reply announces them.
+//! Records tasks as announced, before the reply announces them to the device.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use super::{Records, RecordsError};
 #[derive(Clone, Copy, Debug)]
 pub struct Announcing<'a> {
     pub task: &'a OpenTask,
-    /// A group that has the package, with its revision. `None` if the package is assigned to the
-    /// device itself.
+    /// A group that has the package, with the revision of the group. `None` if the package is
+    /// assigned to the device itself.
     pub by_group: Option<(&'a GroupName, u64)>,
 }
 
@@ -43,7 +43,8 @@ pub struct Announced {
 
 /// Number of writes that announce one task.
 const WRITES: usize = 3;
-/// Number of tasks in one transaction of at most 100 writes, if each task has another group.
+/// Number of tasks in one transaction. If each task has a different group, the transaction has 97
+/// of at most 100 writes.
 const BATCH: usize = 24;
 
 impl Records {
@@ -69,8 +70,8 @@ impl Records {
 
     /// Announces all tasks, or none of them.
     ///
-    /// If a condition does not hold, the tasks that cannot be announced are sorted out, and the
-    /// others are returned for the next try.
+    /// If a condition fails, this function adds the tasks that are already announced, and the tasks
+    /// that must not be announced, to `announced`. It returns the other tasks for the next try.
     async fn announce_all<'a>(
         &self,
         device: &DeviceId,
@@ -145,8 +146,10 @@ impl Records {
         writes
     }
 
-    /// Returns the checks that the groups have not changed, one for each group, and that the
-    /// device is a member.
+    /// Returns the condition checks for the groups.
+    ///
+    /// One check for each group requires that the group has not changed. One more check requires
+    /// that the device is a member of the groups.
     fn having(
         &self,
         device: &DeviceId,

@@ -1,4 +1,4 @@
-//! Assigning a package to a device itself, and taking the assignment away.
+//! Assigning a package to a device itself, and unassigning it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -142,7 +142,7 @@ impl Records {
         .await
     }
 
-    /// Returns a device's results of these packages, also those that another attempt followed.
+    /// Returns a device's results of these packages, including results before a later attempt.
     pub async fn finished_of(
         &self,
         device: &DeviceId,

@@ -65,8 +65,8 @@ impl Records {
             }
             _ => return Err(self.failed(error)),
         };
-        // A failed condition comes first: it is final, whereas a conflict beside it is worth
-        // another try only if all conditions hold.
+        // A failed condition comes first, because it is final. A conflict is worth another try only
+        // if all conditions hold.
         let reasons = cancelled.cancellation_reasons();
         if any(reasons, &["ConditionalCheckFailed"]) {
             let failed = |reason| any(std::slice::from_ref(reason), &["ConditionalCheckFailed"]);

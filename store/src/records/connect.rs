@@ -78,9 +78,10 @@ impl Records {
     }
 }
 
-/// Limit of attempts at a request: a command can wait for some seconds.
+/// Maximum number of attempts at a request: a command can wait for some seconds.
 const ATTEMPTS: u32 = 8;
-/// Limit of attempts in a function: waiting costs money, and devices check in again anyway.
+/// Maximum number of attempts in a function: waiting costs money, and devices check in again
+/// anyway.
 const ATTEMPTS_WITHIN_LAMBDA: u32 = 5;
 
 fn retries(attempts: u32) -> RetryConfig {

@@ -37,7 +37,7 @@ pub struct DeviceState {
     pub consumed_units: f64,
 }
 
-/// Limit of the ids in a package history: half of the room in an item.
+/// Maximum number of ids in a package history: half of the space in an item.
 const HISTORY_LIMIT: usize = 50_000;
 
 impl Records {
@@ -80,9 +80,9 @@ impl Records {
     /// Records a check-in.
     ///
     /// `known` is the record from which `record` was decided, or `None` for a new device, which
-    /// is also added to the catalogue. Two check-ins at once are no error. The time of the first
-    /// check-in stays, and times that are `None` in `record` stay as they are. From now on the
-    /// device is found by its new host name, and no longer by its old one.
+    /// is also added to the catalogue. Two check-ins at once are not an error. The time of the
+    /// first check-in stays, and times that are `None` in `record` stay as they are. From now on
+    /// the device is found by its new host name, and no longer by its old one.
     pub async fn write_check_in(
         &self,
         record: &DeviceRecord,

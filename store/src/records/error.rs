@@ -39,7 +39,7 @@ pub enum TableFault {
     Credentials,
     #[error("denies access to these AWS credentials: check the permissions of the profile")]
     Denied,
-    #[error("rejects this machine's time: set its clock right")]
+    #[error("rejects the time of this machine: correct its clock")]
     Clock,
     #[error("gets too many requests at once")]
     Throttled,
@@ -234,7 +234,7 @@ mod tests {
         table packages at DynamoDB in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
         table packages at DynamoDB in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
         table packages at DynamoDB in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
-        table packages at DynamoDB in eu-west-1 rejects this machine's time: set its clock right
+        table packages at DynamoDB in eu-west-1 rejects the time of this machine: correct its clock
         table packages at DynamoDB in eu-west-1 gets too many requests at once
         table packages at DynamoDB in eu-west-1 is not available now
         table packages at DynamoDB in eu-west-1 does not answer

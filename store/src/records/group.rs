@@ -20,9 +20,9 @@ use super::{Records, RecordsError};
 /// Errors from changing a group.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
-    #[error("there is no group {group}")]
+    #[error("group {group} does not exist")]
     NoGroup { group: GroupName },
-    #[error("group {group} exists already")]
+    #[error("group {group} already exists")]
     Exists { group: GroupName },
     #[error("group {group} does not have package {package}")]
     NotAssigned {
@@ -193,8 +193,8 @@ mod tests {
         ];
         let lines = errors.map(|error| error.to_string());
         assert_snapshot!(lines.join("\n"), @r"
-        there is no group lab
-        group lab exists already
+        group lab does not exist
+        group lab already exists
         group lab does not have package 1795327754
         package 1795327754 was deleted
         ");

@@ -72,7 +72,7 @@ impl Records {
         .await
     }
 
-    /// Takes away the assignment of a package to a group.
+    /// Unassigns a package from a group.
     ///
     /// After this returns, the package is not announced to any device because of this group.
     pub async fn unassign_group(
@@ -125,8 +125,8 @@ impl Records {
 
     /// Changes a group without assigning a package.
     ///
-    /// A state that the publisher has not signed stays without a signature. `beside` is a write
-    /// for the same transaction.
+    /// A state that the publisher has not signed stays without a signature. `beside` is an
+    /// additional write for the same transaction.
     async fn change_group(
         &self,
         group: &GroupName,

@@ -9,7 +9,8 @@ use super::stored::{self, CataloguedDevice};
 use super::write;
 use super::{Records, RecordsError};
 
-/// Limit of the devices with one host name that are read: one more than a person is shown.
+/// Maximum number of devices with one host name that a query reads: one more than `packcast`
+/// shows.
 const NAMESAKES: i32 = 11;
 
 impl Records {

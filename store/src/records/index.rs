@@ -30,7 +30,7 @@ pub enum DeploymentState {
 impl fmt::Display for DeploymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Unreached => "not checked in since",
+            Self::Unreached => "not checked in since the assignment",
             Self::Pending => "waiting",
             Self::Announced => "announced",
             Self::Withdrawn => "withdrawn",

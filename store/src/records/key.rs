@@ -136,7 +136,7 @@ impl Key {
         Self::new(CATALOG.to_owned(), format!("GROUP#{group}"))
     }
 
-    /// Key of the entry, beside a package, for a group that has the package.
+    /// Key of the entry, in the partition of a package, for a group that has the package.
     pub(super) fn group_with(package: PackageId, group: &GroupName) -> Self {
         Self::new(package_partition(package), format!("GROUP#{group}"))
     }

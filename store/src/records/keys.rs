@@ -15,9 +15,9 @@ impl Records {
         Ok(lists.unwrap_or_default().lists)
     }
 
-    /// Adds key lists after the existing ones, `before`.
+    /// Appends key lists to the existing key lists, which are `before`.
     ///
-    /// Returns false, without adding, if others were added in the meantime.
+    /// Returns false, and adds nothing, if other key lists were added in the meantime.
     pub async fn add_key_lists(
         &self,
         before: &[NumberedKeyList],

@@ -109,7 +109,8 @@ impl Records {
         group: &GroupName,
         next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
-        // The attribute also has the observed revision of the group `all`, which is no membership.
+        // The attribute also has the observed revision of the group `all`, which is not a
+        // membership.
         let room = MAX_GROUPS + usize::from(groups.has_observed_all());
         let terms = Terms::default()
             .name(GROUPS)

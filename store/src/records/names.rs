@@ -1,4 +1,4 @@
-//! Names of the attributes in conditions and updates.
+//! Names of the attributes that conditions and updates use.
 
 pub(super) const STATE: &str = "state";
 pub(super) const ATTEMPT: &str = "attempt";
@@ -8,7 +8,7 @@ pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
 pub(super) const FIRST_SEEN: &str = "first_seen";
 
-/// The state of a package that was deleted.
+/// The value of [`STATE`] for a deleted package.
 pub(super) const DELETED: &str = "deleted";
 /// The groups of a device, each with its observed revision.
 pub(super) const GROUPS: &str = "groups";
@@ -18,7 +18,7 @@ pub(super) const SERIAL: &str = "serial";
 pub(super) const LISTS: &str = "lists";
 /// The time at which the assignments of a revision were signed.
 pub(super) const ISSUED: &str = "issued";
-/// The mark of a deleted group, beside its revision.
+/// The attribute of a group's revision that marks the group as deleted.
 pub(super) const IS_DELETED: &str = "deleted";
 /// The number of changes that a device's groups have made to its tasks.
 pub(super) const ROUND: &str = "round";

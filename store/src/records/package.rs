@@ -18,7 +18,7 @@ use super::{Records, RecordsError};
 pub enum PublishError {
     #[error("package {id} does not exist")]
     NoPackage { id: PackageId },
-    #[error("package {id} is published already, with another manifest")]
+    #[error("package {id} is already published with another manifest")]
     Conflict { id: PackageId },
     #[error("package {id} was deleted while it was being published")]
     Deleted { id: PackageId },
@@ -31,7 +31,7 @@ pub enum PublishError {
 pub enum ActivateError {
     #[error("package {id} does not exist")]
     NoPackage { id: PackageId },
-    #[error("package {id} is not published yet: publish it again to complete it")]
+    #[error("package {id} is not published yet: run the same 'packcast publish' command again")]
     NotPublished { id: PackageId },
     #[error("package {id} was deleted")]
     Deleted { id: PackageId },
@@ -268,10 +268,10 @@ mod tests {
         let activate = activate.map(|error| error.to_string());
         assert_snapshot!([publish, activate].concat().join("\n"), @r"
         package 1795327754 does not exist
-        package 1795327754 is published already, with another manifest
+        package 1795327754 is already published with another manifest
         package 1795327754 was deleted while it was being published
         package 1795327754 does not exist
-        package 1795327754 is not published yet: publish it again to complete it
+        package 1795327754 is not published yet: run the same 'packcast publish' command again
         package 1795327754 was deleted
         ");
     }

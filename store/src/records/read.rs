@@ -10,7 +10,7 @@ use super::item::{self, Item, PK, SK, text};
 use super::key::{Key, Range};
 use super::{Records, RecordsError};
 
-/// Limit of the items that one request can read.
+/// Maximum number of items that one request can read.
 const BATCH: usize = 100;
 
 /// Items that a Query found, with the consumed read units.

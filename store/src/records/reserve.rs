@@ -26,7 +26,7 @@ pub struct Reservation {
     pub success_codes: BTreeSet<i32>,
     /// Devices to which the package may be assigned.
     pub audience: Audience,
-    /// Settings for the OCS agent on Windows, beside the action.
+    /// Settings for the OCS agent on Windows, in addition to the action.
     pub windows: WindowsTerms,
     /// Digest of the content. Two publications are the same if this digest is equal.
     pub content: Sha256Digest,
@@ -51,7 +51,7 @@ pub enum ReserveError {
     Conflict { existing: Box<PackageRecord> },
     #[error("{}@{} was deleted as package {}, and names are never used again: publish under another version", existing.name, existing.version, existing.id)]
     Deleted { existing: Box<PackageRecord> },
-    #[error("cannot derive a package id from the date {}: set the clock right", now.day())]
+    #[error("cannot derive a package id from the date {}: correct the clock of this machine", now.day())]
     Clock { now: UnixTime },
     #[error("no package id is free at this time: try again in a minute")]
     NoFreeId { now: UnixTime },
@@ -178,7 +178,7 @@ mod tests {
         assert_snapshot!(lines.join("\n"), @r"
         vlc@3.0.21 exists as package 1795327754 with other content: publish under another version
         vlc@3.0.21 was deleted as package 1795327754, and names are never used again: publish under another version
-        cannot derive a package id from the date 2026-11-18: set the clock right
+        cannot derive a package id from the date 2026-11-18: correct the clock of this machine
         no package id is free at this time: try again in a minute
         ");
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Records, RecordsError};
 
-/// Limit of attempts at one change.
+/// Maximum number of attempts at one change.
 const ATTEMPTS: u32 = 16;
 
 impl Records {
@@ -15,8 +15,9 @@ impl Records {
     /// first, `Continue` with the state for the next attempt. There is no pause between attempts,
     /// because a conflict means that the other change is complete.
     ///
-    /// `attempt` is a plain closure that returns a future, not an async closure: only for the
-    /// former can a caller promise its runtime that the future may move between threads.
+    /// `attempt` is a plain closure that returns a future, not an async closure. In generic code,
+    /// the compiler cannot prove that the future of an async closure is `Send`, and callers on a
+    /// multi-threaded runtime need a future that is `Send`.
     ///
     /// # Errors
     /// An attempt failed, or all attempts met other changes ([`RecordsError::Conflict`]).
@@ -49,7 +50,7 @@ mod tests {
         Records::connect_within_lambda("packcast", "eu-west-1".to_owned(), endpoint)
     }
 
-    /// Runs attempts, of which the one with this number succeeds.
+    /// Runs attempts until the attempt with this number succeeds.
     async fn attempts(last: u32) -> Result<u32, RecordsError> {
         let attempt = |number: u32| async move {
             Ok(if number == last {
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_continues_from_the_state_of_the_previous_one() {
+    async fn an_attempt_continues_from_the_state_of_the_previous_attempt() {
         assert_eq!(attempts(1).await.unwrap(), 1);
         assert_eq!(attempts(ATTEMPTS).await.unwrap(), ATTEMPTS);
     }

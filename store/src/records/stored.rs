@@ -31,7 +31,7 @@ pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
 }
 
-/// A group in the catalogue, or beside a package that it has.
+/// A group in the catalogue, or in the partition of a package that it has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedGroup {
     pub(super) group: GroupName,
@@ -254,7 +254,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Returns the ids in the item of a package history. Numbers that are no ids are left out.
+/// Returns the ids in the item of a package history. Numbers that are not ids are left out.
 pub(super) fn packed_ids(item: &Item) -> Vec<PackageId> {
     let Some(Ok(packed)) = item.get(IDS).map(|ids| ids.as_b()) else {
         return Vec::new();

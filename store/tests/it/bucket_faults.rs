@@ -69,7 +69,7 @@ async fn each_refusal_has_a_hint() {
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
     bucket objects at ADDRESS needs valid AWS credentials: check the profile, or sign in again
     bucket objects at ADDRESS denies access to these AWS credentials: check the permissions of the profile
-    bucket objects at ADDRESS rejects this machine's time: set its clock right
+    bucket objects at ADDRESS rejects the time of this machine: correct its clock
     bucket objects at ADDRESS refuses the request: InvalidBucketName
     ");
 }

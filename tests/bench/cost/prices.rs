@@ -46,7 +46,7 @@ pub(crate) struct MonthObjects {
     pub(crate) packages: f64,
     pub(crate) fragments: f64,
     pub(crate) fragment_bytes: f64,
-    /// Number of documents that a device downloads beside the fragments.
+    /// Number of documents that a device downloads besides the fragments.
     pub(crate) documents: f64,
 }
 
@@ -59,7 +59,7 @@ pub(crate) mod assumed {
     /// Duration of a request to DynamoDB in the same region, in seconds: "single-digit milliseconds".
     pub(crate) const TABLE_REQUEST_S: f64 = 0.005;
     /// The function's two log lines for a package on a device, each with the 26 bytes that are billed
-    /// beside its text. For other successful requests, neither the function nor Lambda logs anything.
+    /// besides its text. For other successful requests, neither the function nor Lambda logs anything.
     pub(crate) const LOG_BYTES: f64 = 450.0;
     /// The head of a request: Packcast agents send a signature; the heads of OCS agents are smaller.
     pub(crate) const HEAD_BYTES: f64 = 900.0;

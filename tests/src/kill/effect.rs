@@ -262,7 +262,7 @@ const fn makes(flags: u64) -> bool {
     flags & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0
 }
 
-/// Returns the effect of starting a process; a new thread is no effect.
+/// Returns the effect of starting a process, or `None` for a new thread.
 fn spawns(flags: u64) -> Option<Call> {
     let thread = flags & libc::CLONE_THREAD as u64 != 0;
     (!thread).then(|| Call::new(EffectKind::Spawn, EffectTarget::Program))

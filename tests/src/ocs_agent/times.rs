@@ -1,4 +1,4 @@
-//! Duration of stories with the OCS agent, beside the pauses in the announced configuration.
+//! Duration of stories with the OCS agent, compared with the pauses in the announced configuration.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;

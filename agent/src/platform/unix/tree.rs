@@ -34,7 +34,7 @@ impl ProcessTree {
         self.program.wait().await
     }
 
-    /// Ends all processes: first by a signal to end, and after `grace` by force.
+    /// Ends all processes of the group: with `SIGTERM`, and after `grace` with `SIGKILL`.
     pub(crate) async fn end(&mut self, grace: Duration) -> io::Result<()> {
         self.signal(Signal::TERM);
         if timeout(grace, self.gone()).await.is_err() {
@@ -45,7 +45,7 @@ impl ProcessTree {
     }
 
     async fn gone(&mut self) {
-        // Ignored: if the wait fails, the group is killed.
+        // Ignored: if the wait fails, the group is killed when the grace period ends.
         let _ = self.program.wait().await;
         while self
             .group
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_program_that_ignores_the_signal_to_end_is_killed() {
+    async fn a_program_that_ignores_sigterm_is_killed() {
         let mut command = crate::platform::shell("trap '' TERM; echo; sleep 1000; sleep 1000");
         command.stdout(Stdio::piped());
         let mut tree = ProcessTree::start(command).unwrap();

@@ -136,7 +136,8 @@ fn show(event: &Event, steps: &mut Steps) {
     }
 }
 
-/// Returns the step that an event ends, and its detail; `None` if the event is not shown.
+/// Returns the step that an event shows, and the detail of the step; `None` if the demo does not
+/// show the event.
 fn step(event: &Event) -> Option<(&'static str, String)> {
     Some(match event {
         Event::CheckedIn { tasks, .. } => ("checked in", format!("packages to deploy: {tasks}")),
@@ -186,7 +187,7 @@ fn result(code: &ResultCode, exit_code: Option<i32>, detail: Option<&str>) -> St
     format!("{exit}{detail}")
 }
 
-/// Lays out a line of the program's output below the details of the steps.
+/// Formats a line of the program's output so that it appears below the details of the steps.
 fn output_line(line: &str) -> String {
     format!("{:>9}  {:<11}  | {}", "", "", output::printable(line))
 }

@@ -22,7 +22,7 @@ impl Steps {
         }
     }
 
-    /// Prints a step that is done, and records its time, which began at the end of the last step.
+    /// Prints a completed step, and records its duration: the time since the previous step ended.
     pub(super) fn done(&mut self, step: &str, detail: &str) {
         let now = Instant::now();
         let took = now - self.last;
@@ -34,7 +34,8 @@ impl Steps {
         }
     }
 
-    /// Returns a table with the time of each step, and the sum. A step that is repeated has one row.
+    /// Returns a table with the duration of each step, and the sum. Consecutive repetitions of a
+    /// step share one row.
     pub(super) fn table(&self) -> String {
         let total = self.last - self.started;
         let steps = self
@@ -48,7 +49,7 @@ impl Steps {
     }
 }
 
-/// Lays out a step: the time since the start of the demo, the step, and its detail.
+/// Formats a step: the time since the start of the demo, the step, and its detail.
 fn line(at: Duration, step: &str, detail: &str) -> String {
     format!("{:>9}  {step:<11}  {detail}", seconds(at))
 }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_steps_have_one_row() {
+    fn the_table_has_a_row_for_each_step_and_the_sum() {
         let started = Instant::now();
         let done = [("built", 250), ("downloaded", 1_500)]
             .map(|(step, took)| (step.to_owned(), Duration::from_millis(took)));

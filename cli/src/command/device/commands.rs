@@ -27,7 +27,7 @@ const fn effect(command: DeviceCommand) -> &'static str {
 At its next check-in, the agent kills its download process, sends an inventory, and ends with
 exit code 1 and \"Deflating problem\" in its log. This is expected. At the check-in after that,
 the agent resumes where it was; no downloaded fragment is lost.
-A command that is running goes on by itself, and runs again when the agent resumes."
+A command that is running continues by itself, and the agent runs it again when it resumes."
         }
         DeviceCommand::Drop => {
             "\
@@ -75,7 +75,7 @@ mod tests {
         At its next check-in, the agent kills its download process, sends an inventory, and ends with
         exit code 1 and "Deflating problem" in its log. This is expected. At the check-in after that,
         the agent resumes where it was; no downloaded fragment is lost.
-        A command that is running goes on by itself, and runs again when the agent resumes.
+        A command that is running continues by itself, and the agent runs it again when it resumes.
         "#);
         assert_snapshot!(effect(DeviceCommand::Drop), @"
         At its next check-in, the agent is instructed to drop the packages that it has not begun to

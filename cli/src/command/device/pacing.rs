@@ -1,7 +1,7 @@
 //! `packcast device D --fragment-pause …`: the pacing of one device with an OCS agent.
 
 use packcast_protocol::DeviceId;
-use packcast_publisher::device::{self, DevicePace};
+use packcast_publisher::device::{self, DevicePacing};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::PacingChange;
@@ -28,13 +28,13 @@ pub(super) async fn change(
     Ok(())
 }
 
-fn text(changed: &DevicePace) -> String {
-    let DevicePace { device, pace } = changed;
+fn text(changed: &DevicePacing) -> String {
+    let DevicePacing { device, pace } = changed;
     if pace.is_empty() {
         return format!("device {device} uses the pacing of its groups, or of the target");
     }
     let words = pacing::words(pace);
-    format!("device {device}: {words}; in force from its next check-in on")
+    format!("device {device}: {words}; takes effect at its next check-in")
 }
 
 #[cfg(test)]
@@ -46,8 +46,8 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, OCS};
 
-    fn changed(pace: PacingOverride) -> DevicePace {
-        DevicePace {
+    fn changed(pace: PacingOverride) -> DevicePacing {
+        DevicePacing {
             device: OCS.parse().unwrap(),
             pace,
         }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_new_pacing_is_printed() {
         let pacing = fixtures::read(json!({ "fragment_pause_s": 2, "cycle_pause_s": 60 }));
-        assert_snapshot!(text(&changed(pacing)), @"device ocs:web01-2026-03-04-05-06-07: fragment pause 2s, cycle pause 60s; in force from its next check-in on");
+        assert_snapshot!(text(&changed(pacing)), @"device ocs:web01-2026-03-04-05-06-07: fragment pause 2s, cycle pause 60s; takes effect at its next check-in");
         assert_snapshot!(text(&changed(PacingOverride::default())), @"device ocs:web01-2026-03-04-05-06-07 uses the pacing of its groups, or of the target");
         assert_snapshot!(NO_PAUSES, @"the device has a Packcast agent, which makes no pauses: only --strict has an effect");
     }

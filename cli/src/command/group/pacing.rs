@@ -1,7 +1,7 @@
 //! `packcast group pacing`: the pacing of a group's devices with OCS agents.
 
 use packcast_protocol::GroupName;
-use packcast_publisher::group::{self, GroupPace};
+use packcast_publisher::group::{self, GroupPacing};
 use packcast_publisher::{Failure, Target};
 
 use crate::command::key_arg::KeyArg;
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     group: GroupName,
     #[command(flatten)]
     settings: pacing::Settings,
-    /// Remove the group's own settings, except for those in this command
+    /// Remove all settings of the group that this command does not set
     #[arg(long)]
     reset: bool,
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl Args {
     pub(crate) async fn run(self, target: &Target, globals: &Globals) -> Result<(), Failure> {
         let group = &self.group;
         let Some(change) = self.settings.change(self.reset) else {
-            return Err(nothing_to_change(globals, group));
+            return Err(nothing_to_change(group));
         };
         let signer = self.key.unlocked(target)?;
         let changed = group::pace(target, group, &change, &signer).await?;
@@ -34,19 +34,22 @@ impl Args {
     }
 }
 
-fn nothing_to_change(globals: &Globals, group: &GroupName) -> Failure {
-    let show = globals.command(&format!("group show {group}"));
-    Failure::usage("no pacing option is given")
-        .hint(format!("'{show}' prints the settings of the group"))
+fn nothing_to_change(group: &GroupName) -> Failure {
+    Failure::usage(format!(
+        "cannot set the pacing of group {group}: no pacing option is given"
+    ))
+    .hint(format!(
+        "run 'packcast group show {group}' to see the pacing of the group"
+    ))
 }
 
-fn text(changed: &GroupPace) -> String {
-    let GroupPace { group, pace } = changed;
+fn text(changed: &GroupPacing) -> String {
+    let GroupPacing { group, pace } = changed;
     if pace.is_empty() {
         return format!("group {group} uses the pacing of the target");
     }
     let words = pacing::words(pace);
-    format!("group {group}: {words}; in force from the next check-in of each device on")
+    format!("group {group}: {words}; takes effect at the next check-in of each device")
 }
 
 #[cfg(test)]
@@ -58,24 +61,24 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
-    fn changed(pace: PacingOverride) -> GroupPace {
+    fn changed(pace: PacingOverride) -> GroupPacing {
         let group = "lab".parse().unwrap();
-        GroupPace { group, pace }
+        GroupPacing { group, pace }
     }
 
     #[test]
     fn the_new_pacing_is_printed() {
         let pacing = fixtures::read(json!({ "fragment_pause_s": 2, "cycle_pause_s": 60 }));
-        assert_snapshot!(text(&changed(pacing)), @"group lab: fragment pause 2s, cycle pause 60s; in force from the next check-in of each device on");
+        assert_snapshot!(text(&changed(pacing)), @"group lab: fragment pause 2s, cycle pause 60s; takes effect at the next check-in of each device");
         assert_snapshot!(text(&changed(PacingOverride::default())), @"group lab uses the pacing of the target");
     }
 
     #[test]
     fn a_command_without_a_setting_names_the_command_that_shows_them() {
-        let failure = nothing_to_change(&fixtures::globals(), &"lab".parse().unwrap());
+        let failure = nothing_to_change(&"lab".parse().unwrap());
         assert_snapshot!(failure, @"
-        no pacing option is given
-        hint: 'packcast group show lab' prints the settings of the group
+        cannot set the pacing of group lab: no pacing option is given
+        hint: run 'packcast group show lab' to see the pacing of the group
         ");
     }
 }

@@ -12,7 +12,7 @@ use crate::output::{self, Format};
 pub(crate) struct Args {
     /// Name of the group
     group: GroupName,
-    /// Also list its devices
+    /// Also list the devices of the group
     #[arg(long)]
     devices: bool,
 }
@@ -64,8 +64,8 @@ fn text(details: &GroupDetails) -> String {
     text
 }
 
-/// Writes the end of the validity of a group's signed assignments; nothing if the group has no
-/// packages.
+/// Formats the time until which a group's signed assignments are valid. The text is empty if the
+/// group has no packages.
 fn valid_until(details: &GroupDetails) -> String {
     if details.state.assignments.is_empty() {
         String::new()

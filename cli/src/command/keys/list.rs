@@ -6,10 +6,9 @@ use packcast_publisher::signing::trusted_keys::{TrustedKeys, trusted_keys};
 use crate::Globals;
 use crate::output;
 
-pub(super) const NO_LIST: &str =
-    "no key list is published: agents trust the trusted_keys of their configuration";
+pub(super) const NO_LIST: &str = "no key list is published: agents trust the keys that trusted_keys in their configuration names";
 
-/// Prints the keys of the newest list, which must follow from the key that signs.
+/// Prints the keys of the newest list, which the current signing key must have signed.
 pub(super) async fn run(globals: &Globals) -> Result<(), Failure> {
     let target = globals.open().await?;
     let trusted = trusted_keys(&target).await?;

@@ -1,4 +1,4 @@
-//! `packcast keys trust`: lets agents trust the key of another publisher, too.
+//! `packcast keys trust`: adds the key of another publisher to the keys that agents trust.
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;

@@ -1,15 +1,15 @@
-//! The options of `packcast publish` that have an effect only on OCS agents on Windows.
+//! The options of `packcast publish` that have an effect only on OCS Windows agents.
 
 use packcast_protocol::WindowsTerms;
 use packcast_protocol::windows::{Afterwards, Dialogue, DialogueText, Notice, Schedule};
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options for OCS agents on Windows (all others ignore them)")]
+#[command(next_help_heading = "Options for OCS Windows agents (other agents ignore them)")]
 pub(super) struct WindowsArgs {
     /// Show this text, which may be HTML, before the action, and wait for the user
     #[arg(long, value_name = "TEXT")]
     notify: Option<DialogueText>,
-    /// Continue without the user after this many seconds; 0 never does
+    /// Continue without the user after this many seconds; 0 waits forever
     #[arg(long, default_value_t = Notice::DEFAULT_COUNTDOWN_S, value_name = "SECONDS", requires = "notify")]
     notify_countdown: u16,
     /// Let the user refuse the package, which is reported as a failure
@@ -23,8 +23,8 @@ pub(super) struct WindowsArgs {
     notify_done: Option<DialogueText>,
     /// Do not act before this time of the device's clock, such as '2026/12/01 22:00'
     ///
-    /// The download starts at once. If the package is announced earlier than the agent's TIMEOUT, 30
-    /// days, before this time, the agent drops the package unused.
+    /// The download starts at once. The agent drops a package that waits longer than its TIMEOUT,
+    /// 30 days by default: assign the package at most 30 days before this time.
     #[arg(long, value_name = "TIME")]
     not_before: Option<Schedule>,
     /// Restart or shut down the computer 120 seconds after the action, even after a failure

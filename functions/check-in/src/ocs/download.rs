@@ -36,15 +36,15 @@ pub(super) async fn record(
         let device_state = function.records.device_state(device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
-        // A drop that a device command caused is no failure: the task is held for the next
-        // attempt.
+        // A package that the agent dropped because of a device command has not failed: its task
+        // becomes pending again, with the same attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
             result::record(function, device, device_state.tasks, reported, now).await?;
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {
-            tracing::info!(%device, %package, "the agent dropped the package on command: the next attempt is held");
+            tracing::info!(%device, %package, "the agent dropped the package on command: the task is pending again");
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))

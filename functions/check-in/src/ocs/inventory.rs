@@ -69,7 +69,7 @@ pub(super) async fn receive(
 
 /// Finishes the tasks of packages that the device has.
 ///
-/// They must not be announced beside a new package (protocol reference §0 rule 13).
+/// They must not be announced together with a new package (protocol reference §0 rule 13).
 async fn finish_installed(
     function: &CheckInFunction,
     device: &DeviceId,

@@ -20,7 +20,7 @@ use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};
 pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
-    /// State of the documents that the agent keeps.
+    /// States of the documents that the agent keeps.
     pub(crate) holds: HeldDocuments,
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn parsed(reply: &Reply) -> CheckInReply {
     serde_json::from_slice(&reply.body).expect("a reply to a check-in")
 }
 
-/// Parses a refusal, which must not have read the table.
+/// Parses a refusal, and expects that the request did not read the table.
 pub(crate) fn refused(world: &World, reply: &Reply, status: u16) -> Problem {
     assert_eq!(reply.status.as_u16(), status, "{}", reply.text());
     assert_eq!(reply.content_type, "application/problem+json");
@@ -231,7 +231,7 @@ async fn a_refusal_for_a_wrong_clock_carries_the_time() {
 }
 
 #[tokio::test]
-async fn requests_are_bounded() {
+async fn too_large_or_malformed_requests_are_refused() {
     let world = World::start().await;
     let agent = Agent::enrolled(&world, 1).await;
     world.operations();
@@ -310,7 +310,7 @@ async fn an_ocs_request_cannot_use_the_id_of_a_packcast_agent() {
         );
         assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 400, "{name}");
     }
-    // The agent's id with a date at its end is another device.
+    // The agent's id with a date appended is the DEVICEID of another device.
     let body = format!(
         "<REQUEST DEVICEID=\"{id}-2026-03-04-05-06-07\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
         package.id

@@ -1,8 +1,8 @@
-//! Every trap of OCS agents has a guard, and every guard has a test, here or beside its
-//! subject. The traps are those of the protocol reference (§0: rules for servers, §8: quirks).
+//! Every trap of OCS agents has a guard, and every guard has a test, here or next to the guarded
+//! code. The traps are those of the protocol reference (§0: rules for servers, §8: quirks).
 //!
 //! A table names the tests of each module that guard against a trap, so that the compiler
-//! notices if a test is renamed or deleted. Further tables stand beside the tests in:
+//! notices if a test is renamed or deleted. Further tables are beside the tests in:
 //!
 //! - `local/tests/it/edge.rs`
 //! - `protocol/src/ocs/envelope.rs`
@@ -12,7 +12,7 @@
 //! - `protocol/tests/it/info.rs`
 //! - `protocol/tests/it/replies.rs`
 //! - `publisher/src/publish/ocs_limits.rs`
-//! - `rollout/src/pace/tests.rs`
+//! - `rollout/src/pacing/tests.rs`
 //! - `store/tests/it/directory.rs`
 //! - `tests/it/commands.rs`
 

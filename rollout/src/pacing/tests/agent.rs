@@ -12,7 +12,7 @@ const PATIENCE: u32 = 10_000;
 pub(super) struct Run {
     /// Times of deployment, in seconds, in the order of the given packages.
     pub(super) deployed: Vec<Option<u64>>,
-    /// Time at which the process had no package left, or died.
+    /// Time at which the process had deployed all packages, or died.
     pub(super) ended: u64,
     pub(super) died: bool,
 }
@@ -22,9 +22,11 @@ struct Process {
     /// Number of missing fragments of each package; `None` once it is deployed.
     left: Vec<Option<u32>>,
     deployed: Vec<Option<u64>>,
-    /// The packages of priority 0. A deployed package leaves a hole, unless it is the last.
+    /// The packages of priority 0. A deployed package leaves a hole in this list, unless it is the
+    /// last entry.
     urgent: Vec<Option<usize>>,
-    /// A turn was given to a hole. The first cycle for other priorities then kills the process.
+    /// `true` once a hole has got a turn. The first cycle for other priorities then kills the
+    /// process.
     is_spoiled: bool,
     clock: u64,
 }
@@ -102,7 +104,7 @@ impl Process {
         }
     }
 
-    /// Downloads a fragment, or deploys the package.
+    /// Gives a package its turn: downloads a fragment, or deploys the complete package.
     fn turn(&mut self, index: usize) {
         match &mut self.left[index] {
             None => {}

@@ -8,7 +8,7 @@ use super::error::BucketError;
 use super::read::below;
 use crate::objects::error::DeleteError;
 
-/// Limit of S3 for the keys in one request.
+/// Maximum number of keys that S3 accepts in one request.
 const BATCH: usize = 1000;
 
 impl S3 {

@@ -34,7 +34,7 @@ pub enum BucketFault {
     Credentials,
     #[error("denies access to these AWS credentials: check the permissions of the profile")]
     Denied,
-    #[error("rejects this machine's time: set its clock right")]
+    #[error("rejects the time of this machine: correct its clock")]
     Clock,
     #[error("is not available now")]
     Busy,
@@ -180,7 +180,7 @@ pub(in crate::objects) mod tests {
         bucket packages at S3 in eu-west-1 cannot be reached without a region: set the target's region, or AWS_REGION
         bucket packages at S3 in eu-west-1 needs valid AWS credentials: check the profile, or sign in again
         bucket packages at S3 in eu-west-1 denies access to these AWS credentials: check the permissions of the profile
-        bucket packages at S3 in eu-west-1 rejects this machine's time: set its clock right
+        bucket packages at S3 in eu-west-1 rejects the time of this machine: correct its clock
         bucket packages at S3 in eu-west-1 is not available now
         bucket packages at S3 in eu-west-1 does not answer
         bucket packages at S3 in eu-west-1 refuses the request: InvalidBucketName

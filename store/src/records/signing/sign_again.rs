@@ -20,7 +20,7 @@ use crate::records::{Records, RecordsError};
 /// Selection of the assignments that are signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigningScope<'a> {
-    /// Assignments that expire soon, or are not signed by the key that signs now.
+    /// Assignments that expire soon, or are not signed by the current signing key.
     Due,
     /// All assignments that are signed by one of the publisher's keys.
     All,

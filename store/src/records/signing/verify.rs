@@ -8,8 +8,8 @@ use packcast_rollout::validity::Validity;
 use super::device_assignments::DeviceAssignments;
 use super::{Signing, SigningError};
 
-/// Limit of the times that a change reads device assignments again because the device's record
-/// is ahead of them.
+/// Maximum number of times that a change reads device assignments again because the device's
+/// record is ahead of them.
 pub(crate) const MOST_BEHIND: u32 = 7;
 
 impl Signing<'_> {
@@ -85,7 +85,7 @@ impl Signing<'_> {
         })
     }
 
-    /// Returns true if the key that signs now has signed the assignments.
+    /// Returns true if the current signing key has signed the assignments.
     pub(crate) fn is_signed_by_current_key(self, signed: &SignedAssignments) -> bool {
         let key = self.keys.get(..1).unwrap_or_default();
         signed.verify(key).is_ok()

@@ -64,8 +64,8 @@ async fn an_item_of_a_transaction_costs_two_units(service: Service) {
     let table = Table::start_on(service, 53).await;
     let reserved = table.records.reserve(&reservation("vlc", 5), NOW).await;
     assert!(matches!(reserved, Ok(Reserved::New(_))), "{reserved:?}");
-    // AWS documents two units for each item of up to 1 KiB, and the reservation writes three.
-    // DynamoDB Local reports another sum; only its read units are comparable with AWS.
+    // AWS documents two units for each item of up to 1 KiB, and the reservation writes three items.
+    // DynamoDB Local reports other write units: only its read units are comparable with AWS.
     let units = if on_reference { 4.0 } else { 6.0 };
     let usage = table.meter.take();
     let transactions = usage.count("TransactWriteItems");
@@ -117,7 +117,8 @@ async fn the_engines_agree_on_operations_and_read_units() {
     let (embedded, reference) = (life(Service::Embedded).await, life(reference).await);
     for (one, other) in embedded.iter().zip(&reference) {
         assert_eq!((one.0, &one.1), (other.0, &other.1));
-        // AWS bills a batch for each requested item, DynamoDB Local for each item found.
+        // In a batch, AWS and the embedded engine count each requested item, whereas DynamoDB Local
+        // counts only the items that it finds.
         if one.1.iter().any(|operation| operation == "BatchGetItem") {
             assert!(one.2 > other.2, "{}: {} and {}", one.0, one.2, other.2);
         } else {
@@ -129,10 +130,10 @@ async fn the_engines_agree_on_operations_and_read_units() {
     assert!(reference.contains(&idle), "{reference:#?}");
 }
 
-/// The costs of signing.
+/// Compares the costs of OCS agents and Packcast agents.
 ///
-/// A signature adds a third of a KiB to its item. It adds requests only if the device has
-/// assignments of its own.
+/// A signature adds a third of a KiB to its item. Signing adds requests only for a device with a
+/// Packcast agent, because only such a device has signed device assignments.
 #[tokio::test]
 async fn signing_adds_requests_for_packcast_agents_only() {
     let table = Table::start(55).await;
@@ -146,25 +147,25 @@ async fn signing_adds_requests_for_packcast_agents_only() {
         let usage = table.meter.take();
         (usage.operations, usage.read_units, usage.write_units)
     };
-    let asked = |operations: &[&str]| operations.iter().map(ToString::to_string).collect();
+    let owned = |operations: &[&str]| operations.iter().map(ToString::to_string).collect();
     let assigned = records.assign_group(&lab, &package, false, signing());
     assigned.await.unwrap();
-    let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
+    let expected = (owned(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
     assert_eq!(cost(), expected, "group");
     records.join(&ocs, &lab, signing()).await.unwrap();
-    let expected = (asked(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
+    let expected = (owned(&["GetItem", "TransactWriteItems"]), 1.0, 8.0);
     assert_eq!(cost(), expected, "join, OCS agent");
     records.join(&packcast, &lab, signing()).await.unwrap();
     let reads = ["GetItem", "GetItem", "TransactWriteItems"];
-    assert_eq!(cost(), (asked(&reads), 2.0, 10.0), "join, Packcast agent");
+    assert_eq!(cost(), (owned(&reads), 2.0, 10.0), "join, Packcast agent");
     let assigned = records.assign(&ocs, &package, false, signing());
     assigned.await.unwrap();
-    let expected = (asked(&["BatchGetItem", "TransactWriteItems"]), 4.0, 11.0);
+    let expected = (owned(&["BatchGetItem", "TransactWriteItems"]), 4.0, 11.0);
     assert_eq!(cost(), expected, "assign, OCS agent");
     let assigned = records.assign(&packcast, &package, false, signing());
     assigned.await.unwrap();
     let reads = ["GetItem", "Query", "GetItem", "TransactWriteItems"];
-    assert_eq!(cost(), (asked(&reads), 3.0, 13.0), "assign, Packcast agent");
+    assert_eq!(cost(), (owned(&reads), 3.0, 13.0), "assign, Packcast agent");
 }
 
 packcast_testing::on_each_service! {

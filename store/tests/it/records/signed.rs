@@ -376,7 +376,7 @@ async fn a_state_that_was_rolled_back_is_not_signed(service: Service) {
             "{refused:?}"
         );
     }
-    // After a restore of the table, the new document is later than all documents known before.
+    // After a restore of the table, the new document is later than all documents known earlier.
     let latest = known.latest(&Assignee::Group(lab.clone())).unwrap();
     records
         .sign_group(lab, SigningScope::Restored, signing)

@@ -1,8 +1,8 @@
-//! Measures the cold start of the function, beside a hello-world on the same runtime.
+//! Measures the cold start of the function, compared with a hello-world on the same runtime.
 //!
 //! Both programs are started in turn. For each, the output shows the time from its start to its
 //! first request for work, its memory at that point, and the size of its archive. All three
-//! programs lie in the folder of `cargo lambda build`; `just cold-start` builds them.
+//! programs are in the folder of `cargo lambda build`; `just cold-start` builds them.
 
 mod measure;
 mod runtime;
