@@ -10,7 +10,7 @@ use crate::target::Target;
 
 /// Deactivates a package.
 ///
-/// Once this function has returned, the package is announced to no further device.
+/// Once this function has returned, the package is announced to no more devices.
 pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
     let package = find(target, reference).await?;
     Ok(target.records.deactivate(package.id).await?)

@@ -190,7 +190,7 @@ async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Dele
 impl From<DeleteError> for Failure {
     fn from(error: DeleteError) -> Self {
         Self::new(kind(error.is_retryable()), error)
-            .hint("run the same command again to remove the remaining objects: the package is announced to no further device")
+            .hint("run the same command again to remove the remaining objects: the package is announced to no more devices")
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
         };
         insta::assert_snapshot!(next_steps([error]), @r"
         Io: Failed
-          hint: run the same command again to remove the remaining objects: the package is announced to no further device
+          hint: run the same command again to remove the remaining objects: the package is announced to no more devices
         ");
     }
 

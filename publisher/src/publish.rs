@@ -175,7 +175,7 @@ mod tests {
         Usage: execute needs --command: a command for the shell of the device
         Usage: store needs --path: the folder on the device
         Usage: store runs nothing and takes no --command: use launch or execute
-        Usage: launch takes no --path: its archive is unpacked into a temporary folder
+        Usage: launch takes no --path: the archive is unpacked into a temporary folder
         Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
         Usage: cannot store entry "aux" of the archive on Windows
           hint: rename the entry, or choose another --platform
@@ -231,7 +231,7 @@ mod tests {
             PublicationError::Prefix("//".parse::<packcast_protocol::ObjectPath>().unwrap_err()),
         ];
         insta::assert_snapshot!(converted(errors), @r"
-        Failed: cannot publish package 1795000000: the record says that it was reserved 2030-01-18 20:53:20 UTC, which contradicts its id or the current time 2026-11-18 11:06:40 UTC
+        Failed: cannot publish package 1795000000: the record says that the package was reserved 2030-01-18 20:53:20 UTC, which contradicts the package id or the current time 2026-11-18 11:06:40 UTC
           hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another version
         Failed: cannot upload the package
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet

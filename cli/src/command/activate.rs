@@ -8,8 +8,8 @@ use crate::Globals;
 
 /// Activate a published package, so that devices can get it
 ///
-/// First fetches the manifest, the info, and the first and last fragment through the public
-/// address of each location. If a location does not serve them, the package is not activated.
+/// First fetches the manifest, the info, and the first and last fragment through the public address
+/// of each location. If a location does not serve these objects, the package is not activated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -13,9 +13,9 @@ use crate::progress::{Bar, until_interrupted};
 
 /// Assign a package to devices or groups
 ///
-/// Devices get an active package at their next check-in. An assignment to a group costs the same
-/// few writes for any number of devices. If a package failed on a device, assign it again to start
-/// the next attempt.
+/// Devices get an active package at their next check-in. An assignment to a group takes the same
+/// few database writes, however many devices the group has. If a package failed on a device, assign
+/// the package again to start the next attempt.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -6,12 +6,12 @@ use packcast_publisher::{Failure, deactivate};
 use super::show;
 use crate::Globals;
 
-/// Deactivate a package, so that no further device gets it
+/// Deactivate a package, so that no more devices get it
 ///
-/// Once the command has returned, the package is announced to no further device. A Packcast agent
-/// that already knows of the package cancels it at its next check-in, unless the agent has begun to
-/// act; the agent gets the package again when the package is active again. An OCS agent that
-/// already knows of the package still deploys it.
+/// Once the command has returned, the package is announced to no more devices. A Packcast agent
+/// that already knows of the package cancels the package at its next check-in, unless the agent has
+/// begun to act; the agent gets the package again when the package is active again. An OCS agent
+/// that already knows of the package still deploys the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

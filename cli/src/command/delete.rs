@@ -37,7 +37,7 @@ impl Args {
         let deleted =
             delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
         output::result(globals.format, &deleted, text);
-        // Counted after the deletion, when no further device can be sent to the package.
+        // Counted after the deletion, when the package can be announced to no more devices.
         let announced = delete::announced_devices(&target, deleted.package).await?;
         output::warn(announced.as_slice());
         Ok(())

@@ -165,11 +165,11 @@ impl Args {
         let (source, inspection) = tokio::task::spawn_blocking(read)
             .await
             .map_err(Failure::failed)??;
-        let plan = self.wish(place).plan(Some(&inspection))?;
+        let plan = self.request(place).plan(Some(&inspection))?;
         Ok((source, plan))
     }
 
-    fn wish(&self, place: &Path) -> PublishRequest {
+    fn request(&self, place: &Path) -> PublishRequest {
         let sample = self.archive.is_none();
         let action = if sample {
             ActionName::Launch

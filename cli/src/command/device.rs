@@ -40,18 +40,19 @@ pub(crate) struct Args {
     ///
     /// Helps if the agent has stopped downloading, or waits for a command that does not end. At its
     /// next check-in the agent kills its download process, and at the check-in after that the agent
-    /// resumes. A command that is running continues by itself, and the agent runs it again later.
+    /// resumes. A command that is already running keeps running, and the agent runs it again later.
     #[arg(long, requires = "device", conflicts_with = "drop")]
     restart_download: bool,
     /// Make an OCS Unix agent drop the packages that it has not begun to deploy
     ///
-    /// Unassigned packages end as cancelled. Packages that are still assigned are announced again.
-    /// A Packcast agent needs no command: it cancels unassigned packages at its next check-in.
+    /// Dropped packages that are no longer assigned are recorded as cancelled. Packages that are
+    /// still assigned are announced again. A Packcast agent needs no command: the agent cancels
+    /// unassigned packages at its next check-in.
     #[arg(long, requires = "device")]
     drop: bool,
     #[command(flatten, next_help_heading = "Pacing of an OCS agent")]
     pacing: settings::Settings,
-    /// Remove all settings of the device that this command does not set
+    /// Remove the device's other pacing settings
     #[arg(long, requires = "device", help_heading = "Pacing of an OCS agent")]
     reset_pacing: bool,
 }

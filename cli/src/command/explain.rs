@@ -12,8 +12,8 @@ use crate::output;
 
 /// Explain why a device has a package, or does not have it
 ///
-/// Prints the first reason, the facts on record, and the next step. Once that reason is removed,
-/// the command may print another reason. The command changes nothing.
+/// Prints the first reason, the facts on record, and the next step. Once you have fixed that, the
+/// command may print another reason. The command changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

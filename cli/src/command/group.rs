@@ -82,11 +82,11 @@ Examples:
     },
     /// Set the pacing of a group's OCS agents
     ///
-    /// Pacing is the pauses of OCS agents, their time between check-ins, and the order of
-    /// announcements. Settings that the group does not have are taken from the target. If a device
-    /// is in several groups, the slowest value of each setting applies, so that a site with a slow
-    /// line stays slow. A device's own pacing replaces the pacing of its groups. The group 'all' is
-    /// treated like any other group.
+    /// Pacing consists of the pauses of OCS agents, the time between their check-ins, and the order
+    /// of announcements. Settings that the group does not have are taken from the target. If a
+    /// device is in several groups, the slowest value of each setting applies, so that a device at
+    /// a site with a slow line does not overload the line. A device's own pacing replaces the
+    /// pacing of its groups. The group 'all' is treated like any other group.
     #[command(after_help = "\
 Examples:
   packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s

@@ -32,8 +32,8 @@ pub(crate) enum Args {
     /// Prints the public half, which belongs in the configuration of agents. The secret half is
     /// encrypted with a passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from
     /// a prompt. The key never leaves this machine; keep a copy in a safe place. Give each target a
-    /// key of its own, so that its devices accept nothing that is signed for another target.
-    /// 'packcast local' generates its key itself.
+    /// key of its own, so that the target's devices accept nothing that is signed for another
+    /// target. 'packcast local' generates its key itself.
     #[command(after_help = "\
 Examples:
   packcast keys generate --target production
@@ -55,13 +55,14 @@ Examples:
     /// Replace the signing key with a new one
     ///
     /// Signs all assignments again with the new key. Agents trust the new key from their next
-    /// check-in on. They also trust the old key, for the packages that it has signed, until the old
-    /// key is revoked. If the command is interrupted, run it again to complete the rotation.
+    /// check-in on. Agents keep trusting the old key, for the packages that this key has signed,
+    /// until the old key is revoked. If the command is interrupted, run it again to complete the
+    /// rotation.
     #[command(after_help = "\
 Examples:
   packcast keys rotate --target production")]
     Rotate(rotate::Args),
-    /// Let agents trust the key of another publisher, too
+    /// Let agents also trust the key of another publisher
     ///
     /// Agents accept packages and assignments from both publishers. Only your own signing key can
     /// change the list of trusted keys.
@@ -69,7 +70,7 @@ Examples:
 Examples:
   packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
     Trust(trust::Args),
-    /// End the trust of agents in a key
+    /// Stop agents from trusting a key
     ///
     /// From their next check-in on, agents refuse packages and assignments signed by this key.
     #[command(after_help = "\
@@ -238,6 +239,6 @@ mod tests {
         refused packages  news@1, vlc@3.0.21
         ");
         assert_snapshot!(revoke::REFUSED, @"agents refuse the packages above: publish each under another version, and assign that version");
-        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device trusts the key until its next check-in; a device that gets no key list trusts the key as long as trusted_keys in its configuration names it");
+        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device trusts the key until its next check-in; a device without a key list keeps trusting the key until the key is removed from trusted_keys in the device's configuration");
     }
 }

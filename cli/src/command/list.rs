@@ -7,7 +7,7 @@ use packcast_rollout::PackageRecord;
 use crate::Globals;
 use crate::output;
 
-/// List packages, the newest last
+/// List packages, newest last
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -23,14 +23,14 @@ Examples:
 pub(crate) struct Args {
     /// Keep all files in this folder
     ///
-    /// The default is a folder of your user. The other commands find the system only in the default
-    /// folder.
+    /// The default is a folder in your user's state directory. The other commands find the system
+    /// only in the default folder.
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
     /// Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
     ///
-    /// The default is the port of the last start. After a change, configure the new address on the
-    /// agents, and activate the packages again.
+    /// The default is the port of the previous run. After a change, configure the new address on
+    /// the agents, and activate the packages again.
     #[arg(long)]
     port: Option<u16>,
 }
@@ -60,7 +60,7 @@ impl Args {
 fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
     output::fields([
         ("server", format!("https://{}", state.edge)),
-        ("authority", state.ca_file.display().to_string()),
+        ("CA certificate", state.ca_file.display().to_string()),
         ("public key", key.to_string()),
         (
             "OCS agents",
@@ -77,7 +77,7 @@ fn start_log() {
     // A subscriber exists already if the system runs inside another program, such as a test.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // The stream removes colours where they are not wanted, as it does from notes.
+        // `anstream` removes the colours if standard error is not a terminal.
         .with_ansi(true)
         .with_writer(anstream::stderr)
         .try_init();
@@ -109,7 +109,7 @@ mod tests {
         let text = text(&state, &KEY.parse().unwrap(), Path::new("/srv/packcast"));
         assert_snapshot!(text, @"
         server            https://127.0.0.1:8443
-        authority         /srv/packcast/ca.pem
+        CA certificate    /srv/packcast/ca.pem
         public key        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         OCS agents        server=https://127.0.0.1:8443/ocsinventory/<token>
         tokens and state  /srv/packcast

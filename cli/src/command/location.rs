@@ -23,8 +23,8 @@ Examples:
 pub(crate) enum Args {
     /// Add a location, so that packages can be activated there
     ///
-    /// If the name exists, its address is replaced. Packages that are already active at the old
-    /// address stay active there.
+    /// If a location has this name already, the address of the location is replaced. Packages that
+    /// are already active at the old address stay active there.
     #[command(after_help = "\
 Examples:
   packcast location add cdn d1234.cloudfront.net

@@ -1,4 +1,4 @@
-//! `packcast publish`: makes a package of an archive, a directory or a command.
+//! `packcast publish`: creates a package from an archive, a directory or a command.
 
 mod windows;
 
@@ -60,10 +60,14 @@ Examples:
 pub(crate) struct Args {
     /// Archive (.zip or .tar.gz) or directory to publish; leave it out to execute only a command
     source: Option<PathBuf>,
-    /// Package name
+    /// Package name: 1 to 64 letters, digits, '.', '_', '+' and '-'
+    ///
+    /// The first character is a letter or digit.
     #[arg(long)]
     name: Option<PackageName>,
-    /// Package version
+    /// Package version: 1 to 64 letters, digits, '.', '_', '+', '-', '~' and ':'
+    ///
+    /// The first character is a letter or digit.
     #[arg(long = "version", value_name = "VERSION")]
     package_version: Option<PackageVersion>,
     /// Action on the device
@@ -93,7 +97,7 @@ pub(crate) struct Args {
     /// Stop the program after this many seconds
     #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
     timeout: u32,
-    /// Let agents refuse the package after this many days
+    /// Expire the package after this many days; Packcast agents then refuse it
     #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
     expires_in: u64,
     /// Run the program again if the agent was stopped while the program ran
@@ -179,7 +183,7 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
-        self.ask_for_what_is_missing()?;
+        self.ask_missing_options()?;
         let source = self.source.as_deref().map(Source::open).transpose()?;
         let (size, progress) = (self.fragment_size.0, Bar::new().progress());
         let inspection = source
@@ -208,7 +212,7 @@ impl Args {
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
         let zero = || BTreeSet::from([0]);
-        let wish = PublishRequest {
+        let request = PublishRequest {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
             version: self
                 .package_version
@@ -234,7 +238,7 @@ impl Args {
                 windows: self.windows.terms(),
             },
         };
-        Ok(wish.plan(archive)?)
+        Ok(request.plan(archive)?)
     }
 
     fn audience(&self) -> Audience {
@@ -249,7 +253,7 @@ impl Args {
 
     /// Asks a person at a terminal for missing options. For a script, [`Args::plan`] returns an
     /// error that names the option.
-    fn ask_for_what_is_missing(&mut self) -> Result<(), Failure> {
+    fn ask_missing_options(&mut self) -> Result<(), Failure> {
         if !output::is_interactive() {
             return Ok(());
         }
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_short() {
+    fn wording_of_questions() {
         let questions = [SOURCE, NAME, VERSION, ACTION, PROGRAM, COMMAND, FOLDER];
         assert_snapshot!(questions.join("\n"), @"
         Archive or directory (empty to execute a command only):

@@ -16,9 +16,9 @@ const NAMED: usize = 10;
 /// Sign assignments again before they expire
 ///
 /// A Packcast agent refuses assignments 180 days after they were signed. Without options, this
-/// command signs all assignments that expire within 90 days; run it once a month. It refuses
-/// assignments that your key has not signed: check them with 'packcast group show' or 'packcast
-/// device', then pass --group or --device to sign them as they are on record.
+/// command signs all assignments that expire within 90 days; run it once a month. The command
+/// refuses assignments that your key has not signed: check these assignments with 'packcast group
+/// show' or 'packcast device', then pass --group or --device to sign them as they are on record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -9,10 +9,10 @@ use super::list;
 use crate::Globals;
 use crate::output;
 
-/// Show how many devices of a package are in each state
+/// Show the progress of a package: number of devices in each state
 ///
-/// The cost is the same for any number of devices. A device of a group is counted once it has
-/// checked in after the assignment.
+/// This command reads the same amount of data for any number of devices. A device of a group is
+/// counted from its first check-in after the assignment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// List the devices of the package with their states
     ///
     /// The list includes devices of assigned groups that have not checked in since the assignment.
-    /// Changes of the last seconds may be missing.
+    /// Changes from the last few seconds may be missing.
     #[arg(long, requires = "package")]
     devices: bool,
 }
@@ -96,7 +96,7 @@ fn text(progress: &[PackageProgress]) -> String {
         return table;
     }
     format!(
-        "{table}\n\n{groups}A device of a group is counted once it has checked in after the assignment."
+        "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment."
     )
 }
 
@@ -158,7 +158,7 @@ mod tests {
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
 
         vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
-        A device of a group is counted once it has checked in after the assignment.
+        A device of a group is counted from its first check-in after the assignment.
         ");
     }
 

@@ -13,10 +13,10 @@ use crate::progress::{Bar, until_interrupted};
 
 /// Unassign a package from devices or groups
 ///
-/// Once the command has returned, the package is announced to no further device. A Packcast agent
-/// that already knows of the package cancels it at its next check-in, unless the agent has begun to
-/// act. An OCS agent that already knows of the package still deploys it; 'packcast device DEVICE
-/// --drop' makes an OCS Unix agent drop it.
+/// Once the command has returned, the package is announced to no more devices. A Packcast agent
+/// that already knows of the package cancels the package at its next check-in, unless the agent has
+/// begun to act. An OCS agent that already knows of the package still deploys it; 'packcast device
+/// DEVICE --drop' makes an OCS Unix agent drop the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ fn text(unassigned: &UnassignedFrom) -> String {
 
 fn groups_text(groups: &[GroupUnassigned]) -> String {
     let rows = groups.iter().map(|at| {
-        let result = "unassigned; announced to no further device of the group".to_owned();
+        let result = "unassigned; announced to no more devices of the group".to_owned();
         [at.group.to_string(), result]
     });
     output::table(["GROUP", "RESULT"], rows)
@@ -134,7 +134,7 @@ mod tests {
         }];
         assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
         GROUP  RESULT
-        lab    unassigned; announced to no further device of the group
+        lab    unassigned; announced to no more devices of the group
         ");
     }
 }

@@ -99,7 +99,7 @@ fn every_command_has_a_snapshot_of_its_help() {
     assert_eq!(tested, paths(&cli(), ""));
 }
 
-/// Returns all texts of a command's help, without those of its subcommands.
+/// Returns the first lines of help: of a command, its arguments and their values.
 fn texts(command: &Command) -> Vec<String> {
     let arguments = command.get_arguments();
     let of_arguments = arguments.flat_map(|argument| {
@@ -129,7 +129,7 @@ fn first_lines_of_help_have_no_full_stop() {
 }
 
 #[test]
-fn every_argument_has_a_help() {
+fn every_argument_has_help() {
     for (path, _) in TESTS {
         let cli = cli();
         let names = path.split_whitespace();
@@ -159,15 +159,15 @@ fn packcast() {
       publish      Publish a package
       verify       Download a package and check every byte of it
       activate     Activate a published package, so that devices can get it
-      deactivate   Deactivate a package, so that no further device gets it
+      deactivate   Deactivate a package, so that no more devices get it
       assign       Assign a package to devices or groups
       unassign     Unassign a package from devices or groups
       sign         Sign assignments again before they expire
       delete       Delete a package and its objects
       group        Manage groups of devices
-      list         List packages, the newest last
+      list         List packages, newest last
       show         Show a package: its state, action, archive and locations
-      status       Show how many devices of a package are in each state
+      status       Show the progress of a package: number of devices in each state
       device       List devices, or show a device with its packages and results
       explain      Explain why a device has a package, or does not have it
       completions  Print the completion script for a shell
@@ -276,13 +276,13 @@ fn local() {
           --state <FOLDER>
               Keep all files in this folder
 
-              The default is a folder of your user. The other commands find the
-              system only in the default folder.
+              The default is a folder in your user's state directory. The other
+              commands find the system only in the default folder.
 
           --port <PORT>
               Serve HTTPS on this port of 127.0.0.1; 0 chooses a free port
 
-              The default is the port of the last start. After a change, configure
+              The default is the port of the previous run. After a change, configure
               the new address on the agents, and activate the packages again.
 
       -h, --help
@@ -307,8 +307,8 @@ fn keys() {
       generate  Generate a signing key
       show      Show the public half and the files of the signing key
       rotate    Replace the signing key with a new one
-      trust     Let agents trust the key of another publisher, too
-      revoke    End the trust of agents in a key
+      trust     Let agents also trust the key of another publisher
+      revoke    Stop agents from trusting a key
       list      List the keys that agents trust
       help      Print this message or the help of the given subcommand(s)
 
@@ -335,9 +335,9 @@ fn keys_generate() {
     Prints the public half, which belongs in the configuration of agents. The secret
     half is encrypted with a passphrase: from the environment variable
     PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
-    keep a copy in a safe place. Give each target a key of its own, so that its
-    devices accept nothing that is signed for another target. 'packcast local'
-    generates its key itself.
+    keep a copy in a safe place. Give each target a key of its own, so that the
+    target's devices accept nothing that is signed for another target. 'packcast
+    local' generates its key itself.
 
     Usage: packcast keys generate [OPTIONS]
 
@@ -383,9 +383,9 @@ fn keys_rotate() {
     Replace the signing key with a new one
 
     Signs all assignments again with the new key. Agents trust the new key from
-    their next check-in on. They also trust the old key, for the packages that it
-    has signed, until the old key is revoked. If the command is interrupted, run it
-    again to complete the rotation.
+    their next check-in on. Agents keep trusting the old key, for the packages that
+    this key has signed, until the old key is revoked. If the command is
+    interrupted, run it again to complete the rotation.
 
     Usage: packcast keys rotate [OPTIONS]
 
@@ -409,7 +409,7 @@ fn keys_rotate() {
 #[test]
 fn keys_trust() {
     assert_snapshot!(help("keys trust"), @"
-    Let agents trust the key of another publisher, too
+    Let agents also trust the key of another publisher
 
     Agents accept packages and assignments from both publishers. Only your own
     signing key can change the list of trusted keys.
@@ -440,7 +440,7 @@ fn keys_trust() {
 #[test]
 fn keys_revoke() {
     assert_snapshot!(help("keys revoke"), @"
-    End the trust of agents in a key
+    Stop agents from trusting a key
 
     From their next check-in on, agents refuse packages and assignments signed by
     this key.
@@ -518,8 +518,8 @@ fn location_add() {
     assert_snapshot!(help("location add"), @"
     Add a location, so that packages can be activated there
 
-    If the name exists, its address is replaced. Packages that are already active at
-    the old address stay active there.
+    If a location has this name already, the address of the location is replaced.
+    Packages that are already active at the old address stay active there.
 
     Usage: packcast location add [OPTIONS] <NAME> <ADDRESS>
 
@@ -607,7 +607,7 @@ fn location_check() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a snapshot is one text")]
+#[expect(clippy::too_many_lines, reason = "the snapshot is long")]
 fn publish() {
     assert_snapshot!(help("publish"), @r"
     Publish a package
@@ -626,10 +626,15 @@ fn publish() {
 
     Options:
           --name <NAME>
-              Package name
+              Package name: 1 to 64 letters, digits, '.', '_', '+' and '-'
+
+              The first character is a letter or digit.
 
           --version <VERSION>
-              Package version
+              Package version: 1 to 64 letters, digits, '.', '_', '+', '-', '~' and
+              ':'
+
+              The first character is a letter or digit.
 
           --action <ACTION>
               Action on the device
@@ -676,7 +681,8 @@ fn publish() {
               [default: 7200]
 
           --expires-in <DAYS>
-              Let agents refuse the package after this many days
+              Expire the package after this many days; Packcast agents then refuse
+              it
 
               [default: 180]
 
@@ -725,7 +731,7 @@ fn publish() {
               [default: 120]
 
           --may-abort
-              Let the user refuse the package, which is reported as a failure
+              Let the user refuse the package; a refusal is reported as a failure
 
           --may-delay
               Let the user postpone the package until the agent's next run
@@ -734,12 +740,12 @@ fn publish() {
               Show this text after the action until the user closes it
 
           --not-before <TIME>
-              Do not act before this time of the device's clock, such as '2026/12/01
+              Do not act before this time by the device's clock, such as '2026/12/01
               22:00'
 
               The download starts at once. The agent drops a package that waits
-              longer than its TIMEOUT, 30 days by default: assign the package at
-              most 30 days before this time.
+              longer than the agent's TIMEOUT, 30 days by default: assign the
+              package at most 30 days before this time.
 
           --afterwards <AFTERWARDS>
               Restart or shut down the computer 120 seconds after the action, even
@@ -805,8 +811,8 @@ fn activate() {
     Activate a published package, so that devices can get it
 
     First fetches the manifest, the info, and the first and last fragment through
-    the public address of each location. If a location does not serve them, the
-    package is not activated.
+    the public address of each location. If a location does not serve these objects,
+    the package is not activated.
 
     Usage: packcast activate [OPTIONS] <PACKAGE>
 
@@ -833,13 +839,13 @@ fn activate() {
 #[test]
 fn deactivate() {
     assert_snapshot!(help("deactivate"), @"
-    Deactivate a package, so that no further device gets it
+    Deactivate a package, so that no more devices get it
 
-    Once the command has returned, the package is announced to no further device. A
-    Packcast agent that already knows of the package cancels it at its next
+    Once the command has returned, the package is announced to no more devices. A
+    Packcast agent that already knows of the package cancels the package at its next
     check-in, unless the agent has begun to act; the agent gets the package again
     when the package is active again. An OCS agent that already knows of the package
-    still deploys it.
+    still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -864,8 +870,8 @@ fn assign() {
     Assign a package to devices or groups
 
     Devices get an active package at their next check-in. An assignment to a group
-    costs the same few writes for any number of devices. If a package failed on a
-    device, assign it again to start the next attempt.
+    takes the same few database writes, however many devices the group has. If a
+    package failed on a device, assign the package again to start the next attempt.
 
     Usage: packcast assign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -919,11 +925,11 @@ fn unassign() {
     assert_snapshot!(help("unassign"), @"
     Unassign a package from devices or groups
 
-    Once the command has returned, the package is announced to no further device. A
-    Packcast agent that already knows of the package cancels it at its next
+    Once the command has returned, the package is announced to no more devices. A
+    Packcast agent that already knows of the package cancels the package at its next
     check-in, unless the agent has begun to act. An OCS agent that already knows of
     the package still deploys it; 'packcast device DEVICE --drop' makes an OCS Unix
-    agent drop it.
+    agent drop the package.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -968,9 +974,9 @@ fn sign() {
 
     A Packcast agent refuses assignments 180 days after they were signed. Without
     options, this command signs all assignments that expire within 90 days; run it
-    once a month. It refuses assignments that your key has not signed: check them
-    with 'packcast group show' or 'packcast device', then pass --group or --device
-    to sign them as they are on record.
+    once a month. The command refuses assignments that your key has not signed:
+    check these assignments with 'packcast group show' or 'packcast device', then
+    pass --group or --device to sign them as they are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -1277,12 +1283,12 @@ fn group_pacing() {
     assert_snapshot!(help("group pacing"), @"
     Set the pacing of a group's OCS agents
 
-    Pacing is the pauses of OCS agents, their time between check-ins, and the order
-    of announcements. Settings that the group does not have are taken from the
-    target. If a device is in several groups, the slowest value of each setting
-    applies, so that a site with a slow line stays slow. A device's own pacing
-    replaces the pacing of its groups. The group 'all' is treated like any other
-    group.
+    Pacing consists of the pauses of OCS agents, the time between their check-ins,
+    and the order of announcements. Settings that the group does not have are taken
+    from the target. If a device is in several groups, the slowest value of each
+    setting applies, so that a device at a site with a slow line does not overload
+    the line. A device's own pacing replaces the pacing of its groups. The group
+    'all' is treated like any other group.
 
     Usage: packcast group pacing [OPTIONS] <GROUP>
 
@@ -1316,7 +1322,7 @@ fn group_pacing() {
               Announce the packages of all priorities together
 
           --reset
-              Remove all settings of the group that this command does not set
+              Remove the group's other pacing settings
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1371,7 +1377,7 @@ fn group_delete() {
 #[test]
 fn list() {
     assert_snapshot!(help("list"), @"
-    List packages, the newest last
+    List packages, newest last
 
     Usage: packcast list [OPTIONS]
 
@@ -1422,10 +1428,10 @@ fn show() {
 #[test]
 fn status() {
     assert_snapshot!(help("status"), @"
-    Show how many devices of a package are in each state
+    Show the progress of a package: number of devices in each state
 
-    The cost is the same for any number of devices. A device of a group is counted
-    once it has checked in after the assignment.
+    This command reads the same amount of data for any number of devices. A device
+    of a group is counted from its first check-in after the assignment.
 
     Usage: packcast status [OPTIONS] [PACKAGE]
 
@@ -1443,7 +1449,8 @@ fn status() {
               List the devices of the package with their states
 
               The list includes devices of assigned groups that have not checked in
-              since the assignment. Changes of the last seconds may be missing.
+              since the assignment. Changes from the last few seconds may be
+              missing.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1483,16 +1490,17 @@ fn device() {
               Helps if the agent has stopped downloading, or waits for a command
               that does not end. At its next check-in the agent kills its download
               process, and at the check-in after that the agent resumes. A command
-              that is running continues by itself, and the agent runs it again
+              that is already running keeps running, and the agent runs it again
               later.
 
           --drop
               Make an OCS Unix agent drop the packages that it has not begun to
               deploy
 
-              Unassigned packages end as cancelled. Packages that are still assigned
-              are announced again. A Packcast agent needs no command: it cancels
-              unassigned packages at its next check-in.
+              Dropped packages that are no longer assigned are recorded as
+              cancelled. Packages that are still assigned are announced again. A
+              Packcast agent needs no command: the agent cancels unassigned packages
+              at its next check-in.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1523,7 +1531,7 @@ fn device() {
               Announce the packages of all priorities together
 
           --reset-pacing
-              Remove all settings of the device that this command does not set
+              Remove the device's other pacing settings
 
     Global options: …
 
@@ -1541,9 +1549,8 @@ fn explain() {
     assert_snapshot!(help("explain"), @"
     Explain why a device has a package, or does not have it
 
-    Prints the first reason, the facts on record, and the next step. Once that
-    reason is removed, the command may print another reason. The command changes
-    nothing.
+    Prints the first reason, the facts on record, and the next step. Once you have
+    fixed that, the command may print another reason. The command changes nothing.
 
     Usage: packcast explain [OPTIONS] <DEVICE> <PACKAGE>
 

@@ -41,14 +41,14 @@ pub(super) async fn warn_of_devices(
 
 fn group_outside(group: &GroupName, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
-        "the package is only for devices in {}: other devices of group {group} refuse it",
+        "the package is only for devices in {}: other devices of group {group} refuse the package",
         named(audience)
     ))
 }
 
 fn device_outside(device: &DeviceId, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
-        "the package is only for devices in {}: {device} refuses it unless its own configuration names such a group",
+        "the package is only for devices in {}: {device} refuses the package unless the device's own configuration names such a group",
         named(audience)
     ))
 }
@@ -87,10 +87,10 @@ mod tests {
         ];
         let warnings = warnings.map(|warning| warning.to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
-        warning: the package is only for devices in group lab: other devices of group hall refuse it
-        warning: the package is only for devices in one of the groups lab, office: other devices of group hall refuse it
-        warning: the package is only for devices in group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names such a group
-        warning: the package is only for devices in one of the groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses it unless its own configuration names such a group
+        warning: the package is only for devices in group lab: other devices of group hall refuse the package
+        warning: the package is only for devices in one of the groups lab, office: other devices of group hall refuse the package
+        warning: the package is only for devices in group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package unless the device's own configuration names such a group
+        warning: the package is only for devices in one of the groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package unless the device's own configuration names such a group
         ");
     }
 }

@@ -147,7 +147,7 @@ impl Words<'_> {
             }
             (true, false) => "its OCS agent still deploys the package",
             (true, true) => {
-                "its OCS agent was sent the command to drop the package, and has not reported"
+                "the device's OCS agent was sent the command to drop the package, and has not reported"
             }
         };
         format!(
@@ -163,7 +163,7 @@ impl Words<'_> {
             |at| format!("withdraws the task, which was announced {}", text::time(at)),
         );
         format!(
-            "{package} was unassigned, and {host} has not checked in since: its next check-in {consequence}."
+            "{package} was unassigned, and {host} has not checked in since: the device's next check-in {consequence}."
         )
     }
 
@@ -192,7 +192,7 @@ impl Words<'_> {
                     .to_owned()
             }
             Reason::Skipped { .. } => format!(
-                "run 'packcast assign {package} --device {id}' to assign the package to the device itself, with --force if the device had it before"
+                "run 'packcast assign {package} --device {id}' to assign the package to the device itself, with --force if the device had the package before"
             ),
             Reason::Draft => format!(
                 "run the same 'packcast publish' command again to complete the publication, then 'packcast activate {package}'"
@@ -370,7 +370,7 @@ mod tests {
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
           next: wait for the next check-in; if there is none, check the agent on the device
         Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
-          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had it before
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package to the device itself, with --force if the device had the package before
         Draft: tool@1 is a draft: its publication was not completed.
           next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
         NotActive: tool@1 is not active, so it is not announced to web01.
@@ -397,9 +397,9 @@ mod tests {
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
         Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device cancels the package at its next check-in, unless the device has begun to act.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
-        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: the device's next check-in drops the task, which was never announced.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
-        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: the device's next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
         InHistory: web01 has tool@1: the history of its agent lists it.
           next: no action is needed; run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --force' to deploy the package again
@@ -423,7 +423,7 @@ mod tests {
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
           next: wait for the next check-in; if there is none, check the agent on the device
         Skipped: tool@1 is assigned to group lab of web01, but the device got no task when it checked in: it had the package already, or was outside the audience.
-          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had it before
+          next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package to the device itself, with --force if the device had the package before
         Draft: tool@1 is a draft: its publication was not completed.
           next: run the same 'packcast publish' command again to complete the publication, then 'packcast activate tool@1'
         NotActive: tool@1 is not active, so it is not announced to web01.
@@ -448,11 +448,11 @@ mod tests {
           next: run 'packcast activate tool@1' to announce the package to its devices
         Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent still deploys the package.
           next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
-        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent was sent the command to drop the package, and has not reported.
+        Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device's OCS agent was sent the command to drop the package, and has not reported.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
-        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in drops the task, which was never announced.
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: the device's next check-in drops the task, which was never announced.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
-        Unassigned: tool@1 was unassigned, and web01 has not checked in since: its next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
+        Unassigned: tool@1 was unassigned, and web01 has not checked in since: the device's next check-in withdraws the task, which was announced 2026-11-18 11:06:40 UTC.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
         InHistory: web01 has tool@1: the history of its agent lists it.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07 --force' to deploy the package again

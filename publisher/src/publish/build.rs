@@ -45,7 +45,7 @@ pub struct KeptFragments {
 pub enum BuildError {
     #[error("cannot read the source")]
     Read(#[source] io::Error),
-    #[error("cannot publish the source: it changed during the publication")]
+    #[error("cannot publish the source: the source changed during the publication")]
     Changed,
     #[error("cannot store a fragment")]
     Put(#[from] PutError),
@@ -306,7 +306,7 @@ mod tests {
         ];
         insta::assert_snapshot!(messages(errors), @r"
         cannot read the source
-        cannot publish the source: it changed during the publication
+        cannot publish the source: the source changed during the publication
         cannot store a fragment
         cannot list the stored objects
         cannot upload the fragments: a task of the publisher stopped

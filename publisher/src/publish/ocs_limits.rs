@@ -32,11 +32,11 @@ pub enum OcsLimit {
     DotfilesAtTop,
     /// Unix agents extract nothing from a zip archive of one tiny file (§5.3).
     #[error(
-        "OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz"
+        "OCS Unix agents extract nothing from a zip archive with a single file under 512 bytes: use .tar.gz"
     )]
     TinyZip,
     /// Unix agents need `unzip` for zip archives; Windows agents read nothing else (§5.3).
-    #[error("OCS Unix agents need unzip for a zip archive: use .tar.gz for them")]
+    #[error("OCS Unix agents need unzip for a zip archive: use .tar.gz for these agents")]
     ZipOnUnix,
     /// No agent on this system can unpack the archive.
     #[error(
@@ -49,7 +49,7 @@ pub enum OcsLimit {
     )]
     WindowsTerms,
     /// Windows agents read zip archives only (§5.3).
-    #[error("OCS Windows agents read zip archives only: use .zip for them")]
+    #[error("OCS Windows agents read zip archives only: use .zip for these agents")]
     TarGzOnWindows,
     /// Windows agents have room for 254 characters of command and 259 of path (§4.1).
     #[error(
@@ -495,11 +495,11 @@ mod tests {
         OCS Unix agents fail on the space in the folder "/opt/a b": choose another --path
         OCS Unix agents do not know the folder "C:\\Data": do not assign the package to them
         OCS Unix agents skip files at the top of the archive whose names start with a dot
-        OCS Unix agents extract nothing from a zip archive of a single file under 512 bytes: use .tar.gz
-        OCS Unix agents need unzip for a zip archive: use .tar.gz for them
+        OCS Unix agents extract nothing from a zip archive with a single file under 512 bytes: use .tar.gz
+        OCS Unix agents need unzip for a zip archive: use .tar.gz for these agents
         Windows cannot hold entry "aux.txt" of the archive: rename the entry, or choose another --platform
         only OCS Windows agents show texts, wait for a date or restart: other agents act at once and show nothing
-        OCS Windows agents read zip archives only: use .zip for them
+        OCS Windows agents read zip archives only: use .zip for these agents
         OCS Windows agents have room for 254 characters after %VARIABLES% are expanded, found 300: put the logic in a script inside the archive
         OCS Windows agents run the first line of a command only: put the lines in a script inside the archive
         OCS Windows agents look for the folder "/opt/a b" on the drive that they run from: name a drive, such as C:\

@@ -88,7 +88,7 @@ pub enum PlanError {
     NoFolder,
     #[error("store runs nothing and takes no --command: use launch or execute")]
     CommandOfStore,
-    #[error("{action} takes no --path: its archive is unpacked into a temporary folder")]
+    #[error("{action} takes no --path: the archive is unpacked into a temporary folder")]
     FolderOfOther { action: &'static str },
     #[error("launch cannot find {program:?} at the top of the archive: found {found}")]
     NoSuchProgram { program: String, found: String },

@@ -66,7 +66,7 @@ pub enum PublicationError {
     #[error(transparent)]
     Reserve(#[from] ReserveError),
     #[error(
-        "cannot publish package {id}: the record says that it was reserved {}, which contradicts its id or the current time {}",
+        "cannot publish package {id}: the record says that the package was reserved {}, which contradicts the package id or the current time {}",
         time(*reserved),
         time(*now)
     )]

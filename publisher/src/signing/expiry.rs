@@ -20,7 +20,7 @@ pub(crate) fn warning(assignee: &str, expires: Option<UnixTime>, target: &str) -
 fn expires_soon(assignee: &str, expires: UnixTime, target: &str) -> Warning {
     let until = text::time(expires);
     Warning::new(format!(
-        "the signature over the assignments of {assignee} expires {until}: Packcast agents act on them only until then"
+        "the signature over the assignments of {assignee} expires {until}: Packcast agents act on the assignments only until then"
     ))
     .hint(text::for_target(
         "run 'packcast sign' to sign all assignments that expire soon",
@@ -36,7 +36,7 @@ mod tests {
     fn a_warning_of_assignments_that_expire_soon() {
         let warning = expires_soon("group lab", UnixTime(1_795_000_000), "prod");
         insta::assert_snapshot!(warning, @r"
-        warning: the signature over the assignments of group lab expires 2026-11-18 11:06:40 UTC: Packcast agents act on them only until then
+        warning: the signature over the assignments of group lab expires 2026-11-18 11:06:40 UTC: Packcast agents act on the assignments only until then
         hint: run 'packcast --target prod sign' to sign all assignments that expire soon
         ");
     }

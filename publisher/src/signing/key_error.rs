@@ -58,7 +58,7 @@ impl From<KeyError> for Failure {
                 "run 'packcast keys generate' to create a key, pass another file with --key, or set {KEY_VARIABLE}"
             ),
             KeyError::WrongPassphrase { .. } => {
-                "try again; nobody can recover a lost passphrase, so create a new key if it is lost"
+                "try again; nobody can recover a lost passphrase, so create a new key if the passphrase is lost"
                     .to_owned()
             }
             KeyError::NoPassphrase { .. } => {
@@ -135,7 +135,7 @@ mod tests {
         Failed: cannot read PACKCAST_SECRET_KEY: the value is not UTF-8 text
         Failed: cannot read /x.key: expected a minisign secret key
         Failed: cannot decrypt /x.key: the passphrase is wrong
-          hint: try again; nobody can recover a lost passphrase, so create a new key if it is lost
+          hint: try again; nobody can recover a lost passphrase, so create a new key if the passphrase is lost
         Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
           hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
         Failed: cannot encrypt the new key: the passphrases differ

@@ -89,7 +89,7 @@ impl Verification {
             wrong.join(", ")
         ))
         .hint(format!(
-            "run 'packcast deactivate {package}' to keep the package from further devices; Packcast agents refuse damaged objects"
+            "run 'packcast deactivate {package}' to announce the package to no more devices; Packcast agents refuse damaged objects"
         )))
     }
 }
@@ -152,7 +152,7 @@ fn choose(
                 "cannot verify package {package} at location {name}: it was not activated there"
             ))
             .hint(format!(
-                "run 'packcast show {package}' to see its locations"
+                "run 'packcast show {package}' to see the locations of the package"
             ))
         })
     };
@@ -240,11 +240,11 @@ mod tests {
         Failed: cannot verify package 1795000000: it was never activated at a location
         hint: run 'packcast activate 1795000000' first, or pass --stored to verify the stored objects
         Usage: cannot verify package 1795000000 at location moon: it was not activated there
-        hint: run 'packcast show 1795000000' to see its locations
+        hint: run 'packcast show 1795000000' to see the locations of the package
         Failed: cannot encrypt the new key: the passphrases differ
         hint: pass the public key that has signed the package with --public-key
         Failed: the package differs from its publication at cdn
-        hint: run 'packcast deactivate 1795000000' to keep the package from further devices; Packcast agents refuse damaged objects
+        hint: run 'packcast deactivate 1795000000' to announce the package to no more devices; Packcast agents refuse damaged objects
         ");
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     group: GroupName,
     #[command(flatten)]
     settings: pacing::Settings,
-    /// Remove all settings of the group that this command does not set
+    /// Remove the group's other pacing settings
     #[arg(long)]
     reset: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `packcast keys revoke`: ends the trust of agents in a key.
+//! `packcast keys revoke`: stops agents from trusting a key.
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
@@ -13,7 +13,8 @@ pub(super) const REFUSED: &str = "agents refuse the packages above: \
 publish each under another version, and assign that version";
 
 pub(super) const NEXT_CHECK_IN: &str = "a device trusts the key until its next check-in; \
-a device that gets no key list trusts the key as long as trusted_keys in its configuration names it";
+a device without a key list keeps trusting the key until the key is removed from trusted_keys \
+in the device's configuration";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -12,7 +12,7 @@ pub(super) struct WindowsArgs {
     /// Continue without the user after this many seconds; 0 waits forever
     #[arg(long, default_value_t = Notice::DEFAULT_COUNTDOWN_S, value_name = "SECONDS", requires = "notify")]
     notify_countdown: u16,
-    /// Let the user refuse the package, which is reported as a failure
+    /// Let the user refuse the package; a refusal is reported as a failure
     #[arg(long, requires = "notify")]
     may_abort: bool,
     /// Let the user postpone the package until the agent's next run
@@ -21,10 +21,10 @@ pub(super) struct WindowsArgs {
     /// Show this text after the action until the user closes it
     #[arg(long, value_name = "TEXT")]
     notify_done: Option<DialogueText>,
-    /// Do not act before this time of the device's clock, such as '2026/12/01 22:00'
+    /// Do not act before this time by the device's clock, such as '2026/12/01 22:00'
     ///
-    /// The download starts at once. The agent drops a package that waits longer than its TIMEOUT,
-    /// 30 days by default: assign the package at most 30 days before this time.
+    /// The download starts at once. The agent drops a package that waits longer than the agent's
+    /// TIMEOUT, 30 days by default: assign the package at most 30 days before this time.
     #[arg(long, value_name = "TIME")]
     not_before: Option<Schedule>,
     /// Restart or shut down the computer 120 seconds after the action, even after a failure
