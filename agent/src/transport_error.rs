@@ -1,4 +1,4 @@
-//! Errors of the connection to a location, in the words of an administrator.
+//! Errors of the connection to a location, in words for an administrator.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -71,7 +71,8 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
         Some(error as &(dyn Error + 'static)),
         |error: &&(dyn Error + 'static)| {
             let error: &(dyn Error + 'static) = *error;
-            // The `source` of an I/O error skips the error inside, which may be the typed one.
+            // `io::Error::source` skips the wrapped error itself, which may be the error that the
+            // caller looks for.
             match error.downcast_ref().and_then(io::Error::get_ref) {
                 Some(within) => Some(within),
                 None => error.source(),

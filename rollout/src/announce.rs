@@ -65,7 +65,7 @@ pub struct Rules {
     /// Announce only the highest priority that can be announced, not all priorities at once.
     pub strict: bool,
     /// The device runs an OCS agent, which must see an announced task until it reports.
-    pub stock: bool,
+    pub is_ocs_agent: bool,
 }
 
 /// Decides which open tasks are announced to a device.
@@ -107,7 +107,7 @@ fn pick<'a>(
     rules: Rules,
     now: UnixTime,
 ) -> Result<AnnouncedTask<'a>, NotAnnounced> {
-    if matches!(task.state, TaskState::Withdrawn { .. }) && !rules.stock {
+    if matches!(task.state, TaskState::Withdrawn { .. }) && !rules.is_ocs_agent {
         // A Packcast agent cancels the task, whatever the state of the package.
         return Err(NotAnnounced::Withdrawn);
     }
@@ -126,7 +126,9 @@ fn pick<'a>(
     let is_active = package.active && !package.locations.is_empty();
     match task.state {
         TaskState::Pending if !is_active => Err(NotAnnounced::NotActive),
-        TaskState::Announced { .. } if !is_active && !rules.stock => Err(NotAnnounced::NotActive),
+        TaskState::Announced { .. } if !is_active && !rules.is_ocs_agent => {
+            Err(NotAnnounced::NotActive)
+        }
         TaskState::Pending if published.expires <= now => Err(NotAnnounced::Expired),
         TaskState::Pending | TaskState::Announced { .. } | TaskState::Withdrawn { .. } => Ok(pick),
     }
@@ -147,7 +149,7 @@ mod tests {
             find,
             Rules {
                 strict,
-                stock: false,
+                is_ocs_agent: false,
             },
             NOW,
         )
@@ -243,7 +245,7 @@ mod tests {
         let package = package(1);
         let rules = Rules {
             strict: false,
-            stock: true,
+            is_ocs_agent: true,
         };
         let tasks = [withdrawn];
         assert_eq!(
@@ -264,10 +266,10 @@ mod tests {
         package.active = false;
         package.locations.clear();
         let tasks = [announced, task(2, 5)];
-        let counts = |stock| {
+        let counts = |is_ocs_agent| {
             let rules = Rules {
                 strict: false,
-                stock,
+                is_ocs_agent,
             };
             let announcement = announce(&tasks, |_| Some(&package), rules, NOW);
             (

@@ -115,7 +115,7 @@ impl DeviceCommands {
     ///
     /// Such a task is not announced again, even without a report: an agent that has dropped it
     /// would start it from the beginning.
-    pub fn have_dropped(&self, task: &OpenTask) -> bool {
+    pub fn told_to_drop(&self, task: &OpenTask) -> bool {
         matches!(task.state, TaskState::Withdrawn { .. }) && self.covers(task)
     }
 
@@ -183,7 +183,7 @@ pub fn instruct(commands: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) ->
     } else {
         Mode::Work
     };
-    if mode == Mode::Work && !tasks.iter().any(|task| commands.have_dropped(task)) {
+    if mode == Mode::Work && !tasks.iter().any(|task| commands.told_to_drop(task)) {
         progress.push(CommandProgress::Done(cancel));
     }
     Instruction {
@@ -348,10 +348,10 @@ mod tests {
         // The command stays as long as it keeps a withdrawn task from being announced again.
         let kept = (Mode::Work, false, Vec::new());
         assert_eq!(effect(&commands, &[withdrawn(ASKED)], LATE), kept);
-        assert!(commands.have_dropped(&withdrawn(ASKED)));
-        assert!(!commands.have_dropped(&withdrawn(SOON)));
-        assert!(!commands.have_dropped(&announced(ASKED)));
-        assert!(!cancel(None).have_dropped(&withdrawn(ASKED)));
+        assert!(commands.told_to_drop(&withdrawn(ASKED)));
+        assert!(!commands.told_to_drop(&withdrawn(SOON)));
+        assert!(!commands.told_to_drop(&announced(ASKED)));
+        assert!(!cancel(None).told_to_drop(&withdrawn(ASKED)));
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     }
     let rules = Rules {
         strict: inputs.strict,
-        stock: runs_ocs_agent(inputs.device),
+        is_ocs_agent: runs_ocs_agent(inputs.device),
     };
     let announcement = announce(&tasks, |id| inputs.find(id), rules, now);
     let open = task_of(inputs.tasks, inputs.package.id);
@@ -267,7 +267,7 @@ fn of_open(
         TaskState::Pending => obstacle(inputs.package, announcement).unwrap_or(Reason::Pending),
         TaskState::Withdrawn { announced_at } => Reason::Withdrawn {
             announced_at,
-            told_to_drop: inputs.orders.have_dropped(open),
+            told_to_drop: inputs.orders.told_to_drop(open),
         },
         // An OCS agent does not read the manifest, so an expired one does not stop it.
         TaskState::Announced { announced_at } => obstacle(inputs.package, announcement)

@@ -87,6 +87,7 @@ fn read(body: &[u8]) -> Result<(Coding, request::OcsRequest), OcsRefusal> {
 
 fn user_agent(request: &Request<Bytes>) -> Option<&str> {
     let agent = request.headers().get(USER_AGENT)?.to_str().ok()?;
-    // The record of the device keeps the name, so a hostile one is cut.
+    // The value is stored in the device's record. The limit keeps a hostile agent from filling the
+    // record.
     agent.get(..agent.len().min(64))
 }

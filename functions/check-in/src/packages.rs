@@ -7,7 +7,7 @@ use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_store::{Records, RecordsError};
 
-/// Age up to which a record is used without a read, in seconds.
+/// Maximum age of a cached record, in seconds. An older record is read again.
 ///
 /// An announcement is written only if the package is still active, so a stale record never
 /// announces a package that was deactivated.
@@ -19,13 +19,14 @@ const MAX_PACKAGES: usize = 10_000;
 /// Cached package records.
 #[derive(Debug)]
 pub(crate) struct Packages {
-    /// Age up to which an inactive package is used without a read, in seconds.
+    /// Maximum age of a cached inactive package, in seconds.
     max_inactive_age_s: u64,
     cached: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
 }
 
 impl Packages {
-    /// Creates an empty cache. An activation shows up to `max_inactive_age_s` seconds later.
+    /// Creates an empty cache. An activation takes effect after at most `max_inactive_age_s`
+    /// seconds.
     pub(crate) fn new(max_inactive_age_s: u64) -> Self {
         Self {
             max_inactive_age_s,
@@ -88,7 +89,7 @@ impl Packages {
         for package in packages {
             cached.insert(package.id, (now, package.clone()));
         }
-        // Half of the records go at once, so that the search for old ones is rare.
+        // Evict half of the records together, so that evictions are rare.
         if cached.len() > MAX_PACKAGES {
             let mut times: Vec<UnixTime> = cached.values().map(|(read_at, _)| *read_at).collect();
             let (_, middle, _) = times.select_nth_unstable(MAX_PACKAGES / 2);

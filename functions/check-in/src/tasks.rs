@@ -15,7 +15,7 @@ use packcast_store::records::{Announcing, DeviceState};
 use crate::CheckInFunction;
 use crate::reconcile::{Reconciled, reconciled};
 
-/// Number of attempts at announcements that the records refuse.
+/// Maximum number of tries to record the announcements of one check-in.
 const MAX_TRIES: usize = 3;
 
 /// Announcements for one device.
@@ -57,13 +57,13 @@ pub(crate) async fn announce_tasks(
         let pacing = device_now.pacing(function.settings.pace);
         let rules = Rules {
             strict: pacing.strict,
-            stock: matches!(device, DeviceId::Ocs(_)),
+            is_ocs_agent: matches!(device, DeviceId::Ocs(_)),
         };
         let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
-        tasks.retain(|task| !orders.have_dropped(task));
+        tasks.retain(|task| !orders.told_to_drop(task));
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
         let packages = function
             .packages
@@ -72,8 +72,8 @@ pub(crate) async fn announce_tasks(
         let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
         let new: HashSet<PackageId> = new_tasks(&announcement).map(|task| task.package).collect();
         let on_record = record(function, device, &device_now, &announcement, now).await?;
-        // After the last attempt, the device gets the tasks that are on record. The next
-        // check-in brings the others.
+        // After the last try, the device gets the tasks that are on record. The next check-in
+        // brings the others.
         if on_record.len() == new.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }

@@ -11,14 +11,14 @@ pub enum ActionTextError {
     #[error("the command is empty")]
     NoCommand,
     #[error(
-        "the command has {bytes} bytes; at most {} fit in info: put longer logic in a script inside the archive",
+        "the command has {bytes} bytes; at most {} are allowed: put longer logic in a script inside the archive",
         CommandLine::MAX_BYTES
     )]
     LongCommand { bytes: usize },
-    #[error("the command holds the control character {character:?}, which info cannot carry")]
+    #[error("control character {character:?} is not allowed in a command or folder")]
     Control { character: char },
     #[error(
-        "{given:?} is not a program of the archive: LAUNCH takes the name of a file at its top, without a path"
+        "{given:?} is not a program name: LAUNCH runs a file at the top of the archive, so give its name without a path"
     )]
     ProgramPath { given: String },
     #[error("the folder is empty: STORE needs an absolute path")]
@@ -27,8 +27,8 @@ pub enum ActionTextError {
         "folder {given:?} is not absolute: start it with /, a drive such as C:\\, a variable such as %ProgramFiles%, or INSTALL_PATH"
     )]
     RelativeFolder { given: String },
-    #[error("folder {given:?} has a '..' in it: name the folder itself")]
-    ClimbingFolder { given: String },
+    #[error("folder {given:?} has a '..' in it: write the path without '..'")]
+    ParentFolder { given: String },
     #[error(
         "the folder has {bytes} bytes; at most {} are allowed",
         Folder::MAX_BYTES
@@ -36,7 +36,8 @@ pub enum ActionTextError {
     LongFolder { bytes: usize },
 }
 
-/// Refuses characters that XML 1.0 cannot hold, even as a character reference.
+/// Refuses control characters other than line breaks and tabs; XML 1.0 allows hardly any of them,
+/// even as a character reference.
 fn without_controls(text: &str) -> Result<(), ActionTextError> {
     text.chars()
         .find(|c| {
@@ -50,7 +51,8 @@ fn without_controls(text: &str) -> Result<(), ActionTextError> {
 
 /// The command of EXECUTE, for the device's shell: 1 to 4,096 bytes.
 ///
-/// Line breaks and tabs are kept; XML cannot hold other control characters.
+/// Control characters other than line breaks and tabs are refused; XML 1.0 allows hardly any of
+/// them, even as a character reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CommandLine(String);
 
@@ -114,7 +116,7 @@ impl fmt::Display for ProgramName {
     }
 }
 
-/// The command of LAUNCH: a program of the archive, then its arguments in the form of a shell.
+/// The command of LAUNCH: a program of the archive, then its arguments in shell syntax.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LaunchCommand {
     program: ProgramName,
@@ -182,7 +184,7 @@ impl FromStr for Folder {
         if text.len() > Self::MAX_BYTES {
             return Err(ActionTextError::LongFolder { bytes: text.len() });
         }
-        // Unlike a command, a folder may not have line breaks or tabs either.
+        // Unlike a command, a folder must not contain line breaks or tabs.
         if let Some(character) = text.chars().find(|c| c.is_control()) {
             return Err(ActionTextError::Control { character });
         }
@@ -203,7 +205,7 @@ impl FromStr for Folder {
             return Err(ActionTextError::RelativeFolder { given: given() });
         }
         if text.split(['/', '\\']).any(|segment| segment == "..") {
-            return Err(ActionTextError::ClimbingFolder { given: given() });
+            return Err(ActionTextError::ParentFolder { given: given() });
         }
         Ok(Self(text.to_owned()))
     }
@@ -288,12 +290,12 @@ mod tests {
             folder(&"/x".repeat(1000)),
         ]), @r#"
         the command is empty
-        the command has 5000 bytes; at most 4096 fit in info: put longer logic in a script inside the archive
-        the command holds the control character '\u{1b}', which info cannot carry
-        "bin/setup.sh" is not a program of the archive: LAUNCH takes the name of a file at its top, without a path
+        the command has 5000 bytes; at most 4096 are allowed: put longer logic in a script inside the archive
+        control character '\u{1b}' is not allowed in a command or folder
+        "bin/setup.sh" is not a program name: LAUNCH runs a file at the top of the archive, so give its name without a path
         the folder is empty: STORE needs an absolute path
         folder "opt" is not absolute: start it with /, a drive such as C:\, a variable such as %ProgramFiles%, or INSTALL_PATH
-        folder "/opt/../etc" has a '..' in it: name the folder itself
+        folder "/opt/../etc" has a '..' in it: write the path without '..'
         the folder has 2000 bytes; at most 1024 are allowed
         "#);
     }

@@ -145,20 +145,22 @@ fn packages(sizes: &[u32]) -> Vec<PackageRecord> {
 /// Lets a device check in whenever it has no package left to deploy. Returns the time at which each
 /// package was deployed, in the order of the package numbers.
 fn check_ins(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord]) -> Vec<u64> {
-    let stock = true;
+    let rules = Rules {
+        strict,
+        is_ocs_agent: true,
+    };
     let mut clock = 0;
     let mut deployed = Vec::new();
     while !tasks.is_empty() {
         let find = |id| packages.iter().find(|package| package.id == id);
-        let announced: Vec<(PackageId, Announced)> =
-            announce(&tasks, find, Rules { strict, stock }, NOW)
-                .announced
-                .iter()
-                .map(|pick| {
-                    let size = (pick.task.priority, pick.published.fragments);
-                    (pick.task.package, size)
-                })
-                .collect();
+        let announced: Vec<(PackageId, Announced)> = announce(&tasks, find, rules, NOW)
+            .announced
+            .iter()
+            .map(|pick| {
+                let size = (pick.task.priority, pick.published.fragments);
+                (pick.task.package, size)
+            })
+            .collect();
         let sizes: Vec<Announced> = announced.iter().map(|(_, size)| *size).collect();
         let run = run(&Pacing::default().conf(&sizes), &sizes);
         for ((id, _), at) in announced.iter().zip(run.deployed) {

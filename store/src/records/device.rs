@@ -111,7 +111,7 @@ impl Records {
             write::create(self.table(), entry),
             self.counting_device(&record.device),
         ];
-        writes.extend(self.renaming(&record.device, "", &record.host_name));
+        writes.extend(self.rename_writes(&record.device, "", &record.host_name));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
@@ -126,13 +126,13 @@ impl Records {
         let key = Key::device(&record.device);
         let (expression, terms) = contact_update(stored::device(record));
         let terms = terms.value("known_host_name", item::text(host_name));
-        let renaming = self.renaming(&record.device, host_name, &record.host_name);
-        if renaming.is_empty() {
+        let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
+        if rename_writes.is_empty() {
             let updated = self.change(&key, &expression, NOT_RENAMED, &terms).await?;
             return Ok(updated.is_some());
         }
         let update = write::update(self.table(), &key, &expression, Some(NOT_RENAMED), &terms);
-        let writes = std::iter::once(update).chain(renaming).collect();
+        let writes = std::iter::once(update).chain(rename_writes).collect();
         Ok(self.commit(writes).await? == Commit::Done)
     }
 

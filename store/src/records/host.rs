@@ -9,9 +9,8 @@ use super::stored::{self, CataloguedDevice};
 use super::write;
 use super::{Records, RecordsError};
 
-/// Maximum number of devices with one host name that a query reads: one more than `packcast`
-/// shows.
-const NAMESAKES: i32 = 11;
+/// Maximum number of devices that a query by host name reads: one more than `packcast` shows.
+const MAX_NAMESAKES: i32 = 11;
 
 impl Records {
     /// Returns the devices with a host name in the order of their ids, at most 11 of them.
@@ -20,7 +19,7 @@ impl Records {
     pub async fn devices_named(&self, host_name: &str) -> Result<Vec<DeviceId>, RecordsError> {
         let found = self
             .query(&Range::host(host_name))
-            .limit(NAMESAKES)
+            .limit(MAX_NAMESAKES)
             .send()
             .await
             .map_err(|error| self.failed(error))?;
@@ -30,7 +29,7 @@ impl Records {
 
     /// Returns the writes that move a device from one host name to another. An empty host name
     /// has no entry.
-    pub(super) fn renaming(
+    pub(super) fn rename_writes(
         &self,
         device: &DeviceId,
         from: &str,

@@ -1,4 +1,4 @@
-//! Pacing of a device: an item beside its record that a check-in does not overwrite.
+//! Pacing of a device: a separate item, because a check-in overwrites the record of the device.
 
 use packcast_protocol::DeviceId;
 use packcast_rollout::{PacingChange, PacingOverride};
@@ -10,7 +10,7 @@ use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Changes the pacing of a device itself.
+    /// Changes the device's own pacing, not the pacing of its groups.
     ///
     /// If two changes of different settings happen at once, both are kept.
     pub async fn set_device_pacing(
@@ -20,7 +20,7 @@ impl Records {
     ) -> Result<(), RecordsError> {
         let write = match change {
             PacingChange::Set(settings) => {
-                let (expression, terms) = setting(device, settings);
+                let (expression, terms) = update_expression(device, settings);
                 let Some(expression) = expression else {
                     return Ok(());
                 };
@@ -38,9 +38,8 @@ impl Records {
     }
 }
 
-/// Returns an update that sets the settings that are `Some`. The expression is `None` if there is
-/// no such setting.
-fn setting(device: &DeviceId, settings: &PacingOverride) -> (Option<String>, Terms) {
+/// Returns the update expression for the settings that are `Some`, or `None` if there are none.
+fn update_expression(device: &DeviceId, settings: &PacingOverride) -> (Option<String>, Terms) {
     let mut sets = Vec::new();
     let mut terms = Terms::default();
     for (name, value) in stored::pace(device, settings) {

@@ -49,8 +49,8 @@ pub(super) async fn receive(
         now,
     )
     .await?;
-    // After a restart of the download, the reply keeps the agent from forking a process without
-    // a connection.
+    // After the command to restart the download, the agent has no connection for a download
+    // process. This reply ends the agent before it starts one.
     let stopped = device_state
         .orders
         .unstick
@@ -69,7 +69,8 @@ pub(super) async fn receive(
 
 /// Finishes the tasks of packages that the device has.
 ///
-/// They must not be announced together with a new package (protocol reference §0 rule 13).
+/// A package that the device already has must not be announced together with a new one (protocol
+/// reference §0 rule 13).
 async fn finish_installed(
     function: &CheckInFunction,
     device: &DeviceId,

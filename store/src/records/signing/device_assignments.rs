@@ -25,7 +25,7 @@ pub enum AssignError {
     Records(#[from] RecordsError),
 }
 
-/// Device assignments as they were read, from which the next ones follow.
+/// The device assignments before a change.
 #[derive(Debug)]
 pub(crate) enum DeviceAssignments<'a> {
     /// The device has an OCS agent, which has no signed assignments.
@@ -76,8 +76,8 @@ impl Records {
 
     /// Reads device assignments, which must be signed by the publisher.
     ///
-    /// Read them before the other inputs of a change. The other inputs may then be newer, in which
-    /// case the conditions of the write do not hold, and the change is decided again.
+    /// Read device assignments before the other inputs of a change. If the device assignments change
+    /// after this read, the condition of the write fails, and the change is decided again.
     pub(crate) async fn read_assignments<'a>(
         &self,
         device: &'a DeviceId,
@@ -93,8 +93,8 @@ impl Records {
         Ok(DeviceAssignments::Agent { agent, before })
     }
 
-    /// Signs the device assignments after a change, and returns them with their write. Returns
-    /// `None` if nothing changes.
+    /// Signs the device assignments that result from a change, and returns them with the write that
+    /// records them. Returns `None` if nothing changes.
     pub(crate) fn next_assignments(
         &self,
         assignments: &DeviceAssignments<'_>,
@@ -106,12 +106,12 @@ impl Records {
         };
         let next = assignments::change(agent, before.as_ref(), change, signing.now)?;
         let held = before.as_ref().map(Assignments::held);
-        next.map(|next| self.writing_assignments(agent, held, &next, signing))
+        next.map(|next| self.write_of_assignments(agent, held, &next, signing))
             .transpose()
     }
 
-    /// Returns the update of a device's record with the signed state, or the check that the
-    /// device has a record if nothing was signed.
+    /// Returns the update that writes the signed state into the device's record. If nothing was
+    /// signed, returns a check that the record exists.
     pub(crate) fn known_device(
         &self,
         device: &DeviceId,
@@ -126,7 +126,7 @@ impl Records {
     }
 
     /// Signs device assignments, and returns them with the write that replaces the previous ones.
-    pub(crate) fn writing_assignments(
+    pub(crate) fn write_of_assignments(
         &self,
         agent: &AgentId,
         before: Option<Held>,

@@ -157,7 +157,7 @@ impl Records {
                 }
             };
             let before = item.map(|item| item.held);
-            let next_assignments = self.writing_assignments(agent, before, &next, signing)?;
+            let next_assignments = self.write_of_assignments(agent, before, &next, signing)?;
             if self.commit_assignments(device, &next_assignments).await? {
                 signing.remember_assignments(Some(&next_assignments));
                 let expires = next.expires();
