@@ -97,12 +97,12 @@ macro_rules! every_attack {
             records name_of_another_package "lists it as",
             records package_with_the_name_of_another "no signed manifest has the name tool@1",
             records package_with_the_id_of_another "is invalid",
-            records package_never_signed "no signed manifest has the name tool@1",
+            records package_signed_by_the_attacker "no signed manifest has the name tool@1",
             records group_with_the_name_of_all "is invalid",
             records group_state_rolled_back "someone put the earlier state back",
             records device_assignments_rolled_back "someone put the earlier state back",
             records key_lists_rolled_back "someone put the earlier list back",
-            records draft_with_an_id_far_ahead "which contradicts its id",
+            records draft_reserved_in_the_future "which contradicts the package id",
             records draft_of_another_name "lists it as",
         }
     };

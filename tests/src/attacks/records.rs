@@ -1,4 +1,5 @@
-//! The publisher works on a table under an attacker's control: documents that it must not sign.
+//! Attacks on the publisher through a table that the attacker controls: the publisher must refuse to
+//! sign.
 
 use std::fs;
 
@@ -13,7 +14,7 @@ fn refused(system: &AttackedSystem, code: i32, command: &[&str]) -> AttackResult
     system.attempt().with_message(message)
 }
 
-fn assigning<'a>(system: &'a AttackedSystem, package: &'a str) -> [&'a str; 4] {
+fn assign_command<'a>(system: &'a AttackedSystem, package: &'a str) -> [&'a str; 4] {
     ["assign", package, "--device", system.device.id()]
 }
 
@@ -28,7 +29,7 @@ fn edit(system: &AttackedSystem, pk: &str, sk: &str, change: impl Fn(&mut Value)
             change(item);
         }
     });
-    assert_eq!(changed, 1, "{pk} {sk} is in the table");
+    assert_eq!(changed, 1, "expected one item {pk} {sk} in the table");
 }
 
 /// Returns the items with these keys.
@@ -39,7 +40,11 @@ fn saved(system: &AttackedSystem, keys: &[(&str, &str)]) -> Vec<Value> {
             found.push(item.clone());
         }
     });
-    assert_eq!(found.len(), keys.len(), "{keys:?} are in the table");
+    assert_eq!(
+        found.len(),
+        keys.len(),
+        "expected the items {keys:?} in the table"
+    );
     found
 }
 
@@ -57,7 +62,7 @@ fn partition(package: &PackageRecord) -> String {
     format!("PACKAGE#{}", package.id)
 }
 
-fn name(package: &str) -> String {
+fn name_key(package: &str) -> String {
     format!("NAME#{package}#1")
 }
 
@@ -65,23 +70,23 @@ fn name(package: &str) -> String {
 pub fn name_of_another_package(system: &AttackedSystem) -> AttackResult {
     system.package("tool", &[]);
     let other = system.package("other", &[]);
-    edit(system, "CATALOG", &name("tool"), |item| {
+    edit(system, "CATALOG", &name_key("tool"), |item| {
         item["package"] = json!({ "S": other.id.to_string() });
     });
-    refused(system, 1, &assigning(system, "tool@1"))
+    refused(system, 1, &assign_command(system, "tool@1"))
 }
 
-/// As before, and the other record has the name as well.
+/// As in [`name_of_another_package`], but the other record claims the expected name, too.
 pub fn package_with_the_name_of_another(system: &AttackedSystem) -> AttackResult {
     system.package("tool", &[]);
     let other = system.package("other", &[]);
-    edit(system, "CATALOG", &name("tool"), |item| {
+    edit(system, "CATALOG", &name_key("tool"), |item| {
         item["package"] = json!({ "S": other.id.to_string() });
     });
     edit(system, &partition(&other), "PACKAGE", |item| {
         item["name"] = json!({ "S": "tool" });
     });
-    refused(system, 3, &assigning(system, "tool@1"))
+    refused(system, 3, &assign_command(system, "tool@1"))
 }
 
 pub fn package_with_the_id_of_another(system: &AttackedSystem) -> AttackResult {
@@ -90,11 +95,11 @@ pub fn package_with_the_id_of_another(system: &AttackedSystem) -> AttackResult {
     edit(system, &partition(&package), "PACKAGE", |item| {
         item["id"] = json!({ "S": other.id.to_string() });
     });
-    refused(system, 1, &assigning(system, "tool@1"))
+    refused(system, 1, &assign_command(system, "tool@1"))
 }
 
-/// A manifest of the attacker, whose digest is in the package's record.
-pub fn package_never_signed(system: &AttackedSystem) -> AttackResult {
+/// The package's record has the digest of a manifest that the attacker signed.
+pub fn package_signed_by_the_attacker(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
     let before = package
         .published()
@@ -119,10 +124,11 @@ pub fn package_never_signed(system: &AttackedSystem) -> AttackResult {
         let text = text.replace(&of_signature.to_string(), &signature);
         *item = serde_json::from_str(&text).expect("JSON with another digest is still JSON");
     });
-    refused(system, 3, &assigning(system, "tool@1"))
+    refused(system, 3, &assign_command(system, "tool@1"))
 }
 
-/// A package for a few devices would be signed for all.
+/// The record of a group claims the name `all`. If the record were accepted, a package for a few
+/// devices would be signed for all.
 pub fn group_with_the_name_of_all(system: &AttackedSystem) -> AttackResult {
     system.package("tool", &[]);
     system.world.ok(&["group", "create", "tills"]);
@@ -132,7 +138,8 @@ pub fn group_with_the_name_of_all(system: &AttackedSystem) -> AttackResult {
     refused(system, 1, &["assign", "tool@1", "--group", "tills"])
 }
 
-/// A withdrawn assignment would be signed again, together with the next assignment.
+/// A group's state is rolled back. If the earlier state were accepted, the withdrawn assignment
+/// would be signed again, together with the next assignment.
 pub fn group_state_rolled_back(system: &AttackedSystem) -> AttackResult {
     system.package("tool", &[]);
     system.package("other", &[]);
@@ -153,10 +160,11 @@ pub fn device_assignments_rolled_back(system: &AttackedSystem) -> AttackResult {
     let device = system.device.id();
     system.world.ok(&["unassign", "tool@1", "--device", device]);
     roll_back(system, &before);
-    refused(system, 3, &assigning(system, "other@1"))
+    refused(system, 3, &assign_command(system, "other@1"))
 }
 
-/// The next key list would contain the revoked key.
+/// The key lists are rolled back. If the earlier lists were accepted, the next key list would
+/// contain the revoked key.
 pub fn key_lists_rolled_back(system: &AttackedSystem) -> AttackResult {
     let key = system.attackers_key().public().to_string();
     system.world.ok(&["keys", "trust", &key]);
@@ -182,13 +190,14 @@ fn begin(system: &AttackedSystem) -> Vec<String> {
     command.into_iter().map(ToOwned::to_owned).collect()
 }
 
-fn completed(system: &AttackedSystem, command: &[String]) -> AttackResult {
+fn completion_refused(system: &AttackedSystem, command: &[String]) -> AttackResult {
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     refused(system, 1, &command)
 }
 
-/// No later version would ever be newer than this one.
-pub fn draft_with_an_id_far_ahead(system: &AttackedSystem) -> AttackResult {
+/// A draft that seems to be reserved in the future. If the draft were accepted, its manifest would
+/// stay valid for years.
+pub fn draft_reserved_in_the_future(system: &AttackedSystem) -> AttackResult {
     let command = begin(system);
     let mut moved = None;
     system.edit_table(|item| {
@@ -198,7 +207,7 @@ pub fn draft_with_an_id_far_ahead(system: &AttackedSystem) -> AttackResult {
         }
     });
     moved.expect("the draft is in the table");
-    completed(system, &command)
+    completion_refused(system, &command)
 }
 
 pub fn draft_of_another_name(system: &AttackedSystem) -> AttackResult {
@@ -208,5 +217,5 @@ pub fn draft_of_another_name(system: &AttackedSystem) -> AttackResult {
             item["name"] = json!({ "S": "other" });
         }
     });
-    completed(system, &command)
+    completion_refused(system, &command)
 }

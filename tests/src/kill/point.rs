@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::effect::EffectKind;
 
-/// A moment of an effect, with the same name in every run: `rename:files/journal.json#2:after`.
+/// A point in a run: before, during or after one effect. It is written the same way in every run:
+/// `rename:files/journal.json#2:after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     pub kind: EffectKind,
@@ -16,18 +17,18 @@ pub struct Point {
     pub moment: Moment,
 }
 
-/// The point at which an agent is killed, and the point for the agent that is started after it.
+/// The point at which the agent is killed, and the point at which the restarted agent is killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     pub at: Point,
     pub then: Option<Point>,
 }
 
-/// A moment of an effect.
+/// The time of a kill, relative to an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     Before,
-    /// After a write of which only half was done.
+    /// After only half of the bytes were written or sent.
     Torn,
     After,
 }
@@ -46,7 +47,8 @@ impl Moment {
     /// Returns the moments of an effect; `halves` means that half of it can be done.
     ///
     /// For most effects, the moment after an effect is equal to the moment before the next one. The
-    /// exceptions are effects that others see or that have to last: another thread may act between.
+    /// exceptions are effects that are durable or that another process can see: another thread may
+    /// act before the next effect.
     pub(super) fn of(kind: EffectKind, halves: bool) -> Vec<Self> {
         match kind {
             EffectKind::Receive => vec![Self::After],
@@ -102,7 +104,7 @@ impl FromStr for Point {
             })
         };
         parsed().ok_or_else(|| {
-            format!("{text:?} is not a point: write it as the matrix does, <kind>:<object>#<ordinal>:<moment>")
+            format!("{text:?} is not a kill point: expected <kind>:<object>#<ordinal>:<moment>")
         })
     }
 }

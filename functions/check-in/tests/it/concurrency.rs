@@ -40,7 +40,7 @@ async fn concurrent_announcements_of_a_task_count_once() {
         raced += u32::from(announcing.count() > 1);
     }
     assert_eq!(world.counts(package.id).await, [u64::from(ROUNDS), 0, 0]);
-    assert!(raced > 0, "no two announced at the same time");
+    assert!(raced > 0, "no round had two concurrent announcements");
 }
 
 #[tokio::test]
