@@ -9,7 +9,7 @@ default:
 check:
     ./tests/run setup fmt circles language clippy rustdoc deny fences
 
-# Runs the tests; arguments go to nextest, such as `-p packcast-agent` or part of a name.
+# Runs the tests; passes arguments to nextest, such as `-p packcast-agent` or a part of a test's name.
 test *ARGS="--workspace":
     cargo nextest run {{ ARGS }}
 
