@@ -38,7 +38,7 @@ pub async fn remove(target: &Target, name: &LocationName) -> Result<LocationReco
     removed.ok_or_else(|| Failure::failed(no_location(name)).hint(LOCATIONS_HINT))
 }
 
-/// Returns a warning for each group that prefers a location.
+/// Returns a warning for each group that prefers the location `name`.
 pub async fn preferring(target: &Target, name: &LocationName) -> Result<Vec<Warning>, Failure> {
     let groups = target.records.groups().await?;
     let preferring = groups

@@ -1,4 +1,4 @@
-//! Changes of the keys that agents trust: creates the key lists that a publisher then signs.
+//! Changes to the keys that agents trust: creating the key lists that a publisher then signs.
 //!
 //! The newest key list is always signed by the current signing key. So a device that knows only
 //! this key, for example a device that was set up later, can verify the list.
@@ -108,8 +108,8 @@ impl KeyLists {
 
     /// Returns the list without `key`.
     ///
-    /// Before the first list, any other key can be revoked, because agents may trust keys that only
-    /// their configuration names.
+    /// Before the first list, any key except the signing key can be revoked, because agents may
+    /// trust keys that only their configuration names.
     pub fn revoke(&self, key: &PublicKey, now: UnixTime) -> Result<KeyList, KeyChangeError> {
         let key = key.clone();
         if key == self.own {

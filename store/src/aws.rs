@@ -28,7 +28,7 @@ pub(crate) struct Place<'a> {
 
 /// Returns a loader for the configuration of a service.
 ///
-/// `http_client` replaces the client with default TLS settings. An endpoint on loopback is an
+/// `http_client` is used instead of a client with default TLS settings. An endpoint on loopback is an
 /// engine on this machine: no credentials are searched for.
 pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) -> ConfigLoader {
     let region = place.region.map(Region::new);
@@ -49,7 +49,8 @@ pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) ->
     }
 }
 
-/// Returns the credentials in Lambda's environment, without searching for others.
+/// Returns the credentials in Lambda's environment, or those of an engine on loopback, without
+/// searching for others.
 pub(crate) fn credentials_within_lambda(endpoint: Option<&str>) -> SharedCredentialsProvider {
     if endpoint.is_some_and(is_loopback) {
         SharedCredentialsProvider::new(of_loopback())
@@ -105,7 +106,7 @@ pub(crate) enum Silence {
     Unreachable,
 }
 
-/// Returns the answer from which an error was read, or the reason for the lack of an answer.
+/// Returns the answer that contained an error, or the reason for the lack of an answer.
 ///
 /// An incomplete answer counts as no answer, although it has a status. A missing region comes
 /// before missing credentials, because no request is possible without a region.

@@ -46,7 +46,7 @@ const STEPS: [(&str, StoryStep); 10] = [
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(agent), Some(wine)) = (arguments.next(), arguments.next()) else {
-        panic!("expected the agent's program and Wine's as arguments");
+        panic!("expected the agent binary and Wine's as arguments");
     };
     let began = Instant::now();
     let world = World::start(PROGRAM);

@@ -175,7 +175,7 @@ fn any_move() -> impl Strategy<Value = Move> {
 }
 
 /// Everything that outlives the agent's process, and the observations of the test.
-struct World {
+struct AgentModel {
     kind: PackageKind,
     /// `true` if only signed assignments are accepted; otherwise the function's tasks are enough.
     signed: bool,
@@ -214,7 +214,7 @@ enum Acknowledged {
     Other,
 }
 
-impl World {
+impl AgentModel {
     /// Checks an effect before it is performed.
     fn check(&self, effect: &Effect) {
         match effect {
@@ -564,7 +564,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("1"), &*CONTENT).unwrap();
-        let mut world = World {
+        let mut model = AgentModel {
             kind,
             signed,
             assigned: (1, false),
@@ -583,23 +583,23 @@ proptest! {
         };
         let mut next = (DeploymentState::Resting(None), None);
         for one in moves {
-            next = world.go(next, one);
+            next = model.go(next, one);
         }
-        let restarted = world.restart();
-        let rest = world.settle(restarted);
-        let (rest, _) = world.go((rest, None), Move::Assign { force: true });
+        let restarted = model.restart();
+        let rest = model.settle(restarted);
+        let (rest, _) = model.go((rest, None), Move::Assign { force: true });
         let last = Move::Announce { attempt: 4, force: true, blocked: false };
-        let announced = world.go((rest, None), last);
-        let rest = world.settle(announced);
-        prop_assert!(world.results.contains_key(&4));
-        let reported = world.go((rest, None), Move::ReportDue);
-        world.settle(reported);
-        prop_assert!(world.accepted.contains(&4) && world.past.attempt(4).is_some());
-        prop_assert!(world.journal.is_none());
-        for (attempt, times) in &world.acted {
-            prop_assert!(*times == 1 || world.may_repeat(*attempt), "{attempt}: {times}");
+        let announced = model.go((rest, None), last);
+        let rest = model.settle(announced);
+        prop_assert!(model.results.contains_key(&4));
+        let reported = model.go((rest, None), Move::ReportDue);
+        model.settle(reported);
+        prop_assert!(model.accepted.contains(&4) && model.past.attempt(4).is_some());
+        prop_assert!(model.journal.is_none());
+        for (attempt, times) in &model.acted {
+            prop_assert!(*times == 1 || model.may_repeat(*attempt), "{attempt}: {times}");
         }
-        let once = world.assignments.values().all(|times| *times == 1);
-        prop_assert!(once || !signed || kind.repeats(), "{:?}", world.assignments);
+        let once = model.assignments.values().all(|times| *times == 1);
+        prop_assert!(once || !signed || kind.repeats(), "{:?}", model.assignments);
     }
 }

@@ -1,9 +1,9 @@
 //! The order in which the agent tries a package's locations.
 
-/// The number of requests for which the agent tries a location last, after its first failure.
+/// After its first failure, a location regains its place at this many requests later.
 const FIRST_REST: u64 = 8;
 
-/// The longest time for which the agent tries a location last, in requests.
+/// The greatest number of requests after which a location regains its place.
 const MAX_REST: u64 = 1024;
 
 /// The order of a package's locations, which depends on their failures during one deployment.
@@ -45,7 +45,8 @@ impl LocationOrder {
         let mut order: Vec<usize> = (0..self.locations.len()).collect();
         order.sort_by_key(|index| {
             let until = self.locations[*index].rests_until;
-            // `None` sorts first, so locations without a rest keep the order of the task.
+            // `None` sorts first, so locations that are not resting keep the order of
+            // the task.
             (until > turn).then_some(until)
         });
         (turn, order)
@@ -113,11 +114,15 @@ mod tests {
         assert_eq!(rest(&mut order), 1023);
         order.succeeded(0);
         fail(&mut order, 0);
-        assert_eq!(rest(&mut order), 7, "a success resets the rest");
+        assert_eq!(
+            rest(&mut order),
+            7,
+            "a success resets the length of the rest"
+        );
     }
 
     #[test]
-    fn the_failed_location_with_the_shortest_rest_comes_first() {
+    fn failed_locations_come_last_in_the_order_of_their_remaining_rest() {
         let mut order = LocationOrder::of(3);
         fail(&mut order, 1);
         fail(&mut order, 1);

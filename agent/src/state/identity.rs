@@ -23,7 +23,7 @@ pub(crate) enum IdentityError {
         #[source]
         source: DeviceKeyError,
     },
-    #[error("cannot create an identity: the system has no random bytes")]
+    #[error("cannot create an identity: the system cannot provide random bytes")]
     Random(#[source] getrandom::Error),
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn load_or_create(state: &StateDir) -> Result<DeviceKey, IdentityErro
     if !path.exists() {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(IdentityError::Random)?;
-        // Not replaced but created, so that two processes agree on one key.
+        // `create`, not `replace`, so that two processes agree on one key.
         match durable::create(&path, &seed) {
             // Another process was faster, so its key is the device's key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_key_is_an_error_and_is_kept() {
+    fn a_truncated_key_is_an_error_and_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         fs::write(state.identity(), [1; 31]).unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_name_the_file_and_the_remedy() {
+    fn identity_error_messages() {
         let path = || PathBuf::from("/var/lib/packcast/identity");
         let errors = [
             IdentityError::Damaged { path: path() },
@@ -112,7 +112,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         identity /var/lib/packcast/identity is damaged: restore the file, or remove it to enrol as a new device
         identity /var/lib/packcast/identity is not a key: restore the file, or remove it to enrol as a new device
-        cannot create an identity: the system has no random bytes
+        cannot create an identity: the system cannot provide random bytes
         ");
     }
 }

@@ -26,7 +26,7 @@ use crate::skip::{Missing, skip};
 /// A name without an address (RFC 2606).
 const HIDDEN_NAME: &str = "packcast.invalid";
 
-/// A device with the agent's program, and all its peers.
+/// A device with the agent binary, and all its peers.
 pub(crate) struct Lab {
     runtime: Runtime,
     key: CertifiedKey<rcgen::KeyPair>,

@@ -1,4 +1,4 @@
-//! Tests of the archive reader with hostile archives, and of the agent's program against an HTTPS
+//! Tests of the archive reader with hostile archives, and of the agent binary against an HTTPS
 //! server.
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has to fail")]
 

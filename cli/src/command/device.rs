@@ -105,7 +105,7 @@ async fn print_first(globals: &Globals, target: &Target, limit: usize) -> Result
 
 /// Returns the note for a list of `shown` devices out of `known`.
 fn limited(shown: usize, known: u64) -> String {
-    format!("showing {shown} of {known} devices; pass --limit for more")
+    format!("showing {shown} of {known} devices; pass a higher --limit for more")
 }
 
 fn list(devices: &[DeviceRecord]) -> String {
@@ -260,7 +260,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
         ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC
         ");
-        assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass --limit for more");
+        assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass a higher --limit for more");
     }
 
     #[test]

@@ -40,9 +40,9 @@ impl Args {
     }
 }
 
-/// Returns the note for a list that ends at its limit, so that more packages may exist.
+/// Returns the note for a list that reaches its limit: more packages may exist.
 pub(super) fn limited(limit: usize) -> String {
-    format!("showing the newest {limit} packages; pass --limit for more")
+    format!("showing the newest {limit} packages; pass a higher --limit for more")
 }
 
 fn text(packages: &[PackageRecord]) -> String {
@@ -83,6 +83,6 @@ mod tests {
         1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
         1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
         ");
-        assert_snapshot!(limited(100), @"showing the newest 100 packages; pass --limit for more");
+        assert_snapshot!(limited(100), @"showing the newest 100 packages; pass a higher --limit for more");
     }
 }

@@ -12,7 +12,7 @@ use packcast_store::{ObjectKey, Objects};
 /// Errors from publishing `info`.
 #[derive(Debug, thiserror::Error)]
 pub enum InfoPublishError {
-    #[error("cannot write info for location {location}")]
+    #[error("cannot create info for location {location}")]
     Info { location: String, source: InfoError },
     #[error("cannot store info for location {location}")]
     Put { location: String, source: PutError },
@@ -87,7 +87,7 @@ mod tests {
             },
         ];
         insta::assert_snapshot!(converted(errors), @r"
-        Failed: cannot write info for location cdn
+        Failed: cannot create info for location cdn
         Failed: cannot store info for location cdn
         ");
     }

@@ -48,7 +48,7 @@ pub struct VerifiedSource {
 
 /// Fetches a package, and compares every byte with the publication.
 ///
-/// `key` must have signed the package; the default is the own key of the target.
+/// `key` must have signed the package; the default is the target's own key.
 pub async fn verify(
     target: &Target,
     reference: &PackageRef,
@@ -85,11 +85,11 @@ impl Verification {
         };
         let wrong: Vec<&str> = wrong.iter().map(|one| one.source.as_str()).collect();
         Err(Failure::failed(format!(
-            "the package differs from its publication at {}",
+            "the verification of the package failed at {}",
             wrong.join(", ")
         ))
         .hint(format!(
-            "run 'packcast deactivate {package}' to announce the package to no more devices; Packcast agents refuse damaged objects"
+            "run 'packcast deactivate {package}' to stop announcing the package to more devices; Packcast agents refuse damaged objects"
         )))
     }
 }
@@ -99,7 +99,7 @@ fn own_key(target: &Target) -> Result<PublicKey, Failure> {
 }
 
 fn no_own_key(error: KeyError) -> Failure {
-    Failure::failed(error).hint("pass the public key that has signed the package with --public-key")
+    Failure::failed(error).hint("use --public-key to pass the publisher's public key")
 }
 
 fn sources(
@@ -242,9 +242,9 @@ mod tests {
         Usage: cannot verify package 1795000000 at location moon: it was not activated there
         hint: run 'packcast show 1795000000' to see the locations of the package
         Failed: cannot encrypt the new key: the passphrases differ
-        hint: pass the public key that has signed the package with --public-key
-        Failed: the package differs from its publication at cdn
-        hint: run 'packcast deactivate 1795000000' to announce the package to no more devices; Packcast agents refuse damaged objects
+        hint: use --public-key to pass the publisher's public key
+        Failed: the verification of the package failed at cdn
+        hint: run 'packcast deactivate 1795000000' to stop announcing the package to more devices; Packcast agents refuse damaged objects
         ");
     }
 

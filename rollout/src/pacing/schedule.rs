@@ -3,8 +3,8 @@
 //! The scheduler works in periods of numbered cycles. In a cycle whose number is a multiple of a
 //! package's priority, the package gets one turn, and the scheduler pauses. A package needs one
 //! turn for each fragment, and one turn for its deployment. As long as there is a package of
-//! priority 0, only packages of priority 0 get turns, one in each cycle, and there is no pause
-//! between cycles.
+//! priority 0, only packages of priority 0 get turns, each of them one in every cycle, and there is
+//! no pause between cycles.
 
 use packcast_protocol::Priority;
 use packcast_protocol::ocs::reply::PeriodLength;
@@ -33,11 +33,11 @@ pub(super) struct Pauses {
 /// Returns the number of cycles in a period.
 ///
 /// A period has at least 10 cycles, because 10 is the lowest priority, and a package whose
-/// priority exceeds the length never gets a turn. A period also has at least twice as many cycles
+/// priority number exceeds the length never gets a turn. A period also has at least twice as many cycles
 /// as the packages of priority 0 need turns: such a package starves all others for ever if it is
 /// not deployed within its period (protocol reference §0 rule 14), and the factor of two allows
 /// some of its fragments to fail. Of the lengths up to [`SLACK`] above this minimum, the result is
-/// the length that wastes the fewest turns: in ten cycles a package of priority 7 gets one turn,
+/// the length that wastes the smallest share of cycles: in ten cycles a package of priority 7 gets one turn,
 /// in fourteen cycles it gets two.
 pub(super) fn period_length(announced: &[Announced]) -> PeriodLength {
     let urgent = announced

@@ -38,7 +38,7 @@ async fn of_many_reservations_of_one_name_exactly_one_is_new(service: Service) {
     assert_eq!((new, ids.len()), (1, 1));
 }
 
-async fn packages_of_one_second_get_consecutive_ids(service: Service) {
+async fn packages_reserved_in_the_same_second_get_consecutive_ids(service: Service) {
     let table = Table::start_on(service, 2).await;
     let names = ["a", "b", "c", "d"].map(|name| reservation(name, 5));
     let reserved = join_all(names.iter().map(|one| table.records.reserve(one, NOW))).await;
@@ -240,7 +240,7 @@ async fn a_missing_table_and_an_unreachable_service_are_distinguished(service: S
 
 packcast_testing::on_each_service! {
     of_many_reservations_of_one_name_exactly_one_is_new
-    packages_of_one_second_get_consecutive_ids
+    packages_reserved_in_the_same_second_get_consecutive_ids
     equal_content_resumes_and_different_content_conflicts
     an_error_names_a_clock_out_of_range
     a_package_is_published_once_and_activated_only_afterwards

@@ -14,7 +14,7 @@ use packcast_testing::signing::trusted;
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
-use crate::world::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, World, prolog, zlib};
+use crate::system::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, TestSystem, prolog, zlib};
 
 /// A Packcast agent with its key.
 pub(crate) struct Agent {
@@ -35,9 +35,9 @@ impl Agent {
     }
 
     /// Creates an agent that is enrolled and has its pass.
-    pub(crate) async fn enrolled(world: &World, number: u8) -> Self {
+    pub(crate) async fn enrolled(system: &TestSystem, number: u8) -> Self {
         let mut agent = Self::new(number);
-        let reply = agent.post(world, CHECK_IN_PATH, &agent.enrolling()).await;
+        let reply = agent.post(system, CHECK_IN_PATH, &agent.enrolling()).await;
         agent.pass = parsed(&reply).pass;
         assert!(agent.pass.is_some(), "enrolment gives a pass");
         agent
@@ -87,23 +87,32 @@ impl Agent {
         }
     }
 
-    pub(crate) async fn post(&self, world: &World, path: &str, body: &impl Serialize) -> Reply {
+    pub(crate) async fn post(
+        &self,
+        system: &TestSystem,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Reply {
         let body = serde_json::to_vec(body).expect("a request is JSON");
-        world.send(self.signed(path, body, NOW), NOW).await
+        system.send(self.signed(path, body, NOW), NOW).await
     }
 
     /// Checks in without results.
-    pub(crate) async fn check_in(&self, world: &World) -> CheckInReply {
-        parsed(&self.post(world, CHECK_IN_PATH, &self.asking()).await)
+    pub(crate) async fn check_in(&self, system: &TestSystem) -> CheckInReply {
+        parsed(&self.post(system, CHECK_IN_PATH, &self.asking()).await)
     }
 
     /// Checks in with results.
-    pub(crate) async fn check_in_with(&self, world: &World, results: Vec<Report>) -> CheckInReply {
+    pub(crate) async fn check_in_with(
+        &self,
+        system: &TestSystem,
+        results: Vec<Report>,
+    ) -> CheckInReply {
         let asking = CheckInRequest {
             results,
             ..self.asking()
         };
-        parsed(&self.post(world, CHECK_IN_PATH, &asking).await)
+        parsed(&self.post(system, CHECK_IN_PATH, &asking).await)
     }
 
     fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
@@ -123,21 +132,21 @@ pub(crate) fn parsed(reply: &Reply) -> CheckInReply {
 }
 
 /// Parses a refusal, and expects that the request did not read the table.
-pub(crate) fn refused(world: &World, reply: &Reply, status: u16) -> Problem {
+pub(crate) fn refused(system: &TestSystem, reply: &Reply, status: u16) -> Problem {
     assert_eq!(reply.status.as_u16(), status, "{}", reply.text());
     assert_eq!(reply.content_type, "application/problem+json");
-    assert_eq!(world.operations(), [""; 0]);
+    assert_eq!(system.operations(), [""; 0]);
     serde_json::from_slice(&reply.body).expect("a problem")
 }
 
 #[tokio::test]
 async fn enrolment_gives_a_pass_that_stays_valid() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let reply = agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(reply.pass, None);
     assert_eq!(reply.next_check_in_s, 900);
-    let device_state = world
+    let device_state = system
         .table
         .records
         .device_state(&agent.device())
@@ -151,7 +160,7 @@ async fn enrolment_gives_a_pass_that_stays_valid() {
 
 #[tokio::test]
 async fn an_agent_without_token_or_pass_is_refused() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let agent = Agent::new(1);
     let wrong = CheckInRequest {
         enrolment: "enrolment-token-2".parse().ok(),
@@ -162,30 +171,30 @@ async fn an_agent_without_token_or_pass_is_refused() {
         ..agent.asking()
     };
     for request in [agent.asking(), wrong, path_token] {
-        let reply = agent.post(&world, CHECK_IN_PATH, &request).await;
-        let problem = refused(&world, &reply, 403);
+        let reply = agent.post(&system, CHECK_IN_PATH, &request).await;
+        let problem = refused(&system, &reply, 403);
         assert_eq!(problem.kind, ProblemKind::NotEnrolled);
     }
 }
 
 #[tokio::test]
 async fn a_pass_is_valid_for_its_agent_only() {
-    let world = World::start().await;
-    let first = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let first = Agent::enrolled(&system, 1).await;
     let thief = Agent {
         pass: first.pass.clone(),
         ..Agent::new(2)
     };
-    world.operations();
-    let reply = thief.post(&world, CHECK_IN_PATH, &thief.asking()).await;
-    let problem = refused(&world, &reply, 403);
+    system.operations();
+    let reply = thief.post(&system, CHECK_IN_PATH, &thief.asking()).await;
+    let problem = refused(&system, &reply, 403);
     assert_eq!(problem.kind, ProblemKind::NotEnrolled);
 }
 
 #[tokio::test]
 async fn a_signature_must_cover_path_and_body() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let body = serde_json::to_vec(&agent.asking()).unwrap();
     let signed = |path: &str| agent.signed(path, body.clone(), NOW).into_parts();
 
@@ -202,7 +211,7 @@ async fn a_signature_must_cover_path_and_body() {
     let (whole, _) = signed(CHECK_IN_PATH);
     let mut longer = body.clone();
     longer.push(b' ');
-    world.operations();
+    system.operations();
     for (parts, body) in [
         (elsewhere, body.clone()),
         (unsigned, body.clone()),
@@ -211,38 +220,38 @@ async fn a_signature_must_cover_path_and_body() {
         (whole, longer),
     ] {
         let request = Request::from_parts(parts, body.into());
-        let reply = world.send(request, NOW).await;
-        let problem = refused(&world, &reply, 401);
+        let reply = system.send(request, NOW).await;
+        let problem = refused(&system, &reply, 401);
         assert_eq!(problem.kind, ProblemKind::BadSignature, "{problem:?}");
     }
 }
 
 #[tokio::test]
 async fn a_refusal_for_a_wrong_clock_carries_the_time() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let body = serde_json::to_vec(&agent.asking()).unwrap();
-    world.operations();
+    system.operations();
     for at in [NOW.plus(301), UnixTime(NOW.0 - 301), UnixTime(0)] {
         let request = agent.signed(CHECK_IN_PATH, body.clone(), at);
-        let problem = refused(&world, &world.send(request, NOW).await, 401);
+        let problem = refused(&system, &system.send(request, NOW).await, 401);
         assert_eq!((problem.kind, problem.now), (ProblemKind::ClockSkew, NOW));
     }
 }
 
 #[tokio::test]
 async fn too_large_or_malformed_requests_are_refused() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
-    world.operations();
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    system.operations();
     let large = agent.signed(CHECK_IN_PATH, vec![b' '; (512 << 10) + 1], NOW);
-    let problem = refused(&world, &world.send(large, NOW).await, 413);
+    let problem = refused(&system, &system.send(large, NOW).await, 413);
     assert_eq!(problem.kind, ProblemKind::TooLarge);
 
     let nested = "[".repeat(512 << 10).into_bytes();
     for body in [b"".to_vec(), b"{}".to_vec(), b"\xFF".to_vec(), nested] {
         let request = agent.signed(CHECK_IN_PATH, body, NOW);
-        let problem = refused(&world, &world.send(request, NOW).await, 400);
+        let problem = refused(&system, &system.send(request, NOW).await, 400);
         assert_eq!(problem.kind, ProblemKind::BadRequest);
         assert!(problem.detail.len() < 500, "{}", problem.detail);
     }
@@ -250,25 +259,28 @@ async fn too_large_or_malformed_requests_are_refused() {
 
 #[tokio::test]
 async fn unknown_fields_are_ignored() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let mut asking = serde_json::to_value(agent.asking()).unwrap();
     asking["to_come"] = serde_json::json!({ "a": [1] });
-    parsed(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+    parsed(&agent.post(&system, CHECK_IN_PATH, &asking).await);
 }
 
 #[tokio::test]
 async fn tasks_are_announced_in_the_order_of_priority() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let mut ids = Vec::new();
     for priority in [10, 0, 5] {
-        let package = world.table.package(&format!("p{priority}"), priority).await;
-        world.assign(&agent.device(), &package, false).await;
+        let package = system
+            .table
+            .package(&format!("p{priority}"), priority)
+            .await;
+        system.assign(&agent.device(), &package, false).await;
         ids.push(package.id);
     }
     for _ in 0..2 {
-        let tasks = agent.check_in(&world).await.tasks;
+        let tasks = agent.check_in(&system).await.tasks;
         let announced_ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
         assert_eq!(announced_ids, [ids[1], ids[2], ids[0]]);
         let first = &tasks[0];
@@ -278,7 +290,7 @@ async fn tasks_are_announced_in_the_order_of_priority() {
         );
         let locations: Vec<_> = first.locations.iter().map(ToString::to_string).collect();
         assert_eq!(locations, ["cdn.example.net/d/segment"]);
-        let package = world.table.records.package(first.id).await.unwrap();
+        let package = system.table.records.package(first.id).await.unwrap();
         let published = *package.unwrap().published().unwrap();
         assert_eq!(first.manifest_sha256, published.manifest);
     }
@@ -286,55 +298,59 @@ async fn tasks_are_announced_in_the_order_of_priority() {
 
 #[tokio::test]
 async fn inactive_packages_are_not_announced() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&agent.device(), &package, false).await;
-    world.table.records.deactivate(package.id).await.unwrap();
-    let reply = agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&agent.device(), &package, false).await;
+    system.table.records.deactivate(package.id).await.unwrap();
+    let reply = agent.check_in(&system).await;
     assert_eq!((reply.tasks, reply.cancel), (Vec::new(), Vec::new()));
 }
 
 #[tokio::test]
 async fn an_ocs_request_cannot_use_the_id_of_a_packcast_agent() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&agent.device(), &package, false).await;
-    agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&agent.device(), &package, false).await;
+    agent.check_in(&system).await;
     let id = agent.device();
     for name in [id.to_string(), id.to_string().replace("key:", "")] {
         let body = format!(
             "<REQUEST DEVICEID=\"{name}\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
             package.id
         );
-        assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 400, "{name}");
+        assert_eq!(
+            system.post(zlib(&body)).await.status.as_u16(),
+            400,
+            "{name}"
+        );
     }
     // The agent's id with a date appended is the DEVICEID of another device.
     let body = format!(
         "<REQUEST DEVICEID=\"{id}-2026-03-04-05-06-07\" ID=\"{}\" ERR=\"SUCCESS\" QUERY=\"DOWNLOAD\"/>",
         package.id
     );
-    assert_eq!(world.post(zlib(&body)).await.status.as_u16(), 200);
-    assert_eq!(world.tasks(&agent.device()).await.len(), 1);
-    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+    assert_eq!(system.post(zlib(&body)).await.status.as_u16(), 200);
+    assert_eq!(system.tasks(&agent.device()).await.len(), 1);
+    assert_eq!(system.counts(package.id).await, [1, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_signed_request_cannot_use_the_id_of_an_ocs_agent() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&device, &package, false).await;
-    world.ocs(&prolog(1)).await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&device, &package, false).await;
+    system.ocs(&prolog(1)).await;
+    let agent = Agent::enrolled(&system, 1).await;
     let mut asking = serde_json::to_value(agent.asking()).unwrap();
     asking["device"] = device.to_string().into();
     asking["results"] = serde_json::json!([
         { "id": package.id, "attempt": 1, "code": "SUCCESS", "finished": NOW }
     ]);
-    let reply = parsed(&agent.post(&world, CHECK_IN_PATH, &asking).await);
+    let reply = parsed(&agent.post(&system, CHECK_IN_PATH, &asking).await);
     assert_eq!(reply.tasks, []);
-    assert_eq!(world.tasks(&device).await.len(), 1);
-    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+    assert_eq!(system.tasks(&device).await.len(), 1);
+    assert_eq!(system.counts(package.id).await, [1, 0, 0]);
 }

@@ -3,7 +3,9 @@
 use packcast_check_in::CheckInFunction;
 use packcast_testing::table::NOW;
 
-use crate::world::{PATH_TOKEN, World, announced, download, ocs_request, prolog, settings, zlib};
+use crate::system::{
+    PATH_TOKEN, TestSystem, announced, download, ocs_request, prolog, settings, zlib,
+};
 
 const ROUNDS: u32 = 20;
 
@@ -21,39 +23,39 @@ async fn ask(function: &CheckInFunction, xml: &str) -> String {
 
 #[tokio::test]
 async fn concurrent_announcements_of_a_task_count_once() {
-    let world = World::start().await;
-    let other = CheckInFunction::new(world.table.records.clone(), settings());
-    let package = world.table.package("vlc", 5).await;
+    let system = TestSystem::start().await;
+    let other = CheckInFunction::new(system.table.records.clone(), settings());
+    let package = system.table.package("vlc", 5).await;
     let mut raced = 0;
     for number in 1..=ROUNDS {
-        let device = world.settled_device(number).await;
-        world.assign(&device, &package, false).await;
-        world.operations();
+        let device = system.settled_device(number).await;
+        system.assign(&device, &package, false).await;
+        system.operations();
         let prolog = prolog(number);
-        let (one, two) = tokio::join!(ask(&world.function, &prolog), ask(&other, &prolog));
+        let (one, two) = tokio::join!(ask(&system.function, &prolog), ask(&other, &prolog));
         assert_eq!(announced(&one), [package.id], "device {number}");
         assert_eq!(announced(&two), [package.id], "device {number}");
-        let operations = world.operations();
+        let operations = system.operations();
         let announcing = operations
             .iter()
             .filter(|name| name.starts_with("Transact"));
         raced += u32::from(announcing.count() > 1);
     }
-    assert_eq!(world.counts(package.id).await, [u64::from(ROUNDS), 0, 0]);
+    assert_eq!(system.counts(package.id).await, [u64::from(ROUNDS), 0, 0]);
     assert!(raced > 0, "no round had two concurrent announcements");
 }
 
 #[tokio::test]
 async fn concurrent_copies_of_a_report_count_once() {
-    let world = World::start().await;
-    let other = CheckInFunction::new(world.table.records.clone(), settings());
-    let package = world.table.package("vlc", 5).await;
+    let system = TestSystem::start().await;
+    let other = CheckInFunction::new(system.table.records.clone(), settings());
+    let package = system.table.package("vlc", 5).await;
     for number in 1..=ROUNDS {
-        let device = world.settled_device(number).await;
-        world.assign(&device, &package, false).await;
-        world.ocs(&prolog(number)).await;
+        let device = system.settled_device(number).await;
+        system.assign(&device, &package, false).await;
+        system.ocs(&prolog(number)).await;
         let report = download(number, package.id, "SUCCESS");
-        tokio::join!(ask(&world.function, &report), ask(&other, &report));
+        tokio::join!(ask(&system.function, &report), ask(&other, &report));
     }
-    assert_eq!(world.counts(package.id).await, [0, u64::from(ROUNDS), 0]);
+    assert_eq!(system.counts(package.id).await, [0, u64::from(ROUNDS), 0]);
 }

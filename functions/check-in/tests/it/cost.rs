@@ -4,17 +4,17 @@ use packcast_testing::signing::signing_at;
 use packcast_testing::table::{Table, result};
 
 use crate::agents::Agent;
-use crate::world::{World, prolog};
+use crate::system::{TestSystem, prolog};
 
 #[tokio::test]
 async fn an_idle_ocs_agent_costs_one_query() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    finish_tasks(&world.table, &device, 5).await;
-    world.table.meter.take();
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    finish_tasks(&system.table, &device, 5).await;
+    system.table.meter.take();
     for _ in 0..2 {
-        world.ocs(&prolog(1)).await;
-        let usage = world.table.meter.take();
+        system.ocs(&prolog(1)).await;
+        let usage = system.table.meter.take();
         assert_eq!(usage.operations, ["Query"]);
         assert!(usage.read_units <= 1.0, "{usage:?}");
     }
@@ -22,15 +22,15 @@ async fn an_idle_ocs_agent_costs_one_query() {
 
 #[tokio::test]
 async fn an_idle_packcast_agent_costs_one_query() {
-    let world = World::start().await;
-    let mut agent = Agent::enrolled(&world, 1).await;
-    finish_tasks(&world.table, &agent.device(), 5).await;
-    let reply = agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let mut agent = Agent::enrolled(&system, 1).await;
+    finish_tasks(&system.table, &agent.device(), 5).await;
+    let reply = agent.check_in(&system).await;
     agent.keep_documents(&reply);
-    world.table.meter.take();
+    system.table.meter.take();
     for _ in 0..2 {
-        agent.check_in(&world).await;
-        let usage = world.table.meter.take();
+        agent.check_in(&system).await;
+        let usage = system.table.meter.take();
         assert_eq!(usage.operations, ["Query"]);
         assert!(usage.read_units <= 1.0, "{usage:?}");
     }
@@ -38,14 +38,14 @@ async fn an_idle_packcast_agent_costs_one_query() {
 
 #[tokio::test]
 async fn a_repeated_announcement_costs_no_write() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&device, &package, false).await;
-    world.ocs(&prolog(1)).await;
-    world.operations();
-    world.ocs(&prolog(1)).await;
-    assert_eq!(world.operations(), ["Query"]);
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&device, &package, false).await;
+    system.ocs(&prolog(1)).await;
+    system.operations();
+    system.ocs(&prolog(1)).await;
+    assert_eq!(system.operations(), ["Query"]);
 }
 
 async fn finish_tasks(table: &Table, device: &packcast_protocol::DeviceId, number: u32) {

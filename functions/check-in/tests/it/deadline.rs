@@ -7,7 +7,7 @@ use packcast_testing::silence::FakeSilence;
 use packcast_testing::table::NOW;
 use tokio::time::Instant;
 
-use crate::world::settings;
+use crate::system::settings;
 
 #[tokio::test(start_paused = true)]
 async fn a_request_without_an_answer_in_time_gets_503() {

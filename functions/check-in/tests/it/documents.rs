@@ -11,7 +11,7 @@ use packcast_testing::signing::{signing, trusted};
 use packcast_testing::table::NOW;
 
 use crate::agents::Agent;
-use crate::world::World;
+use crate::system::TestSystem;
 
 fn lab() -> GroupName {
     "lab".parse().expect("a group's name")
@@ -30,29 +30,29 @@ fn assignees(reply: &CheckInReply) -> Vec<String> {
     names.collect()
 }
 
-async fn world_with_lab() -> (World, Agent) {
-    let world = World::start().await;
-    let records = &world.table.records;
+async fn world_with_lab() -> (TestSystem, Agent) {
+    let system = TestSystem::start().await;
+    let records = &system.table.records;
     let created = records.create_group(&lab(), signing()).await;
     created.expect("a group can be created");
-    let agent = Agent::enrolled(&world, 1).await;
+    let agent = Agent::enrolled(&system, 1).await;
     let joined = records.join(&agent.device(), &lab(), signing()).await;
     assert_eq!(joined.expect("a device can join"), Joined::New);
-    (world, agent)
+    (system, agent)
 }
 
-async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
-    let records = &world.table.records;
+async fn assign(system: &TestSystem, group: &GroupName, package: &PackageRecord) {
+    let records = &system.table.records;
     let assigned = records.assign_group(group, package, false, signing());
     assigned.await.expect("a group can be assigned a package");
 }
 
 #[tokio::test]
 async fn a_task_comes_with_the_documents_that_assign_it() {
-    let (world, agent) = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &lab(), &package).await;
-    let reply = agent.check_in(&world).await;
+    let (system, agent) = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &lab(), &package).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(reply.tasks.len(), 1);
     let device = format!("device {}", agent.device());
     assert_eq!(assignees(&reply), [device, "group lab".to_owned()]);
@@ -63,18 +63,18 @@ async fn a_task_comes_with_the_documents_that_assign_it() {
 
 #[tokio::test]
 async fn every_device_gets_the_assignments_of_all() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &GroupName::all(), &package).await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let reply = agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &GroupName::all(), &package).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(assignees(&reply), ["group all"]);
     assert!(read(&reply)[0].assigned(package.id).is_some());
 }
 
 #[tokio::test]
 async fn key_lists_are_sent_until_they_are_followed() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let list = |serial| {
         let keys = trusted().to_vec();
         let document = KeyList::new(serial, keys, NOW)
@@ -87,37 +87,37 @@ async fn key_lists_are_sent_until_they_are_followed() {
         }
     };
     let lists = [list(1), list(2)];
-    let added = world.table.records.add_key_lists(&[], &lists).await;
+    let added = system.table.records.add_key_lists(&[], &lists).await;
     assert!(added.expect("lists can be published"));
-    let mut agent = Agent::enrolled(&world, 1).await;
-    let reply = agent.check_in(&world).await;
+    let mut agent = Agent::enrolled(&system, 1).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(reply.keys, lists.map(|list| list.signed));
     agent.keep_documents(&reply);
-    world.operations();
-    assert_eq!(agent.check_in(&world).await.keys, []);
-    assert_eq!(world.operations(), ["Query"]);
+    system.operations();
+    assert_eq!(agent.check_in(&system).await.keys, []);
+    assert_eq!(system.operations(), ["Query"]);
 }
 
 #[tokio::test]
 async fn documents_that_an_agent_has_are_not_read_again() {
-    let (world, mut agent) = world_with_lab().await;
-    let reply = agent.check_in(&world).await;
+    let (system, mut agent) = world_with_lab().await;
+    let reply = agent.check_in(&system).await;
     agent.keep_documents(&reply);
-    world.operations();
-    assert_eq!(assignees(&agent.check_in(&world).await), [""; 0]);
-    assert_eq!(world.operations(), ["Query"]);
+    system.operations();
+    assert_eq!(assignees(&agent.check_in(&system).await), [""; 0]);
+    assert_eq!(system.operations(), ["Query"]);
 }
 
 #[tokio::test]
 async fn only_later_documents_are_sent() {
-    let (world, mut agent) = world_with_lab().await;
-    let reply = agent.check_in(&world).await;
+    let (system, mut agent) = world_with_lab().await;
+    let reply = agent.check_in(&system).await;
     agent.keep_documents(&reply);
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&agent.device(), &package, false).await;
-    let reply = agent.check_in(&world).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&agent.device(), &package, false).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(assignees(&reply), [format!("device {}", agent.device())]);
     assert!(read(&reply)[0].assigned(package.id).is_some());
     agent.keep_documents(&reply);
-    assert_eq!(agent.check_in(&world).await.assignments, []);
+    assert_eq!(agent.check_in(&system).await.assignments, []);
 }

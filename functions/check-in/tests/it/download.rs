@@ -3,33 +3,33 @@
 use packcast_protocol::{DeviceId, Outcome, PackageId};
 use packcast_rollout::PackageRecord;
 
-use crate::world::{World, announced, device, download, prolog, zlib};
+use crate::system::{TestSystem, announced, device, download, prolog, zlib};
 
 /// Returns a device to which a package was announced.
-async fn device_with_task(world: &World, package: &PackageRecord) -> DeviceId {
-    let device = world.settled_device(1).await;
-    world.assign(&device, package, false).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+async fn device_with_task(system: &TestSystem, package: &PackageRecord) -> DeviceId {
+    let device = system.settled_device(1).await;
+    system.assign(&device, package, false).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
     device
 }
 
-async fn outcome(world: &World, device: &DeviceId, package: PackageId) -> Option<Outcome> {
-    let finished = world.table.records.finished(device, package).await;
+async fn outcome(system: &TestSystem, device: &DeviceId, package: PackageId) -> Option<Outcome> {
+    let finished = system.table.records.finished(device, package).await;
     Some(finished.expect("a result can be read")?.outcome)
 }
 
 #[tokio::test]
 async fn a_report_gets_an_empty_reply_and_ends_the_task() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let device = device_with_task(&world, &package).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let device = device_with_task(&system, &package).await;
     let report = download(1, package.id, "SUCCESS_0");
-    let reply = world.post(zlib(&report)).await;
+    let reply = system.post(zlib(&report)).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
-    assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS_0");
-    assert_eq!(world.tasks(&device).await, []);
-    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(system.code(&device, package.id).await.unwrap(), "SUCCESS_0");
+    assert_eq!(system.tasks(&device).await, []);
+    assert_eq!(system.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
 }
 
 #[tokio::test]
@@ -38,57 +38,57 @@ pub(crate) async fn exit_code_3_fails_unless_it_is_a_success_code() {
         (&[0][..], Outcome::Failed, [0, 0, 1]),
         (&[0, 3][..], Outcome::Succeeded, [0, 1, 0]),
     ] {
-        let world = World::start().await;
-        let package = world.package_with_codes("vlc", codes).await;
-        let device = device_with_task(&world, &package).await;
-        world.ocs(&download(1, package.id, "SUCCESS_3")).await;
+        let system = TestSystem::start().await;
+        let package = system.package_with_codes("vlc", codes).await;
+        let device = device_with_task(&system, &package).await;
+        system.ocs(&download(1, package.id, "SUCCESS_3")).await;
         assert_eq!(
-            outcome(&world, &device, package.id).await,
+            outcome(&system, &device, package.id).await,
             Some(expected),
             "{codes:?}"
         );
-        assert_eq!(world.counts(package.id).await, counts);
+        assert_eq!(system.counts(package.id).await, counts);
     }
 }
 
 #[tokio::test]
 pub(crate) async fn a_repeated_report_changes_nothing() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let device = device_with_task(&world, &package).await;
-    world.ocs(&download(1, package.id, "SUCCESS_3")).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let device = device_with_task(&system, &package).await;
+    system.ocs(&download(1, package.id, "SUCCESS_3")).await;
     for repeat in ["SUCCESS_", "SUCCESS_3", "SUCCESS_0", "ERR_TIMEOUT"] {
-        let reply = world.ocs(&download(1, package.id, repeat)).await;
+        let reply = system.ocs(&download(1, package.id, repeat)).await;
         assert_eq!(reply, "", "{repeat}");
-        assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS_3");
-        assert_eq!(world.counts(package.id).await, [0, 0, 1], "{repeat}");
+        assert_eq!(system.code(&device, package.id).await.unwrap(), "SUCCESS_3");
+        assert_eq!(system.counts(package.id).await, [0, 0, 1], "{repeat}");
     }
 }
 
 #[tokio::test]
 async fn a_repeated_success_without_exit_code_is_a_success() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let device = device_with_task(&world, &package).await;
-    world.ocs(&download(1, package.id, "SUCCESS_")).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let device = device_with_task(&system, &package).await;
+    system.ocs(&download(1, package.id, "SUCCESS_")).await;
     assert_eq!(
-        outcome(&world, &device, package.id).await,
+        outcome(&system, &device, package.id).await,
         Some(Outcome::Succeeded)
     );
 }
 
 #[tokio::test]
 async fn a_windows_report_of_mixed_form_is_accepted() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let device = device_with_task(&world, &package).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let device = device_with_task(&system, &package).await;
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?><REQUEST ID=\"{}\" ERR=\"EXIT_CODE_1603\"><DEVICEID>pc1-2026-03-04-05-06-07</DEVICEID><CONTENT/><QUERY>DOWNLOAD</QUERY></REQUEST>",
         package.id
     );
-    world.ocs(&body).await;
+    system.ocs(&body).await;
     assert_eq!(
-        world.code(&device, package.id).await.unwrap(),
+        system.code(&device, package.id).await.unwrap(),
         "EXIT_CODE_1603"
     );
 }
@@ -101,32 +101,37 @@ fn writes(operations: &[String]) -> Vec<&String> {
 
 #[tokio::test]
 pub(crate) async fn reports_on_unknown_packages_or_devices_write_nothing() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let known = device_with_task(&world, &package).await;
-    world.operations();
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let known = device_with_task(&system, &package).await;
+    system.operations();
     for report in [
         download(1, "1700000000", "SUCCESS"),
         download(1, "7", "SUCCESS"),
         download(1, "../etc", "SUCCESS"),
         download(99, package.id, "SUCCESS"),
     ] {
-        assert_eq!(world.ocs(&report).await, "", "{report}");
-        let operations = world.operations();
+        assert_eq!(system.ocs(&report).await, "", "{report}");
+        let operations = system.operations();
         assert_eq!(writes(&operations), [""; 0], "{report}");
     }
-    assert_eq!(world.tasks(&known).await.len(), 1);
-    let unknown = world.table.records.device_state(&device(99)).await.unwrap();
+    assert_eq!(system.tasks(&known).await.len(), 1);
+    let unknown = system
+        .table
+        .records
+        .device_state(&device(99))
+        .await
+        .unwrap();
     assert!(unknown.device.is_none());
 }
 
 #[tokio::test]
 async fn a_report_on_an_unannounced_task_is_ignored() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&device, &package, false).await;
-    world.ocs(&download(1, package.id, "SUCCESS")).await;
-    assert_eq!(world.code(&device, package.id).await, None);
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&device, &package, false).await;
+    system.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(system.code(&device, package.id).await, None);
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
 }

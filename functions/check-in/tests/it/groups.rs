@@ -9,32 +9,32 @@ use packcast_testing::table::{NOW, location};
 
 use crate::agents::Agent;
 use crate::results::report;
-use crate::world::{World, announced, attribute, device, download, packs, prolog, settings};
+use crate::system::{TestSystem, announced, attribute, device, download, packs, prolog, settings};
 
 fn lab() -> GroupName {
     "lab".parse().expect("a group's name")
 }
 
-async fn world_with_lab() -> World {
-    let world = World::start().await;
-    let created = world.table.records.create_group(&lab(), signing()).await;
+async fn world_with_lab() -> TestSystem {
+    let system = TestSystem::start().await;
+    let created = system.table.records.create_group(&lab(), signing()).await;
     created.expect("a group can be created");
-    world
+    system
 }
 
-async fn member(world: &World, number: u32) -> DeviceId {
-    let device = world.settled_device(number).await;
-    join(world, &device).await;
+async fn member(system: &TestSystem, number: u32) -> DeviceId {
+    let device = system.settled_device(number).await;
+    join(system, &device).await;
     device
 }
 
-async fn join(world: &World, device: &DeviceId) {
-    let joined = world.table.records.join(device, &lab(), signing()).await;
+async fn join(system: &TestSystem, device: &DeviceId) {
+    let joined = system.table.records.join(device, &lab(), signing()).await;
     assert_eq!(joined.expect("a device can join"), Joined::New);
 }
 
-async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
-    let assigned = world
+async fn assign(system: &TestSystem, group: &GroupName, package: &PackageRecord) {
+    let assigned = system
         .table
         .records
         .assign_group(group, package, false, signing())
@@ -42,8 +42,8 @@ async fn assign(world: &World, group: &GroupName, package: &PackageRecord) {
     assigned.expect("a group can be assigned a package");
 }
 
-async fn unassign(world: &World, package: &PackageRecord) {
-    let unassigned = world
+async fn unassign(system: &TestSystem, package: &PackageRecord) {
+    let unassigned = system
         .table
         .records
         .unassign_group(&lab(), package.id, signing())
@@ -53,125 +53,125 @@ async fn unassign(world: &World, package: &PackageRecord) {
 
 #[tokio::test]
 async fn a_device_that_joins_later_gets_the_packages_of_the_group() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &lab(), &package).await;
-    let pc = world.settled_device(1).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    join(&world, &pc).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &lab(), &package).await;
+    let pc = system.settled_device(1).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    join(&system, &pc).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
 }
 
 #[tokio::test]
 async fn present_and_future_devices_get_the_packages_of_all() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &GroupName::all(), &package).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
-    let agent = Agent::enrolled(&world, 1).await;
-    let reply = agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &GroupName::all(), &package).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
+    let agent = Agent::enrolled(&system, 1).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(reply.tasks.len(), 1);
 }
 
 #[tokio::test]
 async fn a_reconciled_device_costs_one_query_and_no_write() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    let pc = member(&world, 1).await;
-    assign(&world, &lab(), &package).await;
-    world.ocs(&prolog(1)).await;
-    world.ocs(&download(1, package.id, "SUCCESS")).await;
-    assert_eq!(world.tasks(&pc).await, []);
-    world.operations();
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assert_eq!(world.operations(), ["Query"]);
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let pc = member(&system, 1).await;
+    assign(&system, &lab(), &package).await;
+    system.ocs(&prolog(1)).await;
+    system.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(system.tasks(&pc).await, []);
+    system.operations();
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    assert_eq!(system.operations(), ["Query"]);
 }
 
 /// Warms two functions, which then have the group with its package in their caches. Returns the
 /// second one.
-async fn warmed(world: &World) -> CheckInFunction {
-    let other = CheckInFunction::new(world.table.records.clone(), settings());
-    member(world, 8).await;
-    member(world, 9).await;
-    assert_eq!(announced(&world.ocs(&prolog(8)).await).len(), 1);
-    assert_eq!(announced(&world.ocs_by(&other, &prolog(9)).await).len(), 1);
+async fn warmed(system: &TestSystem) -> CheckInFunction {
+    let other = CheckInFunction::new(system.table.records.clone(), settings());
+    member(system, 8).await;
+    member(system, 9).await;
+    assert_eq!(announced(&system.ocs(&prolog(8)).await).len(), 1);
+    assert_eq!(announced(&system.ocs_by(&other, &prolog(9)).await).len(), 1);
     other
 }
 
 #[tokio::test]
 async fn no_warm_function_announces_an_unassigned_package() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &lab(), &package).await;
-    let other = warmed(&world).await;
-    member(&world, 1).await;
-    member(&world, 2).await;
-    unassign(&world, &package).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &lab(), &package).await;
+    let other = warmed(&system).await;
+    member(&system, 1).await;
+    member(&system, 2).await;
+    unassign(&system, &package).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    assert_eq!(announced(&system.ocs_by(&other, &prolog(2)).await), []);
     for number in [1, 2] {
-        assert_eq!(world.tasks(&device(number)).await, []);
+        assert_eq!(system.tasks(&device(number)).await, []);
     }
-    let tally = world.table.records.tally(package.id).await.unwrap();
+    let tally = system.table.records.tally(package.id).await.unwrap();
     assert_eq!((tally.assigned, tally.announced), (2, 2));
 }
 
 #[tokio::test]
 async fn no_warm_function_announces_a_deactivated_package() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    assign(&world, &lab(), &package).await;
-    let other = warmed(&world).await;
-    member(&world, 1).await;
-    member(&world, 2).await;
-    world.table.records.deactivate(package.id).await.unwrap();
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assert_eq!(announced(&world.ocs_by(&other, &prolog(2)).await), []);
-    let records = &world.table.records;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    assign(&system, &lab(), &package).await;
+    let other = warmed(&system).await;
+    member(&system, 1).await;
+    member(&system, 2).await;
+    system.table.records.deactivate(package.id).await.unwrap();
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    assert_eq!(announced(&system.ocs_by(&other, &prolog(2)).await), []);
+    let records = &system.table.records;
     records.activate(package.id, &[location()]).await.unwrap();
     // The function caches an inactive package for a minute.
     let later = NOW.plus(60);
     assert_eq!(
-        announced(&world.ocs_at(&prolog(1), later).await),
+        announced(&system.ocs_at(&prolog(1), later).await),
         [package.id]
     );
 }
 
 #[tokio::test]
 async fn a_held_task_of_a_group_is_dropped_once_it_is_unassigned() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    world.table.records.deactivate(package.id).await.unwrap();
-    let pc = member(&world, 1).await;
-    assign(&world, &lab(), &package).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assert_eq!(world.tasks(&pc).await.len(), 1);
-    unassign(&world, &package).await;
-    let records = &world.table.records;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    system.table.records.deactivate(package.id).await.unwrap();
+    let pc = member(&system, 1).await;
+    assign(&system, &lab(), &package).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    assert_eq!(system.tasks(&pc).await.len(), 1);
+    unassign(&system, &package).await;
+    let records = &system.table.records;
     records.activate(package.id, &[location()]).await.unwrap();
     for now in [NOW, NOW.plus(60)] {
-        assert_eq!(announced(&world.ocs_at(&prolog(1), now).await), []);
+        assert_eq!(announced(&system.ocs_at(&prolog(1), now).await), []);
     }
-    assert_eq!(world.tasks(&pc).await, []);
+    assert_eq!(system.tasks(&pc).await, []);
 }
 
 #[tokio::test]
 async fn a_device_that_left_the_group_gets_no_package() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    let pc = member(&world, 1).await;
-    assign(&world, &lab(), &package).await;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let pc = member(&system, 1).await;
+    assign(&system, &lab(), &package).await;
     assert!(
-        world
+        system
             .table
             .records
             .leave(&pc, &lab(), signing())
             .await
             .unwrap()
     );
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
     assert!(
-        !world
+        !system
             .table
             .records
             .leave(&pc, &lab(), signing())
@@ -182,21 +182,21 @@ async fn a_device_that_left_the_group_gets_no_package() {
 
 #[tokio::test]
 async fn an_announced_task_is_withdrawn_and_ends_with_its_report() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    let pc = member(&world, 1).await;
-    assign(&world, &lab(), &package).await;
-    world.ocs(&prolog(1)).await;
-    unassign(&world, &package).await;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let pc = member(&system, 1).await;
+    assign(&system, &lab(), &package).await;
+    system.ocs(&prolog(1)).await;
+    unassign(&system, &package).await;
     // The function has cached the group with its package for a minute.
     let later = NOW.plus(60);
-    let listed = announced(&world.ocs_at(&prolog(1), later).await);
+    let listed = announced(&system.ocs_at(&prolog(1), later).await);
     assert_eq!(listed, [package.id]);
-    let state = world.tasks(&pc).await[0].state;
+    let state = system.tasks(&pc).await[0].state;
     assert!(matches!(state, TaskState::Withdrawn { .. }), "{state:?}");
-    world.ocs(&download(1, package.id, "SUCCESS")).await;
-    assert_eq!(world.tasks(&pc).await, []);
-    let tally = world.table.records.tally(package.id).await.unwrap();
+    system.ocs(&download(1, package.id, "SUCCESS")).await;
+    assert_eq!(system.tasks(&pc).await, []);
+    let tally = system.table.records.tally(package.id).await.unwrap();
     assert_eq!(
         (tally.assigned, tally.withdrawn, tally.succeeded),
         (1, 0, 1)
@@ -205,17 +205,17 @@ async fn an_announced_task_is_withdrawn_and_ends_with_its_report() {
 
 #[tokio::test]
 async fn packcast_agents_are_asked_to_cancel_withdrawn_tasks() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let agent = Agent::enrolled(&world, 1).await;
-    world.assign(&agent.device(), &package, false).await;
-    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
-    let records = &world.table.records;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    system.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
+    let records = &system.table.records;
     records
         .unassign(&agent.device(), &package, signing())
         .await
         .unwrap();
-    let reply = agent.check_in(&world).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!(reply.tasks.len(), 0);
     let cancelled: Vec<_> = reply.cancel.iter().map(|c| (c.id, c.attempt)).collect();
     assert_eq!(cancelled, [(package.id, 1)]);
@@ -223,74 +223,74 @@ async fn packcast_agents_are_asked_to_cancel_withdrawn_tasks() {
 
 #[tokio::test]
 async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again() {
-    let mut world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let agent = Agent::enrolled(&world, 1).await;
-    world.assign(&agent.device(), &package, false).await;
-    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
-    let records = world.table.records.clone();
+    let mut system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    system.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
+    let records = system.table.records.clone();
     records.deactivate(package.id).await.unwrap();
     // A new function, because this one has cached the active package for a minute.
-    world.function = CheckInFunction::new(records.clone(), settings());
-    let reply = agent.check_in(&world).await;
+    system.function = CheckInFunction::new(records.clone(), settings());
+    let reply = agent.check_in(&system).await;
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 1));
     let dropped = vec![report(package.id, 1, "CANCELLED")];
-    let reply = agent.check_in_with(&world, dropped).await;
+    let reply = agent.check_in_with(&system, dropped).await;
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 0));
     assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
 
     records.activate(package.id, &[location()]).await.unwrap();
-    world.function = CheckInFunction::new(records.clone(), settings());
-    let reply = agent.check_in(&world).await;
+    system.function = CheckInFunction::new(records.clone(), settings());
+    let reply = agent.check_in(&system).await;
     let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
     assert_eq!(attempts, [2]);
 }
 
 #[tokio::test]
 async fn an_announced_attempt_is_never_forgotten() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let (device, records) = (agent.device(), &world.table.records);
-    world.assign(&device, &package, false).await;
-    assert_eq!(agent.check_in(&world).await.tasks.len(), 1);
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let (device, records) = (agent.device(), &system.table.records);
+    system.assign(&device, &package, false).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
     records
         .unassign(&device, &package, signing())
         .await
         .unwrap();
-    world.assign(&device, &package, false).await;
+    system.assign(&device, &package, false).await;
     records
         .unassign(&device, &package, signing())
         .await
         .unwrap();
-    let reply = agent.check_in(&world).await;
+    let reply = agent.check_in(&system).await;
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 1));
     agent
-        .check_in_with(&world, vec![report(package.id, 1, "SUCCESS")])
+        .check_in_with(&system, vec![report(package.id, 1, "SUCCESS")])
         .await;
-    assert_eq!(world.code(&device, package.id).await.unwrap(), "SUCCESS");
+    assert_eq!(system.code(&device, package.id).await.unwrap(), "SUCCESS");
 }
 
 #[tokio::test]
 async fn a_cancelled_task_that_is_assigned_again_gets_another_attempt() {
-    let world = World::start().await;
-    let package = world.table.package("vlc", 5).await;
-    let agent = Agent::enrolled(&world, 1).await;
-    let (device, records) = (agent.device(), &world.table.records);
-    world.assign(&device, &package, false).await;
-    agent.check_in(&world).await;
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let (device, records) = (agent.device(), &system.table.records);
+    system.assign(&device, &package, false).await;
+    agent.check_in(&system).await;
     records
         .unassign(&device, &package, signing())
         .await
         .unwrap();
-    assert_eq!(agent.check_in(&world).await.cancel.len(), 1);
-    world.assign(&device, &package, false).await;
+    assert_eq!(agent.check_in(&system).await.cancel.len(), 1);
+    system.assign(&device, &package, false).await;
     let dropped = vec![report(package.id, 1, "CANCELLED")];
-    let reply = agent.check_in_with(&world, dropped.clone()).await;
+    let reply = agent.check_in_with(&system, dropped.clone()).await;
     let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
     assert_eq!((attempts, reply.cancel.len()), (vec![2], 0));
     // A repeated report, whose reply was lost, changes nothing.
-    agent.check_in_with(&world, dropped).await;
+    agent.check_in_with(&system, dropped).await;
     let tally = records.tally(package.id).await.unwrap();
     assert_eq!(
         (tally.assigned, tally.announced, tally.cancelled),
@@ -300,9 +300,9 @@ async fn a_cancelled_task_that_is_assigned_again_gets_another_attempt() {
     // An attempt that is unassigned before its announcement leaves the earlier result as it
     // was.
     agent
-        .check_in_with(&world, vec![report(package.id, 2, "ERR_EXECUTE")])
+        .check_in_with(&system, vec![report(package.id, 2, "ERR_EXECUTE")])
         .await;
-    world.assign(&device, &package, false).await;
+    system.assign(&device, &package, false).await;
     records
         .unassign(&device, &package, signing())
         .await
@@ -313,54 +313,54 @@ async fn a_cancelled_task_that_is_assigned_again_gets_another_attempt() {
 
 #[tokio::test]
 async fn a_failed_package_is_tried_again_when_it_is_assigned_again() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
-    member(&world, 1).await;
-    assign(&world, &lab(), &package).await;
-    world.ocs(&prolog(1)).await;
-    world.ocs(&download(1, package.id, "ERR_EXECUTE")).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), []);
-    assign(&world, &lab(), &package).await;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    member(&system, 1).await;
+    assign(&system, &lab(), &package).await;
+    system.ocs(&prolog(1)).await;
+    system.ocs(&download(1, package.id, "ERR_EXECUTE")).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+    assign(&system, &lab(), &package).await;
     let later = NOW.plus(60);
-    let reply = world.ocs_at(&prolog(1), later).await;
+    let reply = system.ocs_at(&prolog(1), later).await;
     assert_eq!(announced(&reply), [package.id]);
     assert_eq!(attribute(packs(&reply)[0], "FORCE"), Some("1"));
 }
 
 #[tokio::test]
 async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
-    let world = world_with_lab().await;
-    let pc = member(&world, 1).await;
+    let system = world_with_lab().await;
+    let pc = member(&system, 1).await;
     for n in 0..70 {
         let name = format!("package-{n}");
-        let package = world.table.package_at(&name, 5, NOW.plus(n)).await;
-        assign(&world, &lab(), &package).await;
+        let package = system.table.package_at(&name, 5, NOW.plus(n)).await;
+        assign(&system, &lab(), &package).await;
     }
-    let reply = world.ocs(&prolog(1)).await;
+    let reply = system.ocs(&prolog(1)).await;
     assert_eq!(announced(&reply).len(), 70);
-    assert_eq!(world.tasks(&pc).await.len(), 70);
+    assert_eq!(system.tasks(&pc).await.len(), 70);
 }
 
 #[tokio::test]
 async fn a_site_fetches_from_its_preferred_location() {
-    let world = world_with_lab().await;
-    let package = world.table.package("vlc", 5).await;
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
     let site = packcast_rollout::LocationRecord {
         name: "oslo".parse().unwrap(),
         location: "oslo.example.net".parse().unwrap(),
     };
-    let records = &world.table.records;
+    let records = &system.table.records;
     records
         .activate(package.id, &[location(), site.clone()])
         .await
         .unwrap();
-    member(&world, 1).await;
+    member(&system, 1).await;
     records
         .prefer(&lab(), Some(&site.name), signing())
         .await
         .unwrap();
-    assign(&world, &lab(), &package).await;
-    let reply = world.ocs(&prolog(1)).await;
+    assign(&system, &lab(), &package).await;
+    let reply = system.ocs(&prolog(1)).await;
     let place = attribute(packs(&reply)[0], "PACK_LOC").unwrap();
     assert!(place.starts_with("oslo.example.net/"), "{place}");
 }

@@ -6,19 +6,19 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
-use crate::world::{World, device, prolog, zlib};
+use crate::system::{TestSystem, device, prolog, zlib};
 
 const FIELDS: &str = "DEVICEID=\"pc1-2026-03-04-05-06-07\" QUERY=\"PROLOG\"";
 
 /// Posts a body, checks status and text of the reply, and checks that the table is not read.
 async fn refused(body: impl Into<Bytes>, status: u16, words: &str) {
-    let world = World::start().await;
-    let reply = world.post(body).await;
+    let system = TestSystem::start().await;
+    let reply = system.post(body).await;
     assert_eq!(reply.status.as_u16(), status, "{words}: {reply:?}");
     let text = reply.text();
     assert!(text.contains(words), "{text:?} lacks {words:?}");
     assert!(text.len() < 500, "{words}: {} bytes", text.len());
-    assert_eq!(world.operations(), [""; 0], "{words}");
+    assert_eq!(system.operations(), [""; 0], "{words}");
 }
 
 #[tokio::test]
@@ -39,15 +39,15 @@ async fn bodies_that_are_neither_compressed_nor_xml_are_refused() {
 async fn a_cut_stream_is_refused_if_its_document_is_incomplete() {
     let document = format!("{}<!-- {} -->", prolog(1), "x y z ".repeat(100));
     let body = zlib(&document);
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     for end in 1..body.len() {
-        let reply = world.post(body[..end].to_vec()).await;
+        let reply = system.post(body[..end].to_vec()).await;
         let status = reply.status.as_u16();
         assert!([200, 400].contains(&status), "cut at {end}: {status}");
     }
-    assert_eq!(world.post(body[..20].to_vec()).await.status.as_u16(), 400);
+    assert_eq!(system.post(body[..20].to_vec()).await.status.as_u16(), 400);
     // Without its checksum, the stream has the form that a Windows agent sends.
-    let reply = world.post(body[..body.len() - 4].to_vec()).await;
+    let reply = system.post(body[..body.len() - 4].to_vec()).await;
     assert_eq!(reply.status.as_u16(), 200);
 }
 
@@ -95,10 +95,10 @@ async fn an_inflating_body_is_refused_at_the_limit() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn an_inflating_body_does_not_fill_the_memory() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let bomb = bomb(400);
     let before = peak_kib();
-    assert_eq!(world.post(bomb).await.status.as_u16(), 413);
+    assert_eq!(system.post(bomb).await.status.as_u16(), 413);
     // Other tests may run in this process, but none of them needs much memory.
     let grown = peak_kib() - before;
     assert!(grown < 250 << 10, "{grown} KiB for a bomb of 400 MiB");
@@ -151,29 +151,29 @@ async fn deep_nesting_is_refused() {
 
 #[tokio::test]
 async fn a_wide_document_within_the_limits_is_accepted() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let software = "<SOFTWARES><NAME>vlc</NAME></SOFTWARES>".repeat(100_000);
     let body = format!("<REQUEST {FIELDS}><CONTENT>{software}</CONTENT></REQUEST>");
-    let reply = world.post(zlib(&body)).await;
+    let reply = system.post(zlib(&body)).await;
     assert_eq!(reply.status.as_u16(), 200);
 }
 
 #[tokio::test]
 pub(crate) async fn any_user_agent_is_accepted_and_bounded() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     for agent in [
         "é".repeat(100).into_bytes(),
         vec![b'x'; 8000],
         vec![0xFF; 10],
         b"OCS-NG_unified_unix_agent_v9.9".to_vec(),
     ] {
-        let request = http::Request::post(format!("/ocsinventory/{}", crate::world::PATH_TOKEN))
+        let request = http::Request::post(format!("/ocsinventory/{}", crate::system::PATH_TOKEN))
             .header("user-agent", agent.as_slice())
             .body(zlib(&prolog(1)).into())
             .unwrap();
-        let reply = world.send(request, packcast_testing::table::NOW).await;
+        let reply = system.send(request, packcast_testing::table::NOW).await;
         assert_eq!(reply.status.as_u16(), 200);
-        let device_state = world.table.records.device_state(&device(1)).await.unwrap();
+        let device_state = system.table.records.device_state(&device(1)).await.unwrap();
         assert!(device_state.device.unwrap().agent.len() <= 64);
     }
 }

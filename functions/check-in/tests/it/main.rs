@@ -14,6 +14,6 @@ mod inventory;
 mod pacing;
 mod prolog;
 mod results;
+mod system;
 mod transcripts;
 mod traps;
-mod world;

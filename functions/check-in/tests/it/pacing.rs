@@ -10,7 +10,7 @@ use packcast_store::records::Reserved;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, location, published, reservation};
 
-use crate::world::{World, announced, attribute, device, download, prolog, settings};
+use crate::system::{TestSystem, announced, attribute, device, download, prolog, settings};
 
 /// Pacing in a reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,8 +90,8 @@ fn with_pauses(fragment: u64, cycle: u64) -> PacingReply {
 }
 
 /// Creates an active package with this number of fragments.
-async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> PackageRecord {
-    let records = &world.table.records;
+async fn package(system: &TestSystem, name: &str, priority: u8, fragments: u32) -> PackageRecord {
+    let records = &system.table.records;
     let reserved = records.reserve(&reservation(name, priority), NOW).await;
     let (Reserved::New(package) | Reserved::Resumed(package)) =
         reserved.expect("a package can be reserved");
@@ -106,9 +106,9 @@ async fn package(world: &World, name: &str, priority: u8, fragments: u32) -> Pac
 }
 
 /// Creates a group with the first device.
-async fn group(world: &World, name: &str, change: &PacingChange) {
+async fn group(system: &TestSystem, name: &str, change: &PacingChange) {
     let group: GroupName = name.parse().expect("a group's name");
-    let records = &world.table.records;
+    let records = &system.table.records;
     let created = records.create_group(&group, signing()).await;
     created.expect("a group can be created");
     let joined = records.join(&device(1), &group, signing()).await;
@@ -117,18 +117,18 @@ async fn group(world: &World, name: &str, change: &PacingChange) {
     paced.expect("a group can be paced");
 }
 
-async fn prolog_pacing(world: &World) -> PacingReply {
-    pacing_of(&world.ocs(&prolog(1)).await)
+async fn prolog_pacing(system: &TestSystem) -> PacingReply {
+    pacing_of(&system.ocs(&prolog(1)).await)
 }
 
 #[tokio::test]
 async fn one_package_takes_seconds() {
     for (fragments, at_most_s) in [(1, 15), (20, 150)] {
-        let world = World::start().await;
-        let device = world.settled_device(1).await;
-        let package = package(&world, "vlc", 5, fragments).await;
-        world.assign(&device, &package, false).await;
-        let pacing = prolog_pacing(&world).await;
+        let system = TestSystem::start().await;
+        let device = system.settled_device(1).await;
+        let package = package(&system, "vlc", 5, fragments).await;
+        system.assign(&device, &package, false).await;
+        let pacing = prolog_pacing(&system).await;
         assert_eq!(pacing, FASTEST);
         let implied_s = pacing.implied_s(5, fragments.into());
         assert!(implied_s <= at_most_s, "{implied_s} s");
@@ -137,24 +137,24 @@ async fn one_package_takes_seconds() {
 
 #[tokio::test]
 async fn a_period_is_as_long_as_the_announced_packages_need() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let urgent = package(&world, "urgent", 0, 12).await;
-    let odd = package(&world, "odd", 7, 1).await;
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let urgent = package(&system, "urgent", 0, 12).await;
+    let odd = package(&system, "odd", 7, 1).await;
     for package in [&urgent, &odd] {
-        world.assign(&device, package, false).await;
+        system.assign(&device, package, false).await;
     }
-    let both = prolog_pacing(&world).await.cycles;
+    let both = prolog_pacing(&system).await.cycles;
     assert_eq!((both, both % 7), (28, 0));
-    world.ocs(&download(1, urgent.id, "SUCCESS")).await;
-    assert_eq!(prolog_pacing(&world).await.cycles, 14);
-    world.ocs(&download(1, odd.id, "SUCCESS")).await;
-    assert_eq!(prolog_pacing(&world).await, FASTEST);
+    system.ocs(&download(1, urgent.id, "SUCCESS")).await;
+    assert_eq!(prolog_pacing(&system).await.cycles, 14);
+    system.ocs(&download(1, odd.id, "SUCCESS")).await;
+    assert_eq!(prolog_pacing(&system).await, FASTEST);
 }
 
 #[tokio::test]
 async fn the_settings_of_a_target_apply() {
-    let world = World::start_with(FunctionSettings {
+    let system = TestSystem::start_with(FunctionSettings {
         pace: Pacing {
             fragment_pause_s: UpTo::new(2).unwrap(),
             cycle_pause_s: UpTo::new(3).unwrap(),
@@ -175,84 +175,85 @@ async fn the_settings_of_a_target_apply() {
         execution_timeout_min: 120,
         freq_hours: 5,
     };
-    assert_eq!(prolog_pacing(&world).await, expected);
+    assert_eq!(prolog_pacing(&system).await, expected);
 }
 
 #[tokio::test]
 async fn the_slowest_group_applies_unless_the_device_overrides_it() {
-    let world = World::start().await;
-    let pc = world.settled_device(1).await;
-    group(&world, "fast", &pauses(1, 4)).await;
-    group(&world, "thin-line", &pauses(10, 2)).await;
-    assert_eq!(prolog_pacing(&world).await, with_pauses(10, 4));
-    let records = &world.table.records;
+    let system = TestSystem::start().await;
+    let pc = system.settled_device(1).await;
+    group(&system, "fast", &pauses(1, 4)).await;
+    group(&system, "thin-line", &pauses(10, 2)).await;
+    assert_eq!(prolog_pacing(&system).await, with_pauses(10, 4));
+    let records = &system.table.records;
     records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
-    assert_eq!(prolog_pacing(&world).await, with_pauses(3, 4));
-    world.settled_device(2).await;
-    assert_eq!(pacing_of(&world.ocs(&prolog(2)).await), FASTEST);
+    assert_eq!(prolog_pacing(&system).await, with_pauses(3, 4));
+    system.settled_device(2).await;
+    assert_eq!(pacing_of(&system.ocs(&prolog(2)).await), FASTEST);
 }
 
 #[tokio::test]
 async fn all_devices_are_slowed_down_at_once() {
-    let world = World::start().await;
-    world.settled_device(1).await;
-    let records = &world.table.records;
+    let system = TestSystem::start().await;
+    system.settled_device(1).await;
+    let records = &system.table.records;
     let all = GroupName::all();
     records
         .pace_group(&all, &pauses(5, 5), signing())
         .await
         .unwrap();
     let later = NOW.plus(FunctionSettings::DEFAULT_GROUP_CACHE_S);
-    let reply = world.ocs_at(&prolog(1), later).await;
+    let reply = system.ocs_at(&prolog(1), later).await;
     assert_eq!(pacing_of(&reply), with_pauses(5, 5));
 }
 
 #[tokio::test]
 async fn pacing_costs_no_further_read() {
-    let world = World::start().await;
-    let pc = world.settled_device(1).await;
-    group(&world, "thin-line", &pauses(10, 2)).await;
-    let records = &world.table.records;
+    let system = TestSystem::start().await;
+    let pc = system.settled_device(1).await;
+    group(&system, "thin-line", &pauses(10, 2)).await;
+    let records = &system.table.records;
     records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
-    prolog_pacing(&world).await;
-    world.table.meter.take();
-    prolog_pacing(&world).await;
-    let usage = world.table.meter.take();
+    prolog_pacing(&system).await;
+    system.table.meter.take();
+    prolog_pacing(&system).await;
+    let usage = system.table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert!(usage.read_units <= 1.0, "{usage:?}");
 }
 
 #[tokio::test]
 async fn pacing_stays_while_a_device_drops_or_stops() {
-    let world = World::start().await;
-    let pc = world.settled_device(1).await;
-    group(&world, "thin-line", &pauses(10, 2)).await;
+    let system = TestSystem::start().await;
+    let pc = system.settled_device(1).await;
+    group(&system, "thin-line", &pauses(10, 2)).await;
     for command in [DeviceCommand::RestartDownload, DeviceCommand::Drop] {
-        world
+        system
             .table
             .records
             .command_device(&pc, command, NOW)
             .await
             .unwrap();
-        let pacing = prolog_pacing(&world).await;
+        let pacing = prolog_pacing(&system).await;
         assert_eq!((pacing.fragment, pacing.cycle), (10, 2), "{command:?}");
     }
 }
 
 #[tokio::test]
 async fn strict_can_be_set_for_target_group_and_device() {
-    let world = World::start().await;
-    let pc = world.settled_device(1).await;
-    let large = package(&world, "large", 5, 10).await;
-    let small = package(&world, "small", 10, 1).await;
-    group(&world, "lax", &strict(false)).await;
-    group(&world, "careful", &strict(true)).await;
+    let system = TestSystem::start().await;
+    let pc = system.settled_device(1).await;
+    let large = package(&system, "large", 5, 10).await;
+    let small = package(&system, "small", 10, 1).await;
+    group(&system, "lax", &strict(false)).await;
+    group(&system, "careful", &strict(true)).await;
     for package in [&large, &small] {
-        world.assign(&pc, package, false).await;
+        system.assign(&pc, package, false).await;
     }
-    let announced_packages = async || -> Vec<PackageId> { announced(&world.ocs(&prolog(1)).await) };
+    let announced_packages =
+        async || -> Vec<PackageId> { announced(&system.ocs(&prolog(1)).await) };
     assert_eq!(announced_packages().await, [large.id]);
-    let records = &world.table.records;
+    let records = &system.table.records;
     records
         .set_device_pacing(&pc, &strict(false))
         .await

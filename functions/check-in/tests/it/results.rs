@@ -9,7 +9,7 @@ use packcast_rollout::PackageRecord;
 use packcast_testing::table::NOW;
 
 use crate::agents::{Agent, refused};
-use crate::world::World;
+use crate::system::TestSystem;
 
 pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
     Report {
@@ -28,17 +28,17 @@ fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
 }
 
 /// Returns an agent to which a package was announced.
-async fn agent_with_task(world: &World) -> (Agent, PackageRecord) {
-    let agent = Agent::enrolled(world, 1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&agent.device(), &package, false).await;
-    assert_eq!(agent.check_in(world).await.tasks.len(), 1);
+async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
+    let agent = Agent::enrolled(system, 1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&agent.device(), &package, false).await;
+    assert_eq!(agent.check_in(system).await.tasks.len(), 1);
     (agent, package)
 }
 
-async fn send(world: &World, agent: &Agent, results: Vec<Report>) -> Vec<PackageId> {
+async fn send(system: &TestSystem, agent: &Agent, results: Vec<Report>) -> Vec<PackageId> {
     let request = reporting(agent, results);
-    let reply = agent.post(world, REPORT_PATH, &request).await;
+    let reply = agent.post(system, REPORT_PATH, &request).await;
     assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
     let reply: ReportReply = serde_json::from_slice(&reply.body).expect("a reply to a report");
     reply.accepted
@@ -46,96 +46,96 @@ async fn send(world: &World, agent: &Agent, results: Vec<Report>) -> Vec<Package
 
 #[tokio::test]
 async fn a_repeated_report_counts_once() {
-    let world = World::start().await;
-    let (agent, package) = agent_with_task(&world).await;
+    let system = TestSystem::start().await;
+    let (agent, package) = agent_with_task(&system).await;
     for code in ["SUCCESS_0", "SUCCESS_0", "ERR_TIMEOUT"] {
-        let accepted = send(&world, &agent, vec![report(package.id, 1, code)]).await;
+        let accepted = send(&system, &agent, vec![report(package.id, 1, code)]).await;
         assert_eq!(accepted, [package.id]);
-        assert_eq!(world.counts(package.id).await, [0, 1, 0], "{code}");
+        assert_eq!(system.counts(package.id).await, [0, 1, 0], "{code}");
     }
     let device = agent.device();
-    let finished = world.table.records.finished(&device, package.id);
+    let finished = system.table.records.finished(&device, package.id);
     let finished = finished.await.unwrap().unwrap();
     assert_eq!(finished.code.to_string(), "SUCCESS_0");
     assert_eq!(finished.detail.as_deref(), Some("all went well"));
     assert_eq!(finished.output_tail.as_deref(), Some("bye"));
-    assert_eq!(agent.check_in(&world).await.tasks, []);
+    assert_eq!(agent.check_in(&system).await.tasks, []);
 }
 
 #[tokio::test]
 async fn results_in_a_check_in_are_applied_before_tasks_are_announced() {
-    let world = World::start().await;
-    let (agent, package) = agent_with_task(&world).await;
+    let system = TestSystem::start().await;
+    let (agent, package) = agent_with_task(&system).await;
     let reply = agent
-        .check_in_with(&world, vec![report(package.id, 1, "SUCCESS_1")])
+        .check_in_with(&system, vec![report(package.id, 1, "SUCCESS_1")])
         .await;
     assert_eq!(reply.accepted, [package.id]);
     assert_eq!(reply.tasks, []);
-    assert_eq!(world.counts(package.id).await, [0, 0, 1]);
+    assert_eq!(system.counts(package.id).await, [0, 0, 1]);
 }
 
 #[tokio::test]
 async fn a_result_of_another_attempt_is_acknowledged_and_changes_nothing() {
-    let world = World::start().await;
-    let (agent, package) = agent_with_task(&world).await;
+    let system = TestSystem::start().await;
+    let (agent, package) = agent_with_task(&system).await;
     let late = vec![report(package.id, 2, "SUCCESS_0")];
-    assert_eq!(send(&world, &agent, late).await, [package.id]);
-    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+    assert_eq!(send(&system, &agent, late).await, [package.id]);
+    assert_eq!(system.counts(package.id).await, [1, 0, 0]);
 
     let failed = vec![report(package.id, 1, "ERR_UNZIP")];
-    send(&world, &agent, failed).await;
-    world.assign(&agent.device(), &package, false).await;
-    let tasks = agent.check_in(&world).await.tasks;
+    send(&system, &agent, failed).await;
+    system.assign(&agent.device(), &package, false).await;
+    let tasks = agent.check_in(&system).await.tasks;
     assert_eq!(tasks[0].attempt, 2);
     let old = vec![report(package.id, 1, "SUCCESS_0")];
-    assert_eq!(send(&world, &agent, old).await, [package.id]);
-    assert_eq!(world.tasks(&agent.device()).await.len(), 1);
+    assert_eq!(send(&system, &agent, old).await, [package.id]);
+    assert_eq!(system.tasks(&agent.device()).await.len(), 1);
     let new = vec![report(package.id, 2, "SUCCESS_0")];
-    send(&world, &agent, new).await;
-    assert_eq!(world.counts(package.id).await, [0, 1, 0]);
+    send(&system, &agent, new).await;
+    assert_eq!(system.counts(package.id).await, [0, 1, 0]);
 }
 
 #[tokio::test]
 async fn a_result_on_an_unknown_package_is_acknowledged() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let id = "1700000000".parse().unwrap();
-    let accepted = send(&world, &agent, vec![report(id, 1, "SUCCESS_0")]).await;
+    let accepted = send(&system, &agent, vec![report(id, 1, "SUCCESS_0")]).await;
     assert_eq!(accepted, [id]);
-    assert_eq!(world.code(&agent.device(), id).await, None);
+    assert_eq!(system.code(&agent.device(), id).await, None);
 }
 
 #[tokio::test]
 async fn more_than_64_results_at_once_are_refused() {
-    let world = World::start().await;
-    let agent = Agent::enrolled(&world, 1).await;
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
     let id = "1700000000".parse().unwrap();
-    world.operations();
+    system.operations();
     let many = vec![report(id, 1, "SUCCESS"); 65];
     let asking = CheckInRequest {
         results: many.clone(),
         ..agent.asking()
     };
-    let by_check_in = agent.post(&world, CHECK_IN_PATH, &asking).await;
-    let problem = refused(&world, &by_check_in, 400);
+    let by_check_in = agent.post(&system, CHECK_IN_PATH, &asking).await;
+    let problem = refused(&system, &by_check_in, 400);
     assert_eq!(problem.kind, ProblemKind::BadRequest);
     let by_report = agent
-        .post(&world, REPORT_PATH, &reporting(&agent, many))
+        .post(&system, REPORT_PATH, &reporting(&agent, many))
         .await;
-    refused(&world, &by_report, 400);
+    refused(&system, &by_report, 400);
     let most = vec![report(id, 1, "SUCCESS"); 64];
-    assert_eq!(send(&world, &agent, most).await.len(), 64);
+    assert_eq!(send(&system, &agent, most).await.len(), 64);
 }
 
 #[tokio::test]
 async fn a_report_needs_the_pass_of_its_agent() {
-    let world = World::start().await;
-    let (agent, package) = agent_with_task(&world).await;
+    let system = TestSystem::start().await;
+    let (agent, package) = agent_with_task(&system).await;
     let other = Agent::new(2);
-    world.operations();
+    system.operations();
     let request = reporting(&agent, vec![report(package.id, 1, "SUCCESS_0")]);
-    let reply = other.post(&world, REPORT_PATH, &request).await;
-    let problem = refused(&world, &reply, 403);
+    let reply = other.post(&system, REPORT_PATH, &request).await;
+    let problem = refused(&system, &reply, 403);
     assert_eq!(problem.kind, ProblemKind::NotEnrolled);
-    assert_eq!(world.counts(package.id).await, [1, 0, 0]);
+    assert_eq!(system.counts(package.id).await, [1, 0, 0]);
 }

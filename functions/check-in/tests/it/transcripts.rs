@@ -15,7 +15,7 @@ use packcast_protocol::{DeviceId, WindowsTerms};
 use packcast_store::records::Reservation;
 use packcast_testing::table::{NOW, reservation};
 
-use crate::world::World;
+use crate::system::TestSystem;
 
 /// A request or a reply of a transcript.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ fn compare(name: &str, response: &Response<Bytes>, expected: &Message) {
     assert_eq!(body, expected.body, "{name}");
 }
 
-impl World {
+impl TestSystem {
     async fn play(&self, agent: &str, name: &str) {
         let [asked, expected] = transcript(agent, name);
         let response = self.function.handle(request(&asked), NOW).await;
@@ -147,11 +147,11 @@ impl World {
 
 #[tokio::test]
 pub(crate) async fn a_windows_agent_is_served() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let names = names("windows");
-    world.play_all("windows", &names[..3]).await;
+    system.play_all("windows", &names[..3]).await;
     let device: DeviceId = "ocs:PC42-2026-03-04-05-06-07".parse().unwrap();
-    let nightly = world
+    let nightly = system
         .publish(&Reservation {
             windows: WindowsTerms {
                 schedule: Some("2026/12/01 22:00".parse().unwrap()),
@@ -161,14 +161,14 @@ pub(crate) async fn a_windows_agent_is_served() {
             ..reservation("nightly", 5)
         })
         .await;
-    let soon = world.publish(&reservation("soon", 1)).await;
+    let soon = system.publish(&reservation("soon", 1)).await;
     for package in [&nightly, &soon] {
-        world.assign(&device, package, false).await;
+        system.assign(&device, package, false).await;
     }
-    world.play_all("windows", &names[3..]).await;
-    assert_eq!(world.counts(soon.id).await, [0, 0, 1]);
-    assert_eq!(world.counts(nightly.id).await, [0, 1, 0]);
-    let device_state = world.table.records.device_state(&device).await.unwrap();
+    system.play_all("windows", &names[3..]).await;
+    assert_eq!(system.counts(soon.id).await, [0, 0, 1]);
+    assert_eq!(system.counts(nightly.id).await, [0, 1, 0]);
+    let device_state = system.table.records.device_state(&device).await.unwrap();
     let record = device_state.device.unwrap();
     assert_eq!(record.agent, "OCS-NG_WINDOWS_AGENT_v2.11.0.1");
     assert_eq!(record.os, "Microsoft Windows 11 Professionnel");
@@ -176,37 +176,37 @@ pub(crate) async fn a_windows_agent_is_served() {
 
 #[tokio::test]
 pub(crate) async fn an_android_agent_is_served() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let names = names("android");
-    world.play_all("android", &names[..2]).await;
+    system.play_all("android", &names[..2]).await;
     let device: DeviceId = "ocs:phone-7-2026-03-04-05-06-07".parse().unwrap();
-    let package = world.publish(&reservation("vlc", 5)).await;
-    world.assign(&device, &package, false).await;
-    world.play_all("android", &names[2..]).await;
-    let code = world.code(&device, package.id).await;
+    let package = system.publish(&reservation("vlc", 5)).await;
+    system.assign(&device, &package, false).await;
+    system.play_all("android", &names[2..]).await;
+    let code = system.code(&device, package.id).await;
     assert_eq!(code.as_deref(), Some("ERR_DOWNLOAD_PACK"));
 }
 
 #[tokio::test]
 async fn a_macos_agent_is_served() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     let names = names("macos");
-    world.play_all("macos", &names[..1]).await;
+    system.play_all("macos", &names[..1]).await;
     let device: DeviceId = "ocs:mac-mini-2026-03-04-05-06-07".parse().unwrap();
-    let package = world.publish(&reservation("vlc", 5)).await;
-    world.assign(&device, &package, false).await;
-    world.play_all("macos", &names[1..]).await;
-    let code = world.code(&device, package.id).await;
+    let package = system.publish(&reservation("vlc", 5)).await;
+    system.assign(&device, &package, false).await;
+    system.play_all("macos", &names[1..]).await;
+    let code = system.code(&device, package.id).await;
     assert_eq!(code.as_deref(), Some("SUCCESS_ALREADY_IN_HISTORY"));
 }
 
 /// Real inventories have several blocks, too.
 #[tokio::test]
 async fn an_unfinished_stream_of_many_blocks_is_read_completely() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&device, &package, false).await;
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&device, &package, false).await;
     let software: String = (0..20_000)
         .map(|n| format!("<SOFTWARES><NAME>tool {n}</NAME></SOFTWARES>"))
         .collect();
@@ -214,9 +214,9 @@ async fn an_unfinished_stream_of_many_blocks_is_read_completely() {
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?><REQUEST><DEVICEID>pc1-2026-03-04-05-06-07</DEVICEID><CONTENT>{software}<DOWNLOAD><HISTORY><PACKAGE ID=\"{}\"/></HISTORY></DOWNLOAD></CONTENT><QUERY>INVENTORY</QUERY></REQUEST>",
         package.id
     );
-    let reply = world.post(unfinished_zlib(inventory.as_bytes())).await;
+    let reply = system.post(unfinished_zlib(inventory.as_bytes())).await;
     assert_eq!(reply.status.as_u16(), 200);
     assert!(reply.inflated().contains("NO_ACCOUNT_UPDATE"));
-    let code = world.code(&device, package.id).await;
+    let code = system.code(&device, package.id).await;
     assert_eq!(code.as_deref(), Some("SUCCESS_ALREADY_IN_HISTORY"));
 }

@@ -20,7 +20,7 @@ use packcast_rollout::assign::AssignOutcome;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
-use crate::world::{World, announced, download, inventory, prolog, zlib};
+use crate::system::{TestSystem, announced, download, inventory, prolog, zlib};
 
 /// Traps and the tests that guard against them.
 const _: &[(&str, fn())] = &[
@@ -85,27 +85,27 @@ const _: &[(&str, fn())] = &[
 /// §0.13. The report came, and the package is in the agent's history.
 #[tokio::test]
 async fn a_finished_package_is_never_listed_beside_a_new_one() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
     for (name, code) in [("a", "SUCCESS"), ("b", "SUCCESS_3"), ("c", "ERR_UNZIP")] {
-        let package = world.table.package(name, 5).await;
-        world.assign(&device, &package, false).await;
-        assert_eq!(announced(&world.ocs(&prolog(1)).await), [package.id]);
-        world.ocs(&download(1, package.id, code)).await;
+        let package = system.table.package(name, 5).await;
+        system.assign(&device, &package, false).await;
+        assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
+        system.ocs(&download(1, package.id, code)).await;
     }
-    let new = world.table.package("new", 5).await;
-    world.assign(&device, &new, false).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
+    let new = system.table.package("new", 5).await;
+    system.assign(&device, &new, false).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [new.id]);
 }
 
 /// §0.13. The package was installed before it was assigned.
 #[tokio::test]
 async fn a_package_in_the_history_is_not_listed_when_it_is_assigned() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let had = world.table.package("had", 5).await;
-    world.ocs(&inventory(1, &[had.id])).await;
-    let records = &world.table.records;
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let had = system.table.package("had", 5).await;
+    system.ocs(&inventory(1, &[had.id])).await;
+    let records = &system.table.records;
     let assigned = records
         .assign(&device, &had, false, signing())
         .await
@@ -116,25 +116,25 @@ async fn a_package_in_the_history_is_not_listed_when_it_is_assigned() {
         .assign_group(&all, &had, false, signing())
         .await
         .expect("all can be given a package");
-    let new = world.table.package("new", 5).await;
-    world.assign(&device, &new, false).await;
-    assert_eq!(announced(&world.ocs(&prolog(1)).await), [new.id]);
+    let new = system.table.package("new", 5).await;
+    system.assign(&device, &new, false).await;
+    assert_eq!(announced(&system.ocs(&prolog(1)).await), [new.id]);
 }
 
 /// §8.22. Agents repeat a report whose reply was lost, some of them in every cycle.
 #[tokio::test]
 async fn a_repeated_final_report_costs_no_write() {
-    let world = World::start().await;
-    let device = world.settled_device(1).await;
-    let package = world.table.package("vlc", 5).await;
-    world.assign(&device, &package, false).await;
-    world.ocs(&prolog(1)).await;
-    world.ocs(&download(1, package.id, "SUCCESS_0")).await;
-    world.operations();
+    let system = TestSystem::start().await;
+    let device = system.settled_device(1).await;
+    let package = system.table.package("vlc", 5).await;
+    system.assign(&device, &package, false).await;
+    system.ocs(&prolog(1)).await;
+    system.ocs(&download(1, package.id, "SUCCESS_0")).await;
+    system.operations();
     for repeat in ["SUCCESS_0", "SUCCESS_", "SUCCESS_0"] {
-        let reply = world.post(zlib(&download(1, package.id, repeat))).await;
+        let reply = system.post(zlib(&download(1, package.id, repeat))).await;
         assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
-        assert_eq!(world.operations(), ["Query", "GetItem"], "{repeat}");
+        assert_eq!(system.operations(), ["Query", "GetItem"], "{repeat}");
     }
 }
 
@@ -142,12 +142,12 @@ async fn a_repeated_final_report_costs_no_write() {
 /// Without such a number, they assume success.
 #[tokio::test]
 async fn no_header_contains_http() {
-    let world = World::start().await;
+    let system = TestSystem::start().await;
     for body in [zlib(&prolog(1)), b"garbage".to_vec()] {
-        let request = crate::world::ocs_request(crate::world::PATH_TOKEN)
+        let request = crate::system::ocs_request(crate::system::PATH_TOKEN)
             .body(body.into())
             .unwrap();
-        let response = world.function.handle(request, NOW).await;
+        let response = system.function.handle(request, NOW).await;
         for (name, value) in response.headers() {
             let value = String::from_utf8_lossy(value.as_bytes());
             assert!(!value.contains("HTTP/"), "{name}: {value}");

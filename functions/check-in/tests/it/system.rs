@@ -19,7 +19,7 @@ use packcast_testing::table::{NOW, Table, location, published, reservation};
 pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
 pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 
-pub(crate) struct World {
+pub(crate) struct TestSystem {
     pub(crate) table: Table,
     pub(crate) function: CheckInFunction,
 }
@@ -48,7 +48,7 @@ pub(crate) fn settings() -> FunctionSettings {
     }
 }
 
-impl World {
+impl TestSystem {
     pub(crate) async fn start() -> Self {
         Self::start_with(settings()).await
     }
