@@ -83,12 +83,12 @@ fn with(mut entry: ZipEntry, change: impl FnOnce(&mut ZipEntry)) -> ZipEntry {
 #[test]
 fn paths_that_leave_the_folder_are_refused() {
     let paths = [
-        ("../x", "climbs"),
-        ("..", "climbs"),
-        ("a/../../x", "climbs"),
-        ("a/..", "climbs"),
-        ("..\\x", "climbs"),
-        ("a\\..\\..\\x", "climbs"),
+        ("../x", "contains '..'"),
+        ("..", "contains '..'"),
+        ("a/../../x", "contains '..'"),
+        ("a/..", "contains '..'"),
+        ("..\\x", "contains '..'"),
+        ("a\\..\\..\\x", "contains '..'"),
         ("/etc/x", "absolute"),
         ("//host/share/x", "absolute"),
         ("\\x", "absolute"),
@@ -132,7 +132,7 @@ fn names_are_text_of_bounded_length() {
             gnu(&vec![b'n'; 64 << 20]),
             "too many headers",
         ),
-        tar("a pax path", pax("../x"), "climbs"),
+        tar("a pax path", pax("../x"), "contains '..'"),
         tar(
             "a pax path of 4 MiB",
             pax(&"n".repeat(4 << 20)),

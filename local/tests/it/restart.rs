@@ -98,7 +98,7 @@ async fn the_state_of_a_dead_process_is_not_a_running_system() {
     fs::write(state_dir.join("local.json"), left).unwrap();
     let error = LocalState::load(&state_dir).unwrap_err();
     assert!(matches!(error, LoadError::NotRunning { .. }), "{error}");
-    assert!(error.to_string().contains("start it"), "{error}");
+    assert!(error.to_string().contains("is not running"), "{error}");
 }
 
 #[tokio::test]
