@@ -23,6 +23,7 @@ pub mod priority;
 pub mod result;
 pub mod signature;
 pub mod signed;
+pub mod state;
 mod text_form;
 pub mod time;
 pub mod windows;
