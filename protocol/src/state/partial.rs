@@ -1,0 +1,118 @@
+//! Partial trees: the one form of stored pages, of proofs, and of whole trees.
+
+pub(in crate::state) mod encoding;
+pub(in crate::state) mod node;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::digest::Sha256Digest;
+use crate::state::name::{LeafName, LeafNameError};
+use crate::state::trie::{LeafKey, NodeHash};
+use node::{TreeLeaf, TreeNode};
+
+/// Size of the largest partial tree that a device accepts, in bytes.
+pub const MAX_DEVICE_TREE_BYTES: usize = 64 << 10;
+
+/// A tree of which a part may be hidden: only the hash of that part is known.
+///
+/// The tree is canonical, so each set of leaves has one root. A clone shares its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialTree {
+    root: TreeNode,
+}
+
+/// The place of a name in a partial tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The tree has a leaf of this name, with this digest.
+    Present(Sha256Digest),
+    /// The tree has no leaf of this name.
+    Absent,
+    /// The path to the name ends in a hidden part of the tree, with this hash.
+    Hidden(NodeHash),
+}
+
+/// Errors in partial trees.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartialTreeError {
+    #[error("the tree has {bytes} bytes, at most {max} are allowed")]
+    TooLong { bytes: usize, max: usize },
+    #[error("the tree is not base64")]
+    NotBase64,
+    #[error("the tree ends too early")]
+    CutOff,
+    #[error("{bytes} bytes follow the tree")]
+    Remainder { bytes: usize },
+    #[error("the tree has a node of the unknown kind {kind}")]
+    UnknownNode { kind: u8 },
+    #[error("the tree has more than 256 levels")]
+    TooDeep,
+    #[error("the name of a leaf is not UTF-8")]
+    NotText,
+    #[error("cannot read the name of a leaf")]
+    Name(#[from] LeafNameError),
+    #[error("the leaf {name} is not on the path of its key")]
+    Misplaced { name: LeafName },
+    #[error("the tree is not the shortest form of its leaves")]
+    NotCanonical,
+}
+
+impl PartialTree {
+    /// Returns the whole tree of these leaves. Of two leaves with the same name, the last counts.
+    pub fn from_leaves(leaves: impl IntoIterator<Item = (LeafName, Sha256Digest)>) -> Self {
+        let leaves: BTreeMap<LeafKey, Arc<TreeLeaf>> = leaves
+            .into_iter()
+            .map(|(name, digest)| Arc::new(TreeLeaf::new(name, digest)))
+            .map(|leaf| (leaf.key, leaf))
+            .collect();
+        let leaves: Vec<_> = leaves.into_values().collect();
+        Self {
+            root: TreeNode::of_sorted(&leaves, 0),
+        }
+    }
+
+    /// Returns a tree of which only the root is known.
+    pub fn hidden(root: NodeHash) -> Self {
+        Self {
+            root: TreeNode::hidden(root),
+        }
+    }
+
+    /// Returns the root of the whole tree.
+    pub fn root(&self) -> NodeHash {
+        self.root.hash()
+    }
+
+    /// Returns the leaves that the tree shows, sorted by key.
+    pub fn leaves(&self) -> impl Iterator<Item = (&LeafName, Sha256Digest)> {
+        let mut open = vec![&self.root];
+        std::iter::from_fn(move || {
+            loop {
+                match open.pop()? {
+                    TreeNode::Leaf(leaf) => return Some((&leaf.name, leaf.digest)),
+                    TreeNode::Branch(branch) => open.extend(branch.children.iter().rev()),
+                    TreeNode::Empty | TreeNode::Hidden(_) => {}
+                }
+            }
+        })
+    }
+
+    /// Looks a name up. Only a caller that has compared the root with a signed root may rely on
+    /// the answer.
+    pub fn lookup(&self, name: &LeafName) -> Lookup {
+        let key = LeafKey::of(name);
+        let mut node = &self.root;
+        let mut depth = 0;
+        loop {
+            match node {
+                TreeNode::Empty => return Lookup::Absent,
+                TreeNode::Leaf(leaf) if leaf.key == key => return Lookup::Present(leaf.digest),
+                TreeNode::Leaf(_) => return Lookup::Absent,
+                TreeNode::Hidden(hash) => return Lookup::Hidden(*hash),
+                TreeNode::Branch(branch) => node = &branch.children[usize::from(key.bit(depth))],
+            }
+            depth += 1;
+        }
+    }
+}
