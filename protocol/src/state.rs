@@ -3,9 +3,13 @@
 //! `docs/state.md` describes the formats for other implementations.
 
 pub mod name;
+pub mod pages;
 pub mod partial;
 pub mod trie;
 
 pub use name::{CommitName, LeafName, RolloutId};
-pub use partial::{Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError};
+pub use pages::{MAX_PAGE_BYTES, PagedTree, UpdatedTree};
+pub use partial::{
+    HiddenNodes, LeafChange, Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError,
+};
 pub use trie::{LeafKey, NodeHash};
