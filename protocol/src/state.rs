@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod key_list;
 pub mod name;
 pub mod named_values;
+pub mod pages;
 pub mod partial;
 pub mod signed_text;
 pub mod target;
@@ -22,7 +23,10 @@ pub use document::{
 pub use exchange::{DigestPrefix, HeldState, StateReply};
 pub use key_list::{KeyChain, KeyList, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList};
 pub use name::{CommitName, LeafName, RolloutId};
-pub use partial::{Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError};
+pub use pages::{MAX_PAGE_BYTES, PagedTree, UpdatedTree};
+pub use partial::{
+    HiddenNodes, LeafChange, Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError,
+};
 pub use signed_text::{SignedText, VerifiedText};
 pub use target::{TargetId, TrustLine, TrustedRoots};
 pub use trie::{LeafKey, NodeHash};

@@ -1,15 +1,21 @@
 //! Partial trees: the one form of stored pages, of proofs, and of whole trees.
 
+mod diff;
 pub(in crate::state) mod encoding;
+mod hidden;
 pub(in crate::state) mod node;
+mod proof;
+mod update;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::digest::Sha256Digest;
 use crate::state::name::{LeafName, LeafNameError};
 use crate::state::trie::{LeafKey, NodeHash};
 use node::{TreeLeaf, TreeNode};
+
+pub use diff::LeafChange;
+pub use hidden::HiddenNodes;
 
 /// Size of the largest partial tree that a device accepts, in bytes.
 pub const MAX_DEVICE_TREE_BYTES: usize = 64 << 10;
@@ -56,17 +62,30 @@ pub enum PartialTreeError {
     Misplaced { name: LeafName },
     #[error("the tree is not the shortest form of its leaves")]
     NotCanonical,
+    #[error("hash mismatch: expected {expected}, found {found}")]
+    OtherHash { expected: NodeHash, found: NodeHash },
+    #[error("the tree has no place for a page with the hash {hash}")]
+    UnexpectedPage { hash: NodeHash },
+    #[error("the tree has two places for a page with the hash {hash}")]
+    RepeatedPage { hash: NodeHash },
 }
 
 impl PartialTree {
     /// Returns the whole tree of these leaves. Of two leaves with the same name, the last counts.
     pub fn from_leaves(leaves: impl IntoIterator<Item = (LeafName, Sha256Digest)>) -> Self {
-        let leaves: BTreeMap<LeafKey, Arc<TreeLeaf>> = leaves
+        let mut leaves: Vec<_> = leaves
             .into_iter()
             .map(|(name, digest)| Arc::new(TreeLeaf::new(name, digest)))
-            .map(|leaf| (leaf.key, leaf))
             .collect();
-        let leaves: Vec<_> = leaves.into_values().collect();
+        // The sort is stable, so the last leaf of a name is also the last of its key.
+        leaves.sort_by_key(|leaf| leaf.key);
+        leaves.dedup_by(|later, earlier| {
+            let same = later.key == earlier.key;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
         Self {
             root: TreeNode::of_sorted(&leaves, 0),
         }
@@ -106,13 +125,49 @@ impl PartialTree {
         let mut depth = 0;
         loop {
             match node {
-                TreeNode::Empty => return Lookup::Absent,
                 TreeNode::Leaf(leaf) if leaf.key == key => return Lookup::Present(leaf.digest),
-                TreeNode::Leaf(_) => return Lookup::Absent,
+                TreeNode::Empty | TreeNode::Leaf(_) => return Lookup::Absent,
                 TreeNode::Hidden(hash) => return Lookup::Hidden(*hash),
                 TreeNode::Branch(branch) => node = &branch.children[usize::from(key.bit(depth))],
             }
             depth += 1;
         }
+    }
+}
+
+impl PartialTree {
+    pub(super) fn node(&self) -> &TreeNode {
+        &self.root
+    }
+
+    /// Replaces the hidden part at the end of a path with another form of the same set.
+    ///
+    /// Fails if the tree would not be canonical.
+    pub(super) fn replace_hidden(
+        &mut self,
+        path: &LeafKey,
+        depth: usize,
+        shown: TreeNode,
+    ) -> Result<(), PartialTreeError> {
+        let mut node = &mut self.root;
+        for level in 0..depth {
+            let TreeNode::Branch(branch) = node else {
+                break;
+            };
+            let side = usize::from(path.bit(level));
+            let children = &mut Arc::make_mut(branch).children;
+            let last = level + 1 == depth;
+            if last
+                && matches!(
+                    (&shown, &children[1 - side]),
+                    (TreeNode::Leaf(_), TreeNode::Empty)
+                )
+            {
+                return Err(PartialTreeError::NotCanonical);
+            }
+            node = &mut children[side];
+        }
+        *node = shown;
+        Ok(())
     }
 }

@@ -67,7 +67,7 @@ pub(in crate::state) fn write(node: &TreeNode, bytes: &mut Vec<u8>) {
             bytes.extend(leaf.digest.as_bytes());
         }
         TreeNode::Branch(branch) => {
-            bytes.push(BRANCH);
+            write_branch(bytes);
             for child in &branch.children {
                 write(child, bytes);
             }
@@ -77,6 +77,11 @@ pub(in crate::state) fn write(node: &TreeNode, bytes: &mut Vec<u8>) {
             bytes.extend(hash.as_bytes());
         }
     }
+}
+
+/// Appends the start of a branch, which its two children follow.
+pub(in crate::state) fn write_branch(bytes: &mut Vec<u8>) {
+    bytes.push(BRANCH);
 }
 
 /// The bytes that are not read yet.

@@ -8,6 +8,8 @@ use crate::state::name::LeafName;
 use crate::state::trie::{LeafKey, NodeHash};
 
 /// A set of leaves. Clones share their parts.
+///
+/// A path has at most 256 branches, so functions may call themselves for each level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::state) enum TreeNode {
     Empty,
@@ -17,6 +19,7 @@ pub(in crate::state) enum TreeNode {
     Hidden(NodeHash),
 }
 
+/// A leaf with its key and hash.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::state) struct TreeLeaf {
     pub(in crate::state) name: LeafName,
@@ -25,7 +28,8 @@ pub(in crate::state) struct TreeLeaf {
     hash: NodeHash,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// At least two leaves, or one leaf or more that are hidden.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::state) struct TreeBranch {
     /// The sets whose next bit is 0 and 1.
     pub(in crate::state) children: [TreeNode; 2],
@@ -45,6 +49,16 @@ impl TreeLeaf {
     }
 }
 
+impl TreeBranch {
+    /// Returns the same set with other parts shown. The hashes of the children are the same.
+    pub(in crate::state) fn showing(&self, children: [TreeNode; 2]) -> TreeNode {
+        TreeNode::Branch(Arc::new(Self {
+            children,
+            hash: self.hash,
+        }))
+    }
+}
+
 impl TreeNode {
     pub(in crate::state) fn hash(&self) -> NodeHash {
         match self {
@@ -55,7 +69,7 @@ impl TreeNode {
         }
     }
 
-    /// Returns the node with only its hash.
+    /// Returns the set of which only this hash is known.
     pub(in crate::state) fn hidden(hash: NodeHash) -> Self {
         if hash == NodeHash::EMPTY {
             Self::Empty
@@ -64,13 +78,20 @@ impl TreeNode {
         }
     }
 
-    /// Returns the branch of two sets, which is refused unless it is the form of their union.
+    /// Returns the branch of two sets.
+    ///
+    /// Fails if the union of the sets has a shorter form.
     pub(in crate::state) fn branch(children: [Self; 2]) -> Result<Self, PartialTreeError> {
-        match &children {
-            [Self::Empty, Self::Empty | Self::Leaf(_)] | [Self::Leaf(_), Self::Empty] => {
-                Err(PartialTreeError::NotCanonical)
-            }
-            _ => Ok(Self::new_branch(children)),
+        check_canonical(&children)?;
+        Ok(Self::new_branch(children))
+    }
+
+    /// Returns the union of two sets whose next bits differ, in its one form.
+    pub(in crate::state) fn join(children: [Self; 2]) -> Self {
+        match children {
+            [Self::Empty, only @ (Self::Empty | Self::Leaf(_))]
+            | [only @ Self::Leaf(_), Self::Empty] => only,
+            children => Self::new_branch(children),
         }
     }
 
@@ -79,8 +100,8 @@ impl TreeNode {
         Self::Branch(Arc::new(TreeBranch { children, hash }))
     }
 
-    /// Returns the set of leaves that are sorted by key, with distinct keys that agree in the bits
-    /// above this depth.
+    /// Returns the set of leaves that are sorted by key. Their keys are distinct and agree in the
+    /// bits above this depth.
     pub(in crate::state) fn of_sorted(leaves: &[Arc<TreeLeaf>], depth: usize) -> Self {
         match leaves {
             [] => Self::Empty,
@@ -91,5 +112,14 @@ impl TreeNode {
                 Self::new_branch([zero, one].map(|leaves| Self::of_sorted(leaves, depth + 1)))
             }
         }
+    }
+}
+
+/// Fails if a branch with these children is not the one form of its set.
+pub(in crate::state) fn check_canonical(children: &[TreeNode; 2]) -> Result<(), PartialTreeError> {
+    match children {
+        [TreeNode::Empty, TreeNode::Empty | TreeNode::Leaf(_)]
+        | [TreeNode::Leaf(_), TreeNode::Empty] => Err(PartialTreeError::NotCanonical),
+        _ => Ok(()),
     }
 }
