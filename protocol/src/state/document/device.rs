@@ -84,3 +84,24 @@ impl From<DeviceGroups> for BTreeSet<GroupName> {
 impl StateDocument for DeviceDocument {
     const NAME: &'static str = "device document";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        let created = |names: Vec<String>| {
+            let groups = names.iter().map(|name| name.parse().unwrap()).collect();
+            DeviceGroups::new(groups)
+        };
+        let numbered = |count: usize| (0..count).map(|n| format!("g{n}")).collect();
+        assert!(created(numbered(64)).is_ok());
+        let errors = [numbered(65), vec!["all".to_owned(), "lab".to_owned()]];
+        insta::assert_snapshot!(messages(errors.map(|names| created(names).unwrap_err())), @"
+        a device is in at most 64 groups, not 65
+        a device does not name the group all: every device is in it
+        ");
+    }
+}

@@ -85,3 +85,39 @@ impl From<Entries> for Vec<StateEntry> {
         entries.0
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    pub(in crate::state::document) fn entry(n: u32) -> StateEntry {
+        StateEntry {
+            package: PackageId::try_from(1_795_000_000 + n).unwrap(),
+            manifest: Sha256Digest::of(&n.to_be_bytes()),
+            seq: u64::from(n),
+            force: n.is_multiple_of(2),
+            terms: Terms::default(),
+        }
+    }
+
+    #[test]
+    fn entries_are_found_by_package() {
+        let entries = Entries::new(vec![entry(3), entry(1), entry(2)]).unwrap();
+        assert_eq!(entries.of(entry(2).package), Some(&entry(2)));
+        assert_eq!(entries.of(entry(4).package), None);
+        assert_eq!(entries.as_slice(), [entry(1), entry(2), entry(3)]);
+    }
+
+    #[test]
+    fn error_messages() {
+        let errors = [(0..1001).collect(), vec![1, 2, 1]].map(|numbers: Vec<u32>| {
+            let entries = numbers.into_iter().map(entry).collect();
+            Entries::new(entries).unwrap_err()
+        });
+        insta::assert_snapshot!(messages(errors), @"
+        a document has at most 1000 packages, not 1001: unassign some
+        the document has package 1795000001 twice
+        ");
+    }
+}
