@@ -229,7 +229,8 @@ mod tests {
             serde_json::from_value::<StateReply>(json).is_ok()
         };
         assert!(reply(256) && !reply(257));
-        let lists = vec![signed(&key_list(), 0); 33];
+        let list: SignedKeyList = signed(&key_list(), 0);
+        let lists = vec![list; 33];
         let json = |count| serde_json::json!({ "lists": &lists[..count] });
         let reply = |count| serde_json::from_value::<StateReply>(json(count)).is_ok();
         assert!(reply(32) && !reply(33));

@@ -13,4 +13,5 @@ mod reference;
 mod replies;
 mod requests;
 mod schemas;
+mod state_vectors;
 mod trust;

@@ -65,8 +65,7 @@ fn the_largest_documents_fit() {
         Document::new(about).text().as_str().len(),
         Document::new(location).text().as_str().len(),
     ];
-    assert_eq!(lengths, [0; 4]);
-    assert!(lengths.into_iter().all(|length| length <= MAX_TEXT_BYTES));
+    assert!(lengths.iter().all(|length| *length <= MAX_TEXT_BYTES));
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn error_messages() {
     let schema = read::<DeviceDocument>(r#"{"schema":3}"#).unwrap_err();
     insta::assert_snapshot!(messages([error, schema]), @"
     cannot read the group document: unknown field `windows`, expected one of `schema`, `revision`, `packages`, `prefer`, `pace` at line 1 column 21
-    cannot read the device document: expected schema 2, found 3: update the agent at line 1 column 11
+    cannot read the device document: expected schema 2, found 3: update the agent at line 1 column 12
     ");
     let long = DocumentText::new("x".repeat(MAX_TEXT_BYTES + 1)).unwrap_err();
     insta::assert_snapshot!(long, @"the document has 262145 bytes, at most 262144 are allowed");
