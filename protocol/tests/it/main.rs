@@ -13,4 +13,6 @@ mod reference;
 mod replies;
 mod requests;
 mod schemas;
+mod trees;
+mod trie_vectors;
 mod trust;
