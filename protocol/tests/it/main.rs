@@ -14,4 +14,6 @@ mod replies;
 mod requests;
 mod schemas;
 mod state_vectors;
+mod trees;
+mod trie_vectors;
 mod trust;
