@@ -30,8 +30,7 @@ pub const MAX_NUMBER_AHEAD_S: u64 = 86_400;
 
 /// A change of a target's state: the roots of the whole state after the change.
 ///
-/// The fields are those of [`CommitFields`], which the commit dereferences to. They agree with
-/// each other.
+/// A reader refuses a commit with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Commit(CommitFields);
@@ -191,8 +190,8 @@ impl VerifiedCommit {
 impl CommitId {
     /// Returns the name of the commit's leaf in the tree of ancestors.
     pub fn name(&self) -> CommitName {
-        let [a, b, c, d, ..] = *self.digest.as_bytes();
-        CommitName::new(self.number, [a, b, c, d])
+        let start = self.digest.as_bytes().first_chunk();
+        CommitName::new(self.number, *start.expect("a digest has more bytes"))
     }
 }
 

@@ -130,8 +130,8 @@ pub struct DigestPrefixError {
 
 impl DigestPrefix {
     pub fn of(digest: &Sha256Digest) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-        Self([a, b, c, d, e, f, g, h])
+        let start = digest.as_bytes().first_chunk();
+        Self(*start.expect("a digest has more bytes"))
     }
 }
 

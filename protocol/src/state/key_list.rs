@@ -37,6 +37,8 @@ pub type Restrictions = NamedValues<MAX_RESTRICTIONS_BYTES>;
 
 /// The root keys and publisher keys of a target from now on. A key that a later list leaves out
 /// is revoked.
+///
+/// A reader refuses a list with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct KeyList {

@@ -26,10 +26,11 @@ pub struct DeviceDocument {
     pub packages: Entries,
 }
 
-/// At most [`MAX_DEVICE_GROUPS`] groups, without `all`.
+/// At most 64 groups, without `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "BTreeSet<GroupName>", into = "BTreeSet<GroupName>")]
-pub struct DeviceGroups(#[schemars(length(max = MAX_DEVICE_GROUPS))] BTreeSet<GroupName>);
+#[schemars(extend("maxItems" = MAX_DEVICE_GROUPS))]
+pub struct DeviceGroups(BTreeSet<GroupName>);
 
 /// Errors in the groups of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -26,10 +26,11 @@ pub struct StateEntry {
     pub terms: Terms,
 }
 
-/// Entries sorted by package, each package once, at most [`MAX_ENTRIES`].
+/// Entries sorted by package, each package once, at most 1,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<StateEntry>", into = "Vec<StateEntry>")]
-pub struct Entries(#[schemars(length(max = MAX_ENTRIES))] Vec<StateEntry>);
+#[schemars(extend("maxItems" = MAX_ENTRIES))]
+pub struct Entries(Vec<StateEntry>);
 
 /// Errors in the entries of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

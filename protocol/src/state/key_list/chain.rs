@@ -90,9 +90,10 @@ impl KeyChain {
         let mut links = linked(self.trust.roots(), &candidates);
         if !links.iter().any(is_new) {
             let held = self.serial();
-            return Err(match named {
-                true => KeyChainError::Outranked { given, held },
-                false => KeyChainError::UnnamedRoot { given },
+            return Err(if named {
+                KeyChainError::Outranked { given, held }
+            } else {
+                KeyChainError::UnnamedRoot { given }
             });
         }
         remove_renewed(self.trust.roots(), &mut links);

@@ -46,7 +46,13 @@ fn a_root_key_of_higher_rank_replaces_every_list_of_a_lower_one() {
     let first = list(1, &[0, 1], 0);
     let stolen = [list(50, &[1], 1), list(51, &[2], 1), list(52, &[2], 2)];
     let replaced = list(2, &[0, 3], 0);
-    let lists = [&[first][..], &stolen, &[replaced.clone()], &stolen].concat();
+    let lists = [
+        &[first][..],
+        &stolen,
+        std::slice::from_ref(&replaced),
+        &stolen,
+    ]
+    .concat();
     check(&[0], &lists, &replaced, 3);
     // A list of lower rank never replaces one of higher rank, whatever its number.
     let below = [list(5, &[0, 1], 0), list(3, &[1], 1)];
@@ -210,14 +216,14 @@ fn owned() -> impl Strategy<Value = Vec<SignedKeyList>> {
     let others = proptest::sample::subsequence(vec![1, 2, 3, 4], 0..=3).prop_shuffle();
     let lists = proptest::collection::vec((1_u64..4, others), 1..4);
     lists.prop_map(|lists| {
-        let last = lists.len() - 1;
+        let end = lists.len() - 1;
         let mut serial = 0;
-        let list = |(index, (step, others)): (usize, (u64, Vec<usize>))| {
+        let owned = |(index, (step, others)): (usize, (u64, Vec<usize>))| {
             serial += step;
-            let others = if index == last { &[] } else { &others[..] };
+            let others = if index == end { &[] } else { &others[..] };
             list(serial, &[&[0], others].concat(), 0)
         };
-        lists.into_iter().enumerate().map(list).collect()
+        lists.into_iter().enumerate().map(owned).collect()
     })
 }
 
