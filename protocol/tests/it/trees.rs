@@ -85,18 +85,22 @@ impl Pages {
         }
     }
 
-    /// Changes the tree with this root, stores its new pages, and returns its new root.
-    fn update(&mut self, root: NodeHash, changes: &Changes) -> NodeHash {
-        let mut tree = PagedTree::new(root);
+    /// Changes a tree, stores its new pages, and returns the changed tree.
+    fn update(&mut self, mut tree: PagedTree, changes: &Changes) -> PagedTree {
+        let mut loaded = BTreeSet::new();
         loop {
             match tree.update(changes) {
-                Err(hidden) => self.load(&mut tree, hidden.hashes()),
+                Err(hidden) => {
+                    self.load(&mut tree, hidden.hashes());
+                    loaded.extend(hidden.hashes().to_vec());
+                }
                 Ok(UpdatedTree { tree, pages }) => {
                     for (hash, bytes) in pages {
                         assert!(bytes.len() <= MAX_PAGE_BYTES);
+                        assert!(loaded.insert(hash), "{hash} is written twice or stored");
                         self.0.entry(hash).or_insert(bytes);
                     }
-                    return tree.root();
+                    return tree;
                 }
             }
         }
@@ -199,16 +203,19 @@ proptest! {
     }
 
     #[test]
-    fn pages_hold_the_tree(history in proptest::collection::vec(changes(), 0..8), asked in names()) {
+    fn pages_hold_the_tree(history in proptest::collection::vec((changes(), any::<bool>()), 0..8), asked in names()) {
         let mut leaves = Leaves::new();
         let mut pages = Pages::default();
-        let mut roots = vec![(NodeHash::EMPTY, leaves.clone())];
-        for changes in history {
+        let mut tree = PagedTree::new(NodeHash::EMPTY);
+        let mut roots = vec![(tree.root(), leaves.clone())];
+        for (changes, forget) in history {
             apply(&mut leaves, &changes);
-            let (last, _) = roots[roots.len() - 1];
-            let root = pages.update(last, &changes);
-            prop_assert_eq!(root, tree_of(&leaves).root());
-            roots.push((root, leaves.clone()));
+            if forget {
+                tree = PagedTree::new(tree.root());
+            }
+            tree = pages.update(tree, &changes);
+            prop_assert_eq!(tree.root(), tree_of(&leaves).root());
+            roots.push((tree.root(), leaves.clone()));
         }
         // No change damages an earlier tree.
         for (root, leaves) in &roots {
