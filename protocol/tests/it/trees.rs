@@ -57,6 +57,13 @@ fn expected(leaves: &Leaves, name: &LeafName) -> Lookup {
         .map_or(Lookup::Absent, |digest| Lookup::Present(*digest))
 }
 
+fn hash_of_hidden(lookup: Lookup) -> Option<NodeHash> {
+    match lookup {
+        Lookup::Hidden(hash) => Some(hash),
+        Lookup::Present(_) | Lookup::Absent => None,
+    }
+}
+
 fn read(bytes: &[u8]) -> Result<PartialTree, PartialTreeError> {
     PartialTree::read(bytes, MAX_DEVICE_TREE_BYTES)
 }
@@ -155,6 +162,11 @@ proptest! {
             prop_assert!(matches!(found, Lookup::Hidden(_)) || found == expected(&leaves, name));
         }
         let other = tree.prove(&others).unwrap();
+        let hidden: BTreeSet<_> = others.iter().map(|name| proof.lookup(name)).filter_map(hash_of_hidden).collect();
+        match proof.prove(&others) {
+            Ok(smaller) => prop_assert!(hidden.is_empty() && smaller == other),
+            Err(error) => prop_assert_eq!(error.hashes(), Vec::from_iter(hidden)),
+        }
         let both = proof.merge(&other).unwrap();
         prop_assert_eq!(&both, &other.merge(&proof).unwrap());
         prop_assert_eq!(&both, &tree.prove(asked.union(&others)).unwrap());
@@ -318,6 +330,31 @@ fn opposite_names() -> (LeafName, LeafName) {
         .find(|name| first_bit(name) != first_bit(&all))
         .expect("half of the names differ");
     (all, other)
+}
+
+#[test]
+fn a_change_writes_as_many_pages_as_it_loads() {
+    let mut pages = Pages::default();
+    let leaves = some_tree(1_000);
+    let all = leaves
+        .leaves()
+        .map(|(name, digest)| (name.clone(), Some(digest)));
+    let root = pages
+        .update(PagedTree::new(NodeHash::EMPTY), &all.collect())
+        .root();
+    for n in 0..100 {
+        let name = group(&n.to_string());
+        let mut tree = PagedTree::new(root);
+        let mut loaded = 0;
+        while let [missing] = tree.missing([&name])[..] {
+            pages.load(&mut tree, &[missing]);
+            loaded += 1;
+        }
+        let change = Changes::from([(name, Some(Sha256Digest::of(b"changed")))]);
+        let updated = tree.update(&change).unwrap();
+        assert_eq!(updated.pages.len(), loaded);
+        assert_eq!(updated.tree.update(&change).unwrap().pages, []);
+    }
 }
 
 #[test]
