@@ -57,6 +57,13 @@ fn expected(leaves: &Leaves, name: &LeafName) -> Lookup {
         .map_or(Lookup::Absent, |digest| Lookup::Present(*digest))
 }
 
+fn hash_of_hidden(lookup: Lookup) -> Option<NodeHash> {
+    match lookup {
+        Lookup::Hidden(hash) => Some(hash),
+        Lookup::Present(_) | Lookup::Absent => None,
+    }
+}
+
 fn read(bytes: &[u8]) -> Result<PartialTree, PartialTreeError> {
     PartialTree::read(bytes, MAX_DEVICE_TREE_BYTES)
 }
@@ -85,18 +92,22 @@ impl Pages {
         }
     }
 
-    /// Changes the tree with this root, stores its new pages, and returns its new root.
-    fn update(&mut self, root: NodeHash, changes: &Changes) -> NodeHash {
-        let mut tree = PagedTree::new(root);
+    /// Changes a tree, stores its new pages, and returns the changed tree.
+    fn update(&mut self, mut tree: PagedTree, changes: &Changes) -> PagedTree {
+        let mut loaded = BTreeSet::new();
         loop {
             match tree.update(changes) {
-                Err(hidden) => self.load(&mut tree, hidden.hashes()),
+                Err(hidden) => {
+                    self.load(&mut tree, hidden.hashes());
+                    loaded.extend(hidden.hashes().to_vec());
+                }
                 Ok(UpdatedTree { tree, pages }) => {
                     for (hash, bytes) in pages {
                         assert!(bytes.len() <= MAX_PAGE_BYTES);
+                        assert!(loaded.insert(hash), "{hash} is written twice or stored");
                         self.0.entry(hash).or_insert(bytes);
                     }
-                    return tree.root();
+                    return tree;
                 }
             }
         }
@@ -151,6 +162,11 @@ proptest! {
             prop_assert!(matches!(found, Lookup::Hidden(_)) || found == expected(&leaves, name));
         }
         let other = tree.prove(&others).unwrap();
+        let hidden: BTreeSet<_> = others.iter().map(|name| proof.lookup(name)).filter_map(hash_of_hidden).collect();
+        match proof.prove(&others) {
+            Ok(smaller) => prop_assert!(hidden.is_empty() && smaller == other),
+            Err(error) => prop_assert_eq!(error.hashes(), Vec::from_iter(hidden)),
+        }
         let both = proof.merge(&other).unwrap();
         prop_assert_eq!(&both, &other.merge(&proof).unwrap());
         prop_assert_eq!(&both, &tree.prove(asked.union(&others)).unwrap());
@@ -199,16 +215,19 @@ proptest! {
     }
 
     #[test]
-    fn pages_hold_the_tree(history in proptest::collection::vec(changes(), 0..8), asked in names()) {
+    fn pages_hold_the_tree(history in proptest::collection::vec((changes(), any::<bool>()), 0..8), asked in names()) {
         let mut leaves = Leaves::new();
         let mut pages = Pages::default();
-        let mut roots = vec![(NodeHash::EMPTY, leaves.clone())];
-        for changes in history {
+        let mut tree = PagedTree::new(NodeHash::EMPTY);
+        let mut roots = vec![(tree.root(), leaves.clone())];
+        for (changes, forget) in history {
             apply(&mut leaves, &changes);
-            let (last, _) = roots[roots.len() - 1];
-            let root = pages.update(last, &changes);
-            prop_assert_eq!(root, tree_of(&leaves).root());
-            roots.push((root, leaves.clone()));
+            if forget {
+                tree = PagedTree::new(tree.root());
+            }
+            tree = pages.update(tree, &changes);
+            prop_assert_eq!(tree.root(), tree_of(&leaves).root());
+            roots.push((tree.root(), leaves.clone()));
         }
         // No change damages an earlier tree.
         for (root, leaves) in &roots {
@@ -311,6 +330,31 @@ fn opposite_names() -> (LeafName, LeafName) {
         .find(|name| first_bit(name) != first_bit(&all))
         .expect("half of the names differ");
     (all, other)
+}
+
+#[test]
+fn a_change_writes_as_many_pages_as_it_loads() {
+    let mut pages = Pages::default();
+    let leaves = some_tree(1_000);
+    let all = leaves
+        .leaves()
+        .map(|(name, digest)| (name.clone(), Some(digest)));
+    let root = pages
+        .update(PagedTree::new(NodeHash::EMPTY), &all.collect())
+        .root();
+    for n in 0..100 {
+        let name = group(&n.to_string());
+        let mut tree = PagedTree::new(root);
+        let mut loaded = 0;
+        while let [missing] = tree.missing([&name])[..] {
+            pages.load(&mut tree, &[missing]);
+            loaded += 1;
+        }
+        let change = Changes::from([(name, Some(Sha256Digest::of(b"changed")))]);
+        let updated = tree.update(&change).unwrap();
+        assert_eq!(updated.pages.len(), loaded);
+        assert_eq!(updated.tree.update(&change).unwrap().pages, []);
+    }
 }
 
 #[test]
