@@ -35,7 +35,7 @@ struct Link {
 pub enum Followed {
     /// The chain has changed.
     Changed,
-    /// The chain had the list already.
+    /// The chain had the list already, signed by this root key.
     AlreadyHeld,
 }
 
@@ -51,7 +51,7 @@ pub enum KeyChainError {
     )]
     Outranked { given: u64, held: u64 },
     #[error(
-        "cannot follow key list {given}: the root keys have changed {MAX_LINKS} times; put the present root keys into the configuration"
+        "cannot follow key list {given}: the chain has {MAX_LINKS} key lists; configure trust lines with the present root keys"
     )]
     TooMany { given: u64 },
 }
@@ -74,14 +74,15 @@ impl KeyChain {
     /// Each list is complete, so a device may skip lists that it never received. An expired list
     /// is followed, too, because it names the root keys that may sign the next list.
     pub fn follow(&mut self, signed: &SignedKeyList) -> Result<Followed, KeyChainError> {
-        let digest = signed.digest();
-        let is_new = |link: &Link| link.list.digest() == digest;
-        if self.links.iter().any(is_new) {
-            return Ok(Followed::AlreadyHeld);
-        }
         let list = signed.verify(self.target(), &self.known_roots())?;
         let given = list.serial();
         let named = self.roots_before(given).contains(list.signer());
+        // Two root keys may sign the same text: the signature of the higher rank counts.
+        let (digest, signer) = (list.digest(), list.signer().clone());
+        let is_new = |link: &Link| link.list.digest() == digest && *link.list.signer() == signer;
+        if self.links.iter().any(is_new) {
+            return Ok(Followed::AlreadyHeld);
+        }
         let mut candidates = self.links.clone();
         candidates.push(Link {
             signed: signed.clone(),

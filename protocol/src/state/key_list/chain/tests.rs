@@ -4,7 +4,7 @@ use super::*;
 use crate::causes::messages;
 use crate::state::key_list::{KeyList, PublisherKey};
 use crate::state::target::TrustLine;
-use crate::state::test_keys::{TARGET, key, keys, signed};
+use crate::state::test_keys::{TARGET, key, keys, signed, signed_text};
 
 const ISSUED: UnixTime = UnixTime(1_795_000_000);
 const EXPIRES: UnixTime = UnixTime(1_795_000_000 + 86_400);
@@ -71,6 +71,24 @@ fn a_later_list_by_a_lower_root_key_stays_if_its_root_key_is_still_named() {
 fn of_two_lists_by_one_root_key_the_first_stays() {
     let lists = [list(4, &[0], 0), list(4, &[0, 1], 0), list(3, &[1], 0)];
     check(&[0], &lists, &lists[0], 2);
+}
+
+#[test]
+fn a_copy_signed_by_a_lower_root_key_does_not_stand_for_the_list_itself() {
+    let own = list(1, &[0, 1, 2], 0);
+    let copy: SignedKeyList = signed_text(own.text(), 2);
+    let between = list(1, &[1], 1);
+    let mut chain = chain(&[0, 1, 2]);
+    for (list, expected) in [
+        (&copy, Some(Followed::Changed)),
+        (&own, Some(Followed::Changed)),
+        (&own, Some(Followed::AlreadyHeld)),
+        (&copy, None),
+        (&between, None),
+    ] {
+        assert_eq!(chain.follow(list).ok(), expected);
+    }
+    assert_eq!(chain.newest().unwrap().signer(), &key(0));
 }
 
 #[test]
@@ -196,7 +214,7 @@ fn error_messages() {
     ]), @"
     key list 2 is signed by a root key that the key list before it does not name
     key list 2 does not replace key list 3: only a root key of higher rank replaces a list
-    cannot follow key list 33: the root keys have changed 32 times; put the present root keys into the configuration
+    cannot follow key list 33: the chain has 32 key lists; configure trust lines with the present root keys
     ");
 }
 
@@ -257,11 +275,13 @@ proptest! {
     /// The chain of a device that sees every list, in any order, ends with the last list of the
     /// owner of the highest root key, and stays there.
     #[test]
-    fn the_owner_of_the_highest_root_key_wins(stolen in stolen(), owned in owned(), seed: u64) {
+    fn the_owner_of_the_highest_root_key_wins(stolen in stolen(), owned in owned(), thief in 1_usize..4, seed: u64) {
         let last = owned.last().unwrap().digest();
         let mut chain = chain(&[0, 1, 2, 3]);
         let rounds = owned.len() + 1;
-        let all = [stolen, owned].concat();
+        let copies = owned.iter().map(|list| signed_text(list.text(), thief));
+        let copies: Vec<SignedKeyList> = copies.collect();
+        let all = [stolen, copies, owned].concat();
         for round in 0..rounds as u64 {
             chain.follow_all(&shuffled(all.clone(), seed ^ round));
         }
