@@ -78,8 +78,8 @@ impl KeyChain {
         let given = list.serial();
         let named = self.roots_before(given).contains(list.signer());
         // Two root keys may sign the same text: the signature of the higher rank counts.
-        let (digest, signer) = (list.digest(), list.signer().clone());
-        let is_new = |link: &Link| link.list.digest() == digest && *link.list.signer() == signer;
+        let (digest, key) = (list.digest(), list.signer().clone());
+        let is_new = |link: &Link| link.list.digest() == digest && *link.list.signer() == key;
         if self.links.iter().any(is_new) {
             return Ok(Followed::AlreadyHeld);
         }
