@@ -199,7 +199,7 @@ mod tests {
         };
         let text = serde_json::to_string(&held).unwrap();
         assert_eq!(serde_json::from_str::<HeldState>(&text).unwrap(), held);
-        let group = Document::new(GroupDocument::empty(7));
+        let group = Document::new(GroupDocument::empty(7, 7));
         let leaf = ("group/lab".parse().unwrap(), group.digest());
         let reply = StateReply {
             lists: vec![signed(&key_list(), 0)],
