@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod key_list;
 pub mod name;
 pub mod named_values;
+pub mod number;
 pub mod pages;
 pub mod partial;
 pub mod signed_text;
@@ -23,7 +24,9 @@ pub use document::{
     LocationDocument, StateEntry, Terms,
 };
 pub use exchange::{DigestPrefix, HeldState, StateReply};
-pub use key_list::{KeyChain, KeyList, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList};
+pub use key_list::{
+    KeyChain, KeyList, KeyListFields, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList,
+};
 pub use name::{CommitName, LeafName, RolloutId};
 pub use pages::{MAX_PAGE_BYTES, PagedTree, UpdatedTree};
 pub use partial::{

@@ -12,7 +12,9 @@ use crate::signed::Schema;
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 
+use super::key_list::KeyListId;
 use super::name::CommitName;
+use super::number::{MAX_NUMBER, is_ahead};
 use super::signed_text::{SignedText, TargetDocument, VerifiedText};
 use super::target::TargetId;
 use super::trie::NodeHash;
@@ -22,11 +24,6 @@ pub const MAX_COMMIT_BYTES: usize = 4 << 10;
 
 /// Longest validity of a commit, in seconds: 90 days.
 pub const MAX_COMMIT_VALIDITY_S: u64 = 90 * 86_400;
-
-/// Largest distance of a commit's number from its time, in seconds: one day.
-///
-/// The limit keeps a thief of a key from using up the numbers.
-pub const MAX_NUMBER_AHEAD_S: u64 = 86_400;
 
 /// A change of a target's state: the roots of the whole state after the change.
 ///
@@ -46,8 +43,8 @@ pub type VerifiedCommit = VerifiedText<Commit>;
 pub struct CommitFields {
     /// Target of the state.
     pub target: TargetId,
-    /// Serial number of the key list that names the publisher key.
-    pub keys: u64,
+    /// The key list that names the publisher key.
+    pub keys: KeyListId,
     /// Number of the commit; a later commit has a greater number.
     pub number: u64,
     /// The commit that this commit changes; `None` for the first commit.
@@ -86,10 +83,16 @@ pub struct CommitIdError {
 /// Errors in the fields of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    #[error("the number of a commit and the serial number of its key list are at least 1")]
-    Zero,
+    #[error(
+        "the number of a commit and the serial number of its key list are 1 to {MAX_NUMBER}, not {number} and {serial}"
+    )]
+    Number { number: u64, serial: u64 },
     #[error("commit {number} does not come after its parent {parent}")]
     NotAfterParent { number: u64, parent: u64 },
+    #[error(
+        "commit number {number} is below the time of signing, {issued} (Unix time): check the clock"
+    )]
+    NumberBehind { number: u64, issued: UnixTime },
     #[error(
         "commit number {number} is more than a day ahead of the time of signing, {issued} (Unix time): check the clock"
     )]
@@ -108,12 +111,11 @@ struct Raw {
     schema: Schema<2>,
     kind: Kind,
     target: TargetId,
-    /// Serial number of the key list that names the publisher key.
-    #[schemars(range(min = 1))]
-    keys: u64,
-    /// Number of the commit. It is greater than the parent's number, and at most `issued` plus
-    /// one day.
-    #[schemars(range(min = 1))]
+    /// The key list that names the publisher key.
+    keys: KeyListId,
+    /// Number of the commit. It is greater than the parent's number, at least `issued`, and at
+    /// most `issued` plus one day.
+    #[schemars(range(min = 1, max = MAX_NUMBER))]
     number: u64,
     /// The commit that this commit changes; null for the first commit.
     parent: Option<CommitId>,
@@ -149,15 +151,20 @@ impl Commit {
             expires,
             ..
         } = fields;
-        if keys == 0 || number == 0 {
-            return Err(CommitError::Zero);
+        let (numbers, serial) = (1..=MAX_NUMBER, keys.serial);
+        if !numbers.contains(&number) || !numbers.contains(&serial) {
+            return Err(CommitError::Number { number, serial });
         }
         if let Some(CommitId { number: parent, .. }) = fields.parent
             && number <= parent
         {
             return Err(CommitError::NotAfterParent { number, parent });
         }
-        if number > issued.plus(MAX_NUMBER_AHEAD_S).0 {
+        // Devices forget ancestors by their numbers, so a number stands for a time.
+        if number < issued.0 {
+            return Err(CommitError::NumberBehind { number, issued });
+        }
+        if is_ahead(number, issued) {
             return Err(CommitError::NumberAhead { number, issued });
         }
         if expires <= issued || expires.since(issued) > MAX_COMMIT_VALIDITY_S {
@@ -172,7 +179,7 @@ impl Commit {
 }
 
 /// Returns the number of the next commit: above the parent's number and every number that the
-/// publisher remembers, and at least the time in seconds.
+/// publisher remembers, and at least the time in seconds, so that the commit can be issued now.
 pub fn next_number(parent: Option<CommitId>, highest_remembered: u64, now: UnixTime) -> u64 {
     let parent = parent.map_or(0, |parent| parent.number);
     parent.max(highest_remembered).saturating_add(1).max(now.0)
@@ -206,7 +213,7 @@ impl FromStr for CommitId {
                 digest: digest.parse().ok()?,
             };
             // `parse` accepts a plus sign and leading zeros.
-            (id.number.to_string() == number).then_some(id)
+            (id.number <= MAX_NUMBER && id.number.to_string() == number).then_some(id)
         };
         parse().ok_or_else(|| CommitIdError {
             given: text.chars().take(96).collect(),
@@ -226,7 +233,7 @@ impl fmt::Debug for CommitId {
     }
 }
 
-text_form!(CommitId, "CommitId", "^(0|[1-9][0-9]{0,19})-[0-9a-f]{64}$");
+text_form!(CommitId, "CommitId", "^(0|[1-9][0-9]{0,12})-[0-9a-f]{64}$");
 
 impl TargetDocument for Commit {
     const NAME: &'static str = "commit";
@@ -314,6 +321,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::causes::messages;
+    use crate::state::number::MAX_NUMBER_AHEAD_S;
     use crate::state::test_keys::{TARGET, keys, signed};
 
     const ISSUED: UnixTime = UnixTime(1_795_000_000);
@@ -321,7 +329,10 @@ pub(super) mod tests {
     fn fields() -> CommitFields {
         CommitFields {
             target: TARGET,
-            keys: 3,
+            keys: KeyListId {
+                serial: 3,
+                digest: Sha256Digest::of(b"keys"),
+            },
             number: ISSUED.0,
             parent: Some(CommitId {
                 number: ISSUED.0 - 5,
@@ -353,9 +364,16 @@ pub(super) mod tests {
         assert!(changed(|c| c.number += MAX_NUMBER_AHEAD_S).is_ok());
         assert!(changed(|c| c.expires = ISSUED.plus(1)).is_ok());
         let errors = [
-            changed(|c| c.keys = 0),
-            changed(|c| c.number = 0),
-            changed(|c| c.number -= 5),
+            changed(|c| c.keys.serial = 0),
+            changed(|c| c.keys.serial = MAX_NUMBER + 1),
+            changed(|c| (c.number, c.issued) = (0, UnixTime(0))),
+            changed(|c| {
+                c.number = MAX_NUMBER + 1;
+                c.issued = UnixTime(MAX_NUMBER);
+                c.expires = UnixTime(MAX_NUMBER + 1);
+            }),
+            changed(|c| c.number -= 1),
+            changed(|c| c.issued.0 -= 5),
             changed(|c| c.number += MAX_NUMBER_AHEAD_S + 1),
             changed(|c| c.expires = c.issued),
             changed(|c| c.expires = c.expires.plus(1)),
@@ -384,15 +402,19 @@ pub(super) mod tests {
 
     #[test]
     fn the_largest_commit_fits() {
+        let digest = Sha256Digest::of(b"");
         let fields = CommitFields {
-            keys: u64::MAX,
-            number: u64::MAX,
+            keys: KeyListId {
+                serial: MAX_NUMBER,
+                digest,
+            },
+            number: MAX_NUMBER,
             parent: Some(CommitId {
-                number: u64::MAX - 1,
-                digest: Sha256Digest::of(b""),
+                number: MAX_NUMBER - 1,
+                digest,
             }),
-            issued: UnixTime(u64::MAX - 1),
-            expires: UnixTime(u64::MAX),
+            issued: UnixTime(MAX_NUMBER),
+            expires: UnixTime(MAX_NUMBER + 1),
             ..fields()
         };
         let commit = Commit::new(fields).unwrap();
@@ -411,8 +433,9 @@ pub(super) mod tests {
             ("\"schema\":2", "\"schema\":2,\"not_before\":1"),
             ("\"kind\":\"commit\"", "\"kind\":\"keys\""),
             ("\"kind\":\"commit\",", ""),
-            ("\"keys\":3", "\"keys\":0"),
-            ("\"keys\":3", "\"keys\":3,\"keys\":3"),
+            ("\"keys\":\"3-", "\"keys\":\"0-"),
+            ("\"keys\":", "\"keys\":3,\"keys\":"),
+            ("\"about\":", "\"about\":0,\"about\":"),
         ] {
             assert!(text.contains(from), "{from} in {text}");
             let other = text.replacen(from, to, 1);
@@ -434,6 +457,7 @@ pub(super) mod tests {
             "1-",
             &format!("0{text}"),
             &format!("+{text}"),
+            &text.replacen(&ISSUED.0.to_string(), "1099511627777", 1),
             &text[1..20],
         ] {
             assert!(bad.parse::<CommitId>().is_err(), "{bad}");
@@ -443,14 +467,16 @@ pub(super) mod tests {
     #[test]
     fn error_messages() {
         let errors = [
-            changed(|c| c.keys = 0),
+            changed(|c| c.keys.serial = 0),
             changed(|c| c.number -= 5),
+            changed(|c| c.number -= 1),
             changed(|c| c.number += 86_401),
             changed(|c| c.expires = c.issued),
         ];
         insta::assert_snapshot!(messages(errors.map(Result::unwrap_err)), @"
-        the number of a commit and the serial number of its key list are at least 1
+        the number of a commit and the serial number of its key list are 1 to 1099511627776, not 1795000000 and 0
         commit 1794999995 does not come after its parent 1794999995
+        commit number 1794999999 is below the time of signing, 1795000000 (Unix time): check the clock
         commit number 1795086401 is more than a day ahead of the time of signing, 1795000000 (Unix time): check the clock
         a commit is valid for up to 90 days after it is issued: issued 1795000000, expires 1795000000 (Unix time)
         ");
@@ -459,7 +485,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_commit_reads_back(number in 1..ISSUED.0, roots: [[u8; 32]; 3], first: bool, validity in 1..=MAX_COMMIT_VALIDITY_S) {
+        fn a_commit_reads_back(number in ISSUED.0..=ISSUED.0 + MAX_NUMBER_AHEAD_S, roots: [[u8; 32]; 3], first: bool, validity in 1..=MAX_COMMIT_VALIDITY_S) {
             let [groups, devices, ancestors] = roots.map(NodeHash::from_bytes);
             let parent = CommitId { number: number - 1, digest: Sha256Digest::of(b"parent") };
             let commit = Commit::new(CommitFields {

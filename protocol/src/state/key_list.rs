@@ -15,6 +15,7 @@ use crate::text_form::text_form;
 use crate::time::UnixTime;
 
 use super::named_values::NamedValues;
+use super::number::{MAX_NUMBER, is_ahead};
 use super::signed_text::{SignedText, TargetDocument, VerifiedText};
 use super::target::{MAX_ROOTS, TargetId};
 
@@ -41,13 +42,25 @@ pub type Restrictions = NamedValues<MAX_RESTRICTIONS_BYTES>;
 /// A reader refuses a list with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
-pub struct KeyList {
-    target: TargetId,
-    serial: u64,
-    roots: Vec<PublicKey>,
-    publishers: Vec<PublisherKey>,
-    issued: UnixTime,
-    expires: UnixTime,
+pub struct KeyList(KeyListFields);
+
+/// The fields of a key list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyListFields {
+    /// Target of the list.
+    pub target: TargetId,
+    /// Number of the list among the lists of its target, from 1.
+    pub serial: u64,
+    /// Lowest number of the commits that are accepted under the list.
+    pub from: u64,
+    /// Root keys that may sign the next list, highest rank first, each once.
+    pub roots: Vec<PublicKey>,
+    /// Publisher keys that may sign commits, each once.
+    pub publishers: Vec<PublisherKey>,
+    /// Time of the signature.
+    pub issued: UnixTime,
+    /// End of the validity.
+    pub expires: UnixTime,
 }
 
 /// A key list with its signature by a root key.
@@ -85,8 +98,12 @@ pub struct KeyListIdError {
 /// Errors in a key list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyListError {
-    #[error("the serial number of a key list is at least 1")]
-    Serial,
+    #[error("the serial number of a key list is 1 to {MAX_NUMBER}, not {serial}")]
+    Serial { serial: u64 },
+    #[error(
+        "key list for commits from {from} on: the number is more than a day ahead of the time of signing, {issued} (Unix time): check the clock"
+    )]
+    FromAhead { from: u64, issued: UnixTime },
     #[error("a key list has 1 to {MAX_ROOTS} root keys, not {count}")]
     Roots { count: usize },
     #[error("a key list has 1 to {MAX_PUBLISHERS} publisher keys, not {count}")]
@@ -110,8 +127,12 @@ struct Raw {
     kind: Kind,
     target: TargetId,
     /// Number of the list among the lists of its target, from 1.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = MAX_NUMBER))]
     serial: u64,
+    /// Lowest number of the commits that are accepted under the list, at most `issued` plus one
+    /// day.
+    #[schemars(range(max = MAX_NUMBER))]
+    from: u64,
     /// Root keys that may sign the next list, highest rank first, each once.
     #[schemars(length(min = 1, max = MAX_ROOTS))]
     roots: Vec<PublicKey>,
@@ -136,28 +157,32 @@ enum Kind {
 impl KeyList {
     /// Creates a key list. The order of the root keys is their rank; the publisher keys may be in
     /// any order.
-    pub fn new(
-        target: TargetId,
-        serial: u64,
-        roots: Vec<PublicKey>,
-        mut publishers: Vec<PublisherKey>,
-        issued: UnixTime,
-        expires: UnixTime,
-    ) -> Result<Self, KeyListError> {
-        if serial == 0 {
-            return Err(KeyListError::Serial);
+    pub fn new(mut fields: KeyListFields) -> Result<Self, KeyListError> {
+        let KeyListFields {
+            serial,
+            from,
+            issued,
+            expires,
+            ..
+        } = fields;
+        if !(1..=MAX_NUMBER).contains(&serial) {
+            return Err(KeyListError::Serial { serial });
         }
-        if !(1..=MAX_ROOTS).contains(&roots.len()) {
-            let count = roots.len();
+        if from > MAX_NUMBER || is_ahead(from, issued) {
+            return Err(KeyListError::FromAhead { from, issued });
+        }
+        let count = fields.roots.len();
+        if !(1..=MAX_ROOTS).contains(&count) {
             return Err(KeyListError::Roots { count });
         }
-        if !(1..=MAX_PUBLISHERS).contains(&publishers.len()) {
-            let count = publishers.len();
+        let count = fields.publishers.len();
+        if !(1..=MAX_PUBLISHERS).contains(&count) {
             return Err(KeyListError::Publishers { count });
         }
-        if let Some(key) = repeated(&roots) {
+        if let Some(key) = repeated(&fields.roots) {
             return Err(KeyListError::RootTwice { key });
         }
+        let publishers = &mut fields.publishers;
         publishers.sort_by_cached_key(|publisher| publisher.key.to_string());
         let keys: Vec<PublicKey> = publishers.iter().map(|p| p.key.clone()).collect();
         if let Some(key) = repeated(&keys) {
@@ -166,34 +191,41 @@ impl KeyList {
         if expires <= issued || expires.since(issued) > MAX_KEY_LIST_VALIDITY_S {
             return Err(KeyListError::Validity { issued, expires });
         }
-        Ok(Self {
-            target,
-            serial,
-            roots,
-            publishers,
-            issued,
-            expires,
-        })
+        Ok(Self(fields))
     }
 
     pub const fn serial(&self) -> u64 {
-        self.serial
+        self.0.serial
+    }
+
+    /// Returns the lowest number of the commits that are accepted under the list.
+    pub const fn from(&self) -> u64 {
+        self.0.from
+    }
+
+    /// Returns whether a commit with this number is accepted under the list, if one of its
+    /// publisher keys has signed the commit.
+    ///
+    /// A list that removes a publisher key leaves out all earlier numbers. Otherwise a device that
+    /// discards a commit of the removed key would accept states from before that commit.
+    pub const fn accepts_number(&self, number: u64) -> bool {
+        self.0.from <= number
     }
 
     /// Returns the root keys that may sign the next list, highest rank first.
     pub fn roots(&self) -> &[PublicKey] {
-        &self.roots
+        &self.0.roots
     }
 
     /// Returns the publisher keys in the order of their texts, also those with restrictions.
     pub fn publishers(&self) -> &[PublisherKey] {
-        &self.publishers
+        &self.0.publishers
     }
 
     /// Returns the publisher keys without restrictions that this version does not know, also
     /// after the list has expired.
     pub fn usable_publishers(&self) -> Vec<PublicKey> {
-        self.publishers
+        self.publishers()
             .iter()
             .filter(|publisher| publisher.is_usable())
             .map(|publisher| publisher.key.clone())
@@ -201,15 +233,15 @@ impl KeyList {
     }
 
     pub const fn issued(&self) -> UnixTime {
-        self.issued
+        self.0.issued
     }
 
     pub const fn expires(&self) -> UnixTime {
-        self.expires
+        self.0.expires
     }
 
     pub fn is_expired(&self, now: UnixTime) -> bool {
-        self.expires <= now
+        self.expires() <= now
     }
 }
 
@@ -237,7 +269,7 @@ impl PublisherKey {
 impl VerifiedKeyList {
     pub fn id(&self) -> KeyListId {
         KeyListId {
-            serial: self.serial,
+            serial: self.serial(),
             digest: self.digest(),
         }
     }
@@ -254,7 +286,7 @@ impl FromStr for KeyListId {
                 digest: digest.parse().ok()?,
             };
             // `parse` accepts a plus sign and leading zeros.
-            (id.serial.to_string() == serial).then_some(id)
+            (id.serial <= MAX_NUMBER && id.serial.to_string() == serial).then_some(id)
         };
         parse().ok_or_else(|| KeyListIdError {
             given: text.chars().take(96).collect(),
@@ -277,14 +309,14 @@ impl fmt::Debug for KeyListId {
 text_form!(
     KeyListId,
     "KeyListId",
-    "^(0|[1-9][0-9]{0,19})-[0-9a-f]{64}$"
+    "^(0|[1-9][0-9]{0,12})-[0-9a-f]{64}$"
 );
 
 impl TargetDocument for KeyList {
     const NAME: &'static str = "key list";
 
     fn target(&self) -> TargetId {
-        self.target
+        self.0.target
     }
 }
 
@@ -297,30 +329,41 @@ impl TryFrom<Raw> for KeyList {
             kind: Kind::Keys,
             target,
             serial,
+            from,
             roots,
             publishers,
             issued,
             expires,
         } = raw;
-        Self::new(target, serial, roots, publishers, issued, expires)
-    }
-}
-
-impl From<KeyList> for Raw {
-    fn from(list: KeyList) -> Self {
-        let KeyList {
+        Self::new(KeyListFields {
             target,
             serial,
+            from,
             roots,
             publishers,
             issued,
             expires,
-        } = list;
+        })
+    }
+}
+
+impl From<KeyList> for Raw {
+    fn from(KeyList(fields): KeyList) -> Self {
+        let KeyListFields {
+            target,
+            serial,
+            from,
+            roots,
+            publishers,
+            issued,
+            expires,
+        } = fields;
         Self {
             schema: Schema,
             kind: Kind::Keys,
             target,
             serial,
+            from,
             roots,
             publishers,
             issued,
@@ -346,21 +389,26 @@ pub(super) mod tests {
         keys.map(PublisherKey::unrestricted).collect()
     }
 
+    /// The fields of a list for commits from any number on.
+    fn fields(serial: u64, roots: &[usize], named: &[usize], validity: u64) -> KeyListFields {
+        KeyListFields {
+            target: TARGET,
+            serial,
+            from: 0,
+            roots: keys(roots),
+            publishers: publishers(named),
+            issued: ISSUED,
+            expires: ISSUED.plus(validity),
+        }
+    }
+
     fn created(
         serial: u64,
         roots: &[usize],
         named: &[usize],
         validity: u64,
     ) -> Result<KeyList, KeyListError> {
-        let expires = ISSUED.plus(validity);
-        KeyList::new(
-            TARGET,
-            serial,
-            keys(roots),
-            publishers(named),
-            ISSUED,
-            expires,
-        )
+        KeyList::new(fields(serial, roots, named, validity))
     }
 
     pub(in crate::state) fn key_list() -> KeyList {
@@ -373,7 +421,10 @@ pub(super) mod tests {
 
     #[test]
     fn invalid_key_lists_are_refused() {
-        assert_eq!(created(0, &[0], &[0], 1), Err(KeyListError::Serial));
+        for serial in [0, MAX_NUMBER + 1] {
+            let result = created(serial, &[0], &[0], 1);
+            assert_eq!(result, Err(KeyListError::Serial { serial }));
+        }
         for count in [0, 9] {
             let result = created(1, &numbers(count), &[0], 1);
             assert_eq!(result, Err(KeyListError::Roots { count }));
@@ -394,6 +445,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_list_accepts_commits_from_a_number_on_that_is_at_most_a_day_ahead() {
+        let list = |from, issued: UnixTime| {
+            KeyList::new(KeyListFields {
+                from,
+                issued,
+                expires: issued.plus(1),
+                ..fields(1, &[0], &[0], 1)
+            })
+        };
+        let day = ISSUED.0 + 86_400;
+        let ahead = list(day, ISSUED).unwrap();
+        assert_eq!(ahead.from(), day);
+        assert!(ahead.accepts_number(day) && !ahead.accepts_number(day - 1));
+        assert!(list(0, ISSUED).unwrap().accepts_number(0));
+        for (from, issued) in [(day + 1, ISSUED), (MAX_NUMBER + 1, UnixTime(MAX_NUMBER))] {
+            let error = KeyListError::FromAhead { from, issued };
+            assert_eq!(list(from, issued), Err(error));
+        }
+    }
+
+    #[test]
     fn unknown_fields_schemas_and_kinds_are_refused() {
         let text = key_list().to_text();
         assert!(serde_json::from_str::<KeyList>(&text).is_ok());
@@ -404,6 +476,7 @@ pub(super) mod tests {
             ("\"kind\":\"keys\"", "\"kind\":\"commit\""),
             ("\"kind\":\"keys\",", ""),
             ("\"serial\":1", "\"serial\":0"),
+            ("\"from\":0,", ""),
             ("\"key\":", "\"Key\":"),
         ] {
             assert!(text.contains(from), "{from} in {text}");
@@ -436,14 +509,13 @@ pub(super) mod tests {
             ..publisher
         };
         let named = publishers(&numbers(16)).into_iter().map(restrictions);
-        let list = KeyList::new(
-            TARGET,
-            u64::MAX,
-            keys(&numbers(8)),
-            named.collect(),
-            UnixTime(u64::MAX - 1),
-            UnixTime(u64::MAX),
-        );
+        let list = KeyList::new(KeyListFields {
+            from: MAX_NUMBER,
+            publishers: named.collect(),
+            issued: UnixTime(u64::MAX - 1),
+            expires: UnixTime(u64::MAX),
+            ..fields(MAX_NUMBER, &numbers(8), &[0], 1)
+        });
         let list = list.unwrap();
         assert!(list.to_text().len() <= MAX_KEY_LIST_BYTES);
         let signed: SignedKeyList = signed(&list, 0);
@@ -466,14 +538,16 @@ pub(super) mod tests {
         let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
         let key: PublicKey = key.parse().unwrap();
         insta::assert_snapshot!(messages([
-            KeyListError::Serial,
+            KeyListError::Serial { serial: 0 },
+            KeyListError::FromAhead { from: 1_795_086_401, issued: ISSUED },
             KeyListError::Roots { count: 9 },
             KeyListError::Publishers { count: 0 },
             KeyListError::RootTwice { key: key.clone() },
             KeyListError::PublisherTwice { key },
             KeyListError::Validity { issued: ISSUED, expires: ISSUED },
         ]), @"
-        the serial number of a key list is at least 1
+        the serial number of a key list is 1 to 1099511627776, not 0
+        key list for commits from 1795086401 on: the number is more than a day ahead of the time of signing, 1795000000 (Unix time): check the clock
         a key list has 1 to 8 root keys, not 9
         a key list has 1 to 16 publisher keys, not 0
         the key list has root key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice

@@ -132,7 +132,7 @@ COMMIT = {
     "schema": 2,
     "kind": "commit",
     "target": TARGET,
-    "keys": 3,
+    "keys": f"3-{sha256('keys')}",
     "number": ISSUED + 7,
     "parent": f"{ISSUED - 60}-{sha256('parent')}",
     "groups": sha256("groups"),
@@ -157,9 +157,12 @@ def refused_commits():
         ("another kind", changed(COMMIT, kind="keys")),
         ("no kind", without_kind),
         ("unknown field", changed(COMMIT, not_before=ISSUED)),
-        ("number 0", changed(COMMIT, number=0, parent=None)),
-        ("key list 0", changed(COMMIT, keys=0)),
-        ("number of the parent", changed(COMMIT, number=ISSUED - 60)),
+        ("number 0", changed(COMMIT, number=0, parent=None, issued=0, expires=1)),
+        ("key list 0", changed(COMMIT, keys=f"0-{sha256('keys')}")),
+        ("key list without a digest", changed(COMMIT, keys=3)),
+        ("number of the parent", changed(COMMIT, parent=f"{ISSUED + 7}-{sha256('parent')}")),
+        ("number before the time of signing", changed(COMMIT, number=ISSUED - 1)),
+        ("number above 2^40", changed(COMMIT, number=2**40 + 1, issued=2**40, expires=2**40 + 1)),
         ("number more than a day ahead", changed(COMMIT, number=ISSUED + DAY + 1)),
         ("no validity", changed(COMMIT, expires=ISSUED)),
         ("validity of more than 90 days", changed(COMMIT, expires=ISSUED + 90 * DAY + 1)),
@@ -171,7 +174,7 @@ def refused_commits():
 
 
 def commits():
-    first = changed(COMMIT, number=1, parent=None, ancestors="0" * 64, expires=ISSUED + 1)
+    first = changed(COMMIT, number=ISSUED, parent=None, ancestors="0" * 64, expires=ISSUED + 1)
     largest = changed(COMMIT, number=ISSUED + DAY)
     return {
         "target": TARGET,
@@ -191,6 +194,7 @@ def key_list(serial, roots, publishers, **fields):
         "kind": "keys",
         "target": TARGET,
         "serial": serial,
+        "from": ISSUED - 3600,
         "roots": [key.text for key in roots],
         "publishers": sorted(publishers, key=lambda publisher: publisher["key"]),
         "issued": ISSUED,
@@ -255,6 +259,9 @@ def key_lists():
         ("another kind", changed(base, kind="commit")),
         ("unknown field", changed(base, threshold=2)),
         ("serial number 0", changed(base, serial=0)),
+        ("serial number above 2^40", changed(base, serial=2**40 + 1)),
+        ("commits from a number more than a day ahead", changed(base, **{"from": ISSUED + DAY + 1})),
+        ("no lowest number of commits", {name: base[name] for name in base if name != "from"}),
         ("no root key", changed(base, roots=[])),
         ("root key twice", changed(base, roots=[ROOT.text, ROOT.text])),
         ("9 root keys", changed(base, roots=[Key(f"root {n}").text for n in range(9)])),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entries, StateDocument};
 use crate::group::GroupName;
 use crate::signed::Schema;
+use crate::state::number::MAX_NUMBER;
 
 /// Largest number of groups of a device, without `all`.
 pub const MAX_DEVICE_GROUPS: usize = 40;
@@ -27,8 +28,7 @@ pub struct DeviceDocument {
     pub packages: Entries,
 }
 
-/// At most [`MAX_DEVICE_GROUPS`] groups, without `all`, each with the number of the commit that
-/// created it.
+/// At most 40 groups, without `all`, each with the number of the commit that created it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     try_from = "BTreeMap<GroupName, u64>",
@@ -44,6 +44,8 @@ pub enum DeviceGroupsError {
     TooMany { count: usize },
     #[error("a device does not name the group all: every device is in it")]
     NamesAll,
+    #[error("a commit with a number of 1 to {MAX_NUMBER} creates a group, not {created}")]
+    Created { created: u64 },
 }
 
 impl DeviceDocument {
@@ -64,6 +66,10 @@ impl DeviceGroups {
         }
         if groups.contains_key(&GroupName::all()) {
             return Err(DeviceGroupsError::NamesAll);
+        }
+        let mut created = groups.values().copied();
+        if let Some(created) = created.find(|created| !(1..=MAX_NUMBER).contains(created)) {
+            return Err(DeviceGroupsError::Created { created });
         }
         Ok(Self(groups))
     }
@@ -99,16 +105,23 @@ mod tests {
 
     #[test]
     fn error_messages() {
-        let created = |names: Vec<String>| {
-            let groups = names.iter().map(|name| (name.parse().unwrap(), 7));
+        let in_groups = |names: Vec<String>, created: u64| {
+            let groups = names.iter().map(|name| (name.parse().unwrap(), created));
             DeviceGroups::new(groups.collect())
         };
         let numbered = |count: usize| (0..count).map(|n| format!("g{n}")).collect();
-        assert!(created(numbered(40)).is_ok());
-        let errors = [numbered(41), vec!["all".to_owned(), "lab".to_owned()]];
-        insta::assert_snapshot!(messages(errors.map(|names| created(names).unwrap_err())), @"
+        assert!(in_groups(numbered(40), MAX_NUMBER).is_ok());
+        let errors = [
+            in_groups(numbered(41), 7),
+            in_groups(vec!["all".to_owned(), "lab".to_owned()], 7),
+            in_groups(numbered(1), 0),
+            in_groups(numbered(2), MAX_NUMBER + 1),
+        ];
+        insta::assert_snapshot!(messages(errors.map(Result::unwrap_err)), @"
         a device is in at most 40 groups, not 41
         a device does not name the group all: every device is in it
+        a commit with a number of 1 to 1099511627776 creates a group, not 0
+        a commit with a number of 1 to 1099511627776 creates a group, not 1099511627777
         ");
     }
 }

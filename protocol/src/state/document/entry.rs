@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Terms;
 use crate::digest::Sha256Digest;
 use crate::package::PackageId;
+use crate::state::number::{MAX_NUMBER, read_number};
 
 /// Largest number of entries in one document.
 pub const MAX_ENTRIES: usize = 1_000;
@@ -19,6 +20,8 @@ pub struct StateEntry {
     /// SHA-256 of the package's manifest. The id alone would let the records choose the manifest.
     pub manifest: Sha256Digest,
     /// Number of the commit that added the entry. A device acts once on each.
+    #[serde(deserialize_with = "read_number")]
+    #[schemars(range(max = MAX_NUMBER))]
     pub seq: u64,
     /// True if the device must deploy the package even if it has the package.
     pub force: bool,

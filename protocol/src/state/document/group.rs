@@ -7,6 +7,7 @@ use super::{Entries, StateDocument};
 use crate::location::LocationName;
 use crate::pacing::{CheckInHours, PacingOverride, PauseS, TimeoutDays};
 use crate::signed::Schema;
+use crate::state::number::{MAX_NUMBER, read_number};
 
 /// The packages of a group and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +16,12 @@ pub struct GroupDocument {
     /// Schema of the document; a reader refuses any other.
     schema: Schema<2>,
     /// Number of the commit that created the group; 0 for the group `all`.
+    #[serde(deserialize_with = "read_number")]
+    #[schemars(range(max = MAX_NUMBER))]
     pub created: u64,
     /// Number of the commit that changed the document last.
+    #[serde(deserialize_with = "read_number")]
+    #[schemars(range(max = MAX_NUMBER))]
     pub revision: u64,
     /// Assigned packages in the order of their ids, each once.
     pub packages: Entries,

@@ -8,16 +8,14 @@ use crate::causes::messages;
 use crate::group::GroupName;
 use crate::location::Location;
 use crate::pacing::{PacingOverride, UpTo};
-
-/// The largest number of a commit.
-const MAX_CREATED: u64 = u64::MAX;
+use crate::state::number::MAX_NUMBER;
 
 fn entries(numbers: impl IntoIterator<Item = u32>) -> Entries {
     Entries::new(numbers.into_iter().map(entry).collect()).unwrap()
 }
 
 fn groups(names: impl IntoIterator<Item = String>) -> DeviceGroups {
-    let parse = |name: String| (name.parse::<GroupName>().unwrap(), MAX_CREATED);
+    let parse = |name: String| (name.parse::<GroupName>().unwrap(), MAX_NUMBER);
     DeviceGroups::new(names.into_iter().map(parse).collect()).unwrap()
 }
 
@@ -34,7 +32,7 @@ fn largest_entries() -> Entries {
     assert!(terms(MAX_TERMS_BYTES + 1).is_err());
     let terms = terms(MAX_TERMS_BYTES).unwrap();
     let largest = |n| StateEntry {
-        seq: u64::MAX,
+        seq: MAX_NUMBER,
         force: false,
         terms: terms.clone(),
         ..entry(n)
@@ -44,7 +42,7 @@ fn largest_entries() -> Entries {
 
 #[test]
 fn the_largest_documents_fit() {
-    let mut group = GroupDocument::empty(MAX_CREATED, u64::MAX);
+    let mut group = GroupDocument::empty(MAX_NUMBER, MAX_NUMBER);
     group.packages = largest_entries();
     group.prefer = Some("x".repeat(32).parse().unwrap());
     group.pace = PacingOverride {
@@ -104,7 +102,7 @@ fn a_group_document_has_every_field_in_a_fixed_order() {
 #[test]
 fn a_device_names_the_commit_that_created_each_group() {
     let device = DeviceDocument::new(groups(["lab".to_owned()]), Entries::default());
-    let text = format!(r#"{{"schema":2,"groups":{{"lab":{MAX_CREATED}}},"packages":[]}}"#);
+    let text = format!(r#"{{"schema":2,"groups":{{"lab":{MAX_NUMBER}}},"packages":[]}}"#);
     assert_eq!(Document::new(device).text().as_str(), text);
     let device = read::<DeviceDocument>(&text).unwrap();
     let later = GroupDocument::empty(5, 7);
@@ -123,6 +121,9 @@ fn unknown_fields_and_schemas_make_a_document_unreadable() {
         ("\"schema\":2", "\"schema\":3"),
         ("\"schema\":2,", ""),
         ("\"revision\":7", "\"revision\":7,\"windows\":[]"),
+        ("\"revision\":7", "\"revision\":1099511627777"),
+        ("\"created\":5", "\"created\":1099511627777"),
+        ("\"seq\":1", "\"seq\":1099511627777"),
         ("\"force\":", "\"not_before\":1,\"force\":"),
         ("\"force\":false,", ""),
         ("\"pace\":{", "\"pace\":{\"nightly\":1"),

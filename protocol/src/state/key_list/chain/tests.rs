@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::causes::messages;
-use crate::state::key_list::{KeyList, PublisherKey};
+use crate::state::key_list::{KeyList, KeyListFields, PublisherKey};
 use crate::state::target::TrustLine;
 use crate::state::test_keys::{TARGET, key, keys, signed, signed_text};
 
@@ -18,10 +18,22 @@ fn chain(configured: &[usize]) -> KeyChain {
     KeyChain::new(TrustedRoots::new(lines).unwrap())
 }
 
+/// The fields of a list with one publisher key.
+fn fields(serial: u64, roots: &[usize], publisher: usize) -> KeyListFields {
+    KeyListFields {
+        target: TARGET,
+        serial,
+        from: 0,
+        roots: keys(roots),
+        publishers: vec![PublisherKey::unrestricted(key(publisher))],
+        issued: ISSUED,
+        expires: EXPIRES,
+    }
+}
+
 /// A list whose publisher key is the key of its signer.
 fn list(serial: u64, roots: &[usize], signer: usize) -> SignedKeyList {
-    let publishers = vec![PublisherKey::unrestricted(key(signer))];
-    let list = KeyList::new(TARGET, serial, keys(roots), publishers, ISSUED, EXPIRES);
+    let list = KeyList::new(fields(serial, roots, signer));
     signed(&list.unwrap(), signer)
 }
 
@@ -99,9 +111,11 @@ fn a_root_key_that_a_list_has_removed_signs_no_more_lists() {
 
 #[test]
 fn lists_of_another_target_or_without_a_valid_signature_are_refused() {
-    let publishers = vec![PublisherKey::unrestricted(key(0))];
-    let other = TargetId::from_bytes([8; 16]);
-    let other = KeyList::new(other, 1, keys(&[0]), publishers, ISSUED, EXPIRES).unwrap();
+    let other = KeyList::new(KeyListFields {
+        target: TargetId::from_bytes([8; 16]),
+        ..fields(1, &[0], 0)
+    });
+    let other = other.unwrap();
     let mut chain = chain(&[0]);
     let error = chain.follow(&signed(&other, 0)).unwrap_err();
     assert!(
@@ -132,14 +146,11 @@ fn an_expired_list_is_not_in_force_but_names_publishers_and_the_next_root_keys()
     // A clock that is wrong for an hour makes a device forget nothing.
     assert_eq!(chain.named(), keys(&[0]));
     assert_eq!(chain.roots(), keys(&[1]));
-    let renewed = KeyList::new(
-        TARGET,
-        2,
-        keys(&[1]),
-        vec![PublisherKey::unrestricted(key(3))],
-        EXPIRES,
-        EXPIRES.plus(100),
-    );
+    let renewed = KeyList::new(KeyListFields {
+        issued: EXPIRES,
+        expires: EXPIRES.plus(100),
+        ..fields(2, &[1], 3)
+    });
     let followed = chain.follow(&signed(&renewed.unwrap(), 1));
     assert_eq!(followed.unwrap(), Followed::Changed);
     assert_eq!((chain.named(), chain.in_force(EXPIRES)), (keys(&[3]), true));
