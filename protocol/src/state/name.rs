@@ -5,14 +5,21 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 
-use crate::device::{BASE32_LOWER, DeviceId, DeviceIdError};
-use crate::group::{GroupName, GroupNameError};
-use crate::location::{LocationName, LocationNameError};
+use crate::device::{BASE32_LOWER, DeviceId};
+use crate::group::GroupName;
+use crate::location::LocationName;
 use crate::text_form::text_form;
+
+use super::document::controls_terminal;
+use super::number::MAX_NUMBER;
+
+/// Largest text of a name, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// The name of a leaf: the kind of its document, a slash, and the owner of the document.
 ///
-/// A name has 1 to 255 bytes. Each name has one text, so two texts never have the same key.
+/// Each name has one text, so two texts never have the same key. A text that this version does not
+/// know is a name, too: a path can end in the leaf of a later version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LeafName {
     Commit(CommitName),
@@ -20,7 +27,14 @@ pub enum LeafName {
     Group(GroupName),
     Location(LocationName),
     Rollout(RolloutId),
+    /// A name of a later version. A reader shows the leaf, and never asks for it.
+    Other(OtherName),
 }
+
+/// Text that names no leaf of this version: 1 to 255 bytes of UTF-8 without characters that control
+/// a terminal or the direction of writing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OtherName(String);
 
 /// The id of a rollout: 128 random bits, written as 26 lower-case characters of base32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,20 +53,10 @@ pub struct CommitName {
 /// Text that is not the name of a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeafNameError {
-    #[error(
-        "{given:?} names no leaf: write commit/<number>-<8 hex digits>, device/<id>, group/<name>, location/<name> or rollout/<id>"
-    )]
-    Kind { given: String },
-    #[error(transparent)]
-    Commit(#[from] CommitNameError),
-    #[error(transparent)]
-    Device(#[from] DeviceIdError),
-    #[error(transparent)]
-    Group(#[from] GroupNameError),
-    #[error(transparent)]
-    Location(#[from] LocationNameError),
-    #[error(transparent)]
-    Rollout(#[from] RolloutIdError),
+    #[error("the name of a leaf has 1 to {MAX_NAME_BYTES} bytes, not {bytes}")]
+    Length { bytes: usize },
+    #[error("the name {given:?} has the control character {character:?}")]
+    Control { given: String, character: char },
 }
 
 /// Text that is not the id of a rollout.
@@ -124,7 +128,7 @@ impl FromStr for CommitName {
                 short: HEXLOWER.decode(short.as_bytes()).ok()?.try_into().ok()?,
             };
             // `parse` accepts a plus sign and leading zeros.
-            (name.number.to_string() == number).then_some(name)
+            (name.number <= MAX_NUMBER && name.number.to_string() == number).then_some(name)
         };
         parse().ok_or_else(|| CommitNameError { given: shown(text) })
     }
@@ -134,14 +138,40 @@ impl FromStr for LeafName {
     type Err = LeafNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.split_once('/') {
-            Some(("commit", name)) => Self::Commit(name.parse()?),
-            Some(("device", id)) => Self::Device(id.parse()?),
-            Some(("group", name)) => Self::Group(name.parse()?),
-            Some(("location", name)) => Self::Location(name.parse()?),
-            Some(("rollout", id)) => Self::Rollout(id.parse()?),
-            _ => return Err(LeafNameError::Kind { given: shown(text) }),
-        })
+        let bytes = text.len();
+        if !(1..=MAX_NAME_BYTES).contains(&bytes) {
+            return Err(LeafNameError::Length { bytes });
+        }
+        if let Some(character) = text.chars().find(|c| controls_terminal(*c)) {
+            let given = shown(text);
+            return Err(LeafNameError::Control { given, character });
+        }
+        let known = text
+            .split_once('/')
+            .and_then(|(kind, owner)| Self::of_kind(kind, owner));
+        // A known name has one spelling. Any other text has another key, so it is another name.
+        let known = known.filter(|name| name.to_string() == text);
+        Ok(known.unwrap_or_else(|| Self::Other(OtherName(text.to_owned()))))
+    }
+}
+
+impl LeafName {
+    /// Returns the name of this kind and owner; `None` if this version does not know it.
+    fn of_kind(kind: &str, owner: &str) -> Option<Self> {
+        match kind {
+            "commit" => owner.parse().ok().map(Self::Commit),
+            "device" => owner.parse().ok().map(Self::Device),
+            "group" => owner.parse().ok().map(Self::Group),
+            "location" => owner.parse().ok().map(Self::Location),
+            "rollout" => owner.parse().ok().map(Self::Rollout),
+            _ => None,
+        }
+    }
+}
+
+impl OtherName {
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -165,6 +195,7 @@ impl fmt::Display for LeafName {
             Self::Group(name) => write!(f, "group/{name}"),
             Self::Location(name) => write!(f, "location/{name}"),
             Self::Rollout(id) => write!(f, "rollout/{id}"),
+            Self::Other(name) => f.write_str(&name.0),
         }
     }
 }
@@ -173,16 +204,14 @@ text_form!(RolloutId, "RolloutId", "^[a-z2-7]{26}$");
 text_form!(
     CommitName,
     "CommitName",
-    "^(0|[1-9][0-9]{0,19})-[0-9a-f]{8}$"
+    "^(0|[1-9][0-9]{0,12})-[0-9a-f]{8}$"
 );
-text_form!(
-    LeafName,
-    "LeafName",
-    "^(commit|device|group|location|rollout)/.{1,246}$"
-);
+text_form!(LeafName, "LeafName", "^.{1,255}$");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::causes::messages;
 
@@ -196,31 +225,49 @@ mod tests {
         "rollout/abcdefghijklmnopqrstuvwxya",
     ];
 
+    fn name(text: &str) -> LeafName {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn each_name_has_one_text() {
         for text in NAMES {
-            assert_eq!(text.parse::<LeafName>().unwrap().to_string(), text);
+            assert_eq!(name(text).to_string(), text);
+            assert!(!matches!(name(text), LeafName::Other(_)), "{text}");
         }
-        for bad in [
-            "",
+    }
+
+    #[test]
+    fn texts_that_this_version_does_not_know_are_names_too() {
+        for other in [
             "lab",
             "group",
             "Group/lab",
             "group/",
             "group/Lab",
             "package/lab",
+            "window/nightly",
             "/lab",
+            "é",
             "commit/+1-00000000",
             "commit/01-00000000",
             "commit/1-0000000",
             "commit/1-0000000A",
-            "commit/18446744073709551616-00000000",
+            "commit/1099511627777-00000000",
+            "location/main ",
             // The last character of an id holds two bits that must be zero.
             "rollout/abcdefghijklmnopqrstuvwxyz",
             "rollout/abcdefghijklmnopqrstuvwxy",
         ] {
-            assert!(bad.parse::<LeafName>().is_err(), "{bad:?}");
+            let name = name(other);
+            assert_eq!(name.to_string(), other);
+            assert!(
+                matches!(&name, LeafName::Other(text) if text.as_str() == other),
+                "{name:?}"
+            );
         }
+        let longest = "x".repeat(MAX_NAME_BYTES);
+        assert_eq!(name(&longest).to_string(), longest);
     }
 
     #[test]
@@ -229,31 +276,39 @@ mod tests {
         for longest in [
             format!("device/ocs:{ocs}"),
             format!("group/{}", "x".repeat(GroupName::MAX_CHARS)),
-            format!("commit/{}-00000000", u64::MAX),
+            format!("commit/{MAX_NUMBER}-00000000"),
         ] {
             let name: LeafName = longest.parse().unwrap();
-            assert!(u8::try_from(name.to_string().len()).is_ok());
+            assert!(!matches!(name, LeafName::Other(_)), "{name}");
         }
     }
 
     #[test]
     fn error_messages() {
-        let errors = [
-            "lab",
-            "commit/7",
-            "device/web01",
-            "group/Lab",
-            "location/Main",
-            "rollout/1",
-        ]
-        .map(|text| text.parse::<LeafName>().unwrap_err());
+        let errors = ["", &"x".repeat(256), "group/\u{1b}[2J", "a\u{202e}"];
+        let errors = errors.map(|text| text.parse::<LeafName>().unwrap_err());
         insta::assert_snapshot!(messages(errors), @r#"
-        "lab" names no leaf: write commit/<number>-<8 hex digits>, device/<id>, group/<name>, location/<name> or rollout/<id>
-        "7" is not a commit's name: a number without leading zeros, '-', and 8 lower-case hexadecimal digits
-        "web01" names no device: write key:<agent id> or ocs:<DEVICEID>
-        "Lab" is not a group's name: 1 to 48 lower-case letters, digits or any of . _ -, the first a letter or digit
-        "Main" is not a location's name: 1 to 32 lower-case letters, digits and '-'
-        "1" is not a rollout's id: 26 letters a-z and digits 2-7
+        the name of a leaf has 1 to 255 bytes, not 0
+        the name of a leaf has 1 to 255 bytes, not 256
+        the name "group/\u{1b}[2J" has the control character '\u{1b}'
+        the name "a\u{202e}" has the control character '\u{202e}'
         "#);
+        insta::assert_snapshot!("7".parse::<CommitName>().unwrap_err(), @r#""7" is not a commit's name: a number without leading zeros, '-', and 8 lower-case hexadecimal digits"#);
+        insta::assert_snapshot!("1".parse::<RolloutId>().unwrap_err(), @r#""1" is not a rollout's id: 26 letters a-z and digits 2-7"#);
+    }
+
+    proptest! {
+        /// Holds for every text without control characters, also for almost known names.
+        #[test]
+        fn a_text_is_one_name(text in "((commit|device|group|location|rollout)/)?[^\\p{C}\u{2028}\u{2029}]{1,60}") {
+            prop_assert_eq!(name(&text).to_string(), text);
+        }
+
+        #[test]
+        fn parsing_never_panics(text: String) {
+            if let Ok(name) = text.parse::<LeafName>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
     }
 }

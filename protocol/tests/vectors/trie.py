@@ -127,9 +127,8 @@ def damaged():
         ("bytes after the tree", whole + b"\0"),
         ("unknown kind of node", b"\4"),
         ("name of no bytes", b"\1\0" + bytes(32)),
-        ("name of an unknown kind", b"\1\5pixie" + bytes(32)),
+        ("name with a control character", leaf_bytes({"group/\x1b[2J": EMPTY})),
         ("name that is not UTF-8", b"\1\1\xff" + bytes(32)),
-        ("commit number with a leading zero", leaf_bytes({"commit/07-00000000": EMPTY})),
         ("branch of two empty sets", b"\2\0\0"),
         ("branch of an empty set and a leaf", b"\2" + (b"\0" + lab if bit("group/lab", 0) else lab + b"\0")),
         ("hidden empty set", b"\3" + EMPTY),
@@ -144,6 +143,14 @@ def opposite():
     return next(n for n in map("group/g{}".format, range(99)) if bit(n, 0) != bit("group/all", 0))
 
 
+def beside():
+    """The name of a group whose path leads to the leaf of `window/nightly`."""
+    names = map("group/w{}".format, range(99))
+    lab, window = "group/lab", "window/nightly"
+    depth = next(d for d in range(256) if bit(lab, d) != bit(window, d))
+    return next(n for n in names if all(bit(n, d) == bit(window, d) for d in range(depth + 1)))
+
+
 def main():
     names = [
         "commit/1795327754-0a1b2c3d",
@@ -153,6 +160,10 @@ def main():
         "group/lab",
         "location/main",
         "rollout/abcdefghijklmnopqrstuvwxya",
+        # Names of later versions, and other spellings of known names.
+        "window/nightly",
+        "group/Büro",
+        "commit/07-00000000",
     ]
     devices = [device(n) for n in range(44)]
     vectors = {
@@ -169,6 +180,8 @@ def main():
                 digests(["group/all", "group/lab", "group/office", "location/main"]),
                 [[], ["group/lab"], ["group/nowhere"], ["group/all", "location/main", "group/x"]],
             ),
+            # The path to a name ends in the leaf of a later version.
+            tree(digests(["group/lab", "window/nightly"]), [["group/lab"], [beside()]]),
             tree(digests(devices[:40]), [[devices[0]], [device(100)]]),
             tree(digests(devices), [[devices[7]], [device(100), device(101)]]),
         ],

@@ -21,7 +21,7 @@ pub enum PlainTextError {
 }
 
 /// Returns whether a character controls a terminal, or the order in which text is shown.
-fn is_control(character: char) -> bool {
+pub(in crate::state) fn controls_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -30,7 +30,7 @@ impl<const MAX: usize> PlainText<MAX> {
     /// Creates a text from the first `MAX` bytes, up to the end of a character. Spaces take the
     /// place of control characters.
     pub fn shortened(text: &str) -> Self {
-        let printable = |c| if is_control(c) { ' ' } else { c };
+        let printable = |c| if controls_terminal(c) { ' ' } else { c };
         let text: String = text.chars().map(printable).collect();
         Self(text[..text.floor_char_boundary(MAX)].to_owned())
     }
@@ -48,7 +48,7 @@ impl<const MAX: usize> TryFrom<String> for PlainText<MAX> {
         if bytes > MAX {
             return Err(PlainTextError::TooLong { bytes, max: MAX });
         }
-        match text.chars().find(|c| is_control(*c)) {
+        match text.chars().find(|c| controls_terminal(*c)) {
             Some(character) => Err(PlainTextError::Control { character }),
             None => Ok(Self(text)),
         }
