@@ -7,6 +7,7 @@ pub mod commit;
 pub mod document;
 pub mod exchange;
 pub mod key_list;
+pub mod mandate;
 pub mod name;
 pub mod named_values;
 pub mod number;
@@ -23,10 +24,11 @@ pub use document::{
     AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
     LocationDocument, StateEntry, Terms,
 };
-pub use exchange::{DigestPrefix, HeldState, StateReply};
+pub use exchange::{DigestPrefix, HeldState, StateReply, StateText};
 pub use key_list::{
     KeyChain, KeyList, KeyListFields, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList,
 };
+pub use mandate::Mandate;
 pub use name::{CommitName, LeafName, RolloutId};
 pub use pages::{MAX_PAGE_BYTES, PagedTree, UpdatedTree};
 pub use partial::{

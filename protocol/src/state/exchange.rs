@@ -1,5 +1,10 @@
 //! The state in check-ins: the part that a device holds, and the parts that it receives.
 
+mod bounded_list;
+mod device;
+mod refused;
+mod state_text;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +23,15 @@ use super::key_list::{KeyListId, MAX_LINKS, SignedKeyList};
 use super::name::LeafName;
 use super::named_values::TermName;
 use super::partial::PartialTree;
+use super::trie::NodeHash;
+
+pub use bounded_list::BoundedList;
+pub use device::{
+    MAX_MANDATES, MAX_WAITING, MachineFacts, UsedMandates, WaitWord, WaitingPackage,
+    WaitingPackages,
+};
+pub use refused::{RefusalWord, RefusedState};
+pub use state_text::{MAX_STATE_BYTES, StateText, StateTextError};
 
 /// Largest number of documents in a request or a reply.
 pub const MAX_HELD_DOCUMENTS: usize = 256;
@@ -37,6 +51,16 @@ pub struct HeldState {
     /// The commit that the device holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// Root of the tree of groups that the device holds. Replies leave out a tree that the device
+    /// holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<DigestPrefix>,
+    /// Root of the tree of devices that the device holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<DigestPrefix>,
+    /// The last state that the device has refused, until it accepts another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedState>,
     /// Documents that the device holds.
     #[serde(
         default,
@@ -63,7 +87,8 @@ pub struct HeldState {
     pub terms: BTreeSet<TermName>,
 }
 
-/// The parts of a state that a device receives, all of one commit.
+/// The parts of a state that a device receives, all of one commit. A check-in reply has them as a
+/// text in JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateReply {
     /// Key lists that the device does not follow yet, in order.
@@ -74,6 +99,10 @@ pub struct StateReply {
     )]
     #[schemars(length(max = MAX_LINKS))]
     pub lists: Vec<SignedKeyList>,
+    /// The commit of all parts; absent if the reply has key lists only. A device that lacks parts
+    /// of its own commit receives parts of the same commit, also if there is a later commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<CommitId>,
     /// The commit, if the device holds another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<SignedCommit>,
@@ -117,7 +146,7 @@ where
     }
 }
 
-/// The first eight bytes of a document's digest, written as 16 lower-case hexadecimal digits.
+/// The first eight bytes of a digest, written as 16 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DigestPrefix([u8; 8]);
 
@@ -132,6 +161,12 @@ impl DigestPrefix {
     pub fn of(digest: &Sha256Digest) -> Self {
         let start = digest.as_bytes().first_chunk();
         Self(*start.expect("a digest has more bytes"))
+    }
+
+    /// Returns the start of the root of a tree.
+    pub fn of_root(root: &NodeHash) -> Self {
+        let start = root.as_bytes().first_chunk();
+        Self(*start.expect("a hash has more bytes"))
     }
 }
 
@@ -193,16 +228,24 @@ mod tests {
         let held = HeldState {
             keys: Some(KeyListId { serial: 1, digest }),
             commit: Some(CommitId { number: 2, digest }),
+            groups: Some(DigestPrefix::of_root(&NodeHash::from_bytes([1; 32]))),
+            devices: Some(DigestPrefix::of_root(&NodeHash::EMPTY)),
+            refused: Some(RefusedState {
+                commit: None,
+                reason: RefusalWord::Unreadable,
+            }),
             documents: [prefix(1), prefix(2)].into(),
             lacks: ["group/lab".parse().unwrap()].into(),
             terms: ["downgrade".parse().unwrap()].into(),
         };
         let text = serde_json::to_string(&held).unwrap();
+        assert!(text.contains(r#""groups":"0101010101010101","devices":"0000000000000000""#));
         assert_eq!(serde_json::from_str::<HeldState>(&text).unwrap(), held);
         let group = Document::new(GroupDocument::empty(7, 7));
         let leaf = ("group/lab".parse().unwrap(), group.digest());
         let reply = StateReply {
             lists: vec![signed(&key_list(), 0)],
+            of: Some(CommitId { number: 2, digest }),
             commit: Some(signed(&commit(), 0)),
             groups: Some(PartialTree::from_leaves([leaf])),
             devices: Some(PartialTree::from_leaves([])),
