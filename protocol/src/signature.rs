@@ -3,8 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::BASE64;
+
 /// A public key in the base64 form of a `minisign.pub` file.
-#[derive(Clone, PartialEq)]
+///
+/// Keys with the same Ed25519 key are equal, also if their key ids differ: one secret key signs for
+/// all of them.
+#[derive(Clone)]
 pub struct PublicKey(minisign_verify::PublicKey, String);
 
 /// Text that is not a minisign public key.
@@ -79,6 +84,20 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+impl PublicKey {
+    /// Returns the Ed25519 key, which the algorithm and the key id precede.
+    fn ed25519(&self) -> Option<[u8; 32]> {
+        let bytes = BASE64.decode(self.1.as_bytes()).ok()?;
+        bytes.last_chunk().copied()
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.ed25519() == other.ed25519()
+    }
+}
+
 impl Eq for PublicKey {}
 
 crate::text_form::text_form!(PublicKey, "PublicKey", "^RW[A-Za-z0-9+/]{54}$");
@@ -123,6 +142,23 @@ mod tests {
         assert_eq!(
             verify(b"Document", &signature, &[public]),
             Err(SignatureError::Mismatch)
+        );
+    }
+
+    #[test]
+    fn a_key_with_another_id_is_the_same_key() {
+        let (pair, public) = key();
+        let mut bytes = BASE64.decode(public.to_string().as_bytes()).unwrap();
+        bytes[2] ^= 1;
+        let renamed: PublicKey = BASE64.encode(&bytes).parse().unwrap();
+        assert_eq!(renamed, public);
+        assert_ne!(renamed.to_string(), public.to_string());
+        assert_ne!(key().1, public);
+        // The signature contains the key id, so it verifies with its own key only.
+        let signature = sign(&pair, b"document");
+        assert_eq!(
+            verify(b"document", &signature, &[renamed]),
+            Err(SignatureError::UntrustedKey)
         );
     }
 

@@ -1,8 +1,8 @@
 //! Documents of a state: JSON texts that are found by their digest.
 //!
-//! A writer writes each value in one form: the fields in a fixed order, sets sorted, no spaces. A
-//! reader keeps the exact text and never writes it again. A document does not contain the name of
-//! its owner; the leaf with the document's digest does.
+//! Each value has a canonical form: the fields in a fixed order, sets sorted, no spaces. A reader
+//! refuses any other form. A document does not contain the name of its owner; the leaf with the document's
+//! digest does.
 
 mod about;
 mod device;
@@ -23,7 +23,7 @@ use crate::digest::Sha256Digest;
 
 pub use about::AboutDocument;
 pub use device::{DeviceDocument, DeviceGroups, DeviceGroupsError, MAX_DEVICE_GROUPS};
-pub use entry::{Entries, EntriesError, MAX_ENTRIES, StateEntry};
+pub use entry::{Entries, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, StateEntry};
 pub use group::GroupDocument;
 pub use location::LocationDocument;
 pub(super) use plain_text::controls_terminal;
@@ -57,14 +57,19 @@ pub struct Document<T> {
     text: DocumentText,
 }
 
-/// A text that is not a document of the expected kind and schema.
+/// Errors from reading a document.
 ///
 /// The device waits: a newer publisher may have written the document.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the {name}")]
-pub struct DocumentError {
-    name: &'static str,
-    source: serde_json::Error,
+pub enum DocumentError {
+    #[error("cannot read the {name}")]
+    Json {
+        name: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the {name} is not in canonical form")]
+    NotCanonical { name: &'static str },
 }
 
 /// A text above the size limit of documents.
@@ -124,19 +129,30 @@ impl JsonSchema for DocumentText {
 impl<T: StateDocument> Document<T> {
     /// Writes a value. Equal values have equal texts.
     pub fn new(value: T) -> Self {
-        let text = serde_json::to_string(&value).expect("documents have names as keys");
-        let text = DocumentText::new(text).expect("every valid value fits into a document");
+        let text = DocumentText::new(written(&value));
+        let text = text.expect("every valid value fits into a document");
         Self { value, text }
     }
 
-    /// Reads a text, and keeps it as it is.
+    /// Reads a text, which must be in canonical form.
+    ///
+    /// Another reader could take another one of two equal names, so a text with repeated names has
+    /// no meaning.
     pub fn read(text: DocumentText) -> Result<Self, DocumentError> {
-        let value = serde_json::from_str(text.as_str()).map_err(|source| DocumentError {
-            name: T::NAME,
-            source,
-        })?;
-        Ok(Self { value, text })
+        let name = T::NAME;
+        let value: T = serde_json::from_str(text.as_str())
+            .map_err(|source| DocumentError::Json { name, source })?;
+        if written(&value) == text.as_str() {
+            Ok(Self { value, text })
+        } else {
+            Err(DocumentError::NotCanonical { name })
+        }
     }
+}
+
+/// Returns the canonical form of a value.
+fn written<T: StateDocument>(value: &T) -> String {
+    serde_json::to_string(value).expect("documents have names as keys")
 }
 
 impl<T> Document<T> {

@@ -380,7 +380,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::causes::messages;
-    use crate::state::test_keys::{TARGET, key, keys, signed};
+    use crate::state::test_keys::{TARGET, key, keys, renamed, signed};
 
     const ISSUED: UnixTime = UnixTime(1_795_000_000);
 
@@ -437,6 +437,19 @@ pub(super) mod tests {
         assert_eq!(twice, Err(KeyListError::RootTwice { key: key(1) }));
         let twice = created(1, &[0], &[2, 0, 2], 1);
         assert_eq!(twice, Err(KeyListError::PublisherTwice { key: key(2) }));
+        let list = KeyList::new(KeyListFields {
+            roots: vec![key(0), renamed(&key(0))],
+            ..fields(1, &[0], &[0], 1)
+        });
+        assert!(matches!(list, Err(KeyListError::RootTwice { .. })));
+        let list = KeyList::new(KeyListFields {
+            publishers: vec![key(0), key(1), renamed(&key(0))]
+                .into_iter()
+                .map(PublisherKey::unrestricted)
+                .collect(),
+            ..fields(1, &[0], &[0], 1)
+        });
+        assert!(matches!(list, Err(KeyListError::PublisherTwice { .. })));
         for validity in [0, MAX_KEY_LIST_VALIDITY_S + 1] {
             let result = created(1, &[0], &[0], validity);
             assert!(matches!(result, Err(KeyListError::Validity { .. })));

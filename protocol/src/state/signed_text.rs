@@ -76,6 +76,8 @@ pub enum SignedTextError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("the {name} is not in canonical form")]
+    NotCanonical { name: &'static str },
     #[error("the {name} belongs to another target: expected {expected}, found {found}")]
     OtherTarget {
         name: &'static str,
@@ -106,7 +108,7 @@ impl<D: TargetDocument, const MAX: usize> SignedText<D, MAX> {
     }
 
     /// Verifies the signature, which any of the keys may have made, then parses the text and
-    /// compares the target.
+    /// compares the target. The text must be in canonical form.
     ///
     /// An expired document verifies, too.
     pub fn verify(
@@ -120,6 +122,10 @@ impl<D: TargetDocument, const MAX: usize> SignedText<D, MAX> {
             .map_err(|source| SignedTextError::Signature { name, source })?;
         let value: D = serde_json::from_str(self.text())
             .map_err(|source| SignedTextError::Json { name, source })?;
+        // Another reader could take another one of two equal names.
+        if value.to_text() != self.text() {
+            return Err(SignedTextError::NotCanonical { name });
+        }
         if value.target() != target {
             return Err(SignedTextError::OtherTarget {
                 name,
@@ -285,6 +291,36 @@ mod tests {
     }
 
     #[test]
+    fn only_the_canonical_form_is_read() {
+        let not_canonical = |error| matches!(error, SignedTextError::NotCanonical { .. });
+        let text = commit().to_text();
+        for (from, to) in [
+            ("{", "{ "),
+            (
+                "\"schema\":2,\"kind\":\"commit\"",
+                "\"kind\":\"commit\",\"schema\":2",
+            ),
+        ] {
+            assert!(text.contains(from), "{from} in {text}");
+            let signed: SignedCommit = signed_text(&text.replacen(from, to, 1), 0);
+            let error = signed.verify(TARGET, &keys(&[0])).unwrap_err();
+            assert!(not_canonical(error), "{to}");
+        }
+        let list = key_list().to_text();
+        let publisher = format!("{{\"key\":\"{}\"", key(0));
+        for added in [
+            "\"a\":1,\"a\":1",
+            "\"b\":1,\"a\":1",
+            "\"a\":{\"x\":1,\"x\":1}",
+        ] {
+            assert!(list.contains(&publisher), "{publisher} in {list}");
+            let text = list.replacen(&publisher, &format!("{publisher},{added}"), 1);
+            let signed: SignedKeyList = signed_text(&text, 0);
+            assert!(signed.verify(TARGET, &keys(&[0])).is_err(), "{added}");
+        }
+    }
+
+    #[test]
     fn the_json_form_keeps_the_exact_text() {
         let signed: SignedCommit = signed(&commit(), 0);
         let json = serde_json::to_string(&signed).unwrap();
@@ -300,10 +336,12 @@ mod tests {
         insta::assert_snapshot!(messages([
             SignedTextError::Signature { name, source: SignatureError::Mismatch },
             SignedTextError::Json { name: KeyList::NAME, source: json },
+            SignedTextError::NotCanonical { name },
             SignedTextError::OtherTarget { name, expected: TARGET, found: TargetId::from_bytes([8; 16]) },
         ]), @"
         cannot verify the commit: the signature does not match the document
         cannot read the key list: missing field `schema` at line 1 column 2
+        the commit is not in canonical form
         the commit belongs to another target: expected a4dqobyha4dqobyha4dqobyha4, found baeaqcaibaeaqcaibaeaqcaiba
         ");
         let long = SignedCommit::new("x".repeat(4097), String::new()).unwrap_err();

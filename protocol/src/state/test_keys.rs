@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use data_encoding::BASE64;
 use minisign::KeyPair;
 
 use super::signed_text::{SignedText, TargetDocument};
@@ -22,6 +23,13 @@ pub(super) fn key(n: usize) -> PublicKey {
 
 pub(super) fn keys(numbers: &[usize]) -> Vec<PublicKey> {
     numbers.iter().map(|n| key(*n)).collect()
+}
+
+/// The same Ed25519 key with another key id.
+pub(super) fn renamed(key: &PublicKey) -> PublicKey {
+    let mut bytes = BASE64.decode(key.to_string().as_bytes()).unwrap();
+    bytes[2] ^= 1;
+    BASE64.encode(&bytes).parse().unwrap()
 }
 
 /// Signs a text with a key.

@@ -3,13 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Terms;
+use super::{MAX_TEXT_BYTES, Terms};
 use crate::digest::Sha256Digest;
 use crate::package::PackageId;
 use crate::state::number::{MAX_NUMBER, read_number};
 
 /// Largest number of entries in one document.
 pub const MAX_ENTRIES: usize = 1_000;
+
+/// Largest form of the entries of a document as JSON, in bytes: 248 KiB. The other fields of a
+/// document fit into the remaining bytes.
+pub const MAX_ENTRIES_BYTES: usize = MAX_TEXT_BYTES - (8 << 10);
 
 /// The assignment of one package to the group or device that owns the document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +33,7 @@ pub struct StateEntry {
     pub terms: Terms,
 }
 
-/// Entries sorted by package, each package once, at most 1,000.
+/// Entries sorted by package, each package once, at most 1,000 and 248 KiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<StateEntry>", into = "Vec<StateEntry>")]
 #[schemars(extend("maxItems" = MAX_ENTRIES))]
@@ -42,6 +46,10 @@ pub enum EntriesError {
     TooMany { count: usize },
     #[error("the document has package {package} twice")]
     Twice { package: PackageId },
+    #[error(
+        "the packages of a document have {bytes} bytes, at most {MAX_ENTRIES_BYTES} are allowed: unassign some"
+    )]
+    TooLarge { bytes: usize },
 }
 
 impl Entries {
@@ -57,6 +65,12 @@ impl Entries {
         if let Some(twice) = pairs.find(|pair| pair[0].package == pair[1].package) {
             let package = twice[0].package;
             return Err(EntriesError::Twice { package });
+        }
+        let bytes = serde_json::to_string(&entries)
+            .expect("entries have names as keys")
+            .len();
+        if bytes > MAX_ENTRIES_BYTES {
+            return Err(EntriesError::TooLarge { bytes });
         }
         Ok(Self(entries))
     }
@@ -119,9 +133,11 @@ pub(super) mod tests {
             let entries = numbers.into_iter().map(entry).collect();
             Entries::new(entries).unwrap_err()
         });
-        insta::assert_snapshot!(messages(errors), @"
+        let large = EntriesError::TooLarge { bytes: 300_000 };
+        insta::assert_snapshot!(messages([&errors[0], &errors[1], &large]), @"
         a document has at most 1000 packages, not 1001: unassign some
         the document has package 1795000001 twice
+        the packages of a document have 300000 bytes, at most 253952 are allowed: unassign some
         ");
     }
 }

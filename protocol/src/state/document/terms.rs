@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::named_values::{NamedValues, NamedValuesError, TermName};
+use super::MAX_TEXT_BYTES;
 
-/// Largest form of an entry's terms as JSON, in bytes. With it, the largest number of entries
-/// fits into a document.
-pub const MAX_TERMS_BYTES: usize = 100;
+/// Largest form of an entry's terms as JSON, in bytes. A reader has no smaller limit than that of
+/// the document, because a term of a later version must not make the document unreadable.
+pub const MAX_TERMS_BYTES: usize = MAX_TEXT_BYTES;
 
 /// Name of the term that lets a package replace a later one of the same name.
 pub const DOWNGRADE: &str = "downgrade";

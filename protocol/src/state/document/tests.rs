@@ -23,21 +23,25 @@ fn read<T: StateDocument>(text: &str) -> Result<Document<T>, DocumentError> {
     Document::read(DocumentText::new(text.to_owned()).unwrap())
 }
 
-/// The largest number of entries, each of the largest size.
+/// The largest number of entries, which together have the largest size.
 fn largest_entries() -> Entries {
-    let terms = |length: usize| {
-        let value = "x".repeat(length - r#"{"a":""}"#.len());
-        Terms::new(BTreeMap::from([("a".parse().unwrap(), value.into())]))
+    let with_note = |length: usize| {
+        let largest = |n| StateEntry {
+            seq: MAX_NUMBER,
+            force: false,
+            ..entry(n)
+        };
+        let mut entries: Vec<StateEntry> = (0..1000).map(largest).collect();
+        let note = BTreeMap::from([("note".parse().unwrap(), "x".repeat(length).into())]);
+        entries[7].terms = Terms::new(note).unwrap();
+        Entries::new(entries)
     };
-    assert!(terms(MAX_TERMS_BYTES + 1).is_err());
-    let terms = terms(MAX_TERMS_BYTES).unwrap();
-    let largest = |n| StateEntry {
-        seq: MAX_NUMBER,
-        force: false,
-        terms: terms.clone(),
-        ..entry(n)
-    };
-    Entries::new((0..1000).map(largest).collect()).unwrap()
+    let bytes = serde_json::to_string(&with_note(0).unwrap()).unwrap().len();
+    let length = MAX_ENTRIES_BYTES - bytes;
+    let too_large = MAX_ENTRIES_BYTES + 1;
+    let error = with_note(length + 1);
+    assert_eq!(error, Err(EntriesError::TooLarge { bytes: too_large }));
+    with_note(length).unwrap()
 }
 
 #[test]
@@ -70,18 +74,64 @@ fn the_largest_documents_fit() {
 }
 
 #[test]
-fn a_reader_keeps_the_exact_text() {
-    let text = r#"{ "url": "cdn.example.net", "schema": 2 }"#;
+fn a_document_is_found_by_the_digest_of_its_text() {
+    let text = r#"{"schema":2,"url":"cdn.example.net"}"#;
     let document = read::<LocationDocument>(text).unwrap();
     assert_eq!(document.text().as_str(), text);
     assert_eq!(document.digest(), Sha256Digest::of(text.as_bytes()));
     let json = serde_json::to_string(document.text()).unwrap();
     let sent: DocumentText = serde_json::from_str(&json).unwrap();
     assert_eq!(sent, *document.text());
-    let written = Document::new(LocationDocument::new(document.url.clone()));
-    let short = r#"{"schema":2,"url":"cdn.example.net"}"#;
-    assert_eq!(written.text().as_str(), short);
-    assert_eq!(*written, *document);
+    assert_eq!(Document::new((*document).clone()), document);
+}
+
+#[test]
+fn a_reader_refuses_not_canonicals_of_a_value() {
+    let mut group = GroupDocument::empty(5, 7);
+    let with_terms = |n| StateEntry {
+        terms: serde_json::from_str(r#"{"ensure":{"a":1,"b":2},"window":"\u00e9"}"#).unwrap(),
+        ..entry(n)
+    };
+    group.packages = Entries::new([1, 2].map(with_terms).into()).unwrap();
+    let group = Document::new(group).text().as_str().to_owned();
+    let device = DeviceDocument::new(
+        groups(["lab".to_owned(), "tills".to_owned()]),
+        Entries::default(),
+    );
+    let device = Document::new(device).text().as_str().to_owned();
+    let [first, second] = [1, 2].map(|n| serde_json::to_string(&with_terms(n)).unwrap());
+    let refused = |error: DocumentError| matches!(error, DocumentError::NotCanonical { .. });
+    for (from, to) in [
+        ("{\"schema\"", "{ \"schema\""),
+        (
+            "\"created\":5,\"revision\":7",
+            "\"revision\":7,\"created\":5",
+        ),
+        (&format!("{first},{second}"), &format!("{second},{first}")),
+        ("{\"ensure\":", "{\"window\":1,\"ensure\":"),
+        ("{\"a\":1,", "{\"a\":0,\"a\":1,"),
+        ("{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}"),
+        ("\u{e9}", "\\u00e9"),
+        ("\"a\":1,", "\"a\":1.0e0,"),
+    ] {
+        assert!(group.contains(from), "{from} in {group}");
+        assert!(
+            read::<GroupDocument>(&group.replacen(from, to, 1)).is_err(),
+            "{to}"
+        );
+    }
+    let lab = format!("\"lab\":{MAX_NUMBER}");
+    let tills = format!("\"tills\":{MAX_NUMBER}");
+    for (from, to) in [
+        (&lab, &format!("\"lab\":1,{lab}")),
+        (&format!("{lab},{tills}"), &format!("{tills},{lab}")),
+    ] {
+        assert!(device.contains(from), "{from} in {device}");
+        let other = device.replacen(from, to, 1);
+        assert!(refused(read::<DeviceDocument>(&other).unwrap_err()), "{to}");
+    }
+    let array = r#"[2,"cdn.example.net"]"#;
+    assert!(refused(read::<LocationDocument>(array).unwrap_err()));
 }
 
 #[test]
@@ -166,9 +216,11 @@ fn an_unknown_term_makes_its_entry_wait_and_no_other() {
 fn error_messages() {
     let error = read::<GroupDocument>(r#"{"schema":2,"windows":1}"#).unwrap_err();
     let schema = read::<DeviceDocument>(r#"{"schema":3}"#).unwrap_err();
-    insta::assert_snapshot!(messages([error, schema]), @"
+    let spaced = read::<DeviceDocument>(r#"{"schema":2, "groups":{},"packages":[]}"#).unwrap_err();
+    insta::assert_snapshot!(messages([error, schema, spaced]), @"
     cannot read the group document: unknown field `windows`, expected one of `schema`, `created`, `revision`, `packages`, `prefer`, `pace` at line 1 column 21
     cannot read the device document: expected schema 2, found 3: update the agent at line 1 column 12
+    the device document is not in canonical form
     ");
     let long = DocumentText::new("x".repeat(MAX_TEXT_BYTES + 1)).unwrap_err();
     insta::assert_snapshot!(long, @"the document has 262145 bytes, at most 262144 are allowed");

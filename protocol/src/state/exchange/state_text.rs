@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateReply;
 use crate::digest::Sha256Digest;
-use crate::state::commit::CommitId;
+use crate::state::commit::{CommitId, SignedCommit};
 
 /// Largest state in a reply, in bytes: 2 MB. The text counts with its escapes as a JSON string.
 pub const MAX_STATE_BYTES: usize = 2 << 20;
@@ -72,10 +72,7 @@ fn check_size(text: &str) -> Result<(), StateTextError> {
 fn check_commit(reply: &StateReply) -> Result<(), StateTextError> {
     let trees = [&reply.groups, &reply.devices, &reply.ancestors];
     let has_parts = trees.iter().any(|tree| tree.is_some()) || !reply.documents.is_empty();
-    match (
-        reply.of,
-        reply.commit.as_ref().map(|commit| commit.digest()),
-    ) {
+    match (reply.of, reply.commit.as_ref().map(SignedCommit::digest)) {
         (None, None) if !has_parts => Ok(()),
         (None, _) => Err(StateTextError::NoCommit),
         (Some(of), Some(found)) if of.digest != found => {
@@ -115,7 +112,6 @@ mod tests {
 
     use super::*;
     use crate::causes::messages;
-    use crate::state::commit::SignedCommit;
     use crate::state::commit::tests::commit;
     use crate::state::document::DocumentText;
     use crate::state::test_keys::signed;
