@@ -35,5 +35,5 @@ pub use partial::{
     HiddenNodes, LeafChange, Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError,
 };
 pub use signed_text::{SignedText, VerifiedText};
-pub use target::{TargetId, TrustLine, TrustedRoots};
+pub use target::{TargetId, TrustedRoots};
 pub use trie::{LeafKey, NodeHash};

@@ -23,39 +23,29 @@ pub struct TargetIdError {
     given: String,
 }
 
-/// A root key of a target, written `<target id>:<root key>`: a line `trust` of `agent.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustLine {
-    pub target: TargetId,
-    pub root: PublicKey,
-}
-
-/// Errors in a trust line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrustLineError {
-    #[error("{given:?} is not a trust line: write <target id>:<root key>")]
-    Form { given: String },
-    #[error("cannot read the trust line")]
-    Target(#[from] TargetIdError),
-    #[error("cannot read the trust line")]
-    Root(#[from] PublicKeyError),
-}
-
-/// The root keys that an agent's configuration trusts, highest rank first.
+/// The root keys that an agent's configuration trusts for a target, highest rank first, written
+/// `<target id>:<root key>[,<root key>...]`: the line `trust` of `agent.toml`.
+///
+/// One line has all root keys, because their order decides between key lists and must be the same
+/// on all devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedRoots {
     target: TargetId,
     roots: Vec<PublicKey>,
 }
 
-/// Errors in the trust lines of a configuration.
+/// Errors in the root keys of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustedRootsError {
-    #[error("an agent trusts 1 to {MAX_ROOTS} root keys, not {count}")]
+    #[error("{given:?} is not a trust line: write <target id>:<root key>[,<root key>...]")]
+    Form { given: String },
+    #[error("cannot read the trust line")]
+    Target(#[from] TargetIdError),
+    #[error("cannot read the trust line")]
+    Root(#[from] PublicKeyError),
+    #[error("a trust line names 1 to {MAX_ROOTS} root keys, not {count}")]
     Count { count: usize },
-    #[error("the trust lines name two targets: {first} and {second}")]
-    TwoTargets { first: TargetId, second: TargetId },
-    #[error("the trust lines name root key {root} twice")]
+    #[error("the trust line names root key {root} twice")]
     Twice { root: PublicKey },
 }
 
@@ -93,49 +83,17 @@ impl fmt::Debug for TargetId {
     }
 }
 
-impl FromStr for TrustLine {
-    type Err = TrustLineError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (target, root) = text
-            .trim()
-            .split_once(':')
-            .ok_or_else(|| TrustLineError::Form {
-                given: text.chars().take(80).collect(),
-            })?;
-        Ok(Self {
-            target: target.parse()?,
-            root: root.parse()?,
-        })
-    }
-}
-
-impl fmt::Display for TrustLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.target, self.root)
-    }
-}
-
 impl TrustedRoots {
-    /// Combines the trust lines of a configuration. Their order is the rank of the root keys.
-    pub fn new(lines: Vec<TrustLine>) -> Result<Self, TrustedRootsError> {
-        let count = lines.len();
-        let Some(first) = lines.first().filter(|_| count <= MAX_ROOTS) else {
+    /// Combines root keys of a target. Their order is their rank.
+    pub fn new(target: TargetId, roots: Vec<PublicKey>) -> Result<Self, TrustedRootsError> {
+        let count = roots.len();
+        if !(1..=MAX_ROOTS).contains(&count) {
             return Err(TrustedRootsError::Count { count });
-        };
-        let target = first.target;
-        let mut roots: Vec<PublicKey> = Vec::with_capacity(count);
-        for line in lines {
-            if line.target != target {
-                return Err(TrustedRootsError::TwoTargets {
-                    first: target,
-                    second: line.target,
-                });
-            }
-            if roots.contains(&line.root) {
-                return Err(TrustedRootsError::Twice { root: line.root });
-            }
-            roots.push(line.root);
+        }
+        let mut indices = 1..count;
+        if let Some(index) = indices.find(|index| roots[..*index].contains(&roots[*index])) {
+            let root = roots[index].clone();
+            return Err(TrustedRootsError::Twice { root });
         }
         Ok(Self { target, roots })
     }
@@ -150,8 +108,40 @@ impl TrustedRoots {
     }
 }
 
+impl FromStr for TrustedRoots {
+    type Err = TrustedRootsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let (target, roots) = text
+            .split_once(':')
+            .ok_or_else(|| TrustedRootsError::Form {
+                given: text.chars().take(80).collect(),
+            })?;
+        let target = target.parse()?;
+        // One more than allowed, so that a long line is not parsed to its end.
+        let roots = roots.split(',').take(MAX_ROOTS + 1).map(str::parse);
+        Self::new(target, roots.collect::<Result<_, PublicKeyError>>()?)
+    }
+}
+
+impl fmt::Display for TrustedRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.target)?;
+        for (index, root) in self.roots.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{root}")?;
+        }
+        Ok(())
+    }
+}
+
 text_form!(TargetId, "TargetId", "^[a-z2-7]{26}$");
-text_form!(TrustLine, "TrustLine", "^[a-z2-7]{26}:RW[A-Za-z0-9+/]{54}$");
+text_form!(
+    TrustedRoots,
+    "TrustedRoots",
+    "^[a-z2-7]{26}:RW[A-Za-z0-9+/]{54}(,RW[A-Za-z0-9+/]{54}){0,7}$"
+);
 
 #[cfg(test)]
 mod tests {
@@ -161,21 +151,35 @@ mod tests {
     const ROOT: &str = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
     const OTHER: &str = "RWQKBxCvKf1z0d/imauM5Sp+0mh2sJfaohmn+lXeYr5T4KRSu4X/1ECc";
 
-    fn line(target: u8, root: &str) -> TrustLine {
-        TrustLine {
-            target: TargetId::from_bytes([target; 16]),
-            root: root.parse().unwrap(),
-        }
+    const TARGET: &str = "a4dqobyha4dqobyha4dqobyha4";
+
+    fn trusted(roots: &[&str]) -> Result<TrustedRoots, TrustedRootsError> {
+        let roots = roots.iter().map(|root| root.parse().unwrap());
+        TrustedRoots::new(TargetId::from_bytes([7; 16]), roots.collect())
     }
 
     #[test]
-    fn a_trust_line_names_target_and_root_key() {
-        let text = format!("a4dqobyha4dqobyha4dqobyha4:{ROOT}");
-        assert_eq!(line(7, ROOT).to_string(), text);
-        assert_eq!(text.parse(), Ok(line(7, ROOT)));
-        assert_eq!(format!(" {text}\n").parse(), Ok(line(7, ROOT)));
-        for bad in ["", ":", ROOT, &text[1..], &text[..60], "a4dq:RWx"] {
-            assert!(bad.parse::<TrustLine>().is_err(), "{bad:?}");
+    fn a_trust_line_names_target_and_root_keys_by_rank() {
+        for roots in [&[ROOT][..], &[OTHER, ROOT], &[ROOT, OTHER]] {
+            let text = format!("{TARGET}:{}", roots.join(","));
+            let trusted = trusted(roots).unwrap();
+            assert_eq!(trusted.to_string(), text);
+            assert_eq!(text.parse(), Ok(trusted.clone()));
+            assert_eq!(format!(" {text}\n").parse(), Ok(trusted.clone()));
+            let named: Vec<String> = trusted.roots().iter().map(ToString::to_string).collect();
+            assert_eq!(named, roots);
+            assert_eq!(trusted.target().to_string(), TARGET);
+            for bad in [
+                &text[1..],
+                &text[..60],
+                &format!("{text},"),
+                &format!("{text};{ROOT}"),
+            ] {
+                assert!(bad.parse::<TrustedRoots>().is_err(), "{bad:?}");
+            }
+        }
+        for bad in ["", ":", ROOT, "a4dq:RWx", TARGET, &format!("{TARGET}:")] {
+            assert!(bad.parse::<TrustedRoots>().is_err(), "{bad:?}");
         }
     }
 
@@ -190,34 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn trust_lines_of_one_target_keep_their_order() {
-        let roots = TrustedRoots::new(vec![line(7, OTHER), line(7, ROOT)]).unwrap();
-        assert_eq!(roots.target(), TargetId::from_bytes([7; 16]));
-        let texts: Vec<String> = roots.roots().iter().map(ToString::to_string).collect();
-        assert_eq!(texts, [OTHER, ROOT]);
-    }
-
-    #[test]
     fn error_messages() {
-        let error = |text: &str| text.parse::<TrustLine>().unwrap_err();
+        let error = |text: &str| text.parse::<TrustedRoots>().unwrap_err();
+        let nine = format!("{TARGET}:{}", [ROOT; 20].join(","));
         insta::assert_snapshot!(messages([
             error("lab"),
             error("lab:RWx"),
             error("a4dqobyha4dqobyha4dqobyha4:RWx"),
+            trusted(&[]).unwrap_err(),
+            error(&nine),
+            trusted(&[ROOT, ROOT]).unwrap_err(),
         ]), @r#"
-        "lab" is not a trust line: write <target id>:<root key>
+        "lab" is not a trust line: write <target id>:<root key>[,<root key>...]
         cannot read the trust line: "lab" is not a target id: 26 letters a-z and digits 2-7
         cannot read the trust line: "RWx" is not a minisign public key: 56 characters of base64 that start with RW
+        a trust line names 1 to 8 root keys, not 0
+        a trust line names 1 to 8 root keys, not 9
+        the trust line names root key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
         "#);
-        let error = |lines| TrustedRoots::new(lines).unwrap_err();
-        insta::assert_snapshot!(messages([
-            error(vec![]),
-            error(vec![line(7, ROOT), line(8, OTHER)]),
-            error(vec![line(7, ROOT), line(7, ROOT)]),
-        ]), @"
-        an agent trusts 1 to 8 root keys, not 0
-        the trust lines name two targets: a4dqobyha4dqobyha4dqobyha4 and baeaqcaibaeaqcaibaeaqcaiba
-        the trust lines name root key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
-        ");
     }
 }

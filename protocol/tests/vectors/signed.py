@@ -69,6 +69,10 @@ class Key:
         self.id = hashlib.sha256(self.public).digest()[:8]
         self.text = base64.b64encode(b"Ed" + self.id + self.public).decode()
 
+    def renamed(self):
+        """The same key with another key id."""
+        return base64.b64encode(b"Ed" + bytes(8) + self.public).decode()
+
     def sign_bytes(self, message):
         r = number(self.prefix + message) % ORDER
         start = encode(multiply(BASE, r))
@@ -106,6 +110,10 @@ TARGET = target(7)
 def write(value):
     """The one form of a text: the fields in the order given, no spaces, no escapes for UTF-8."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def text_of(value):
+    return value if isinstance(value, str) else write(value)
 
 
 def sha256(text):
@@ -166,11 +174,14 @@ def refused_commits():
         ("number more than a day ahead", changed(COMMIT, number=ISSUED + DAY + 1)),
         ("no validity", changed(COMMIT, expires=ISSUED)),
         ("validity of more than 90 days", changed(COMMIT, expires=ISSUED + 90 * DAY + 1)),
+        ("space", write(COMMIT).replace(",", ", ", 1)),
+        ("fields in another order", dict(reversed(COMMIT.items()))),
+        ("field twice", write(COMMIT).replace("{", '{"schema":2,', 1)),
         ("hash in capital letters", changed(COMMIT, groups="A" * 64)),
         ("parent without a digest", changed(COMMIT, parent=f"{ISSUED - 60}")),
         ("target of another length", changed(COMMIT, target=TARGET[:-1])),
     ]
-    return [{"reason": reason, "document": write(value)} for reason, value in cases]
+    return [signed(text_of(value), DAILY, reason=reason) for reason, value in cases]
 
 
 def commits():
@@ -254,6 +265,7 @@ def key_lists():
     ]
     base = key_list(1, both, daily)
     repeated = [publisher(DAILY), publisher(DAILY)]
+    restricted_backwards = list(reversed(key_list(2, both, restricted)["publishers"]))
     refused = [
         ("another schema", changed(base, schema=1)),
         ("another kind", changed(base, kind="commit")),
@@ -262,6 +274,10 @@ def key_lists():
         ("serial number above 2^40", changed(base, serial=2**40 + 1)),
         ("commits from a number more than a day ahead", changed(base, **{"from": ISSUED + DAY + 1})),
         ("no lowest number of commits", {name: base[name] for name in base if name != "from"}),
+        ("space", write(base).replace(":", ": ", 1)),
+        ("publisher keys in another order", changed(base, publishers=restricted_backwards)),
+        ("restriction twice", write(base).replace('"}]', '","note":1,"note":1}]')),
+        ("root key with two key ids", changed(base, roots=[ROOT.text, ROOT.renamed()])),
         ("no root key", changed(base, roots=[])),
         ("root key twice", changed(base, roots=[ROOT.text, ROOT.text])),
         ("9 root keys", changed(base, roots=[Key(f"root {n}").text for n in range(9)])),
@@ -271,10 +287,10 @@ def key_lists():
         ("validity of more than 100 days", changed(base, expires=ISSUED + 100 * DAY + 1)),
     ]
     return {
-        "trust": [f"{TARGET}:{key.text}" for key in both],
+        "trust": TARGET + ":" + ",".join(key.text for key in both),
         "now": ISSUED,
         "lists": steps,
-        "refused": [{"reason": reason, "document": write(value)} for reason, value in refused],
+        "refused": [signed(text_of(value), ROOT, reason=reason) for reason, value in refused],
     }
 
 
@@ -303,6 +319,7 @@ def documents():
         "strict": True,
     }
     waiting = [entry(1795000001, 5, ensure=True), entry(1795000002, 6)]
+    long = [entry(1795000001, 5, note="x" * 1000)]
     device = {"schema": 2, "groups": {"lab": 5, "tills": 1}, "packages": [entry(1795000003, 8)]}
     location = {"schema": 2, "url": "cdn.example.net:8443/pub"}
     about = {
@@ -316,6 +333,7 @@ def documents():
         ("group", empty, []),
         ("group", changed(empty, packages=packages, prefer="main", pace=pace), []),
         ("group", changed(empty, packages=waiting), ["1795000001"]),
+        ("group", changed(empty, packages=long), ["1795000001"]),
         ("device", {"schema": 2, "groups": {}, "packages": []}, []),
         ("device", device, []),
         ("location", location, []),
@@ -324,12 +342,20 @@ def documents():
     refused = [
         ("group", "another schema", changed(empty, schema=1)),
         ("group", "unknown field", changed(empty, windows=[])),
+        ("group", "space", write(empty) + " "),
+        ("group", "fields in another order", dict(reversed(empty.items()))),
+        ("group", "revision above 2^40", changed(empty, revision=2**40 + 1)),
+        ("group", "packages in another order", changed(empty, packages=packages[::-1])),
+        ("group", "term twice", write(changed(empty, packages=packages)).replace('"downgrade":true', '"downgrade":true,"downgrade":true')),
+        ("group", "member of a term twice", write(changed(empty, packages=[entry(1795000001, 5, window={"at": 1})])).replace('"at":1', '"at":1,"at":1')),
+        ("device", "groups in another order", changed(device, groups={"tills": 1, "lab": 5})),
+        ("device", "group twice", write(device).replace('"lab":5', '"lab":5,"lab":5')),
         ("group", "unknown setting", changed(empty, pace={"nightly": True})),
         ("group", "pause of 0 seconds", changed(empty, pace={"cycle_pause_s": 0})),
         ("group", "unknown field of an entry", changed(empty, packages=[changed(packages[0], by=1)])),
         ("group", "package twice", changed(empty, packages=[packages[0], packages[0]])),
         ("group", "package that is a number", changed(empty, packages=[changed(packages[0], package=1795000001)])),
-        ("group", "terms of more than 100 bytes", changed(empty, packages=[entry(1795000001, 5, note="x" * 90)])),
+        ("group", "packages of more than 248 KiB", changed(empty, packages=[entry(1795000001, 5, note="x" * (248 * 1024))])),
         ("group", "no commit that created it", {name: empty[name] for name in empty if name != "created"}),
         ("device", "group all", changed(device, groups={"all": 0})),
         ("device", "groups without the commits that created them", changed(device, groups=["lab"])),
@@ -343,7 +369,7 @@ def documents():
             for kind, value, names in valid
         ],
         "refused": [
-            {"kind": kind, "reason": reason, "text": write(value)}
+            {"kind": kind, "reason": reason, "text": text_of(value)}
             for kind, reason, value in refused
         ],
     }

@@ -51,7 +51,7 @@ pub enum KeyChainError {
     )]
     Outranked { given: u64, held: u64 },
     #[error(
-        "cannot follow key list {given}: the chain has {MAX_LINKS} key lists; configure trust lines with the present root keys"
+        "cannot follow key list {given}: the chain has {MAX_LINKS} key lists; configure a trust line with the present root keys"
     )]
     TooMany { given: u64 },
 }

@@ -3,19 +3,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::causes::messages;
 use crate::state::key_list::{KeyList, KeyListFields, PublisherKey};
-use crate::state::target::TrustLine;
 use crate::state::test_keys::{TARGET, key, keys, signed, signed_text};
 
 const ISSUED: UnixTime = UnixTime(1_795_000_000);
 const EXPIRES: UnixTime = UnixTime(1_795_000_000 + 86_400);
 
 fn chain(configured: &[usize]) -> KeyChain {
-    let line = |root| TrustLine {
-        target: TARGET,
-        root,
-    };
-    let lines = keys(configured).into_iter().map(line).collect();
-    KeyChain::new(TrustedRoots::new(lines).unwrap())
+    KeyChain::new(TrustedRoots::new(TARGET, keys(configured)).unwrap())
 }
 
 /// The fields of a list with one publisher key.
@@ -174,7 +168,7 @@ fn an_older_list_does_not_come_back_below_a_list_of_lower_rank() {
     // The same for a device that never received the older list.
     check(
         &[0, 1],
-        &[&lists[2..], &[removed.clone()]].concat(),
+        &[&lists[2..], std::slice::from_ref(removed)].concat(),
         newest,
         1,
     );
@@ -298,7 +292,7 @@ fn error_messages() {
     ]), @"
     key list 2 is signed by a root key that the key list before it does not name
     key list 2 does not replace key list 3: only a root key of higher rank replaces a list
-    cannot follow key list 33: the chain has 32 key lists; configure trust lines with the present root keys
+    cannot follow key list 33: the chain has 32 key lists; configure a trust line with the present root keys
     ");
 }
 
