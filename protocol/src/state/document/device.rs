@@ -1,6 +1,6 @@
 //! The document of a device.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::group::GroupName;
 use crate::signed::Schema;
 
 /// Largest number of groups of a device, without `all`.
-pub const MAX_DEVICE_GROUPS: usize = 64;
+pub const MAX_DEVICE_GROUPS: usize = 40;
 
 /// The groups of a device, and the packages that are assigned to the device itself.
 ///
@@ -20,7 +20,8 @@ pub const MAX_DEVICE_GROUPS: usize = 64;
 pub struct DeviceDocument {
     /// Schema of the document; a reader refuses any other.
     schema: Schema<2>,
-    /// Groups of the device, sorted, without `all`.
+    /// Groups of the device, sorted, without `all`. Each has the number of the commit that created
+    /// the group: the device is not in a later group of the same name.
     pub groups: DeviceGroups,
     /// Assigned packages in the order of their ids, each once.
     pub packages: Entries,
@@ -28,8 +29,8 @@ pub struct DeviceDocument {
 
 /// At most [`MAX_DEVICE_GROUPS`] groups, without `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "BTreeSet<GroupName>", into = "BTreeSet<GroupName>")]
-pub struct DeviceGroups(#[schemars(length(max = MAX_DEVICE_GROUPS))] BTreeSet<GroupName>);
+#[serde(try_from = "BTreeMap<GroupName, u64>", into = "BTreeMap<GroupName, u64>")]
+pub struct DeviceGroups(#[schemars(extend("maxProperties" = MAX_DEVICE_GROUPS))] BTreeMap<GroupName, u64>);
 
 /// Errors in the groups of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,31 +52,31 @@ impl DeviceDocument {
 }
 
 impl DeviceGroups {
-    pub fn new(groups: BTreeSet<GroupName>) -> Result<Self, DeviceGroupsError> {
+    pub fn new(groups: BTreeMap<GroupName, u64>) -> Result<Self, DeviceGroupsError> {
         if groups.len() > MAX_DEVICE_GROUPS {
             let count = groups.len();
             return Err(DeviceGroupsError::TooMany { count });
         }
-        if groups.contains(&GroupName::all()) {
+        if groups.contains_key(&GroupName::all()) {
             return Err(DeviceGroupsError::NamesAll);
         }
         Ok(Self(groups))
     }
 
-    pub const fn as_set(&self) -> &BTreeSet<GroupName> {
+    pub const fn as_map(&self) -> &BTreeMap<GroupName, u64> {
         &self.0
     }
 }
 
-impl TryFrom<BTreeSet<GroupName>> for DeviceGroups {
+impl TryFrom<BTreeMap<GroupName, u64>> for DeviceGroups {
     type Error = DeviceGroupsError;
 
-    fn try_from(groups: BTreeSet<GroupName>) -> Result<Self, Self::Error> {
+    fn try_from(groups: BTreeMap<GroupName, u64>) -> Result<Self, Self::Error> {
         Self::new(groups)
     }
 }
 
-impl From<DeviceGroups> for BTreeSet<GroupName> {
+impl From<DeviceGroups> for BTreeMap<GroupName, u64> {
     fn from(groups: DeviceGroups) -> Self {
         groups.0
     }

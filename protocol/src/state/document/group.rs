@@ -14,6 +14,8 @@ use crate::signed::Schema;
 pub struct GroupDocument {
     /// Schema of the document; a reader refuses any other.
     schema: Schema<2>,
+    /// Number of the commit that created the group; 0 for the group `all`.
+    pub created: u64,
     /// Number of the commit that changed the document last.
     pub revision: u64,
     /// Assigned packages in the order of their ids, each once.
@@ -46,9 +48,12 @@ struct PacingForm {
 
 impl GroupDocument {
     /// Creates the document of a group without packages and settings.
-    pub fn empty(revision: u64) -> Self {
+    ///
+    /// `created` is the number of the commit that creates the group, or 0 for the group `all`.
+    pub fn empty(created: u64, revision: u64) -> Self {
         Self {
             schema: Schema,
+            created,
             revision,
             packages: Entries::default(),
             prefer: None,
