@@ -27,10 +27,14 @@ pub struct DeviceDocument {
     pub packages: Entries,
 }
 
-/// At most [`MAX_DEVICE_GROUPS`] groups, without `all`.
+/// At most 40 groups, without `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "BTreeMap<GroupName, u64>", into = "BTreeMap<GroupName, u64>")]
-pub struct DeviceGroups(#[schemars(extend("maxProperties" = MAX_DEVICE_GROUPS))] BTreeMap<GroupName, u64>);
+#[serde(
+    try_from = "BTreeMap<GroupName, u64>",
+    into = "BTreeMap<GroupName, u64>"
+)]
+#[schemars(extend("maxProperties" = MAX_DEVICE_GROUPS))]
+pub struct DeviceGroups(BTreeMap<GroupName, u64>);
 
 /// Errors in the groups of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -84,4 +88,28 @@ impl From<DeviceGroups> for BTreeMap<GroupName, u64> {
 
 impl StateDocument for DeviceDocument {
     const NAME: &'static str = "device document";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        let created = |names: Vec<String>| {
+            let groups = names
+                .iter()
+                .map(|name| (name.parse().unwrap(), 7))
+                .collect();
+            DeviceGroups::new(groups)
+        };
+        let numbered = |count: usize| (0..count).map(|n| format!("g{n}")).collect();
+        assert!(created(numbered(40)).is_ok());
+        let errors = [numbered(41), vec!["all".to_owned(), "lab".to_owned()]];
+        insta::assert_snapshot!(messages(errors.map(|names| created(names).unwrap_err())), @"
+        a device is in at most 40 groups, not 41
+        a device does not name the group all: every device is in it
+        ");
+    }
 }
