@@ -112,7 +112,8 @@ impl PagedTree {
         self.collect_hidden(&page, place, &mut below)?;
         self.tree.replace_hidden(&place.prefix, place.depth, page)?;
         self.hidden.remove(&hash);
-        self.hidden.append(&mut below);
+        // `append` would rebuild the whole map for each page.
+        self.hidden.extend(below);
         self.stored.insert(hash);
         Ok(())
     }
