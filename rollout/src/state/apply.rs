@@ -102,7 +102,7 @@ pub fn apply(
     number: u64,
     adopted: &AdoptedEntries,
 ) -> Result<PlannedState, Vec<StateChangeError>> {
-    let mut draft = Draft {
+    let mut editor = StateEditor {
         documents: before.clone(),
         touched: BTreeSet::new(),
         number,
@@ -111,7 +111,7 @@ pub fn apply(
     let mut outcomes = Vec::with_capacity(changes.len());
     let mut errors = Vec::new();
     for change in changes {
-        match draft.make(change) {
+        match editor.make(change) {
             Ok(outcome) => outcomes.push(outcome),
             Err(found) => errors.extend(found),
         }
@@ -121,12 +121,13 @@ pub fn apply(
         errors.retain(|error: &StateChangeError| distinct.insert(error.to_string()));
         return Err(errors);
     }
-    let Draft {
+    let StateEditor {
         documents,
         mut touched,
         ..
-    } = draft;
-    touched.retain(|name| before.text(name) != documents.text(name));
+    } = editor;
+    let digest = |part: &StatePart, name: &LeafName| part.text(name).map(DocumentText::digest);
+    touched.retain(|name| digest(before, name) != digest(&documents, name));
     Ok(PlannedState {
         documents,
         outcomes,
@@ -135,8 +136,8 @@ pub fn apply(
     })
 }
 
-/// Documents that are being changed.
-struct Draft<'a> {
+/// Documents between two changes.
+struct StateEditor<'a> {
     documents: StatePart,
     touched: BTreeSet<LeafName>,
     number: u64,
@@ -145,7 +146,7 @@ struct Draft<'a> {
 
 type Made = Result<ChangeOutcome, StateChangeError>;
 
-impl Draft<'_> {
+impl StateEditor<'_> {
     fn make(&mut self, change: &StateChange) -> Result<ChangeOutcome, Vec<StateChangeError>> {
         let made = match change {
             StateChange::Join { group, devices } => return self.join(group, devices),

@@ -58,8 +58,8 @@ impl StatePart {
         texts: &BTreeMap<Sha256Digest, DocumentText>,
     ) -> Result<Self, StatePartError> {
         let mut part = Self::default();
-        let (mut groups, mut devices) = (Reader::new(texts), Reader::new(texts));
-        let mut locations = Reader::new(texts);
+        let (mut groups, mut devices) = (DocumentReader::new(texts), DocumentReader::new(texts));
+        let mut locations = DocumentReader::new(texts);
         for (name, digest) in leaves {
             match &name {
                 LeafName::Group(group) => {
@@ -134,15 +134,13 @@ impl StatePart {
     /// Returns the names of the loaded leaves with the digests of their documents, sorted. `None`
     /// if the state has no such leaf.
     pub fn leaves(&self) -> BTreeMap<LeafName, Option<Sha256Digest>> {
-        fn digest<T>(document: &Option<Shared<T>>) -> Option<Sha256Digest> {
-            document.as_ref().map(|document| document.digest())
-        }
         let groups = self.groups.iter();
-        let groups = groups.map(|(name, it)| (LeafName::Group(name.clone()), digest(it)));
+        let groups = groups.map(|(name, it)| (LeafName::Group(name.clone()), digest(it.as_ref())));
         let devices = self.devices.iter();
-        let devices = devices.map(|(id, it)| (LeafName::Device(id.clone()), digest(it)));
+        let devices = devices.map(|(id, it)| (LeafName::Device(id.clone()), digest(it.as_ref())));
         let locations = self.locations.iter();
-        let locations = locations.map(|(name, it)| (LeafName::Location(name.clone()), digest(it)));
+        let locations =
+            locations.map(|(name, it)| (LeafName::Location(name.clone()), digest(it.as_ref())));
         groups.chain(devices).chain(locations).collect()
     }
 
@@ -245,17 +243,21 @@ pub(super) fn share<T: StateDocument>(value: T) -> Shared<T> {
     Arc::new(Document::new(value))
 }
 
+fn digest<T>(document: Option<&Shared<T>>) -> Option<Sha256Digest> {
+    document.map(|document| document.digest())
+}
+
 fn text<T>(leaf: Option<&Option<Shared<T>>>) -> Option<&DocumentText> {
     leaf?.as_ref().map(|document| document.text())
 }
 
 /// Reads each distinct document of one kind once.
-struct Reader<'a, T> {
+struct DocumentReader<'a, T> {
     texts: &'a BTreeMap<Sha256Digest, DocumentText>,
     read: BTreeMap<Sha256Digest, Shared<T>>,
 }
 
-impl<'a, T: StateDocument> Reader<'a, T> {
+impl<'a, T: StateDocument> DocumentReader<'a, T> {
     fn new(texts: &'a BTreeMap<Sha256Digest, DocumentText>) -> Self {
         let read = BTreeMap::new();
         Self { texts, read }

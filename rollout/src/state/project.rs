@@ -76,8 +76,9 @@ pub struct DeviceProjection {
     pub joined: BTreeMap<GroupName, u64>,
     /// Groups in which the device is a member on record, and no longer in its document.
     pub left: BTreeMap<GroupName, u64>,
-    /// Direct entries that have neither an open task nor a finished one. The decision of
-    /// [`assign`](crate::assign::assign) may still be that there is no new task.
+    /// Direct entries that have neither an open task nor a finished one.
+    /// [`assign`](crate::assign::assign) decides the task of each. If the task of an earlier entry
+    /// is still open, it goes on, with the `seq` of the new entry.
     pub opened: Vec<StateEntry>,
     /// Packages of direct tasks that are open without a direct entry.
     pub withdrawn: BTreeSet<PackageId>,

@@ -6,7 +6,7 @@ use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
 use packcast_protocol::state::{DeviceDocument, Entries};
 use packcast_protocol::{DeviceId, GroupName, Sha256Digest};
 
-use super::{ChangeOutcome, Draft, stored};
+use super::{ChangeOutcome, StateEditor, stored};
 use crate::state::error::StateChangeError;
 use crate::state::part::{NotLoaded, Shared};
 
@@ -21,20 +21,20 @@ enum Edited {
     TooManyGroups,
 }
 
-impl Draft<'_> {
+impl StateEditor<'_> {
     pub(super) fn join(
         &mut self,
         group: &GroupName,
         devices: &BTreeSet<DeviceId>,
     ) -> Result<ChangeOutcome, Vec<StateChangeError>> {
         let created = self.created(group).map_err(|error| vec![error])?;
-        self.edit_devices(devices, |draft, groups| {
+        self.edit_devices(devices, |editor, groups| {
             if groups.get(group) == Some(&created) {
                 return Ok(None);
             }
             let mut groups = groups.clone();
             if groups.len() >= MAX_DEVICE_GROUPS && !groups.contains_key(group) {
-                draft.remove_deleted(&mut groups)?;
+                editor.remove_deleted(&mut groups)?;
             }
             groups.insert(group.clone(), created);
             Ok(Some(groups))

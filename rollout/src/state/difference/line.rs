@@ -7,7 +7,7 @@ use packcast_protocol::state::StateEntry;
 use packcast_protocol::{DeviceId, PackageId};
 
 use super::StateDifference;
-use crate::pacing::PacingOverride;
+use crate::pacing::{PacingOverride, UpTo};
 use crate::state::change::EntryOwner;
 
 /// Names of the packages and devices in a line.
@@ -111,9 +111,9 @@ fn listed(devices: &BTreeSet<DeviceId>, names: &impl StateNames) -> String {
 fn settings(pacing: &PacingOverride) -> String {
     let seconds = |name: &str, pause: Option<u16>| pause.map(|s| format!("{name} pause {s} s"));
     let settings = [
-        seconds("fragment", pacing.fragment_pause_s.map(|it| it.get())),
-        seconds("cycle", pacing.cycle_pause_s.map(|it| it.get())),
-        seconds("period", pacing.period_pause_s.map(|it| it.get())),
+        seconds("fragment", pacing.fragment_pause_s.map(UpTo::get)),
+        seconds("cycle", pacing.cycle_pause_s.map(UpTo::get)),
+        seconds("period", pacing.period_pause_s.map(UpTo::get)),
         pacing
             .contact_every_h
             .map(|hours| format!("check-in every {} h", hours.get())),

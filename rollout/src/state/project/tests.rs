@@ -86,11 +86,12 @@ struct Writer<'a> {
     /// All documents that there have been.
     history: &'a [&'a StatePart],
     open: Vec<(LeafName, EarlierDocuments)>,
-    step: Step,
+    next: NextRequest,
 }
 
-enum Step {
-    Next,
+/// The next request of a writer, if it has begun with a leaf.
+enum NextRequest {
+    ReadLeaf,
     Packages {
         group: GroupName,
         /// The packages to write, each with its presence in the group.
@@ -99,7 +100,7 @@ enum Step {
     Decided {
         device: DeviceId,
         read: RecordedLeaf,
-        projection: DeviceProjection,
+        projection: Box<DeviceProjection>,
     },
 }
 
@@ -114,14 +115,14 @@ impl<'a> Writer<'a> {
             order,
             history,
             open: names_to_project(&changes).into_iter().collect(),
-            step: Step::Next,
+            next: NextRequest::ReadLeaf,
         }
     }
 
     /// Makes one request. Returns false if there is nothing to do.
     fn work(&mut self, records: &mut Records) -> bool {
-        match std::mem::replace(&mut self.step, Step::Next) {
-            Step::Next => {
+        match std::mem::replace(&mut self.next, NextRequest::ReadLeaf) {
+            NextRequest::ReadLeaf => {
                 let Some((name, earlier)) = self.open.pop() else {
                     return false;
                 };
@@ -131,7 +132,7 @@ impl<'a> Writer<'a> {
                     _ => panic!("{name} has no records"),
                 }
             }
-            Step::Packages {
+            NextRequest::Packages {
                 group,
                 mut packages,
             } => {
@@ -145,10 +146,10 @@ impl<'a> Writer<'a> {
                     } else {
                         records.packages.remove(&(group.clone(), package));
                     }
-                    self.step = Step::Packages { group, packages };
+                    self.next = NextRequest::Packages { group, packages };
                 }
             }
-            Step::Decided {
+            NextRequest::Decided {
                 device,
                 read,
                 projection,
@@ -193,7 +194,7 @@ impl<'a> Writer<'a> {
                 .into_iter()
                 .map(|package| (package, false));
             let packages = added.chain(removed).collect();
-            self.step = Step::Packages { group, packages };
+            self.next = NextRequest::Packages { group, packages };
         }
     }
 
@@ -201,10 +202,10 @@ impl<'a> Writer<'a> {
         let read = records.devices.get(&device).cloned().unwrap_or_default();
         let document = self.head.document_of_device(&device);
         if let Some(projection) = project_device(document, &read, self.order) {
-            self.step = Step::Decided {
+            self.next = NextRequest::Decided {
                 device,
                 read,
-                projection,
+                projection: Box::new(projection),
             };
         }
     }
