@@ -10,8 +10,8 @@ use super::{ChangeOutcome, StateEditor, stored};
 use crate::state::error::StateChangeError;
 use crate::state::part::{NotLoaded, Shared};
 
-/// Groups of a device, each with the number of the commit that created it.
-type Groups = BTreeMap<GroupName, u64>;
+/// GroupNumbers of a device, each with the number of the commit that created it.
+type GroupNumbers = BTreeMap<GroupName, u64>;
 
 /// A device's document after a change.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl StateEditor<'_> {
     }
 
     /// Removes groups that were deleted: they count for nothing but the limit.
-    fn remove_deleted(&self, groups: &mut Groups) -> Result<(), NotLoaded> {
+    fn remove_deleted(&self, groups: &mut GroupNumbers) -> Result<(), NotLoaded> {
         for (group, created) in groups.clone() {
             let document = self.documents.group(&group)?;
             if document.is_none_or(|document| document.created != created) {
@@ -106,7 +106,7 @@ impl StateEditor<'_> {
     fn edit_devices(
         &mut self,
         devices: &BTreeSet<DeviceId>,
-        edit: impl Fn(&Self, &Groups) -> Result<Option<Groups>, NotLoaded>,
+        edit: impl Fn(&Self, &GroupNumbers) -> Result<Option<GroupNumbers>, NotLoaded>,
     ) -> Result<ChangeOutcome, Vec<StateChangeError>> {
         let mut decided: BTreeMap<Option<Sha256Digest>, Edited> = BTreeMap::new();
         let (mut changed, mut already_so) = (BTreeSet::new(), BTreeSet::new());
@@ -140,14 +140,14 @@ impl StateEditor<'_> {
         &self,
         device: &DeviceId,
         decided: &mut BTreeMap<Option<Sha256Digest>, Edited>,
-        edit: impl Fn(&Self, &Groups) -> Result<Option<Groups>, NotLoaded>,
+        edit: impl Fn(&Self, &GroupNumbers) -> Result<Option<GroupNumbers>, NotLoaded>,
     ) -> Result<Edited, NotLoaded> {
         let before = self.documents.shared_device(device)?;
         let digest = before.map(|document| document.digest());
         if let Some(edited) = decided.get(&digest) {
             return Ok(edited.clone());
         }
-        let none = Groups::new();
+        let none = GroupNumbers::new();
         let groups = before.map_or(&none, |document| document.groups.as_map());
         let edited = match edit(self, groups)?.map(DeviceGroups::new) {
             None => Edited::Same,

@@ -1,4 +1,4 @@
-use packcast_protocol::state::document::MAX_DEVICE_GROUPS;
+use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
 use packcast_protocol::state::{PartialTree, Terms};
 use proptest::prelude::*;
 
@@ -119,14 +119,24 @@ fn errors_of_all_changes_are_found() {
 
 #[test]
 fn an_assignee_has_at_most_1000_packages() {
-    for owner in [of_group("all"), of_device("web01")] {
-        let full: Vec<StateChange> = (0..1_000).map(|n| assign(owner.clone(), n)).collect();
-        let state = applied(&empty(), &full, 10);
-        assert!(errors(&state, &[assign(owner.clone(), 1_000)]).ends_with(
-            "has 1000 packages, which is the limit: unassign one, or use another group"
-        ));
+    let entries = (0..1_000).map(|n| assignment(n).entry(10)).collect();
+    let packages = Entries::new(entries).unwrap();
+    let mut all = GroupDocument::empty(0, 10);
+    all.packages = packages.clone();
+    let web01 = DeviceDocument::new(DeviceGroups::default(), packages);
+    let mut full = empty();
+    full.set_group(GroupName::all(), Some(all));
+    full.set_device(device("web01"), Some(share(web01)));
+
+    let owners = [of_group("all"), of_device("web01")];
+    let one_more = owners.each_ref().map(|owner| assign(owner.clone(), 1_000));
+    insta::assert_snapshot!(errors(&full, &one_more), @r"
+    group all has 1000 packages, which is the limit: unassign one, or use another group
+    device ocs:web01-2026-03-04-05-06-07 has 1000 packages, which is the limit: unassign one, or use another group
+    ");
+    for owner in owners {
         let swap = [unassign(owner.clone(), 7), assign(owner, 1_000)];
-        assert!(plan(&state, &swap, 11).needs_commit());
+        assert!(plan(&full, &swap, 11).needs_commit());
     }
 }
 

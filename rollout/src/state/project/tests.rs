@@ -8,16 +8,16 @@ use crate::state::samples::{
     join, leave, of_device, of_group, unassign,
 };
 
-/// Records as a store keeps them.
+/// ModelRecords as a store keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Records {
+struct ModelRecords {
     revisions: BTreeMap<GroupName, RevisionRecord>,
     packages: BTreeSet<(GroupName, PackageId)>,
     devices: BTreeMap<DeviceId, RecordedLeaf>,
     members: BTreeSet<(GroupName, u64, DeviceId)>,
 }
 
-impl Records {
+impl ModelRecords {
     /// Returns the complete records of a state in which nothing has finished.
     fn of(state: &StatePart, order: u64) -> Self {
         let mut records = Self::default();
@@ -120,7 +120,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes one request. Returns false if there is nothing to do.
-    fn work(&mut self, records: &mut Records) -> bool {
+    fn work(&mut self, records: &mut ModelRecords) -> bool {
         match std::mem::replace(&mut self.next, NextRequest::ReadLeaf) {
             NextRequest::ReadLeaf => {
                 let Some((name, earlier)) = self.open.pop() else {
@@ -166,7 +166,7 @@ impl<'a> Writer<'a> {
 
     fn write_revision(
         &mut self,
-        records: &mut Records,
+        records: &mut ModelRecords,
         group: GroupName,
         earlier: &EarlierDocuments,
     ) {
@@ -198,7 +198,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn read_device(&mut self, records: &Records, device: DeviceId) {
+    fn read_device(&mut self, records: &ModelRecords, device: DeviceId) {
         let read = records.devices.get(&device).cloned().unwrap_or_default();
         let document = self.head.document_of_device(&device);
         if let Some(projection) = project_device(document, &read, self.order) {
@@ -216,7 +216,7 @@ fn a_device_that_joined_and_left_is_not_a_member() {
     let before = applied(&empty(), &[create("lab")], 9);
     let joined = applied(&before, &[join("lab", &["web01"])], 10);
     let left = applied(&joined, &[leave("lab", &["web01"])], 11);
-    let mut records = Records::of(&before, 9);
+    let mut records = ModelRecords::of(&before, 9);
     let history = [&before, &joined, &left];
     let mut first = Writer::new(&history[..2], 10);
     while first.work(&mut records) {}
@@ -307,7 +307,7 @@ proptest! {
         let before = after_commits(&empty(), &setup, 1);
         let first = after_commits(&before, &tenth, 30);
         let second = after_commits(&first, &eleventh, 50);
-        let mut records = Records::of(&before, 9);
+        let mut records = ModelRecords::of(&before, 9);
         let history = [&before, &first, &second];
         let mut one = Writer::new(&history[..2], 10);
         let mut other = Writer::new(&history, 11);
@@ -328,7 +328,7 @@ proptest! {
             .into_iter()
             .chain(changed_leaves(&first, &second))
             .collect();
-        let mut expected = Records::of(&before, 9);
+        let mut expected = ModelRecords::of(&before, 9);
         // Used mandates are not opened again, and nothing else depends on reports.
         for (device, recorded) in &records.devices {
             let expected = expected.devices.get_mut(device).unwrap();
