@@ -56,7 +56,8 @@ struct KeyListVector {
     id: String,
     result: String,
     newest: u64,
-    publishers: Vec<String>,
+    named: Vec<String>,
+    in_force: bool,
 }
 
 #[derive(Deserialize)]
@@ -129,9 +130,10 @@ fn key_lists_match_their_vectors() {
         assert_eq!(result, vector.result, "list {index}");
         assert_eq!(vector.signed.digest(), vector.digest, "list {index}");
         assert_eq!(chain.serial(), vector.newest, "list {index}");
-        let publishers = chain.publishers(vectors.now);
-        let publishers: Vec<String> = publishers.iter().map(ToString::to_string).collect();
-        assert_eq!(publishers, vector.publishers, "list {index}");
+        let named: Vec<String> = chain.named().iter().map(ToString::to_string).collect();
+        assert_eq!(named, vector.named, "list {index}");
+        let in_force = chain.in_force(vectors.now);
+        assert_eq!(in_force, vector.in_force, "list {index}");
         if result == "followed" {
             let id = chain.newest().map(VerifiedKeyList::id);
             assert_eq!(id.map(|id| id.to_string()), Some(vector.id.clone()));

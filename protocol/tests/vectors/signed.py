@@ -203,7 +203,7 @@ def publisher(key, **restrictions):
     return {"key": key.text, **restrictions}
 
 
-def step(value, key, result, newest, publishers):
+def step(value, key, result, newest, named, in_force=True):
     """A list that a device receives; the result, and the newest list and publisher keys then."""
     text = write(value)
     return signed(
@@ -212,7 +212,8 @@ def step(value, key, result, newest, publishers):
         id=f"{value['serial']}-{sha256(text)}",
         result=result,
         newest=newest,
-        publishers=sorted(key.text for key in publishers),
+        named=sorted(key.text for key in named),
+        in_force=in_force,
     )
 
 
@@ -223,8 +224,8 @@ def key_lists():
     own = [publisher(SECOND)]
     other = key_list(1, both, daily, target=target(8))
     steps = [
-        step(other, ROOT, "other target", 0, []),
-        step(key_list(1, both, daily), THIEF, "unknown signer", 0, []),
+        step(other, ROOT, "other target", 0, [], in_force=False),
+        step(key_list(1, both, daily), THIEF, "unknown signer", 0, [], in_force=False),
         step(key_list(1, both, daily), ROOT, "followed", 1, [DAILY]),
         step(key_list(1, both, daily), ROOT, "held", 1, [DAILY]),
         step(key_list(2, both, restricted), SECOND, "followed", 2, [DAILY]),
@@ -242,7 +243,8 @@ def key_lists():
             ROOT,
             "followed",
             4,
-            [],
+            [DAILY],
+            in_force=False,
         ),
         step(key_list(5, [DAILY], daily), DAILY, "followed", 5, [DAILY]),
     ]
@@ -294,7 +296,7 @@ def documents():
         "strict": True,
     }
     waiting = [entry(1795000001, 5, ensure=True), entry(1795000002, 6)]
-    device = {"schema": 2, "groups": {"lab": 3, "tills": 4}, "packages": [entry(1795000003, 8)]}
+    device = {"schema": 2, "groups": {"lab": 5, "tills": 1}, "packages": [entry(1795000003, 8)]}
     location = {"schema": 2, "url": "cdn.example.net:8443/pub"}
     about = {
         "schema": 2,
@@ -321,8 +323,10 @@ def documents():
         ("group", "package twice", changed(empty, packages=[packages[0], packages[0]])),
         ("group", "package that is a number", changed(empty, packages=[changed(packages[0], package=1795000001)])),
         ("group", "terms of more than 100 bytes", changed(empty, packages=[entry(1795000001, 5, note="x" * 90)])),
+        ("group", "no commit that created it", {name: empty[name] for name in empty if name != "created"}),
         ("device", "group all", changed(device, groups={"all": 0})),
-        ("device", "41 groups", changed(device, groups={f"g{n}": 1 for n in range(41)})),
+        ("device", "groups without the commits that created them", changed(device, groups=["lab"])),
+        ("device", "41 groups", changed(device, groups={f"g{n:02}": 1 for n in range(41)})),
         ("location", "scheme", changed(location, url="https://cdn.example.net")),
         ("about", "control character", changed(about, note="\u001b[2J")),
     ]

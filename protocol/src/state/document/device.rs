@@ -27,7 +27,8 @@ pub struct DeviceDocument {
     pub packages: Entries,
 }
 
-/// At most 40 groups, without `all`.
+/// At most [`MAX_DEVICE_GROUPS`] groups, without `all`, each with the number of the commit that
+/// created it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     try_from = "BTreeMap<GroupName, u64>",
@@ -67,6 +68,7 @@ impl DeviceGroups {
         Ok(Self(groups))
     }
 
+    /// Returns the groups with the numbers of the commits that created them.
     pub const fn as_map(&self) -> &BTreeMap<GroupName, u64> {
         &self.0
     }
@@ -98,11 +100,8 @@ mod tests {
     #[test]
     fn error_messages() {
         let created = |names: Vec<String>| {
-            let groups = names
-                .iter()
-                .map(|name| (name.parse().unwrap(), 7))
-                .collect();
-            DeviceGroups::new(groups)
+            let groups = names.iter().map(|name| (name.parse().unwrap(), 7));
+            DeviceGroups::new(groups.collect())
         };
         let numbered = |count: usize| (0..count).map(|n| format!("g{n}")).collect();
         assert!(created(numbered(40)).is_ok());

@@ -9,12 +9,15 @@ use crate::group::GroupName;
 use crate::location::Location;
 use crate::pacing::{PacingOverride, UpTo};
 
+/// The largest number of a commit.
+const MAX_CREATED: u64 = u64::MAX;
+
 fn entries(numbers: impl IntoIterator<Item = u32>) -> Entries {
     Entries::new(numbers.into_iter().map(entry).collect()).unwrap()
 }
 
 fn groups(names: impl IntoIterator<Item = String>) -> DeviceGroups {
-    let parse = |name: String| (name.parse::<GroupName>().unwrap(), u64::MAX);
+    let parse = |name: String| (name.parse::<GroupName>().unwrap(), MAX_CREATED);
     DeviceGroups::new(names.into_iter().map(parse).collect()).unwrap()
 }
 
@@ -41,7 +44,7 @@ fn largest_entries() -> Entries {
 
 #[test]
 fn the_largest_documents_fit() {
-    let mut group = GroupDocument::empty(u64::MAX, u64::MAX);
+    let mut group = GroupDocument::empty(MAX_CREATED, u64::MAX);
     group.packages = largest_entries();
     group.prefer = Some("x".repeat(32).parse().unwrap());
     group.pace = PacingOverride {
@@ -85,22 +88,34 @@ fn a_reader_keeps_the_exact_text() {
 
 #[test]
 fn a_group_document_has_every_field_in_a_fixed_order() {
-    let mut group = GroupDocument::empty(7, 7);
+    let mut group = GroupDocument::empty(5, 7);
     assert_eq!(
         Document::new(group.clone()).text().as_str(),
-        r#"{"schema":2,"created":7,"revision":7,"packages":[],"prefer":null,"pace":{}}"#
+        r#"{"schema":2,"created":5,"revision":7,"packages":[],"prefer":null,"pace":{}}"#
     );
     group.prefer = Some("main".parse().unwrap());
     group.pace.strict = Some(true);
     group.pace.cycle_pause_s = UpTo::new(5);
-    let text = r#"{"schema":2,"created":7,"revision":7,"packages":[],"prefer":"main","pace":{"cycle_pause_s":5,"strict":true}}"#;
+    let text = r#"{"schema":2,"created":5,"revision":7,"packages":[],"prefer":"main","pace":{"cycle_pause_s":5,"strict":true}}"#;
     assert_eq!(Document::new(group.clone()).text().as_str(), text);
     assert_eq!(*read::<GroupDocument>(text).unwrap(), group);
 }
 
 #[test]
+fn a_device_names_the_commit_that_created_each_group() {
+    let device = DeviceDocument::new(groups(["lab".to_owned()]), Entries::default());
+    let text = format!(r#"{{"schema":2,"groups":{{"lab":{MAX_CREATED}}},"packages":[]}}"#);
+    assert_eq!(Document::new(device).text().as_str(), text);
+    let device = read::<DeviceDocument>(&text).unwrap();
+    let later = GroupDocument::empty(5, 7);
+    let lab: GroupName = "lab".parse().unwrap();
+    // The device was in an earlier group of this name.
+    assert_ne!(device.groups.as_map().get(&lab), Some(&later.created));
+}
+
+#[test]
 fn unknown_fields_and_schemas_make_a_document_unreadable() {
-    let mut group = GroupDocument::empty(7, 7);
+    let mut group = GroupDocument::empty(5, 7);
     group.packages = entries([1]);
     let text = Document::new(group).text().as_str().to_owned();
     assert!(read::<GroupDocument>(&text).is_ok());
@@ -118,7 +133,8 @@ fn unknown_fields_and_schemas_make_a_document_unreadable() {
         assert!(read::<GroupDocument>(&newer).is_err(), "{to}");
     }
     for text in [
-        r#"{"schema":2,"groups":{"all":7},"packages":[]}"#,
+        r#"{"schema":2,"groups":{"all":0},"packages":[]}"#,
+        r#"{"schema":2,"groups":["lab"],"packages":[]}"#,
         r#"{"schema":2,"groups":{},"packages":[],"x":1}"#,
         r#"{"schema":1,"groups":{},"packages":[]}"#,
     ] {
@@ -133,7 +149,7 @@ fn unknown_fields_and_schemas_make_a_document_unreadable() {
 
 #[test]
 fn an_unknown_term_makes_its_entry_wait_and_no_other() {
-    let mut group = GroupDocument::empty(7, 7);
+    let mut group = GroupDocument::empty(5, 7);
     group.packages = entries([1, 2]);
     let text = Document::new(group).text().as_str().to_owned();
     let newer = text.replacen("\"terms\":{}", "\"terms\":{\"window\":[1,2]}", 1);

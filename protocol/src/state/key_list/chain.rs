@@ -173,13 +173,19 @@ impl KeyChain {
             .map_or(self.trust.roots(), |list| list.roots())
     }
 
-    /// Returns the publisher keys that may sign commits now: none before the first list, and none
-    /// after the newest list has expired.
-    pub fn publishers(&self, now: UnixTime) -> Vec<PublicKey> {
-        match self.newest() {
-            Some(list) if !list.is_expired(now) => list.usable_publishers(),
-            _ => Vec::new(),
-        }
+    /// Returns the publisher keys that the newest list names without restrictions, also after the
+    /// list has expired; none before the first list.
+    ///
+    /// A device accepts commits by these keys, and discards a commit only if a newer list does not
+    /// name its key. No clock takes part, so a wrong clock makes a device forget nothing.
+    pub fn named(&self) -> Vec<PublicKey> {
+        self.newest()
+            .map_or_else(Vec::new, |list| list.usable_publishers())
+    }
+
+    /// Returns whether the newest list is valid. If not, nothing begins, but commits are accepted.
+    pub fn in_force(&self, now: UnixTime) -> bool {
+        self.newest().is_some_and(|list| !list.is_expired(now))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{ChangeOutcome, StateEditor, stored};
 use crate::state::error::StateChangeError;
 use crate::state::part::{NotLoaded, Shared};
 
-/// GroupNumbers of a device, each with the number of the commit that created it.
+/// Groups of a device, each with the number of the commit that created it.
 type GroupNumbers = BTreeMap<GroupName, u64>;
 
 /// A device's document after a change.

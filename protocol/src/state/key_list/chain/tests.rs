@@ -123,12 +123,14 @@ fn lists_of_another_target_or_without_a_valid_signature_are_refused() {
 }
 
 #[test]
-fn an_expired_list_gives_no_publishers_but_names_the_next_root_keys() {
+fn an_expired_list_is_not_in_force_but_names_publishers_and_the_next_root_keys() {
     let mut chain = chain(&[0]);
-    assert_eq!(chain.publishers(ISSUED), []);
+    assert_eq!((chain.named(), chain.in_force(ISSUED)), (vec![], false));
     chain.follow(&list(1, &[1], 0)).unwrap();
-    assert_eq!(chain.publishers(UnixTime(EXPIRES.0 - 1)), keys(&[0]));
-    assert_eq!(chain.publishers(EXPIRES), []);
+    assert!(chain.in_force(UnixTime(EXPIRES.0 - 1)));
+    assert!(!chain.in_force(EXPIRES));
+    // A clock that is wrong for an hour makes a device forget nothing.
+    assert_eq!(chain.named(), keys(&[0]));
     assert_eq!(chain.roots(), keys(&[1]));
     let renewed = KeyList::new(
         TARGET,
@@ -140,7 +142,78 @@ fn an_expired_list_gives_no_publishers_but_names_the_next_root_keys() {
     );
     let followed = chain.follow(&signed(&renewed.unwrap(), 1));
     assert_eq!(followed.unwrap(), Followed::Changed);
-    assert_eq!(chain.publishers(EXPIRES), keys(&[3]));
+    assert_eq!((chain.named(), chain.in_force(EXPIRES)), (keys(&[3]), true));
+}
+
+/// Root key 0 removes root key 1, names it again, and root key 1 signs the newest list.
+fn removed_and_named_again() -> [SignedKeyList; 4] {
+    [
+        list(1, &[0, 1], 0),
+        list(3, &[0], 0),
+        list(4, &[0, 1], 0),
+        list(40, &[0, 1], 1),
+    ]
+}
+
+#[test]
+fn an_older_list_does_not_come_back_below_a_list_of_lower_rank() {
+    let lists = removed_and_named_again();
+    let [_, removed, _, newest] = &lists;
+    check(&[0, 1], &[&lists[..], &lists[..2]].concat(), newest, 1);
+    // The same for a device that never received the older list.
+    check(
+        &[0, 1],
+        &[&lists[2..], &[removed.clone()]].concat(),
+        newest,
+        1,
+    );
+}
+
+#[test]
+fn a_device_that_received_the_newest_list_alone_returns_to_it_with_the_whole_chain() {
+    let lists = removed_and_named_again();
+    let [_, removed, _, newest] = &lists;
+    let alone = [newest.clone(), removed.clone()];
+    // Without the list between them, the older list of higher rank counts.
+    check(&[0, 1], &alone, removed, 0);
+    check(&[0, 1], &[&alone[..], &lists].concat(), newest, 1);
+}
+
+#[test]
+fn a_list_of_higher_rank_that_lost_a_race_counts_when_it_appears() {
+    let lost = list(5, &[0, 1], 0);
+    let stored = list(5, &[0, 1], 1);
+    let next = list(6, &[0, 1], 1);
+    check(&[0, 1], &[stored.clone(), lost.clone()], &lost, 0);
+    check(
+        &[0, 1],
+        &[stored.clone(), lost.clone(), stored.clone()],
+        &lost,
+        1,
+    );
+    // A list above both of them stays.
+    check(&[0, 1], &[stored, next.clone(), lost], &next, 0);
+}
+
+#[test]
+fn a_root_key_of_lower_rank_cannot_remove_one_of_higher_rank() {
+    let first = list(1, &[0, 1], 0);
+    let without = list(2, &[1, 2], 1);
+    let found = list(2, &[0], 0);
+    check(&[0, 1], &[first.clone(), without.clone()], &without, 0);
+    check(
+        &[0, 1],
+        &[first.clone(), without.clone(), found],
+        &list(2, &[0], 0),
+        0,
+    );
+    // Agents that are configured with the other root key alone are safe from the removed key.
+    check(
+        &[1],
+        &[first, without.clone(), list(2, &[0], 0)],
+        &without,
+        2,
+    );
 }
 
 #[test]
@@ -286,7 +359,7 @@ proptest! {
             chain.follow_all(&shuffled(all.clone(), seed ^ round));
         }
         prop_assert_eq!(chain.newest().unwrap().digest(), last);
-        prop_assert_eq!(chain.publishers(ISSUED), keys(&[0]));
+        prop_assert_eq!(chain.named(), keys(&[0]));
         let settled = chain.clone();
         chain.follow_all(&all);
         prop_assert_eq!(chain, settled);
