@@ -113,6 +113,9 @@ pub fn difference(
 }
 
 /// Returns the changes that make these differences in another state.
+///
+/// So a commit of another machine is adopted: its differences are made in the head, with its
+/// entries as [`AdoptedEntries`](super::AdoptedEntries).
 pub fn changes_of(differences: &[StateDifference]) -> Vec<StateChange> {
     differences.iter().map(change_of).collect()
 }

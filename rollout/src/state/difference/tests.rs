@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::samples::{
     Meaning, add_location, after_commits, any_changes, applied, assign, assignment, create, delete,
-    empty, group, join, leave, of_device, of_group, unassign,
+    device, empty, group, join, leave, of_device, of_group, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -173,6 +173,34 @@ fn both_parts_must_have_the_same_leaves() {
     ] {
         assert!(difference(one, other).is_err());
     }
+}
+
+#[test]
+fn a_commit_of_another_machine_is_adopted_with_its_seq() {
+    let parent = applied(&empty(), &[create("lab")], 10);
+    let changes = [
+        assign(of_group("lab"), 1),
+        assign(of_device("web01"), 2),
+        join("lab", &["web01"]),
+    ];
+    let lost = applied(&parent, &changes, 20);
+    let head = applied(&parent, &[assign(of_group("lab"), 3)], 21);
+    let mut adopted = AdoptedEntries::default();
+    adopted.add(20, &lost);
+    let changes = changes_of(&difference(&parent, &lost).unwrap());
+    let after = apply(&head, &changes, 30, &adopted).unwrap().documents;
+    insta::assert_snapshot!(lines(&head, &after), @r"
+    group lab: assigned tool@1
+    group lab: web01 joined
+    device web01: assigned tool@2
+    ");
+    let seqs = |entries: &Entries| -> Vec<u64> {
+        entries.as_slice().iter().map(|entry| entry.seq).collect()
+    };
+    let lab = after.group(&group("lab")).unwrap().unwrap();
+    assert_eq!((seqs(&lab.packages), lab.revision), (vec![20, 21], 30));
+    let web01 = after.device(&device("web01")).unwrap().unwrap();
+    assert_eq!(seqs(&web01.packages), [20]);
 }
 
 proptest! {
