@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
+use packcast_protocol::state::document::{DeviceGroups, DeviceGroupsError, MAX_DEVICE_GROUPS};
 use packcast_protocol::state::{DeviceDocument, Entries};
 use packcast_protocol::{DeviceId, GroupName, Sha256Digest};
 
@@ -18,7 +18,7 @@ type GroupNumbers = BTreeMap<GroupName, u64>;
 enum Edited {
     Same,
     Other(Option<Shared<DeviceDocument>>),
-    TooManyGroups,
+    Refused(DeviceGroupsError),
 }
 
 impl StateEditor<'_> {
@@ -120,9 +120,7 @@ impl StateEditor<'_> {
                     self.set_device(device, document);
                     changed.insert(device.clone());
                 }
-                Ok(Edited::TooManyGroups) => errors.push(StateChangeError::TooManyGroups {
-                    device: device.clone(),
-                }),
+                Ok(Edited::Refused(error)) => errors.push(refused(device, error)),
                 Err(error) => errors.push(error.into()),
             }
         }
@@ -151,7 +149,7 @@ impl StateEditor<'_> {
         let groups = before.map_or(&none, |document| document.groups.as_map());
         let edited = match edit(self, groups)?.map(DeviceGroups::new) {
             None => Edited::Same,
-            Some(Err(_)) => Edited::TooManyGroups,
+            Some(Err(error)) => Edited::Refused(error),
             Some(Ok(groups)) => {
                 let packages =
                     before.map_or_else(Entries::default, |document| document.packages.clone());
@@ -161,4 +159,13 @@ impl StateEditor<'_> {
         decided.insert(digest, edited.clone());
         Ok(edited)
     }
+}
+
+fn refused(device: &DeviceId, error: DeviceGroupsError) -> StateChangeError {
+    let device = device.clone();
+    if let DeviceGroupsError::TooMany { .. } = error {
+        return StateChangeError::TooManyGroups { device };
+    }
+    let source = error;
+    StateChangeError::Groups { device, source }
 }

@@ -8,7 +8,7 @@ use crate::state::samples::{
     join, leave, of_device, of_group, unassign,
 };
 
-/// ModelRecords as a store keeps them.
+/// Records as a store keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ModelRecords {
     revisions: BTreeMap<GroupName, RevisionRecord>,
