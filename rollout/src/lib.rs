@@ -19,6 +19,7 @@ pub mod membership;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;
+pub mod state;
 pub mod unassign;
 pub mod validity;
 

@@ -1,0 +1,366 @@
+use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
+use packcast_protocol::state::{PartialTree, Terms};
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::tests::id;
+use crate::state::samples::{
+    add_location, any_changes, applied, assign, assignment, create, delete, device, devices, empty,
+    group, join, leave, of_device, of_group, reloaded, root, unassign,
+};
+use crate::state::{needed, removals};
+
+fn plan(before: &StatePart, changes: &[StateChange], number: u64) -> PlannedState {
+    apply(before, changes, number, &AdoptedEntries::default()).unwrap()
+}
+
+fn outcome(before: &StatePart, change: &StateChange) -> ChangeOutcome {
+    let planned = plan(before, std::slice::from_ref(change), 99);
+    planned.outcomes[0].clone()
+}
+
+fn errors(before: &StatePart, changes: &[StateChange]) -> String {
+    let errors = apply(before, changes, 99, &AdoptedEntries::default()).unwrap_err();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn devices_of_one_group_share_one_document() {
+    let state = applied(&empty(), &[create("lab")], 10);
+    let planned = plan(&state, &[join("lab", &["web01", "web02", "web03"])], 11);
+    assert_eq!(planned.changed_groups().len(), 0);
+    assert_eq!(planned.changed_devices().len(), 3);
+    let texts: Vec<&str> = planned.new_documents().map(DocumentText::as_str).collect();
+    assert_eq!(texts, [r#"{"schema":2,"groups":{"lab":10},"packages":[]}"#]);
+    let left = plan(&planned.documents, &[leave("lab", &["web01"])], 12);
+    assert_eq!(
+        left.changed_devices().into_values().collect::<Vec<_>>(),
+        [None]
+    );
+}
+
+#[test]
+fn a_change_that_is_already_so_needs_no_commit() {
+    let setup = [
+        create("lab"),
+        join("lab", &["web01"]),
+        add_location("cdn", "a.example.net"),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    let already_so = ChangeOutcome::AlreadySo;
+    for change in [
+        create("lab"),
+        create("all"),
+        delete("office"),
+        unassign(of_group("lab"), 1),
+        unassign(of_group("all"), 1),
+        unassign(of_device("web02"), 1),
+        add_location("cdn", "a.example.net"),
+        StateChange::RemoveLocation {
+            location: "mirror".parse().unwrap(),
+        },
+    ] {
+        assert_eq!(outcome(&state, &change), already_so, "{change:?}");
+        assert!(!plan(&state, &[change], 11).needs_commit());
+    }
+    let joined = ChangeOutcome::Devices {
+        changed: devices(&["web02"]),
+        already_so: devices(&["web01"]),
+    };
+    assert_eq!(outcome(&state, &join("lab", &["web01", "web02"])), joined);
+    let left = ChangeOutcome::Devices {
+        changed: devices(&["web01"]),
+        already_so: devices(&["web02"]),
+    };
+    assert_eq!(outcome(&state, &leave("lab", &["web01", "web02"])), left);
+
+    let renewal = plan(&state, &[StateChange::Renew], 11);
+    assert!(renewal.needs_commit());
+    assert_eq!(renewal.documents, state);
+}
+
+#[test]
+fn assigning_again_is_a_new_assignment() {
+    let lab = of_group("lab");
+    let state = applied(&empty(), &[create("lab"), assign(lab.clone(), 1)], 10);
+    let again = ChangeOutcome::Assigned {
+        seq: 99,
+        replaced: Some(10),
+    };
+    assert_eq!(outcome(&state, &assign(lab, 1)), again);
+    let first = ChangeOutcome::Assigned {
+        seq: 99,
+        replaced: None,
+    };
+    assert_eq!(outcome(&state, &assign(of_device("web01"), 1)), first);
+    // The group `all` exists without a document.
+    assert_eq!(outcome(&empty(), &assign(of_group("all"), 1)), first);
+}
+
+#[test]
+fn errors_of_all_changes_are_found() {
+    let lab = || of_group("lab");
+    let all = [
+        assign(lab(), 1),
+        unassign(lab(), 1),
+        join("lab", &["web01"]),
+        join("all", &["web01"]),
+        delete("all"),
+        assign(of_group("site"), 1),
+    ];
+    insta::assert_snapshot!(errors(&empty(), &all), @r"
+    group lab does not exist: create it with 'packcast group create lab'
+    the group all contains every device: a device neither joins nor leaves it
+    the group all cannot be deleted: unassign its packages instead
+    the decision needs group/site, which was not loaded
+    ");
+}
+
+#[test]
+fn an_assignee_has_at_most_1000_packages() {
+    let entries = (0..1_000).map(|n| assignment(n).entry(10)).collect();
+    let packages = Entries::new(entries).unwrap();
+    let mut all = GroupDocument::empty(0, 10);
+    all.packages = packages.clone();
+    let web01 = DeviceDocument::new(DeviceGroups::default(), packages);
+    let mut full = empty();
+    full.set_group(GroupName::all(), Some(all));
+    full.set_device(device("web01"), Some(share(web01)));
+
+    let owners = [of_group("all"), of_device("web01")];
+    let one_more = owners.each_ref().map(|owner| assign(owner.clone(), 1_000));
+    insta::assert_snapshot!(errors(&full, &one_more), @r"
+    group all has 1000 packages, which is the limit: unassign one, or use another group
+    device ocs:web01-2026-03-04-05-06-07 has 1000 packages, which is the limit: unassign one, or use another group
+    ");
+    for owner in owners {
+        let swap = [unassign(owner.clone(), 7), assign(owner, 1_000)];
+        assert!(plan(&full, &swap, 11).needs_commit());
+    }
+}
+
+/// Returns a device with the greatest number of groups, and a change that adds one more.
+fn in_many_groups() -> (StatePart, StateChange) {
+    let names = |n| format!("g{n}");
+    let mut state = empty();
+    let leaves = (0..=MAX_DEVICE_GROUPS).map(|n| (LeafName::Group(group(&names(n))), None));
+    state.extend(StatePart::read(leaves, &BTreeMap::new()).unwrap());
+    let created: Vec<StateChange> = (0..=MAX_DEVICE_GROUPS).map(|n| create(&names(n))).collect();
+    let state = applied(&state, &created, 10);
+    let joins: Vec<StateChange> = (0..MAX_DEVICE_GROUPS)
+        .map(|n| join(&names(n), &["web01"]))
+        .collect();
+    let one_more = join(&names(MAX_DEVICE_GROUPS), &["web01"]);
+    (applied(&state, &joins, 11), one_more)
+}
+
+#[test]
+fn deleted_groups_do_not_count_for_the_limit_of_a_device() {
+    let (state, one_more) = in_many_groups();
+    let one_more = [one_more];
+    insta::assert_snapshot!(
+        errors(&state, &one_more),
+        @"ocs:web01-2026-03-04-05-06-07 is in 40 groups, which is the limit: remove it from one with 'packcast group remove'"
+    );
+    let state = applied(&state, &[delete("g7"), delete("g8"), create("g8")], 12);
+
+    let first = needed(&one_more, &StatePart::default());
+    let part = reloaded(&state, first);
+    let second = needed(&one_more, &part);
+    assert_eq!(second.len(), MAX_DEVICE_GROUPS);
+    let mut part = part;
+    part.extend(reloaded(&state, second));
+    assert!(needed(&one_more, &part).is_empty());
+    let after = applied(&part, &one_more, 13);
+    let groups = after
+        .device(&device("web01"))
+        .unwrap()
+        .unwrap()
+        .groups
+        .as_map();
+    assert_eq!(groups.len(), MAX_DEVICE_GROUPS - 1);
+}
+
+#[test]
+fn a_later_group_of_the_same_name_has_no_members() {
+    let web01 = device("web01");
+    let state = applied(&empty(), &[create("lab"), join("lab", &["web01"])], 10);
+    let state = applied(&state, &[delete("lab"), create("lab")], 11);
+    assert!(state.groups_of(&web01).unwrap().is_empty());
+    let again = applied(&state, &[join("lab", &["web01"])], 12);
+    assert_eq!(
+        again.groups_of(&web01).unwrap(),
+        [(&group("lab"), 11)].into()
+    );
+
+    let in_one_commit = [
+        create("lab"),
+        join("lab", &["web01", "web02"]),
+        delete("lab"),
+        create("lab"),
+        join("lab", &["web02"]),
+    ];
+    let state = applied(&empty(), &in_one_commit, 10);
+    assert!(state.groups_of(&web01).unwrap().is_empty());
+    assert_eq!(state.groups_of(&device("web02")).unwrap().len(), 1);
+}
+
+#[test]
+fn only_the_finished_entry_of_a_package_is_pruned() {
+    let web01 = of_device("web01");
+    let state = applied(&empty(), &[assign(web01.clone(), 1), assign(web01, 2)], 10);
+    let prune = |finished: &[(u32, u64)]| {
+        let change = StateChange::Prune {
+            device: device("web01"),
+            finished: finished.iter().map(|(n, seq)| (id(*n), *seq)).collect(),
+        };
+        let after = applied(&state, &[change], 11);
+        let document = after.device(&device("web01")).unwrap();
+        document.map_or(0, |document| document.packages.as_slice().len())
+    };
+    assert_eq!(prune(&[(1, 9)]), 2);
+    assert_eq!(prune(&[(1, 10)]), 1);
+    assert_eq!(prune(&[(1, 10), (2, 10)]), 0);
+}
+
+#[test]
+fn a_repeated_assignment_of_an_adopted_commit_keeps_its_seq() {
+    let head = applied(&empty(), &[create("lab")], 10);
+    let assign_forced = |terms| StateChange::Assign {
+        to: of_group("lab"),
+        assignment: NewAssignment {
+            force: true,
+            terms,
+            ..assignment(1)
+        },
+    };
+    let lost = applied(
+        &head,
+        &[assign_forced(Terms::default()), assign(of_group("lab"), 2)],
+        20,
+    );
+    let mut adopted = AdoptedEntries::default();
+    adopted.add(20, &lost);
+    let seq = |change| {
+        let planned = apply(&head, &[change], 30, &adopted).unwrap();
+        match planned.outcomes[0] {
+            ChangeOutcome::Assigned { seq, .. } => seq,
+            _ => 0,
+        }
+    };
+    assert_eq!(seq(assign_forced(Terms::default())), 20);
+    assert_eq!(seq(assign_forced(Terms::allowing_downgrade())), 30);
+    assert_eq!(seq(assign(of_group("lab"), 1)), 30);
+    assert_eq!(seq(assign(of_group("all"), 2)), 30);
+    assert_eq!(seq(assign(of_group("lab"), 2)), 20);
+    // After the adopting commit, the same assignment is a new one.
+    let after = apply(&head, &[assign(of_group("lab"), 2)], 30, &adopted).unwrap();
+    let again = outcome(&after.documents, &assign(of_group("lab"), 2));
+    let replaced = Some(20);
+    assert_eq!(again, ChangeOutcome::Assigned { seq: 99, replaced });
+}
+
+#[test]
+fn removals_of_a_lost_commit_are_repeated() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        assign(of_group("lab"), 2),
+        assign(of_device("web01"), 3),
+        join("lab", &["web01", "web02"]),
+        add_location("cdn", "a.example.net"),
+    ];
+    let before = applied(&empty(), &setup, 10);
+    let remove_location = StateChange::RemoveLocation {
+        location: "cdn".parse().unwrap(),
+    };
+    let removed = [
+        delete("office"),
+        unassign(of_group("lab"), 1),
+        unassign(of_device("web01"), 3),
+        leave("lab", &["web01"]),
+        remove_location,
+    ];
+    let additions = [assign(of_group("lab"), 4), join("lab", &["web03"])];
+    let lost = applied(&applied(&before, &removed, 20), &additions, 20);
+    // The head has an unrelated change.
+    let head = applied(&before, &[assign(of_group("all"), 5)], 30);
+
+    let mut repeated = removals(&before, &lost, &head).unwrap();
+    assert_eq!(repeated.len(), removed.len());
+    repeated.retain(|change| !removed.contains(change));
+    assert_eq!(repeated, []);
+    let repeated = removals(&before, &lost, &head).unwrap();
+    let adopted = applied(&head, &repeated, 40);
+    assert_eq!(removals(&before, &lost, &adopted).unwrap(), []);
+
+    // Later decisions stay: a package that was assigned again, a group that was created again.
+    let later = [
+        assign(of_group("lab"), 1),
+        delete("office"),
+        create("office"),
+        leave("lab", &["web01"]),
+        add_location("cdn", "b.example.net"),
+    ];
+    let later = applied(&head, &later, 31);
+    let repeated = removals(&before, &lost, &later).unwrap();
+    assert_eq!(repeated, [unassign(of_device("web01"), 3)]);
+    // The devices of a deleted group need no change, and the change would fail.
+    let deleted = applied(&head, &[delete("lab"), delete("office")], 31);
+    let repeated = removals(&before, &lost, &deleted).unwrap();
+    assert!(apply(&deleted, &repeated, 40, &AdoptedEntries::default()).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn one_call_and_many_calls_make_the_same_state(
+        setup in any_changes(8),
+        changes in any_changes(8),
+    ) {
+        let none = AdoptedEntries::default();
+        let before = crate::state::samples::after_commits(&empty(), &setup, 1);
+        let (mut state, mut made, mut outcomes) = (before.clone(), Vec::new(), Vec::new());
+        let mut tree = crate::state::samples::tree(&before);
+        for change in &changes {
+            if let Ok(planned) = apply(&state, std::slice::from_ref(change), 50, &none) {
+                let mut leaves = planned.changed_groups();
+                leaves.extend(planned.changed_devices());
+                tree = tree.update(&leaves).unwrap();
+                state = planned.documents;
+                outcomes.extend(planned.outcomes);
+                made.push(change.clone());
+            }
+        }
+        let at_once = apply(&before, &made, 50, &none).unwrap();
+        prop_assert_eq!(&at_once.documents, &state);
+        prop_assert_eq!(&at_once.outcomes, &outcomes);
+        prop_assert_eq!(root(&at_once.documents), tree.root());
+        let again = apply(&before, &made, 50, &none).unwrap();
+        prop_assert_eq!(at_once, again);
+    }
+
+    #[test]
+    fn needed_leaves_are_enough(setup in any_changes(8), changes in any_changes(4)) {
+        let none = AdoptedEntries::default();
+        let before = crate::state::samples::after_commits(&empty(), &setup, 1);
+        let part = reloaded(&before, needed(&changes, &StatePart::default()));
+        prop_assert!(needed(&changes, &part).is_empty());
+        let (whole, of_part) = (apply(&before, &changes, 50, &none), apply(&part, &changes, 50, &none));
+        match (whole, of_part) {
+            (Ok(whole), Ok(of_part)) => {
+                prop_assert_eq!(&whole.outcomes, &of_part.outcomes);
+                for (name, digest) in of_part.documents.leaves() {
+                    prop_assert_eq!(whole.documents.leaves()[&name], digest);
+                }
+                let tree = crate::state::samples::tree(&before);
+                let mut leaves = of_part.changed_groups();
+                leaves.extend(of_part.changed_devices());
+                let updated: PartialTree = tree.update(&leaves).unwrap();
+                prop_assert_eq!(updated.root(), root(&whole.documents));
+            }
+            (whole, of_part) => prop_assert_eq!(whole.unwrap_err(), of_part.unwrap_err()),
+        }
+    }
+}

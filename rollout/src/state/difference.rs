@@ -1,0 +1,260 @@
+//! Differences between two states, in an administrator's words.
+
+mod line;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::{DeviceId, GroupName, Location, LocationName};
+use serde::Serialize;
+
+use super::change::{EntryOwner, NewAssignment, StateChange};
+use super::part::{NotLoaded, StatePart};
+use crate::pacing::{PacingChange, PacingOverride};
+
+pub use line::StateNames;
+
+/// One difference between two states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum StateDifference {
+    LocationSet {
+        location: LocationName,
+        url: Location,
+        /// The earlier address, or `None` for a new location.
+        before: Option<Location>,
+    },
+    Unassigned {
+        from: EntryOwner,
+        entry: StateEntry,
+    },
+    GroupDeleted {
+        group: GroupName,
+    },
+    GroupCreated {
+        group: GroupName,
+        /// Number of the commit that created the group.
+        created: u64,
+    },
+    Assigned {
+        to: EntryOwner,
+        entry: StateEntry,
+        /// The earlier entry of the package, or `None` for a new package.
+        replaced: Option<StateEntry>,
+    },
+    Preferred {
+        group: GroupName,
+        location: Option<LocationName>,
+        before: Option<LocationName>,
+    },
+    Paced {
+        group: GroupName,
+        pacing: PacingOverride,
+        before: PacingOverride,
+    },
+    Left {
+        group: GroupName,
+        devices: BTreeSet<DeviceId>,
+    },
+    Joined {
+        group: GroupName,
+        devices: BTreeSet<DeviceId>,
+    },
+    LocationRemoved {
+        location: LocationName,
+        url: Location,
+    },
+}
+
+/// Returns the differences that lead from one state to another, in an order in which they can be
+/// made.
+///
+/// Both parts have the same leaves: those that differ, and the groups that
+/// [`StatePart::named_groups`] returns for either part. The devices of a deleted group are not listed as having left it.
+pub fn difference(
+    before: &StatePart,
+    after: &StatePart,
+) -> Result<Vec<StateDifference>, NotLoaded> {
+    before.all_loaded_in(after)?;
+    let mut found = Vec::new();
+    for (location, document) in after.locations() {
+        let earlier = before.location(location)?;
+        if let Some(document) = document
+            && earlier != Some(document)
+        {
+            found.push(StateDifference::LocationSet {
+                location: location.clone(),
+                url: document.url.clone(),
+                before: earlier.map(|document| document.url.clone()),
+            });
+        }
+    }
+    for (group, document) in after.groups() {
+        group_difference(group, before.group(group)?, document, &mut found);
+    }
+    members_difference(before, after, &mut found)?;
+    for (device, document) in after.devices() {
+        let none = Entries::default();
+        let earlier = before.device(device)?;
+        let owner = EntryOwner::Device(device.clone());
+        let earlier = earlier.map_or(&none, |document| &document.packages);
+        let later = document.map_or(&none, |document| &document.packages);
+        entries_difference(&owner, earlier, later, &mut found);
+    }
+    for (location, document) in after.locations() {
+        if let (Some(earlier), None) = (before.location(location)?, document) {
+            found.push(StateDifference::LocationRemoved {
+                location: location.clone(),
+                url: earlier.url.clone(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the changes that make these differences in another state.
+///
+/// So a commit of another machine is adopted: its differences are made in the head, with its
+/// entries as [`AdoptedEntries`](super::AdoptedEntries).
+pub fn changes_of(differences: &[StateDifference]) -> Vec<StateChange> {
+    differences.iter().map(change_of).collect()
+}
+
+fn change_of(difference: &StateDifference) -> StateChange {
+    match difference.clone() {
+        StateDifference::LocationSet { location, url, .. } => {
+            StateChange::AddLocation { location, url }
+        }
+        StateDifference::Unassigned { from, entry } => StateChange::Unassign {
+            from,
+            package: entry.package,
+        },
+        StateDifference::GroupDeleted { group } => StateChange::DeleteGroup { group },
+        StateDifference::GroupCreated { group, .. } => StateChange::CreateGroup { group },
+        StateDifference::Assigned { to, entry, .. } => StateChange::Assign {
+            to,
+            assignment: NewAssignment::of(&entry),
+        },
+        StateDifference::Preferred {
+            group, location, ..
+        } => StateChange::Prefer { group, location },
+        StateDifference::Paced { group, pacing, .. } => StateChange::Pace {
+            group,
+            pacing: PacingChange::Replace(pacing),
+        },
+        StateDifference::Left { group, devices } => StateChange::Leave { group, devices },
+        StateDifference::Joined { group, devices } => StateChange::Join { group, devices },
+        StateDifference::LocationRemoved { location, .. } => {
+            StateChange::RemoveLocation { location }
+        }
+    }
+}
+
+fn group_difference(
+    group: &GroupName,
+    before: Option<&GroupDocument>,
+    after: Option<&GroupDocument>,
+    found: &mut Vec<StateDifference>,
+) {
+    let owner = EntryOwner::Group(group.clone());
+    let nothing = GroupDocument::empty(0, 0);
+    // The group `all` always exists, with or without a document.
+    let same = group.is_all()
+        || before.map(|document| document.created) == after.map(|document| document.created);
+    let mut before = before;
+    if let Some(earlier) = before.filter(|_| !same) {
+        entries_difference(&owner, &earlier.packages, &nothing.packages, found);
+        found.push(StateDifference::GroupDeleted {
+            group: group.clone(),
+        });
+        before = None;
+    }
+    if let Some(document) = after.filter(|_| !same) {
+        found.push(StateDifference::GroupCreated {
+            group: group.clone(),
+            created: document.created,
+        });
+    }
+    if after.is_none() && !same {
+        return;
+    }
+    let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));
+    entries_difference(&owner, &before.packages, &after.packages, found);
+    if before.prefer != after.prefer {
+        found.push(StateDifference::Preferred {
+            group: group.clone(),
+            location: after.prefer.clone(),
+            before: before.prefer.clone(),
+        });
+    }
+    if before.pace != after.pace {
+        found.push(StateDifference::Paced {
+            group: group.clone(),
+            pacing: after.pace,
+            before: before.pace,
+        });
+    }
+}
+
+/// Finds the packages that were unassigned, then those that were assigned. In this order, an
+/// assignee never has more packages than before and after.
+fn entries_difference(
+    owner: &EntryOwner,
+    before: &Entries,
+    after: &Entries,
+    found: &mut Vec<StateDifference>,
+) {
+    for entry in before.as_slice() {
+        if after.of(entry.package).is_none() {
+            found.push(StateDifference::Unassigned {
+                from: owner.clone(),
+                entry: entry.clone(),
+            });
+        }
+    }
+    for entry in after.as_slice() {
+        let replaced = before.of(entry.package);
+        if replaced != Some(entry) {
+            found.push(StateDifference::Assigned {
+                to: owner.clone(),
+                entry: entry.clone(),
+                replaced: replaced.cloned(),
+            });
+        }
+    }
+}
+
+fn members_difference(
+    before: &StatePart,
+    after: &StatePart,
+    found: &mut Vec<StateDifference>,
+) -> Result<(), NotLoaded> {
+    let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
+    let mut joined = left.clone();
+    for (device, _) in after.devices() {
+        let (earlier, later) = (before.groups_of(device)?, after.groups_of(device)?);
+        for (group, created) in &earlier {
+            let exists = after.group(group)?.map(|document| document.created) == Some(*created);
+            if exists && !later.contains_key(group) {
+                left.entry(group).or_default().insert(device.clone());
+            }
+        }
+        for (group, created) in later {
+            if earlier.get(group) != Some(&created) {
+                joined.entry(group).or_default().insert(device.clone());
+            }
+        }
+    }
+    found.extend(left.into_iter().map(|(group, devices)| {
+        let group = group.clone();
+        StateDifference::Left { group, devices }
+    }));
+    found.extend(joined.into_iter().map(|(group, devices)| {
+        let group = group.clone();
+        StateDifference::Joined { group, devices }
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

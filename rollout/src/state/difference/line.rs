@@ -1,0 +1,131 @@
+//! Differences as lines of text.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use packcast_protocol::state::StateEntry;
+use packcast_protocol::{DeviceId, PackageId};
+
+use super::StateDifference;
+use crate::pacing::{PacingOverride, UpTo};
+use crate::state::change::EntryOwner;
+
+/// Names of the packages and devices in a line.
+pub trait StateNames {
+    /// Returns the name of a package, for example `tool@1`.
+    fn package(&self, package: PackageId) -> String;
+
+    /// Returns the name of a device, for example its host name.
+    fn device(&self, device: &DeviceId) -> String;
+}
+
+/// Number of devices that a line names, before it counts the others.
+const NAMED_DEVICES: usize = 5;
+
+impl StateDifference {
+    /// Returns the difference as one line.
+    pub fn line(&self, names: &impl StateNames) -> String {
+        match self {
+            Self::LocationSet {
+                location,
+                url,
+                before: None,
+            } => format!("location {location}: added, address {url}"),
+            Self::LocationSet {
+                location,
+                url,
+                before: Some(before),
+            } => format!("location {location}: address changed from {before} to {url}"),
+            Self::LocationRemoved { location, url } => {
+                format!("location {location}: removed, address {url}")
+            }
+            Self::Unassigned { from, entry } => {
+                let package = names.package(entry.package);
+                format!("{}: unassigned {package}", owner(from, names))
+            }
+            Self::Assigned {
+                to,
+                entry,
+                replaced,
+            } => {
+                let again = if replaced.is_some() { " again" } else { "" };
+                let package = names.package(entry.package);
+                let (owner, terms) = (owner(to, names), terms(entry));
+                format!("{owner}: assigned {package}{again}{terms}")
+            }
+            Self::GroupCreated { group, .. } => format!("group {group}: created"),
+            Self::GroupDeleted { group } => format!("group {group}: deleted"),
+            Self::Preferred {
+                group,
+                location: Some(location),
+                ..
+            } => format!("group {group}: prefers location {location}"),
+            Self::Preferred {
+                group,
+                location: None,
+                ..
+            } => format!("group {group}: prefers no location"),
+            Self::Paced { group, pacing, .. } => {
+                format!("group {group}: pacing {}", settings(pacing))
+            }
+            Self::Left { group, devices } => {
+                format!("group {group}: {} left", listed(devices, names))
+            }
+            Self::Joined { group, devices } => {
+                format!("group {group}: {} joined", listed(devices, names))
+            }
+        }
+    }
+}
+
+fn owner(owner: &EntryOwner, names: &impl StateNames) -> String {
+    match owner {
+        EntryOwner::Group(group) => format!("group {group}"),
+        EntryOwner::Device(device) => format!("device {}", names.device(device)),
+    }
+}
+
+fn terms(entry: &StateEntry) -> String {
+    let force = entry.force.then(|| "force".to_owned());
+    let terms = entry.terms.unknown(&[]).map(ToString::to_string);
+    let terms: Vec<String> = force.into_iter().chain(terms).collect();
+    if terms.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", terms.join(", "))
+    }
+}
+
+fn listed(devices: &BTreeSet<DeviceId>, names: &impl StateNames) -> String {
+    let shown = devices.iter().take(NAMED_DEVICES);
+    let shown: Vec<String> = shown.map(|device| names.device(device)).collect();
+    let mut list = shown.join(", ");
+    let others = devices.len() - shown.len();
+    if others > 0 {
+        let devices = if others == 1 { "device" } else { "devices" };
+        let _ = write!(list, " and {others} other {devices}");
+    }
+    list
+}
+
+fn settings(pacing: &PacingOverride) -> String {
+    let seconds = |name: &str, pause: Option<u16>| pause.map(|s| format!("{name} pause {s} s"));
+    let settings = [
+        seconds("fragment", pacing.fragment_pause_s.map(UpTo::get)),
+        seconds("cycle", pacing.cycle_pause_s.map(UpTo::get)),
+        seconds("period", pacing.period_pause_s.map(UpTo::get)),
+        pacing
+            .contact_every_h
+            .map(|hours| format!("check-in every {} h", hours.get())),
+        pacing
+            .timeout_days
+            .map(|days| format!("timeout {} days", days.get())),
+        pacing.strict.map(|strict| format!("strict {strict}")),
+    ];
+    let settings: Vec<String> = settings.into_iter().flatten().collect();
+    if settings.is_empty() {
+        "of the target".to_owned()
+    } else {
+        settings.join(", ")
+    }
+}

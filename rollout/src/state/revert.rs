@@ -1,0 +1,199 @@
+//! Reverts a state to an earlier one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::{DeviceId, GroupName};
+
+use super::change::{EntryOwner, NewAssignment, StateChange};
+use super::part::{NotLoaded, StatePart};
+use crate::pacing::PacingChange;
+
+/// Options of a revert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RevertOptions {
+    /// Restore packages with force, if they were assigned with force. Devices that have such a
+    /// package deploy it again.
+    pub force: bool,
+    /// Restore the devices of groups that were deleted since. Both parts then need all devices of
+    /// the earlier state.
+    pub members: bool,
+}
+
+/// The changes of a revert.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reverted {
+    /// Changes that lead to the earlier state.
+    pub changes: Vec<StateChange>,
+    /// Devices that the earlier state had in groups which were deleted since, and that do not
+    /// return to the groups of these names.
+    pub left_out: BTreeMap<GroupName, BTreeSet<DeviceId>>,
+}
+
+/// Returns the changes that revert a state to an earlier one.
+///
+/// Both parts have the same leaves: those that differ, and the groups that
+/// [`StatePart::named_groups`] returns for either part. A package that both states have stays as it is. A package that was assigned again since
+/// with the same manifest, force and terms stays, too.
+///
+/// A group that was deleted since is created again, without its devices unless
+/// [`RevertOptions::members`] is set. If it was deleted and created again, its packages and
+/// settings are restored in the present group.
+pub fn revert(
+    current: &StatePart,
+    earlier: &StatePart,
+    options: RevertOptions,
+) -> Result<Reverted, NotLoaded> {
+    current.all_loaded_in(earlier)?;
+    let mut reverted = Reverted::default();
+    let mut removed_locations = Vec::new();
+    for (location, document) in earlier.locations() {
+        let now = current.location(location)?;
+        let location = location.clone();
+        match document {
+            Some(document) if now != Some(document) => {
+                let url = document.url.clone();
+                reverted
+                    .changes
+                    .push(StateChange::AddLocation { location, url });
+            }
+            None if now.is_some() => {
+                removed_locations.push(StateChange::RemoveLocation { location });
+            }
+            _ => {}
+        }
+    }
+    for (group, document) in earlier.groups() {
+        let now = current.group(group)?;
+        revert_group(group, now, document, options, &mut reverted.changes);
+    }
+    revert_members(current, earlier, options, &mut reverted)?;
+    for (device, document) in earlier.devices() {
+        let none = Entries::default();
+        let now = current.device(device)?;
+        let owner = EntryOwner::Device(device.clone());
+        let now = now.map_or(&none, |document| &document.packages);
+        let then = document.map_or(&none, |document| &document.packages);
+        revert_entries(&owner, now, then, options, &mut reverted.changes);
+    }
+    reverted.changes.extend(removed_locations);
+    Ok(reverted)
+}
+
+fn revert_group(
+    group: &GroupName,
+    current: Option<&GroupDocument>,
+    earlier: Option<&GroupDocument>,
+    options: RevertOptions,
+    changes: &mut Vec<StateChange>,
+) {
+    let nothing = GroupDocument::empty(0, 0);
+    if !group.is_all() {
+        let group = group.clone();
+        match (current, earlier) {
+            (Some(_), None) => return changes.push(StateChange::DeleteGroup { group }),
+            (None, Some(_)) => changes.push(StateChange::CreateGroup { group }),
+            _ => {}
+        }
+    }
+    let (current, earlier) = (current.unwrap_or(&nothing), earlier.unwrap_or(&nothing));
+    let owner = EntryOwner::Group(group.clone());
+    let (now, then) = (&current.packages, &earlier.packages);
+    revert_entries(&owner, now, then, options, changes);
+    if current.prefer != earlier.prefer {
+        changes.push(StateChange::Prefer {
+            group: group.clone(),
+            location: earlier.prefer.clone(),
+        });
+    }
+    if current.pace != earlier.pace {
+        changes.push(StateChange::Pace {
+            group: group.clone(),
+            pacing: PacingChange::Replace(earlier.pace),
+        });
+    }
+}
+
+fn revert_entries(
+    owner: &EntryOwner,
+    current: &Entries,
+    earlier: &Entries,
+    options: RevertOptions,
+    changes: &mut Vec<StateChange>,
+) {
+    for entry in current.as_slice() {
+        if earlier.of(entry.package).is_none() {
+            changes.push(StateChange::Unassign {
+                from: owner.clone(),
+                package: entry.package,
+            });
+        }
+    }
+    for entry in earlier.as_slice() {
+        let now = current.of(entry.package);
+        if !now.is_some_and(|now| is_restored(now, entry, options)) {
+            let assignment = NewAssignment {
+                force: entry.force && options.force,
+                ..NewAssignment::of(entry)
+            };
+            let to = owner.clone();
+            changes.push(StateChange::Assign { to, assignment });
+        }
+    }
+}
+
+/// Returns true if an entry means the same as the earlier one.
+fn is_restored(now: &StateEntry, earlier: &StateEntry, options: RevertOptions) -> bool {
+    // Without the option, an entry that a revert has restored without force counts as restored.
+    let force = now.force == earlier.force || (earlier.force && !options.force);
+    force && now.manifest == earlier.manifest && now.terms == earlier.terms
+}
+
+fn revert_members(
+    current: &StatePart,
+    earlier: &StatePart,
+    options: RevertOptions,
+    reverted: &mut Reverted,
+) -> Result<(), NotLoaded> {
+    let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
+    let mut joined = left.clone();
+    for (device, _) in earlier.devices() {
+        let (now, then) = (current.groups_of(device)?, earlier.groups_of(device)?);
+        for group in now.keys().filter(|group| !then.contains_key(*group)) {
+            // The devices of a group that is deleted again need no change.
+            if earlier.group(group)?.is_some() {
+                left.entry(group).or_default().insert(device.clone());
+            }
+        }
+        for (group, created) in then {
+            if now.contains_key(group) {
+                continue;
+            }
+            let is_same = current
+                .group(group)?
+                .is_some_and(|it| it.created == created);
+            if is_same || options.members {
+                joined.entry(group).or_default().insert(device.clone());
+            } else {
+                let left_out = reverted.left_out.entry(group.clone());
+                left_out.or_default().insert(device.clone());
+            }
+        }
+    }
+    reverted
+        .changes
+        .extend(left.into_iter().map(|(group, devices)| {
+            let group = group.clone();
+            StateChange::Leave { group, devices }
+        }));
+    reverted
+        .changes
+        .extend(joined.into_iter().map(|(group, devices)| {
+            let group = group.clone();
+            StateChange::Join { group, devices }
+        }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::samples::{
+    Meaning, after_commits, any_changes, applied, assign, assignment, create, delete, devices,
+    empty, group, join, leave, of_group, unassign,
+};
+use crate::state::{AdoptedEntries, apply};
+
+const WHOLE: RevertOptions = RevertOptions {
+    force: true,
+    members: true,
+};
+
+fn reverted(current: &StatePart, earlier: &StatePart, options: RevertOptions) -> StatePart {
+    let changes = revert(current, earlier, options).unwrap().changes;
+    applied(current, &changes, 90)
+}
+
+#[test]
+fn restored_packages_have_a_new_seq_and_no_force() {
+    let forced = StateChange::Assign {
+        to: of_group("lab"),
+        assignment: NewAssignment {
+            force: true,
+            ..assignment(1)
+        },
+    };
+    let earlier = applied(&empty(), &[create("lab"), forced], 10);
+    let current = applied(&earlier, &[unassign(of_group("lab"), 1)], 11);
+    let entry = |options| {
+        let state = reverted(&current, &earlier, options);
+        let document = state.group(&group("lab")).unwrap().unwrap();
+        let entry = &document.packages.as_slice()[0];
+        (entry.seq, entry.force)
+    };
+    assert_eq!(entry(RevertOptions::default()), (90, false));
+    assert_eq!(entry(WHOLE), (90, true));
+}
+
+#[test]
+fn packages_that_were_assigned_again_since_stay() {
+    let earlier = applied(&empty(), &[create("lab"), assign(of_group("lab"), 1)], 10);
+    let current = applied(&earlier, &[assign(of_group("lab"), 1)], 11);
+    assert_eq!(
+        revert(&current, &earlier, WHOLE).unwrap(),
+        Reverted::default()
+    );
+}
+
+#[test]
+fn devices_of_a_deleted_group_return_only_with_the_option() {
+    let setup = [create("lab"), create("office"), join("lab", &["web01"])];
+    let earlier = applied(&empty(), &setup, 10);
+    let changes = [join("office", &["web01", "web02"]), delete("lab")];
+    let deleted = applied(&earlier, &changes, 11);
+    let again = applied(&deleted, &[create("lab"), join("lab", &["web02"])], 12);
+
+    let left_out = BTreeMap::from([(group("lab"), devices(&["web01"]))]);
+    let of_deleted = revert(&deleted, &earlier, RevertOptions::default()).unwrap();
+    assert_eq!(of_deleted.left_out, left_out);
+    let leave_office = leave("office", &["web01", "web02"]);
+    assert_eq!(of_deleted.changes, [create("lab"), leave_office.clone()]);
+
+    let of_again = revert(&again, &earlier, RevertOptions::default()).unwrap();
+    assert_eq!(of_again.left_out, left_out);
+    let leave_lab = leave("lab", &["web02"]);
+    assert_eq!(of_again.changes, [leave_lab.clone(), leave_office.clone()]);
+    let of_again = revert(&again, &earlier, WHOLE).unwrap();
+    let join_lab = join("lab", &["web01"]);
+    assert_eq!(of_again.changes, [leave_lab, leave_office, join_lab]);
+    assert!(of_again.left_out.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn a_revert_restores_the_state(first in any_changes(10), second in any_changes(10)) {
+        let earlier = after_commits(&empty(), &first, 1);
+        let current = after_commits(&earlier, &second, 20);
+
+        let changes = revert(&current, &earlier, WHOLE).unwrap().changes;
+        let whole = apply(&current, &changes, 90, &AdoptedEntries::default());
+        prop_assert!(whole.is_ok(), "{whole:?}");
+        let whole = whole.unwrap().documents;
+        prop_assert_eq!(Meaning::of(&whole), Meaning::of(&earlier));
+        prop_assert_eq!(revert(&whole, &earlier, WHOLE).unwrap(), Reverted::default());
+
+        let options = RevertOptions::default();
+        let part = revert(&current, &earlier, options).unwrap();
+        let state = applied(&current, &part.changes, 90);
+        let mut expected = Meaning::of(&earlier).without_force();
+        for (group, devices) in &part.left_out {
+            for device in devices {
+                prop_assert!(expected.members.remove(&(device.clone(), group.clone())));
+            }
+        }
+        prop_assert_eq!(Meaning::of(&state).without_force(), expected);
+        let again = revert(&state, &earlier, options).unwrap();
+        prop_assert_eq!(again.changes, vec![]);
+        prop_assert_eq!(again.left_out, part.left_out);
+    }
+}

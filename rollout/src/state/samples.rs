@@ -1,0 +1,284 @@
+//! A small state for tests: every leaf of it is loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::state::{
+    DocumentText, Entries, LeafChange, LeafName, NodeHash, PartialTree, Terms,
+};
+use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::pacing::{PacingChange, PacingOverride};
+use crate::record::tests::id;
+
+const GROUPS: [&str; 3] = ["all", "lab", "office"];
+const HOSTS: [&str; 3] = ["web01", "web02", "web03"];
+const LOCATIONS: [&str; 2] = ["cdn", "mirror"];
+
+pub(super) fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
+pub(super) fn device(host: &str) -> DeviceId {
+    format!("ocs:{host}-2026-03-04-05-06-07").parse().unwrap()
+}
+
+pub(super) fn devices(hosts: &[&str]) -> BTreeSet<DeviceId> {
+    hosts.iter().map(|host| device(host)).collect()
+}
+
+pub(super) fn assignment(n: u32) -> NewAssignment {
+    NewAssignment {
+        package: id(n),
+        manifest: Sha256Digest::of(&n.to_be_bytes()),
+        force: false,
+        terms: Terms::default(),
+    }
+}
+
+pub(super) fn of_group(name: &str) -> EntryOwner {
+    EntryOwner::Group(group(name))
+}
+
+pub(super) fn of_device(host: &str) -> EntryOwner {
+    EntryOwner::Device(device(host))
+}
+
+pub(super) fn create(name: &str) -> StateChange {
+    let group = group(name);
+    StateChange::CreateGroup { group }
+}
+
+pub(super) fn delete(name: &str) -> StateChange {
+    let group = group(name);
+    StateChange::DeleteGroup { group }
+}
+
+pub(super) fn join(name: &str, hosts: &[&str]) -> StateChange {
+    StateChange::Join {
+        group: group(name),
+        devices: devices(hosts),
+    }
+}
+
+pub(super) fn leave(name: &str, hosts: &[&str]) -> StateChange {
+    StateChange::Leave {
+        group: group(name),
+        devices: devices(hosts),
+    }
+}
+
+pub(super) fn assign(to: EntryOwner, n: u32) -> StateChange {
+    let assignment = assignment(n);
+    StateChange::Assign { to, assignment }
+}
+
+pub(super) fn unassign(from: EntryOwner, n: u32) -> StateChange {
+    let package = id(n);
+    StateChange::Unassign { from, package }
+}
+
+pub(super) fn add_location(name: &str, url: &str) -> StateChange {
+    StateChange::AddLocation {
+        location: name.parse().unwrap(),
+        url: url.parse().unwrap(),
+    }
+}
+
+/// Returns a state without leaves, in which the leaves of these tests are loaded.
+pub(super) fn empty() -> StatePart {
+    let groups = GROUPS.map(|name| LeafName::Group(group(name)));
+    let devices = HOSTS.map(|host| LeafName::Device(device(host)));
+    let locations = LOCATIONS.map(|name| LeafName::Location(name.parse().unwrap()));
+    let names = groups.into_iter().chain(devices).chain(locations);
+    let leaves = names.map(|name| (name, None));
+    StatePart::read(leaves, &BTreeMap::new()).unwrap()
+}
+
+/// Makes changes that succeed.
+pub(super) fn applied(before: &StatePart, changes: &[StateChange], number: u64) -> StatePart {
+    let planned = apply(before, changes, number, &AdoptedEntries::default());
+    planned.unwrap().documents
+}
+
+/// Makes each change in a commit of its own, from number 1. Changes that fail are left out.
+pub(super) fn after_commits(before: &StatePart, changes: &[StateChange], first: u64) -> StatePart {
+    let numbered = changes.iter().zip(first..);
+    numbered.fold(before.clone(), |state, (change, number)| {
+        let change = std::slice::from_ref(change);
+        match apply(&state, change, number, &AdoptedEntries::default()) {
+            Ok(planned) => planned.documents,
+            Err(_) => state,
+        }
+    })
+}
+
+/// Returns the part of a state with these leaves, read from their texts.
+pub(super) fn reloaded(state: &StatePart, names: impl IntoIterator<Item = LeafName>) -> StatePart {
+    let all = state.leaves();
+    let names: Vec<LeafName> = names.into_iter().collect();
+    let texts: BTreeMap<Sha256Digest, DocumentText> = names
+        .iter()
+        .filter_map(|name| state.text(name))
+        .map(|text| (text.digest(), text.clone()))
+        .collect();
+    let leaves = names.into_iter().map(|name| {
+        let digest = all[&name];
+        (name, digest)
+    });
+    StatePart::read(leaves, &texts).unwrap()
+}
+
+pub(super) fn tree(state: &StatePart) -> PartialTree {
+    let leaves = state.leaves().into_iter();
+    PartialTree::from_leaves(leaves.filter_map(|(name, digest)| Some((name, digest?))))
+}
+
+pub(super) fn root(state: &StatePart) -> NodeHash {
+    tree(state).root()
+}
+
+pub(super) fn changed_leaves(before: &StatePart, after: &StatePart) -> Vec<LeafChange> {
+    tree(before).diff(&tree(after)).unwrap()
+}
+
+/// A group without numbers of commits.
+type GroupMeaning = (Vec<NewAssignment>, Option<LocationName>, PacingOverride);
+
+/// The meaning of a state for devices: all of it but the numbers of commits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) groups: BTreeMap<GroupName, GroupMeaning>,
+    pub(super) members: BTreeSet<(DeviceId, GroupName)>,
+    pub(super) direct: BTreeMap<DeviceId, Vec<NewAssignment>>,
+    pub(super) locations: BTreeMap<LocationName, String>,
+}
+
+impl Meaning {
+    pub(super) fn of(state: &StatePart) -> Self {
+        let assignments = |entries: &Entries| -> Vec<NewAssignment> {
+            entries.as_slice().iter().map(NewAssignment::of).collect()
+        };
+        let groups = state.groups().filter_map(|(name, document)| {
+            let document = document?;
+            let packages = assignments(&document.packages);
+            Some((
+                name.clone(),
+                (packages, document.prefer.clone(), document.pace),
+            ))
+        });
+        // A document of the group `all` without content means the same as none.
+        let nothing = (Vec::new(), None, PacingOverride::default());
+        let groups = groups.filter(|(name, meaning)| !name.is_all() || *meaning != nothing);
+        let members = state.devices().flat_map(|(device, _)| {
+            let groups = state.groups_of(device).unwrap().into_keys();
+            groups.map(|group| (device.clone(), group.clone()))
+        });
+        let direct = state.devices().filter_map(|(device, document)| {
+            let packages = assignments(&document?.packages);
+            (!packages.is_empty()).then(|| (device.clone(), packages))
+        });
+        let locations = state
+            .locations()
+            .filter_map(|(name, document)| Some((name.clone(), document?.url.to_string())));
+        Self {
+            groups: groups.collect(),
+            members: members.collect(),
+            direct: direct.collect(),
+            locations: locations.collect(),
+        }
+    }
+
+    /// Returns the same meaning with no entry forced.
+    pub(super) fn without_force(mut self) -> Self {
+        let of_groups = self.groups.values_mut().map(|meaning| &mut meaning.0);
+        for entry in of_groups.chain(self.direct.values_mut()).flatten() {
+            entry.force = false;
+        }
+        self
+    }
+}
+
+fn any_owner() -> impl Strategy<Value = EntryOwner> {
+    prop_oneof![
+        select(&GROUPS[..]).prop_map(of_group),
+        select(&HOSTS[..]).prop_map(of_device),
+    ]
+}
+
+fn any_devices() -> impl Strategy<Value = BTreeSet<DeviceId>> {
+    proptest::sample::subsequence(&HOSTS[..], 1..=3).prop_map(|hosts| devices(&hosts))
+}
+
+fn any_group() -> impl Strategy<Value = GroupName> {
+    select(&GROUPS[..]).prop_map(group)
+}
+
+fn any_location() -> impl Strategy<Value = LocationName> {
+    select(&LOCATIONS[..]).prop_map(|name| name.parse().unwrap())
+}
+
+fn any_assignment() -> impl Strategy<Value = NewAssignment> {
+    (0_u32..3, any::<bool>(), any::<bool>()).prop_map(|(n, force, downgrade)| NewAssignment {
+        force,
+        terms: if downgrade {
+            Terms::allowing_downgrade()
+        } else {
+            Terms::default()
+        },
+        ..assignment(n)
+    })
+}
+
+fn any_pacing() -> impl Strategy<Value = PacingChange> {
+    (any::<bool>(), any::<bool>()).prop_map(|(strict, replace)| {
+        let settings = PacingOverride {
+            strict: Some(strict),
+            ..PacingOverride::default()
+        };
+        if replace {
+            PacingChange::Replace(PacingOverride::default())
+        } else {
+            PacingChange::Set(settings)
+        }
+    })
+}
+
+pub(super) fn any_package() -> impl Strategy<Value = PackageId> {
+    (0_u32..3).prop_map(id)
+}
+
+/// Returns changes of the small state. Some of them fail.
+pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>> {
+    let change = prop_oneof![
+        4 => (any_owner(), any_assignment())
+            .prop_map(|(to, assignment)| StateChange::Assign { to, assignment }),
+        2 => (any_owner(), any_package())
+            .prop_map(|(from, package)| StateChange::Unassign { from, package }),
+        4 => (any_group(), any_devices())
+            .prop_map(|(group, devices)| StateChange::Join { group, devices }),
+        2 => (any_group(), any_devices())
+            .prop_map(|(group, devices)| StateChange::Leave { group, devices }),
+        4 => any_group().prop_map(|group| StateChange::CreateGroup { group }),
+        2 => any_group().prop_map(|group| StateChange::DeleteGroup { group }),
+        1 => (any_group(), proptest::option::of(any_location()))
+            .prop_map(|(group, location)| StateChange::Prefer { group, location }),
+        1 => (any_group(), any_pacing())
+            .prop_map(|(group, pacing)| StateChange::Pace { group, pacing }),
+        1 => (any_location(), select(&["a.example.net", "b.example.net"][..]))
+            .prop_map(|(location, url)| StateChange::AddLocation {
+                location,
+                url: url.parse().unwrap(),
+            }),
+        1 => any_location().prop_map(|location| StateChange::RemoveLocation { location }),
+        1 => (select(&HOSTS[..]), any_package(), 1_u64..20).prop_map(|(host, package, seq)| {
+            StateChange::Prune {
+                device: device(host),
+                finished: BTreeSet::from([(package, seq)]),
+            }
+        }),
+    ];
+    proptest::collection::vec(change, 0..=most)
+}
