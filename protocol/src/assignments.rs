@@ -13,7 +13,7 @@ use crate::device::AgentId;
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::package::PackageId;
-use crate::signed::{SchemaNumber, Signed, SignedDocument, Verified};
+use crate::signed::{Schema, Signed, SignedDocument, Verified};
 use crate::time::UnixTime;
 
 /// Largest number of packages in one document.
@@ -108,7 +108,7 @@ pub enum AssignmentsError {
 #[serde(rename = "Assignments", deny_unknown_fields)]
 struct Raw {
     /// Schema of the document; a reader refuses any other.
-    schema: SchemaNumber,
+    schema: Schema<1>,
     kind: Kind,
     /// The assignee: a group or a device.
     recipient: Assignee,
@@ -222,7 +222,7 @@ impl TryFrom<Raw> for Assignments {
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
         let Raw {
-            schema: SchemaNumber,
+            schema: Schema,
             kind: Kind::Assignments,
             recipient,
             revision,
@@ -247,7 +247,7 @@ impl From<Assignments> for Raw {
             expires,
         } = assignments;
         Self {
-            schema: SchemaNumber,
+            schema: Schema,
             kind: Kind::Assignments,
             recipient,
             revision,

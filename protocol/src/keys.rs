@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::signature::PublicKey;
-use crate::signed::{SchemaNumber, Signed, SignedDocument};
+use crate::signed::{Schema, Signed, SignedDocument};
 use crate::time::UnixTime;
 
 pub use chain::{FollowError, MAX_LISTS, Trusted, trusted};
@@ -45,7 +45,7 @@ pub enum KeyListError {
 #[serde(rename = "KeyList", deny_unknown_fields)]
 struct Raw {
     /// Schema of the document; a reader refuses any other.
-    schema: SchemaNumber,
+    schema: Schema<1>,
     kind: Kind,
     /// Number of the list among the lists of its target, from 1.
     #[schemars(range(min = 1))]
@@ -107,7 +107,7 @@ impl TryFrom<Raw> for KeyList {
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
         let Raw {
-            schema: SchemaNumber,
+            schema: Schema,
             kind: Kind::Keys,
             serial,
             keys,
@@ -125,7 +125,7 @@ impl From<KeyList> for Raw {
             issued,
         } = list;
         Self {
-            schema: SchemaNumber,
+            schema: Schema,
             kind: Kind::Keys,
             serial,
             keys,

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod location;
 pub mod manifest;
 pub mod ocs;
+pub mod pacing;
 pub mod package;
 pub mod priority;
 pub mod result;

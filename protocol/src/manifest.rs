@@ -13,7 +13,7 @@ use crate::action::Action;
 use crate::archive::Archive;
 use crate::package::{PackageId, PackageName, PackageVersion};
 use crate::priority::Priority;
-use crate::signed::SchemaNumber;
+use crate::signed::Schema;
 use crate::time::UnixTime;
 
 pub use audience::{Audience, Platform};
@@ -33,7 +33,7 @@ pub const DEFAULT_VALIDITY_S: u64 = 180 * 24 * 3600;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Schema of the document; a reader refuses any other.
-    pub schema: SchemaNumber,
+    pub schema: Schema<1>,
     /// Id of the package.
     pub id: PackageId,
     /// Name of the package.
@@ -107,7 +107,7 @@ mod tests {
             ],
         );
         Manifest {
-            schema: SchemaNumber,
+            schema: Schema,
             id: "1795000000".parse().unwrap(),
             name: "vlc".parse().unwrap(),
             version: "3.0".parse().unwrap(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -29,38 +29,38 @@ pub trait SignedDocument: Serialize + DeserializeOwned + JsonSchema {
     }
 }
 
-/// The number 1, the only schema of signed documents so far.
+/// The number `N` of the schema of a signed document. A reader refuses any other number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct SchemaNumber;
+pub struct Schema<const N: u32>;
 
-impl TryFrom<u32> for SchemaNumber {
+impl<const N: u32> TryFrom<u32> for Schema<N> {
     type Error = String;
 
     fn try_from(number: u32) -> Result<Self, Self::Error> {
-        if number == 1 {
+        if number == N {
             Ok(Self)
         } else {
             Err(format!(
-                "expected schema 1, found {number}: update the agent"
+                "expected schema {N}, found {number}: update the agent"
             ))
         }
     }
 }
 
-impl From<SchemaNumber> for u32 {
-    fn from(_: SchemaNumber) -> Self {
-        1
+impl<const N: u32> From<Schema<N>> for u32 {
+    fn from(_: Schema<N>) -> Self {
+        N
     }
 }
 
-impl JsonSchema for SchemaNumber {
+impl<const N: u32> JsonSchema for Schema<N> {
     fn schema_name() -> Cow<'static, str> {
-        "SchemaNumber".into()
+        format!("Schema{N}").into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "const": 1 })
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": N })
     }
 }
 
@@ -149,7 +149,7 @@ impl<D: SignedDocument> JsonSchema for Signed<D> {
         format!("Signed{}", D::schema_name()).into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "description": format!("The text of a `{}`, and its signature in minisign format.", D::schema_name()),
             "type": "object",
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn error_messages() {
         let name = KeyList::NAME;
-        let json = serde_json::from_str::<SchemaNumber>("2").unwrap_err();
+        let json = serde_json::from_str::<Schema<1>>("2").unwrap_err();
         insta::assert_snapshot!(messages([
             SignedError::Signature {
                 name,

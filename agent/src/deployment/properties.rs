@@ -10,7 +10,7 @@ use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::manifest::{AnnouncedManifest, Audience, Platform};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::signed::SchemaNumber;
+use packcast_protocol::signed::Schema;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, Outcome, PackageId, Priority,
     ResultCode, Sha256Digest, UnixTime, VerifiedManifest,
@@ -91,7 +91,7 @@ fn sign(kind: PackageKind) -> Arc<Accepted> {
         },
     };
     let manifest = Manifest {
-        schema: SchemaNumber,
+        schema: Schema,
         id: id(),
         name: "x".parse().unwrap(),
         version: "1".parse().unwrap(),

@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use packcast_agent::event::Event;
 use packcast_protocol::api::{Report, Task};
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::signed::SchemaNumber;
+use packcast_protocol::signed::Schema;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
     Sha256Digest, UnixTime,
@@ -66,7 +66,7 @@ impl Package {
         };
         let archive = self.archive.as_deref();
         let mut manifest = Manifest {
-            schema: SchemaNumber,
+            schema: Schema,
             id,
             name: "lab".parse().unwrap(),
             version: "1.0".parse().unwrap(),

@@ -8,7 +8,7 @@ use packcast_protocol::api::{
     ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::signed::SchemaNumber;
+use packcast_protocol::signed::Schema;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
     UnixTime,
@@ -152,7 +152,7 @@ fn a_problem_matches_its_example() {
 fn manifest(number: u32, name: &str, version: &str, action: Action<Archive>) -> Manifest {
     let id = id(number);
     Manifest {
-        schema: SchemaNumber,
+        schema: Schema,
         id,
         name: name.parse().expect("this is a name"),
         version: version.parse().expect("this is a version"),

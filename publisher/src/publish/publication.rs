@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use packcast_protocol::manifest::ManifestWriteError;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
-use packcast_protocol::signed::SchemaNumber;
+use packcast_protocol::signed::Schema;
 use packcast_protocol::{Manifest, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
@@ -285,7 +285,7 @@ fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), Publication
 /// The function ignores the rest of the record, because the record is not signed.
 fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
     Manifest {
-        schema: SchemaNumber,
+        schema: Schema,
         id: package.id,
         name: plan.name.clone(),
         version: plan.version.clone(),

@@ -1,9 +1,11 @@
 //! Numbers with a lower and an upper limit.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// A whole number from 1 to `MOST`. The name of the field or type gives its unit.
@@ -66,6 +68,16 @@ impl<const MOST: u16> From<UpTo<MOST>> for NonZeroU16 {
 impl<const MOST: u16> fmt::Display for UpTo<MOST> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<const MOST: u16> JsonSchema for UpTo<MOST> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("UpTo{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": MOST })
     }
 }
 
