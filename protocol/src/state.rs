@@ -1,15 +1,32 @@
-//! The signed state of a target: names and digests of its documents, in Merkle trees.
+//! The signed state of a target: documents, the Merkle trees of their digests, commits and key
+//! lists.
 //!
 //! `docs/state.md` describes the formats for other implementations.
 
+pub mod commit;
+pub mod document;
+pub mod exchange;
+pub mod key_list;
 pub mod name;
+pub mod named_values;
 pub mod pages;
 pub mod partial;
+pub mod signed_text;
+pub mod target;
 pub mod trie;
 
+pub use commit::{Commit, CommitFields, CommitId, SignedCommit, VerifiedCommit};
+pub use document::{
+    AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
+    LocationDocument, StateEntry, Terms,
+};
+pub use exchange::{DigestPrefix, HeldState, StateReply};
+pub use key_list::{KeyChain, KeyList, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList};
 pub use name::{CommitName, LeafName, RolloutId};
 pub use pages::{MAX_PAGE_BYTES, PagedTree, UpdatedTree};
 pub use partial::{
     HiddenNodes, LeafChange, Lookup, MAX_DEVICE_TREE_BYTES, PartialTree, PartialTreeError,
 };
+pub use signed_text::{SignedText, VerifiedText};
+pub use target::{TargetId, TrustLine, TrustedRoots};
 pub use trie::{LeafKey, NodeHash};

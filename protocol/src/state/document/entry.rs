@@ -1,0 +1,87 @@
+//! Entries of group and device documents: one assigned package each.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Terms;
+use crate::digest::Sha256Digest;
+use crate::package::PackageId;
+
+/// Largest number of entries in one document.
+pub const MAX_ENTRIES: usize = 1_000;
+
+/// The assignment of one package to the group or device that owns the document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateEntry {
+    /// Id of the package.
+    pub package: PackageId,
+    /// SHA-256 of the package's manifest. The id alone would let the records choose the manifest.
+    pub manifest: Sha256Digest,
+    /// Number of the commit that added the entry. A device acts once on each.
+    pub seq: u64,
+    /// True if the device must deploy the package even if it has the package.
+    pub force: bool,
+    /// Conditions of this entry alone.
+    pub terms: Terms,
+}
+
+/// Entries sorted by package, each package once, at most [`MAX_ENTRIES`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Vec<StateEntry>", into = "Vec<StateEntry>")]
+pub struct Entries(#[schemars(length(max = MAX_ENTRIES))] Vec<StateEntry>);
+
+/// Errors in the entries of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntriesError {
+    #[error("a document has at most {MAX_ENTRIES} packages, not {count}: unassign some")]
+    TooMany { count: usize },
+    #[error("the document has package {package} twice")]
+    Twice { package: PackageId },
+}
+
+impl Entries {
+    /// Sorts the entries, which may be in any order.
+    pub fn new(mut entries: Vec<StateEntry>) -> Result<Self, EntriesError> {
+        if entries.len() > MAX_ENTRIES {
+            let count = entries.len();
+            return Err(EntriesError::TooMany { count });
+        }
+        // The order is part of the digested text: equal entries must have equal texts.
+        entries.sort_unstable_by_key(|entry| entry.package);
+        let mut pairs = entries.windows(2);
+        if let Some(twice) = pairs.find(|pair| pair[0].package == pair[1].package) {
+            let package = twice[0].package;
+            return Err(EntriesError::Twice { package });
+        }
+        Ok(Self(entries))
+    }
+
+    /// Returns the entry of a package.
+    pub fn of(&self, package: PackageId) -> Option<&StateEntry> {
+        let index = self
+            .0
+            .binary_search_by_key(&package, |entry| entry.package)
+            .ok()?;
+        self.0.get(index)
+    }
+
+    /// Returns the entries in the order of their packages.
+    pub fn as_slice(&self) -> &[StateEntry] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<StateEntry>> for Entries {
+    type Error = EntriesError;
+
+    fn try_from(entries: Vec<StateEntry>) -> Result<Self, Self::Error> {
+        Self::new(entries)
+    }
+}
+
+impl From<Entries> for Vec<StateEntry> {
+    fn from(entries: Entries) -> Self {
+        entries.0
+    }
+}

@@ -1,0 +1,82 @@
+//! Short texts that are safe to print on a terminal.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// Text of at most `MAX` bytes without control characters, so that it is safe to print.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlainText<const MAX: usize>(String);
+
+/// Errors in a short text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlainTextError {
+    #[error("text has {bytes} bytes, at most {max} are allowed")]
+    TooLong { bytes: usize, max: usize },
+    #[error("text has the control character {character:?}")]
+    Control { character: char },
+}
+
+/// Returns whether a character controls a terminal, or the order in which text is shown.
+fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl<const MAX: usize> PlainText<MAX> {
+    /// Creates a text from the first `MAX` bytes, up to the end of a character. Spaces take the
+    /// place of control characters.
+    pub fn shortened(text: &str) -> Self {
+        let printable = |c| if is_control(c) { ' ' } else { c };
+        let text: String = text.chars().map(printable).collect();
+        Self(text[..text.floor_char_boundary(MAX)].to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> TryFrom<String> for PlainText<MAX> {
+    type Error = PlainTextError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = text.len();
+        if bytes > MAX {
+            return Err(PlainTextError::TooLong { bytes, max: MAX });
+        }
+        match text.chars().find(|c| is_control(*c)) {
+            Some(character) => Err(PlainTextError::Control { character }),
+            None => Ok(Self(text)),
+        }
+    }
+}
+
+impl<const MAX: usize> From<PlainText<MAX>> for String {
+    fn from(text: PlainText<MAX>) -> Self {
+        text.0
+    }
+}
+
+impl<const MAX: usize> fmt::Display for PlainText<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<const MAX: usize> JsonSchema for PlainText<MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("PlainText{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": format!("At most {MAX} bytes of UTF-8 without control characters."),
+            "type": "string",
+            "maxLength": MAX,
+        })
+    }
+}

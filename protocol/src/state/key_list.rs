@@ -1,0 +1,328 @@
+//! Key lists: the root keys that may sign the next list, and the publisher keys that sign commits.
+
+mod chain;
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::signature::PublicKey;
+use crate::signed::Schema;
+use crate::text_form::text_form;
+use crate::time::UnixTime;
+
+use super::named_values::NamedValues;
+use super::signed_text::{SignedText, TargetDocument, VerifiedText};
+use super::target::{MAX_ROOTS, TargetId};
+
+pub use chain::{Followed, KeyChain, KeyChainError, MAX_LINKS};
+
+/// Largest text of a key list, in bytes.
+pub const MAX_KEY_LIST_BYTES: usize = 16 << 10;
+
+/// Largest number of publisher keys.
+pub const MAX_PUBLISHERS: usize = 16;
+
+/// Longest validity of a key list, in seconds: 100 days.
+pub const MAX_KEY_LIST_VALIDITY_S: u64 = 100 * 86_400;
+
+/// Largest form of a publisher key's restrictions as JSON, in bytes.
+pub const MAX_RESTRICTIONS_BYTES: usize = 512;
+
+/// Restrictions of a publisher key, by name. This version knows none.
+pub type Restrictions = NamedValues<MAX_RESTRICTIONS_BYTES>;
+
+/// The root keys and publisher keys of a target from now on. A key that a later list leaves out
+/// is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct KeyList {
+    target: TargetId,
+    serial: u64,
+    roots: Vec<PublicKey>,
+    publishers: Vec<PublisherKey>,
+    issued: UnixTime,
+    expires: UnixTime,
+}
+
+/// A key list with its signature by a root key.
+pub type SignedKeyList = SignedText<KeyList, MAX_KEY_LIST_BYTES>;
+
+/// A key list that a known root key has signed; the list may have expired.
+pub type VerifiedKeyList = VerifiedText<KeyList>;
+
+/// A publisher key of a key list, with its restrictions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublisherKey {
+    pub key: PublicKey,
+    /// Restrictions of the key; this version knows none.
+    #[serde(flatten)]
+    pub restrictions: Restrictions,
+}
+
+/// Serial number and digest of a key list, written `<serial>-<64 hexadecimal digits>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyListId {
+    pub serial: u64,
+    /// SHA-256 of the list's text.
+    pub digest: Sha256Digest,
+}
+
+/// Text that is not the id of a key list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{given:?} is not a key list's id: a number without leading zeros, '-', and 64 lower-case hexadecimal digits"
+)]
+pub struct KeyListIdError {
+    given: String,
+}
+
+/// Errors in a key list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyListError {
+    #[error("the serial number of a key list is at least 1")]
+    Serial,
+    #[error("a key list has 1 to {MAX_ROOTS} root keys, not {count}")]
+    Roots { count: usize },
+    #[error("a key list has 1 to {MAX_PUBLISHERS} publisher keys, not {count}")]
+    Publishers { count: usize },
+    #[error("the key list has root key {key} twice")]
+    RootTwice { key: PublicKey },
+    #[error("the key list has publisher key {key} twice")]
+    PublisherTwice { key: PublicKey },
+    #[error(
+        "a key list is valid for up to 100 days after it is issued: issued {issued}, expires {expires} (Unix time)"
+    )]
+    Validity { issued: UnixTime, expires: UnixTime },
+}
+
+/// Wire form of a key list.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "KeyList", deny_unknown_fields)]
+struct Raw {
+    /// Schema of the document; a reader refuses any other.
+    schema: Schema<2>,
+    kind: Kind,
+    target: TargetId,
+    /// Number of the list among the lists of its target, from 1.
+    #[schemars(range(min = 1))]
+    serial: u64,
+    /// Root keys that may sign the next list, highest rank first, each once.
+    #[schemars(length(min = 1, max = MAX_ROOTS))]
+    roots: Vec<PublicKey>,
+    /// Publisher keys that may sign commits, sorted by their texts, each once.
+    #[schemars(length(min = 1, max = MAX_PUBLISHERS))]
+    publishers: Vec<PublisherKey>,
+    /// Time of the signature.
+    issued: UnixTime,
+    /// End of the validity, at most 100 days after `issued`. An expired list still names the root
+    /// keys that may sign the next list.
+    expires: UnixTime,
+}
+
+/// Kind of the document, which distinguishes it from other signed documents.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Kind {
+    Keys,
+}
+
+impl KeyList {
+    /// Creates a key list. The order of the root keys is their rank; the publisher keys may be in
+    /// any order.
+    pub fn new(
+        target: TargetId,
+        serial: u64,
+        roots: Vec<PublicKey>,
+        mut publishers: Vec<PublisherKey>,
+        issued: UnixTime,
+        expires: UnixTime,
+    ) -> Result<Self, KeyListError> {
+        if serial == 0 {
+            return Err(KeyListError::Serial);
+        }
+        if !(1..=MAX_ROOTS).contains(&roots.len()) {
+            let count = roots.len();
+            return Err(KeyListError::Roots { count });
+        }
+        if !(1..=MAX_PUBLISHERS).contains(&publishers.len()) {
+            let count = publishers.len();
+            return Err(KeyListError::Publishers { count });
+        }
+        if let Some(key) = repeated(&roots) {
+            return Err(KeyListError::RootTwice { key });
+        }
+        publishers.sort_by_cached_key(|publisher| publisher.key.to_string());
+        let keys: Vec<PublicKey> = publishers.iter().map(|p| p.key.clone()).collect();
+        if let Some(key) = repeated(&keys) {
+            return Err(KeyListError::PublisherTwice { key });
+        }
+        if expires <= issued || expires.since(issued) > MAX_KEY_LIST_VALIDITY_S {
+            return Err(KeyListError::Validity { issued, expires });
+        }
+        Ok(Self {
+            target,
+            serial,
+            roots,
+            publishers,
+            issued,
+            expires,
+        })
+    }
+
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Returns the root keys that may sign the next list, highest rank first.
+    pub fn roots(&self) -> &[PublicKey] {
+        &self.roots
+    }
+
+    /// Returns the publisher keys in the order of their texts, also those with restrictions.
+    pub fn publishers(&self) -> &[PublisherKey] {
+        &self.publishers
+    }
+
+    /// Returns the publisher keys without restrictions that this version does not know, also
+    /// after the list has expired.
+    pub fn usable_publishers(&self) -> Vec<PublicKey> {
+        self.publishers
+            .iter()
+            .filter(|publisher| publisher.is_usable())
+            .map(|publisher| publisher.key.clone())
+            .collect()
+    }
+
+    pub const fn issued(&self) -> UnixTime {
+        self.issued
+    }
+
+    pub const fn expires(&self) -> UnixTime {
+        self.expires
+    }
+
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        self.expires <= now
+    }
+}
+
+/// Returns a key that the list has twice.
+fn repeated(keys: &[PublicKey]) -> Option<PublicKey> {
+    let mut indices = 1..keys.len();
+    indices
+        .find(|index| keys[..*index].contains(&keys[*index]))
+        .map(|index| keys[index].clone())
+}
+
+impl PublisherKey {
+    /// Returns a publisher key without restrictions.
+    pub fn unrestricted(key: PublicKey) -> Self {
+        let restrictions = Restrictions::default();
+        Self { key, restrictions }
+    }
+
+    /// Returns whether this version knows all restrictions of the key. It knows none.
+    pub fn is_usable(&self) -> bool {
+        self.restrictions.is_empty()
+    }
+}
+
+impl VerifiedKeyList {
+    pub fn id(&self) -> KeyListId {
+        KeyListId {
+            serial: self.serial,
+            digest: self.digest(),
+        }
+    }
+}
+
+impl FromStr for KeyListId {
+    type Err = KeyListIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (serial, digest) = text.split_once('-')?;
+            let id = Self {
+                serial: serial.parse().ok()?,
+                digest: digest.parse().ok()?,
+            };
+            // `parse` accepts a plus sign and leading zeros.
+            (id.serial.to_string() == serial).then_some(id)
+        };
+        parse().ok_or_else(|| KeyListIdError {
+            given: text.chars().take(96).collect(),
+        })
+    }
+}
+
+impl fmt::Display for KeyListId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.serial, self.digest)
+    }
+}
+
+impl fmt::Debug for KeyListId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyListId({self})")
+    }
+}
+
+text_form!(
+    KeyListId,
+    "KeyListId",
+    "^(0|[1-9][0-9]{0,19})-[0-9a-f]{64}$"
+);
+
+impl TargetDocument for KeyList {
+    const NAME: &'static str = "key list";
+
+    fn target(&self) -> TargetId {
+        self.target
+    }
+}
+
+impl TryFrom<Raw> for KeyList {
+    type Error = KeyListError;
+
+    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
+        let Raw {
+            schema: Schema,
+            kind: Kind::Keys,
+            target,
+            serial,
+            roots,
+            publishers,
+            issued,
+            expires,
+        } = raw;
+        Self::new(target, serial, roots, publishers, issued, expires)
+    }
+}
+
+impl From<KeyList> for Raw {
+    fn from(list: KeyList) -> Self {
+        let KeyList {
+            target,
+            serial,
+            roots,
+            publishers,
+            issued,
+            expires,
+        } = list;
+        Self {
+            schema: Schema,
+            kind: Kind::Keys,
+            target,
+            serial,
+            roots,
+            publishers,
+            issued,
+            expires,
+        }
+    }
+}
