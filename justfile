@@ -44,6 +44,10 @@ attacks *ARGS:
 cost *ARGS:
     cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
 
+# Measures proofs and pages of the signed state, for 1,000, 100,000 and 1,000,000 devices.
+state:
+    cargo run --quiet --release -p packcast-protocol --example state
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

@@ -13,6 +13,8 @@ pub mod pages;
 pub mod partial;
 pub mod signed_text;
 pub mod target;
+#[cfg(test)]
+mod test_keys;
 pub mod trie;
 
 pub use commit::{Commit, CommitFields, CommitId, SignedCommit, VerifiedCommit};

@@ -30,8 +30,7 @@ pub const MAX_NUMBER_AHEAD_S: u64 = 86_400;
 
 /// A change of a target's state: the roots of the whole state after the change.
 ///
-/// The fields are those of [`CommitFields`], which the commit dereferences to. They agree with
-/// each other.
+/// A reader refuses a commit with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Commit(CommitFields);
@@ -191,8 +190,8 @@ impl VerifiedCommit {
 impl CommitId {
     /// Returns the name of the commit's leaf in the tree of ancestors.
     pub fn name(&self) -> CommitName {
-        let [a, b, c, d, ..] = *self.digest.as_bytes();
-        CommitName::new(self.number, [a, b, c, d])
+        let start = self.digest.as_bytes().first_chunk();
+        CommitName::new(self.number, *start.expect("a digest has more bytes"))
     }
 }
 
@@ -305,6 +304,183 @@ impl From<Commit> for Raw {
             issued,
             expires,
             about,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::causes::messages;
+    use crate::state::test_keys::{TARGET, keys, signed};
+
+    const ISSUED: UnixTime = UnixTime(1_795_000_000);
+
+    fn fields() -> CommitFields {
+        CommitFields {
+            target: TARGET,
+            keys: 3,
+            number: ISSUED.0,
+            parent: Some(CommitId {
+                number: ISSUED.0 - 5,
+                digest: Sha256Digest::of(b"parent"),
+            }),
+            groups: NodeHash::from_bytes([1; 32]),
+            devices: NodeHash::from_bytes([2; 32]),
+            ancestors: NodeHash::EMPTY,
+            issued: ISSUED,
+            expires: ISSUED.plus(MAX_COMMIT_VALIDITY_S),
+            about: Sha256Digest::of(b"about"),
+        }
+    }
+
+    pub(in crate::state) fn commit() -> Commit {
+        Commit::new(fields()).unwrap()
+    }
+
+    /// Creates a commit from changed fields.
+    fn changed(change: impl FnOnce(&mut CommitFields)) -> Result<Commit, CommitError> {
+        let mut fields = fields();
+        change(&mut fields);
+        Commit::new(fields)
+    }
+
+    #[test]
+    fn the_fields_of_a_commit_agree() {
+        assert!(changed(|c| c.parent = None).is_ok());
+        assert!(changed(|c| c.number += MAX_NUMBER_AHEAD_S).is_ok());
+        assert!(changed(|c| c.expires = ISSUED.plus(1)).is_ok());
+        let errors = [
+            changed(|c| c.keys = 0),
+            changed(|c| c.number = 0),
+            changed(|c| c.number -= 5),
+            changed(|c| c.number += MAX_NUMBER_AHEAD_S + 1),
+            changed(|c| c.expires = c.issued),
+            changed(|c| c.expires = c.expires.plus(1)),
+        ];
+        for (index, result) in errors.into_iter().enumerate() {
+            assert!(result.is_err(), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_commit_expires_at_the_end_of_its_validity() {
+        let (commit, end) = (commit(), fields().expires);
+        assert!(!commit.is_expired(UnixTime(end.0 - 1)));
+        assert!(commit.is_expired(end));
+    }
+
+    #[test]
+    fn the_next_number_is_above_the_parent_and_the_memory_and_not_behind_the_clock() {
+        let parent = fields().parent;
+        assert_eq!(next_number(None, 0, ISSUED), ISSUED.0);
+        assert_eq!(next_number(parent, 0, UnixTime(7)), ISSUED.0 - 4);
+        assert_eq!(next_number(parent, ISSUED.0, UnixTime(7)), ISSUED.0 + 1);
+        assert_eq!(next_number(parent, ISSUED.0, ISSUED), ISSUED.0 + 1);
+        assert_eq!(next_number(parent, u64::MAX, ISSUED), u64::MAX);
+    }
+
+    #[test]
+    fn the_largest_commit_fits() {
+        let fields = CommitFields {
+            keys: u64::MAX,
+            number: u64::MAX,
+            parent: Some(CommitId {
+                number: u64::MAX - 1,
+                digest: Sha256Digest::of(b""),
+            }),
+            issued: UnixTime(u64::MAX - 1),
+            expires: UnixTime(u64::MAX),
+            ..fields()
+        };
+        let commit = Commit::new(fields).unwrap();
+        assert!(commit.to_text().len() <= MAX_COMMIT_BYTES);
+        let signed: SignedCommit = signed(&commit, 0);
+        assert!(signed.verify(TARGET, &keys(&[0])).is_ok());
+    }
+
+    #[test]
+    fn unknown_fields_schemas_and_kinds_are_refused() {
+        let text = commit().to_text();
+        assert!(serde_json::from_str::<Commit>(&text).is_ok());
+        for (from, to) in [
+            ("\"schema\":2", "\"schema\":1"),
+            ("\"schema\":2", "\"schema\":3"),
+            ("\"schema\":2", "\"schema\":2,\"not_before\":1"),
+            ("\"kind\":\"commit\"", "\"kind\":\"keys\""),
+            ("\"kind\":\"commit\",", ""),
+            ("\"keys\":3", "\"keys\":0"),
+            ("\"keys\":3", "\"keys\":3,\"keys\":3"),
+        ] {
+            assert!(text.contains(from), "{from} in {text}");
+            let other = text.replacen(from, to, 1);
+            assert!(serde_json::from_str::<Commit>(&other).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_leaf_is_the_start_of_the_id() {
+        let signed: SignedCommit = signed(&commit(), 0);
+        let id = signed.verify(TARGET, &keys(&[0])).unwrap().id();
+        assert_eq!(id.digest, signed.digest());
+        let text = id.to_string();
+        assert_eq!(id.name().to_string(), text[..text.len() - 56]);
+        assert_eq!(text.parse(), Ok(id));
+        for bad in [
+            "",
+            "1",
+            "1-",
+            &format!("0{text}"),
+            &format!("+{text}"),
+            &text[1..20],
+        ] {
+            assert!(bad.parse::<CommitId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn error_messages() {
+        let errors = [
+            changed(|c| c.keys = 0),
+            changed(|c| c.number -= 5),
+            changed(|c| c.number += 86_401),
+            changed(|c| c.expires = c.issued),
+        ];
+        insta::assert_snapshot!(messages(errors.map(Result::unwrap_err)), @"
+        the number of a commit and the serial number of its key list are at least 1
+        commit 1794999995 does not come after its parent 1794999995
+        commit number 1795086401 is more than a day ahead of the time of signing, 1795000000 (Unix time): check the clock
+        a commit is valid for up to 90 days after it is issued: issued 1795000000, expires 1795000000 (Unix time)
+        ");
+        insta::assert_snapshot!("7".parse::<CommitId>().unwrap_err(), @r#""7" is not a commit's id: a number without leading zeros, '-', and 64 lower-case hexadecimal digits"#);
+    }
+
+    proptest! {
+        #[test]
+        fn a_commit_reads_back(number in 1..ISSUED.0, roots: [[u8; 32]; 3], first: bool, validity in 1..=MAX_COMMIT_VALIDITY_S) {
+            let [groups, devices, ancestors] = roots.map(NodeHash::from_bytes);
+            let parent = CommitId { number: number - 1, digest: Sha256Digest::of(b"parent") };
+            let commit = Commit::new(CommitFields {
+                number,
+                parent: (!first).then_some(parent),
+                groups,
+                devices,
+                ancestors,
+                expires: ISSUED.plus(validity),
+                ..fields()
+            }).unwrap();
+            let text = commit.to_text();
+            let read: Commit = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read.to_text(), text);
+            prop_assert_eq!(read, commit);
+        }
+
+        #[test]
+        fn parsing_never_panics(text in ".{0,200}") {
+            let _ = serde_json::from_str::<Commit>(&text);
+            let _ = text.parse::<CommitId>();
         }
     }
 }

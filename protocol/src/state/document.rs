@@ -56,15 +56,14 @@ pub struct Document<T> {
     text: DocumentText,
 }
 
-/// Errors from reading a document.
+/// A text that is not a document of the expected kind and schema.
+///
+/// The device waits: a newer publisher may have written the document.
 #[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    #[error("cannot read the {name}")]
-    Json {
-        name: &'static str,
-        #[source]
-        source: serde_json::Error,
-    },
+#[error("cannot read the {name}")]
+pub struct DocumentError {
+    name: &'static str,
+    source: serde_json::Error,
 }
 
 /// A text above the size limit of documents.
@@ -131,7 +130,7 @@ impl<T: StateDocument> Document<T> {
 
     /// Reads a text, and keeps it as it is.
     pub fn read(text: DocumentText) -> Result<Self, DocumentError> {
-        let value = serde_json::from_str(text.as_str()).map_err(|source| DocumentError::Json {
+        let value = serde_json::from_str(text.as_str()).map_err(|source| DocumentError {
             name: T::NAME,
             source,
         })?;
@@ -156,3 +155,6 @@ impl<T> Deref for Document<T> {
         &self.value
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,19 +6,20 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Sha256Digest;
 use crate::text_form::text_form;
 
 use super::commit::{CommitId, SignedCommit};
 use super::document::DocumentText;
-use super::key_list::{KeyListId, SignedKeyList};
+use super::key_list::{KeyListId, MAX_LINKS, SignedKeyList};
 use super::name::LeafName;
 use super::named_values::TermName;
 use super::partial::PartialTree;
 
-/// Largest number of document digests in a request.
+/// Largest number of documents in a request or a reply.
 pub const MAX_HELD_DOCUMENTS: usize = 256;
 
 /// Largest number of leaves that a device lacks in a request.
@@ -37,15 +38,27 @@ pub struct HeldState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
     /// Documents that the device holds.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        deserialize_with = "at_most::<_, _, MAX_HELD_DOCUMENTS>"
+    )]
     #[schemars(length(max = MAX_HELD_DOCUMENTS))]
     pub documents: BTreeSet<DigestPrefix>,
     /// Leaves whose path or document the device lacks.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        deserialize_with = "at_most::<_, _, MAX_LACKING>"
+    )]
     #[schemars(length(max = MAX_LACKING))]
     pub lacks: BTreeSet<LeafName>,
     /// Terms of entries that the device knows.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeSet::is_empty",
+        deserialize_with = "at_most::<_, _, MAX_TERMS>"
+    )]
     #[schemars(length(max = MAX_TERMS))]
     pub terms: BTreeSet<TermName>,
 }
@@ -54,7 +67,12 @@ pub struct HeldState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateReply {
     /// Key lists that the device does not follow yet, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<_, _, MAX_LINKS>"
+    )]
+    #[schemars(length(max = MAX_LINKS))]
     pub lists: Vec<SignedKeyList>,
     /// The commit, if the device holds another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,11 +87,34 @@ pub struct StateReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ancestors: Option<PartialTree>,
     /// Documents that the device does not hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<_, _, MAX_HELD_DOCUMENTS>"
+    )]
+    #[schemars(length(max = MAX_HELD_DOCUMENTS))]
     pub documents: Vec<DocumentText>,
     /// True if more documents follow: the device asks again at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+}
+
+/// Reads a collection of at most `MAX` items.
+fn at_most<'de, D, C, const MAX: usize>(deserializer: D) -> Result<C, D::Error>
+where
+    D: Deserializer<'de>,
+    C: Deserialize<'de>,
+    for<'a> &'a C: IntoIterator,
+{
+    let items = C::deserialize(deserializer)?;
+    let count = (&items).into_iter().count();
+    if count <= MAX {
+        Ok(items)
+    } else {
+        Err(D::Error::custom(format!(
+            "expected at most {MAX} items, found {count}"
+        )))
+    }
 }
 
 /// The first eight bytes of a document's digest, written as 16 lower-case hexadecimal digits.
@@ -89,8 +130,8 @@ pub struct DigestPrefixError {
 
 impl DigestPrefix {
     pub fn of(digest: &Sha256Digest) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-        Self([a, b, c, d, e, f, g, h])
+        let start = digest.as_bytes().first_chunk();
+        Self(*start.expect("a digest has more bytes"))
     }
 }
 
@@ -122,3 +163,86 @@ impl fmt::Debug for DigestPrefix {
 }
 
 text_form!(DigestPrefix, "DigestPrefix", "^[0-9a-f]{16}$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::commit::tests::commit;
+    use crate::state::document::{Document, GroupDocument};
+    use crate::state::key_list::tests::key_list;
+    use crate::state::test_keys::signed;
+
+    fn prefix(n: usize) -> DigestPrefix {
+        DigestPrefix::of(&Sha256Digest::of(&n.to_be_bytes()))
+    }
+
+    #[test]
+    fn a_device_without_a_state_sends_an_empty_object() {
+        assert_eq!(serde_json::to_string(&HeldState::default()).unwrap(), "{}");
+        let read: HeldState = serde_json::from_str(r#"{"later":1}"#).unwrap();
+        assert_eq!(read, HeldState::default());
+        let empty = serde_json::to_string(&StateReply::default()).unwrap();
+        assert_eq!(empty, "{}");
+        let read: StateReply = serde_json::from_str(r#"{"later":1}"#).unwrap();
+        assert_eq!(read, StateReply::default());
+    }
+
+    #[test]
+    fn requests_and_replies_read_back() {
+        let digest = Sha256Digest::of(b"");
+        let held = HeldState {
+            keys: Some(KeyListId { serial: 1, digest }),
+            commit: Some(CommitId { number: 2, digest }),
+            documents: [prefix(1), prefix(2)].into(),
+            lacks: ["group/lab".parse().unwrap()].into(),
+            terms: ["downgrade".parse().unwrap()].into(),
+        };
+        let text = serde_json::to_string(&held).unwrap();
+        assert_eq!(serde_json::from_str::<HeldState>(&text).unwrap(), held);
+        let group = Document::new(GroupDocument::empty(7));
+        let leaf = ("group/lab".parse().unwrap(), group.digest());
+        let reply = StateReply {
+            lists: vec![signed(&key_list(), 0)],
+            commit: Some(signed(&commit(), 0)),
+            groups: Some(PartialTree::from_leaves([leaf])),
+            devices: Some(PartialTree::from_leaves([])),
+            ancestors: None,
+            documents: vec![group.text().clone()],
+            more: true,
+        };
+        let text = serde_json::to_string(&reply).unwrap();
+        assert_eq!(serde_json::from_str::<StateReply>(&text).unwrap(), reply);
+    }
+
+    #[test]
+    fn more_items_than_allowed_are_refused() {
+        let texts =
+            |count: usize| -> Vec<String> { (0..count).map(|n| prefix(n).to_string()).collect() };
+        let held = |count| {
+            let json = serde_json::json!({ "documents": texts(count) });
+            serde_json::from_value::<HeldState>(json)
+        };
+        assert_eq!(held(256).unwrap().documents.len(), 256);
+        insta::assert_snapshot!(held(257).unwrap_err(), @"expected at most 256 items, found 257");
+        let reply = |count| {
+            let json = serde_json::json!({ "documents": texts(count) });
+            serde_json::from_value::<StateReply>(json).is_ok()
+        };
+        assert!(reply(256) && !reply(257));
+        let list: SignedKeyList = signed(&key_list(), 0);
+        let lists = vec![list; 33];
+        let json = |count| serde_json::json!({ "lists": &lists[..count] });
+        let reply = |count| serde_json::from_value::<StateReply>(json(count)).is_ok();
+        assert!(reply(32) && !reply(33));
+    }
+
+    #[test]
+    fn a_prefix_is_the_start_of_the_digest() {
+        let digest = Sha256Digest::of(b"");
+        let prefix = DigestPrefix::of(&digest);
+        assert_eq!(prefix.to_string(), digest.to_string()[..16]);
+        assert_eq!(prefix.to_string().parse(), Ok(prefix));
+        let error = digest.to_string().parse::<DigestPrefix>().unwrap_err();
+        insta::assert_snapshot!(error, @r#""e3b0c44298fc1c149afbf4c8996fb924" is not the start of a digest: 16 lower-case hexadecimal digits"#);
+    }
+}

@@ -37,6 +37,8 @@ pub type Restrictions = NamedValues<MAX_RESTRICTIONS_BYTES>;
 
 /// The root keys and publisher keys of a target from now on. A key that a later list leaves out
 /// is revoked.
+///
+/// A reader refuses a list with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct KeyList {
@@ -323,6 +325,185 @@ impl From<KeyList> for Raw {
             publishers,
             issued,
             expires,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::causes::messages;
+    use crate::state::test_keys::{TARGET, key, keys, signed};
+
+    const ISSUED: UnixTime = UnixTime(1_795_000_000);
+
+    fn publishers(numbers: &[usize]) -> Vec<PublisherKey> {
+        let keys = keys(numbers).into_iter();
+        keys.map(PublisherKey::unrestricted).collect()
+    }
+
+    fn created(
+        serial: u64,
+        roots: &[usize],
+        named: &[usize],
+        validity: u64,
+    ) -> Result<KeyList, KeyListError> {
+        let expires = ISSUED.plus(validity);
+        KeyList::new(
+            TARGET,
+            serial,
+            keys(roots),
+            publishers(named),
+            ISSUED,
+            expires,
+        )
+    }
+
+    pub(in crate::state) fn key_list() -> KeyList {
+        created(1, &[0], &[0], MAX_KEY_LIST_VALIDITY_S).unwrap()
+    }
+
+    fn numbers(count: usize) -> Vec<usize> {
+        (0..count).collect()
+    }
+
+    #[test]
+    fn invalid_key_lists_are_refused() {
+        assert_eq!(created(0, &[0], &[0], 1), Err(KeyListError::Serial));
+        for count in [0, 9] {
+            let result = created(1, &numbers(count), &[0], 1);
+            assert_eq!(result, Err(KeyListError::Roots { count }));
+        }
+        for count in [0, 17] {
+            let result = created(1, &[0], &numbers(count), 1);
+            assert_eq!(result, Err(KeyListError::Publishers { count }));
+        }
+        let twice = created(1, &[1, 0, 1], &[0], 1);
+        assert_eq!(twice, Err(KeyListError::RootTwice { key: key(1) }));
+        let twice = created(1, &[0], &[2, 0, 2], 1);
+        assert_eq!(twice, Err(KeyListError::PublisherTwice { key: key(2) }));
+        for validity in [0, MAX_KEY_LIST_VALIDITY_S + 1] {
+            let result = created(1, &[0], &[0], validity);
+            assert!(matches!(result, Err(KeyListError::Validity { .. })));
+        }
+        assert!(created(1, &numbers(8), &numbers(16), 1).is_ok());
+    }
+
+    #[test]
+    fn unknown_fields_schemas_and_kinds_are_refused() {
+        let text = key_list().to_text();
+        assert!(serde_json::from_str::<KeyList>(&text).is_ok());
+        for (from, to) in [
+            ("\"schema\":2", "\"schema\":1"),
+            ("\"schema\":2", "\"schema\":3"),
+            ("\"schema\":2", "\"schema\":2,\"threshold\":2"),
+            ("\"kind\":\"keys\"", "\"kind\":\"commit\""),
+            ("\"kind\":\"keys\",", ""),
+            ("\"serial\":1", "\"serial\":0"),
+            ("\"key\":", "\"Key\":"),
+        ] {
+            assert!(text.contains(from), "{from} in {text}");
+            let other = text.replacen(from, to, 1);
+            assert!(serde_json::from_str::<KeyList>(&other).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_publisher_key_with_an_unknown_restriction_is_kept_and_not_usable() {
+        let text = created(1, &[0], &[0, 1], 1).unwrap().to_text();
+        let from = format!("\"key\":\"{}\"", key(1));
+        let to = format!("{from},\"groups\":[\"lab\"]");
+        assert!(text.contains(&from), "{from} in {text}");
+        let restricted = text.replacen(&from, &to, 1);
+        let list: KeyList = serde_json::from_str(&restricted).unwrap();
+        assert_eq!(list.usable_publishers(), keys(&[0]));
+        assert_eq!(list.publishers().len(), 2);
+        assert_eq!(list.to_text(), restricted);
+    }
+
+    #[test]
+    fn the_largest_key_list_fits() {
+        let restrictions = |publisher: PublisherKey| PublisherKey {
+            restrictions: Restrictions::new(BTreeMap::from([(
+                "note".parse().unwrap(),
+                "x".repeat(MAX_RESTRICTIONS_BYTES - 11).into(),
+            )]))
+            .unwrap(),
+            ..publisher
+        };
+        let named = publishers(&numbers(16)).into_iter().map(restrictions);
+        let list = KeyList::new(
+            TARGET,
+            u64::MAX,
+            keys(&numbers(8)),
+            named.collect(),
+            UnixTime(u64::MAX - 1),
+            UnixTime(u64::MAX),
+        );
+        let list = list.unwrap();
+        assert!(list.to_text().len() <= MAX_KEY_LIST_BYTES);
+        let signed: SignedKeyList = signed(&list, 0);
+        assert_eq!(*signed.verify(TARGET, &keys(&[0])).unwrap(), list);
+    }
+
+    #[test]
+    fn an_id_is_serial_number_and_digest() {
+        let signed: SignedKeyList = signed(&key_list(), 0);
+        let id = signed.verify(TARGET, &keys(&[0])).unwrap().id();
+        assert_eq!(id.to_string(), format!("1-{}", signed.digest()));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let bad = format!("0{id}").parse::<KeyListId>().unwrap_err();
+        insta::assert_snapshot!(messages(["1".parse::<KeyListId>().unwrap_err()]), @r#""1" is not a key list's id: a number without leading zeros, '-', and 64 lower-case hexadecimal digits"#);
+        assert!(bad.to_string().starts_with("\"01-"), "{bad}");
+    }
+
+    #[test]
+    fn error_messages() {
+        let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
+        let key: PublicKey = key.parse().unwrap();
+        insta::assert_snapshot!(messages([
+            KeyListError::Serial,
+            KeyListError::Roots { count: 9 },
+            KeyListError::Publishers { count: 0 },
+            KeyListError::RootTwice { key: key.clone() },
+            KeyListError::PublisherTwice { key },
+            KeyListError::Validity { issued: ISSUED, expires: ISSUED },
+        ]), @"
+        the serial number of a key list is at least 1
+        a key list has 1 to 8 root keys, not 9
+        a key list has 1 to 16 publisher keys, not 0
+        the key list has root key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
+        the key list has publisher key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
+        a key list is valid for up to 100 days after it is issued: issued 1795000000, expires 1795000000 (Unix time)
+        ");
+    }
+
+    proptest! {
+        /// Equal lists have equal texts, whatever order their publisher keys are given in. The
+        /// order of the root keys is part of the list.
+        #[test]
+        fn equal_key_lists_have_equal_texts(
+            roots in proptest::sample::subsequence(numbers(8), 1..=8).prop_shuffle(),
+            named in proptest::sample::subsequence(numbers(16), 1..=16).prop_shuffle(),
+        ) {
+            let list = created(1, &roots, &named, 9).unwrap();
+            let mut sorted = named;
+            sorted.sort_unstable();
+            let other = created(1, &roots, &sorted, 9).unwrap();
+            let text = list.to_text();
+            prop_assert_eq!(&other.to_text(), &text);
+            prop_assert_eq!(list.roots(), keys(&roots));
+            prop_assert_eq!(serde_json::from_str::<KeyList>(&text).unwrap(), list);
+        }
+
+        #[test]
+        fn parsing_never_panics(text in ".{0,200}") {
+            let _ = serde_json::from_str::<KeyList>(&text);
+            let _ = text.parse::<KeyListId>();
         }
     }
 }

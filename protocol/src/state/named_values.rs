@@ -147,3 +147,42 @@ impl fmt::Display for TermName {
 }
 
 text_form!(TermName, "TermName", "^[a-z][a-z0-9_-]{0,31}$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    type Values = NamedValues<40>;
+
+    #[test]
+    fn equal_values_have_equal_texts() {
+        let one = r#"{"a":{"y":1,"x":[2]},"b":null}"#;
+        let other = r#"{ "b": null, "a": {"x": [2], "y": 1} }"#;
+        let read = |text: &str| serde_json::from_str::<Values>(text).unwrap();
+        assert_eq!(read(one), read(other));
+        let text = serde_json::to_string(&read(one)).unwrap();
+        assert_eq!(text, r#"{"a":{"x":[2],"y":1},"b":null}"#);
+        assert_eq!(serde_json::to_string(&read(other)).unwrap(), text);
+    }
+
+    #[test]
+    fn repeated_names_and_large_values_are_refused() {
+        let read = |text: &str| serde_json::from_str::<Values>(text).is_ok();
+        let long = |n: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(n));
+        assert!(read("{}") && read(&long(32)));
+        assert!(!read(&long(33)));
+        assert!(!read(r#"{"a":1,"a":1}"#));
+        assert!(!read(r#"{"A":1}"#) && !read(r#"{"":1}"#) && !read("[]"));
+    }
+
+    #[test]
+    fn error_messages() {
+        insta::assert_snapshot!("Up".parse::<TermName>().unwrap_err(), @r#""Up" is not a term's name: 1 to 32 lower-case letters, digits, '-' or '_', the first a letter"#);
+        let name = |name: &str| name.parse::<TermName>().unwrap();
+        let long = Value::from("x".repeat(30));
+        let values = BTreeMap::from([(name("deadline"), long), (name("a"), Value::Null)]);
+        let error = Values::new(values).unwrap_err();
+        insta::assert_snapshot!(messages([error]), @"the terms a, deadline have 54 bytes, at most 40 are allowed");
+    }
+}

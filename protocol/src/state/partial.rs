@@ -60,7 +60,7 @@ pub enum PartialTreeError {
     Name(#[from] LeafNameError),
     #[error("the leaf {name} is not on the path of its key")]
     Misplaced { name: LeafName },
-    #[error("the tree is not the shortest form of its leaves")]
+    #[error("the tree is not in canonical form")]
     NotCanonical,
     #[error("hash mismatch: expected {expected}, found {found}")]
     OtherHash { expected: NodeHash, found: NodeHash },
@@ -169,5 +169,45 @@ impl PartialTree {
         }
         *node = shown;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        let hash = |byte| NodeHash::from_bytes([byte; 32]);
+        insta::assert_snapshot!(messages([
+            PartialTreeError::TooLong { bytes: 70_000, max: MAX_DEVICE_TREE_BYTES },
+            PartialTreeError::NotBase64,
+            PartialTreeError::CutOff,
+            PartialTreeError::Remainder { bytes: 2 },
+            PartialTreeError::UnknownNode { kind: 4 },
+            PartialTreeError::TooDeep,
+            PartialTreeError::NotText,
+            "lab".parse::<LeafName>().unwrap_err().into(),
+            PartialTreeError::Misplaced { name: "group/lab".parse().unwrap() },
+            PartialTreeError::NotCanonical,
+            PartialTreeError::OtherHash { expected: hash(1), found: hash(2) },
+            PartialTreeError::UnexpectedPage { hash: hash(1) },
+            PartialTreeError::RepeatedPage { hash: hash(1) },
+        ]), @r#"
+        the tree has 70000 bytes, at most 65536 are allowed
+        the tree is not base64
+        the tree ends too early
+        2 bytes follow the tree
+        the tree has a node of the unknown kind 4
+        the tree has more than 256 levels
+        the name of a leaf is not UTF-8
+        cannot read the name of a leaf: "lab" names no leaf: write commit/<number>-<8 hex digits>, device/<id>, group/<name>, location/<name> or rollout/<id>
+        the leaf group/lab is not on the path of its key
+        the tree is not in canonical form
+        hash mismatch: expected 0101010101010101010101010101010101010101010101010101010101010101, found 0202020202020202020202020202020202020202020202020202020202020202
+        the tree has no place for a page with the hash 0101010101010101010101010101010101010101010101010101010101010101
+        the tree has two places for a page with the hash 0101010101010101010101010101010101010101010101010101010101010101
+        "#);
     }
 }

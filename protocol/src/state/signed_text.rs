@@ -220,3 +220,93 @@ impl<D> Deref for VerifiedText<D> {
         &self.value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+    use crate::state::commit::tests::commit;
+    use crate::state::commit::{Commit, SignedCommit};
+    use crate::state::key_list::tests::key_list;
+    use crate::state::key_list::{KeyList, SignedKeyList};
+    use crate::state::test_keys::{TARGET, key, keys, signed, signed_text};
+
+    #[test]
+    fn a_verified_text_names_its_signer_and_its_digest() {
+        let signed: SignedCommit = signed(&commit(), 1);
+        let verified = signed.verify(TARGET, &keys(&[0, 1, 2])).unwrap();
+        assert_eq!(*verified, commit());
+        assert_eq!(verified.signer(), &key(1));
+        let digest = Sha256Digest::of(commit().to_text().as_bytes());
+        assert_eq!((verified.digest(), signed.digest()), (digest, digest));
+    }
+
+    #[test]
+    fn a_signature_counts_for_one_text_of_one_kind_and_target() {
+        let texts = [commit().to_text(), key_list().to_text()];
+        for (index, text) in texts.iter().enumerate() {
+            let as_commit: SignedCommit = signed_text(text, 0);
+            let as_list: SignedKeyList = signed_text(text, 0);
+            for (target, own) in [(TARGET, true), (TargetId::from_bytes([8; 16]), false)] {
+                let commit = as_commit.verify(target, &keys(&[0]));
+                let list = as_list.verify(target, &keys(&[0]));
+                assert_eq!(commit.is_ok(), own && index == 0);
+                assert_eq!(list.is_ok(), own && index == 1);
+            }
+            let moved = SignedCommit::new(texts[1 - index].clone(), as_commit.signature().into());
+            let error = moved.unwrap().verify(TARGET, &keys(&[0])).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    SignedTextError::Signature {
+                        source: SignatureError::Mismatch,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unsigned_text_is_never_parsed() {
+        let signed: SignedCommit = signed_text("{", 0);
+        let error = |keys: &[PublicKey]| signed.verify(TARGET, keys).unwrap_err();
+        assert!(matches!(error(&keys(&[0])), SignedTextError::Json { .. }));
+        for (keys, expected) in [
+            (keys(&[1]), SignatureError::UntrustedKey),
+            (vec![], SignatureError::NoKeys),
+        ] {
+            match error(&keys) {
+                SignedTextError::Signature { source, .. } => assert_eq!(source, expected),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_form_keeps_the_exact_text() {
+        let signed: SignedCommit = signed(&commit(), 0);
+        let json = serde_json::to_string(&signed).unwrap();
+        let read: SignedCommit = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, signed);
+        assert_eq!(read.digest(), signed.digest());
+    }
+
+    #[test]
+    fn error_messages() {
+        let name = Commit::NAME;
+        let json = serde_json::from_str::<KeyList>("{}").unwrap_err();
+        insta::assert_snapshot!(messages([
+            SignedTextError::Signature { name, source: SignatureError::Mismatch },
+            SignedTextError::Json { name: KeyList::NAME, source: json },
+            SignedTextError::OtherTarget { name, expected: TARGET, found: TargetId::from_bytes([8; 16]) },
+        ]), @"
+        cannot verify the commit: the signature does not match the document
+        cannot read the key list: missing field `schema` at line 1 column 2
+        the commit belongs to another target: expected a4dqobyha4dqobyha4dqobyha4, found baeaqcaibaeaqcaibaeaqcaiba
+        ");
+        let long = SignedCommit::new("x".repeat(4097), String::new()).unwrap_err();
+        insta::assert_snapshot!(long, @"the commit or its signature is too large: text has 4097 bytes, at most 4096 are allowed");
+    }
+}

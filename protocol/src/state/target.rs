@@ -152,3 +152,72 @@ impl TrustedRoots {
 
 text_form!(TargetId, "TargetId", "^[a-z2-7]{26}$");
 text_form!(TrustLine, "TrustLine", "^[a-z2-7]{26}:RW[A-Za-z0-9+/]{54}$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    const ROOT: &str = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
+    const OTHER: &str = "RWQKBxCvKf1z0d/imauM5Sp+0mh2sJfaohmn+lXeYr5T4KRSu4X/1ECc";
+
+    fn line(target: u8, root: &str) -> TrustLine {
+        TrustLine {
+            target: TargetId::from_bytes([target; 16]),
+            root: root.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_trust_line_names_target_and_root_key() {
+        let text = format!("a4dqobyha4dqobyha4dqobyha4:{ROOT}");
+        assert_eq!(line(7, ROOT).to_string(), text);
+        assert_eq!(text.parse(), Ok(line(7, ROOT)));
+        assert_eq!(format!(" {text}\n").parse(), Ok(line(7, ROOT)));
+        for bad in ["", ":", ROOT, &text[1..], &text[..60], "a4dq:RWx"] {
+            assert!(bad.parse::<TrustLine>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn each_target_id_has_one_text() {
+        let id = TargetId::from_bytes([255; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        // The last character has unused bits, which must be zero.
+        for bad in ["77777777777777777777777777", "A4DQOBYHA4DQOBYHA4DQOBYHA4"] {
+            assert!(bad.parse::<TargetId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn trust_lines_of_one_target_keep_their_order() {
+        let roots = TrustedRoots::new(vec![line(7, OTHER), line(7, ROOT)]).unwrap();
+        assert_eq!(roots.target(), TargetId::from_bytes([7; 16]));
+        let texts: Vec<String> = roots.roots().iter().map(ToString::to_string).collect();
+        assert_eq!(texts, [OTHER, ROOT]);
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| text.parse::<TrustLine>().unwrap_err();
+        insta::assert_snapshot!(messages([
+            error("lab"),
+            error("lab:RWx"),
+            error("a4dqobyha4dqobyha4dqobyha4:RWx"),
+        ]), @r#"
+        "lab" is not a trust line: write <target id>:<root key>
+        cannot read the trust line: "lab" is not a target id: 26 letters a-z and digits 2-7
+        cannot read the trust line: "RWx" is not a minisign public key: 56 characters of base64 that start with RW
+        "#);
+        let error = |lines| TrustedRoots::new(lines).unwrap_err();
+        insta::assert_snapshot!(messages([
+            error(vec![]),
+            error(vec![line(7, ROOT), line(8, OTHER)]),
+            error(vec![line(7, ROOT), line(7, ROOT)]),
+        ]), @"
+        an agent trusts 1 to 8 root keys, not 0
+        the trust lines name two targets: a4dqobyha4dqobyha4dqobyha4 and baeaqcaibaeaqcaibaeaqcaiba
+        the trust lines name root key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 twice
+        ");
+    }
+}

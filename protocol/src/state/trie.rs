@@ -62,16 +62,14 @@ impl NodeHash {
 }
 
 impl LeafKey {
+    /// The prefix of the root, which has no bits.
+    pub(super) const NONE: Self = Self([0; 32]);
+
     /// Returns the key of a name.
     pub fn of(name: &LeafName) -> Self {
-        Self::of_text(&name.to_string())
-    }
-
-    /// Returns the key of the text of a name.
-    pub(super) fn of_text(name: &str) -> Self {
         let hash = Sha256::new()
             .chain_update(b"packcast/key\0")
-            .chain_update(name);
+            .chain_update(name.to_string());
         Self(hash.finalize().into())
     }
 
@@ -80,7 +78,7 @@ impl LeafKey {
         self.0[depth / 8] & bit_mask(depth) != 0
     }
 
-    /// Returns the prefix that leads to this child of a branch at this depth.
+    /// Returns the prefix that leads to a child of a branch at this depth.
     pub(super) const fn with_bit(mut self, depth: usize, bit: bool) -> Self {
         if bit {
             self.0[depth / 8] |= bit_mask(depth);
@@ -96,9 +94,6 @@ impl LeafKey {
         self.0[..bytes] == prefix.0[..bytes]
             && (bits == 0 || (self.0[bytes] ^ prefix.0[bytes]) >> (8 - bits) == 0)
     }
-
-    /// The prefix of the root, which has no bits.
-    pub(super) const NONE: Self = Self([0; 32]);
 }
 
 const fn bit_mask(depth: usize) -> u8 {
@@ -139,3 +134,34 @@ impl fmt::Debug for LeafKey {
 }
 
 text_form!(NodeHash, "NodeHash", "^[0-9a-f]{64}$");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_counted_from_the_highest() {
+        let key = LeafKey::NONE.with_bit(0, true).with_bit(9, true);
+        assert_eq!(key.0[..3], [0x80, 0x40, 0]);
+        let bits: Vec<_> = (0..KEY_BITS).filter(|depth| key.bit(*depth)).collect();
+        assert_eq!(bits, [0, 9]);
+        assert_eq!(key.with_bit(9, false).0[1], 0);
+    }
+
+    #[test]
+    fn a_prefix_is_compared_bit_by_bit() {
+        for depth in 0..KEY_BITS {
+            let key = LeafKey([0xa5; 32]);
+            let other = key.with_bit(depth, !key.bit(depth));
+            for bits in 0..=KEY_BITS {
+                assert_eq!(key.starts_like(&other, bits), bits <= depth);
+            }
+        }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = "EMPTY".parse::<NodeHash>().unwrap_err();
+        insta::assert_snapshot!(error, @r#""EMPTY" is not a tree's hash of 64 lower-case hexadecimal digits"#);
+    }
+}

@@ -13,4 +13,7 @@ mod reference;
 mod replies;
 mod requests;
 mod schemas;
+mod state_vectors;
+mod trees;
+mod trie_vectors;
 mod trust;

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::api::{CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest};
-use packcast_protocol::{Assignments, KeyList, Manifest};
+use packcast_protocol::{Assignments, KeyList, Manifest, state};
 use schemars::{Schema, SchemaGenerator};
 
-fn generated() -> [(&'static str, Schema); 8] {
+fn generated() -> [(&'static str, Schema); 16] {
     let generator = SchemaGenerator::default;
     [
         (
@@ -35,6 +35,38 @@ fn generated() -> [(&'static str, Schema); 8] {
             generator().into_root_schema_for::<Assignments>(),
         ),
         ("keys", generator().into_root_schema_for::<KeyList>()),
+        (
+            "commit",
+            generator().into_root_schema_for::<state::Commit>(),
+        ),
+        (
+            "key-list",
+            generator().into_root_schema_for::<state::KeyList>(),
+        ),
+        (
+            "group-document",
+            generator().into_root_schema_for::<state::GroupDocument>(),
+        ),
+        (
+            "device-document",
+            generator().into_root_schema_for::<state::DeviceDocument>(),
+        ),
+        (
+            "location-document",
+            generator().into_root_schema_for::<state::LocationDocument>(),
+        ),
+        (
+            "about-document",
+            generator().into_root_schema_for::<state::AboutDocument>(),
+        ),
+        (
+            "held-state",
+            generator().into_root_schema_for::<state::HeldState>(),
+        ),
+        (
+            "state-reply",
+            generator().into_root_schema_for::<state::StateReply>(),
+        ),
     ]
 }
 

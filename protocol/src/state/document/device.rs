@@ -26,10 +26,11 @@ pub struct DeviceDocument {
     pub packages: Entries,
 }
 
-/// At most [`MAX_DEVICE_GROUPS`] groups, without `all`.
+/// At most 64 groups, without `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "BTreeSet<GroupName>", into = "BTreeSet<GroupName>")]
-pub struct DeviceGroups(#[schemars(length(max = MAX_DEVICE_GROUPS))] BTreeSet<GroupName>);
+#[schemars(extend("maxItems" = MAX_DEVICE_GROUPS))]
+pub struct DeviceGroups(BTreeSet<GroupName>);
 
 /// Errors in the groups of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,4 +84,25 @@ impl From<DeviceGroups> for BTreeSet<GroupName> {
 
 impl StateDocument for DeviceDocument {
     const NAME: &'static str = "device document";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn error_messages() {
+        let created = |names: Vec<String>| {
+            let groups = names.iter().map(|name| name.parse().unwrap()).collect();
+            DeviceGroups::new(groups)
+        };
+        let numbered = |count: usize| (0..count).map(|n| format!("g{n}")).collect();
+        assert!(created(numbered(64)).is_ok());
+        let errors = [numbered(65), vec!["all".to_owned(), "lab".to_owned()]];
+        insta::assert_snapshot!(messages(errors.map(|names| created(names).unwrap_err())), @"
+        a device is in at most 64 groups, not 65
+        a device does not name the group all: every device is in it
+        ");
+    }
 }

@@ -26,10 +26,11 @@ pub struct StateEntry {
     pub terms: Terms,
 }
 
-/// Entries sorted by package, each package once, at most [`MAX_ENTRIES`].
+/// Entries sorted by package, each package once, at most 1,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<StateEntry>", into = "Vec<StateEntry>")]
-pub struct Entries(#[schemars(length(max = MAX_ENTRIES))] Vec<StateEntry>);
+#[schemars(extend("maxItems" = MAX_ENTRIES))]
+pub struct Entries(Vec<StateEntry>);
 
 /// Errors in the entries of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,5 +84,41 @@ impl TryFrom<Vec<StateEntry>> for Entries {
 impl From<Entries> for Vec<StateEntry> {
     fn from(entries: Entries) -> Self {
         entries.0
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    pub(in crate::state::document) fn entry(n: u32) -> StateEntry {
+        StateEntry {
+            package: PackageId::try_from(1_795_000_000 + n).unwrap(),
+            manifest: Sha256Digest::of(&n.to_be_bytes()),
+            seq: u64::from(n),
+            force: n.is_multiple_of(2),
+            terms: Terms::default(),
+        }
+    }
+
+    #[test]
+    fn entries_are_found_by_package() {
+        let entries = Entries::new(vec![entry(3), entry(1), entry(2)]).unwrap();
+        assert_eq!(entries.of(entry(2).package), Some(&entry(2)));
+        assert_eq!(entries.of(entry(4).package), None);
+        assert_eq!(entries.as_slice(), [entry(1), entry(2), entry(3)]);
+    }
+
+    #[test]
+    fn error_messages() {
+        let errors = [(0..1001).collect(), vec![1, 2, 1]].map(|numbers: Vec<u32>| {
+            let entries = numbers.into_iter().map(entry).collect();
+            Entries::new(entries).unwrap_err()
+        });
+        insta::assert_snapshot!(messages(errors), @"
+        a document has at most 1000 packages, not 1001: unassign some
+        the document has package 1795000001 twice
+        ");
     }
 }

@@ -80,3 +80,35 @@ impl<const MAX: usize> JsonSchema for PlainText<MAX> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::messages;
+
+    #[test]
+    fn a_shortened_text_keeps_whole_characters_and_no_control_characters() {
+        let short = |text: &str| PlainText::<4>::shortened(text).as_str().to_owned();
+        assert_eq!(short("abcdef"), "abcd");
+        assert_eq!(short("abcé"), "abc");
+        assert_eq!(short("a\n\u{1b}["), "a  [");
+        assert_eq!(short("\u{202e}abcd"), " abc");
+        for text in ["a\tb", "\u{2066}x", "\u{85}"] {
+            let read = PlainText::<4>::try_from(short(text));
+            assert_eq!(read, Ok(PlainText::shortened(text)));
+            assert!(
+                PlainText::<9>::try_from(text.to_owned()).is_err(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn error_messages() {
+        let error = |text: &str| PlainText::<4>::try_from(text.to_owned()).unwrap_err();
+        insta::assert_snapshot!(messages([error("abcde"), error("a\u{1b}")]), @r"
+        text has 5 bytes, at most 4 are allowed
+        text has the control character '\u{1b}'
+        ");
+    }
+}

@@ -61,3 +61,38 @@ impl Terms {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(text: &str) -> Terms {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn unknown(text: &str) -> Vec<String> {
+        let terms = terms(text);
+        terms.unknown(VOCABULARY).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_downgrade_is_allowed_by_its_term_alone() {
+        assert_eq!(terms(r#"{"downgrade":true}"#), Terms::allowing_downgrade());
+        assert!(Terms::allowing_downgrade().allows_downgrade());
+        for other in ["{}", r#"{"downgrade":false}"#, r#"{"downgrade":1}"#] {
+            assert!(!terms(other).allows_downgrade(), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_and_values_outside_the_vocabulary_are_unknown() {
+        assert_eq!(unknown("{}"), [""; 0]);
+        assert_eq!(unknown(r#"{"downgrade":true}"#), [""; 0]);
+        assert_eq!(unknown(r#"{"downgrade":false}"#), ["downgrade"]);
+        let later = r#"{"window":{"from":9},"downgrade":true,"ensure":1}"#;
+        assert_eq!(unknown(later), ["ensure", "window"]);
+        assert!(terms(later).allows_downgrade());
+        let older = Terms::allowing_downgrade();
+        assert_eq!(older.unknown(&[]).count(), 1);
+    }
+}

@@ -5,7 +5,7 @@ use crate::time::UnixTime;
 
 use super::super::signed_text::SignedTextError;
 use super::super::target::{TargetId, TrustedRoots};
-use super::{SignedKeyList, VerifiedKeyList};
+use super::{KeyListId, SignedKeyList, VerifiedKeyList};
 
 /// Largest number of key lists that a chain keeps. Lists that only renew the list before them do
 /// not count.
@@ -74,37 +74,48 @@ impl KeyChain {
     /// Each list is complete, so a device may skip lists that it never received. An expired list
     /// is followed, too, because it names the root keys that may sign the next list.
     pub fn follow(&mut self, signed: &SignedKeyList) -> Result<Followed, KeyChainError> {
-        let held = |link: &Link| link.list.digest() == signed.digest();
-        if self.links.iter().any(held) {
+        let digest = signed.digest();
+        let is_new = |link: &Link| link.list.digest() == digest;
+        if self.links.iter().any(is_new) {
             return Ok(Followed::AlreadyHeld);
         }
         let list = signed.verify(self.target(), &self.known_roots())?;
         let given = list.serial();
-        let before = self.roots_before(given);
-        let named = before.contains(list.signer());
+        let named = self.roots_before(given).contains(list.signer());
         let mut candidates = self.links.clone();
-        let signed = signed.clone();
-        candidates.push(Link { signed, list });
+        candidates.push(Link {
+            signed: signed.clone(),
+            list,
+        });
         let mut links = linked(self.trust.roots(), &candidates);
-        let followed = links
-            .iter()
-            .any(|link| link.signed == candidates[candidates.len() - 1].signed);
-        if !followed {
+        if !links.iter().any(is_new) {
+            let held = self.serial();
             return Err(if named {
-                KeyChainError::Outranked {
-                    given,
-                    held: self.serial(),
-                }
+                KeyChainError::Outranked { given, held }
             } else {
                 KeyChainError::UnnamedRoot { given }
             });
         }
         remove_renewed(self.trust.roots(), &mut links);
-        if links.len() > MAX_LINKS {
+        // Lists at the end give way: otherwise a thief could fill the chain, and keep out a list
+        // by a root key of higher rank.
+        links.truncate(MAX_LINKS);
+        if !links.iter().any(is_new) {
             return Err(KeyChainError::TooMany { given });
         }
         self.links = links;
         Ok(Followed::Changed)
+    }
+
+    /// Follows each list, and returns the errors of the refused lists.
+    ///
+    /// A list that is refused does not end the chain, because a later list may still be valid.
+    pub fn follow_all<'a>(
+        &mut self,
+        lists: impl IntoIterator<Item = &'a SignedKeyList>,
+    ) -> Vec<KeyChainError> {
+        let lists = lists.into_iter();
+        lists.filter_map(|list| self.follow(list).err()).collect()
     }
 
     /// Returns the root keys that may sign a list with this serial number.
@@ -131,6 +142,18 @@ impl KeyChain {
     /// Returns the lists of the chain in order, to store them or to send them to a device.
     pub fn lists(&self) -> impl ExactSizeIterator<Item = &SignedKeyList> {
         self.links.iter().map(|link| &link.signed)
+    }
+
+    /// Returns the lists to send to a device with this newest list: those after it, or all lists if
+    /// this chain does not have it.
+    pub fn lists_after(&self, newest: Option<KeyListId>) -> impl Iterator<Item = &SignedKeyList> {
+        let held = |link: &Link| Some(link.list.id()) == newest;
+        let skipped = self
+            .links
+            .iter()
+            .position(held)
+            .map_or(0, |index| index + 1);
+        self.lists().skip(skipped)
     }
 
     /// Returns the newest list; `None` before the first list.
@@ -197,3 +220,6 @@ fn remove_renewed(configured: &[PublicKey], links: &mut Vec<Link>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,10 @@ const BRANCH: u8 = 2;
 const HIDDEN: u8 = 3;
 
 impl PartialTree {
-    /// Reads the binary form of a whole tree. The caller compares the root with a signed root.
+    /// Reads the binary form of at most this many bytes.
+    ///
+    /// Fails if the bytes are not exactly one canonical tree. The caller compares the root with a
+    /// signed root.
     pub fn read(bytes: &[u8], max_bytes: usize) -> Result<Self, PartialTreeError> {
         let root = read_below(bytes, max_bytes, LeafKey::NONE, 0)?;
         Ok(Self { root })
@@ -45,7 +48,7 @@ pub(in crate::state) fn read_below(
         });
     }
     let mut reader = Reader { left: bytes };
-    let node = reader.node(prefix, depth)?;
+    let node = reader.set(prefix, depth)?;
     if reader.left.is_empty() {
         Ok(node)
     } else {
@@ -90,35 +93,55 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a node. It calls itself once for each bit of a key at most, so that no input exhausts
-    /// the stack.
-    fn node(&mut self, prefix: LeafKey, depth: usize) -> Result<TreeNode, PartialTreeError> {
-        match self.array::<1>()? {
-            [EMPTY] => Ok(TreeNode::Empty),
-            [LEAF] => {
-                let [length] = self.array()?;
-                let name = self.take(usize::from(length))?;
-                let name: LeafName = std::str::from_utf8(name)
-                    .map_err(|_| PartialTreeError::NotText)?
-                    .parse()?;
-                let leaf = TreeLeaf::new(name, Sha256Digest::from_bytes(self.array()?));
-                if leaf.key.starts_like(&prefix, depth) {
-                    Ok(TreeNode::Leaf(leaf.into()))
+    /// Reads the set of leaves with keys that start with a prefix of this many bits.
+    ///
+    /// The reader keeps open branches in a list, so that no input exhausts the stack.
+    fn set(&mut self, mut prefix: LeafKey, depth: usize) -> Result<TreeNode, PartialTreeError> {
+        // For each open branch, the child for bit 0 if it is complete.
+        let mut open: Vec<Option<TreeNode>> = Vec::new();
+        loop {
+            let at = depth + open.len();
+            let mut node = match self.array()? {
+                [BRANCH] if at == KEY_BITS => return Err(PartialTreeError::TooDeep),
+                [BRANCH] => {
+                    prefix = prefix.with_bit(at, false);
+                    open.push(None);
+                    continue;
+                }
+                [EMPTY] => TreeNode::Empty,
+                [LEAF] => self.leaf(&prefix, at)?,
+                [HIDDEN] => match NodeHash::from_bytes(self.array()?) {
+                    NodeHash::EMPTY => return Err(PartialTreeError::NotCanonical),
+                    hash => TreeNode::Hidden(hash),
+                },
+                [kind] => return Err(PartialTreeError::UnknownNode { kind }),
+            };
+            loop {
+                let Some(zero) = open.pop() else {
+                    return Ok(node);
+                };
+                if let Some(zero) = zero {
+                    node = TreeNode::branch([zero, node])?;
                 } else {
-                    Err(PartialTreeError::Misplaced { name: leaf.name })
+                    prefix = prefix.with_bit(depth + open.len(), true);
+                    open.push(Some(node));
+                    break;
                 }
             }
-            [BRANCH] if depth == KEY_BITS => Err(PartialTreeError::TooDeep),
-            [BRANCH] => {
-                let zero = self.node(prefix, depth + 1)?;
-                let one = self.node(prefix.with_bit(depth, true), depth + 1)?;
-                TreeNode::branch([zero, one])
-            }
-            [HIDDEN] => match NodeHash::from_bytes(self.array()?) {
-                NodeHash::EMPTY => Err(PartialTreeError::NotCanonical),
-                hash => Ok(TreeNode::Hidden(hash)),
-            },
-            [kind] => Err(PartialTreeError::UnknownNode { kind }),
+        }
+    }
+
+    fn leaf(&mut self, prefix: &LeafKey, depth: usize) -> Result<TreeNode, PartialTreeError> {
+        let [length] = self.array()?;
+        let name = self.take(usize::from(length))?;
+        let name: LeafName = std::str::from_utf8(name)
+            .map_err(|_| PartialTreeError::NotText)?
+            .parse()?;
+        let leaf = TreeLeaf::new(name, Sha256Digest::from_bytes(self.array()?));
+        if leaf.key.starts_like(prefix, depth) {
+            Ok(TreeNode::Leaf(leaf.into()))
+        } else {
+            Err(PartialTreeError::Misplaced { name: leaf.name })
         }
     }
 

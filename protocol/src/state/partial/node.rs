@@ -82,8 +82,12 @@ impl TreeNode {
     ///
     /// Fails if the union of the sets has a shorter form.
     pub(in crate::state) fn branch(children: [Self; 2]) -> Result<Self, PartialTreeError> {
-        check_canonical(&children)?;
-        Ok(Self::new_branch(children))
+        match children {
+            [Self::Empty, Self::Empty | Self::Leaf(_)] | [Self::Leaf(_), Self::Empty] => {
+                Err(PartialTreeError::NotCanonical)
+            }
+            children => Ok(Self::new_branch(children)),
+        }
     }
 
     /// Returns the union of two sets whose next bits differ, in its one form.
@@ -112,14 +116,5 @@ impl TreeNode {
                 Self::new_branch([zero, one].map(|leaves| Self::of_sorted(leaves, depth + 1)))
             }
         }
-    }
-}
-
-/// Fails if a branch with these children is not the one form of its set.
-pub(in crate::state) fn check_canonical(children: &[TreeNode; 2]) -> Result<(), PartialTreeError> {
-    match children {
-        [TreeNode::Empty, TreeNode::Empty | TreeNode::Leaf(_)]
-        | [TreeNode::Leaf(_), TreeNode::Empty] => Err(PartialTreeError::NotCanonical),
-        _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Proofs: partial trees that show only the paths to some names.
 
-use super::node::{TreeNode, check_canonical};
+use super::node::TreeNode;
 use super::{HiddenNodes, PartialTree, PartialTreeError};
 use crate::state::name::LeafName;
 use crate::state::trie::{LeafKey, NodeHash};
@@ -23,14 +23,15 @@ impl PartialTree {
 
     /// Returns the tree that shows the parts of both trees.
     ///
-    /// Fails if the trees have different roots, or if together they are not canonical.
+    /// Fails if the trees have different roots.
     pub fn merge(&self, other: &Self) -> Result<Self, PartialTreeError> {
         let (expected, found) = (self.root(), other.root());
         if expected != found {
             return Err(PartialTreeError::OtherHash { expected, found });
         }
-        let root = merge(&self.root, &other.root)?;
-        Ok(Self { root })
+        Ok(Self {
+            root: merge(&self.root, &other.root),
+        })
     }
 }
 
@@ -61,17 +62,14 @@ fn show_paths(
 }
 
 /// Merges two forms of the same set, which have the same hash.
-fn merge(left: &TreeNode, right: &TreeNode) -> Result<TreeNode, PartialTreeError> {
+///
+/// The result is canonical: next to a leaf, neither form has an empty set.
+fn merge(left: &TreeNode, right: &TreeNode) -> TreeNode {
     match (left, right) {
-        (TreeNode::Branch(left), TreeNode::Branch(right)) => {
-            let children = [
-                merge(&left.children[0], &right.children[0])?,
-                merge(&left.children[1], &right.children[1])?,
-            ];
-            // One tree may show that a child is empty, and the other that its sibling is a leaf.
-            check_canonical(&children)?;
-            Ok(left.showing(children))
-        }
-        (TreeNode::Hidden(_), shown) | (shown, _) => Ok(shown.clone()),
+        (TreeNode::Branch(left), TreeNode::Branch(right)) => left.showing([
+            merge(&left.children[0], &right.children[0]),
+            merge(&left.children[1], &right.children[1]),
+        ]),
+        (TreeNode::Hidden(_), shown) | (shown, _) => shown.clone(),
     }
 }

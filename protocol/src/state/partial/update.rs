@@ -77,18 +77,15 @@ fn update(
                 update(zero, changes_zero, depth + 1, hidden),
                 update(one, changes_one, depth + 1, hidden),
             ];
-            let same = |bit: usize| children[bit].hash() == branch.children[bit].hash();
-            if same(0) && same(1) {
+            let hashes = |children: &[TreeNode; 2]| children.each_ref().map(TreeNode::hash);
+            if hashes(&children) == hashes(&branch.children) {
                 return node.clone();
             }
-            for (changed, sibling) in [(0, 1), (1, 0)] {
-                // Next to a part that was empty before, the hidden part is a branch.
-                if let (TreeNode::Empty, TreeNode::Hidden(hash)) =
-                    (&children[changed], &children[sibling])
-                    && !same(changed)
-                {
-                    hidden.push(*hash);
-                }
+            // A hidden part never changes, so the empty part next to it has lost its leaves.
+            if let [TreeNode::Empty, TreeNode::Hidden(hash)]
+            | [TreeNode::Hidden(hash), TreeNode::Empty] = &children
+            {
+                hidden.push(*hash);
             }
             TreeNode::join(children)
         }

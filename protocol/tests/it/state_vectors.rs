@@ -1,0 +1,184 @@
+//! Test vectors of commits, key lists and documents, computed by `tests/vectors/signed.py`.
+
+use std::fs;
+use std::path::Path;
+
+use packcast_protocol::state::commit::SignedCommit;
+use packcast_protocol::state::document::{StateDocument, VOCABULARY};
+use packcast_protocol::state::key_list::{Followed, KeyChainError, SignedKeyList};
+use packcast_protocol::state::signed_text::{SignedTextError, TargetDocument};
+use packcast_protocol::state::{
+    AboutDocument, Commit, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
+    KeyChain, KeyList, LocationDocument, TrustedRoots, VerifiedKeyList,
+};
+use packcast_protocol::{Sha256Digest, UnixTime};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+#[derive(Deserialize)]
+struct Refused {
+    reason: String,
+    document: String,
+}
+
+#[derive(Deserialize)]
+struct CommitVectors {
+    target: String,
+    key: String,
+    commits: Vec<CommitVector>,
+    refused: Vec<Refused>,
+    other_target: CommitVector,
+}
+
+#[derive(Deserialize)]
+struct CommitVector {
+    #[serde(flatten)]
+    signed: SignedCommit,
+    digest: Sha256Digest,
+    signer: String,
+    id: String,
+    leaf: String,
+}
+
+#[derive(Deserialize)]
+struct KeyListVectors {
+    trust: Vec<String>,
+    now: UnixTime,
+    lists: Vec<KeyListVector>,
+    refused: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct KeyListVector {
+    #[serde(flatten)]
+    signed: SignedKeyList,
+    digest: Sha256Digest,
+    id: String,
+    result: String,
+    newest: u64,
+    publishers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct DocumentVectors {
+    documents: Vec<DocumentVector>,
+    refused: Vec<RefusedDocument>,
+}
+
+#[derive(Deserialize)]
+struct DocumentVector {
+    kind: String,
+    text: DocumentText,
+    digest: Sha256Digest,
+    waiting: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RefusedDocument {
+    kind: String,
+    reason: String,
+    text: DocumentText,
+}
+
+fn vectors<T: DeserializeOwned>(name: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(name);
+    let text = fs::read(path).expect("the vectors are part of the repository");
+    serde_json::from_slice(&text).expect("the vectors are read")
+}
+
+#[test]
+fn commits_match_their_vectors() {
+    let vectors: CommitVectors = vectors("commit.json");
+    let target = vectors.target.parse().expect("this is a target id");
+    let keys = [vectors.key.parse().expect("this is a public key")];
+    for vector in &vectors.commits {
+        let commit = vector.signed.verify(target, &keys).expect("the key signed");
+        assert_eq!(commit.digest(), vector.digest);
+        assert_eq!(commit.signer().to_string(), vector.signer);
+        assert_eq!(commit.id().to_string(), vector.id);
+        assert_eq!(format!("commit/{}", commit.id().name()), vector.leaf);
+        assert_eq!(commit.to_text(), vector.signed.text());
+    }
+    for Refused { reason, document } in &vectors.refused {
+        let read = serde_json::from_str::<Commit>(document);
+        assert!(read.is_err(), "{reason}: {document}");
+    }
+    let other = vectors.other_target.signed.verify(target, &keys);
+    assert!(matches!(other, Err(SignedTextError::OtherTarget { .. })));
+}
+
+#[test]
+fn key_lists_match_their_vectors() {
+    let vectors: KeyListVectors = vectors("key_list.json");
+    let lines = vectors.trust.iter();
+    let lines = lines.map(|line| line.parse().expect("this is a trust line"));
+    let trust = TrustedRoots::new(lines.collect()).expect("the lines agree");
+    let mut chain = KeyChain::new(trust);
+    for (index, vector) in vectors.lists.iter().enumerate() {
+        let result = match chain.follow(&vector.signed) {
+            Ok(Followed::Changed) => "followed",
+            Ok(Followed::AlreadyHeld) => "held",
+            Err(KeyChainError::UnnamedRoot { .. }) => "unknown root",
+            Err(KeyChainError::Outranked { .. }) => "outranked",
+            Err(KeyChainError::Refused(SignedTextError::OtherTarget { .. })) => "other target",
+            Err(KeyChainError::Refused(SignedTextError::Signature { .. })) => "unknown signer",
+            Err(other) => panic!("list {index}: {other}"),
+        };
+        assert_eq!(result, vector.result, "list {index}");
+        assert_eq!(vector.signed.digest(), vector.digest, "list {index}");
+        assert_eq!(chain.serial(), vector.newest, "list {index}");
+        let publishers = chain.publishers(vectors.now);
+        let publishers: Vec<String> = publishers.iter().map(ToString::to_string).collect();
+        assert_eq!(publishers, vector.publishers, "list {index}");
+        if result == "followed" {
+            let id = chain.newest().map(VerifiedKeyList::id);
+            assert_eq!(id.map(|id| id.to_string()), Some(vector.id.clone()));
+            let list = chain.newest().map(|list| list.to_text());
+            assert_eq!(list.as_deref(), Some(vector.signed.text()));
+        }
+    }
+    for Refused { reason, document } in &vectors.refused {
+        let read = serde_json::from_str::<KeyList>(document);
+        assert!(read.is_err(), "{reason}: {document}");
+    }
+}
+
+/// Reads a document, writes it again, and returns the packages with unknown terms.
+fn waiting<T: StateDocument + Clone>(
+    text: DocumentText,
+    packages: impl Fn(&T) -> Option<&Entries>,
+) -> Option<Vec<String>> {
+    let document = Document::<T>::read(text).ok()?;
+    let written = Document::new(T::clone(&document));
+    assert_eq!(written.text(), document.text());
+    let entries = packages(&document).map_or(&[][..], Entries::as_slice);
+    let waits = entries
+        .iter()
+        .filter(|entry| entry.terms.unknown(VOCABULARY).next().is_some());
+    Some(waits.map(|entry| entry.package.to_string()).collect())
+}
+
+fn waiting_of_kind(kind: &str, text: DocumentText) -> Option<Vec<String>> {
+    match kind {
+        "group" => waiting::<GroupDocument>(text, |group| Some(&group.packages)),
+        "device" => waiting::<DeviceDocument>(text, |device| Some(&device.packages)),
+        "location" => waiting::<LocationDocument>(text, |_| None),
+        "about" => waiting::<AboutDocument>(text, |_| None),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn documents_match_their_vectors() {
+    let vectors: DocumentVectors = vectors("documents.json");
+    for vector in vectors.documents {
+        assert_eq!(vector.text.digest(), vector.digest);
+        let waiting = waiting_of_kind(&vector.kind, vector.text.clone());
+        assert_eq!(waiting, Some(vector.waiting), "{}", vector.text.as_str());
+    }
+    for RefusedDocument { kind, reason, text } in vectors.refused {
+        assert_eq!(waiting_of_kind(&kind, text), None, "{kind}: {reason}");
+    }
+}
