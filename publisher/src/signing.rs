@@ -5,6 +5,7 @@ pub mod key;
 pub mod key_error;
 pub mod key_files;
 pub mod key_lists;
+pub mod memory_file;
 pub mod revoke;
 pub mod rotate;
 mod secrets;

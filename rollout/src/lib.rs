@@ -16,6 +16,7 @@ mod group_document;
 pub mod keys;
 pub mod locations;
 pub mod membership;
+pub mod memory;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;

@@ -32,6 +32,7 @@ mod retry;
 mod revision;
 
 mod signing;
+mod state;
 mod stored;
 mod table;
 mod tally;
@@ -55,5 +56,6 @@ pub use signing::{
     AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
     SigningScope,
 };
+pub use state::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, StoredPage};
 pub use stored::NumberedKeyList;
 pub use tally::Tally;

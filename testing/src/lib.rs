@@ -6,6 +6,7 @@
 #[cfg(feature = "objects")]
 pub mod bucket;
 mod clock;
+pub mod commits;
 mod copies;
 mod engine;
 pub mod fault;

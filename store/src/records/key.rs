@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use data_encoding::HEXLOWER;
+use packcast_protocol::state::{CommitName, KeyListId, NodeHash};
 use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
@@ -37,6 +39,8 @@ const DEVICE_ASSIGNMENTS: &str = "6#ASSIGNED";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
 const KEYS: &str = "KEYS";
+const HEAD: &str = "HEAD";
+const COMMIT: &str = "COMMIT";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +126,41 @@ impl Key {
     /// Key of the key lists.
     pub(super) fn keys() -> Self {
         Self::new(KEYS.to_owned(), KEYS)
+    }
+
+    /// Key of the current commit.
+    pub(super) fn head() -> Self {
+        Self::new(HEAD.to_owned(), HEAD)
+    }
+
+    /// Key of the number of changes of the head whose records are complete.
+    ///
+    /// It is an item of its own: as an attribute of the head, its updates and the changes of the
+    /// head would refuse each other.
+    pub(super) fn recorded_changes() -> Self {
+        Self::new(HEAD.to_owned(), "RECORDED")
+    }
+
+    /// Key of a commit. The keys of commits are in the order of their numbers.
+    pub(super) fn commit(name: &CommitName) -> Self {
+        let short = HEXLOWER.encode(&name.short());
+        Self::new(COMMIT.to_owned(), format!("{:020}-{short}", name.number()))
+    }
+
+    /// Key of a page of a tree.
+    pub(super) fn page(hash: &NodeHash) -> Self {
+        Self::new(format!("PAGE#{hash}"), "PAGE")
+    }
+
+    /// Key of a document of the signed state.
+    pub(super) fn document(digest: &Sha256Digest) -> Self {
+        Self::new(format!("DOC#{digest}"), "DOC")
+    }
+
+    /// Key of one key list. The keys of lists are in the order of their serial numbers.
+    pub(super) fn key_list(id: &KeyListId) -> Self {
+        let short = HEXLOWER.encode(&id.digest.as_bytes()[..4]);
+        Self::new(KEYS.to_owned(), format!("{:020}-{short}", id.serial))
     }
 
     pub(super) fn group_state(group: &GroupName) -> Self {
@@ -224,6 +263,26 @@ impl Range {
 
     pub(super) fn host(name: &str) -> Self {
         Self::prefix(host_partition(name), "DEVICE")
+    }
+
+    /// Range of the commits with numbers below `before`.
+    pub(super) fn commits(before: u64) -> Self {
+        Self {
+            pk: COMMIT.to_owned(),
+            first: "0".to_owned(),
+            // A commit of number `before` has a longer key, which comes after this one.
+            last: format!("{before:020}"),
+        }
+    }
+
+    /// Range of the key lists with serial numbers above `after`.
+    pub(super) fn key_lists(after: u64) -> Self {
+        Self {
+            pk: KEYS.to_owned(),
+            // `.` is the character after `-`, so the list with this serial number is left out.
+            first: format!("{after:020}."),
+            last: "9~".to_owned(),
+        }
     }
 
     /// Range of every key that begins with a word and `#`.

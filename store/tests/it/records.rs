@@ -9,6 +9,7 @@ mod host_names;
 mod pacing;
 mod report;
 mod signed;
+mod state;
 
 use futures_util::future::join_all;
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};

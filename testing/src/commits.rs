@@ -1,0 +1,47 @@
+//! Commits of a target for tests, signed with the key that all tests sign with.
+
+use packcast_protocol::state::commit::next_number;
+use packcast_protocol::state::signed_text::TargetDocument as _;
+use packcast_protocol::state::{Commit, CommitFields, CommitId, NodeHash, SignedCommit, TargetId};
+use packcast_protocol::{Sha256Digest, UnixTime};
+use packcast_store::records::{CommitRecord, Head};
+
+use crate::signing::signing;
+
+/// Target of all commits of tests.
+pub const TARGET: TargetId = TargetId::from_bytes([7; 16]);
+
+/// Returns a commit that follows a head, with this root of devices.
+///
+/// # Panics
+/// The clock is too far from the number of the head.
+pub fn commit_after(head: Option<&Head>, devices: NodeHash, now: UnixTime) -> CommitRecord {
+    let parent = head.map(|head| head.commit.id);
+    let number = next_number(parent, 0, now);
+    let commit = Commit::new(CommitFields {
+        target: TARGET,
+        keys: 1,
+        number,
+        parent,
+        groups: NodeHash::EMPTY,
+        devices,
+        ancestors: NodeHash::EMPTY,
+        issued: now,
+        expires: now.plus(86_400),
+        about: Sha256Digest::of(b"about"),
+    });
+    signed(&commit.expect("the fields agree"))
+}
+
+fn signed(commit: &Commit) -> CommitRecord {
+    let text = commit.to_text();
+    let digest = Sha256Digest::of(text.as_bytes());
+    let signature = (signing().sign)(&text).expect("the test key signs");
+    CommitRecord {
+        id: CommitId {
+            number: commit.number,
+            digest,
+        },
+        signed: SignedCommit::new(text, signature).expect("the commit is small"),
+    }
+}
