@@ -1,7 +1,8 @@
-//! Admission of requests, decided without a read of the records.
+//! Admission of requests, decided from path and headers alone: nothing else of a request is read
+//! before, neither are the records.
 
 use http::HeaderMap;
-use packcast_protocol::api::{CheckInRequest, Secret};
+use packcast_protocol::api::{Admission, Secret};
 use packcast_protocol::{AgentId, Sha256Digest};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -41,32 +42,33 @@ fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
     found.into()
 }
 
-/// Grounds on which a Packcast agent is admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// The agent has a valid pass.
-    Pass,
-    /// The agent has the target's enrolment token, and the reply gives it a pass.
-    Enrolment,
-}
-
-/// Returns the grounds on which a Packcast agent is admitted; `None` if it is refused.
-pub(crate) fn admits_agent(
+/// Returns whether a Packcast agent may check in: with its pass, or with an enrolment token of the
+/// target.
+pub(crate) fn admits_check_in(
     settings: &FunctionSettings,
     agent: &AgentId,
-    request: &CheckInRequest,
-) -> Option<Admission> {
-    let pass = request.pass.as_ref();
-    if pass.is_some_and(|pass| settings.pass_key.verifies(agent, pass)) {
-        return Some(Admission::Pass);
+    admission: &Admission,
+) -> bool {
+    match admission {
+        Admission::Pass(pass) => settings.pass_key.verifies(agent, pass),
+        Admission::Token(token) => any_matches(&settings.enrolment_tokens, token.digest()),
     }
-    let enrolment = request.enrolment.as_ref()?;
-    any_matches(&settings.enrolment_tokens, enrolment.digest()).then_some(Admission::Enrolment)
+}
+
+/// Returns whether a Packcast agent may report results, for which it needs its pass.
+pub(crate) fn admits_report(
+    settings: &FunctionSettings,
+    agent: &AgentId,
+    admission: &Admission,
+) -> bool {
+    match admission {
+        Admission::Pass(pass) => settings.pass_key.verifies(agent, pass),
+        Admission::Token(_) => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{BoundedText, DeviceFacts, HeldDocuments};
     use packcast_rollout::Pacing;
 
     use super::*;
@@ -85,19 +87,12 @@ mod tests {
         }
     }
 
-    fn request(enrolment: Option<&str>, pass: Option<Secret>) -> CheckInRequest {
-        CheckInRequest {
-            enrolment: enrolment.map(|token| token.parse().unwrap()),
-            pass,
-            facts: DeviceFacts {
-                host_name: BoundedText::tail("web01"),
-                os: BoundedText::tail("linux"),
-                arch: BoundedText::tail("x86_64"),
-                agent: BoundedText::tail("t"),
-            },
-            results: Vec::new(),
-            holds: HeldDocuments::default(),
-        }
+    fn pass(settings: &FunctionSettings, agent: &AgentId) -> Admission {
+        Admission::Pass(settings.pass_key.pass(agent))
+    }
+
+    fn token(text: &str) -> Admission {
+        Admission::Token(text.parse().unwrap())
     }
 
     #[test]
@@ -153,42 +148,44 @@ mod tests {
         let path = "/ocsinventory/path-token-one-1";
         assert!(!admits_ocs_agent(&settings, path));
         let agent = AgentId::of_public_key(&[1; 32]);
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
-            None
-        );
+        let token = token("enrolment-token-1");
+        assert!(!admits_check_in(&settings, &agent, &token));
     }
 
     #[test]
     fn a_pass_is_valid_for_one_agent_and_one_target() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        let shown = request(None, Some(settings.pass_key.pass(&agent)));
-        assert_eq!(
-            admits_agent(&settings, &agent, &shown),
-            Some(Admission::Pass)
-        );
-        assert_eq!(
-            admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown),
-            None
-        );
-        let other = FunctionSettings {
+        let shown = pass(&settings, &agent);
+        let other_agent = AgentId::of_public_key(&[2; 32]);
+        let other_target = FunctionSettings {
             pass_key: PassKey::new([8; 32]),
-            ..settings
+            ..settings.clone()
         };
-        assert_eq!(admits_agent(&other, &agent, &shown), None);
+        for admits in [admits_check_in, admits_report] {
+            assert!(admits(&settings, &agent, &shown));
+            assert!(!admits(&settings, &other_agent, &shown));
+            assert!(!admits(&other_target, &agent, &shown));
+        }
     }
 
     #[test]
-    fn the_enrolment_token_admits_any_agent() {
+    fn the_enrolment_token_admits_the_check_in_of_any_agent() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
-            Some(Admission::Enrolment)
-        );
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-2"), None)),
-            None
-        );
-        assert_eq!(admits_agent(&settings, &agent, &request(None, None)), None);
+        let good = token("enrolment-token-1");
+        assert!(admits_check_in(&settings, &agent, &good));
+        assert!(!admits_report(&settings, &agent, &good));
+        let bad = token("enrolment-token-2");
+        assert!(!admits_check_in(&settings, &agent, &bad));
+    }
+
+    #[test]
+    fn a_secret_of_one_kind_is_worthless_as_another() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let pass = settings.pass_key.pass(&agent);
+        let token = "enrolment-token-1".parse().unwrap();
+        for swapped in [Admission::Token(pass), Admission::Pass(token)] {
+            assert!(!admits_check_in(&settings, &agent, &swapped));
+            assert!(!admits_report(&settings, &agent, &swapped));
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! Responses, and the mapping of failures to statuses.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use packcast_protocol::api::{Problem, ProblemKind};
-use packcast_protocol::{UnixTime, with_causes};
+use packcast_protocol::{Excerpt, UnixTime, with_causes};
 use packcast_store::RecordsError;
 use serde::Serialize;
 
@@ -40,15 +39,14 @@ pub(crate) fn compressed(body: Vec<u8>) -> Response<Bytes> {
 }
 
 /// Refuses a request of an OCS agent, whose log shows the status alone.
-pub(crate) fn ocs_failure(status: StatusCode, reason: &str) -> Response<Bytes> {
+pub(crate) fn ocs_failure(status: StatusCode, reason: &Excerpt) -> Response<Bytes> {
     respond(status, "text/plain", Bytes::from(format!("{reason}\n")))
 }
 
-pub(crate) fn problem(
-    kind: ProblemKind,
-    detail: &dyn fmt::Display,
-    now: UnixTime,
-) -> Response<Bytes> {
+/// Refuses a request of a Packcast agent.
+///
+/// The detail is an excerpt, because errors can quote the request.
+pub(crate) fn problem(kind: ProblemKind, detail: &Excerpt, now: UnixTime) -> Response<Bytes> {
     let status = match kind {
         ProblemKind::BadRequest | ProblemKind::Other => StatusCode::BAD_REQUEST,
         ProblemKind::BadSignature | ProblemKind::ClockSkew => StatusCode::UNAUTHORIZED,
@@ -70,14 +68,15 @@ pub(crate) fn problem(
 pub(crate) fn unavailable(now: UnixTime) -> Response<Bytes> {
     problem(
         ProblemKind::Unavailable,
-        &"the records are unreachable: retry later",
+        &Excerpt::of("the records are unreachable: retry later"),
         now,
     )
 }
 
 /// Answers an OCS agent while the records are unreachable.
 pub(crate) fn ocs_unavailable() -> Response<Bytes> {
-    ocs_failure(StatusCode::SERVICE_UNAVAILABLE, "retry later")
+    let reason = Excerpt::of("retry later");
+    ocs_failure(StatusCode::SERVICE_UNAVAILABLE, &reason)
 }
 
 /// Logs that a request reached its time limit.

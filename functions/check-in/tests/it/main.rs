@@ -11,6 +11,7 @@ mod download;
 mod groups;
 mod hostile;
 mod inventory;
+mod log;
 mod pacing;
 mod prolog;
 mod results;
