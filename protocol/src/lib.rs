@@ -10,6 +10,7 @@ pub mod assignments;
 pub mod causes;
 pub mod device;
 pub mod digest;
+pub mod enrolment;
 pub mod excerpt;
 pub mod fragment;
 pub mod group;

@@ -3,7 +3,8 @@
 
 use http::HeaderMap;
 use packcast_protocol::api::{Admission, Secret};
-use packcast_protocol::{AgentId, Sha256Digest};
+use packcast_protocol::enrolment::EnrolmentBatch;
+use packcast_protocol::{AgentId, Sha256Digest, UnixTime};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::settings::FunctionSettings;
@@ -42,37 +43,62 @@ fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
     found.into()
 }
 
-/// Returns whether a Packcast agent may check in: with its pass, or with an enrolment token of the
-/// target.
+/// Grounds on which a Packcast agent is admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Grounds {
+    /// The agent has a valid pass.
+    Pass,
+    /// The agent has an enrolment token that the settings name.
+    Token,
+    /// The agent has the enrolment token of a batch. The table has the number of devices that the
+    /// batch has enrolled.
+    Batch(EnrolmentBatch),
+}
+
+/// Returns the grounds on which a Packcast agent may check in: its pass, or an enrolment token of
+/// the target.
 pub(crate) fn admits_check_in(
     settings: &FunctionSettings,
     agent: &AgentId,
     admission: &Admission,
-) -> bool {
-    match admission {
-        Admission::Pass(pass) => settings.pass_key.verifies(agent, pass),
-        Admission::Token(token) => any_matches(&settings.enrolment_tokens, token.digest()),
+    now: UnixTime,
+) -> Option<Grounds> {
+    let token = match admission {
+        Admission::Pass(_) => return admits_report(settings, agent, admission, now),
+        Admission::Token(token) => token,
+    };
+    if any_matches(&settings.enrolment_tokens, token.digest()) {
+        return Some(Grounds::Token);
     }
+    let batch = settings.pass_key.batch(token)?;
+    (now < batch.expires()).then_some(Grounds::Batch(batch))
 }
 
-/// Returns whether a Packcast agent may report results, for which it needs its pass.
+/// Returns the grounds on which a Packcast agent may report results, for which it needs its pass.
 pub(crate) fn admits_report(
     settings: &FunctionSettings,
     agent: &AgentId,
     admission: &Admission,
-) -> bool {
+    _: UnixTime,
+) -> Option<Grounds> {
     match admission {
-        Admission::Pass(pass) => settings.pass_key.verifies(agent, pass),
-        Admission::Token(_) => false,
+        Admission::Pass(pass) => {
+            let is_valid = settings.pass_key.verifies(agent, pass);
+            is_valid.then_some(Grounds::Pass)
+        }
+        Admission::Token(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::enrolment::{BatchId, BatchKey};
     use packcast_rollout::Pacing;
 
     use super::*;
     use crate::pass_key::PassKey;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
 
     fn settings() -> FunctionSettings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
@@ -149,7 +175,7 @@ mod tests {
         assert!(!admits_ocs_agent(&settings, path));
         let agent = AgentId::of_public_key(&[1; 32]);
         let token = token("enrolment-token-1");
-        assert!(!admits_check_in(&settings, &agent, &token));
+        assert_eq!(admits_check_in(&settings, &agent, &token, NOW), None);
     }
 
     #[test]
@@ -162,20 +188,35 @@ mod tests {
             ..settings.clone()
         };
         for admits in [admits_check_in, admits_report] {
-            assert!(admits(&settings, &agent, &shown));
-            assert!(!admits(&settings, &other_agent, &shown));
-            assert!(!admits(&other_target, &agent, &shown));
+            let admits = |settings, agent| admits(settings, agent, &shown, NOW);
+            assert_eq!(admits(&settings, &agent), Some(Grounds::Pass));
+            assert_eq!(admits(&settings, &other_agent), None);
+            assert_eq!(admits(&other_target, &agent), None);
         }
     }
 
     #[test]
     fn the_enrolment_token_admits_the_check_in_of_any_agent() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let check_in = |token| admits_check_in(&settings, &agent, token, NOW);
         let good = token("enrolment-token-1");
-        assert!(admits_check_in(&settings, &agent, &good));
-        assert!(!admits_report(&settings, &agent, &good));
-        let bad = token("enrolment-token-2");
-        assert!(!admits_check_in(&settings, &agent, &bad));
+        assert_eq!(check_in(&good), Some(Grounds::Token));
+        assert_eq!(admits_report(&settings, &agent, &good, NOW), None);
+        assert_eq!(check_in(&token("enrolment-token-2")), None);
+    }
+
+    #[test]
+    fn the_token_of_a_batch_admits_check_ins_until_it_expires() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let expires = NOW.plus(60);
+        let batch = EnrolmentBatch::new(BatchId::new([5; 16]), 3, expires).unwrap();
+        let of_key = |key| Admission::Token(BatchKey::of_pass_key(key).token(&batch));
+        let good = of_key(&[9; 32]);
+        let check_in = |token, now| admits_check_in(&settings, &agent, token, now);
+        assert_eq!(check_in(&good, NOW), Some(Grounds::Batch(batch.clone())));
+        assert_eq!(check_in(&good, expires), None);
+        assert_eq!(check_in(&of_key(&[8; 32]), NOW), None);
+        assert_eq!(admits_report(&settings, &agent, &good, NOW), None);
     }
 
     #[test]
@@ -184,8 +225,8 @@ mod tests {
         let pass = settings.pass_key.pass(&agent);
         let token = "enrolment-token-1".parse().unwrap();
         for swapped in [Admission::Token(pass), Admission::Pass(token)] {
-            assert!(!admits_check_in(&settings, &agent, &swapped));
-            assert!(!admits_report(&settings, &agent, &swapped));
+            assert_eq!(admits_check_in(&settings, &agent, &swapped, NOW), None);
+            assert_eq!(admits_report(&settings, &agent, &swapped, NOW), None);
         }
     }
 }

@@ -6,6 +6,7 @@ use packcast_protocol::api::{
     Admission, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind,
     Report, ReportReply, ReportRequest, Task,
 };
+use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
 use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
@@ -14,7 +15,7 @@ use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{admits_check_in, admits_report};
+use crate::access::{Grounds, admits_check_in, admits_report};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
@@ -37,6 +38,10 @@ enum ApiRefusal {
         "the request's pass or enrolment token is not of this target: give the agent the target's enrolment token"
     )]
     NotEnrolled,
+    #[error(
+        "the enrolment token has reached its number of devices ({devices}): give the agent a new enrolment token"
+    )]
+    BatchFull { devices: u32 },
 }
 
 impl ApiRefusal {
@@ -44,7 +49,9 @@ impl ApiRefusal {
     const fn kinds(&self) -> (ProblemKind, RefusalKind) {
         match self {
             Self::TooLarge { .. } => (ProblemKind::TooLarge, RefusalKind::Size),
-            Self::NotEnrolled | Self::Signature(HttpSignatureError::NoAdmission) => {
+            Self::NotEnrolled
+            | Self::BatchFull { .. }
+            | Self::Signature(HttpSignatureError::NoAdmission) => {
                 (ProblemKind::NotEnrolled, RefusalKind::Admission)
             }
             Self::Signature(HttpSignatureError::Skew { .. }) => {
@@ -135,13 +142,34 @@ async fn check_in_reply(
     let sent: CheckInRequest = admitted.content;
     check_count(&sent.results)?;
     // A pass follows from the agent's id and never changes, so only enrolment sends it.
-    let pass = match admitted.admission {
-        Admission::Token(_) => Some(function.settings.pass_key.pass(&admitted.agent)),
-        Admission::Pass(_) => None,
+    let pass = match admitted.grounds {
+        Grounds::Pass => None,
+        Grounds::Token | Grounds::Batch(_) => {
+            Some(function.settings.pass_key.pass(&admitted.agent))
+        }
     };
     let device = DeviceId::Agent(admitted.agent);
+    if let Grounds::Batch(batch) = &admitted.grounds {
+        enrol(function, &device, batch).await?;
+    }
     let reply = answer_check_in(function, &device, &sent, now).await?;
     Ok(CheckInReply { pass, ..reply })
+}
+
+/// Counts the enrolment of a device with the token of a batch.
+///
+/// A device with a record was counted before. It may enrol again, because its pass may be lost.
+async fn enrol(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    batch: &EnrolmentBatch,
+) -> Result<(), ApiFailure> {
+    let device_state = function.records.device_state(device).await?;
+    if device_state.device.is_some() || function.records.count_enrolment(batch).await? {
+        return Ok(());
+    }
+    let devices = batch.devices();
+    Err(ApiRefusal::BatchFull { devices }.into())
 }
 
 async fn report_reply(
@@ -160,7 +188,7 @@ async fn report_reply(
 /// A request that was admitted, verified and parsed, in this order.
 struct AdmittedRequest<T> {
     agent: AgentId,
-    admission: Admission,
+    grounds: Grounds,
     content: T,
 }
 
@@ -171,7 +199,7 @@ struct AdmittedRequest<T> {
 fn read<T: DeserializeOwned>(
     function: &CheckInFunction,
     request: &Request<Bytes>,
-    admits: fn(&FunctionSettings, &AgentId, &Admission) -> bool,
+    admits: fn(&FunctionSettings, &AgentId, &Admission, UnixTime) -> Option<Grounds>,
     now: UnixTime,
 ) -> Result<AdmittedRequest<T>, ApiRefusal> {
     let body = request.body();
@@ -181,15 +209,14 @@ fn read<T: DeserializeOwned>(
     let headers = request.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = SignedHeaders::read(headers)?;
-    let admission = headers.admission();
-    if !admits(&function.settings, &headers.named_agent(), admission) {
-        return Err(ApiRefusal::NotEnrolled);
-    }
+    let (settings, named) = (&function.settings, headers.named_agent());
+    let grounds =
+        admits(settings, &named, headers.admission(), now).ok_or(ApiRefusal::NotEnrolled)?;
     let (method, path) = (request.method().as_str(), request.uri().path());
     let agent = headers.verify(method, path, body, now)?;
     Ok(AdmittedRequest {
         agent,
-        admission: admission.clone(),
+        grounds,
         content: serde_json::from_slice(body)?,
     })
 }
@@ -304,6 +331,7 @@ mod tests {
             ApiRefusal::Json(json),
             ApiRefusal::TooMany { count: 65 },
             ApiRefusal::NotEnrolled,
+            ApiRefusal::BatchFull { devices: 500 },
         ];
         let lines = errors.map(|error| with_causes(&error));
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -311,6 +339,7 @@ mod tests {
         cannot read the request: missing field `results` at line 1 column 2
         the request has 65 results, at most 64 are allowed: send the rest in further requests
         the request's pass or enrolment token is not of this target: give the agent the target's enrolment token
+        the enrolment token has reached its number of devices (500): give the agent a new enrolment token
         ");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
@@ -122,6 +123,11 @@ impl Key {
     /// Key of the key lists.
     pub(super) fn keys() -> Self {
         Self::new(KEYS.to_owned(), KEYS)
+    }
+
+    /// Key of the count of an enrolment batch.
+    pub(super) fn batch(batch: &BatchId) -> Self {
+        Self::new(format!("BATCH#{batch}"), "BATCH")
     }
 
     pub(super) fn group_state(group: &GroupName) -> Self {
