@@ -39,14 +39,17 @@ pub(crate) fn compressed(body: Vec<u8>) -> Response<Bytes> {
 }
 
 /// Refuses a request of an OCS agent, whose log shows the status alone.
-pub(crate) fn ocs_failure(status: StatusCode, reason: &Excerpt) -> Response<Bytes> {
+///
+/// The reply has an excerpt of the reason, because errors can quote the request.
+pub(crate) fn ocs_failure(status: StatusCode, reason: &str) -> Response<Bytes> {
+    let reason = Excerpt::of(reason);
     respond(status, "text/plain", Bytes::from(format!("{reason}\n")))
 }
 
 /// Refuses a request of a Packcast agent.
 ///
-/// The detail is an excerpt, because errors can quote the request.
-pub(crate) fn problem(kind: ProblemKind, detail: &Excerpt, now: UnixTime) -> Response<Bytes> {
+/// The reply has an excerpt of the detail, because errors can quote the request.
+pub(crate) fn problem(kind: ProblemKind, detail: &str, now: UnixTime) -> Response<Bytes> {
     let status = match kind {
         ProblemKind::BadRequest | ProblemKind::Other => StatusCode::BAD_REQUEST,
         ProblemKind::BadSignature | ProblemKind::ClockSkew => StatusCode::UNAUTHORIZED,
@@ -57,7 +60,7 @@ pub(crate) fn problem(kind: ProblemKind, detail: &Excerpt, now: UnixTime) -> Res
     };
     let body = serde_json::to_vec(&Problem {
         kind,
-        detail: detail.to_string(),
+        detail: Excerpt::of(detail).to_string(),
         now,
     })
     .expect("a problem has string keys only");
@@ -68,15 +71,14 @@ pub(crate) fn problem(kind: ProblemKind, detail: &Excerpt, now: UnixTime) -> Res
 pub(crate) fn unavailable(now: UnixTime) -> Response<Bytes> {
     problem(
         ProblemKind::Unavailable,
-        &Excerpt::of("the records are unreachable: retry later"),
+        "the records are unreachable: retry later",
         now,
     )
 }
 
 /// Answers an OCS agent while the records are unreachable.
 pub(crate) fn ocs_unavailable() -> Response<Bytes> {
-    let reason = Excerpt::of("retry later");
-    ocs_failure(StatusCode::SERVICE_UNAVAILABLE, &reason)
+    ocs_failure(StatusCode::SERVICE_UNAVAILABLE, "retry later")
 }
 
 /// Logs that a request reached its time limit.

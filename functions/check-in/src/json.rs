@@ -72,9 +72,9 @@ impl ApiRefusal {
 
     fn response(&self, function: &CheckInFunction, now: UnixTime) -> Response<Bytes> {
         let (problem, kind) = self.kinds();
-        let reason = Excerpt::of(&with_causes(self));
+        let reason = with_causes(self);
         match kind {
-            RefusalKind::Content => function.refusals().count_content(reason.clone()),
+            RefusalKind::Content => function.refusals().count_content(Excerpt::of(&reason)),
             kind => function.refusals().count(kind),
         }
         answer::problem(problem, &reason, now)

@@ -69,14 +69,14 @@ enum OcsRefusal {
 
 impl OcsRefusal {
     fn response(&self, function: &CheckInFunction) -> Response<Bytes> {
-        let reason = Excerpt::of(&with_causes(self));
+        let reason = with_causes(self);
         let status = match self {
             Self::Envelope(error) if error.is_too_large() => {
                 function.refusals().count(RefusalKind::Size);
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Envelope(_) | Self::Request(_) => {
-                function.refusals().count_content(reason.clone());
+                function.refusals().count_content(Excerpt::of(&reason));
                 StatusCode::BAD_REQUEST
             }
         };
