@@ -9,7 +9,7 @@ use packcast_protocol::api::{
     REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_protocol::{AgentId, Excerpt, UnixTime};
+use packcast_protocol::{AgentId, UnixTime};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -247,8 +247,8 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         url,
         status,
         kind: problem.kind,
-        // The detail comes from outside and ends up in logs and on terminals.
-        detail: Excerpt::of(&problem.detail).to_string(),
+        // The detail comes from outside and ends up in logs, so its length is bounded.
+        detail: problem.detail.chars().take(500).collect(),
     };
     if problem.kind == ProblemKind::ClockSkew {
         PostError::Skew {

@@ -206,7 +206,7 @@ mod tests {
         let key = BatchKey::of_pass_key(&[9; 32]);
         let id = BatchId::new([7; 16]);
         for limits in [
-            "".to_owned(),
+            String::new(),
             format!("batch-{id}"),
             format!("batch-{id}-5"),
             format!("batch-{id}-0-5"),
