@@ -1,10 +1,12 @@
 //! The client of the check-in function: two signed requests.
 
+mod signing_time;
+
 use std::time::Duration;
 
 use packcast_protocol::api::{
-    CHECK_IN_PATH, CheckInReply, CheckInRequest, MAX_REPORTS, Problem, ProblemKind, REPORT_PATH,
-    ReportReply, ReportRequest, Secret,
+    Admission, CHECK_IN_PATH, CheckInReply, CheckInRequest, MAX_REPORTS, Problem, ProblemKind,
+    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::{AgentId, UnixTime};
@@ -12,6 +14,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::signing_time::signing_time;
 use crate::config::Server;
 use crate::{clock, retry};
 
@@ -43,6 +46,14 @@ pub(crate) enum ClientError {
         status: u16,
         kind: ProblemKind,
         detail: String,
+    },
+    #[error(
+        "the clock of server {url} shows {function}, this device's clock {clock} (Unix time): set the device's clock"
+    )]
+    Clock {
+        url: String,
+        function: UnixTime,
+        clock: UnixTime,
     },
     #[error(
         "the reply of {url} is not from a check-in function (status {status}): check `server` in the configuration"
@@ -100,41 +111,55 @@ impl ApiClient {
         &self.agent
     }
 
+    /// Checks in. `known` is a time in the past, for a device with a wrong clock.
     pub(crate) async fn check_in(
         &self,
+        admission: &Admission,
         request: &CheckInRequest,
+        known: UnixTime,
     ) -> Result<CheckInReply, ClientError> {
-        self.post(CHECK_IN_PATH, request).await
+        self.post(CHECK_IN_PATH, admission, request, known).await
     }
 
-    /// Reports results, at most [`MAX_REPORTS`] of them.
+    /// Reports results, at most [`MAX_REPORTS`] of them. `known` is a time in the past, for a
+    /// device with a wrong clock.
     pub(crate) async fn report(
         &self,
         pass: Secret,
-        results: Vec<packcast_protocol::api::Report>,
+        results: Vec<Report>,
+        known: UnixTime,
     ) -> Result<ReportReply, ClientError> {
         debug_assert!(results.len() <= MAX_REPORTS);
-        self.post(REPORT_PATH, &ReportRequest { pass, results })
+        let admission = Admission::Pass(pass);
+        self.post(REPORT_PATH, &admission, &ReportRequest { results }, known)
             .await
     }
 
     async fn post<Reply: DeserializeOwned>(
         &self,
         path: &str,
+        admission: &Admission,
         request: &impl Serialize,
+        known: UnixTime,
     ) -> Result<Reply, ClientError> {
         let body = serde_json::to_vec(request)?;
         let mut now = clock::now();
         let mut corrected = false;
         let mut failed = 0;
         loop {
-            match self.post_once(path, &body, now).await {
-                Err(PostError::Skew {
-                    now: server_time, ..
-                }) if !corrected => {
+            match self.post_once(path, admission, &body, now).await {
+                Err(PostError::Skew { function, .. }) if !corrected => {
                     // The reply shows the function's clock, so the request is signed again with
                     // that time, once.
-                    now = server_time;
+                    let clock = clock::now();
+                    now = signing_time(function, clock, known).ok_or_else(|| {
+                        let url = self.server.url(path).to_string();
+                        ClientError::Clock {
+                            url,
+                            function,
+                            clock,
+                        }
+                    })?;
                     corrected = true;
                 }
                 Err(PostError::Skew { error, .. }) => return Err(error),
@@ -156,6 +181,7 @@ impl ApiClient {
     async fn post_once<Reply: DeserializeOwned>(
         &self,
         path: &str,
+        admission: &Admission,
         body: &[u8],
         now: UnixTime,
     ) -> Result<Reply, PostError> {
@@ -165,7 +191,7 @@ impl ApiClient {
             .post(url.clone())
             .timeout(REQUEST_TIMEOUT)
             .header("content-type", "application/json");
-        for (name, value) in self.key.sign("POST", path, body, now) {
+        for (name, value) in self.key.sign("POST", path, admission, body, now) {
             request = request.header(name, value);
         }
         let unreachable = |source: reqwest::Error| ClientError::Unreachable {
@@ -192,9 +218,9 @@ impl ApiClient {
 }
 
 enum PostError {
-    /// The device's clock is wrong; `now` is the function's time.
+    /// The device's clock differs from the function's clock.
     Skew {
-        now: UnixTime,
+        function: UnixTime,
         error: ClientError,
     },
     Other(ClientError),
@@ -226,7 +252,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
     };
     if problem.kind == ProblemKind::ClockSkew {
         PostError::Skew {
-            now: problem.now,
+            function: problem.now,
             error,
         }
     } else {
@@ -268,6 +294,11 @@ mod tests {
                 kind: ProblemKind::NotEnrolled,
                 detail: "the pass is not valid".to_owned(),
             },
+            ClientError::Clock {
+                url: url(),
+                function: UnixTime(4_000_000_000),
+                clock: UnixTime(1_795_000_000),
+            },
             ClientError::Reply {
                 url: url(),
                 status: 200,
@@ -279,6 +310,7 @@ mod tests {
         cannot reach server https://ocs.example/v1/check-in: try again later
         server https://ocs.example/v1/check-in is unavailable (status 503): try again later
         server https://ocs.example/v1/check-in refused the request (status 403): the pass is not valid
+        the clock of server https://ocs.example/v1/check-in shows 4000000000, this device's clock 1795000000 (Unix time): set the device's clock
         the reply of https://ocs.example/v1/check-in is not from a check-in function (status 200): check `server` in the configuration
         cannot write the request as JSON
         ");

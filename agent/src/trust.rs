@@ -16,10 +16,11 @@ use packcast_protocol::keys::{FollowError, Trusted};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::signed::SignedError;
 use packcast_protocol::{
-    AgentId, Assignee, GroupName, SignedAssignments, SignedKeyList, VerifiedAssignments,
+    AgentId, Assignee, GroupName, SignedAssignments, SignedKeyList, UnixTime, VerifiedAssignments,
 };
 
 use self::device_documents::DeviceDocuments;
+use crate::clock::BEFORE_BUILD;
 
 /// The limit of groups whose documents a request names as held.
 const MAX_HELD_GROUPS: usize = 64;
@@ -86,6 +87,13 @@ impl Trust {
 
     pub(crate) const fn keys(&self) -> &Trusted {
         &self.keys
+    }
+
+    /// Returns a time that has passed: the latest issue of a document, or a time before the agent
+    /// was built.
+    pub(crate) fn known_time(&self) -> UnixTime {
+        let issued = self.documents().map(|document| document.held().issued);
+        issued.fold(BEFORE_BUILD, UnixTime::max)
     }
 
     pub(crate) fn documents(&self) -> impl Iterator<Item = &VerifiedAssignments> {

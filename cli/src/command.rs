@@ -23,5 +23,6 @@ pub(crate) mod publish;
 pub(crate) mod show;
 pub(crate) mod sign;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod unassign;
 pub(crate) mod verify;

@@ -73,6 +73,7 @@ enum Command {
     Show(command::show::Args),
     Status(command::status::Args),
     Device(command::device::Args),
+    Token(command::token::Args),
     Explain(command::explain::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
@@ -142,6 +143,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
+        Command::Token(args) => args.run(globals),
         Command::Explain(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run(&mut cli(), NAME);

@@ -1,14 +1,17 @@
 //! The JSON API between Packcast agents and the check-in function.
 //!
-//! Agents sign each request ([`crate::http_signature`]). Readers ignore unknown fields, so that
-//! agents and functions of different versions understand each other. A test compares the JSON
-//! Schemas in `protocol/schemas/` with these types.
+//! Agents sign each request ([`crate::http_signature`]), with a header that admits it
+//! ([`Admission`]). Readers ignore unknown fields, so that agents and functions of different
+//! versions understand each other. A test compares the JSON Schemas in `protocol/schemas/` with
+//! these types.
 
+mod admission;
 mod check_in;
 mod problem;
 mod report;
 mod secret;
 
+pub use admission::{ADMISSION, Admission, AdmissionError};
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Task};
 pub use problem::{Problem, ProblemKind};
 pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};

@@ -10,6 +10,8 @@ pub mod assignments;
 pub mod causes;
 pub mod device;
 pub mod digest;
+pub mod enrolment;
+pub mod excerpt;
 pub mod fragment;
 pub mod group;
 pub mod http_signature;
@@ -35,6 +37,7 @@ pub use assignments::{Assignee, Assignments, SignedAssignments, VerifiedAssignme
 pub use causes::with_causes;
 pub use device::{AgentId, DeviceId, OcsDeviceId};
 pub use digest::{Md5Digest, Sha256Digest};
+pub use excerpt::Excerpt;
 pub use fragment::{FragmentNumber, FragmentSize};
 pub use group::GroupName;
 pub use keys::{KeyList, SignedKeyList};

@@ -1,5 +1,5 @@
 //! All operations of an administrator, as a library: publish, verify, activate, assign, groups,
-//! devices, locations, keys, signing, targets.
+//! devices, enrolment, locations, keys, signing, targets.
 //!
 //! The command line and other interfaces are built on this library. The library prints nothing,
 //! parses no arguments, and reads neither a terminal nor the environment. It returns results and
@@ -16,6 +16,7 @@ pub mod delete;
 pub mod device;
 pub mod device_list;
 pub mod device_name;
+pub mod enrolment;
 pub mod explain;
 pub mod failure;
 pub mod group;

@@ -57,6 +57,16 @@ impl Places {
         self.config.join(format!("{target}.key"))
     }
 
+    /// Returns the file with the secrets of a target's function: `infra/deploy` or `packcast local`
+    /// has created the file.
+    pub fn secrets_file(&self, target: &str) -> PathBuf {
+        if target == LOCAL {
+            self.local().join("secrets.json")
+        } else {
+            self.config.join(format!("{target}.secrets"))
+        }
+    }
+
     /// Returns the path of the configuration of targets.
     fn config_file(&self) -> PathBuf {
         self.config.join("packcast.toml")

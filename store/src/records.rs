@@ -5,6 +5,7 @@
 mod announce;
 mod assign;
 mod backoff;
+mod batch;
 mod client;
 mod command;
 mod commit;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments,
-    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
+    Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
+    HeldDocuments, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -131,15 +131,12 @@ impl Peer {
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
             PeerAgent::Packcast(key, pass, holds) => {
-                let enrolment = ENROLMENT_TOKEN.parse().ok();
                 let asking = CheckInRequest {
-                    enrolment: enrolment.filter(|_| pass.get().is_none()),
-                    pass: pass.get().cloned(),
                     facts: self.facts(),
                     results: results.iter().map(|result| report(result, now)).collect(),
                     holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 };
-                signed(key, CHECK_IN_PATH, &asking, now)
+                signed(key, pass.get(), CHECK_IN_PATH, &asking, now)
             }
         }
     }
@@ -167,10 +164,9 @@ impl Peer {
                 })
                 .collect(),
             PeerAgent::Packcast(key, pass, _) => {
-                let pass = pass.get().expect("the agent has checked in before").clone();
                 let results = results.iter().map(|result| report(result, now)).collect();
-                let sent = ReportRequest { pass, results };
-                vec![signed(key, REPORT_PATH, &sent, now)]
+                let sent = ReportRequest { results };
+                vec![signed(key, pass.get(), REPORT_PATH, &sent, now)]
             }
         }
     }
@@ -231,15 +227,21 @@ impl Peer {
     }
 }
 
+/// Signs a request, which is admitted by the pass, or by the enrolment token if there is no pass.
 fn signed(
     key: &DeviceKey,
+    pass: Option<&Secret>,
     path: &str,
     content: &impl serde::Serialize,
     now: UnixTime,
 ) -> Request<Bytes> {
     let body = serde_json::to_vec(content).expect("a request is JSON");
+    let admission = pass.cloned().map_or_else(
+        || Admission::Token(ENROLMENT_TOKEN.parse().expect("a token")),
+        Admission::Pass,
+    );
     let mut request = Request::post(path);
-    for (name, value) in key.sign("POST", path, &body, now) {
+    for (name, value) in key.sign("POST", path, &admission, &body, now) {
         request = request.header(name, value);
     }
     request.body(body.into()).expect("a request")

@@ -184,6 +184,11 @@ impl World {
         TestDevice::enrol(self, name)
     }
 
+    /// Returns a device that has not checked in.
+    pub fn unenrolled_device(&self, name: &str) -> TestDevice {
+        TestDevice::new(self, name)
+    }
+
     /// Assigns a package to a device that does not have it yet.
     pub fn assign(&self, package: &str, device: &TestDevice) {
         let ran = self.ok(&["assign", package, "--device", device.id()]);

@@ -293,9 +293,10 @@ impl Deployment<'_> {
     }
 
     async fn send(&self, pass: Secret, report: Report) -> bool {
+        let known = self.trust.borrow().known_time();
         match self
             .stop
-            .run_until_cancelled(self.api.report(pass, vec![report]))
+            .run_until_cancelled(self.api.report(pass, vec![report], known))
             .await
         {
             Some(Ok(reply)) => reply.accepted.contains(&self.id),

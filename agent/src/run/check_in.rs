@@ -1,6 +1,8 @@
 //! Check-ins: the agent sends waiting results, and receives tasks and signed documents.
 
-use packcast_protocol::api::{BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report};
+use packcast_protocol::api::{
+    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
+};
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
@@ -40,31 +42,23 @@ impl Agent {
 
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
     async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
-        let holds = self.trust.borrow().held_documents();
-        let request = |enrolment, pass| CheckInRequest {
-            enrolment,
-            pass,
+        let known = self.trust.borrow().known_time();
+        let request = CheckInRequest {
             facts: facts(),
             results: results.to_vec(),
-            holds: holds.clone(),
+            holds: self.trust.borrow().held_documents(),
         };
+        let send =
+            async |admission: Admission| self.api.check_in(&admission, &request, known).await;
         let pass = identity::load_pass(&self.state)?;
         let has_pass = pass.is_some();
-        let mut token = None;
-        if !has_pass {
-            token = Some(
-                self.config
-                    .enrolment_token()?
-                    .ok_or(RunError::NotEnrolled)?,
-            );
-        }
-        let mut reply = self.api.check_in(&request(token, pass)).await;
+        let mut reply = match pass {
+            Some(pass) => send(Admission::Pass(pass)).await,
+            None => send(self.enrolment_token()?).await,
+        };
         // The pass is invalid if the target has a new pass key. The token enrols the device again.
         if has_pass && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
-            let Some(token) = self.config.enrolment_token()? else {
-                return Err(RunError::NotEnrolled);
-            };
-            reply = self.api.check_in(&request(Some(token), None)).await;
+            reply = send(self.enrolment_token()?).await;
         }
         let mut reply = reply?;
         if let Some(pass) = &reply.pass {
@@ -75,6 +69,11 @@ impl Agent {
         }
         self.accept_documents(&mut reply);
         Ok(reply)
+    }
+
+    fn enrolment_token(&self) -> Result<Admission, RunError> {
+        let token = self.config.enrolment_token()?;
+        token.map(Admission::Token).ok_or(RunError::NotEnrolled)
     }
 }
 

@@ -14,10 +14,10 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, HeldDocuments, Problem, ProblemKind, Report, ReportReply,
-    ReportRequest, Secret, Task,
+    Admission, Cancel, CheckInReply, CheckInRequest, HeldDocuments, Problem, ProblemKind, Report,
+    ReportReply, ReportRequest, Task,
 };
-use packcast_protocol::http_signature::{SignedRequest, verify};
+use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::{KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
@@ -30,9 +30,6 @@ use crate::publisher::{Publisher, unix_now};
 
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
-
-/// The time of the function's clock when the clock is wrong on purpose.
-const FAR: UnixTime = UnixTime(4_000_000_000);
 
 /// The answers of the edge, and the requests that it received.
 #[derive(Default)]
@@ -53,7 +50,10 @@ pub(crate) struct EdgeState {
     pub(crate) reports: Vec<Report>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
+    /// The time of the function's clock, if the clock is wrong on purpose.
     pub(crate) clock: Option<UnixTime>,
+    /// The times of the signatures that this clock refused.
+    pub(crate) skewed: Vec<UnixTime>,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
     /// The paths of objects that get no answer for now.
@@ -196,20 +196,6 @@ async fn answer(
         tokio::task::yield_now().await;
         world.lock().unwrap().under_way -= 1;
     }
-    let header = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let signed = SignedRequest {
-        method: parts.method.as_str(),
-        path: &path,
-        body: &body,
-        content_digest: header("content-digest"),
-        signature_input: header("signature-input"),
-        signature: header("signature"),
-    };
     loop {
         let spoken = Arc::clone(&world.lock().unwrap().spoken);
         // The notification is registered here, before the check below.
@@ -219,7 +205,7 @@ async fn answer(
         }
         spoken.await;
     }
-    let (status, body) = world.lock().unwrap().answer(&path, signed);
+    let (status, body) = world.lock().unwrap().answer(&path, &parts, &body);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status.try_into().unwrap();
     Ok(response)
@@ -244,7 +230,7 @@ impl EdgeState {
         });
     }
 
-    fn answer(&mut self, path: &str, signed: SignedRequest<'_>) -> (u16, Vec<u8>) {
+    fn answer(&mut self, path: &str, parts: &Parts, body: &[u8]) -> (u16, Vec<u8>) {
         if path.starts_with("/objects/") {
             self.gets.push(path.to_owned());
             return self.object(path);
@@ -253,18 +239,23 @@ impl EdgeState {
             return (status, Vec::new());
         }
         let now = self.clock.unwrap_or_else(|| UnixTime(unix_now()));
-        if verify(signed, now).is_err() {
-            return refused(401, ProblemKind::ClockSkew, now);
+        let headers = parts.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let signed = SignedHeaders::read(headers).unwrap();
+        match signed.verify(parts.method.as_str(), path, body, now) {
+            Ok(_) => {}
+            Err(HttpSignatureError::Skew { created, .. }) => {
+                self.skewed.push(created);
+                return refused(401, ProblemKind::ClockSkew, now);
+            }
+            Err(error) => panic!("{error}"),
         }
-        if self
-            .body_limit
-            .is_some_and(|limit| signed.body.len() > limit)
-        {
+        if self.body_limit.is_some_and(|limit| body.len() > limit) {
             return refused(413, ProblemKind::TooLarge, now);
         }
         match path {
-            "/v1/check-in" => self.check_in(signed.body, now),
-            "/v1/report" => self.report(signed.body, now),
+            "/v1/check-in" => self.check_in(signed.admission(), body, now),
+            "/v1/report" => self.report(body, now),
             _ => refused(404, ProblemKind::NotFound, now),
         }
     }
@@ -277,14 +268,16 @@ impl EdgeState {
         }
     }
 
-    fn check_in(&mut self, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {
+    fn check_in(&mut self, admission: &Admission, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {
         let request: CheckInRequest = serde_json::from_slice(body).unwrap();
-        let is = |secret: &Option<Secret>, text: &str| {
-            secret.as_ref().is_some_and(|s| s.reveal() == text)
+        let (enrols, admits) = match admission {
+            Admission::Token(token) => (true, token.reveal() == TOKEN),
+            Admission::Pass(pass) => {
+                let forgotten = std::mem::take(&mut self.forget_pass);
+                (false, pass.reveal() == PASS && !forgotten)
+            }
         };
-        let enrolled = is(&request.pass, PASS) && !std::mem::take(&mut self.forget_pass);
-        let enrols = is(&request.enrolment, TOKEN);
-        if !enrolled && !enrols {
+        if !admits {
             return refused(403, ProblemKind::NotEnrolled, now);
         }
         self.enrolments += usize::from(enrols);
@@ -329,11 +322,6 @@ impl EdgeState {
         let ids = reports.iter().map(|report| report.id).collect();
         self.reports.extend(reports);
         ids
-    }
-
-    /// Sets the function's clock decades ahead of the device's.
-    pub(crate) fn run_ahead(&mut self) {
-        self.clock = Some(FAR);
     }
 }
 

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::archives::Tar;
 use crate::lab::{Lab, Package};
 use crate::packages::{execute, launch, package, script};
+use crate::publisher::unix_now;
 
 #[test]
 fn launch_reports_the_exit_code_and_the_output() {
@@ -457,9 +458,39 @@ fn the_token_is_shown_until_there_is_a_pass() {
 #[test]
 fn a_wrong_clock_is_corrected_for_the_signature() {
     let lab = Lab::new();
-    lab.world().run_ahead();
-    let run = lab.run();
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    for days_ahead in [89, 0] {
+        lab.world().clock = Some(UnixTime(unix_now() + days_ahead * 24 * 3600));
+        let run = lab.run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    // Without the correction, the function would refuse the first check-in.
+    assert_eq!(lab.world().skewed.len(), 1);
+}
+
+/// The function asks for signatures of times that a device must not sign for.
+#[test]
+fn no_request_is_signed_for_a_distant_time() {
+    let lab = Lab::new();
+    let now = unix_now();
+    for asked in [
+        now + 91 * 24 * 3600,
+        4_000_000_000,
+        u64::MAX,
+        1_700_000_000,
+        0,
+    ] {
+        lab.world().clock = Some(UnixTime(asked));
+        let run = lab.run();
+        assert_eq!(run.code, 1, "{}", run.stderr);
+        assert!(
+            run.stderr.contains("set the device's clock"),
+            "{}",
+            run.stderr
+        );
+        let skewed = std::mem::take(&mut lab.world().skewed);
+        assert_eq!(skewed.len(), 1, "the agent does not sign again");
+        assert!(skewed[0].since(UnixTime(now)) < 3600, "{skewed:?}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 39] = [
+const TESTS: [(&str, fn()); 40] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -78,6 +78,7 @@ const TESTS: [(&str, fn()); 39] = [
     ("show", show),
     ("status", status),
     ("device", device),
+    ("token", token),
     ("explain", explain),
     ("completions", completions),
     ("man", man),
@@ -169,6 +170,7 @@ fn packcast() {
       show         Show a package: its state, action, archive and locations
       status       Show the progress of a package: number of devices in each state
       device       List devices, or show a device with its packages and results
+      token        Create an enrolment token for a limited number of devices
       explain      Explain why a device has a package, or does not have it
       completions  Print the completion script for a shell
       man          Print or write the manual pages
@@ -1541,6 +1543,44 @@ fn device() {
       packcast device ocs:web01-2026-03-04-05-06-07 --format json
       packcast device web01 --drop
       packcast device web01 --fragment-pause 2s --cycle-pause 5s
+    ");
+}
+
+#[test]
+fn token() {
+    assert_snapshot!(help("token"), @"
+    Create an enrolment token for a limited number of devices
+
+    Packcast agents with the token can enrol until the token expires, or until the
+    number of devices is reached. A device that enrols again counts once. Devices
+    that have enrolled stay enrolled. The token is a secret: write it to a file that
+    only the agent can read, and name the file in agent.toml.
+
+    Usage: packcast token [OPTIONS] --devices <NUMBER>
+
+    Options:
+          --devices <NUMBER>
+              Number of devices that the token enrols, at most 1,000,000
+
+          --expires-in <DAYS>
+              Expire the token after this many days
+
+              [default: 30]
+
+          --secrets <FILE>
+              Read the pass key from this file instead of the target's secrets
+
+              The secrets of a stack are in NAME.secrets beside packcast.toml, on
+              the machine that deployed the stack.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token --devices 500 --target production
+      packcast token --devices 1 --expires-in 2 > token
     ");
 }
 

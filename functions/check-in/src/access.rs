@@ -1,8 +1,10 @@
-//! Admission of requests, decided without a read of the records.
+//! Admission of requests, decided from path and headers alone: nothing else of a request is read
+//! before, neither are the records.
 
 use http::HeaderMap;
-use packcast_protocol::api::{CheckInRequest, Secret};
-use packcast_protocol::{AgentId, Sha256Digest};
+use packcast_protocol::api::{Admission, Secret};
+use packcast_protocol::enrolment::EnrolmentBatch;
+use packcast_protocol::{AgentId, Sha256Digest, UnixTime};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::settings::FunctionSettings;
@@ -42,35 +44,61 @@ fn any_matches(digests: &[Sha256Digest], given: Sha256Digest) -> bool {
 }
 
 /// Grounds on which a Packcast agent is admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Grounds {
     /// The agent has a valid pass.
     Pass,
-    /// The agent has the target's enrolment token, and the reply gives it a pass.
-    Enrolment,
+    /// The agent has an enrolment token that the settings name.
+    Token,
+    /// The agent has the enrolment token of a batch. The table has the number of devices that the
+    /// batch has enrolled.
+    Batch(EnrolmentBatch),
 }
 
-/// Returns the grounds on which a Packcast agent is admitted; `None` if it is refused.
-pub(crate) fn admits_agent(
+/// Returns the grounds on which a Packcast agent may check in: its pass, or an enrolment token of
+/// the target.
+pub(crate) fn admits_check_in(
     settings: &FunctionSettings,
     agent: &AgentId,
-    request: &CheckInRequest,
-) -> Option<Admission> {
-    let pass = request.pass.as_ref();
-    if pass.is_some_and(|pass| settings.pass_key.verifies(agent, pass)) {
-        return Some(Admission::Pass);
+    admission: &Admission,
+    now: UnixTime,
+) -> Option<Grounds> {
+    let token = match admission {
+        Admission::Pass(_) => return admits_report(settings, agent, admission, now),
+        Admission::Token(token) => token,
+    };
+    if any_matches(&settings.enrolment_tokens, token.digest()) {
+        return Some(Grounds::Token);
     }
-    let enrolment = request.enrolment.as_ref()?;
-    any_matches(&settings.enrolment_tokens, enrolment.digest()).then_some(Admission::Enrolment)
+    let batch = settings.pass_key.batch(token)?;
+    (now < batch.expires()).then_some(Grounds::Batch(batch))
+}
+
+/// Returns the grounds on which a Packcast agent may report results, for which it needs its pass.
+pub(crate) fn admits_report(
+    settings: &FunctionSettings,
+    agent: &AgentId,
+    admission: &Admission,
+    _: UnixTime,
+) -> Option<Grounds> {
+    match admission {
+        Admission::Pass(pass) => {
+            let is_valid = settings.pass_key.verifies(agent, pass);
+            is_valid.then_some(Grounds::Pass)
+        }
+        Admission::Token(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::api::{BoundedText, DeviceFacts, HeldDocuments};
+    use packcast_protocol::enrolment::{BatchId, BatchKey};
     use packcast_rollout::Pacing;
 
     use super::*;
     use crate::pass_key::PassKey;
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
 
     fn settings() -> FunctionSettings {
         let digest = |token: &str| token.parse::<Secret>().unwrap().digest();
@@ -85,19 +113,12 @@ mod tests {
         }
     }
 
-    fn request(enrolment: Option<&str>, pass: Option<Secret>) -> CheckInRequest {
-        CheckInRequest {
-            enrolment: enrolment.map(|token| token.parse().unwrap()),
-            pass,
-            facts: DeviceFacts {
-                host_name: BoundedText::tail("web01"),
-                os: BoundedText::tail("linux"),
-                arch: BoundedText::tail("x86_64"),
-                agent: BoundedText::tail("t"),
-            },
-            results: Vec::new(),
-            holds: HeldDocuments::default(),
-        }
+    fn pass(settings: &FunctionSettings, agent: &AgentId) -> Admission {
+        Admission::Pass(settings.pass_key.pass(agent))
+    }
+
+    fn token(text: &str) -> Admission {
+        Admission::Token(text.parse().unwrap())
     }
 
     #[test]
@@ -153,42 +174,59 @@ mod tests {
         let path = "/ocsinventory/path-token-one-1";
         assert!(!admits_ocs_agent(&settings, path));
         let agent = AgentId::of_public_key(&[1; 32]);
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
-            None
-        );
+        let token = token("enrolment-token-1");
+        assert_eq!(admits_check_in(&settings, &agent, &token, NOW), None);
     }
 
     #[test]
     fn a_pass_is_valid_for_one_agent_and_one_target() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        let shown = request(None, Some(settings.pass_key.pass(&agent)));
-        assert_eq!(
-            admits_agent(&settings, &agent, &shown),
-            Some(Admission::Pass)
-        );
-        assert_eq!(
-            admits_agent(&settings, &AgentId::of_public_key(&[2; 32]), &shown),
-            None
-        );
-        let other = FunctionSettings {
+        let shown = pass(&settings, &agent);
+        let other_agent = AgentId::of_public_key(&[2; 32]);
+        let other_target = FunctionSettings {
             pass_key: PassKey::new([8; 32]),
-            ..settings
+            ..settings.clone()
         };
-        assert_eq!(admits_agent(&other, &agent, &shown), None);
+        for admits in [admits_check_in, admits_report] {
+            let admits = |settings, agent| admits(settings, agent, &shown, NOW);
+            assert_eq!(admits(&settings, &agent), Some(Grounds::Pass));
+            assert_eq!(admits(&settings, &other_agent), None);
+            assert_eq!(admits(&other_target, &agent), None);
+        }
     }
 
     #[test]
-    fn the_enrolment_token_admits_any_agent() {
+    fn the_enrolment_token_admits_the_check_in_of_any_agent() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-1"), None)),
-            Some(Admission::Enrolment)
-        );
-        assert_eq!(
-            admits_agent(&settings, &agent, &request(Some("enrolment-token-2"), None)),
-            None
-        );
-        assert_eq!(admits_agent(&settings, &agent, &request(None, None)), None);
+        let check_in = |token| admits_check_in(&settings, &agent, token, NOW);
+        let good = token("enrolment-token-1");
+        assert_eq!(check_in(&good), Some(Grounds::Token));
+        assert_eq!(admits_report(&settings, &agent, &good, NOW), None);
+        assert_eq!(check_in(&token("enrolment-token-2")), None);
+    }
+
+    #[test]
+    fn the_token_of_a_batch_admits_check_ins_until_it_expires() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let expires = NOW.plus(60);
+        let batch = EnrolmentBatch::new(BatchId::new([5; 16]), 3, expires).unwrap();
+        let of_key = |key| Admission::Token(BatchKey::of_pass_key(key).token(&batch));
+        let good = of_key(&[9; 32]);
+        let check_in = |token, now| admits_check_in(&settings, &agent, token, now);
+        assert_eq!(check_in(&good, NOW), Some(Grounds::Batch(batch.clone())));
+        assert_eq!(check_in(&good, expires), None);
+        assert_eq!(check_in(&of_key(&[8; 32]), NOW), None);
+        assert_eq!(admits_report(&settings, &agent, &good, NOW), None);
+    }
+
+    #[test]
+    fn a_secret_of_one_kind_is_worthless_as_another() {
+        let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
+        let pass = settings.pass_key.pass(&agent);
+        let token = "enrolment-token-1".parse().unwrap();
+        for swapped in [Admission::Token(pass), Admission::Pass(token)] {
+            assert_eq!(admits_check_in(&settings, &agent, &swapped, NOW), None);
+            assert_eq!(admits_report(&settings, &agent, &swapped, NOW), None);
+        }
     }
 }

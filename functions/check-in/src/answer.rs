@@ -1,13 +1,12 @@
 //! Responses, and the mapping of failures to statuses.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use packcast_protocol::api::{Problem, ProblemKind};
-use packcast_protocol::{UnixTime, with_causes};
+use packcast_protocol::{Excerpt, UnixTime, with_causes};
 use packcast_store::RecordsError;
 use serde::Serialize;
 
@@ -40,15 +39,17 @@ pub(crate) fn compressed(body: Vec<u8>) -> Response<Bytes> {
 }
 
 /// Refuses a request of an OCS agent, whose log shows the status alone.
+///
+/// The reply has an excerpt of the reason, because errors can quote the request.
 pub(crate) fn ocs_failure(status: StatusCode, reason: &str) -> Response<Bytes> {
+    let reason = Excerpt::of(reason);
     respond(status, "text/plain", Bytes::from(format!("{reason}\n")))
 }
 
-pub(crate) fn problem(
-    kind: ProblemKind,
-    detail: &dyn fmt::Display,
-    now: UnixTime,
-) -> Response<Bytes> {
+/// Refuses a request of a Packcast agent.
+///
+/// The reply has an excerpt of the detail, because errors can quote the request.
+pub(crate) fn problem(kind: ProblemKind, detail: &str, now: UnixTime) -> Response<Bytes> {
     let status = match kind {
         ProblemKind::BadRequest | ProblemKind::Other => StatusCode::BAD_REQUEST,
         ProblemKind::BadSignature | ProblemKind::ClockSkew => StatusCode::UNAUTHORIZED,
@@ -59,7 +60,7 @@ pub(crate) fn problem(
     };
     let body = serde_json::to_vec(&Problem {
         kind,
-        detail: detail.to_string(),
+        detail: Excerpt::of(detail).to_string(),
         now,
     })
     .expect("a problem has string keys only");
@@ -70,7 +71,7 @@ pub(crate) fn problem(
 pub(crate) fn unavailable(now: UnixTime) -> Response<Bytes> {
     problem(
         ProblemKind::Unavailable,
-        &"the records are unreachable: retry later",
+        "the records are unreachable: retry later",
         now,
     )
 }

@@ -1,22 +1,23 @@
 //! Requests of Packcast agents: signed JSON.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use packcast_protocol::api::{
-    Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report,
-    ReportReply, ReportRequest, Task,
+    Admission, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind,
+    Report, ReportReply, ReportRequest, Task,
 };
-use packcast_protocol::http_signature::{
-    CONTENT_DIGEST, HttpSignatureError, SIGNATURE, SIGNATURE_INPUT, SignedRequest, verify,
-};
-use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
+use packcast_protocol::enrolment::EnrolmentBatch;
+use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
+use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
 use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
 use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Admission, admits_agent};
+use crate::access::{Grounds, admits_check_in, admits_report};
+use crate::refusals::RefusalKind;
+use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
 use crate::{CheckInFunction, answer, documents, result};
 
@@ -34,23 +35,49 @@ enum ApiRefusal {
     )]
     TooMany { count: usize },
     #[error(
-        "the request has neither a pass nor an enrolment token of this target: give the agent the target's enrolment token"
+        "the request's pass or enrolment token is not of this target: give the agent the target's enrolment token"
     )]
     NotEnrolled,
+    #[error(
+        "the enrolment token has reached its number of devices ({devices}): give the agent a new enrolment token"
+    )]
+    BatchFull { devices: u32 },
 }
 
 impl ApiRefusal {
-    fn response(&self, now: UnixTime) -> Response<Bytes> {
-        let kind = match self {
-            Self::TooLarge { .. } => ProblemKind::TooLarge,
-            Self::Signature(HttpSignatureError::Skew { .. }) => ProblemKind::ClockSkew,
-            Self::Signature(_) => ProblemKind::BadSignature,
-            Self::Json(_) | Self::TooMany { .. } => ProblemKind::BadRequest,
-            Self::NotEnrolled => ProblemKind::NotEnrolled,
-        };
+    /// Returns the kind for the agent and the kind for the log.
+    const fn kinds(&self) -> (ProblemKind, RefusalKind) {
+        match self {
+            Self::TooLarge { .. } => (ProblemKind::TooLarge, RefusalKind::Size),
+            Self::NotEnrolled
+            | Self::BatchFull { .. }
+            | Self::Signature(HttpSignatureError::NoAdmission) => {
+                (ProblemKind::NotEnrolled, RefusalKind::Admission)
+            }
+            Self::Signature(HttpSignatureError::Skew { .. }) => {
+                (ProblemKind::ClockSkew, RefusalKind::Clock)
+            }
+            Self::Signature(HttpSignatureError::Body | HttpSignatureError::Mismatch) => {
+                (ProblemKind::BadSignature, RefusalKind::Signature)
+            }
+            Self::Signature(
+                HttpSignatureError::Missing(_)
+                | HttpSignatureError::Repeated(_)
+                | HttpSignatureError::TooLong(_)
+                | HttpSignatureError::Malformed(_),
+            ) => (ProblemKind::BadSignature, RefusalKind::Headers),
+            Self::Json(_) | Self::TooMany { .. } => (ProblemKind::BadRequest, RefusalKind::Content),
+        }
+    }
+
+    fn response(&self, function: &CheckInFunction, now: UnixTime) -> Response<Bytes> {
+        let (problem, kind) = self.kinds();
         let reason = with_causes(self);
-        tracing::info!(?kind, reason, "refused a request of a Packcast agent");
-        answer::problem(kind, &reason, now)
+        match kind {
+            RefusalKind::Content => function.refusals().count_content(Excerpt::of(&reason)),
+            kind => function.refusals().count(kind),
+        }
+        answer::problem(problem, &reason, now)
     }
 }
 
@@ -64,9 +91,9 @@ enum ApiFailure {
 }
 
 impl ApiFailure {
-    fn response(&self, now: UnixTime) -> Response<Bytes> {
+    fn response(&self, function: &CheckInFunction, now: UnixTime) -> Response<Bytes> {
         match self {
-            Self::Refused(refusal) => refusal.response(now),
+            Self::Refused(refusal) => refusal.response(function, now),
             Self::Records(error) => {
                 answer::log_records_error(error);
                 answer::unavailable(now)
@@ -75,10 +102,14 @@ impl ApiFailure {
     }
 }
 
-fn respond(reply: Result<impl Serialize, ApiFailure>, now: UnixTime) -> Response<Bytes> {
+fn respond(
+    function: &CheckInFunction,
+    reply: Result<impl Serialize, ApiFailure>,
+    now: UnixTime,
+) -> Response<Bytes> {
     match reply {
         Ok(reply) => answer::json(&reply),
-        Err(failure) => failure.response(now),
+        Err(failure) => failure.response(function, now),
     }
 }
 
@@ -88,7 +119,8 @@ pub(crate) async fn check_in(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
-    respond(check_in_reply(function, request, now).await, now)
+    let reply = check_in_reply(function, request, now).await;
+    respond(function, reply, now)
 }
 
 /// Answers a report, which agents send between check-ins.
@@ -97,7 +129,8 @@ pub(crate) async fn report(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Response<Bytes> {
-    respond(report_reply(function, request, now).await, now)
+    let reply = report_reply(function, request, now).await;
+    respond(function, reply, now)
 }
 
 async fn check_in_reply(
@@ -105,14 +138,38 @@ async fn check_in_reply(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Result<CheckInReply, ApiFailure> {
-    let (agent, sent): (_, CheckInRequest) = read_signed(request, now)?;
+    let admitted = read(function, request, admits_check_in, now)?;
+    let sent: CheckInRequest = admitted.content;
     check_count(&sent.results)?;
-    let admission = admits_agent(&function.settings, &agent, &sent);
-    let admission = admission.ok_or(ApiRefusal::NotEnrolled)?;
     // A pass follows from the agent's id and never changes, so only enrolment sends it.
-    let pass = (admission == Admission::Enrolment).then(|| function.settings.pass_key.pass(&agent));
-    let reply = answer_check_in(function, &DeviceId::Agent(agent), &sent, now).await?;
+    let pass = match admitted.grounds {
+        Grounds::Pass => None,
+        Grounds::Token | Grounds::Batch(_) => {
+            Some(function.settings.pass_key.pass(&admitted.agent))
+        }
+    };
+    let device = DeviceId::Agent(admitted.agent);
+    if let Grounds::Batch(batch) = &admitted.grounds {
+        enrol(function, &device, batch).await?;
+    }
+    let reply = answer_check_in(function, &device, &sent, now).await?;
     Ok(CheckInReply { pass, ..reply })
+}
+
+/// Counts the enrolment of a device with the token of a batch.
+///
+/// A device with a record was counted before. It may enrol again, because its pass may be lost.
+async fn enrol(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    batch: &EnrolmentBatch,
+) -> Result<(), ApiFailure> {
+    let device_state = function.records.device_state(device).await?;
+    if device_state.device.is_some() || function.records.count_enrolment(batch).await? {
+        return Ok(());
+    }
+    let devices = batch.devices();
+    Err(ApiRefusal::BatchFull { devices }.into())
 }
 
 async fn report_reply(
@@ -120,39 +177,48 @@ async fn report_reply(
     request: &Request<Bytes>,
     now: UnixTime,
 ) -> Result<ReportReply, ApiFailure> {
-    let (agent, sent): (_, ReportRequest) = read_signed(request, now)?;
+    let admitted = read(function, request, admits_report, now)?;
+    let sent: ReportRequest = admitted.content;
     check_count(&sent.results)?;
-    if !function.settings.pass_key.verifies(&agent, &sent.pass) {
-        return Err(ApiRefusal::NotEnrolled.into());
-    }
-    let accepted = record_all(function, &DeviceId::Agent(agent), &sent.results, now).await?;
+    let device = DeviceId::Agent(admitted.agent);
+    let accepted = record_all(function, &device, &sent.results, now).await?;
     Ok(ReportReply { accepted })
 }
 
-/// Verifies a request and returns its agent and its body.
-fn read_signed<T: DeserializeOwned>(
+/// A request that was admitted, verified and parsed, in this order.
+struct AdmittedRequest<T> {
+    agent: AgentId,
+    grounds: Grounds,
+    content: T,
+}
+
+/// Reads a request.
+///
+/// A stranger can send any body and sign it with a fresh key. So the function first looks at the
+/// size and at the headers of bounded length. It reads the body only if they admit the request.
+fn read<T: DeserializeOwned>(
+    function: &CheckInFunction,
     request: &Request<Bytes>,
+    admits: fn(&FunctionSettings, &AgentId, &Admission, UnixTime) -> Option<Grounds>,
     now: UnixTime,
-) -> Result<(AgentId, T), ApiRefusal> {
+) -> Result<AdmittedRequest<T>, ApiRefusal> {
     let body = request.body();
     if body.len() > MAX_REQUEST_BYTES {
         return Err(ApiRefusal::TooLarge { bytes: body.len() });
     }
-    let header = |name| header(request.headers(), name);
-    let signed = SignedRequest {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        body,
-        content_digest: header(CONTENT_DIGEST),
-        signature_input: header(SIGNATURE_INPUT),
-        signature: header(SIGNATURE),
-    };
-    let agent = verify(signed, now)?;
-    Ok((agent, serde_json::from_slice(body)?))
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = SignedHeaders::read(headers)?;
+    let (settings, named) = (&function.settings, headers.named_agent());
+    let grounds =
+        admits(settings, &named, headers.admission(), now).ok_or(ApiRefusal::NotEnrolled)?;
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let agent = headers.verify(method, path, body, now)?;
+    Ok(AdmittedRequest {
+        agent,
+        grounds,
+        content: serde_json::from_slice(body)?,
+    })
 }
 
 fn check_count(results: &[Report]) -> Result<(), ApiRefusal> {
@@ -265,13 +331,15 @@ mod tests {
             ApiRefusal::Json(json),
             ApiRefusal::TooMany { count: 65 },
             ApiRefusal::NotEnrolled,
+            ApiRefusal::BatchFull { devices: 500 },
         ];
         let lines = errors.map(|error| with_causes(&error));
         insta::assert_snapshot!(lines.join("\n"), @"
         the request has 600000 bytes, at most 524288 are allowed
-        cannot read the request: missing field `pass` at line 1 column 2
+        cannot read the request: missing field `results` at line 1 column 2
         the request has 65 results, at most 64 are allowed: send the rest in further requests
-        the request has neither a pass nor an enrolment token of this target: give the agent the target's enrolment token
+        the request's pass or enrolment token is not of this target: give the agent the target's enrolment token
+        the enrolment token has reached its number of devices (500): give the agent a new enrolment token
         ");
     }
 }

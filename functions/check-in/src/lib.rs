@@ -13,10 +13,12 @@ mod ocs;
 mod packages;
 mod pass_key;
 mod reconcile;
+mod refusals;
 mod result;
 pub mod settings;
 mod tasks;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +32,8 @@ pub use crate::access::ORIGIN_HEADER;
 use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
+pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
+use crate::refusals::{RefusalCounter, RefusalKind};
 pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
@@ -43,6 +47,7 @@ pub struct CheckInFunction {
     packages: Packages,
     groups: Groups,
     settings: FunctionSettings,
+    refusals: Mutex<RefusalCounter>,
 }
 
 impl CheckInFunction {
@@ -52,6 +57,7 @@ impl CheckInFunction {
             packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
             settings,
+            refusals: Mutex::default(),
         }
     }
 
@@ -62,6 +68,8 @@ impl CheckInFunction {
     /// to a path that ends in a token. No other address exists. In particular, `GET
     /// …/deploy/label` does not: a Windows agent asks for it and must not find it (protocol
     /// reference §0 rule 8).
+    ///
+    /// Refusals are counted, see [`CheckInFunction::take_refusals`].
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         let is_packcast_agent = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
         // Boxed, because the futures of a request are nested too deeply for the compiler to lay out
@@ -78,13 +86,26 @@ impl CheckInFunction {
         })
     }
 
+    /// Returns the counts of the refused requests, at most once a minute.
+    ///
+    /// The caller asks after each request, and logs the counts. So the last refusals before an idle
+    /// time are logged with the next request, and are lost if the function ends before.
+    pub fn take_refusals(&self, now: UnixTime) -> Option<RefusalCounts> {
+        self.refusals().take_due(now)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, RefusalCounter> {
+        // Each change of the counter is complete at any time.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
         if !access::admits_origin(&self.settings, request.headers()) {
-            tracing::warn!("refused a request without the origin secret");
+            self.refusals().count(RefusalKind::Origin);
             return answer::forbidden();
         }
         if request.method() != Method::POST {
-            return answer::not_found();
+            return self.no_such_address();
         }
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
@@ -92,7 +113,12 @@ impl CheckInFunction {
             path if access::admits_ocs_agent(&self.settings, path) => {
                 ocs::answer(self, &request, now).await
             }
-            _ => answer::not_found(),
+            _ => self.no_such_address(),
         }
+    }
+
+    fn no_such_address(&self) -> Response<Bytes> {
+        self.refusals().count(RefusalKind::Address);
+        answer::not_found()
     }
 }

@@ -1,5 +1,6 @@
 //! The Lambda program: environment, clock, and the types of the runtime.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,8 +40,12 @@ async fn answer(
 ) -> Result<Response<Body>, Error> {
     let (parts, body) = request.into_parts();
     let body: Bytes = body.collect().await?.to_bytes();
-    let response = function
-        .handle(Request::from_parts(parts, body), SystemTime::now().into())
-        .await;
+    let now = SystemTime::now().into();
+    let response = function.handle(Request::from_parts(parts, body), now).await;
+    if let Some(counts) = function.take_refusals(now) {
+        // Lambda sets the variable. A write that fails must not fail the request.
+        let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+        let _ = writeln!(io::stdout(), "{}", counts.to_metric(&name));
+    }
     Ok(response.map(|body| Body::Binary(body.to_vec())))
 }

@@ -7,11 +7,12 @@ mod prolog;
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
-use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
+use packcast_protocol::{Excerpt, UnixTime, with_causes};
 
+use crate::refusals::RefusalKind;
 use crate::{CheckInFunction, answer};
 
 /// Answers one request of an OCS agent, in the coding of the request.
@@ -22,9 +23,10 @@ pub(crate) async fn answer(
 ) -> Response<Bytes> {
     let (coding, parsed) = match read(request.body()) {
         Ok(read) => read,
-        Err(refusal) => return refusal.response(),
+        Err(refusal) => return refusal.response(function),
     };
     let agent = user_agent(request);
+    let agent = agent.as_ref().map(Excerpt::as_str);
     let reply = match parsed.query {
         Query::Prolog => prolog::reply(function, parsed.device, agent, now)
             .await
@@ -40,7 +42,8 @@ pub(crate) async fn answer(
                 .map(<[u8]>::to_vec)
         }
         Query::Other(query) => {
-            tracing::info!(device = %parsed.device, query, "ignored a query that needs no reply");
+            let query = Excerpt::within(&query, 40);
+            tracing::info!(device = %parsed.device, %query, "ignored a query that needs no reply");
             Ok(Vec::new())
         }
     };
@@ -65,17 +68,18 @@ enum OcsRefusal {
 }
 
 impl OcsRefusal {
-    fn response(&self) -> Response<Bytes> {
+    fn response(&self, function: &CheckInFunction) -> Response<Bytes> {
+        let reason = with_causes(self);
         let status = match self {
-            Self::Envelope(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Envelope(_) | Self::Request(_) => StatusCode::BAD_REQUEST,
+            Self::Envelope(error) if error.is_too_large() => {
+                function.refusals().count(RefusalKind::Size);
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Envelope(_) | Self::Request(_) => {
+                function.refusals().count_content(Excerpt::of(&reason));
+                StatusCode::BAD_REQUEST
+            }
         };
-        let reason = self.to_string();
-        tracing::info!(
-            status = status.as_u16(),
-            reason,
-            "refused a request of an OCS agent"
-        );
         answer::ocs_failure(status, &reason)
     }
 }
@@ -85,9 +89,9 @@ fn read(body: &[u8]) -> Result<(Coding, request::OcsRequest), OcsRefusal> {
     Ok((coding, request::OcsRequest::parse(&content)?))
 }
 
-fn user_agent(request: &Request<Bytes>) -> Option<&str> {
+fn user_agent(request: &Request<Bytes>) -> Option<Excerpt> {
     let agent = request.headers().get(USER_AGENT)?.to_str().ok()?;
     // The value is stored in the device's record. The limit keeps a hostile agent from filling the
     // record.
-    agent.get(..agent.len().min(64))
+    Some(Excerpt::within(agent, 64))
 }

@@ -6,19 +6,27 @@ use data_encoding::HEXLOWER;
 use packcast_protocol::AgentId;
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
+use packcast_protocol::enrolment::{BatchKey, EnrolmentBatch};
 use ring::hmac;
 
-/// The key that creates and verifies the passes of a target's agents: 32 random bytes.
+/// The key of a target, 32 random bytes: it creates and verifies the passes of the target's
+/// agents, and verifies the tokens of enrolment batches.
 ///
 /// A pass is a message authentication code over an agent's id. With it, the function knows an
 /// enrolled agent without a read of the table. The pass is worth nothing without the agent's
 /// own key.
 #[derive(Clone)]
-pub struct PassKey(hmac::Key);
+pub struct PassKey {
+    passes: hmac::Key,
+    batches: BatchKey,
+}
 
 impl PassKey {
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+        Self {
+            passes: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+            batches: BatchKey::of_pass_key(&bytes),
+        }
     }
 
     /// Parses a key of 64 lower-case hexadecimal digits.
@@ -29,7 +37,7 @@ impl PassKey {
 
     /// Creates the pass of an agent.
     pub(crate) fn pass(&self, agent: &AgentId) -> Secret {
-        let code = hmac::sign(&self.0, agent.as_str().as_bytes());
+        let code = hmac::sign(&self.passes, agent.as_str().as_bytes());
         BASE32_LOWER
             .encode(code.as_ref())
             .parse()
@@ -40,7 +48,12 @@ impl PassKey {
     pub(crate) fn verifies(&self, agent: &AgentId, pass: &Secret) -> bool {
         BASE32_LOWER
             .decode(pass.reveal().as_bytes())
-            .is_ok_and(|code| hmac::verify(&self.0, agent.as_str().as_bytes(), &code).is_ok())
+            .is_ok_and(|code| hmac::verify(&self.passes, agent.as_str().as_bytes(), &code).is_ok())
+    }
+
+    /// Returns the batch of an enrolment token, if the token was created with this key.
+    pub(crate) fn batch(&self, token: &Secret) -> Option<EnrolmentBatch> {
+        self.batches.verify(token)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
+use packcast_protocol::{DeviceId, Excerpt, PackageId, ResultCode, UnixTime};
 use packcast_rollout::apply::next_attempt;
 use packcast_rollout::command::outcome;
 use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
@@ -42,7 +42,7 @@ pub(crate) async fn record(
         };
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
-                tracing::info!(%device, package = %reported.package, code = %reported.code, ?reason, "ignored a report that changes nothing");
+                tracing::info!(%device, package = %reported.package, code = %shown(&reported.code), ?reason, "ignored a report that changes nothing");
                 return Ok(ControlFlow::Break(()));
             }
             ReportDecision::Record(open) => {
@@ -57,7 +57,7 @@ pub(crate) async fn record(
                     }
                 };
                 if recorded == Recorded::Written {
-                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %result.code, "recorded a result");
+                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -66,6 +66,11 @@ pub(crate) async fn record(
         Ok(ControlFlow::Continue(device_state.tasks))
     };
     function.records.retry_on_conflict(tasks, attempt).await
+}
+
+/// Returns a code for the log, where a hostile agent must not write much.
+fn shown(code: &ResultCode) -> Excerpt {
+    Excerpt::within(&code.to_string(), 40)
 }
 
 async fn finished_task(

@@ -58,7 +58,11 @@ impl Answering {
         {
             Ok(Ok(body)) => {
                 let request = Request::from_parts(parts, body.to_bytes());
-                let response = self.check_in.handle(request, clock::now()).await;
+                let now = clock::now();
+                let response = self.check_in.handle(request, now).await;
+                if let Some(refused) = self.check_in.take_refusals(now) {
+                    tracing::info!("{refused}");
+                }
                 response.map(full)
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => plain(

@@ -17,12 +17,6 @@ use crate::priority::Priority;
 /// Body of a request to `/v1/check-in`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckInRequest {
-    /// The target's enrolment token. A device sends it until it has received a pass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enrolment: Option<Secret>,
-    /// The function's proof of this device's enrolment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pass: Option<Secret>,
     /// Name, system and agent of the device.
     pub facts: DeviceFacts,
     /// Results that no reply has accepted yet, at most 64.

@@ -15,8 +15,6 @@ pub const TAIL_BYTES: usize = 4096;
 /// Body of a request to `/v1/report`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportRequest {
-    /// The function's proof of this device's enrolment.
-    pub pass: super::Secret,
     /// Results of attempts, at most 64.
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,

@@ -31,12 +31,9 @@ fn digest(text: &str) -> Sha256Digest {
     Sha256Digest::of(text.as_bytes())
 }
 
-fn token(text: &str) -> Secret {
-    text.parse().expect("this is a token")
-}
-
 fn pass() -> Secret {
-    token("example-pass-0123456789_-")
+    let text = "example-pass-0123456789_-";
+    text.parse().expect("this is a secret")
 }
 
 fn facts() -> DeviceFacts {
@@ -62,8 +59,6 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
 #[test]
 fn check_ins_match_their_examples() {
     let first = CheckInRequest {
-        enrolment: Some(token("example-enrolment-token")),
-        pass: None,
         facts: facts(),
         results: Vec::new(),
         holds: HeldDocuments::default(),
@@ -77,8 +72,6 @@ fn check_ins_match_their_examples() {
         "fragment 3 of 5 is not what the manifest says",
     ));
     let later = CheckInRequest {
-        enrolment: None,
-        pass: Some(pass()),
         facts: facts(),
         results: vec![ran, failed],
         holds: trust::holds(),
@@ -129,7 +122,6 @@ fn a_report_and_its_reply_match_their_examples() {
     ended.detail = Some(BoundedText::tail("ended by signal 9"));
     ended.output_tail = Some(BoundedText::tail(""));
     let request = ReportRequest {
-        pass: pass(),
         results: vec![ended],
     };
     check("report-request", &request);
@@ -296,10 +288,7 @@ fn an_old_reader_takes_an_unknown_problem_for_other() {
 fn a_new_reader_needs_the_required_fields_only() {
     let request = json!({ "facts": { "host_name": "", "os": "", "arch": "", "agent": "" } });
     let request: CheckInRequest = serde_json::from_value(request).expect("the rest is optional");
-    assert_eq!(
-        (request.enrolment, request.pass, request.results),
-        (None, None, vec![])
-    );
+    assert_eq!(request.results, []);
 
     let task = json!({
         "id": "1795327754", "attempt": 1, "priority": 5, "locations": [],
@@ -314,7 +303,7 @@ fn a_new_reader_needs_the_required_fields_only() {
     assert!(!reply.tasks[0].force);
 
     let result = json!({ "id": "1795327754", "attempt": 1, "code": "SUCCESS_0", "finished": 1 });
-    let report = json!({ "pass": pass().reveal(), "results": [result] });
+    let report = json!({ "results": [result] });
     let report: ReportRequest = serde_json::from_value(report).expect("the rest is optional");
     assert_eq!(
         report.results,

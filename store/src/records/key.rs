@@ -5,6 +5,7 @@ use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use data_encoding::HEXLOWER;
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::state::{CommitName, KeyListId, NodeHash};
 use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
@@ -161,6 +162,11 @@ impl Key {
     pub(super) fn key_list(id: &KeyListId) -> Self {
         let short = HEXLOWER.encode(&id.digest.as_bytes()[..4]);
         Self::new(KEYS.to_owned(), format!("{:020}-{short}", id.serial))
+    }
+
+    /// Key of the count of an enrolment batch.
+    pub(super) fn batch(batch: &BatchId) -> Self {
+        Self::new(format!("BATCH#{batch}"), "BATCH")
     }
 
     pub(super) fn group_state(group: &GroupName) -> Self {

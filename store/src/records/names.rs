@@ -26,6 +26,9 @@ pub(super) const MEMBERS: &str = "members";
 /// The latest signed state of the device assignments.
 pub(super) const SIGNED: &str = "signed";
 
+/// The number of devices that a batch has enrolled.
+pub(super) const ENROLLED: &str = "enrolled";
+
 /// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";
 pub(super) const TOLD_AT: &str = "told_at";

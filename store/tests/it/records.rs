@@ -1,6 +1,7 @@
 //! Records of packages, devices and locations in the table.
 
 mod assign;
+mod batch;
 mod commands;
 mod cost;
 mod faults;

@@ -286,9 +286,10 @@ pub fn check_in_redirected_to_another_host(system: &AttackedSystem) -> AttackRes
 
 /// Adds the secrets that another host has received and that only the function may know.
 fn leaking(mut tried: AttackResult, requests: &[SeenRequest]) -> AttackResult {
-    const SECRET: [&str; 5] = [
+    const SECRET: [&str; 6] = [
         "authorization",
         "cookie",
+        "packcast-admission",
         "signature",
         "signature-input",
         "referer",

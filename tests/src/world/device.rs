@@ -36,16 +36,22 @@ pub struct RunningAgent {
 }
 
 impl TestDevice {
-    pub(crate) fn enrol(world: &World, name: &str) -> Self {
+    /// Creates a device with a configuration. Its id is empty, because the device has no key yet.
+    pub(crate) fn new(world: &World, name: &str) -> Self {
         let folder = world.directory().join(name);
         fs::create_dir(&folder).expect("each device has a name of its own");
-        let mut device = Self {
+        let device = Self {
             id: String::new(),
             folder,
             environment: world.directory().to_owned(),
             program: world.command(&[]).get_program().into(),
         };
         device.configure(world, "");
+        device
+    }
+
+    pub(crate) fn enrol(world: &World, name: &str) -> Self {
+        let mut device = Self::new(world, name);
         device.run();
         let ran = Ran::of(&mut device.command(&["id"])).expect_code(0);
         let id: Value = serde_json::from_str(&ran.stdout).expect("the output is JSON");

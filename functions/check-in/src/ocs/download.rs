@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
+use packcast_protocol::{DeviceId, Excerpt, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
 use packcast_store::RecordsError;
@@ -20,6 +20,7 @@ pub(super) async fn record(
 ) -> Result<(), RecordsError> {
     let device = DeviceId::Ocs(id);
     let Some(package) = package else {
+        let code = Excerpt::within(&code.to_string(), 40);
         tracing::info!(%device, %code, "ignored a report on an unknown package");
         return Ok(());
     };

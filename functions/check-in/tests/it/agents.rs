@@ -5,8 +5,8 @@ use http::Request;
 use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
-    BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
-    ProblemKind, REPORT_PATH, Report, Secret,
+    ADMISSION, Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
+    HeldDocuments, Problem, ProblemKind, REPORT_PATH, Report, Secret,
 };
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
@@ -37,7 +37,7 @@ impl Agent {
     /// Creates an agent that is enrolled and has its pass.
     pub(crate) async fn enrolled(system: &TestSystem, number: u8) -> Self {
         let mut agent = Self::new(number);
-        let reply = agent.post(system, CHECK_IN_PATH, &agent.enrolling()).await;
+        let reply = agent.post(system, CHECK_IN_PATH, &agent.asking()).await;
         agent.pass = parsed(&reply).pass;
         assert!(agent.pass.is_some(), "enrolment gives a pass");
         agent
@@ -49,8 +49,6 @@ impl Agent {
 
     pub(crate) fn asking(&self) -> CheckInRequest {
         CheckInRequest {
-            enrolment: None,
-            pass: self.pass.clone(),
             facts: DeviceFacts {
                 host_name: BoundedText::tail("web01"),
                 os: BoundedText::tail("linux"),
@@ -80,10 +78,11 @@ impl Agent {
         }
     }
 
-    fn enrolling(&self) -> CheckInRequest {
-        CheckInRequest {
-            enrolment: ENROLMENT_TOKEN.parse().ok(),
-            ..self.asking()
+    /// Returns the pass, or the enrolment token before the agent has a pass.
+    pub(crate) fn admission(&self) -> Admission {
+        match &self.pass {
+            Some(pass) => Admission::Pass(pass.clone()),
+            None => token(ENROLMENT_TOKEN),
         }
     }
 
@@ -93,8 +92,20 @@ impl Agent {
         path: &str,
         body: &impl Serialize,
     ) -> Reply {
+        self.post_as(system, &self.admission(), path, body).await
+    }
+
+    /// Sends a request with another admission than the agent's own.
+    pub(crate) async fn post_as(
+        &self,
+        system: &TestSystem,
+        admission: &Admission,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Reply {
         let body = serde_json::to_vec(body).expect("a request is JSON");
-        system.send(self.signed(path, body, NOW), NOW).await
+        let request = self.signed_as(admission, path, body, NOW);
+        system.send(request, NOW).await
     }
 
     /// Checks in without results.
@@ -115,13 +126,27 @@ impl Agent {
         parsed(&self.post(system, CHECK_IN_PATH, &asking).await)
     }
 
-    fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
+    pub(crate) fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
+        self.signed_as(&self.admission(), path, body, at)
+    }
+
+    pub(crate) fn signed_as(
+        &self,
+        admission: &Admission,
+        path: &str,
+        body: Vec<u8>,
+        at: UnixTime,
+    ) -> Request<Bytes> {
         let mut request = Request::post(path);
-        for (name, value) in self.key.sign("POST", path, &body, at) {
+        for (name, value) in self.key.sign("POST", path, admission, &body, at) {
             request = request.header(name, value);
         }
         request.body(body.into()).expect("a request")
     }
+}
+
+pub(crate) fn token(text: &str) -> Admission {
+    Admission::Token(text.parse().expect("a token"))
 }
 
 /// Parses the reply to a check-in.
@@ -162,19 +187,17 @@ async fn enrolment_gives_a_pass_that_stays_valid() {
 async fn an_agent_without_token_or_pass_is_refused() {
     let system = TestSystem::start().await;
     let agent = Agent::new(1);
-    let wrong = CheckInRequest {
-        enrolment: "enrolment-token-2".parse().ok(),
-        ..agent.asking()
-    };
-    let path_token = CheckInRequest {
-        enrolment: PATH_TOKEN.parse().ok(),
-        ..agent.asking()
-    };
-    for request in [agent.asking(), wrong, path_token] {
-        let reply = agent.post(&system, CHECK_IN_PATH, &request).await;
-        let problem = refused(&system, &reply, 403);
+    let pass = Admission::Pass(ENROLMENT_TOKEN.parse().unwrap());
+    for admission in [token("enrolment-token-2"), token(PATH_TOKEN), pass] {
+        let asking = agent.asking();
+        let reply = agent.post_as(&system, &admission, CHECK_IN_PATH, &asking);
+        let problem = refused(&system, &reply.await, 403);
         assert_eq!(problem.kind, ProblemKind::NotEnrolled);
     }
+    let mut without = agent.signed(CHECK_IN_PATH, b"{}".to_vec(), NOW);
+    without.headers_mut().remove(ADMISSION);
+    let problem = refused(&system, &system.send(without, NOW).await, 403);
+    assert_eq!(problem.kind, ProblemKind::NotEnrolled);
 }
 
 #[tokio::test]
@@ -192,7 +215,7 @@ async fn a_pass_is_valid_for_its_agent_only() {
 }
 
 #[tokio::test]
-async fn a_signature_must_cover_path_and_body() {
+async fn a_signature_must_cover_path_admission_and_body() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
     let body = serde_json::to_vec(&agent.asking()).unwrap();
@@ -208,6 +231,11 @@ async fn a_signature_must_cover_path_and_body() {
         .insert("signature-input", "packcast=(".parse().unwrap());
     let (mut undigested, _) = signed(CHECK_IN_PATH);
     undigested.headers.remove("content-digest");
+    let (mut as_enrolment, _) = signed(CHECK_IN_PATH);
+    let value = token(ENROLMENT_TOKEN).to_header();
+    as_enrolment
+        .headers
+        .insert(ADMISSION, value.parse().unwrap());
     let (whole, _) = signed(CHECK_IN_PATH);
     let mut longer = body.clone();
     longer.push(b' ');
@@ -217,6 +245,7 @@ async fn a_signature_must_cover_path_and_body() {
         (unsigned, body.clone()),
         (garbled, body.clone()),
         (undigested, body.clone()),
+        (as_enrolment, body.clone()),
         (whole, longer),
     ] {
         let request = Request::from_parts(parts, body.into());

@@ -1,12 +1,24 @@
-//! Bodies that no agent sends, or that arrive damaged.
+//! Requests of strangers, and bodies that no agent sends or that arrive damaged.
 
 use std::io::Write as _;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Request};
+use packcast_protocol::api::{
+    ADMISSION, Admission, CHECK_IN_PATH, MAX_REQUEST_BYTES, REPORT_PATH, ReportRequest,
+};
+use packcast_protocol::http_signature::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
+use packcast_testing::table::NOW;
 
-use crate::system::{TestSystem, device, prolog, zlib};
+use crate::agents::{Agent, token};
+use crate::log::CapturedLog;
+use crate::system::{PATH_TOKEN, Reply, TestSystem, device, prolog, zlib};
+
+/// Largest reply to a refused request, and longest line of the log, in bytes.
+const SHORT: usize = 1024;
 
 const FIELDS: &str = "DEVICEID=\"pc1-2026-03-04-05-06-07\" QUERY=\"PROLOG\"";
 
@@ -165,15 +177,192 @@ pub(crate) async fn any_user_agent_is_accepted_and_bounded() {
         "é".repeat(100).into_bytes(),
         vec![b'x'; 8000],
         vec![0xFF; 10],
-        b"OCS-NG_unified_unix_agent_v9.9".to_vec(),
+        b"OCS-NG_unified_unix_agent\tv9.9".to_vec(),
     ] {
-        let request = http::Request::post(format!("/ocsinventory/{}", crate::system::PATH_TOKEN))
+        let request = Request::post(format!("/ocsinventory/{PATH_TOKEN}"))
             .header("user-agent", agent.as_slice())
             .body(zlib(&prolog(1)).into())
             .unwrap();
-        let reply = system.send(request, packcast_testing::table::NOW).await;
+        let reply = system.send(request, NOW).await;
         assert_eq!(reply.status.as_u16(), 200);
         let device_state = system.table.records.device_state(&device(1)).await.unwrap();
-        assert!(device_state.device.unwrap().agent.len() <= 64);
+        let agent = device_state.device.unwrap().agent;
+        assert!(agent.len() <= 64 && !agent.contains(char::is_control));
     }
+}
+
+/// Returns the largest body that the function accepts: one JSON string of control characters.
+fn largest_json() -> Vec<u8> {
+    let (before, after) = (br#"{"facts":""#, br#""}"#);
+    let filler = MAX_REQUEST_BYTES - before.len() - after.len();
+    [&before[..], &vec![0x7F; filler], after].concat()
+}
+
+/// Returns headers that admit nobody, each with a description.
+///
+/// They are the headers of a stranger, who signs with a fresh key and has no valid secret, and the
+/// same headers with each of them missing, repeated, long or malformed.
+fn unadmitted_headers(path: &str, body: &[u8]) -> Vec<(String, HeaderMap)> {
+    let stranger = Agent::new(77);
+    let signed = |admission| {
+        let request = stranger.signed_as(&admission, path, body.to_vec(), NOW);
+        request.headers().clone()
+    };
+    let longest = "x".repeat(128).parse().expect("a secret");
+    let honest = signed(token("enrolment-token-2"));
+    let mut all = vec![
+        ("a wrong pass".to_owned(), signed(Admission::Pass(longest))),
+        ("a wrong token".to_owned(), honest.clone()),
+    ];
+    for name in [ADMISSION, CONTENT_DIGEST, SIGNATURE_INPUT, SIGNATURE] {
+        let name = HeaderName::from_static(name);
+        let mut without = honest.clone();
+        without.remove(&name);
+        all.push((format!("no {name}"), without));
+        let mut twice = honest.clone();
+        twice.append(&name, honest[&name].clone());
+        all.push((format!("two of {name}"), twice));
+        for value in [
+            vec![],
+            vec![0xFF; 400],
+            b"(".repeat(500),
+            vec![b'x'; 16_000],
+        ] {
+            let mut malformed = honest.clone();
+            let description = format!("{name} of {} bytes", value.len());
+            let value = HeaderValue::from_bytes(&value).expect("no byte is a control character");
+            malformed.insert(&name, value);
+            all.push((description, malformed));
+        }
+    }
+    all
+}
+
+async fn send(system: &TestSystem, path: &str, headers: &HeaderMap, body: &[u8]) -> Reply {
+    let mut request = Request::post(path)
+        .body(Bytes::copy_from_slice(body))
+        .expect("a request");
+    *request.headers_mut() = headers.clone();
+    system.send(request, NOW).await
+}
+
+/// Returns the line about refused requests, and checks that nothing else was logged.
+fn only_line(system: &TestSystem, log: &CapturedLog, refused: u64) -> String {
+    assert_eq!(log.take(), [""; 0]);
+    let counts = system.function.take_refusals(NOW).expect("refusals");
+    assert_eq!(counts.total(), refused);
+    let line = counts.to_metric("packcast-prod-check-in");
+    assert!(line.len() <= SHORT, "{line}");
+    line
+}
+
+#[tokio::test]
+async fn a_stranger_causes_short_replies_no_log_and_no_read() {
+    let system = TestSystem::start().await;
+    let log = CapturedLog::start();
+    let (hostile, valid) = (largest_json(), b"{}");
+    let mut sent = 0;
+    for path in [CHECK_IN_PATH, REPORT_PATH] {
+        for (description, headers) in unadmitted_headers(path, &hostile) {
+            let reply = send(&system, path, &headers, &hostile).await;
+            assert!([401, 403].contains(&reply.status.as_u16()), "{description}");
+            assert!(reply.body.len() <= SHORT, "{description}");
+            // The digest does not match this body, so an equal reply shows that the function has
+            // not even hashed the body.
+            let other = send(&system, path, &headers, valid).await;
+            assert_eq!(other.body, reply.body, "{description}");
+            sent += 2;
+        }
+    }
+    assert_eq!(system.operations(), [""; 0]);
+    only_line(&system, &log, sent);
+}
+
+#[tokio::test]
+async fn a_wrong_path_token_causes_a_short_reply_no_log_and_no_read() {
+    let system = TestSystem::start().await;
+    let log = CapturedLog::start();
+    let hostile = vec![0x7F; 6 << 20];
+    for path in ["/ocsinventory/path-token-one-2", "/ocsinventory", "/"] {
+        for body in [&hostile, &zlib(&prolog(1)), &bomb(1)] {
+            let reply = send(&system, path, &HeaderMap::new(), body).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.text()),
+                (404, "there is nothing here\n")
+            );
+        }
+    }
+    assert_eq!(system.operations(), [""; 0]);
+    only_line(&system, &log, 9);
+}
+
+#[tokio::test]
+async fn an_error_in_the_json_of_an_agent_is_quoted_as_an_excerpt() {
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let log = CapturedLog::start();
+    system.operations();
+    let request = agent.signed(CHECK_IN_PATH, largest_json(), NOW);
+    let reply = system.send(request, NOW).await;
+    assert_eq!(reply.status.as_u16(), 400);
+    assert!(reply.body.len() <= SHORT, "{}", reply.text());
+    let quoted = r#"invalid type: string \"\\u{7f}\\u{7f}"#;
+    assert!(reply.text().contains(quoted), "{}", reply.text());
+    assert_eq!(system.operations(), [""; 0]);
+    let line = only_line(&system, &log, 1);
+    assert!(line.contains(quoted), "{line}");
+}
+
+#[tokio::test]
+async fn errors_in_the_xml_of_an_agent_are_quoted_as_excerpts() {
+    let system = TestSystem::start().await;
+    let name = "\u{9F}".repeat(1 << 20);
+    for content in [
+        format!("&{name};"),
+        format!("<{name}></A>"),
+        format!("<A {name}='1' {name}='2'/>"),
+        "&#0;".to_owned(),
+    ] {
+        let log = CapturedLog::start();
+        let reply = system
+            .post(zlib(&format!("<REQUEST {FIELDS}>{content}</REQUEST>")))
+            .await;
+        assert_eq!(reply.status.as_u16(), 400, "{content:.40}");
+        assert!(reply.text().len() <= SHORT && !reply.text().trim_end().contains(char::is_control));
+        assert_eq!(log.take(), [""; 0], "{content:.40}");
+    }
+    let line = system.function.take_refusals(NOW).unwrap();
+    assert!(line.to_metric("packcast-prod-check-in").len() <= SHORT);
+}
+
+#[tokio::test]
+async fn names_in_an_accepted_request_are_logged_as_excerpts() {
+    let system = TestSystem::start().await;
+    let log = CapturedLog::start();
+    let name = format!("{}-2026-03-04-05-06-07", "x".repeat(180));
+    let text = "Q".repeat(1 << 20);
+    for fields in [
+        format!("DEVICEID=\"{name}\" QUERY=\"{text}\""),
+        format!("DEVICEID=\"{name}\" QUERY=\"DOWNLOAD\" ERR=\"{text}\" ID=\"{text}\""),
+        format!("DEVICEID=\"{name}\" QUERY=\"DOWNLOAD\" ERR=\"{text}\" ID=\"1700000000\""),
+    ] {
+        let reply = system.post(zlib(&format!("<REQUEST {fields}/>"))).await;
+        assert_eq!(reply.status.as_u16(), 200);
+        let lines = log.take();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].len() <= 400, "{}", lines[0]);
+    }
+}
+
+#[tokio::test]
+async fn an_enrolment_token_admits_no_report_and_its_body_is_not_read() {
+    let system = TestSystem::start().await;
+    let agent = Agent::new(1);
+    let request = ReportRequest {
+        results: Vec::new(),
+    };
+    let reply = agent.post(&system, REPORT_PATH, &request).await;
+    let hostile = agent.signed(REPORT_PATH, largest_json(), NOW);
+    assert_eq!(system.send(hostile, NOW).await.body, reply.body);
+    assert_eq!(reply.status.as_u16(), 403);
 }

@@ -22,11 +22,6 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
     }
 }
 
-fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
-    let pass = agent.pass.clone().expect("the agent is enrolled");
-    ReportRequest { pass, results }
-}
-
 /// Returns an agent to which a package was announced.
 async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
     let agent = Agent::enrolled(system, 1).await;
@@ -37,7 +32,7 @@ async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
 }
 
 async fn send(system: &TestSystem, agent: &Agent, results: Vec<Report>) -> Vec<PackageId> {
-    let request = reporting(agent, results);
+    let request = ReportRequest { results };
     let reply = agent.post(system, REPORT_PATH, &request).await;
     assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
     let reply: ReportReply = serde_json::from_slice(&reply.body).expect("a reply to a report");
@@ -120,7 +115,7 @@ async fn more_than_64_results_at_once_are_refused() {
     let problem = refused(&system, &by_check_in, 400);
     assert_eq!(problem.kind, ProblemKind::BadRequest);
     let by_report = agent
-        .post(&system, REPORT_PATH, &reporting(&agent, many))
+        .post(&system, REPORT_PATH, &ReportRequest { results: many })
         .await;
     refused(&system, &by_report, 400);
     let most = vec![report(id, 1, "SUCCESS"); 64];
@@ -131,11 +126,19 @@ async fn more_than_64_results_at_once_are_refused() {
 async fn a_report_needs_the_pass_of_its_agent() {
     let system = TestSystem::start().await;
     let (agent, package) = agent_with_task(&system).await;
-    let other = Agent::new(2);
+    let thief = Agent {
+        pass: agent.pass.clone(),
+        ..Agent::new(2)
+    };
+    let not_enrolled = Agent::new(1);
     system.operations();
-    let request = reporting(&agent, vec![report(package.id, 1, "SUCCESS_0")]);
-    let reply = other.post(&system, REPORT_PATH, &request).await;
-    let problem = refused(&system, &reply, 403);
-    assert_eq!(problem.kind, ProblemKind::NotEnrolled);
+    let request = ReportRequest {
+        results: vec![report(package.id, 1, "SUCCESS_0")],
+    };
+    for sender in [thief, not_enrolled] {
+        let reply = sender.post(&system, REPORT_PATH, &request).await;
+        let problem = refused(&system, &reply, 403);
+        assert_eq!(problem.kind, ProblemKind::NotEnrolled);
+    }
     assert_eq!(system.counts(package.id).await, [1, 0, 0]);
 }

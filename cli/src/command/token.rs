@@ -1,0 +1,86 @@
+//! `packcast token`: creates an enrolment token for a number of devices.
+
+use std::path::PathBuf;
+
+use packcast_publisher::clock::now;
+use packcast_publisher::enrolment::{NewToken, create_token};
+use packcast_publisher::{Failure, text};
+
+use crate::Globals;
+use crate::output::{self, Format};
+use crate::places;
+
+const DAY_S: u64 = 24 * 3600;
+
+/// Create an enrolment token for a limited number of devices
+///
+/// Packcast agents with the token can enrol until the token expires, or until the number of devices
+/// is reached. A device that enrols again counts once. Devices that have enrolled stay enrolled.
+/// The token is a secret: write it to a file that only the agent can read, and name the file in
+/// agent.toml.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast token --devices 500 --target production
+  packcast token --devices 1 --expires-in 2 > token")]
+pub(crate) struct Args {
+    /// Number of devices that the token enrols, at most 1,000,000
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    devices: u32,
+    /// Expire the token after this many days
+    #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    expires_in: u64,
+    /// Read the pass key from this file instead of the target's secrets
+    ///
+    /// The secrets of a stack are in NAME.secrets beside packcast.toml, on the machine that deployed
+    /// the stack.
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let secrets = match self.secrets {
+            Some(file) => file,
+            None => places::find()?.secrets_file(&globals.target),
+        };
+        let expires = now().plus(self.expires_in * DAY_S);
+        let token = create_token(&secrets, self.devices, expires)?;
+        output::result(globals.format, &token, |token| token.token.clone());
+        if globals.format == Format::Text {
+            output::note(&note(&token));
+        }
+        Ok(())
+    }
+}
+
+fn note(token: &NewToken) -> String {
+    let devices = match token.devices {
+        1 => "one device".to_owned(),
+        devices => format!("{devices} devices"),
+    };
+    format!(
+        "the token enrols {devices} until {}",
+        text::time(token.expires)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn a_note_has_the_limits_of_the_token() {
+        let note = |devices| {
+            note(&NewToken {
+                token: "secret".to_owned(),
+                devices,
+                expires: UnixTime(1_795_000_000),
+            })
+        };
+        insta::assert_snapshot!(note(1), @"the token enrols one device until 2026-11-18 11:06:40 UTC");
+        insta::assert_snapshot!(note(500), @"the token enrols 500 devices until 2026-11-18 11:06:40 UTC");
+    }
+}

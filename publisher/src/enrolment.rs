@@ -1,0 +1,155 @@
+//! Enrolment tokens for a limited number of devices.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use packcast_protocol::UnixTime;
+use packcast_protocol::device::BASE32_LOWER;
+use packcast_protocol::enrolment::{BatchId, BatchKey, BatchSizeError, EnrolmentBatch};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// A new enrolment token, with its limits.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewToken {
+    /// The token itself, which is a secret.
+    pub token: String,
+    /// Number of devices that the token enrols.
+    pub devices: u32,
+    /// Time from which the token enrols no device.
+    pub expires: UnixTime,
+}
+
+/// Errors from creating an enrolment token.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("cannot read the target's secrets {}: copy the file from the machine that deployed the target, or pass --secrets FILE", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot create a token: {} contains no pass key: pass --secrets FILE with the secrets of the target", path.display())]
+    NoPassKey { path: PathBuf },
+    #[error(transparent)]
+    Size(#[from] BatchSizeError),
+    #[error("cannot get random numbers from the system")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Creates an enrolment token for a number of devices.
+///
+/// `secrets` is the file of secrets that `infra/deploy` or `packcast local` has created. Nothing
+/// is recorded: the function counts the devices from the first enrolment on.
+pub fn create_token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, Failure> {
+    let created = token(secrets, devices, expires);
+    created.map_err(|error| match error {
+        TokenError::Size(_) => Failure::usage(error),
+        error => Failure::failed(error),
+    })
+}
+
+fn token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, TokenError> {
+    let path = || secrets.to_owned();
+    let text = std::fs::read_to_string(secrets).map_err(|source| TokenError::Read {
+        path: path(),
+        source,
+    })?;
+    let key = pass_key(&text).ok_or_else(|| TokenError::NoPassKey { path: path() })?;
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    let batch = EnrolmentBatch::new(BatchId::new(random), devices, expires)?;
+    Ok(NewToken {
+        token: BatchKey::of_pass_key(&key)
+            .token(&batch)
+            .reveal()
+            .to_owned(),
+        devices,
+        expires,
+    })
+}
+
+/// The part of the secrets of a local system that a token needs.
+#[derive(Deserialize)]
+struct LocalPassKey {
+    pass_key: String,
+}
+
+/// Reads the pass key from the secrets of a stack, or of a local system.
+fn pass_key(text: &str) -> Option<[u8; 32]> {
+    let line = text.lines().find_map(|line| line.strip_prefix("pass_key="));
+    let bytes = if let Some(key) = line {
+        HEXLOWER.decode(key.trim().as_bytes()).ok()?
+    } else {
+        let local: LocalPassKey = serde_json::from_str(text).ok()?;
+        BASE32_LOWER.decode(local.pass_key.as_bytes()).ok()?
+    };
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::with_causes;
+
+    use super::*;
+
+    const EXPIRES: UnixTime = UnixTime(1_795_000_000);
+
+    fn created(secrets: &str, devices: u32) -> Result<NewToken, TokenError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), secrets).unwrap();
+        token(file.path(), devices, EXPIRES)
+    }
+
+    #[test]
+    fn a_token_verifies_with_the_pass_key_of_a_stack_and_of_a_local_system() {
+        let stack = format!(
+            "origin=0a\npass_key={}\npath=0a\n",
+            HEXLOWER.encode(&[9; 32])
+        );
+        let local = format!("{{\"pass_key\":\"{}\"}}", BASE32_LOWER.encode(&[9; 32]));
+        for secrets in [stack, local] {
+            let created = created(&secrets, 500).unwrap();
+            let batch = BatchKey::of_pass_key(&[9; 32]).verify(&created.token.parse().unwrap());
+            let batch = batch.unwrap();
+            assert_eq!((batch.devices(), batch.expires()), (500, EXPIRES));
+        }
+    }
+
+    #[test]
+    fn each_token_is_a_batch_of_its_own() {
+        let secrets = format!("pass_key={}\n", HEXLOWER.encode(&[9; 32]));
+        let tokens = [(); 2].map(|()| created(&secrets, 1).unwrap().token);
+        assert_ne!(tokens[0], tokens[1]);
+    }
+
+    #[test]
+    fn secrets_without_a_pass_key_are_refused() {
+        for secrets in ["", "path=0a", "pass_key=0a", "{}", "{\"pass_key\":\"a\"}"] {
+            let refused = created(secrets, 1);
+            assert!(
+                matches!(refused, Err(TokenError::NoPassKey { .. })),
+                "{secrets}"
+            );
+        }
+    }
+
+    #[test]
+    fn error_messages() {
+        let path = || PathBuf::from("/home/ann/.config/packcast/prod.secrets");
+        let errors = [
+            TokenError::Read {
+                path: path(),
+                source: io::ErrorKind::NotFound.into(),
+            },
+            TokenError::NoPassKey { path: path() },
+            TokenError::Size(BatchSizeError),
+            TokenError::Random(getrandom::Error::UNSUPPORTED),
+        ];
+        let lines = errors.map(|error| with_causes(&error));
+        insta::assert_snapshot!(lines.join("\n"), @"
+        cannot read the target's secrets /home/ann/.config/packcast/prod.secrets: copy the file from the machine that deployed the target, or pass --secrets FILE: entity not found
+        cannot create a token: /home/ann/.config/packcast/prod.secrets contains no pass key: pass --secrets FILE with the secrets of the target
+        a batch has 1 to 1000000 devices
+        cannot get random numbers from the system: getrandom: this target is not supported
+        ");
+    }
+}
