@@ -65,6 +65,17 @@ impl ClientError {
         )
     }
 
+    /// Returns `true` if an administrator has blocked or removed the device.
+    pub(crate) const fn is_excluded(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                kind: ProblemKind::Blocked | ProblemKind::Removed,
+                ..
+            }
+        )
+    }
+
     pub(crate) const fn is_not_enrolled(&self) -> bool {
         matches!(
             self,

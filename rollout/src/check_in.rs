@@ -71,6 +71,14 @@ pub fn check_in_effect(
     }
 }
 
+/// Returns true if a device has certainly not checked in for `days` days.
+///
+/// The time of the latest check-in is recorded at most daily, so a device that checks in every
+/// hour may look like one that was last seen a day ago.
+pub fn is_unseen_for(record: &DeviceRecord, days: u16, now: UnixTime) -> bool {
+    now.since(record.last_seen) >= (u64::from(days) + 1) * DAY_S
+}
+
 fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
     DeviceRecord {
         device: device.clone(),
@@ -187,6 +195,16 @@ mod tests {
             (record.host_name.as_str(), record.last_seen),
             ("web02", soon)
         );
+    }
+
+    #[test]
+    fn a_device_is_unseen_only_if_no_check_in_is_possible() {
+        let mut record = known();
+        record.last_seen = NOW;
+        // The device may have checked in a moment before the end of the day, without a write.
+        assert!(!is_unseen_for(&record, 90, NOW.plus(91 * DAY_S - 1)));
+        assert!(is_unseen_for(&record, 90, NOW.plus(91 * DAY_S)));
+        assert!(!is_unseen_for(&record, 0, NOW));
     }
 
     #[test]

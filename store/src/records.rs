@@ -11,6 +11,7 @@ mod commit;
 mod connect;
 mod device;
 mod error;
+mod exclusion;
 mod group;
 mod group_change;
 mod host;
@@ -26,6 +27,7 @@ mod pacing;
 mod package;
 mod read;
 mod reconcile;
+mod removal;
 mod report;
 mod reserve;
 mod retry;
@@ -43,11 +45,13 @@ pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::DeviceState;
 pub use error::{RecordsError, TableFault};
+pub use exclusion::{Blocked, Unblocked};
 pub use group::GroupError;
 pub use group_change::GroupChanged;
 pub use index::DeploymentState;
 pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
+pub use removal::Removing;
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use revision::Versions;
@@ -55,5 +59,5 @@ pub use signing::{
     AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
     SigningScope,
 };
-pub use stored::NumberedKeyList;
+pub use stored::{ExcludedDevice, NumberedKeyList};
 pub use tally::Tally;

@@ -13,6 +13,7 @@ mod commands;
 mod delete;
 mod demo;
 mod enrolled_agent;
+mod excluded;
 mod explain;
 mod fleet;
 mod full_volume;

@@ -9,8 +9,8 @@ use packcast_protocol::with_causes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Agent;
 use super::check_in::next_check_in_s;
-use super::{AFTER_FAILURE_S, Agent};
 use crate::run::plan::is_cancelled;
 
 /// The interim check-ins of one round, and the cancellations of the latest.
@@ -21,6 +21,8 @@ pub(super) struct InterimCheckIns {
     /// The time of the next check-in.
     due: Cell<Instant>,
     cancel: RefCell<Vec<Cancel>>,
+    /// The latest check-in was refused, because the device is blocked or removed.
+    excluded: Cell<bool>,
 }
 
 impl InterimCheckIns {
@@ -28,11 +30,16 @@ impl InterimCheckIns {
         Self {
             due: Cell::new(after(seconds)),
             cancel: RefCell::default(),
+            excluded: Cell::new(false),
         }
     }
 
     pub(super) fn is_due(&self) -> bool {
         Instant::now() >= self.due.get()
+    }
+
+    pub(super) fn is_excluded(&self) -> bool {
+        self.excluded.get()
     }
 
     pub(super) fn cancels(&self, task: &Task) -> bool {
@@ -67,12 +74,15 @@ impl Agent {
             Ok(reply) => {
                 let pause = next_check_in_s(&reply);
                 meanwhile.cancel.replace(reply.cancel);
+                meanwhile.excluded.set(false);
                 pause
             }
             Err(error) => {
+                meanwhile.excluded.set(error.is_excluded());
+                let pause = error.pause_s();
                 let error = with_causes(&error);
                 tracing::warn!(error, "cannot check in during a deployment");
-                AFTER_FAILURE_S
+                pause
             }
         };
         meanwhile.due.set(after(pause));

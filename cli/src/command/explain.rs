@@ -6,7 +6,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::explain::{self, Explained};
 use packcast_rollout::{Explanation, OpenTask};
 
-use super::device;
+use super::device::{commands, list, show};
 use crate::Globals;
 use crate::output;
 
@@ -53,8 +53,9 @@ fn text(explained: &Explained) -> String {
             "last seen",
             explained
                 .last_seen
-                .map_or_else(|| "never".to_owned(), device::last_seen),
+                .map_or_else(|| "never".to_owned(), show::last_seen),
         ),
+        ("excluded", list::words(explained.excluded.as_ref())),
         (
             "package",
             format!(
@@ -88,7 +89,7 @@ fn text(explained: &Explained) -> String {
             .to_owned(),
         ),
         ("higher priority", ahead.join(", ")),
-        ("commands", device::commands::pending(&explained.orders)),
+        ("commands", commands::pending(&explained.orders)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",
@@ -110,7 +111,7 @@ fn task(task: &OpenTask) -> String {
         "attempt {}, priority {}, {}",
         task.attempt,
         task.priority,
-        device::open_state(task)
+        show::open_state(task)
     )
 }
 
@@ -148,6 +149,7 @@ mod tests {
             result: Some(fixtures::failed()),
             in_history: true,
             last_seen: Some(UnixTime(NOON)),
+            excluded: Some(fixtures::blocked()),
             state: "active",
             ahead: vec![Ahead {
                 name: "fonts@2".to_owned(),
@@ -195,6 +197,7 @@ mod tests {
             result: None,
             in_history: false,
             last_seen: None,
+            excluded: None,
             state: "active",
             ahead: Vec::new(),
             orders: DeviceCommands::default(),

@@ -11,12 +11,12 @@ use packcast_protocol::http_signature::{
 };
 use packcast_protocol::{AgentId, DeviceId, PackageId, UnixTime, with_causes};
 use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
-use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::{Admission, admits_agent};
+use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::tasks::{AnnouncedTask, announce_tasks};
 use crate::{CheckInFunction, answer, documents, result};
 
@@ -60,14 +60,15 @@ enum ApiFailure {
     #[error(transparent)]
     Refused(#[from] ApiRefusal),
     #[error(transparent)]
-    Records(#[from] RecordsError),
+    Device(#[from] DeviceError),
 }
 
 impl ApiFailure {
     fn response(&self, now: UnixTime) -> Response<Bytes> {
         match self {
             Self::Refused(refusal) => refusal.response(now),
-            Self::Records(error) => {
+            Self::Device(DeviceError::Excluded(excluded)) => excluded.problem(now),
+            Self::Device(DeviceError::Records(error)) => {
                 answer::log_records_error(error);
                 answer::unavailable(now)
             }
@@ -170,9 +171,9 @@ async fn answer_check_in(
     device: &DeviceId,
     sent: &CheckInRequest,
     now: UnixTime,
-) -> Result<CheckInReply, RecordsError> {
+) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
-    let device_state = function.records.device_state(device).await?;
+    let device_state = admitted_state(function, device).await?;
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
@@ -180,10 +181,7 @@ async fn answer_check_in(
         os: Some(&os),
     };
     if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
-        function
-            .records
-            .write_check_in(&record, device_state.device.as_ref())
-            .await?;
+        record_check_in(function, &record, device_state.device.as_ref()).await?;
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
     let assignments =
@@ -228,13 +226,13 @@ async fn record_all(
     device: &DeviceId,
     results: &[Report],
     now: UnixTime,
-) -> Result<Vec<PackageId>, RecordsError> {
+) -> Result<Vec<PackageId>, DeviceError> {
     if results.is_empty() {
         return Ok(Vec::new());
     }
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
-    let tasks = function.records.device_state(device).await?.tasks;
+    let tasks = admitted_state(function, device).await?.tasks;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {

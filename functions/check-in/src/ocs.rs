@@ -12,6 +12,7 @@ use packcast_protocol::ocs::envelope::{self, Coding, EnvelopeError};
 use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
 
+use crate::device_access::DeviceError;
 use crate::{CheckInFunction, answer};
 
 /// Answers one request of an OCS agent, in the coding of the request.
@@ -48,7 +49,9 @@ pub(crate) async fn answer(
         // An empty body stays empty: there is nothing to inflate (protocol reference §0 rule 5).
         Ok(body) if body.is_empty() => answer::compressed(body),
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
-        Err(error) => {
+        // The replies to PROLOG and INVENTORY of an excluded device are made above.
+        Err(DeviceError::Excluded(excluded)) => excluded.download_response(),
+        Err(DeviceError::Records(error)) => {
             answer::log_records_error(&error);
             answer::ocs_unavailable()
         }

@@ -11,6 +11,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, admitted_state};
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub(crate) async fn record(
     tasks: Vec<OpenTask>,
     reported: &Reported,
     now: UnixTime,
-) -> Result<(), RecordsError> {
+) -> Result<(), DeviceError> {
     let attempt = |tasks: Vec<OpenTask>| async move {
         let open = tasks.iter().find(|task| task.package == reported.package);
         let finished = match open {
@@ -62,7 +63,7 @@ pub(crate) async fn record(
                 }
             }
         }
-        let device_state = function.records.device_state(device).await?;
+        let device_state = admitted_state(function, device).await?;
         Ok(ControlFlow::Continue(device_state.tasks))
     };
     function.records.retry_on_conflict(tasks, attempt).await

@@ -6,14 +6,14 @@ use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, ReconcileCount,
+    DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
 };
 
 use super::command;
 use super::commit::Commit;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::names::{DEVICE_ID, FIRST_SEEN};
+use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
 use super::stored::{self, CataloguedDevice, Joining, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -21,8 +21,10 @@ use super::{Records, RecordsError};
 /// All that is on record of one device for its check-in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceState {
-    /// `None` for a device that has never checked in.
+    /// `None` for a device that has never checked in, and for a removed one.
     pub device: Option<DeviceRecord>,
+    /// The device is blocked or removed, and its requests are refused.
+    pub excluded: Option<Exclusion>,
     pub memberships: Memberships,
     /// Latest signed state of the device assignments. `None` if none is signed.
     pub signed: Option<Held>,
@@ -49,6 +51,7 @@ impl Records {
         let found = self.range(&Range::device_state(device)).await?;
         let mut device_state = DeviceState {
             device: None,
+            excluded: None,
             memberships: Memberships::default(),
             signed: None,
             round: ReconcileCount::FIRST,
@@ -61,10 +64,13 @@ impl Records {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
                     let joining: Joining = item::read(item.clone())?;
+                    if !joining.is_removed() {
+                        device_state.device = Some(item::read(item)?);
+                    }
                     (device_state.memberships, device_state.round) =
                         (joining.groups, joining.round);
                     device_state.signed = joining.signed;
-                    device_state.device = Some(item::read(item)?);
+                    device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
                 Some(sk) if sk.starts_with(key::ORDER) => {
@@ -83,11 +89,13 @@ impl Records {
     /// is also added to the catalogue. Two check-ins at once are not an error. The time of the
     /// first check-in stays, and times that are `None` in `record` stay as they are. From now on
     /// the device is found by its new host name, and no longer by its old one.
+    ///
+    /// Returns false, without writing, if the device was blocked or removed in the meantime.
     pub async fn write_check_in(
         &self,
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
-    ) -> Result<(), RecordsError> {
+    ) -> Result<bool, RecordsError> {
         let host_name = known.map(|known| known.host_name.clone());
         self.retry_on_conflict(host_name, |host_name| async move {
             let is_written = match &host_name {
@@ -95,10 +103,17 @@ impl Records {
                 Some(host_name) => self.update_device(record, host_name).await?,
             };
             if is_written {
-                return Ok(ControlFlow::Break(()));
+                return Ok(ControlFlow::Break(true));
             }
-            let found: Option<DeviceRecord> = self.get(&Key::device(&record.device)).await?;
-            Ok(ControlFlow::Continue(found.map(|found| found.host_name)))
+            let key = Key::device(&record.device);
+            let Some(found) = self.get_item(&key).await? else {
+                return Ok(ControlFlow::Continue(None));
+            };
+            if found.contains_key(EXCLUDED) {
+                return Ok(ControlFlow::Break(false));
+            }
+            let found: DeviceRecord = item::read(found)?;
+            Ok(ControlFlow::Continue(Some(found.host_name)))
         })
         .await
     }
@@ -109,23 +124,26 @@ impl Records {
         let mut writes = vec![
             write::create(self.table(), stored::new_device(record)),
             write::create(self.table(), entry),
-            self.counting_device(&record.device),
+            self.counting_device(&record.device, 1),
         ];
         writes.extend(self.rename_writes(&record.device, "", &record.host_name));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Updates the record of a device. Returns false if the device has no record or another host
-    /// name.
+    /// Updates the record of a device. Returns false if the device has no record, another host
+    /// name, or is excluded.
     async fn update_device(
         &self,
         record: &DeviceRecord,
         host_name: &str,
     ) -> Result<bool, RecordsError> {
-        const NOT_RENAMED: &str = "#host_name = :known_host_name";
+        const NOT_RENAMED: &str =
+            "#host_name = :known_host_name AND attribute_not_exists(#excluded)";
         let key = Key::device(&record.device);
         let (expression, terms) = contact_update(stored::device(record));
-        let terms = terms.value("known_host_name", item::text(host_name));
+        let terms = terms
+            .name(EXCLUDED)
+            .value("known_host_name", item::text(host_name));
         let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
         if rename_writes.is_empty() {
             let updated = self.change(&key, &expression, NOT_RENAMED, &terms).await?;
@@ -165,10 +183,13 @@ impl Records {
         Ok(item.as_ref().map(packed_ids).unwrap_or_default())
     }
 
-    /// Returns the first `most` devices in the order of their ids.
+    /// Returns the first `most` devices in the order of their ids, each with its exclusion.
     ///
     /// The cost does not depend on the number of devices on record.
-    pub async fn devices(&self, most: usize) -> Result<Vec<DeviceRecord>, RecordsError> {
+    pub async fn devices(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let shards = (0..DEVICE_SHARDS).map(|shard| async move {
             let range = Range::catalogued_devices(shard);
             self.first::<CataloguedDevice>(&range, most).await
@@ -181,10 +202,25 @@ impl Records {
             .collect();
         ids.sort_unstable();
         ids.truncate(most);
+        self.device_records(&ids).await
+    }
+
+    /// Returns the records of these devices in the order of their ids, each with its exclusion.
+    /// Devices without a record, such as removed ones, are left out.
+    pub async fn device_records(
+        &self,
+        ids: &[DeviceId],
+    ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let keys: Vec<Key> = ids.iter().map(Key::device).collect();
-        let items = self.batch(&keys).await?.into_iter();
-        let mut devices: Vec<DeviceRecord> = items.map(item::read).collect::<Result<_, _>>()?;
-        devices.sort_by(|one, other| one.device.cmp(&other.device));
+        let mut devices = Vec::with_capacity(keys.len());
+        for found in self.batch(&keys).await? {
+            let Joining { excluded, .. } = item::read(found.clone())?;
+            // A tombstone has no host name.
+            if found.contains_key(HOST_NAME) {
+                devices.push((item::read(found)?, excluded));
+            }
+        }
+        devices.sort_by(|(one, _), (other, _): &(DeviceRecord, _)| one.device.cmp(&other.device));
         Ok(devices)
     }
 }

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use packcast_protocol::{DeviceId, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
-use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
+use crate::device_access::{DeviceError, admitted_state};
 use crate::{CheckInFunction, result};
 
 /// Records the result in a DOWNLOAD.
@@ -17,7 +17,7 @@ pub(super) async fn record(
     package: Option<PackageId>,
     code: ResultCode,
     now: UnixTime,
-) -> Result<(), RecordsError> {
+) -> Result<(), DeviceError> {
     let device = DeviceId::Ocs(id);
     let Some(package) = package else {
         tracing::info!(%device, %code, "ignored a report on an unknown package");
@@ -33,7 +33,7 @@ pub(super) async fn record(
     };
     let (device, reported) = (&device, &reported);
     let attempt = |()| async move {
-        let device_state = function.records.device_state(device).await?;
+        let device_state = admitted_state(function, device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
         // A package that the agent dropped because of a device command has not failed: its task

@@ -80,7 +80,7 @@ impl Agent {
         }
     }
 
-    fn enrolling(&self) -> CheckInRequest {
+    pub(crate) fn enrolling(&self) -> CheckInRequest {
         CheckInRequest {
             enrolment: ENROLMENT_TOKEN.parse().ok(),
             ..self.asking()

@@ -8,6 +8,7 @@ mod cost;
 mod deadline;
 mod documents;
 mod download;
+mod exclusion;
 mod groups;
 mod hostile;
 mod inventory;

@@ -22,7 +22,7 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
     }
 }
 
-fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
+pub(crate) fn reporting(agent: &Agent, results: Vec<Report>) -> ReportRequest {
     let pass = agent.pass.clone().expect("the agent is enrolled");
     ReportRequest { pass, results }
 }
