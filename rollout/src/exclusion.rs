@@ -176,15 +176,6 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusion_without_a_reason_is_two_attributes() {
-        let text = serde_json::to_string(&excluded(ExclusionKind::Blocked)).unwrap();
-        assert_eq!(text, r#"{"kind":"blocked","since":1795000000}"#);
-        let read: Exclusion = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, excluded(ExclusionKind::Blocked));
-        assert!(!read.is_removed() && excluded(ExclusionKind::Removed).is_removed());
-    }
-
-    #[test]
     fn a_blocked_agent_stops_and_a_removed_unix_agent_drops() {
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         let mut announced = task(1, 5);

@@ -5,7 +5,7 @@ use std::fs;
 use packcast_agent::event::Event;
 use packcast_protocol::Outcome;
 use packcast_testing::raw::RawEngine;
-use packcast_tests::process::eventually;
+use packcast_tests::process::{Ran, eventually};
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
 use serde_json::{Value, json};
@@ -101,8 +101,14 @@ fn a_removed_device_comes_back_only_after_it_is_unblocked_and_as_a_new_one() {
     assert!(gone.contains(&format!("device unblock {id}")), "{gone}");
     let explained = world.ok(&["explain", id, "tool@1"]).stdout;
     assert!(explained.contains("removed since"), "{explained}");
-    world.refused(1, &["assign", "extra@1", "--device", id]);
-    world.refused(1, &["group", "add", "lab", "--device", id]);
+    for command in [
+        &["assign", "extra@1", "--device", id][..],
+        &["group", "add", "lab", "--device", id],
+    ] {
+        let ran = Ran::of(&mut world.command(command)).expect_code(1);
+        let told = ran.stdout + &ran.stderr;
+        assert!(told.contains("or was removed"), "{told}");
+    }
     refused(&device, "this device was removed");
     // A second removal changes nothing.
     let again = world.ok(&["device", "remove", id]).stdout;

@@ -202,9 +202,9 @@ mod tests {
             excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
         });
         assert_snapshot!(plain(&devices_text(&devices)), @"
-        DEVICE                          STATE
+        DEVICE                          STATE                                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting
+        key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
         key:abcdefghijklmnopqrstuvwxya  announced
         key:abcdefghijklmnopqrstuvwxya  withdrawn
         key:abcdefghijklmnopqrstuvwxya  succeeded

@@ -83,7 +83,7 @@ impl Words<'_> {
                     .subject
                     .excluded
                     .map_or_else(String::new, exclusion::words);
-                format!("{host} gets no package, because the device is {excluded}.")
+                format!("{host} gets no package from the target ({excluded}).")
             }
             Reason::NotAssigned => {
                 format!("{package} is assigned neither to {host} nor to one of its groups.")
@@ -382,9 +382,11 @@ mod tests {
     #[test]
     fn each_reason_has_sentences_for_a_packcast_agent() {
         let rendered = render(packcast_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @r"
+        insta::assert_snapshot!(rendered, @"
         NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
           next: check the name of the device, and its agent; run 'packcast device list' to list the known devices
+        Excluded: web01 gets no package from the target (blocked since 2026-11-18 11:06:40 UTC: stolen).
+          next: run 'packcast device unblock key:olgw5bbcyqd7w3ijq2ipceylpu' to admit the device again
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
@@ -435,9 +437,11 @@ mod tests {
     #[test]
     fn each_reason_has_sentences_for_an_ocs_agent() {
         let rendered = render(ocs_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @r"
+        insta::assert_snapshot!(rendered, @"
         NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
           next: check the name of the device, and its agent; run 'packcast device list' to list the known devices
+        Excluded: web01 gets no package from the target (blocked since 2026-11-18 11:06:40 UTC: stolen).
+          next: run 'packcast device unblock ocs:web01-2026-03-04-05-06-07' to admit the device again
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.

@@ -78,6 +78,18 @@ mod tests {
             device: OCS.parse().unwrap(),
             result,
         });
-        assert_snapshot!(plain(&text(&DevicesChanged(changed.into()))), @"");
+        assert_snapshot!(plain(&text(&DevicesChanged(changed.into()))), @"
+        DEVICE                         RESULT
+        ocs:web01-2026-03-04-05-06-07  blocked
+        ocs:web01-2026-03-04-05-06-07  blocked before
+        ocs:web01-2026-03-04-05-06-07  unblocked
+        ocs:web01-2026-03-04-05-06-07  not blocked
+        ocs:web01-2026-03-04-05-06-07  removed
+        ocs:web01-2026-03-04-05-06-07  removed before
+        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
+        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
+        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        ");
     }
 }

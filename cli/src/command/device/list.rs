@@ -79,7 +79,11 @@ mod tests {
                 record: fixtures::device(id),
                 excluded,
             });
-        assert_snapshot!(plain(&list(&devices)), @"");
+        assert_snapshot!(plain(&list(&devices)), @"
+        DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN                EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC  blocked since 2026-11-18 11:06:40 UTC: stolen
+        ");
         assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass a higher --limit for more");
     }
 
@@ -90,6 +94,9 @@ mod tests {
             host_name: "web01".to_owned(),
             exclusion: fixtures::blocked(),
         };
-        assert_snapshot!(plain(&list_excluded(&[excluded])), @"");
+        assert_snapshot!(plain(&list_excluded(&[excluded])), @"
+        DEVICE                         HOST   EXCLUDED
+        ocs:web01-2026-03-04-05-06-07  web01  blocked since 2026-11-18 11:06:40 UTC: stolen
+        ");
     }
 }

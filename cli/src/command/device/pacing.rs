@@ -81,6 +81,9 @@ mod tests {
     #[test]
     fn a_command_without_a_setting_names_the_command_that_shows_them() {
         let failure = nothing_to_change(&"web01".parse().unwrap());
-        assert_snapshot!(failure, @"");
+        assert_snapshot!(failure, @"
+        cannot set the pacing of device web01: no pacing option is given
+        hint: run 'packcast device show web01' to see the pacing of the device
+        ");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Only list the devices that would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Remove the devices without a question
     #[arg(long)]
     yes: bool,
     /// Reason to show to administrators: at most 120 bytes
@@ -114,7 +114,11 @@ mod tests {
             host_name: None,
             last_seen: None,
         };
-        assert_snapshot!(plain(&list(&[unseen, named])), @"");
+        assert_snapshot!(plain(&list(&[unseen, named])), @"
+        DEVICE                          HOST   LAST SEEN
+        ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
+        key:abcdefghijklmnopqrstuvwxya
+        ");
         assert_snapshot!(question(1), @"Remove this device?");
         assert_snapshot!(question(2), @"Remove these 2 devices?");
         assert_snapshot!(nobody_to_ask(), @"

@@ -207,6 +207,7 @@ mod tests {
         host              web01
         system            Debian GNU/Linux 12
         agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
         last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         ");

