@@ -1,5 +1,6 @@
 //! The client of the check-in function: two signed requests.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use packcast_protocol::api::{
@@ -94,6 +95,8 @@ pub(crate) struct ApiClient {
     server: Server,
     key: DeviceKey,
     agent: AgentId,
+    /// The latest answer was that the device is blocked or removed.
+    excluded: Cell<bool>,
 }
 
 impl ApiClient {
@@ -104,6 +107,7 @@ impl ApiClient {
             server,
             key,
             agent,
+            excluded: Cell::new(false),
         }
     }
 
@@ -129,7 +133,27 @@ impl ApiClient {
             .await
     }
 
+    /// Returns `true` if an administrator had blocked or removed the device when the function last
+    /// answered.
+    pub(crate) fn is_excluded(&self) -> bool {
+        self.excluded.get()
+    }
+
     async fn post<Reply: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<Reply, ClientError> {
+        let reply = self.post_with_retries(path, request).await;
+        match &reply {
+            Ok(_) => self.excluded.set(false),
+            Err(error) if error.is_excluded() => self.excluded.set(true),
+            Err(_) => {}
+        }
+        reply
+    }
+
+    async fn post_with_retries<Reply: DeserializeOwned>(
         &self,
         path: &str,
         request: &impl Serialize,

@@ -183,7 +183,7 @@ impl Agent {
                     .run_until_cancelled(self.check_in_again(meanwhile))
                     .await;
             }
-            if self.stop.is_cancelled() || meanwhile.is_excluded() {
+            if self.stop.is_cancelled() || self.api.is_excluded() {
                 return Ok(());
             }
             let (cancel, state) = match work {

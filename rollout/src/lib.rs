@@ -22,6 +22,7 @@ pub mod reconcile;
 pub mod record;
 pub mod unassign;
 pub mod validity;
+pub mod write_budget;
 
 pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
 pub use apply::{Ignored, ReportDecision, ReportedBy, apply_report};
@@ -37,3 +38,4 @@ pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,
 };
+pub use write_budget::WriteBudget;

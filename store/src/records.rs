@@ -5,6 +5,7 @@
 mod announce;
 mod assign;
 mod backoff;
+mod budget;
 mod client;
 mod command;
 mod commit;
@@ -43,7 +44,7 @@ mod write;
 pub use announce::{Announced, Announcing};
 pub use client::Records;
 pub use connect::RecordsConfig;
-pub use device::DeviceState;
+pub use device::{CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
 pub use exclusion::{Blocked, Unblocked};
 pub use group::GroupError;

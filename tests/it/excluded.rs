@@ -27,8 +27,10 @@ fn a_blocked_device_keeps_its_result_and_reports_it_after_it_is_unblocked() {
     let (runs, go) = (world.path("runs"), world.path("go"));
     let line = format!("echo run >> {runs}; until [ -e {go} ]; do sleep 0.01; done");
     world.execute("slow", &line);
+    world.execute("second", "true");
     let device = world.device("pc");
     world.assign("slow@1", &device);
+    world.assign("second@1", &device);
     let mut agent = device.start();
     while !matches!(agent.next_event(), Event::Started { .. }) {}
     eventually("the program runs", || fs::read_to_string(&runs).ok());
@@ -36,12 +38,15 @@ fn a_blocked_device_keeps_its_result_and_reports_it_after_it_is_unblocked() {
     world.ok(&["device", "block", id, "--reason", "lost in a train"]);
     world.file("go", b"");
     while agent.event().is_some() {}
-    // The report of the result was refused.
-    let progress = world.progress("slow@1");
-    assert_eq!((progress.announced, progress.succeeded), (1, 0));
-
-    world.execute("later", "true");
-    world.assign("later@1", &device);
+    // The report of the result was refused, so the agent has not begun the second package.
+    for package in ["slow@1", "second@1"] {
+        let progress = world.progress(package);
+        assert_eq!(
+            (progress.announced, progress.succeeded),
+            (1, 0),
+            "{package}"
+        );
+    }
     refused(&device, "this device is blocked");
     for command in [
         &["device", "list"][..],
@@ -59,7 +64,7 @@ fn a_blocked_device_keeps_its_result_and_reports_it_after_it_is_unblocked() {
 
     world.ok(&["device", "unblock", id]);
     device.run();
-    for package in ["slow@1", "later@1"] {
+    for package in ["slow@1", "second@1"] {
         let progress = world.progress(package);
         assert_eq!(
             (progress.announced, progress.succeeded),

@@ -21,8 +21,6 @@ pub(super) struct InterimCheckIns {
     /// The time of the next check-in.
     due: Cell<Instant>,
     cancel: RefCell<Vec<Cancel>>,
-    /// The latest check-in was refused, because the device is blocked or removed.
-    excluded: Cell<bool>,
 }
 
 impl InterimCheckIns {
@@ -30,16 +28,11 @@ impl InterimCheckIns {
         Self {
             due: Cell::new(after(seconds)),
             cancel: RefCell::default(),
-            excluded: Cell::new(false),
         }
     }
 
     pub(super) fn is_due(&self) -> bool {
         Instant::now() >= self.due.get()
-    }
-
-    pub(super) fn is_excluded(&self) -> bool {
-        self.excluded.get()
     }
 
     pub(super) fn cancels(&self, task: &Task) -> bool {
@@ -74,11 +67,9 @@ impl Agent {
             Ok(reply) => {
                 let pause = next_check_in_s(&reply);
                 meanwhile.cancel.replace(reply.cancel);
-                meanwhile.excluded.set(false);
                 pause
             }
             Err(error) => {
-                meanwhile.excluded.set(error.is_excluded());
                 let pause = error.pause_s();
                 let error = with_causes(&error);
                 tracing::warn!(error, "cannot check in during a deployment");

@@ -8,7 +8,7 @@ use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::exclusion::ExclusionKind;
 use packcast_rollout::{DeviceRecord, Exclusion, OpenTask};
 use packcast_store::RecordsError;
-use packcast_store::records::DeviceState;
+use packcast_store::records::{CheckInWritten, DeviceState};
 
 use crate::{CheckInFunction, answer};
 
@@ -17,6 +17,8 @@ use crate::{CheckInFunction, answer};
 pub(crate) enum DeviceError {
     #[error("the device is excluded")]
     Excluded(Box<ExcludedState>),
+    #[error("the device has spent its write budget")]
+    OverBudget,
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
@@ -51,7 +53,7 @@ pub(crate) async fn admitted_state(
     }
 }
 
-/// Records a check-in.
+/// Records a check-in. Returns false if another write of the device came first.
 ///
 /// # Errors
 /// The device was excluded after its state was read.
@@ -59,11 +61,15 @@ pub(crate) async fn record_check_in(
     function: &CheckInFunction,
     record: &DeviceRecord,
     known: Option<&DeviceRecord>,
-) -> Result<(), DeviceError> {
-    if !function.records.write_check_in(record, known).await? {
-        admitted_state(function, &record.device).await?;
+) -> Result<bool, DeviceError> {
+    match function.records.write_check_in(record, known).await? {
+        CheckInWritten::Written => Ok(true),
+        CheckInWritten::Superseded => Ok(false),
+        CheckInWritten::Excluded => {
+            admitted_state(function, &record.device).await?;
+            Ok(false)
+        }
     }
-    Ok(())
 }
 
 impl ExcludedState {

@@ -68,6 +68,7 @@ impl ApiFailure {
         match self {
             Self::Refused(refusal) => refusal.response(now),
             Self::Device(DeviceError::Excluded(excluded)) => excluded.problem(now),
+            Self::Device(DeviceError::OverBudget) => answer::unavailable(now),
             Self::Device(DeviceError::Records(error)) => {
                 answer::log_records_error(error);
                 answer::unavailable(now)
@@ -232,7 +233,7 @@ async fn record_all(
     }
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
-    let tasks = admitted_state(function, device).await?.tasks;
+    let device_state = admitted_state(function, device).await?;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -245,8 +246,12 @@ async fn record_all(
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
             finished_at: report.finished,
         };
-        result::record(function, device, tasks.clone(), &reported, now).await?;
-        accepted.push(report.id);
+        match result::record(function, device, device_state.clone(), &reported, now).await {
+            Ok(()) => accepted.push(report.id),
+            // The agent keeps the result, and sends it again later.
+            Err(DeviceError::OverBudget) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(accepted)
 }

@@ -51,6 +51,7 @@ pub(crate) async fn answer(
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
         // The replies to PROLOG and INVENTORY of an excluded device are made above.
         Err(DeviceError::Excluded(excluded)) => excluded.download_response(),
+        Err(DeviceError::OverBudget) => answer::ocs_unavailable(),
         Err(DeviceError::Records(error)) => {
             answer::log_records_error(&error);
             answer::ocs_unavailable()

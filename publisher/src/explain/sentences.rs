@@ -267,8 +267,8 @@ mod tests {
     use std::fmt::Write as _;
 
     use packcast_protocol::{AgentId, Outcome};
-    use packcast_rollout::ExclusionKind;
     use packcast_rollout::record::PackageState;
+    use packcast_rollout::{ExclusionKind, WriteBudget};
 
     use super::*;
     use crate::rendered::package_record;
@@ -285,6 +285,7 @@ mod tests {
             last_seen: AT,
             inventory_asked: None,
             inventory_received: None,
+            budget: WriteBudget::default(),
         }
     }
 

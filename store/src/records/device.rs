@@ -7,10 +7,13 @@ use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
+    WriteBudget,
 };
 
+use super::budget;
 use super::command;
 use super::commit::Commit;
+use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
@@ -37,6 +40,16 @@ pub struct DeviceState {
     pub tasks: Vec<OpenTask>,
     /// Consumed read units.
     pub consumed_units: f64,
+}
+
+/// Outcome of recording a check-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckInWritten {
+    Written,
+    /// Another write of the device came first. The next check-in finds what is missing.
+    Superseded,
+    /// The device was excluded in the meantime.
+    Excluded,
 }
 
 /// Maximum number of ids in a package history: half of the space in an item.
@@ -90,30 +103,39 @@ impl Records {
     /// first check-in stays, and times that are `None` in `record` stay as they are. From now on
     /// the device is found by its new host name, and no longer by its old one.
     ///
-    /// Returns false, without writing, if the device was blocked or removed in the meantime.
+    /// Nothing is written if the device was excluded in the meantime, or if another write has spent
+    /// the budget that `record` spends.
     pub async fn write_check_in(
         &self,
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
-    ) -> Result<bool, RecordsError> {
-        let host_name = known.map(|known| known.host_name.clone());
-        self.retry_on_conflict(host_name, |host_name| async move {
-            let is_written = match &host_name {
+    ) -> Result<CheckInWritten, RecordsError> {
+        let is_inventory =
+            known.is_some_and(|known| known.inventory_received != record.inventory_received);
+        let known = known.map(|known| (known.host_name.clone(), known.budget));
+        self.retry_on_conflict(known, |known| async move {
+            let is_written = match &known {
                 None => self.create_device(record).await?,
-                Some(host_name) => self.update_device(record, host_name).await?,
+                Some((host_name, budget)) => {
+                    self.update_device(record, host_name, *budget, is_inventory)
+                        .await?
+                }
             };
             if is_written {
-                return Ok(ControlFlow::Break(true));
+                return Ok(ControlFlow::Break(CheckInWritten::Written));
             }
             let key = Key::device(&record.device);
             let Some(found) = self.get_item(&key).await? else {
                 return Ok(ControlFlow::Continue(None));
             };
             if found.contains_key(EXCLUDED) {
-                return Ok(ControlFlow::Break(false));
+                return Ok(ControlFlow::Break(CheckInWritten::Excluded));
             }
             let found: DeviceRecord = item::read(found)?;
-            Ok(ControlFlow::Continue(Some(found.host_name)))
+            if known.is_some_and(|(_, budget)| budget != found.budget) {
+                return Ok(ControlFlow::Break(CheckInWritten::Superseded));
+            }
+            Ok(ControlFlow::Continue(Some((found.host_name, found.budget))))
         })
         .await
     }
@@ -131,25 +153,29 @@ impl Records {
     }
 
     /// Updates the record of a device. Returns false if the device has no record, another host
-    /// name, or is excluded.
+    /// name, or is excluded, or if another write has spent its budget.
     async fn update_device(
         &self,
         record: &DeviceRecord,
         host_name: &str,
+        budget: WriteBudget,
+        is_inventory: bool,
     ) -> Result<bool, RecordsError> {
-        const NOT_RENAMED: &str =
-            "#host_name = :known_host_name AND attribute_not_exists(#excluded)";
         let key = Key::device(&record.device);
         let (expression, terms) = contact_update(stored::device(record));
+        let (unspent, terms) = budget::unspent(budget, terms);
+        let condition = format!("#host_name = :known_host_name AND {NOT_EXCLUDED} AND {unspent}");
         let terms = terms
             .name(EXCLUDED)
             .value("known_host_name", item::text(host_name));
         let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
-        if rename_writes.is_empty() {
-            let updated = self.change(&key, &expression, NOT_RENAMED, &terms).await?;
+        // The writes after an inventory are made once, so the answer must tell if it was this
+        // request that wrote. A transaction does, even if its first answer is lost.
+        if rename_writes.is_empty() && !is_inventory {
+            let updated = self.change(&key, &expression, &condition, &terms).await?;
             return Ok(updated.is_some());
         }
-        let update = write::update(self.table(), &key, &expression, Some(NOT_RENAMED), &terms);
+        let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
         let writes = std::iter::once(update).chain(rename_writes).collect();
         Ok(self.commit(writes).await? == Commit::Done)
     }
@@ -283,6 +309,7 @@ mod tests {
             last_seen: at,
             inventory_asked: Some(at),
             inventory_received: Some(at),
+            budget: WriteBudget::default().spend(at).unwrap(),
         };
         let longest = item::number(&u64::MAX);
         let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));

@@ -7,6 +7,8 @@ pub(super) const ACTIVE: &str = "active";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
 pub(super) const HOST_NAME: &str = "host_name";
+/// The write budget of a device.
+pub(super) const BUDGET: &str = "budget";
 pub(super) const LAST_SEEN: &str = "last_seen";
 pub(super) const FIRST_SEEN: &str = "first_seen";
 

@@ -40,7 +40,7 @@ pub(super) async fn record(
         // becomes pending again, with the same attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
-            result::record(function, device, device_state.tasks, reported, now).await?;
+            result::record(function, device, device_state, reported, now).await?;
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {

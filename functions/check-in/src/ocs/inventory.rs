@@ -45,9 +45,15 @@ async fn record(
         os: inventory.os_name.as_deref(),
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
+    let budget = effect.budget.ok_or(DeviceError::OverBudget)?;
     if let Some(mut record) = effect.write.or_else(|| device_state.device.clone()) {
         record.inventory_received = Some(now);
-        record_check_in(function, &record, device_state.device.as_ref()).await?;
+        record.budget = budget;
+        let known = device_state.device.as_ref();
+        if !record_check_in(function, &record, known).await? {
+            // The budget may be spent, so the history must not be written either.
+            return Err(DeviceError::OverBudget);
+        }
     }
     function
         .records

@@ -115,7 +115,7 @@ impl Agent {
         parsed(&self.post(system, CHECK_IN_PATH, &asking).await)
     }
 
-    fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
+    pub(crate) fn signed(&self, path: &str, body: Vec<u8>, at: UnixTime) -> Request<Bytes> {
         let mut request = Request::post(path);
         for (name, value) in self.key.sign("POST", path, &body, at) {
             request = request.header(name, value);

@@ -18,3 +18,4 @@ mod results;
 mod system;
 mod transcripts;
 mod traps;
+mod write_budget;

@@ -10,7 +10,7 @@ use packcast_protocol::{
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::validity::Validity;
-use packcast_rollout::{ExclusionKind, PacingChange, PackageState, Published};
+use packcast_rollout::{ExclusionKind, PacingChange, PackageState, Published, WriteBudget};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -38,6 +38,7 @@ fn device_record() -> DeviceRecord {
         last_seen: AT,
         inventory_asked: Some(AT),
         inventory_received: None,
+        budget: WriteBudget::default(),
     }
 }
 

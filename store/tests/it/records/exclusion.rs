@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{DeviceRecord, PackageRecord};
-use packcast_store::records::{Announcing, Blocked, Joined, Removing, Tally, Unblocked};
+use packcast_store::records::{
+    Announcing, Blocked, CheckInWritten, Joined, Removing, Tally, Unblocked,
+};
 use packcast_store::{Records, RecordsError};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
@@ -58,7 +60,7 @@ async fn nothing_is_announced_to_a_blocked_device(service: Service) {
         records.write_check_in(&renamed, Some(&known)).await,
         records.write_check_in(&renamed, None).await,
     ] {
-        assert!(!written.unwrap());
+        assert_eq!(written.unwrap(), CheckInWritten::Excluded);
     }
     let again = records.block(&device, None, NOW.plus(60)).await.unwrap();
     assert_eq!(again, Blocked::Already);
@@ -195,7 +197,8 @@ async fn a_removed_device_leaves_a_tombstone_only(service: Service) {
         ..known.clone()
     };
     for known in [Some(&known), None] {
-        assert!(!records.write_check_in(&renamed, known).await.unwrap());
+        let written = records.write_check_in(&renamed, known).await;
+        assert_eq!(written.unwrap(), CheckInWritten::Excluded);
     }
     let assigned = records.assign(device, &packages[0], false, signing()).await;
     assert_eq!(assigned.unwrap(), AssignOutcome::UnknownDevice);
@@ -216,7 +219,8 @@ async fn a_removed_device_leaves_a_tombstone_only(service: Service) {
     full.expect_gone(records).await;
     // Once it is unblocked, the device is a new one.
     assert_eq!(records.unblock(device).await.unwrap(), Unblocked::Removed);
-    assert!(records.write_check_in(&known, None).await.unwrap());
+    let written = records.write_check_in(&known, None).await;
+    assert_eq!(written.unwrap(), CheckInWritten::Written);
     let device_state = records.device_state(device).await.unwrap();
     assert_eq!(device_state.memberships.joined().count(), 0);
     assert_eq!(records.size(&GroupName::all()).await.unwrap(), 1);
@@ -229,7 +233,8 @@ async fn an_interrupted_removal_is_completed(service: Service) {
     let mut interrupted = 0;
     for requests in 0.. {
         let record = device(1);
-        assert!(records.write_check_in(&record, None).await.unwrap());
+        let written = records.write_check_in(&record, None).await;
+        assert_eq!(written.unwrap(), CheckInWritten::Written);
         let full = Full::new(&table, record.device, &packages).await;
         table.faults.deny_after(Some(requests));
         let removed = remove(records, &full.device).await;
