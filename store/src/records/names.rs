@@ -6,6 +6,10 @@ pub(super) const DIRECT: &str = "direct";
 pub(super) const ACTIVE: &str = "active";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
+pub(super) const HOST_NAME: &str = "host_name";
+/// The write budget of a device.
+pub(super) const BUDGET: &str = "budget";
+pub(super) const LAST_SEEN: &str = "last_seen";
 pub(super) const FIRST_SEEN: &str = "first_seen";
 
 /// The value of [`STATE`] for a deleted package.
@@ -28,6 +32,9 @@ pub(super) const SIGNED: &str = "signed";
 
 /// The number of devices that a batch has enrolled.
 pub(super) const ENROLLED: &str = "enrolled";
+/// The exclusion of a device, with the attribute that names its kind.
+pub(super) const EXCLUDED: &str = "excluded";
+pub(super) const KIND: &str = "kind";
 
 /// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";
