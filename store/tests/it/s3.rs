@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use packcast_protocol::Sha256Digest;
-use packcast_store::{ObjectKey, Objects};
+use packcast_store::ObjectKey;
 use packcast_store::objects::{PartsHasher, StoredDigest};
 use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 
@@ -95,10 +95,7 @@ async fn objects_are_served_with_the_headers_of_their_keys(bucket: TestBucket) {
 async fn a_bucket_is_created_once(bucket: TestBucket) {
     let objects = &bucket.objects;
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
-    let Objects::S3(s3) = objects else {
-        unreachable!("an engine has a bucket")
-    };
-    s3.create_bucket().await.unwrap();
+    bucket.owner.create_bucket().await.unwrap();
     assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
 }
 
