@@ -103,6 +103,9 @@ impl From<PublicationError> for Failure {
             error @ PublicationError::Times { id, .. } => Self::failed(error).hint(format!(
                 "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another version"
             )),
+            error @ PublicationError::Replaced { id, .. } => Self::conflict(error).hint(format!(
+                "run 'packcast delete {id}', find out who can write to the store, and publish the package under another version"
+            )),
             error if error.is_resumable() => {
                 let is_signature = matches!(error, PublicationError::PutSignature(_));
                 let failure = Self::new(kind(error.is_retryable()), error).hint(
@@ -221,6 +224,7 @@ mod tests {
                 now: packcast_protocol::UnixTime(1_795_000_000),
             },
             PublicationError::Build(BuildError::Changed),
+            PublicationError::Replaced { id, source: put() },
             PublicationError::Sign(crate::signing::KeyError::PassphrasesDiffer),
             PublicationError::PutManifest(put()),
             PublicationError::GetSignature(packcast_store::objects::GetError::TooLarge {
@@ -235,6 +239,8 @@ mod tests {
           hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another version
         Failed: cannot upload the package
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
+        Conflict: cannot upload package 1795000000: somebody else has stored an object at its path
+          hint: run 'packcast delete 1795000000', find out who can write to the store, and publish the package under another version
         Failed: cannot sign the manifest
         Failed: cannot store the manifest
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet

@@ -1,6 +1,7 @@
 //! Published objects: immutable bytes under a key.
 
 mod backend;
+mod digest;
 mod directory;
 mod error;
 mod s3;
@@ -15,6 +16,7 @@ use self::backend::Backend as _;
 use crate::key::ObjectKey;
 
 pub use self::backend::Put;
+pub use self::digest::{PartsDigest, PartsHasher, StoredDigest};
 pub use self::directory::Directory;
 pub use self::error::{DeleteError, GetError, PutError};
 pub use self::s3::{BucketError, BucketFault, S3, S3Config};
@@ -70,6 +72,21 @@ impl Objects {
         match self {
             Self::Directory(directory) => directory.get(key.path(), limit).await,
             Self::S3(s3) => s3.get(key.path(), limit).await,
+        }
+    }
+
+    /// Returns the digest of an object of `bytes` bytes, or `None` if there is no such object.
+    ///
+    /// A bucket answers one HEAD request. The object is read only if S3 has no usable digest of it,
+    /// or if it is in a directory.
+    pub async fn digest(
+        &self,
+        key: &ObjectKey,
+        bytes: u64,
+    ) -> Result<Option<StoredDigest>, GetError> {
+        match self {
+            Self::Directory(directory) => directory.digest(key.path(), bytes).await,
+            Self::S3(s3) => s3.digest(key.path(), bytes).await,
         }
     }
 

@@ -20,4 +20,5 @@ pub mod signing;
 pub mod silence;
 pub mod skip;
 pub mod table;
+pub mod template;
 mod wire;

@@ -1,8 +1,10 @@
-//! The permissions of the check-in function in the stack's template, enforced before requests
-//! reach the table.
+//! The policies in the stack's template, enforced before requests reach an engine.
 //!
-//! No engine on a developer's machine enforces policies. Without this layer, a missing permission
+//! No engine on a developer's machine enforces policies. Without this module, a missing permission
 //! would show only in the cloud.
+
+mod request;
+mod statement;
 
 use std::sync::Arc;
 
@@ -11,46 +13,69 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use self::request::permissions;
+use self::statement::{Effect, Statement};
 use crate::layer::{Layer, layered};
+use crate::template::{chosen, properties};
 use crate::wire;
 
-/// The template of the stack.
-pub const TEMPLATE: &str = include_str!("../../infra/template.yaml");
+pub use self::request::{Permission, PolicyRequest};
 
-/// The permissions of the function's role on the table.
+/// The statements that decide about the requests of one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     statements: Arc<[Statement]>,
 }
 
-/// Allowed actions on items whose partition keys have one of these prefixes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Statement {
-    actions: Vec<String>,
-    partitions: Vec<String>,
-}
-
-/// A required permission: the action, and the key of the partition it touches, if there is one.
-type Need = (String, Option<String>);
-
 impl Policy {
-    /// Reads the policy "records" of the template.
-    ///
-    /// # Panics
-    /// If the template does not spell the policy in lists of one line.
-    pub fn of_template() -> Self {
-        let (_, from) = TEMPLATE
-            .split_once("PolicyName: records\n")
-            .expect("the role has a policy for records");
-        let (policy, _) = from
-            .split_once("PolicyName:")
-            .expect("another policy follows");
-        let statements = policy.split("- Sid:").skip(1).map(|statement| Statement {
-            actions: list(statement, "Action: "),
-            partitions: list(statement, "dynamodb:LeadingKeys: "),
+    /// Returns the policy of the check-in function.
+    pub fn of_function() -> Self {
+        let policies = properties("CheckInRole")["Policies"].as_array();
+        let documents = policies.into_iter().flatten();
+        Self::new(documents.map(|policy| &policy["PolicyDocument"]))
+    }
+
+    /// Returns the policy of people who publish and assign packages.
+    pub fn of_publisher() -> Self {
+        Self::of_person("PublisherPolicy")
+    }
+
+    /// Returns the policy of people who look, and change nothing.
+    pub fn of_reader() -> Self {
+        Self::of_person("ReaderPolicy")
+    }
+
+    /// Returns the policy of people who create enrolment tokens.
+    pub fn of_key_holder() -> Self {
+        Self::of_person("KeyHolderPolicy")
+    }
+
+    /// Returns the policy of the bucket, and otherwise all permissions.
+    pub fn of_bucket_owner() -> Self {
+        let everything = json!({
+            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
         });
+        Self::new([&everything, &properties("ObjectsPolicy")["PolicyDocument"]])
+    }
+
+    /// AWS evaluates the policy of a person together with the policy of the bucket.
+    fn of_person(resource: &str) -> Self {
+        Self::new([
+            &properties(resource)["PolicyDocument"],
+            &properties("ObjectsPolicy")["PolicyDocument"],
+        ])
+    }
+
+    fn new<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Self {
+        let statements = documents
+            .into_iter()
+            .flat_map(|document| document["Statement"].as_array().into_iter().flatten())
+            .filter_map(chosen)
+            // A service, such as the CDN, is another principal.
+            .filter(|statement| statement["Principal"]["Service"].is_null())
+            .map(Statement::read);
         Self {
             statements: statements.collect(),
         }
@@ -61,85 +86,31 @@ impl Policy {
         layered(self.clone(), client)
     }
 
-    fn allows(&self, (action, partition): &Need) -> bool {
-        let action = format!("dynamodb:{action}");
-        self.statements.iter().any(|statement| {
-            let begins = |start: &String| {
-                let start = start.trim_end_matches('*');
-                partition.as_ref().is_some_and(|key| key.starts_with(start))
-            };
-            statement.actions.contains(&action) && statement.partitions.iter().any(begins)
+    /// Returns true if a statement allows the permission, and none denies it.
+    pub fn allows(&self, permission: &Permission) -> bool {
+        let has = |effect| {
+            let mut statements = self.statements.iter();
+            statements.any(|statement| statement.applies(effect, permission))
+        };
+        has(Effect::Allow) && !has(Effect::Deny)
+    }
+
+    /// Returns the status and the body of the answer to a forbidden request; `None` if the request
+    /// is allowed.
+    pub fn refusal(&self, request: &PolicyRequest<'_>) -> Option<(u16, String)> {
+        let needed = permissions(request);
+        let forbidden = needed.into_iter().find(|needed| !self.allows(needed))?;
+        let message = format!("the template does not allow {forbidden:?}");
+        Some(if request.target.is_some() {
+            let kind = "com.amazon.coral.service#AccessDeniedException";
+            (400, json!({"__type": kind, "Message": message}).to_string())
+        } else {
+            let message = message.replace(['<', '&'], " ");
+            let error =
+                format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
+            (403, error)
         })
     }
-
-    fn refusal(&self, request: &HttpRequest) -> Option<HttpResponse> {
-        let body = wire::parsed(request.body().bytes().unwrap_or_default());
-        let needs = needs(&wire::operation(request), &body);
-        let (action, partition) = needs.into_iter().find(|need| !self.allows(need))?;
-        let refusal = serde_json::json!({
-            "__type": "com.amazon.coral.service#AccessDeniedException",
-            "Message": format!("the template does not allow dynamodb:{action} on {partition:?}"),
-        });
-        Some(wire::answer(400, refusal.to_string()))
-    }
-}
-
-/// Reads a list such as `[a, "b"]` that follows a word on its line.
-fn list(statement: &str, word: &str) -> Vec<String> {
-    let line = statement.lines().find_map(|line| {
-        let (_, list) = line.split_once(word)?;
-        list.strip_prefix('[')?.strip_suffix(']')
-    });
-    line.unwrap_or_else(|| panic!("a list in one line follows {word:?} in {statement}"))
-        .split(", ")
-        .map(|entry| entry.trim_matches('"').to_owned())
-        .collect()
-}
-
-/// Returns the permissions that an operation requires.
-fn needs(operation: &str, body: &Value) -> Vec<Need> {
-    let of_key = |item: &Value| item["pk"]["S"].as_str().map(str::to_owned);
-    match operation {
-        // Reading the index is a permission of its own; no statement gives it.
-        "Query" if body.get("IndexName").is_some() => vec![("Query".to_owned(), None)],
-        "Query" => {
-            let value = &body["ExpressionAttributeValues"][":pk"]["S"];
-            vec![(operation.to_owned(), value.as_str().map(str::to_owned))]
-        }
-        "BatchGetItem" => each(&body["RequestItems"])
-            .flat_map(|table| table["Keys"].as_array().into_iter().flatten())
-            .map(|key| (operation.to_owned(), of_key(key)))
-            .collect(),
-        "TransactWriteItems" => body["TransactItems"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .flatten()
-            .map(|(kind, write)| {
-                let action = match kind.as_str() {
-                    "ConditionCheck" => "ConditionCheckItem".to_owned(),
-                    kind => format!("{kind}Item"),
-                };
-                (
-                    action,
-                    of_key(&write["Key"]).or_else(|| of_key(&write["Item"])),
-                )
-            })
-            .collect(),
-        _ => {
-            let key = of_key(&body["Key"]).or_else(|| of_key(&body["Item"]));
-            vec![(operation.to_owned(), key)]
-        }
-    }
-}
-
-fn each(object: &Value) -> impl Iterator<Item = &Value> {
-    object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(_, value)| value)
 }
 
 impl Layer for Policy {
@@ -148,8 +119,8 @@ impl Layer for Policy {
         request: HttpRequest,
         inner: SharedHttpConnector,
     ) -> Result<HttpResponse, ConnectorError> {
-        match self.refusal(&request) {
-            Some(refusal) => Ok(refusal),
+        match self.refusal(&PolicyRequest::of_client(&request)) {
+            Some((status, body)) => Ok(wire::answer(status, body)),
             None => inner.call(request).await,
         }
     }
@@ -159,44 +130,106 @@ impl Layer for Policy {
 mod tests {
     use super::*;
 
-    fn allows(action: &str, partition: Option<&str>) -> bool {
-        let need = (action.to_owned(), partition.map(str::to_owned));
-        Policy::of_template().allows(&need)
+    const TABLE: &str = "${Table.Arn}";
+    const FUNCTION: &str = "${CheckIn.Arn}";
+
+    fn on_partition(action: &str, partition: &str) -> Permission {
+        Permission::new(action, TABLE).with("dynamodb:LeadingKeys", partition)
+    }
+
+    fn put(creates: bool) -> Permission {
+        Permission::new("s3:PutObject", "${Objects.Arn}/d/segment/1-1")
+            .with("s3:ObjectCreationOperation", &creates.to_string())
     }
 
     #[test]
     fn the_function_cannot_write_packages_and_groups() {
+        let function = Policy::of_function();
         for (action, partition) in [
-            ("Query", "DEVICE#ocs:pc1"),
-            ("ConditionCheckItem", "PACKAGE#1795327754"),
-            ("UpdateItem", "TALLY#1795327754#01"),
+            ("dynamodb:Query", "DEVICE#ocs:pc1"),
+            ("dynamodb:ConditionCheckItem", "PACKAGE#1795327754"),
+            ("dynamodb:UpdateItem", "TALLY#1795327754#01"),
         ] {
-            assert!(allows(action, Some(partition)), "{action} {partition}");
+            let permission = on_partition(action, partition);
+            assert!(function.allows(&permission), "{permission:?}");
         }
         for (action, partition) in [
-            ("UpdateItem", "PACKAGE#1795327754"),
-            ("PutItem", "GROUP#all"),
-            ("PutItem", "CATALOG"),
-            ("Scan", "DEVICE#ocs:pc1"),
+            ("dynamodb:UpdateItem", "PACKAGE#1795327754"),
+            ("dynamodb:PutItem", "GROUP#all"),
+            ("dynamodb:PutItem", "CATALOG"),
+            ("dynamodb:PutItem", "KEYS"),
+            ("dynamodb:PutItem", "HEAD"),
+            ("dynamodb:PutItem", "COMMIT"),
+            ("dynamodb:PutItem", "PAGE#00"),
+            ("dynamodb:PutItem", "DOC#00"),
+            ("dynamodb:Scan", "DEVICE#ocs:pc1"),
         ] {
-            assert!(!allows(action, Some(partition)), "{action} {partition}");
+            let permission = on_partition(action, partition);
+            assert!(!function.allows(&permission), "{permission:?}");
         }
-        assert!(!allows("Query", None));
     }
 
     #[test]
-    fn a_transaction_needs_the_permissions_of_each_of_its_writes() {
-        let body = serde_json::json!({"TransactItems": [
-            {"Put": {"Item": {"pk": {"S": "DEVICE#a"}}}},
-            {"ConditionCheck": {"Key": {"pk": {"S": "PACKAGE#b"}}}},
-        ]});
-        let need = |action: &str, key: &str| (action.to_owned(), Some(key.to_owned()));
-        assert_eq!(
-            needs("TransactWriteItems", &body),
-            [
-                need("PutItem", "DEVICE#a"),
-                need("ConditionCheckItem", "PACKAGE#b")
-            ]
-        );
+    fn a_reader_writes_nothing() {
+        let reader = Policy::of_reader();
+        assert!(reader.allows(&on_partition("dynamodb:Query", "PACKAGE#1795327754")));
+        for action in ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem"] {
+            let permission = on_partition(&format!("dynamodb:{action}"), "PACKAGE#1795327754");
+            assert!(!reader.allows(&permission), "{permission:?}");
+        }
+        let conditional = put(true).with("s3:if-none-match", "*");
+        assert!(!reader.allows(&conditional));
+        assert!(Policy::of_publisher().allows(&conditional));
+        let delete = Permission::new("s3:DeleteObject", "${Objects.Arn}/d/segment/1-1");
+        assert!(!reader.allows(&delete));
+    }
+
+    #[test]
+    fn only_a_key_holder_reads_the_pass_key() {
+        let read = Permission::new("lambda:GetFunctionConfiguration", FUNCTION);
+        assert!(Policy::of_key_holder().allows(&read));
+        for person in [Policy::of_reader(), Policy::of_publisher()] {
+            for action in [
+                "lambda:GetFunctionConfiguration",
+                "lambda:GetFunction",
+                "lambda:UpdateFunctionConfiguration",
+                "lambda:UpdateFunctionCode",
+                "lambda:InvokeFunction",
+            ] {
+                assert!(
+                    !person.allows(&Permission::new(action, FUNCTION)),
+                    "{action}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_holder_changes_neither_function_nor_packages() {
+        let key_holder = Policy::of_key_holder();
+        for permission in [
+            Permission::new("lambda:UpdateFunctionConfiguration", FUNCTION),
+            Permission::new("lambda:UpdateFunctionCode", FUNCTION),
+            on_partition("dynamodb:PutItem", "PACKAGE#1795327754"),
+            put(true).with("s3:if-none-match", "*"),
+        ] {
+            assert!(!key_holder.allows(&permission), "{permission:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_writes_an_object_without_the_condition_that_it_is_absent() {
+        let owner = Policy::of_bucket_owner();
+        assert!(owner.allows(&put(true).with("s3:if-none-match", "*")));
+        assert!(owner.allows(&put(false)), "a part of an upload");
+        assert!(!owner.allows(&put(true)));
+    }
+
+    #[test]
+    fn nobody_uses_the_bucket_over_plain_http() {
+        let read = Permission::new("s3:GetObject", "${Objects.Arn}/d/segment/1-1");
+        let owner = Policy::of_bucket_owner();
+        assert!(owner.allows(&read));
+        assert!(!owner.allows(&read.without_tls()));
     }
 }

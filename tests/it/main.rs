@@ -7,6 +7,7 @@
 mod assigning;
 mod attacks;
 mod bad_input;
+mod bill;
 mod budget;
 mod cancel;
 mod commands;
@@ -29,6 +30,7 @@ mod minisign;
 mod ocs_agent;
 mod ocs_commands;
 mod pacing;
+mod permissions;
 mod priorities;
 mod publish;
 mod resume;

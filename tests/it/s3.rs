@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
 use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
+use packcast_testing::policy::Policy;
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::front::{Front, Passed};
 use packcast_tests::process::{Process, Ran, eventually, text};
@@ -88,7 +89,7 @@ fn kill_half_way(world: &World, front: &Front) {
 
 fn an_interrupted_publication_is_completed_and_installed(bucket: &TestBucket, runtime: &Runtime) {
     let world = World::start(PROGRAM);
-    let front = Front::http(bucket.engine);
+    let front = Front::under(Policy::of_publisher(), bucket.engine);
     let address = front.address();
     configure(&world, &bucket.name, &format!("http://{address}"));
     let edge = location(&world, bucket.engine);
@@ -132,6 +133,37 @@ fn an_interrupted_publication_is_completed_and_installed(bucket: &TestBucket, ru
     device.run();
     assert_eq!(world.progress("big@1").succeeded, 1);
     assert!(edge.requests().len() - probes > fragments);
+}
+
+/// The owner of the bucket replaces a fragment that an interrupted publication has stored.
+fn a_replaced_fragment_is_not_published(bucket: &TestBucket, runtime: &Runtime) {
+    let world = World::start(PROGRAM);
+    let front = Front::under(Policy::of_publisher(), bucket.engine);
+    configure(&world, &bucket.name, &format!("http://{}", front.address()));
+    let script: &[u8] = b"#!/bin/sh\n";
+    let archive = tar_gz(&[("run.sh", script), ("noise", &noise(2, ARCHIVE_BYTES))]);
+    world.file("big.tar.gz", &archive);
+
+    kill_half_way(&world, &front);
+    let replaced = runtime.block_on(bucket.paths()).swap_remove(0);
+    let before = front.requests().len();
+    runtime.block_on(bucket.replace(&replaced, vec![7; 256 << 10].into()));
+    let refusal = world.refused(3, &PUBLISH);
+    let error = format!("cannot write object {replaced}: it exists with other content");
+    assert!(refusal.contains(&error), "{refusal}");
+    assert!(
+        refusal.contains("find out who can write to the store"),
+        "{refusal}"
+    );
+    assert_eq!(world.progress("big@1").state, "draft");
+    // Only the replaced fragment was read.
+    let is_read = |request: &&Passed| request.method == "GET" && request.path.contains("/d/");
+    let requests = front.requests();
+    let mut reads = requests[before..].iter().filter(is_read);
+    assert!(
+        reads.all(|read| read.path.contains(&replaced)),
+        "{requests:#?}"
+    );
 }
 
 fn a_busy_bucket_is_retried(bucket: &TestBucket, runtime: &Runtime) {
@@ -196,6 +228,7 @@ macro_rules! on_each_engine {
 
 on_each_engine! {
     an_interrupted_publication_is_completed_and_installed
+    a_replaced_fragment_is_not_published
     a_busy_bucket_is_retried
     an_error_names_a_bucket_that_does_not_exist
 }

@@ -1,12 +1,9 @@
 //! Agreement between the template of the stack and the code.
 
-mod yaml;
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::LazyLock;
 use std::thread;
 
 use packcast_check_in::{FunctionSettings, ORIGIN_HEADER, REQUEST_LIMIT, TableSettings};
@@ -14,22 +11,13 @@ use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
 use packcast_store::{Records, RecordsConfig};
-use packcast_testing::policy::TEMPLATE;
+use packcast_testing::template::{STACK, default_of, properties};
 use serde_json::{Value, json};
 
 const DEPLOY: &str = include_str!("../../infra/deploy");
 const EDGE: &str = include_str!("../../infra/edge.py");
 const GUIDE: &str = include_str!("../../docs/operate.md");
 const FUNCTION: &str = include_str!("../../functions/check-in/Cargo.toml");
-
-static STACK: LazyLock<Value> = LazyLock::new(|| yaml::parse(TEMPLATE));
-
-/// Returns the properties of a resource.
-fn properties(resource: &str) -> &'static Value {
-    let properties = &STACK["Resources"][resource]["Properties"];
-    assert!(properties.is_object(), "{resource}");
-    properties
-}
 
 /// Returns the items of a list.
 fn items(list: &Value) -> &[Value] {
@@ -59,11 +47,6 @@ fn environment() -> BTreeMap<&'static str, &'static str> {
             (name.as_str(), own["Ref"].as_str().unwrap())
         })
         .collect()
-}
-
-/// Returns the default of a parameter, if it has one.
-fn default_of(parameter: &str) -> Option<&'static str> {
-    STACK["Parameters"][parameter]["Default"].as_str()
 }
 
 /// Reads the settings from the template's defaults, and returns the names of the variables read.
@@ -165,15 +148,99 @@ fn the_guide_describes_each_alarm() {
 }
 
 #[test]
-fn alarms_watch_the_function_the_table_and_the_index() {
+fn alarms_watch_the_function_its_log_the_table_and_the_index() {
     for alarm in resources("AWS::CloudWatch::Alarm") {
         let watched = properties(alarm);
-        let expected = if watched["Namespace"] == "AWS/Lambda" {
-            json!({"Name": "FunctionName", "Value": {"Ref": "CheckIn"}})
-        } else {
-            json!({"Name": "TableName", "Value": table_in_use()})
+        let expected = match watched["Namespace"].as_str() {
+            Some("AWS/Lambda" | "Packcast") => {
+                json!({"Name": "FunctionName", "Value": {"Ref": "CheckIn"}})
+            }
+            Some("AWS/Logs") => json!({"Name": "LogGroupName", "Value": {"Ref": "CheckInLog"}}),
+            _ => json!({"Name": "TableName", "Value": table_in_use()}),
         };
         assert!(items(&watched["Dimensions"]).contains(&expected), "{alarm}");
+    }
+}
+
+#[test]
+fn the_costs_of_an_hour_have_alarms_with_parameters() {
+    let alarms = resources("AWS::CloudWatch::Alarm").into_iter();
+    let of_an_hour = alarms.filter(|alarm| properties(alarm)["Period"] == "3600");
+    let watched: BTreeSet<(&str, &str)> = of_an_hour
+        .map(|alarm| {
+            let alarm = properties(alarm);
+            assert_eq!(alarm["Statistic"], "Sum");
+            let threshold = alarm["Threshold"]["Ref"].as_str().unwrap();
+            assert!(default_of(threshold).is_some(), "{threshold}");
+            (alarm["MetricName"].as_str().unwrap(), threshold)
+        })
+        .collect();
+    let expected = [
+        ("ConsumedWriteCapacityUnits", "ManyWriteUnitsPerHour"),
+        ("IncomingBytes", "ManyLogBytesPerHour"),
+        ("Invocations", "ManyCheckInsPerHour"),
+        ("RefusedRequests", "ManyRefusalsPerHour"),
+        ("Url4xxCount", "ManyClientErrorsPerHour"),
+    ];
+    assert_eq!(watched, BTreeSet::from(expected));
+    assert!(default_of("LogRetentionDays").is_some());
+    let retention = &properties("CheckInLog")["RetentionInDays"];
+    assert_eq!(*retention, json!({"Ref": "LogRetentionDays"}));
+}
+
+#[test]
+fn the_bucket_refuses_uploads_that_could_replace_an_object() {
+    let statements = &properties("ObjectsPolicy")["PolicyDocument"]["Statement"];
+    assert_eq!(
+        *item(statements, "Sid", "ObjectsNeverChange"),
+        json!({
+            "Sid": "ObjectsNeverChange",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": {"Fn::Sub": "${Objects.Arn}/*"},
+            "Condition": {
+                "Null": {"s3:if-none-match": "true"},
+                "Bool": {"s3:ObjectCreationOperation": "true"},
+            },
+        })
+    );
+}
+
+/// Returns the partitions of the table in the statement of a policy for people.
+fn partitions(policy: &str) -> &'static Value {
+    let statements = &properties(policy)["PolicyDocument"]["Statement"];
+    let condition = &item(statements, "Sid", "Records")["Condition"];
+    &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+}
+
+#[test]
+fn readers_and_publishers_read_the_same_partitions() {
+    assert_eq!(partitions("ReaderPolicy"), partitions("PublisherPolicy"));
+}
+
+#[test]
+fn the_outputs_and_the_guide_name_each_policy_for_people() {
+    let policies = resources("AWS::IAM::ManagedPolicy");
+    assert_eq!(policies.len(), 3);
+    for policy in policies {
+        let output = &STACK["Outputs"][policy]["Value"];
+        assert_eq!(*output, json!({"Ref": policy}));
+        assert!(GUIDE.contains(&format!("| `{policy}` |")), "{policy}");
+        // The stack attaches them to nobody.
+        for attached in ["Users", "Groups", "Roles"] {
+            assert!(properties(policy).get(attached).is_none(), "{policy}");
+        }
+    }
+}
+
+#[test]
+fn the_guide_names_each_threshold() {
+    let parameters = STACK["Parameters"].as_object().unwrap().keys();
+    let thresholds: Vec<&String> = parameters.filter(|name| name.starts_with("Many")).collect();
+    assert_eq!(thresholds.len(), 5);
+    for threshold in thresholds {
+        assert!(GUIDE.contains(&format!("`{threshold}`")), "{threshold}");
     }
 }
 

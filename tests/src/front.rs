@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, client};
 use hyper_util::rt::TokioIo;
 use packcast_local::ServerIdentity;
+use packcast_testing::policy::{Policy, PolicyRequest};
 use tokio::net::TcpStream;
 
 use crate::server::{Failure, TestServer};
@@ -16,6 +19,8 @@ use crate::server::{Failure, TestServer};
 type Body = http_body_util::Either<Incoming, Full<Bytes>>;
 
 /// A port of loopback that forwards requests to an engine, until it is dropped.
+///
+/// The engine is that of the objects or, with [`Front::under`], that of the records.
 #[derive(Debug)]
 pub struct Front {
     server: TestServer,
@@ -59,18 +64,23 @@ impl Default for FrontRefusal {
 impl Front {
     /// Starts a proxy without TLS. `engine` is an address such as `127.0.0.1:4566`.
     pub fn http(engine: SocketAddr) -> Self {
-        Self::start(engine, None)
+        Self::start(engine, None, None)
+    }
+
+    /// Starts a proxy without TLS that refuses the requests that a policy forbids, as AWS does.
+    pub fn under(policy: Policy, engine: SocketAddr) -> Self {
+        Self::start(engine, None, Some(policy))
     }
 
     /// Starts a proxy with TLS, as a location has.
     pub fn https(engine: SocketAddr, identity: ServerIdentity) -> Self {
-        Self::start(engine, Some(identity))
+        Self::start(engine, Some(identity), None)
     }
 
-    fn start(engine: SocketAddr, identity: Option<ServerIdentity>) -> Self {
+    fn start(engine: SocketAddr, identity: Option<ServerIdentity>, policy: Option<Policy>) -> Self {
         let seen = Arc::new(Mutex::new(FrontLog::default()));
         let noted = Arc::clone(&seen);
-        let answer = move |request| answer(request, engine, Arc::clone(&noted));
+        let answer = move |request| answer(request, engine, policy.clone(), Arc::clone(&noted));
         let server = TestServer::start(identity, answer);
         Self { server, seen }
     }
@@ -105,6 +115,7 @@ fn lock(seen: &Mutex<FrontLog>) -> MutexGuard<'_, FrontLog> {
 async fn answer(
     request: Request<Incoming>,
     engine: SocketAddr,
+    policy: Option<Policy>,
     seen: Arc<Mutex<FrontLog>>,
 ) -> Response<Body> {
     let (number, refusal) = note(&request, &seen);
@@ -112,7 +123,7 @@ async fn answer(
     let answering = tokio::spawn(async move {
         let answered = match refusal {
             Some(refusal) => refuse(request, refusal).await,
-            None => pass(request, engine).await,
+            None => pass(request, engine, policy).await,
         };
         let response = answered.unwrap_or_else(|_| response(502, ""));
         lock(&seen).requests[number].status = Some(response.status().as_u16());
@@ -134,11 +145,37 @@ fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Option<F
     (seen.requests.len() - 1, refusal)
 }
 
-async fn pass(request: Request<Incoming>, engine: SocketAddr) -> Result<Response<Body>, Failure> {
+async fn pass(
+    request: Request<Incoming>,
+    engine: SocketAddr,
+    policy: Option<Policy>,
+) -> Result<Response<Body>, Failure> {
+    let request = match policy {
+        None => request.map(Body::Left),
+        Some(policy) => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            if let Some((status, refusal)) = policy.refusal(&policy_request(&head, &body)) {
+                return Ok(response(status, refusal));
+            }
+            Request::from_parts(head, Body::Right(Full::from(body)))
+        }
+    };
     let stream = TcpStream::connect(engine).await?;
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?.map(Body::Left))
+}
+
+fn policy_request<'a>(head: &'a Parts, body: &'a [u8]) -> PolicyRequest<'a> {
+    let header = |name| head.headers.get(name)?.to_str().ok();
+    PolicyRequest {
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
+        target: header("x-amz-target"),
+        if_none_match: header("if-none-match"),
+        body,
+    }
 }
 
 async fn refuse(

@@ -9,22 +9,34 @@ use packcast_local::{LocalAuthority, LocalState, ServerIdentity};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::ObjectKey;
+use packcast_testing::policy::Policy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use self::device::TestDevice;
+use crate::front::Front;
 use crate::process::{Process, Ran, eventually, text};
 
 pub mod device;
 
 /// A running system that shares nothing with the machine that it runs on.
+///
+/// The administrator's commands reach the table through the policy of a publisher.
 #[derive(Debug)]
 pub struct World {
     /// Dropped first, so that nothing writes to the directory while it is removed.
-    local: Process,
-    state: LocalState,
+    local: RunningLocal,
     program: PathBuf,
     place: tempfile::TempDir,
+}
+
+/// A running `packcast local`.
+#[derive(Debug)]
+struct RunningLocal {
+    process: Process,
+    state: LocalState,
+    /// The table as the administrator's commands reach it.
+    _table: Front,
 }
 
 /// The JSON output of `publish`.
@@ -75,10 +87,8 @@ impl World {
         let place = tempfile::tempdir().expect("a temporary folder can be created");
         let program = PathBuf::from(program);
         fs::create_dir(place.path().join("tmp")).expect("a new folder is writable");
-        let (local, state) = start(&program, place.path());
         Self {
-            local,
-            state,
+            local: start(&program, place.path()),
             program,
             place,
         }
@@ -86,15 +96,15 @@ impl World {
 
     /// Kills `packcast local` like a power cut, and starts it again.
     pub fn restart(&mut self) {
-        self.local.end();
+        self.local.process.end();
         // The state of the old process must not be mistaken for that of the new one.
         let left = fs::remove_file(self.local_dir().join("local.json"));
         left.expect("a power cut leaves the state");
-        (self.local, self.state) = start(&self.program, self.place.path());
+        self.local = start(&self.program, self.place.path());
     }
 
     pub fn state(&self) -> &LocalState {
-        &self.state
+        &self.local.state
     }
 
     /// Returns the folder that contains everything of this world.
@@ -224,19 +234,19 @@ impl World {
 
     /// Returns the file in which the publisher stores an object.
     pub fn object(&self, key: &ObjectKey) -> PathBuf {
-        self.state.objects_dir.join(key.path())
+        self.state().objects_dir.join(key.path())
     }
 
     /// Returns all requests that the edge has answered or is answering.
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        let log = fs::read_to_string(&self.state.edge_log).expect("the edge has a log");
+        let log = fs::read_to_string(&self.state().edge_log).expect("the edge has a log");
         log.lines()
             .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))
             .collect()
     }
 }
 
-fn start(program: &Path, place: &Path) -> (Process, LocalState) {
+fn start(program: &Path, place: &Path) -> RunningLocal {
     let log = fs::File::create(place.join("local.log")).expect("the folder is writable");
     let mut local = Process::start(
         clean(program, place)
@@ -250,7 +260,29 @@ fn start(program: &Path, place: &Path) -> (Process, LocalState) {
         assert_eq!(local.ended(), None, "packcast local stopped");
         LocalState::load(&state_dir).ok()
     });
-    (local, state)
+    RunningLocal {
+        _table: put_before_commands(Policy::of_publisher(), &state, place),
+        process: local,
+        state,
+    }
+}
+
+/// Puts a policy between the administrator's commands and the table.
+///
+/// The commands read the address of the table from the file that `packcast local` has written.
+fn put_before_commands(policy: Policy, state: &LocalState, place: &Path) -> Front {
+    let engine = state.endpoint.strip_prefix("http://");
+    let engine = engine.and_then(|address| address.parse().ok());
+    let front = Front::under(policy, engine.expect("the engine is on loopback"));
+    let behind = LocalState {
+        endpoint: format!("http://{}", front.address()),
+        ..state.clone()
+    };
+    let text = serde_json::to_vec(&behind).expect("the state is JSON");
+    // The file keeps its mode, and no command runs yet.
+    let written = fs::write(local_dir(place).join("local.json"), text);
+    written.expect("the world's folder is writable");
+    front
 }
 
 fn local_dir(place: &Path) -> PathBuf {

@@ -2,26 +2,31 @@
 //!
 //! The digests of the archive were computed before the package was reserved. This module reads
 //! each missing fragment once more, and computes its digest during the upload. It completes the
-//! upload only if the digest is still the same. So every stored fragment is correct, and a second
-//! run can keep it.
+//! upload only if the digest is still the same.
+//!
+//! A second run keeps the fragments that are stored already. It compares their digests, because
+//! the owner of the bucket can store other bytes of the same length. A bucket answers one small
+//! request for each fragment; a directory reads the fragments again. A fragment of more than 8 MiB
+//! is also read from the source once more, because a bucket has the digests of its parts only.
 //!
 //! The memory holds a few chunks for each fragment that is being uploaded. In a bucket, each
 //! upload also holds one part of at least 8 MiB.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, ObjectPath, PackageId, Sha256Digest};
-use packcast_store::objects::{GetError, PutError};
+use packcast_store::objects::{GetError, PartsDigest, PartsHasher, PutError, StoredDigest};
 use packcast_store::{ObjectKey, Objects};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::source::Source;
+use crate::concurrency::AT_ONCE;
 use crate::progress::Progress;
 
 /// The number of bytes in one read.
@@ -50,7 +55,9 @@ pub enum BuildError {
     #[error("cannot store a fragment")]
     Put(#[from] PutError),
     #[error("cannot list the stored objects")]
-    List(#[from] GetError),
+    List(#[source] GetError),
+    #[error("cannot compare a stored fragment with the source")]
+    Compare(#[source] GetError),
     #[error("cannot upload the fragments: a task of the publisher stopped")]
     Stopped,
 }
@@ -60,18 +67,30 @@ impl BuildError {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Put(error) => error.is_retryable(),
-            Self::List(error) => error.is_retryable(),
+            Self::List(error) | Self::Compare(error) => error.is_retryable(),
             Self::Read(_) | Self::Changed | Self::Stopped => false,
         }
     }
 }
 
-/// A fragment to upload.
-struct MissingFragment {
+/// A fragment of the source, and its place in the store.
+#[derive(Clone)]
+struct SourceFragment {
     key: ObjectKey,
     start: u64,
     bytes: u64,
     digest: Sha256Digest,
+}
+
+impl SourceFragment {
+    /// Returns the start and the length of each chunk, in order.
+    fn chunks(&self) -> impl Iterator<Item = (u64, usize)> {
+        let end = self.start + self.bytes;
+        (self.start..end).step_by(CHUNK_BYTES).map(move |start| {
+            let left = usize::try_from(end - start).unwrap_or(CHUNK_BYTES);
+            (start, CHUNK_BYTES.min(left))
+        })
+    }
 }
 
 /// The file of the archive, which several uploads read in turn.
@@ -106,11 +125,10 @@ pub async fn build(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<KeptFragments, BuildError> {
-    let stored = objects.list(folder).await?;
-    let (kept, missing) = compare(archive, folder, id, &stored);
-    progress.advance(kept.bytes);
     let file = source.reader().map_err(BuildError::Read)?;
     let file = SharedFile(Arc::new(Mutex::new(file)));
+    let fragments = fragments(archive, folder, id);
+    let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
     let mut missing = missing.into_iter();
     let mut uploads = JoinSet::new();
     let mut done = Ok(());
@@ -131,36 +149,95 @@ pub async fn build(
     }
 }
 
-/// Returns the number of stored fragments, and the missing fragments in order.
-fn compare(
-    archive: &Archive,
-    folder: &ObjectPath,
-    id: PackageId,
-    stored: &BTreeMap<String, u64>,
-) -> (KeptFragments, Vec<MissingFragment>) {
-    let (mut kept, mut missing, mut start) = (KeptFragments::default(), Vec::new(), 0);
-    for (number, bytes, digest) in archive.fragments() {
-        let key = ObjectKey::fragment(folder, id, number);
-        // A stored fragment has the right digest: uploads with another digest are never completed.
-        if stored.get(key.path()) == Some(&bytes) {
-            kept.fragments += 1;
-            kept.bytes += bytes;
-        } else {
-            missing.push(MissingFragment {
-                key,
+/// Returns the fragments of an archive, in order.
+fn fragments(archive: &Archive, folder: &ObjectPath, id: PackageId) -> Vec<SourceFragment> {
+    let mut start = 0;
+    archive
+        .fragments()
+        .map(|(number, bytes, digest)| {
+            let fragment = SourceFragment {
+                key: ObjectKey::fragment(folder, id, number),
                 start,
                 bytes,
                 digest,
-            });
+            };
+            start += bytes;
+            fragment
+        })
+        .collect()
+}
+
+/// Returns the number of stored fragments, and the missing fragments in order.
+///
+/// A stored object with other bytes counts as missing: its upload fails with the conflict.
+async fn compare(
+    fragments: Vec<SourceFragment>,
+    folder: &ObjectPath,
+    file: &SharedFile,
+    objects: &Objects,
+    progress: &Progress,
+) -> Result<(KeptFragments, Vec<SourceFragment>), BuildError> {
+    let stored = objects.list(folder).await.map_err(BuildError::List)?;
+    let stored = &stored;
+    let mut compared = stream::iter(fragments)
+        .map(|fragment| async move {
+            let is_listed = stored.get(fragment.key.path()) == Some(&fragment.bytes);
+            let is_kept = is_listed && is_stored(&fragment, file, objects).await?;
+            Ok::<_, BuildError>((fragment, is_kept))
+        })
+        .buffered(AT_ONCE);
+    let (mut kept, mut missing) = (KeptFragments::default(), Vec::new());
+    while let Some((fragment, is_kept)) = compared.try_next().await? {
+        if is_kept {
+            kept.fragments += 1;
+            kept.bytes += fragment.bytes;
+            progress.advance(fragment.bytes);
+        } else {
+            missing.push(fragment);
         }
-        start += bytes;
     }
-    (kept, missing)
+    Ok((kept, missing))
+}
+
+/// Returns true if the stored object has exactly the bytes of the fragment.
+async fn is_stored(
+    fragment: &SourceFragment,
+    file: &SharedFile,
+    objects: &Objects,
+) -> Result<bool, BuildError> {
+    let stored = objects.digest(&fragment.key, fragment.bytes).await;
+    match stored.map_err(BuildError::Compare)? {
+        None => Ok(false),
+        Some(StoredDigest::Whole(digest)) => Ok(digest == fragment.digest),
+        Some(StoredDigest::Parts { part_bytes, digest }) => {
+            let (fragment, file) = (fragment.clone(), file.clone());
+            let parts = spawn_blocking(move || digest_of_parts(&fragment, &file, part_bytes));
+            Ok(parts.await.map_err(|_| BuildError::Stopped)?? == digest)
+        }
+    }
+}
+
+/// Computes the digest of a fragment's parts. Fails if the fragment has changed.
+fn digest_of_parts(
+    fragment: &SourceFragment,
+    file: &SharedFile,
+    part_bytes: u64,
+) -> Result<PartsDigest, BuildError> {
+    let (mut whole, mut parts) = (Sha256::new(), PartsHasher::new(part_bytes));
+    for (start, length) in fragment.chunks() {
+        let chunk = file.read(start, length)?;
+        whole.update(&chunk);
+        parts.update(&chunk);
+    }
+    if Sha256Digest::from_bytes(whole.finalize().into()) != fragment.digest {
+        return Err(BuildError::Changed);
+    }
+    Ok(parts.finish())
 }
 
 /// Reads, hashes and stores a fragment.
 async fn upload(
-    fragment: MissingFragment,
+    fragment: SourceFragment,
     file: SharedFile,
     objects: Objects,
     progress: Progress,
@@ -178,19 +255,16 @@ async fn upload(
 /// Sends the bytes of a fragment. The last chunk is sent only if the digest is the expected one, so
 /// that a changed fragment is never completed.
 fn read(
-    fragment: &MissingFragment,
+    fragment: &SourceFragment,
     file: &SharedFile,
     chunks: &mpsc::Sender<Bytes>,
     progress: &Progress,
 ) -> Result<(), BuildError> {
     let mut digest = Sha256::new();
     let mut held_back = None;
-    let (mut at, end) = (fragment.start, fragment.start + fragment.bytes);
-    while at < end {
-        let length = CHUNK_BYTES.min(usize::try_from(end - at).unwrap_or(CHUNK_BYTES));
-        let chunk = file.read(at, length)?;
+    for (start, length) in fragment.chunks() {
+        let chunk = file.read(start, length)?;
         digest.update(&chunk);
-        at += length as u64;
         progress.advance(length as u64);
         if let Some(before) = held_back.replace(chunk)
             && chunks.blocking_send(before).is_err()
@@ -290,6 +364,37 @@ mod tests {
         assert_eq!(run().await.unwrap().fragments, count);
     }
 
+    #[tokio::test]
+    async fn a_stored_fragment_with_other_bytes_of_the_same_length_is_not_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let path = archive(place.path());
+        let source = Source::open(&path).unwrap();
+        let size = FragmentSize::try_from(1024).unwrap();
+        let inspection = source
+            .inspect(&Limits::default(), Some(size), |_| {})
+            .unwrap();
+        let archive = &inspection.archive.archive;
+        let directory = Directory::new(place.path().join("objects"));
+        let objects = Objects::Directory(directory.clone());
+        let folder: ObjectPath = "d/x".parse().unwrap();
+        let id = "1795000000".parse().unwrap();
+        let unseen = Progress::none();
+        let run = || build(&source, archive, &folder, id, &objects, &unseen);
+
+        run().await.unwrap();
+        let number = packcast_protocol::FragmentNumber::from_index(1);
+        let key = ObjectKey::fragment(&folder, id, number);
+        let file = directory.root().join(key.path());
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[500] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let refused = run().await;
+        assert!(
+            matches!(&refused, Err(BuildError::Put(PutError::Conflict { path })) if path == key.path()),
+            "{refused:?}"
+        );
+    }
+
     #[test]
     fn messages_of_build_errors() {
         let errors = [
@@ -302,6 +407,10 @@ mod tests {
                 path: "p".to_owned(),
                 limit: 1,
             }),
+            BuildError::Compare(GetError::TooLarge {
+                path: "p".to_owned(),
+                limit: 1,
+            }),
             BuildError::Stopped,
         ];
         insta::assert_snapshot!(messages(errors), @r"
@@ -309,6 +418,7 @@ mod tests {
         cannot publish the source: the source changed during the publication
         cannot store a fragment
         cannot list the stored objects
+        cannot compare a stored fragment with the source
         cannot upload the fragments: a task of the publisher stopped
         ");
     }

@@ -77,6 +77,8 @@ pub enum PublicationError {
     },
     #[error("cannot upload the package")]
     Build(#[from] BuildError),
+    #[error("cannot upload package {id}: somebody else has stored an object at its path")]
+    Replaced { id: PackageId, source: PutError },
     #[error(transparent)]
     Manifest(#[from] ManifestWriteError),
     #[error("cannot sign the manifest")]
@@ -173,7 +175,14 @@ pub async fn publish(
                 objects,
                 progress,
             )
-            .await?
+            .await
+            .map_err(|error| match error {
+                BuildError::Put(source @ PutError::Conflict { .. }) => PublicationError::Replaced {
+                    id: package.id,
+                    source,
+                },
+                error => error.into(),
+            })?
         }
         _ => KeptFragments::default(),
     };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use packcast_protocol::ObjectPath;
 use tokio::sync::mpsc;
 
+use super::digest::StoredDigest;
 use super::error::{DeleteError, GetError, PutError};
 use crate::key::ObjectKey;
 
@@ -30,6 +31,8 @@ pub(super) trait Backend {
     async fn list(&self, folder: &ObjectPath) -> Result<BTreeMap<String, u64>, GetError>;
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError>;
+
+    async fn digest(&self, path: &str, bytes: u64) -> Result<Option<StoredDigest>, GetError>;
 
     async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError>;
 }

@@ -6,12 +6,14 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use packcast_protocol::ObjectPath;
+use packcast_protocol::{ObjectPath, Sha256Digest};
+use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::backend::{Backend, Put};
+use super::digest::StoredDigest;
 use super::error::{DeleteError, GetError, PutError};
 use crate::key::ObjectKey;
 
@@ -178,6 +180,26 @@ impl Directory {
         }
         Ok(Some(bytes.into()))
     }
+
+    fn hash(&self, path: &str, bytes: u64) -> Result<Option<StoredDigest>, GetError> {
+        let fail = |source| self.get_error(path, source);
+        let mut file = match File::open(self.root.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(fail)?,
+        };
+        if file.metadata().map_err(fail)?.len() != bytes {
+            return Ok(None);
+        }
+        let (mut digest, mut chunk) = (Sha256::new(), vec![0; 64 * 1024]);
+        loop {
+            match file.read(&mut chunk).map_err(fail)? {
+                0 => break,
+                read => digest.update(&chunk[..read]),
+            }
+        }
+        let digest = Sha256Digest::from_bytes(digest.finalize().into());
+        Ok(Some(StoredDigest::Whole(digest)))
+    }
 }
 
 /// Creates a file that other users, such as a web server, can read once it has its name.
@@ -237,6 +259,11 @@ impl Backend for Directory {
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, GetError> {
         let (directory, path) = (self.clone(), path.to_owned());
         joined(spawn_blocking(move || directory.read(&path, limit)).await)
+    }
+
+    async fn digest(&self, path: &str, bytes: u64) -> Result<Option<StoredDigest>, GetError> {
+        let (directory, path) = (self.clone(), path.to_owned());
+        joined(spawn_blocking(move || directory.hash(&path, bytes)).await)
     }
 
     async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError> {

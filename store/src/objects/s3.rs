@@ -1,9 +1,11 @@
 //! Objects in a bucket.
 
+mod checksum;
 mod client;
 mod connect;
 mod delete;
 pub(super) mod error;
+mod part;
 mod read;
 mod upload;
 
@@ -14,6 +16,7 @@ use packcast_protocol::ObjectPath;
 use tokio::sync::mpsc;
 
 use super::backend::{Backend, Put};
+use super::digest::StoredDigest;
 use super::error::{DeleteError, GetError, PutError};
 use crate::key::ObjectKey;
 
@@ -61,6 +64,11 @@ impl Backend for S3 {
             bytes.extend_from_slice(&chunk);
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    async fn digest(&self, path: &str, bytes: u64) -> Result<Option<StoredDigest>, GetError> {
+        let found = self.stored_digest(path, bytes).await;
+        found.map_err(|source| get_error(path, source))
     }
 
     async fn delete(&self, folder: &ObjectPath) -> Result<u64, DeleteError> {

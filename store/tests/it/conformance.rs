@@ -1,9 +1,9 @@
 //! The rules of objects, turned into tests for each kind of storage.
 
 use bytes::Bytes;
-use packcast_protocol::{FragmentNumber, ObjectPath, PackageId};
+use packcast_protocol::{FragmentNumber, ObjectPath, PackageId, Sha256Digest};
 use packcast_rollout::LocationRecord;
-use packcast_store::objects::{GetError, Put, PutError};
+use packcast_store::objects::{GetError, Put, PutError, StoredDigest};
 use packcast_store::{ObjectKey, Objects};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -110,6 +110,16 @@ pub(crate) async fn an_object_above_the_limit_is_not_read(objects: Objects) {
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
     let refused = objects.get(&fragment(0), 2).await;
     assert!(matches!(refused, Err(GetError::TooLarge { limit: 2, .. })));
+}
+
+pub(crate) async fn the_digest_of_an_object_is_that_of_its_bytes(objects: Objects) {
+    let key = fragment(0);
+    assert_eq!(objects.digest(&key, 3).await.unwrap(), None);
+    objects.put_bytes(&key, "abc".into()).await.unwrap();
+    let digest = objects.digest(&key, 3).await.unwrap();
+    let expected = StoredDigest::Whole(Sha256Digest::of(b"abc"));
+    assert_eq!(digest, Some(expected));
+    assert_eq!(objects.digest(&key, 4).await.unwrap(), None);
 }
 
 pub(crate) async fn of_concurrent_writers_exactly_one_writes(objects: Objects) {
@@ -253,6 +263,7 @@ macro_rules! conforms {
             too_few_or_too_many_bytes_leave_no_object
             a_folder_lists_the_objects_below_it
             an_object_above_the_limit_is_not_read
+            the_digest_of_an_object_is_that_of_its_bytes
             of_concurrent_writers_exactly_one_writes
             of_concurrent_writers_of_different_bytes_exactly_one_writes
             a_large_object_is_stored_completely

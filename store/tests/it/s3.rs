@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use packcast_store::{ObjectKey, Objects};
+use packcast_protocol::Sha256Digest;
+use packcast_store::ObjectKey;
+use packcast_store::objects::{PartsHasher, StoredDigest};
 use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
 
 use crate::conformance::{folder, fragment, id, put};
@@ -65,6 +67,8 @@ macro_rules! bucket_rules {
             $engine;
             a_bucket_is_created_once
             the_store_checks_bytes
+            digests_are_those_that_the_bucket_computed
+            an_object_without_a_digest_is_read
             objects_are_served_with_the_headers_of_their_keys
             uploads_that_end_early_are_aborted
             abandoned_uploads_are_removed_with_their_folder
@@ -91,10 +95,7 @@ async fn objects_are_served_with_the_headers_of_their_keys(bucket: TestBucket) {
 async fn a_bucket_is_created_once(bucket: TestBucket) {
     let objects = &bucket.objects;
     objects.put_bytes(&fragment(0), "abc".into()).await.unwrap();
-    let Objects::S3(s3) = objects else {
-        unreachable!("an engine has a bucket")
-    };
-    s3.create_bucket().await.unwrap();
+    bucket.owner.create_bucket().await.unwrap();
     assert!(objects.get(&fragment(0), 3).await.unwrap().is_some());
 }
 
@@ -104,11 +105,43 @@ async fn the_store_checks_bytes(bucket: TestBucket) {
     for (key, bytes) in [(fragment(0), Bytes::from("abc")), (fragment(1), large)] {
         objects.put_bytes(&key, bytes).await.unwrap();
         let head = bucket.head(&key);
-        assert!(head.contains("x-amz-checksum-crc32: "), "{head}");
+        assert!(head.contains("x-amz-checksum-sha256: "), "{head}");
     }
-    let wrong = "x-amz-checksum-crc32: AAAAAA==\r\n";
-    let answer = bucket.ask("PUT", "/d/wrong", wrong, "abc");
+    let wrong = format!("x-amz-checksum-sha256: {}=\r\n", "A".repeat(43));
+    let answer = bucket.ask("PUT", "/d/wrong", &wrong, "abc");
     assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+}
+
+async fn digests_are_those_that_the_bucket_computed(bucket: TestBucket) {
+    let objects = &bucket.objects;
+    let large = vec![5; (8 << 20) + 1];
+    for (index, bytes) in [(0, b"abc".to_vec()), (1, large)] {
+        let (key, length) = (fragment(index), bytes.len() as u64);
+        objects.put_bytes(&key, bytes.clone().into()).await.unwrap();
+        let stored = objects.digest(&key, length).await.unwrap().unwrap();
+        let is_equal = |other: &[u8]| match stored {
+            StoredDigest::Whole(digest) => index == 0 && digest == Sha256Digest::of(other),
+            StoredDigest::Parts { part_bytes, digest } => {
+                let mut hasher = PartsHasher::new(part_bytes);
+                hasher.update(other);
+                index == 1 && hasher.finish() == digest
+            }
+        };
+        assert!(is_equal(&bytes), "{stored:?}");
+        let mut other = bytes;
+        *other.last_mut().unwrap() ^= 1;
+        assert!(!is_equal(&other), "{stored:?}");
+    }
+}
+
+async fn an_object_without_a_digest_is_read(bucket: TestBucket) {
+    let key = fragment(0);
+    let path = format!("/{}", key.path());
+    let answer = bucket.ask("PUT", &path, "x-amz-checksum-crc32: NSRBwg==\r\n", "abc");
+    assert!(answer.starts_with("http/1.1 200 "), "{answer}");
+    let digest = bucket.objects.digest(&key, 3).await.unwrap();
+    let expected = StoredDigest::Whole(Sha256Digest::of(b"abc"));
+    assert_eq!(digest, Some(expected));
 }
 
 async fn uploads_that_end_early_are_aborted(bucket: TestBucket) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use packcast_testing::policy::TEMPLATE;
+use packcast_testing::template::TEMPLATE;
 use serde::Deserialize;
 
 use crate::month::RequestCounts;

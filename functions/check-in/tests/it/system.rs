@@ -56,7 +56,7 @@ impl TestSystem {
     pub(crate) async fn start_with(settings: FunctionSettings) -> Self {
         let table = Table::start(1).await;
         // The role of the function in the cloud must allow all its calls here.
-        let allowed = Policy::of_template().before(table.faults.http_client());
+        let allowed = Policy::of_function().before(table.faults.http_client());
         let records = Records::connect(RecordsConfig {
             table: table.records.table().to_owned(),
             endpoint: Some(table.endpoint.clone()),

@@ -12,25 +12,17 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::checksum;
 use super::client::S3;
 use super::connect::upload_settings;
 use super::error::{BucketError, CONDITIONAL_CONFLICT};
+use super::part::{PART_BYTES, part_bytes};
 use crate::key::ObjectKey;
 use crate::objects::backend::Put;
 use crate::objects::error::PutError;
 
-/// Size of a part in bytes, and limit of an object that is put in one request.
-const PART_BYTES: u64 = 8 << 20;
-/// Limit of S3 for the parts of an object.
-const MAX_PARTS: u64 = 10_000;
-
 /// Condition of a write that never replaces an object.
 const ABSENT: &str = "*";
-
-/// Returns the size of the parts of an object, in bytes.
-fn part_bytes(bytes: u64) -> u64 {
-    PART_BYTES.max(bytes.div_ceil(MAX_PARTS))
-}
 
 /// An object that is arriving, with the digest of the bytes so far.
 struct Incoming<'a> {
@@ -129,7 +121,7 @@ impl S3 {
             .key(key.path())
             .content_type(key.headers().content_type)
             .cache_control(key.headers().cache_control)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .checksum_sha256(checksum::text(digest))
             .if_none_match(ABSENT)
             .body(ByteStream::from(body))
             .customize()
@@ -164,7 +156,7 @@ impl S3 {
             .key(key.path())
             .content_type(key.headers().content_type)
             .cache_control(key.headers().cache_control)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .send()
             .await
             .map_err(|error| self.failed(error))?;
@@ -203,6 +195,7 @@ impl S3 {
         number: i32,
         part: Bytes,
     ) -> Result<CompletedPart, BucketError> {
+        let checksum = checksum::text(Sha256::digest(&part).into());
         let stored = self
             .client
             .upload_part()
@@ -210,7 +203,7 @@ impl S3 {
             .key(key.path())
             .upload_id(id)
             .part_number(number)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .checksum_sha256(&checksum)
             .body(ByteStream::from(part))
             .customize()
             .config_override(upload_settings())
@@ -220,7 +213,7 @@ impl S3 {
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(stored.e_tag)
-            .set_checksum_crc32(stored.checksum_crc32)
+            .checksum_sha256(checksum)
             .build())
     }
 
@@ -309,17 +302,4 @@ fn put_error(key: &ObjectKey, source: BucketError) -> PutError {
 /// Returns true if a conditional write was refused because of another object.
 fn is_taken(code: Option<&str>) -> bool {
     matches!(code, Some("PreconditionFailed" | CONDITIONAL_CONFLICT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_object_stays_within_the_limit_of_parts() {
-        assert_eq!(part_bytes(PART_BYTES + 1), PART_BYTES);
-        assert_eq!(part_bytes(PART_BYTES * MAX_PARTS), PART_BYTES);
-        let five_tib = 5_u64 << 40;
-        assert!(five_tib.div_ceil(part_bytes(five_tib)) <= MAX_PARTS);
-    }
 }
