@@ -1,6 +1,7 @@
 //! Events of the agent, for its log: one JSON object, or one readable line, per event.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use packcast_protocol::{FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode};
@@ -64,6 +65,13 @@ pub enum Event {
     },
     /// The package waits for the next check-in, because its locations are unavailable now.
     Deferred { id: PackageId, detail: String },
+    /// A file of the state folder was damaged. The agent has kept the damaged content.
+    StateDamaged {
+        path: PathBuf,
+        /// The file with the damaged content.
+        kept: PathBuf,
+        effect: String,
+    },
     /// The agent sent a result to the function.
     Reported { id: PackageId, accepted: bool },
 }
@@ -128,6 +136,12 @@ impl fmt::Display for Event {
             Self::Deferred { id, detail } => {
                 write!(f, "package {id}: waits for the next check-in: {detail}")
             }
+            Self::StateDamaged { path, kept, effect } => write!(
+                f,
+                "state file {} is damaged and was kept as {}: {effect}",
+                path.display(),
+                kept.display()
+            ),
             Self::Reported { id, accepted: true } => write!(f, "package {id}: result accepted"),
             Self::Reported {
                 id,
@@ -192,6 +206,11 @@ mod tests {
                 id,
                 detail: "cannot fetch manifest.json now".to_owned(),
             },
+            Event::StateDamaged {
+                path: "/var/lib/packcast/history".into(),
+                kept: "/var/lib/packcast/history.damaged-5c7b0011".into(),
+                effect: "repaired from the other copy".to_owned(),
+            },
             reported(true),
             reported(false),
         ];
@@ -209,6 +228,7 @@ mod tests {
         package 1795000000: finished with SUCCESS
         package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level
         package 1795000000: waits for the next check-in: cannot fetch manifest.json now
+        state file /var/lib/packcast/history is damaged and was kept as /var/lib/packcast/history.damaged-5c7b0011: repaired from the other copy
         package 1795000000: result accepted
         package 1795000000: result kept for the next check-in
         "#);

@@ -1,6 +1,7 @@
 //! One round of the agent: check in, deploy in strict order of priority, report.
 
 mod check_in;
+mod damage;
 mod documents;
 mod interim_check_in;
 mod plan;
@@ -85,7 +86,8 @@ impl Agent {
         let key = identity::load_or_create(&state)?;
         state.remove_temporary()?;
         state.remove_leftovers();
-        let history = RefCell::new(History::load(&state.history())?);
+        let (history, damaged) = History::open(&state, now())?;
+        damage::report(&observer, damaged);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
         let trust = Trust::load(&state, &config, key.id())?;
         let api = ApiClient::new(clients.api, config.server.clone(), key);
@@ -95,7 +97,7 @@ impl Agent {
             config,
             state,
             _lock: lock,
-            history,
+            history: RefCell::new(history),
             downloads,
             api,
             trust: RefCell::new(trust),

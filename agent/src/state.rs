@@ -1,6 +1,7 @@
 //! The state folder: everything that the agent remembers.
 
 mod checked_line;
+pub(crate) mod damage;
 pub(crate) mod durable;
 pub(crate) mod history;
 pub(crate) mod identity;
@@ -21,6 +22,7 @@ use crate::platform;
 const IDENTITY: &str = "identity";
 const PASS: &str = "pass";
 const HISTORY: &str = "history";
+const HISTORY_COPY: &str = "history.copy";
 const KEYS: &str = "keys.json";
 
 /// The agent's folder, which only the agent's user can enter.
@@ -45,6 +47,11 @@ pub(crate) enum StateError {
     Link { path: PathBuf },
     #[error("state folder {} is in use by another agent: wait for that agent, or stop it", path.display())]
     Locked { path: PathBuf },
+    #[error(
+        "history {} is of an older agent: remove the file to begin with an empty history, after which packages may run again",
+        path.display()
+    )]
+    OlderHistory { path: PathBuf },
     #[error("cannot read or write {}: free some space, or run the agent as the owner of the file", path.display())]
     File {
         path: PathBuf,
@@ -126,6 +133,11 @@ impl StateDir {
         self.0.join(HISTORY)
     }
 
+    /// Returns the second file of the history.
+    pub(crate) fn history_copy(&self) -> PathBuf {
+        self.0.join(HISTORY_COPY)
+    }
+
     /// Returns the file of the key lists that the device follows.
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join(KEYS)
@@ -147,7 +159,10 @@ impl StateDir {
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            if [IDENTITY, PASS, HISTORY, KEYS].into_iter().any(of_file) {
+            if [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS]
+                .into_iter()
+                .any(of_file)
+            {
                 remove_file(&path)?;
             }
         }
@@ -272,6 +287,9 @@ mod tests {
             StateError::Foreign { path: path() },
             StateError::Link { path: path() },
             StateError::Locked { path: path() },
+            StateError::OlderHistory {
+                path: path().join("history"),
+            },
             StateError::File {
                 path: path().join("history"),
                 source: denied(),
@@ -283,6 +301,7 @@ mod tests {
         state folder /var/lib/packcast has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone
         state folder /var/lib/packcast is a symbolic link: set state_dir to its target
         state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
+        history /var/lib/packcast/history is of an older agent: remove the file to begin with an empty history, after which packages may run again
         cannot read or write /var/lib/packcast/history: free some space, or run the agent as the owner of the file
         ");
     }

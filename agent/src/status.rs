@@ -61,7 +61,7 @@ impl Status {
         for id in state.packages()? {
             packages.extend(package(state, id)?);
         }
-        let history = History::load(&state.history())?;
+        let history = History::load(state, now())?;
         Ok(Self {
             device: DeviceId::Agent(agent),
             trusted: keys(&trust),

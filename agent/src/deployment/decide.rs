@@ -48,6 +48,11 @@ pub(super) fn on_announced(
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
+    if past.is_barred() {
+        let reason = "records of this device's history are lost: it is unknown if the package was deployed, so assign it again";
+        let finished = interrupted_by_damage(task.id, task.attempt, mandates, reason, now);
+        return Decision::Conclude(finished);
+    }
     let fetching = Fetching::begin(task.attempt, found, now);
     match authorise(&task, mandates, &past, &fetching, now) {
         Ok(by) => Decision::Begin(DeploymentAttempt::new(task, by, fetching)),
@@ -129,13 +134,19 @@ pub(super) fn on_cancelled(
             let then = "and the attempt was cancelled before it was repeated";
             Some(stopped(id, acting.clone(), then, now))
         }
+        Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None
+            if past.is_barred() =>
+        {
+            let reason = "cancelled, but records of this device's history are lost: it is unknown if the package was deployed";
+            Some(interrupted_by_damage(id, attempt, mandates, reason, now))
+        }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
             concluded(NamedCode::Cancelled, "cancelled before it was deployed")
         }
     }
 }
 
-/// Returns the result of an attempt whose journal is damaged.
+/// Returns the result of an attempt whose journal or history is damaged.
 ///
 /// The agent may have acted under any assignment of the package, so all of them count as used up.
 fn interrupted_by_damage(
@@ -423,6 +434,43 @@ mod tests {
         check_cancelled(&[], Some(&fetching(3, false)), None);
         check_cancelled(&[], Some(&acting(3, true)), None);
         check_cancelled(&[], Some(&done(failure(3))), None);
+    }
+
+    #[test]
+    fn a_package_whose_records_are_lost_does_not_begin() {
+        let mandates = Mandates::of_all(7, false);
+        let check = |found: Option<StoredJournal>, expected: Option<&str>| {
+            let announced = on_announced(
+                task(2, true),
+                &mandates,
+                &PastResults::barred(),
+                found.as_ref(),
+                NOW,
+            );
+            let code = match announced {
+                Decision::Begin(_) => None,
+                Decision::Conclude(finished) => {
+                    let interrupted = finished.report.code == NamedCode::Interrupted.into();
+                    assert_eq!(finished.acted && finished.by == mandates.all(), interrupted);
+                    Some(finished.report.code.to_string())
+                }
+            };
+            assert_eq!(code.as_deref(), expected, "{found:?}");
+        };
+        let interrupted = Some("ERR_INTERRUPTED");
+        check(None, interrupted);
+        check(Some(fetching(2, false)), interrupted);
+        check(Some(done(failure(1))), interrupted);
+        // The journal has the result of the attempt.
+        check(Some(done(failure(2))), Some("ERR_EXECUTE"));
+        let cancel = Cancel {
+            id: id(),
+            attempt: 2,
+        };
+        let cancelled = on_cancelled(cancel, &mandates, &PastResults::barred(), None, NOW);
+        let cancelled = cancelled.unwrap();
+        assert_eq!(cancelled.report.code, NamedCode::Interrupted.into());
+        assert_eq!(cancelled.by, mandates.all());
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl Deployment<'_> {
 
     fn remember(&self, finished: &Finished) -> Result<StepEvent, NotDone> {
         let mut history = self.history.borrow_mut();
-        let remembered = history.remember(&self.state.history(), finished);
+        let remembered = history.remember(self.state, finished);
         remembered.map_err(NotDone::State)?;
         Ok(StepEvent::Remembered)
     }

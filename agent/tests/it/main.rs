@@ -18,6 +18,7 @@ mod publisher;
 #[cfg(unix)]
 #[path = "../../../testing/src/skip.rs"]
 pub mod skip;
+mod state_files;
 mod stories;
 mod surroundings;
 mod trust;

@@ -1,0 +1,51 @@
+//! Damaged files of the state folder. They are never discarded, so that a person can look at them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use packcast_protocol::Sha256Digest;
+
+use super::durable;
+
+/// A damaged file that the agent found at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DamagedFile {
+    pub(crate) path: PathBuf,
+    /// The file that keeps the damaged content.
+    pub(crate) kept: PathBuf,
+    /// The effect of the damage on the device.
+    pub(crate) effect: &'static str,
+}
+
+/// Keeps the damaged content of a file under another name, and returns the name.
+///
+/// The file itself stays, because the caller replaces it in one step. The same content gets the same
+/// name, so that repeated starts keep it once.
+pub(crate) fn keep_copy(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let digest = Sha256Digest::of(content).to_string();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{}", &digest[..8]));
+    let kept = path.with_file_name(name);
+    match durable::create(&kept, content) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_content_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pass");
+        let mut names = Vec::new();
+        for content in ["one", "one", "other"] {
+            names.push(keep_copy(&path, content.as_bytes()).unwrap());
+        }
+        assert_eq!(names[0], names[1]);
+        assert_eq!(std::fs::read_to_string(&names[0]).unwrap(), "one");
+        assert_eq!(std::fs::read_to_string(&names[2]).unwrap(), "other");
+    }
+}
