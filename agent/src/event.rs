@@ -49,6 +49,12 @@ pub enum Event {
         entries: u64,
         bytes: u64,
     },
+    /// The program of an earlier agent process still runs. No package begins before it has ended.
+    ProgramFound {
+        id: PackageId,
+        /// The rest of the time limit, after which the agent ends the program.
+        remaining_s: u64,
+    },
     /// The agent begins to act on the package.
     Started { id: PackageId },
     /// The attempt has a result.
@@ -126,6 +132,10 @@ impl fmt::Display for Event {
                     "package {id}: unpacked, entries: {entries}, bytes: {bytes}"
                 )
             }
+            Self::ProgramFound { id, remaining_s } => write!(
+                f,
+                "package {id}: its program still runs since an earlier start of the agent, waiting for at most {remaining_s} s"
+            ),
             Self::Started { id } => write!(f, "package {id}: started"),
             Self::Finished {
                 id, code, detail, ..
@@ -196,6 +206,10 @@ mod tests {
                 entries: 4,
                 bytes: 9000,
             },
+            Event::ProgramFound {
+                id,
+                remaining_s: 7200,
+            },
             Event::Started { id },
             finished("SUCCESS", None),
             finished(
@@ -224,6 +238,7 @@ mod tests {
         package 1795000000: fragment 2 of 7 was on disk
         package 1795000000: archive of 7000 bytes verified
         package 1795000000: unpacked, entries: 4, bytes: 9000
+        package 1795000000: its program still runs since an earlier start of the agent, waiting for at most 7200 s
         package 1795000000: started
         package 1795000000: finished with SUCCESS
         package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level

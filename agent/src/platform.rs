@@ -1,5 +1,6 @@
 //! Functions that differ between operating systems.
 
+mod program_record;
 #[cfg(any(windows, test))]
 mod sddl;
 #[cfg(unix)]
@@ -7,6 +8,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub(crate) use self::program_record::ProgramRecord;
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(windows)]

@@ -4,6 +4,7 @@ mod check_in;
 mod damage;
 mod documents;
 mod interim_check_in;
+mod lingering;
 mod plan;
 mod recover;
 mod unaccepted;
@@ -27,6 +28,7 @@ use crate::deployment::{Deployment, DeploymentState, StepEvent};
 use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
+use crate::platform::Containment;
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
@@ -66,6 +68,7 @@ pub(crate) struct Agent {
     state: StateDir,
     _lock: Lock,
     history: RefCell<History>,
+    containment: Containment,
     downloads: Downloads,
     api: ApiClient,
     trust: RefCell<Trust>,
@@ -86,6 +89,8 @@ impl Agent {
         let key = identity::load_or_create(&state)?;
         state.remove_temporary()?;
         state.remove_leftovers();
+        let containment = Containment::find(&config.state_dir);
+        containment.remove_empty();
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
@@ -98,6 +103,7 @@ impl Agent {
             state,
             _lock: lock,
             history: RefCell::new(history),
+            containment,
             downloads,
             api,
             trust: RefCell::new(trust),
@@ -159,9 +165,17 @@ impl Agent {
     /// A package that has to wait blocks the packages of lower priority.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
+        let mut is_first = true;
         for work in work {
             if self.stop.is_cancelled() {
                 return Ok(());
+            }
+            // Cancellations come first in the plan, and begin nothing.
+            if is_first && matches!(work, WorkItem::Deploy(_)) {
+                is_first = false;
+                if !self.outlast_programs(meanwhile).await? {
+                    return Ok(());
+                }
             }
             let (cancel, state) = match work {
                 WorkItem::Cancel(cancel) => (cancel, self.cancel(cancel).await?),
@@ -268,6 +282,7 @@ impl Agent {
             trust: &self.trust,
             state: &self.state,
             history: &self.history,
+            containment: &self.containment,
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,

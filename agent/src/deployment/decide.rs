@@ -6,7 +6,7 @@ use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
-use super::machine::{Decision, DeploymentAttempt};
+use super::machine::{Decision, DeploymentAttempt, ProgramFate};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Authorised, Mandate, Mandates};
@@ -44,7 +44,9 @@ pub(super) fn on_announced(
             past.insert(finished.clone());
         }
         Some(StoredJournal::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
-            return Decision::Conclude(interrupted_by_stop(task.id, acting.clone(), now));
+            let program = ProgramFate::Unseen;
+            let finished = interrupted_by_stop(task.id, acting.clone(), program, now);
+            return Decision::Conclude(finished);
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
@@ -165,13 +167,22 @@ fn interrupted_by_damage(
 
 /// Returns the result of an attempt that was interrupted while the agent acted, and that may not be
 /// repeated.
-pub(super) fn interrupted_by_stop(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
-    stopped(
-        id,
-        acting,
-        "so it is unknown if the package was deployed",
-        now,
-    )
+pub(super) fn interrupted_by_stop(
+    id: PackageId,
+    acting: Acting,
+    program: ProgramFate,
+    now: UnixTime,
+) -> Finished {
+    let then = match program {
+        ProgramFate::Unseen => "so it is unknown if the package was deployed",
+        ProgramFate::EndedLater => {
+            "and the exit code of the program, which ended later, is unknown"
+        }
+        ProgramFate::TimedOut => {
+            "and the next agent ended the program, which ran longer than its time limit"
+        }
+    };
+    stopped(id, acting, then, now)
 }
 
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
@@ -236,6 +247,7 @@ mod tests {
             package,
             may_repeat,
             repeats: 0,
+            program: None,
             by: [Mandate::of_all(attempt.into())].into(),
         }
     }
@@ -434,6 +446,25 @@ mod tests {
         check_cancelled(&[], Some(&fetching(3, false)), None);
         check_cancelled(&[], Some(&acting(3, true)), None);
         check_cancelled(&[], Some(&done(failure(3))), None);
+    }
+
+    #[test]
+    fn an_interrupted_result_states_the_end_of_the_program() {
+        let fates = [
+            ProgramFate::Unseen,
+            ProgramFate::EndedLater,
+            ProgramFate::TimedOut,
+        ];
+        let details = fates.map(|fate| {
+            let finished = interrupted_by_stop(id(), acted(2, false), fate, NOW);
+            assert_eq!(finished.report.code, NamedCode::Interrupted.into());
+            finished.report.detail.unwrap().to_string()
+        });
+        insta::assert_snapshot!(details.join("\n"), @r"
+        the agent stopped while it acted on the package, so it is unknown if the package was deployed
+        the agent stopped while it acted on the package, and the exit code of the program, which ended later, is unknown
+        the agent stopped while it acted on the package, and the next agent ended the program, which ran longer than its time limit
+        ");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Functions for Linux and macOS.
 
+mod cgroup;
+mod process;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -16,7 +18,8 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
-pub(crate) use self::tree::ProcessTree;
+pub(crate) use self::cgroup::Containment;
+pub(crate) use self::tree::{ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 

@@ -14,7 +14,7 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
-pub(crate) use self::tree::ProcessTree;
+pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 

@@ -3,8 +3,7 @@
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
-use crate::clock::now;
-use crate::deployment::StepEvent;
+use crate::deployment::ProgramFate;
 use crate::state::StateError;
 use crate::state::journal::{self, Journal, StoredJournal};
 
@@ -34,11 +33,14 @@ impl Agent {
                 tracing::error!(package = %id, path = %path.display(), "cannot read the journal: the package will not be deployed again");
             }
             Some(StoredJournal::Read(journal)) => {
-                if matches!(journal, Journal::Acting(_)) {
+                if let Journal::Acting(acting) = &journal {
                     tracing::warn!(package = %id, "the agent stopped while it acted on the package");
+                    if acting.is_running() {
+                        // No package begins before this program has ended.
+                        return self.end_overdue(id, acting).await;
+                    }
                 }
-                self.happened(id, StepEvent::Restarted { id, now: now() })
-                    .await?;
+                self.restarted(id, ProgramFate::Unseen).await?;
             }
         }
         Ok(())

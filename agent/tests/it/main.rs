@@ -7,6 +7,7 @@ mod archives;
 mod cancelling;
 mod edge;
 mod hostile;
+mod interrupted;
 mod lab;
 mod locations;
 mod minisign;

@@ -154,7 +154,9 @@ fn step(event: &Event) -> Option<(&'static str, String)> {
                 output::bytes(*bytes)
             ),
         ),
-        Event::FragmentVerified { .. } | Event::StateDamaged { .. } => return None,
+        Event::FragmentVerified { .. }
+        | Event::StateDamaged { .. }
+        | Event::ProgramFound { .. } => return None,
         Event::ArchiveVerified { bytes, .. } => (
             "verified",
             format!("the whole archive of {}", output::bytes(*bytes)),
