@@ -9,6 +9,7 @@ use packcast_protocol::{DeviceId, with_causes};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::event::{Event, Observer};
+use crate::platform::MachineIds;
 use crate::run::{AFTER_FAILURE_S, Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
@@ -76,7 +77,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(_) | RunError::NotEnrolled => 2,
+        RunError::Config(_) | RunError::NotEnrolled | RunError::OtherMachine { .. } => 2,
         RunError::Client(error) if error.is_temporary() => 75,
         _ => 1,
     }
@@ -135,7 +136,8 @@ fn status(config: &Config, format: Format) -> Result<(), RunError> {
 }
 
 fn id(config: &Config, format: Format) -> Result<(), RunError> {
-    let key = identity::load_or_create(&StateDir::open(&config.state_dir)?)?;
+    let state = StateDir::open(&config.state_dir)?;
+    let key = identity::load_or_create(&state, &MachineIds::here())?.key(&state)?;
     let device = DeviceId::Agent(key.id());
     match format {
         Format::Json => output::json(&serde_json::json!({ "device": device })),

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use packcast_protocol::{FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode};
+use packcast_protocol::{
+    DeviceId, FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode,
+};
 use serde::{Deserialize, Serialize};
 
 /// An event, in the order of occurrence.
@@ -71,6 +73,10 @@ pub enum Event {
     },
     /// The package waits for the next check-in, because its locations are unavailable now.
     Deferred { id: PackageId, detail: String },
+    /// The identity was created on another machine, and no enrolment token is accepted.
+    IdentityConflict { device: DeviceId },
+    /// The identity was created on another machine, and this machine has enrolled as a new device.
+    IdentityReplaced { before: DeviceId, device: DeviceId },
     /// A file of the state folder was damaged. The agent has kept the damaged content.
     StateDamaged {
         path: PathBuf,
@@ -146,6 +152,14 @@ impl fmt::Display for Event {
             Self::Deferred { id, detail } => {
                 write!(f, "package {id}: waits for the next check-in: {detail}")
             }
+            Self::IdentityConflict { device } => write!(
+                f,
+                "the identity of {device} was created on another machine: nothing begins without a valid enrolment token"
+            ),
+            Self::IdentityReplaced { before, device } => write!(
+                f,
+                "this machine is a copy of {before}, and has enrolled as {device}"
+            ),
             Self::StateDamaged { path, kept, effect } => write!(
                 f,
                 "state file {} is damaged and was kept as {}: {effect}",
@@ -163,6 +177,8 @@ impl fmt::Display for Event {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::AgentId;
+
     use super::*;
 
     #[test]
@@ -184,6 +200,7 @@ mod tests {
             already,
         };
         let reported = |accepted| Event::Reported { id, accepted };
+        let device = |key| DeviceId::Agent(AgentId::of_public_key(&[key; 32]));
         let events = [
             Event::CheckedIn {
                 tasks: 2,
@@ -220,6 +237,11 @@ mod tests {
                 id,
                 detail: "cannot fetch manifest.json now".to_owned(),
             },
+            Event::IdentityConflict { device: device(1) },
+            Event::IdentityReplaced {
+                before: device(1),
+                device: device(2),
+            },
             Event::StateDamaged {
                 path: "/var/lib/packcast/history".into(),
                 kept: "/var/lib/packcast/history.damaged-5c7b0011".into(),
@@ -243,6 +265,8 @@ mod tests {
         package 1795000000: finished with SUCCESS
         package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level
         package 1795000000: waits for the next check-in: cannot fetch manifest.json now
+        the identity of key:olgw5bbcyqd7w3ijq2ipceylpu was created on another machine: nothing begins without a valid enrolment token
+        this machine is a copy of key:olgw5bbcyqd7w3ijq2ipceylpu, and has enrolled as key:owdxxna5he5v7ocfltta5tmn3i
         state file /var/lib/packcast/history is damaged and was kept as /var/lib/packcast/history.damaged-5c7b0011: repaired from the other copy
         package 1795000000: result accepted
         package 1795000000: result kept for the next check-in

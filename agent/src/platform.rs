@@ -1,5 +1,6 @@
 //! Functions that differ between operating systems.
 
+mod machine_ids;
 mod program_record;
 #[cfg(any(windows, test))]
 mod sddl;
@@ -8,6 +9,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub(crate) use self::machine_ids::MachineIds;
 pub(crate) use self::program_record::ProgramRecord;
 #[cfg(unix)]
 pub(crate) use unix::*;

@@ -248,6 +248,31 @@ pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
+/// Returns the UUID that the firmware or the hypervisor gives to this machine. Only root can read it.
+#[cfg(target_os = "linux")]
+pub(crate) fn hardware_id() -> Option<String> {
+    std::fs::read_to_string("/sys/class/dmi/id/product_uuid").ok()
+}
+
+/// Returns the id of the installed system.
+#[cfg(target_os = "linux")]
+pub(crate) fn system_id() -> Option<String> {
+    std::fs::read_to_string("/etc/machine-id").ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn hardware_id() -> Option<String> {
+    let mut command = Command::new("/usr/sbin/sysctl");
+    let output = command.args(["-n", "kern.uuid"]).output().ok()?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Returns `None`: a Mac has only the UUID of its hardware.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn system_id() -> Option<String> {
+    None
+}
+
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()

@@ -188,6 +188,28 @@ pub(crate) const fn signal(_status: ExitStatus) -> Option<i32> {
     None
 }
 
+/// Returns `None`: Windows shows the UUID of the hardware only through its management service.
+pub(crate) const fn hardware_id() -> Option<String> {
+    None
+}
+
+/// Returns the `MachineGuid` of the installed system.
+pub(crate) fn system_id() -> Option<String> {
+    let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    let mut command = Command::new(PathBuf::from(system).join(r"System32\reg.exe"));
+    command.args([
+        "query",
+        r"HKLM\SOFTWARE\Microsoft\Cryptography",
+        "/v",
+        "MachineGuid",
+    ]);
+    // A 32-bit agent must read the same value as a 64-bit agent.
+    let output = command.arg("/reg:64").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let value = text.lines().find(|line| line.contains("MachineGuid"))?;
+    value.split_whitespace().last().map(str::to_owned)
+}
+
 pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }

@@ -48,14 +48,19 @@ impl Agent {
             results: results.to_vec(),
             holds: holds.clone(),
         };
-        let pass = identity::load_pass(&self.state)?;
+        let pass = if self.is_copy() {
+            // The stored pass is for the identity of the other machine.
+            None
+        } else {
+            identity::load_pass(&self.state)?
+        };
         let has_pass = pass.is_some();
         let mut token = None;
         if !has_pass {
             token = Some(
                 self.config
                     .enrolment_token()?
-                    .ok_or(RunError::NotEnrolled)?,
+                    .ok_or_else(|| self.not_enrolled())?,
             );
         }
         let mut reply = self.api.check_in(&request(token, pass)).await;
@@ -66,7 +71,12 @@ impl Agent {
             };
             reply = self.api.check_in(&request(Some(token), None)).await;
         }
+        if self.is_copy() && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
+            return Err(self.not_enrolled());
+        }
         let mut reply = reply?;
+        // Before the pass, because the stored pass of the other machine is invalid for the new key.
+        self.adopt_identity()?;
         if let Some(pass) = &reply.pass {
             // Without a stored pass, the next check-in sends the enrolment token again.
             if let Err(error) = identity::store_pass(&self.state, pass) {

@@ -1,5 +1,6 @@
 //! Damaged files of the state folder. They are never discarded, so that a person can look at them.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,13 @@ pub(crate) fn keep_copy(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     }
 }
 
+/// Moves a damaged file aside, and returns its new name.
+pub(crate) fn move_aside(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let kept = keep_copy(path, content)?;
+    fs::remove_file(path)?;
+    Ok(kept)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,10 +50,12 @@ mod tests {
         let path = dir.path().join("pass");
         let mut names = Vec::new();
         for content in ["one", "one", "other"] {
-            names.push(keep_copy(&path, content.as_bytes()).unwrap());
+            fs::write(&path, content).unwrap();
+            names.push(move_aside(&path, content.as_bytes()).unwrap());
+            assert!(!path.exists());
         }
         assert_eq!(names[0], names[1]);
-        assert_eq!(std::fs::read_to_string(&names[0]).unwrap(), "one");
-        assert_eq!(std::fs::read_to_string(&names[2]).unwrap(), "other");
+        assert_eq!(fs::read_to_string(&names[0]).unwrap(), "one");
+        assert_eq!(fs::read_to_string(&names[2]).unwrap(), "other");
     }
 }

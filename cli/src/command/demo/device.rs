@@ -156,7 +156,9 @@ fn step(event: &Event) -> Option<(&'static str, String)> {
         ),
         Event::FragmentVerified { .. }
         | Event::StateDamaged { .. }
-        | Event::ProgramFound { .. } => return None,
+        | Event::ProgramFound { .. }
+        | Event::IdentityConflict { .. }
+        | Event::IdentityReplaced { .. } => return None,
         Event::ArchiveVerified { bytes, .. } => (
             "verified",
             format!("the whole archive of {}", output::bytes(*bytes)),
