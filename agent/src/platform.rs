@@ -17,8 +17,16 @@ pub(crate) use unix::*;
 pub(crate) use windows::*;
 
 use std::io;
+use std::path::PathBuf;
 
 use packcast_protocol::manifest::Platform;
+
+/// An error at one folder of a path.
+#[derive(Debug)]
+pub(crate) struct ComponentError {
+    pub(crate) path: PathBuf,
+    pub(crate) error: io::Error,
+}
 
 /// Returns `true` if a package for `platform` may be deployed on this device.
 pub(crate) fn is_supported(platform: Platform) -> bool {

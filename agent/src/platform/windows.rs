@@ -13,6 +13,8 @@ use std::process::{Command, ExitStatus};
 use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 
+use crate::platform::ComponentError;
+
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
@@ -21,6 +23,23 @@ pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
+}
+
+/// Opens a folder, and creates it and its missing parents.
+///
+/// On Windows, only administrators and users with a special right can create links.
+pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
+    let opened = std::fs::create_dir_all(path)
+        .and_then(|()| Dir::open_ambient_dir(path, cap_std::ambient_authority()));
+    opened.map_err(|error| ComponentError {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Returns `false`: see [`open_folder`].
+pub(crate) const fn is_link_of_another_user(_dir: &Dir, _path: &str) -> bool {
+    false
 }
 
 /// Does nothing: Windows cannot synchronise folders. [`sync_renamed`] does the work.
