@@ -43,6 +43,17 @@ pub(crate) enum StateError {
         path.display()
     )]
     Foreign { path: PathBuf },
+    #[error(
+        "other users can replace state folder {}: make {} a folder of root that only root can change, or choose another state_dir",
+        path.display(),
+        above.display()
+    )]
+    Above {
+        path: PathBuf,
+        above: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("state folder {} is a symbolic link: set state_dir to its target", path.display())]
     Link { path: PathBuf },
     #[error("state folder {} is in use by another agent: wait for that agent, or stop it", path.display())]
@@ -89,6 +100,13 @@ impl StateDir {
             return Err(StateError::Link { path });
         }
         platform::private_folder(path).map_err(unopened)?;
+        // After the folder was created, because only then all folders above it exist.
+        let above = path.parent().unwrap_or(path);
+        platform::expect_unchangeable(above).map_err(|found| StateError::Above {
+            path: path.to_owned(),
+            above: found.path,
+            source: found.error,
+        })?;
         let state = Self(path.to_owned());
         if platform::others_can_read(path).map_err(unopened)? {
             if !state.is_own().map_err(unopened)? {
@@ -246,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_below_one_that_others_can_change_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().canonicalize().unwrap().join("above");
+        fs::create_dir(&above).unwrap();
+        let open = |mode| {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+            StateDir::open(&above.join("new/state"))
+        };
+        for mode in [0o777, 0o775] {
+            let refused = open(mode);
+            assert!(
+                matches!(&refused, Err(StateError::Above { above: found, .. }) if *found == above),
+                "{refused:?}"
+            );
+        }
+        assert!(open(0o755).is_ok());
+        // Only the owner of a folder can rename it, as in /tmp.
+        assert!(open(0o1777).is_ok());
+    }
+
+    #[test]
     fn a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
@@ -285,6 +324,11 @@ mod tests {
                 source: denied(),
             },
             StateError::Foreign { path: path() },
+            StateError::Above {
+                path: path(),
+                above: "/var".into(),
+                source: denied(),
+            },
             StateError::Link { path: path() },
             StateError::Locked { path: path() },
             StateError::OlderHistory {
@@ -299,6 +343,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         cannot make state folder /var/lib/packcast private: run the agent as the owner of the folder
         state folder /var/lib/packcast has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone
+        other users can replace state folder /var/lib/packcast: make /var a folder of root that only root can change, or choose another state_dir
         state folder /var/lib/packcast is a symbolic link: set state_dir to its target
         state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
         history /var/lib/packcast/history is of an older agent: remove the file to begin with an empty history, after which packages may run again

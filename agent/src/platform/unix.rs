@@ -21,7 +21,7 @@ use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
 pub(crate) use self::tree::{ProcessTree, held};
-pub(crate) use self::trusted_path::{is_link_of_another_user, open_folder};
+pub(crate) use self::trusted_path::{expect_unchangeable, is_link_of_another_user, open_folder};
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 

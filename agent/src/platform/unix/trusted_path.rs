@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use cap_std::fs::{Dir, MetadataExt as _};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, fstat, mkdirat, open, openat, readlinkat, statat,
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, open, openat, readlinkat, statat,
 };
 use rustix::io::Errno;
 
@@ -36,6 +36,8 @@ struct Walk {
     /// The owner of the root folder, who owns the system.
     owner: u32,
     links: usize,
+    /// Creates missing folders.
+    create: bool,
 }
 
 /// Opens a folder, and creates it and its missing parents.
@@ -47,8 +49,8 @@ pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
         path: path.to_owned(),
         error,
     })?;
-    let mut walk = Walk::start()?;
-    walk.follow(path)?;
+    let mut walk = Walk::start(true)?;
+    walk.follow(path, &|_, _| Ok(()))?;
     Ok(Dir::from_std_file(walk.read()?.into()))
 }
 
@@ -58,8 +60,32 @@ pub(crate) fn is_link_of_another_user(dir: &Dir, path: &str) -> bool {
     found.is_ok_and(|it| it.is_symlink() && !super::is_trusted(it.uid()))
 }
 
+/// Expects that only root and the agent's user can rename or replace the folders on a path.
+///
+/// A folder that everybody can change is accepted if only the owner of an entry can rename the
+/// entry, as in `/tmp`.
+pub(crate) fn expect_unchangeable(path: &Path) -> Result<(), ComponentError> {
+    Walk::start(false)?.follow(path, &expect_no_other_writer)
+}
+
+fn expect_no_other_writer(stat: &Stat, is_trusted: bool) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    if !is_trusted {
+        let reason = format!("it belongs to user {}", stat.st_uid);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    if mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX) {
+        let reason = "other users can rename the folders in it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    Ok(())
+}
+
+/// Checks a folder; the second argument is `true` if its owner is trusted.
+type Check<'a> = &'a dyn Fn(&Stat, bool) -> io::Result<()>;
+
 impl Walk {
-    fn start() -> Result<Self, ComponentError> {
+    fn start(create: bool) -> Result<Self, ComponentError> {
         let flags = ON_THE_WAY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open("/", flags, Mode::empty()).and_then(|root| Ok((fstat(&root)?, root)));
         let (stat, root) = opened.map_err(|error| ComponentError {
@@ -70,6 +96,7 @@ impl Walk {
             folders: vec![(OsString::from("/"), root)],
             owner: stat.st_uid,
             links: 0,
+            create,
         })
     }
 
@@ -77,13 +104,14 @@ impl Walk {
         super::is_trusted(owner) || owner == self.owner
     }
 
-    fn follow(&mut self, path: &Path) -> Result<(), ComponentError> {
+    fn follow(&mut self, path: &Path, check: Check<'_>) -> Result<(), ComponentError> {
         if path.is_absolute() {
             self.folders.truncate(1);
+            self.check_last(check)?;
         }
         for component in path.components() {
             match component {
-                Component::Normal(name) => self.enter(name)?,
+                Component::Normal(name) => self.enter(name, check)?,
                 Component::ParentDir if self.folders.len() > 1 => drop(self.folders.pop()),
                 _ => {}
             }
@@ -92,7 +120,7 @@ impl Walk {
     }
 
     /// Enters a folder, or the target of a link.
-    fn enter(&mut self, name: &OsStr) -> Result<(), ComponentError> {
+    fn enter(&mut self, name: &OsStr, check: Check<'_>) -> Result<(), ComponentError> {
         let at = |error: io::Error| ComponentError {
             path: self.path().join(name),
             error,
@@ -100,7 +128,7 @@ impl Walk {
         let flags = ON_THE_WAY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let enter = || openat(self.last(), name, flags, Mode::empty());
         let mut entered = enter();
-        if entered.as_ref().is_err_and(|error| *error == Errno::NOENT) {
+        if self.create && entered.as_ref().is_err_and(|error| *error == Errno::NOENT) {
             match mkdirat(self.last(), name, NEW_FOLDER) {
                 Ok(()) | Err(Errno::EXIST) => entered = enter(),
                 Err(error) => return Err(at(error.into())),
@@ -109,12 +137,12 @@ impl Walk {
         match entered {
             Ok(folder) => {
                 self.folders.push((name.to_owned(), folder));
-                Ok(())
+                self.check_last(check)
             }
             Err(Errno::LOOP | Errno::NOTDIR) => {
                 let target = self.link(name).map_err(at)?;
                 self.links += 1;
-                self.follow(&target)
+                self.follow(&target, check)
             }
             Err(error) => Err(at(error.into())),
         }
@@ -144,6 +172,15 @@ impl Walk {
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
+    fn check_last(&self, check: Check<'_>) -> Result<(), ComponentError> {
+        let at = |error| ComponentError {
+            path: self.path(),
+            error,
+        };
+        let stat = fstat(self.last()).map_err(|error| at(error.into()))?;
+        check(&stat, self.is_trusted(stat.st_uid)).map_err(at)
+    }
+
     fn last(&self) -> &OwnedFd {
         let (_, folder) = self.folders.last().expect("the root is never left");
         folder
@@ -165,8 +202,8 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
-    use std::os::unix::fs::{lchown, symlink};
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 
     use super::*;
 
@@ -228,5 +265,31 @@ mod tests {
             assert_eq!(error.error.to_string(), reason);
         }
         assert!(!path.join("target/new").exists());
+    }
+
+    #[test]
+    fn folders_that_others_can_rename_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = real(&dir);
+        let (above, below) = (path.join("above"), path.join("above/below"));
+        fs::create_dir_all(&below).unwrap();
+        let check = |mode, expected: Option<&str>| {
+            fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+            let found = expect_unchangeable(&below).err();
+            let found = found.map(|found| (found.path, found.error.to_string()));
+            assert_eq!(
+                found,
+                expected.map(|reason| (above.clone(), reason.to_owned()))
+            );
+        };
+        let changeable = Some("other users can rename the folders in it");
+        check(0o755, None);
+        check(0o775, changeable);
+        check(0o757, changeable);
+        check(0o1777, None);
+        check(0o755, None);
+        if lchown(&above, OTHER, None).is_ok() {
+            check(0o755, Some("it belongs to user 65534"));
+        }
     }
 }
