@@ -13,7 +13,7 @@ use crate::platform::MachineIds;
 use crate::run::{AFTER_FAILURE_S, Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, retry, signals, state::identity};
+use crate::{output, platform, printable, retry, signals, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
@@ -122,7 +122,7 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
 fn observer(format: Format) -> Observer {
     Arc::new(move |event: Event| match format {
         Format::Json => output::json(&event),
-        Format::Text => tracing::info!("{event}"),
+        Format::Text => tracing::info!("{}", printable::line(&event.to_string())),
     })
 }
 

@@ -28,7 +28,10 @@ impl Agent {
         let reply = match self.check_in_with(&results).await {
             // A result must not be stuck because a proxy or a server has a small limit.
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
-                tracing::warn!(%error, "checking in again without the programs' output");
+                tracing::warn!(
+                    error = error.to_string(),
+                    "checking in again without the programs' output"
+                );
                 self.check_in_with(&unaccepted::without_output(results.clone()))
                     .await?
             }
