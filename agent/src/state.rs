@@ -1,5 +1,6 @@
 //! The state folder: everything that the agent remembers.
 
+pub(crate) mod checked_file;
 mod checked_line;
 pub(crate) mod damage;
 pub(crate) mod durable;

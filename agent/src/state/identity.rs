@@ -2,19 +2,16 @@
 //! enrolment.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use packcast_protocol::api::Secret;
 use packcast_protocol::http_signature::{DeviceKey, DeviceKeyError};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::platform::MachineIds;
-use crate::state::damage::{self, DamagedFile};
+use crate::state::checked_file::{self, CheckedFile};
+use crate::state::damage::DamagedFile;
 use crate::state::{StateDir, StateError};
-use crate::state::{checked_line, durable};
 
 /// Errors from loading the device's identity.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +72,7 @@ impl Identity {
 
     /// Replaces the stored identity; it is on disk when this returns.
     pub(crate) fn replace(&self, state: &StateDir) -> Result<(), StateError> {
-        let path = state.identity();
-        let line = checked_line::line(self).map_err(io::Error::from);
-        line.and_then(|line| durable::replace(&path, &line))
-            .map_err(StateError::at(&path))
+        checked_file::replace(&state.identity(), self)
     }
 }
 
@@ -89,17 +83,10 @@ pub(crate) fn load_or_create(
 ) -> Result<Identity, IdentityError> {
     let path = state.identity();
     if !path.exists() {
-        let identity = Identity::create(machine)?;
-        let line = checked_line::line(&identity).map_err(io::Error::from);
-        let line = line.map_err(StateError::at(&path))?;
         // `create`, not `replace`, so that two processes agree on one key.
-        match durable::create(&path, &line) {
-            // Another process was faster, so its key is the device's key.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(StateError::at(&path))?,
-        }
+        checked_file::create(&path, &Identity::create(machine)?)?;
     }
-    let identity = read(&path)?.and_then(|file| file.value);
+    let identity = checked_file::read(&path)?.and_then(|file| file.value);
     identity.ok_or(IdentityError::Damaged { path })
 }
 
@@ -107,68 +94,40 @@ pub(crate) fn load_or_create(
 ///
 /// Returns the damaged files. A pass without its identity counts as damaged.
 pub(crate) fn move_damaged_aside(state: &StateDir) -> Result<Vec<DamagedFile>, StateError> {
+    let (identity, pass) = (state.identity(), state.pass());
     let mut damaged = Vec::new();
-    let mut move_aside = |path: PathBuf, bytes: Option<Vec<u8>>, effect| {
-        if let Some(bytes) = &bytes {
-            let kept = damage::move_aside(&path, bytes).map_err(StateError::at(&path))?;
-            damaged.push(DamagedFile { path, kept, effect });
-        }
-        Ok(bytes.is_some())
-    };
-    let is_lost = move_aside(
-        state.identity(),
-        damaged_content::<Identity>(&state.identity())?,
-        "the device enrols as a new one, for which it needs an enrolment token",
-    )?;
-    let pass = read::<Secret>(&state.pass())?;
-    let useless = pass.filter(|pass| is_lost || pass.value.is_none());
-    move_aside(
-        state.pass(),
-        useless.map(|pass| pass.bytes),
-        "the device enrols again, for which it needs an enrolment token",
-    )?;
-    Ok(damaged)
-}
-
-/// Returns the content of a file if it is damaged.
-fn damaged_content<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
-    let damaged = read::<T>(path)?.filter(|file| file.value.is_none());
-    Ok(damaged.map(|file| file.bytes))
-}
-
-/// The content of a file with a check.
-struct CheckedFile<T> {
-    bytes: Vec<u8>,
-    /// `None` if the file is damaged.
-    value: Option<T>,
-}
-
-/// Reads a file with a check. Returns `None` if the file does not exist.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<CheckedFile<T>>, StateError> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let value = checked_line::read(&bytes).ok();
-            Ok(Some(CheckedFile { bytes, value }))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StateError::at(path)(error)),
+    let stored = checked_file::read::<Identity>(&identity)?;
+    if let Some(file) = stored.filter(CheckedFile::is_damaged) {
+        damaged.push(file.move_aside(
+            &identity,
+            "the device enrols as a new one, for which it needs an enrolment token",
+        )?);
     }
+    let is_lost = !damaged.is_empty();
+    let stored = checked_file::read::<Secret>(&pass)?;
+    if let Some(file) = stored.filter(|file| is_lost || file.is_damaged()) {
+        damaged.push(file.move_aside(
+            &pass,
+            "the device enrols again, for which it needs an enrolment token",
+        )?);
+    }
+    Ok(damaged)
 }
 
 /// Reads the pass of an earlier enrolment. Returns `None` if there is no valid pass.
 pub(crate) fn load_pass(state: &StateDir) -> Result<Option<Secret>, StateError> {
-    Ok(read(&state.pass())?.and_then(|file| file.value))
+    Ok(checked_file::read(&state.pass())?.and_then(|file| file.value))
 }
 
 pub(crate) fn store_pass(state: &StateDir, pass: &Secret) -> Result<(), StateError> {
-    let path = state.pass();
-    let line = checked_line::line(pass).map_err(io::Error::from);
-    line.and_then(|line| durable::replace(&path, &line))
-        .map_err(StateError::at(&path))
+    checked_file::replace(&state.pass(), pass)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn state(dir: &Path) -> StateDir {
