@@ -445,6 +445,29 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_clock_does_not_weaken_a_barrier() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state(dir.path());
+        let (mut history, _) = open(&state);
+        for n in [3, 5] {
+            let acted = Finished {
+                acted: true,
+                ..finished(n, 1, Outcome::Failed)
+            };
+            history.remember(&state, &acted).unwrap();
+        }
+        for path in paths(&state) {
+            let whole = std::fs::read(&path).unwrap();
+            let end = whole.iter().position(|byte| *byte == b'\n').unwrap();
+            std::fs::write(&path, [&[0; 9], &whole[end..]].concat()).unwrap();
+        }
+        let (history, damaged) = History::open(&state, UnixTime(0)).unwrap();
+        assert_eq!(damaged.len(), 2);
+        let barred = (0..8).filter(|n| history.past(id(*n)).is_barred());
+        assert_eq!(barred.collect::<Vec<u32>>(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_barrier_for_all_packages_ends_with_their_next_result_or_with_later_packages() {
         let barrier = |package| {
             Record::Barrier(Barrier {

@@ -30,7 +30,10 @@ pub(super) fn merge(first: &Chain, second: &Chain, now: UnixTime) -> Merged {
         .filter(|record| seen.insert(record.key()))
         .cloned()
         .collect();
-    let barriers = barriers(first, second, now);
+    // A clock that was reset must not make the lost packages look later than the barrier.
+    let ids = records.iter().filter_map(Record::package);
+    let noticed = ids.map(|id| UnixTime(id.get().into())).max().max(Some(now));
+    let barriers = barriers(first, second, noticed.unwrap_or(now));
     let has_lost = !barriers.is_empty();
     // At the end, so that no earlier record lifts them.
     records.extend(barriers.into_iter().map(Record::Barrier));
@@ -38,7 +41,7 @@ pub(super) fn merge(first: &Chain, second: &Chain, now: UnixTime) -> Merged {
 }
 
 /// Returns the barriers for the records that neither copy shows.
-fn barriers(first: &Chain, second: &Chain, now: UnixTime) -> Vec<Barrier> {
+fn barriers(first: &Chain, second: &Chain, noticed: UnixTime) -> Vec<Barrier> {
     let lost = lost_lines(first, second);
     if lost == 0 {
         return Vec::new();
@@ -52,11 +55,11 @@ fn barriers(first: &Chain, second: &Chain, now: UnixTime) -> Vec<Barrier> {
     let is_explained = named(first).max(named(second)) >= lost;
     let all = (!is_explained).then_some(Barrier {
         package: None,
-        noticed: now,
+        noticed,
     });
     let of_packages = packages.into_iter().map(|package| Barrier {
         package: Some(package),
-        noticed: now,
+        noticed,
     });
     of_packages.chain(all).collect()
 }
