@@ -152,6 +152,13 @@ impl StateDir {
         self.0.join(HISTORY)
     }
 
+    /// Returns the beginning of the name under which a damaged journal is kept.
+    ///
+    /// The folder of the package is removed with its result.
+    pub(crate) fn damaged_journal(&self, id: PackageId) -> PathBuf {
+        self.0.join(format!("journal-{id}"))
+    }
+
     /// Returns the second file of the history.
     pub(crate) fn history_copy(&self) -> PathBuf {
         self.0.join(HISTORY_COPY)
@@ -178,10 +185,8 @@ impl StateDir {
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            if [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS]
-                .into_iter()
-                .any(of_file)
-            {
+            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS];
+            if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }
         }

@@ -51,6 +51,28 @@ fn a_package_in_a_damaged_history_does_not_run_again() {
 }
 
 #[test]
+fn a_damaged_journal_is_kept_and_reported_once() {
+    let lab = Lab::new();
+    let id = lab.assign(execute("true"), package(1, None));
+    lab.world().refuse_reports = true;
+    assert_eq!(lab.run().code, 0);
+    lab.tear_journal(id);
+    let torn = fs::read(lab.state().join(format!("packages/{id}/journal"))).unwrap();
+    // The function cancelled nothing and announces nothing.
+    lab.world().tasks.clear();
+    let kept = || {
+        let run = lab.run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.events.into_iter().find_map(|event| match event {
+            Event::StateDamaged { kept, .. } => Some(kept),
+            _ => None,
+        })
+    };
+    assert_eq!(fs::read(kept().unwrap()).unwrap(), torn);
+    assert_eq!(kept(), None);
+}
+
+#[test]
 fn a_damaged_identity_is_moved_aside_and_reported() {
     let lab = Lab::new();
     assert_eq!(lab.run().code, 0);
