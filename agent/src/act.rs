@@ -4,6 +4,7 @@ mod process;
 mod store_size;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,12 +14,13 @@ use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
 
-use self::process::{ExitReason, ProcessEnd};
+pub(crate) use self::process::GRACE;
+use self::process::{ExitReason, HeldProcess, ProcessEnd};
 use self::store_size::StoreSize;
 use crate::failure::DeploymentFailure;
 use crate::fetch::space;
 use crate::manifest::Accepted;
-use crate::platform;
+use crate::platform::{self, Containment, ProgramRecord};
 use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::Unfinished;
 
@@ -170,20 +172,48 @@ impl Program {
         }
     }
 
+    /// Starts the program, which waits for [`HeldProgram::run`]. `name` is that of its processes.
+    pub(crate) fn hold(
+        self,
+        containment: &Containment,
+        name: &str,
+    ) -> Result<HeldProgram, DeploymentFailure> {
+        let held = process::hold(self.command, &self.folder, containment, name).map_err(failure)?;
+        Ok(HeldProgram {
+            held,
+            rules: self.rules,
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// A program that was started, and waits until its record is on disk.
+#[derive(Debug)]
+pub(crate) struct HeldProgram {
+    held: HeldProcess,
+    rules: ExitRules,
+    pub(crate) timeout: Duration,
+}
+
+impl HeldProgram {
+    /// Describes the program for another agent process; `None` if the system has no such means.
+    pub(crate) fn record(&self) -> Result<Option<ProgramRecord>, DeploymentFailure> {
+        self.held.record().map_err(failure)
+    }
+
     /// Runs the program until it ends, or until its time limit.
     pub(crate) async fn run(self) -> Result<ActResult, DeploymentFailure> {
-        let Self {
-            command,
-            folder,
-            rules,
-            timeout,
-            ..
-        } = self;
-        let ended = process::run(command, &folder, timeout)
-            .await
-            .map_err(|error| DeploymentFailure::of(NamedCode::Execute, &error))?;
-        Ok(rules.judge(ended, timeout))
+        let ended = self.held.run(self.timeout).await.map_err(failure)?;
+        Ok(self.rules.judge(ended, self.timeout))
     }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that map_err expects"
+)]
+fn failure(error: io::Error) -> DeploymentFailure {
+    DeploymentFailure::of(NamedCode::Execute, &error)
 }
 
 impl ExitRules {

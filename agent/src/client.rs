@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use self::signing_time::signing_time;
 use crate::config::Server;
-use crate::{clock, retry};
+use crate::{clock, printable, retry};
 
 /// The size limit of a reply, in bytes.
 ///
@@ -287,7 +287,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         status,
         kind: problem.kind,
         // The detail comes from outside and ends up in logs, so its length is bounded.
-        detail: problem.detail.chars().take(500).collect(),
+        detail: printable::line(&problem.detail.chars().take(500).collect::<String>()),
     };
     if problem.kind == ProblemKind::ClockSkew {
         PostError::Skew {
@@ -314,6 +314,21 @@ async fn read_bounded(mut response: Response) -> Result<Option<Vec<u8>>, reqwest
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_one_short_line() {
+        let problem = Problem {
+            kind: ProblemKind::TooLarge,
+            detail: format!("\u{1b}[2J\nerror: {}", "x".repeat(1000)),
+            now: UnixTime(1),
+        };
+        let body = serde_json::to_vec(&problem).unwrap();
+        let refusal = refusal(String::new(), StatusCode::PAYLOAD_TOO_LARGE, &body);
+        let PostError::Other(ClientError::Refused { detail, .. }) = refusal else {
+            panic!("the request is refused");
+        };
+        assert_eq!(detail, format!("\\u{{1b}}[2J\\nerror: {}", "x".repeat(488)));
+    }
 
     #[test]
     fn messages_name_the_server() {

@@ -9,10 +9,11 @@ use packcast_protocol::{DeviceId, with_causes};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::event::{Event, Observer};
+use crate::platform::MachineIds;
 use crate::run::{Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, retry, signals, state::identity};
+use crate::{output, platform, printable, retry, signals, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
@@ -76,7 +77,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {
-        RunError::Config(_) | RunError::NotEnrolled => 2,
+        RunError::Config(_) | RunError::NotEnrolled | RunError::OtherMachine { .. } => 2,
         RunError::Client(error) if error.is_temporary() => 75,
         _ => 1,
     }
@@ -121,7 +122,7 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
 fn observer(format: Format) -> Observer {
     Arc::new(move |event: Event| match format {
         Format::Json => output::json(&event),
-        Format::Text => tracing::info!("{event}"),
+        Format::Text => tracing::info!("{}", printable::line(&event.to_string())),
     })
 }
 
@@ -135,7 +136,8 @@ fn status(config: &Config, format: Format) -> Result<(), RunError> {
 }
 
 fn id(config: &Config, format: Format) -> Result<(), RunError> {
-    let key = identity::load_or_create(&StateDir::open(&config.state_dir)?)?;
+    let state = StateDir::open(&config.state_dir)?;
+    let key = identity::load_or_create(&state, &MachineIds::here())?.key(&state)?;
     let device = DeviceId::Agent(key.id());
     match format {
         Format::Json => output::json(&serde_json::json!({ "device": device })),

@@ -12,5 +12,5 @@ mod perform;
 mod properties;
 mod step;
 
-pub(crate) use self::machine::{DeploymentState, StepEvent};
+pub(crate) use self::machine::{DeploymentState, ProgramFate, StepEvent};
 pub(crate) use self::perform::Deployment;

@@ -1,9 +1,12 @@
 //! Events of the agent, for its log: one JSON object, or one readable line, per event.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use packcast_protocol::{FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode};
+use packcast_protocol::{
+    DeviceId, FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode,
+};
 use serde::{Deserialize, Serialize};
 
 /// An event, in the order of occurrence.
@@ -48,6 +51,12 @@ pub enum Event {
         entries: u64,
         bytes: u64,
     },
+    /// The program of an earlier agent process still runs. No package begins before it has ended.
+    ProgramFound {
+        id: PackageId,
+        /// The rest of the time limit, after which the agent ends the program.
+        remaining_s: u64,
+    },
     /// The agent begins to act on the package.
     Started { id: PackageId },
     /// The attempt has a result.
@@ -64,6 +73,17 @@ pub enum Event {
     },
     /// The package waits for the next check-in, because its locations are unavailable now.
     Deferred { id: PackageId, detail: String },
+    /// The identity was created on another machine, and no enrolment token is accepted.
+    IdentityConflict { device: DeviceId },
+    /// The identity was created on another machine, and this machine has enrolled as a new device.
+    IdentityReplaced { before: DeviceId, device: DeviceId },
+    /// A file of the state folder was damaged. The agent has kept the damaged content.
+    StateDamaged {
+        path: PathBuf,
+        /// The file with the damaged content.
+        kept: PathBuf,
+        effect: String,
+    },
     /// The agent sent a result to the function.
     Reported { id: PackageId, accepted: bool },
 }
@@ -118,6 +138,10 @@ impl fmt::Display for Event {
                     "package {id}: unpacked, entries: {entries}, bytes: {bytes}"
                 )
             }
+            Self::ProgramFound { id, remaining_s } => write!(
+                f,
+                "package {id}: its program still runs since an earlier start of the agent, waiting for at most {remaining_s} s"
+            ),
             Self::Started { id } => write!(f, "package {id}: started"),
             Self::Finished {
                 id, code, detail, ..
@@ -128,6 +152,20 @@ impl fmt::Display for Event {
             Self::Deferred { id, detail } => {
                 write!(f, "package {id}: waits for the next check-in: {detail}")
             }
+            Self::IdentityConflict { device } => write!(
+                f,
+                "the identity of {device} was created on another machine: nothing begins without a valid enrolment token"
+            ),
+            Self::IdentityReplaced { before, device } => write!(
+                f,
+                "this machine is a copy of {before}, and has enrolled as {device}"
+            ),
+            Self::StateDamaged { path, kept, effect } => write!(
+                f,
+                "state file {} is damaged and was kept as {}: {effect}",
+                path.display(),
+                kept.display()
+            ),
             Self::Reported { id, accepted: true } => write!(f, "package {id}: result accepted"),
             Self::Reported {
                 id,
@@ -139,6 +177,8 @@ impl fmt::Display for Event {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::AgentId;
+
     use super::*;
 
     #[test]
@@ -160,6 +200,7 @@ mod tests {
             already,
         };
         let reported = |accepted| Event::Reported { id, accepted };
+        let device = |key| DeviceId::Agent(AgentId::of_public_key(&[key; 32]));
         let events = [
             Event::CheckedIn {
                 tasks: 2,
@@ -182,6 +223,10 @@ mod tests {
                 entries: 4,
                 bytes: 9000,
             },
+            Event::ProgramFound {
+                id,
+                remaining_s: 7200,
+            },
             Event::Started { id },
             finished("SUCCESS", None),
             finished(
@@ -191,6 +236,16 @@ mod tests {
             Event::Deferred {
                 id,
                 detail: "cannot fetch manifest.json now".to_owned(),
+            },
+            Event::IdentityConflict { device: device(1) },
+            Event::IdentityReplaced {
+                before: device(1),
+                device: device(2),
+            },
+            Event::StateDamaged {
+                path: "/var/lib/packcast/history".into(),
+                kept: "/var/lib/packcast/history.damaged-5c7b0011".into(),
+                effect: "repaired from the other copy".to_owned(),
             },
             reported(true),
             reported(false),
@@ -205,10 +260,14 @@ mod tests {
         package 1795000000: fragment 2 of 7 was on disk
         package 1795000000: archive of 7000 bytes verified
         package 1795000000: unpacked, entries: 4, bytes: 9000
+        package 1795000000: its program still runs since an earlier start of the agent, waiting for at most 7200 s
         package 1795000000: started
         package 1795000000: finished with SUCCESS
         package 1795000000: finished with ERR_EXECUTE: the archive has no file "run.sh" at the top level
         package 1795000000: waits for the next check-in: cannot fetch manifest.json now
+        the identity of key:olgw5bbcyqd7w3ijq2ipceylpu was created on another machine: nothing begins without a valid enrolment token
+        this machine is a copy of key:olgw5bbcyqd7w3ijq2ipceylpu, and has enrolled as key:owdxxna5he5v7ocfltta5tmn3i
+        state file /var/lib/packcast/history is damaged and was kept as /var/lib/packcast/history.damaged-5c7b0011: repaired from the other copy
         package 1795000000: result accepted
         package 1795000000: result kept for the next check-in
         "#);

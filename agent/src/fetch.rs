@@ -234,7 +234,7 @@ impl<'a> PackageSource<'a> {
                 // A full disk, for example, is the same for every location.
                 Err(TakeError::Final(error)) => return Err(AllLocationsError::Final(error)),
                 Err(TakeError::LocationFailure(error)) => {
-                    tracing::warn!(package = %self.id, file = name, %location, why = %error, "cannot fetch a file from a location");
+                    tracing::warn!(package = %self.id, file = name, %location, why = error.to_string(), "cannot fetch a file from a location");
                     self.order.borrow_mut().failed(index, turn);
                     errors.push((index, error));
                 }

@@ -16,6 +16,7 @@ mod fetch;
 mod manifest;
 mod output;
 mod platform;
+mod printable;
 mod retry;
 mod run;
 mod signals;

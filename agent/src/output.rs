@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::printable;
+
 /// Writes a value as one line of JSON.
 ///
 /// Write errors are ignored: the reader may have closed the pipe.
@@ -21,6 +23,7 @@ pub(crate) fn text(text: &str) {
 
 /// Writes an error of the program to standard error.
 pub(crate) fn problem(text: &str) {
+    let text = printable::lines(text);
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 

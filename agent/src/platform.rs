@@ -1,5 +1,7 @@
 //! Functions that differ between operating systems.
 
+mod machine_ids;
+mod program_record;
 #[cfg(any(windows, test))]
 mod sddl;
 #[cfg(unix)]
@@ -7,14 +9,24 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub(crate) use self::machine_ids::MachineIds;
+pub(crate) use self::program_record::ProgramRecord;
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
 use std::io;
+use std::path::PathBuf;
 
 use packcast_protocol::manifest::Platform;
+
+/// An error at one folder of a path.
+#[derive(Debug)]
+pub(crate) struct ComponentError {
+    pub(crate) path: PathBuf,
+    pub(crate) error: io::Error,
+}
 
 /// Returns `true` if a package for `platform` may be deployed on this device.
 pub(crate) fn is_supported(platform: Platform) -> bool {

@@ -1,8 +1,11 @@
 //! One round of the agent: check in, deploy in strict order of priority, report.
 
 mod check_in;
+mod copied_identity;
+mod damage;
 mod documents;
 mod interim_check_in;
+mod lingering;
 mod plan;
 mod recover;
 mod unaccepted;
@@ -13,10 +16,11 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
-use packcast_protocol::{Location, PackageId, Priority, with_causes};
+use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use self::check_in::next_check_in_s;
+use self::copied_identity::CopiedIdentity;
 use self::interim_check_in::InterimCheckIns;
 use self::plan::{WorkItem, plan};
 use crate::client::{ApiClient, ClientError};
@@ -26,6 +30,7 @@ use crate::deployment::{Deployment, DeploymentState, StepEvent};
 use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
+use crate::platform::{Containment, MachineIds};
 use crate::state::history::History;
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
@@ -58,6 +63,10 @@ pub(crate) enum RunError {
         "this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration"
     )]
     NotEnrolled,
+    #[error(
+        "the identity of {device} was created on another machine: give this machine an enrolment token in enrolment_token_file, so that it enrols as a new device"
+    )]
+    OtherMachine { device: DeviceId },
     #[error("cannot start the agent's runtime")]
     Runtime(#[source] std::io::Error),
 }
@@ -84,6 +93,9 @@ pub(crate) struct Agent {
     state: StateDir,
     _lock: Lock,
     history: RefCell<History>,
+    containment: Containment,
+    /// The identity of another machine, until this machine has enrolled as a new device.
+    copied: RefCell<Option<CopiedIdentity>>,
     downloads: Downloads,
     api: ApiClient,
     trust: RefCell<Trust>,
@@ -101,10 +113,18 @@ impl Agent {
         // The lock comes first: two agents must not create two identities, or remove each other's
         // files.
         let lock = state.lock()?;
-        let key = identity::load_or_create(&state)?;
+        damage::report(&observer, identity::move_damaged_aside(&state)?);
+        let machine = MachineIds::here();
+        let stored = identity::load_or_create(&state, &machine)?;
+        let copied = CopiedIdentity::of(&stored, &machine, &state)?;
+        let identity = copied.as_ref().map_or(&stored, |copied| &copied.own);
+        let key = identity.key(&state)?;
         state.remove_temporary()?;
         state.remove_leftovers();
-        let history = RefCell::new(History::load(&state.history())?);
+        let containment = Containment::find(&config.state_dir);
+        containment.remove_empty();
+        let (history, damaged) = History::open(&state, now())?;
+        damage::report(&observer, damaged);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
         let trust = Trust::load(&state, &config, key.id())?;
         let api = ApiClient::new(clients.api, config.server.clone(), key);
@@ -114,7 +134,9 @@ impl Agent {
             config,
             state,
             _lock: lock,
-            history,
+            history: RefCell::new(history),
+            containment,
+            copied: RefCell::new(copied),
             downloads,
             api,
             trust: RefCell::new(trust),
@@ -177,6 +199,7 @@ impl Agent {
     /// or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
+        let mut is_first = true;
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -185,6 +208,13 @@ impl Agent {
             }
             if self.stop.is_cancelled() || self.api.is_excluded() {
                 return Ok(());
+            }
+            // Cancellations come first in the plan, and begin nothing.
+            if is_first && matches!(work, WorkItem::Deploy(_)) {
+                is_first = false;
+                if !self.outlast_programs(meanwhile).await? {
+                    return Ok(());
+                }
             }
             let (cancel, state) = match work {
                 WorkItem::Cancel(cancel) => (cancel, self.cancel(cancel).await?),
@@ -286,6 +316,7 @@ impl Agent {
             trust: &self.trust,
             state: &self.state,
             history: &self.history,
+            containment: &self.containment,
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,
@@ -316,6 +347,7 @@ fn event(finished: &Finished) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::AgentId;
     use packcast_protocol::api::ProblemKind;
 
     use super::*;
@@ -336,11 +368,15 @@ mod tests {
         assert_eq!(excluded(ProblemKind::NotEnrolled).pause_s(), 300);
         let errors = [
             RunError::NotEnrolled,
+            RunError::OtherMachine {
+                device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
+            },
             RunError::Runtime(std::io::Error::other("no threads")),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration
+        the identity of key:olgw5bbcyqd7w3ijq2ipceylpu was created on another machine: give this machine an enrolment token in enrolment_token_file, so that it enrols as a new device
         cannot start the agent's runtime
         ");
     }

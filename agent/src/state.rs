@@ -1,6 +1,8 @@
 //! The state folder: everything that the agent remembers.
 
+pub(crate) mod checked_file;
 mod checked_line;
+pub(crate) mod damage;
 pub(crate) mod durable;
 pub(crate) mod history;
 pub(crate) mod identity;
@@ -21,6 +23,7 @@ use crate::platform;
 const IDENTITY: &str = "identity";
 const PASS: &str = "pass";
 const HISTORY: &str = "history";
+const HISTORY_COPY: &str = "history.copy";
 const KEYS: &str = "keys.json";
 
 /// The agent's folder, which only the agent's user can enter.
@@ -41,10 +44,26 @@ pub(crate) enum StateError {
         path.display()
     )]
     Foreign { path: PathBuf },
+    #[error(
+        "other users can replace state folder {}: make {} a folder of root that only root can change, or choose another state_dir",
+        path.display(),
+        above.display()
+    )]
+    Above {
+        path: PathBuf,
+        above: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("state folder {} is a symbolic link: set state_dir to its target", path.display())]
     Link { path: PathBuf },
     #[error("state folder {} is in use by another agent: wait for that agent, or stop it", path.display())]
     Locked { path: PathBuf },
+    #[error(
+        "history {} is of an older agent: remove the file to begin with an empty history, after which packages may run again",
+        path.display()
+    )]
+    OlderHistory { path: PathBuf },
     #[error("cannot read or write {}: free some space, or run the agent as the owner of the file", path.display())]
     File {
         path: PathBuf,
@@ -82,6 +101,13 @@ impl StateDir {
             return Err(StateError::Link { path });
         }
         platform::private_folder(path).map_err(unopened)?;
+        // After the folder was created, because only then all folders above it exist.
+        let above = path.parent().unwrap_or(path);
+        platform::expect_unchangeable(above).map_err(|found| StateError::Above {
+            path: path.to_owned(),
+            above: found.path,
+            source: found.error,
+        })?;
         let state = Self(path.to_owned());
         if platform::others_can_read(path).map_err(unopened)? {
             if !state.is_own().map_err(unopened)? {
@@ -126,6 +152,18 @@ impl StateDir {
         self.0.join(HISTORY)
     }
 
+    /// Returns the beginning of the name under which a damaged journal is kept.
+    ///
+    /// The folder of the package is removed with its result.
+    pub(crate) fn damaged_journal(&self, id: PackageId) -> PathBuf {
+        self.0.join(format!("journal-{id}"))
+    }
+
+    /// Returns the second file of the history.
+    pub(crate) fn history_copy(&self) -> PathBuf {
+        self.0.join(HISTORY_COPY)
+    }
+
     /// Returns the file of the key lists that the device follows.
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join(KEYS)
@@ -147,7 +185,8 @@ impl StateDir {
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            if [IDENTITY, PASS, HISTORY, KEYS].into_iter().any(of_file) {
+            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS];
+            if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }
         }
@@ -231,6 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_below_one_that_others_can_change_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().canonicalize().unwrap().join("above");
+        fs::create_dir(&above).unwrap();
+        let open = |mode| {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+            StateDir::open(&above.join("new/state"))
+        };
+        for mode in [0o777, 0o775] {
+            let refused = open(mode);
+            assert!(
+                matches!(&refused, Err(StateError::Above { above: found, .. }) if *found == above),
+                "{refused:?}"
+            );
+        }
+        assert!(open(0o755).is_ok());
+        // Only the owner of a folder can rename it, as in /tmp.
+        assert!(open(0o1777).is_ok());
+    }
+
+    #[test]
     fn a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
@@ -270,8 +330,16 @@ mod tests {
                 source: denied(),
             },
             StateError::Foreign { path: path() },
+            StateError::Above {
+                path: path(),
+                above: "/var".into(),
+                source: denied(),
+            },
             StateError::Link { path: path() },
             StateError::Locked { path: path() },
+            StateError::OlderHistory {
+                path: path().join("history"),
+            },
             StateError::File {
                 path: path().join("history"),
                 source: denied(),
@@ -281,8 +349,10 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         cannot make state folder /var/lib/packcast private: run the agent as the owner of the folder
         state folder /var/lib/packcast has files of other programs, and other users can enter it: set state_dir to a folder for the agent alone
+        other users can replace state folder /var/lib/packcast: make /var a folder of root that only root can change, or choose another state_dir
         state folder /var/lib/packcast is a symbolic link: set state_dir to its target
         state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
+        history /var/lib/packcast/history is of an older agent: remove the file to begin with an empty history, after which packages may run again
         cannot read or write /var/lib/packcast/history: free some space, or run the agent as the owner of the file
         ");
     }

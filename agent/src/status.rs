@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::clock::now;
 use crate::config::Config;
+use crate::platform::MachineIds;
 use crate::run::RunError;
 use crate::state::StateDir;
 use crate::state::history::History;
@@ -19,6 +20,8 @@ use crate::trust::Trust;
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     device: DeviceId,
+    /// The state folder is a copy, and this machine has not enrolled as a new device yet.
+    is_of_another_machine: bool,
     trusted: ShownKeys,
     assignments: Vec<ShownDocument>,
     packages: Vec<ShownPackage>,
@@ -55,15 +58,18 @@ struct ShownPackage {
 
 impl Status {
     pub(crate) fn read(state: &StateDir, config: &Config) -> Result<Self, RunError> {
-        let agent: AgentId = identity::load_or_create(state)?.id();
+        let here = MachineIds::here();
+        let identity = identity::load_or_create(state, &here)?;
+        let agent: AgentId = identity.key(state)?.id();
         let trust = Trust::load(state, config, agent.clone())?;
         let mut packages = Vec::new();
         for id in state.packages()? {
             packages.extend(package(state, id)?);
         }
-        let history = History::load(&state.history())?;
+        let history = History::load(state, now())?;
         Ok(Self {
             device: DeviceId::Agent(agent),
+            is_of_another_machine: identity.is_of_another_machine(&here),
             trusted: keys(&trust),
             assignments: documents(&trust, now()),
             packages,
@@ -74,6 +80,9 @@ impl Status {
     /// Formats the status for people.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("device {}\n", self.device);
+        if self.is_of_another_machine {
+            text.push_str("conflict: the identity was created on another machine, so nothing begins before this machine has enrolled as a new device\n");
+        }
         let ShownKeys { list, keys } = &self.trusted;
         let from = match list {
             0 => "configuration".to_owned(),

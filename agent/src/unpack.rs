@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions};
 use packcast_archive::{
     ArchiveError, Content, Entry, EntryKind, EntryPath, Limits, NameCheck, PART, Summary, System,
@@ -13,7 +12,7 @@ use packcast_archive::{
 };
 use packcast_protocol::ArchiveFormat;
 
-use crate::platform::{self, is_full};
+use crate::platform::{self, ComponentError, is_full};
 
 /// The guarantee for files after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +91,7 @@ impl fmt::Display for Written {
 /// The function creates the folder if it is missing. It replaces each file in one step, so that a
 /// reader sees the old or the new file, with [`Durability::Lasting`] even after a power failure. It
 /// writes nothing outside `folder`: it replaces links, and never follows a link out of the folder.
+/// Neither on the way to `folder` nor inside does it follow a link that another user owns.
 /// Files that are not in the archive stay. Modes are 755 for executables and 644 for other files.
 /// Times are not preserved.
 ///
@@ -185,15 +185,13 @@ impl<'a> Unpacker<'a> {
     fn open(folder: &'a Path, durability: Durability) -> Result<Self, UnpackError> {
         let missing = folder.ancestors().take_while(|folder| !folder.exists());
         let above = missing.filter_map(Path::parent).collect();
-        let opened = std::fs::create_dir_all(folder)
-            // All later paths are resolved below this handle, so no link in the folder can lead
-            // out of the folder.
-            .and_then(|()| Dir::open_ambient_dir(folder, ambient_authority()));
-        let dir = opened.map_err(|source| {
-            let path = folder.to_owned();
-            if is_full(&source) {
+        // All later paths are resolved below this handle, so no link in the folder can lead out of
+        // the folder.
+        let dir = platform::open_folder(folder).map_err(|ComponentError { path, error }| {
+            if is_full(&error) {
                 UnpackError::NoSpace { path }
             } else {
+                let source = error;
                 UnpackError::Folder { path, source }
             }
         })?;
@@ -255,6 +253,9 @@ impl<'a> Unpacker<'a> {
         };
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(error.into());
+        }
+        if platform::is_link_of_another_user(&self.dir, path) {
+            return Err(WriteEntryError::InTheWay("a link of another user"));
         }
         // A link to another folder inside `folder` may take the place of a folder.
         if self.dir.metadata(path).is_ok_and(|it| it.is_dir()) {

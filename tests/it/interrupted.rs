@@ -37,14 +37,18 @@ impl WaitingProgram {
         }
     }
 
-    /// Kills the agent while the program runs, lets the program end, and starts the agent again.
+    /// Kills the agent while the program runs, and lets the program end after another agent has
+    /// found it.
     fn interrupt(&self) {
         let mut agent = self.device.start();
         while !matches!(agent.next_event(), Event::Started { .. }) {}
         eventually("the program runs", || (self.runs() > 0).then_some(()));
         agent.kill();
+        let mut agent = self.device.start();
+        while !matches!(agent.next_event(), Event::ProgramFound { .. }) {}
+        assert_eq!(self.runs(), 1, "no second copy runs beside the first");
         self.world.file("go", b"");
-        self.device.run();
+        while agent.event().is_some() {}
     }
 
     fn runs(&self) -> usize {

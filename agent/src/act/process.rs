@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::platform::{self, ProcessTree};
+use crate::platform::{self, Containment, ProcessTree, ProgramRecord};
 
 /// The time that programs have to end after the request to end.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// The time to wait for the end of the output after the program has ended.
 ///
@@ -39,36 +39,61 @@ pub(crate) struct ProcessEnd {
     pub(crate) output: BoundedText<TAIL_BYTES>,
 }
 
-/// Runs a command in `folder` without input, for at most `limit`.
+/// A program that was started, and waits for its release.
 ///
-/// Programs that the command left in the background keep running. At the time limit, the agent ends
-/// all of them.
-pub(crate) async fn run(
-    mut command: Command,
+/// If the agent ends before the release, the program never runs.
+#[derive(Debug)]
+pub(crate) struct HeldProcess {
+    tree: ProcessTree,
+    output: ProgramOutput,
+}
+
+/// Starts a command in `folder` without input. It waits for its release.
+///
+/// `name` sets its processes apart from those of other programs.
+pub(crate) fn hold(
+    command: Command,
     folder: &Path,
-    limit: Duration,
-) -> io::Result<ProcessEnd> {
+    containment: &Containment,
+    name: &str,
+) -> io::Result<HeldProcess> {
     let (reader, writer) = io::pipe()?;
+    let mut command = platform::held(command);
     command
         .current_dir(folder)
-        .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         // One pipe for both, so that the report shows the lines in the order of writing.
         .stderr(writer);
     // ProgramOutput comes before the program: a program that cannot be followed must not start.
     let output = ProgramOutput::follow(reader)?;
     // The command holds the writing ends of the pipe. The output ends when all of them are closed.
-    let mut tree = ProcessTree::start(command)?;
-    let ending = if let Ok(status) = timeout(limit, tree.wait()).await {
-        ending(status?)
-    } else {
-        tree.end(GRACE).await?;
-        ExitReason::TimedOut
-    };
-    Ok(ProcessEnd {
-        ending,
-        output: output.tail().await,
-    })
+    let tree = ProcessTree::hold(command, containment, name)?;
+    Ok(HeldProcess { tree, output })
+}
+
+impl HeldProcess {
+    /// Describes the program for another agent process; `None` if the system has no such means.
+    pub(crate) fn record(&self) -> io::Result<Option<ProgramRecord>> {
+        self.tree.record()
+    }
+
+    /// Lets the program run, for at most `limit`.
+    ///
+    /// Programs that the command left in the background keep running. At the time limit, the agent
+    /// ends all of them.
+    pub(crate) async fn run(mut self, limit: Duration) -> io::Result<ProcessEnd> {
+        self.tree.release().await?;
+        let ending = if let Ok(status) = timeout(limit, self.tree.wait()).await {
+            ending(status?)
+        } else {
+            self.tree.end(GRACE).await?;
+            ExitReason::TimedOut
+        };
+        Ok(ProcessEnd {
+            ending,
+            output: self.output.tail().await,
+        })
+    }
 }
 
 fn ending(status: ExitStatus) -> ExitReason {
@@ -79,6 +104,7 @@ fn ending(status: ExitStatus) -> ExitReason {
 }
 
 /// The output of a program. Only its end is kept.
+#[derive(Debug)]
 struct ProgramOutput {
     tail: Arc<Mutex<Tail>>,
     closed: oneshot::Receiver<()>,
@@ -167,7 +193,9 @@ mod tests {
 
         async fn sh(line: &str, limit: Duration) -> ProcessEnd {
             let dir = tempfile::tempdir().unwrap();
-            run(platform::shell(line), dir.path(), limit).await.unwrap()
+            let none = Containment::ProcessGroup;
+            let held = hold(platform::shell(line), dir.path(), &none, "1795000000");
+            held.unwrap().run(limit).await.unwrap()
         }
 
         const MINUTE: Duration = Duration::from_mins(1);

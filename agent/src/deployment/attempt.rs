@@ -124,6 +124,7 @@ impl DeploymentAttempt {
             may_repeat: manifest.rerun_after_interruption
                 || matches!(*prepared, Prepared::Store { .. }),
             repeats: self.fetching.repeats(),
+            program: None,
             by: self.by.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));

@@ -6,7 +6,7 @@ use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
-use super::machine::{Decision, DeploymentAttempt};
+use super::machine::{Decision, DeploymentAttempt, ProgramFate};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::trust::mandates::{Authorised, Mandate, Mandates};
@@ -44,9 +44,16 @@ pub(super) fn on_announced(
             past.insert(finished.clone());
         }
         Some(StoredJournal::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
-            return Decision::Conclude(interrupted_by_stop(task.id, acting.clone(), now));
+            let program = ProgramFate::Unseen;
+            let finished = interrupted_by_stop(task.id, acting.clone(), program, now);
+            return Decision::Conclude(finished);
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
+    }
+    if past.is_barred() {
+        let reason = "records of this device's history are lost: it is unknown if the package was deployed, so assign it again";
+        let finished = interrupted_by_damage(task.id, task.attempt, mandates, reason, now);
+        return Decision::Conclude(finished);
     }
     let fetching = Fetching::begin(task.attempt, found, now);
     match authorise(&task, mandates, &past, &fetching, now) {
@@ -129,13 +136,19 @@ pub(super) fn on_cancelled(
             let then = "and the attempt was cancelled before it was repeated";
             Some(stopped(id, acting.clone(), then, now))
         }
+        Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None
+            if past.is_barred() =>
+        {
+            let reason = "cancelled, but records of this device's history are lost: it is unknown if the package was deployed";
+            Some(interrupted_by_damage(id, attempt, mandates, reason, now))
+        }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
             concluded(NamedCode::Cancelled, "cancelled before it was deployed")
         }
     }
 }
 
-/// Returns the result of an attempt whose journal is damaged.
+/// Returns the result of an attempt whose journal or history is damaged.
 ///
 /// The agent may have acted under any assignment of the package, so all of them count as used up.
 fn interrupted_by_damage(
@@ -154,13 +167,22 @@ fn interrupted_by_damage(
 
 /// Returns the result of an attempt that was interrupted while the agent acted, and that may not be
 /// repeated.
-pub(super) fn interrupted_by_stop(id: PackageId, acting: Acting, now: UnixTime) -> Finished {
-    stopped(
-        id,
-        acting,
-        "so it is unknown if the package was deployed",
-        now,
-    )
+pub(super) fn interrupted_by_stop(
+    id: PackageId,
+    acting: Acting,
+    program: ProgramFate,
+    now: UnixTime,
+) -> Finished {
+    let then = match program {
+        ProgramFate::Unseen => "so it is unknown if the package was deployed",
+        ProgramFate::EndedLater => {
+            "and the exit code of the program, which ended later, is unknown"
+        }
+        ProgramFate::TimedOut => {
+            "and the next agent ended the program, which ran longer than its time limit"
+        }
+    };
+    stopped(id, acting, then, now)
 }
 
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
@@ -225,6 +247,7 @@ mod tests {
             package,
             may_repeat,
             repeats: 0,
+            program: None,
             by: [Mandate::of_all(attempt.into())].into(),
         }
     }
@@ -423,6 +446,62 @@ mod tests {
         check_cancelled(&[], Some(&fetching(3, false)), None);
         check_cancelled(&[], Some(&acting(3, true)), None);
         check_cancelled(&[], Some(&done(failure(3))), None);
+    }
+
+    #[test]
+    fn an_interrupted_result_states_the_end_of_the_program() {
+        let fates = [
+            ProgramFate::Unseen,
+            ProgramFate::EndedLater,
+            ProgramFate::TimedOut,
+        ];
+        let details = fates.map(|fate| {
+            let finished = interrupted_by_stop(id(), acted(2, false), fate, NOW);
+            assert_eq!(finished.report.code, NamedCode::Interrupted.into());
+            finished.report.detail.unwrap().to_string()
+        });
+        insta::assert_snapshot!(details.join("\n"), @r"
+        the agent stopped while it acted on the package, so it is unknown if the package was deployed
+        the agent stopped while it acted on the package, and the exit code of the program, which ended later, is unknown
+        the agent stopped while it acted on the package, and the next agent ended the program, which ran longer than its time limit
+        ");
+    }
+
+    #[test]
+    fn a_package_whose_records_are_lost_does_not_begin() {
+        let mandates = Mandates::of_all(7, false);
+        let check = |found: Option<StoredJournal>, expected: Option<&str>| {
+            let announced = on_announced(
+                task(2, true),
+                &mandates,
+                &PastResults::barred(),
+                found.as_ref(),
+                NOW,
+            );
+            let code = match announced {
+                Decision::Begin(_) => None,
+                Decision::Conclude(finished) => {
+                    let interrupted = finished.report.code == NamedCode::Interrupted.into();
+                    assert_eq!(finished.acted && finished.by == mandates.all(), interrupted);
+                    Some(finished.report.code.to_string())
+                }
+            };
+            assert_eq!(code.as_deref(), expected, "{found:?}");
+        };
+        let interrupted = Some("ERR_INTERRUPTED");
+        check(None, interrupted);
+        check(Some(fetching(2, false)), interrupted);
+        check(Some(done(failure(1))), interrupted);
+        // The journal has the result of the attempt.
+        check(Some(done(failure(2))), Some("ERR_EXECUTE"));
+        let cancel = Cancel {
+            id: id(),
+            attempt: 2,
+        };
+        let cancelled = on_cancelled(cancel, &mandates, &PastResults::barred(), None, NOW);
+        let cancelled = cancelled.unwrap();
+        assert_eq!(cancelled.report.code, NamedCode::Interrupted.into());
+        assert_eq!(cancelled.by, mandates.all());
     }
 
     #[test]

@@ -68,12 +68,25 @@ pub(crate) enum Effect {
     Remove,
 }
 
+/// The end of a program whose agent stopped. Its exit code is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramFate {
+    /// The program did not run when the agent started again.
+    Unseen,
+    /// The agent waited until the program ended.
+    EndedLater,
+    /// The agent ended the program at its time limit.
+    TimedOut,
+}
+
 /// Input of the machine: something happened to a package at rest, or an effect ended.
 #[derive(Debug)]
 pub(crate) enum StepEvent {
     /// The agent started and found this package on disk.
     Restarted {
         id: PackageId,
+        /// The end of the program that the stopped agent had started.
+        program: ProgramFate,
         now: UnixTime,
     },
     /// The function announced a task.

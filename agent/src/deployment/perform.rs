@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt_error::AttemptError;
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
-use crate::act::{self, Prepared};
+use crate::act::{self, HeldProgram, Prepared};
 use crate::client::ApiClient;
 use crate::clock::now;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
@@ -20,10 +20,11 @@ use crate::event::{self, Observer};
 use crate::failure::DeploymentFailure;
 use crate::fetch::PackageSource;
 use crate::manifest::{self, Accepted, Judge, Signers};
+use crate::platform::Containment;
 use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
-use crate::state::journal::{self, Acting, Finished, Journal, StoredJournal};
+use crate::state::journal::{self, Acting, Finished, Journal, RunningProgram, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::Trust;
 
@@ -37,6 +38,7 @@ pub(crate) struct Deployment<'a> {
     pub(crate) trust: &'a RefCell<Trust>,
     pub(crate) state: &'a StateDir,
     pub(crate) history: &'a RefCell<History>,
+    pub(crate) containment: &'a Containment,
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a CancellationToken,
@@ -264,7 +266,11 @@ impl Deployment<'_> {
     async fn act(&self, prepared: Prepared) -> Result<StepEvent, NotDone> {
         self.observe(event::Event::Started { id: self.id });
         let result = match prepared {
-            Prepared::Run(program) => program.run().await?,
+            Prepared::Run(program) => {
+                let held = program.hold(self.containment, &self.id.to_string())?;
+                self.record_program(&held)?;
+                held.run().await?
+            }
             Prepared::Store { archive, folder } => {
                 let limits = self.config.limits;
                 let result = blocking(move || act::store(&archive, &folder, &limits)).await?;
@@ -273,6 +279,33 @@ impl Deployment<'_> {
             }
         };
         Ok(StepEvent::Done { result, now: now() })
+    }
+
+    /// Adds the program to the journal, so that another agent process finds it.
+    ///
+    /// The journal is on disk when this returns.
+    fn record_program(&self, held: &HeldProgram) -> Result<(), NotDone> {
+        let Some(record) = held.record()? else {
+            return Ok(());
+        };
+        let changed = || {
+            let reason = "the journal changed before the program ran";
+            DeploymentFailure::new(NamedCode::Execute, reason)
+        };
+        let found = journal::read(&self.dir).map_err(NotDone::State)?;
+        let Some(StoredJournal::Read(Journal::Acting(acting))) = found else {
+            return Err(changed().into());
+        };
+        let program = RunningProgram {
+            record,
+            since: now(),
+            limit_s: held.timeout.as_secs(),
+        };
+        let acting = Acting {
+            program: Some(program),
+            ..acting
+        };
+        Ok(journal::write(&self.dir, &Journal::Acting(acting))?)
     }
 
     /// Reports a result. A result that is not accepted is sent again with the next check-in.
@@ -310,7 +343,7 @@ impl Deployment<'_> {
 
     fn remember(&self, finished: &Finished) -> Result<StepEvent, NotDone> {
         let mut history = self.history.borrow_mut();
-        let remembered = history.remember(&self.state.history(), finished);
+        let remembered = history.remember(self.state, finished);
         remembered.map_err(NotDone::State)?;
         Ok(StepEvent::Remembered)
     }

@@ -18,7 +18,7 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::attempt_error::AttemptError;
-use super::machine::{DeploymentState, Effect, NextStep, StepEvent};
+use super::machine::{DeploymentState, Effect, NextStep, ProgramFate, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
 use crate::act::{self, ActResult};
@@ -468,7 +468,11 @@ impl AgentModel {
 
     fn restart(&mut self) -> NextStep {
         self.acknowledged = None;
-        let event = StepEvent::Restarted { id: id(), now: NOW };
+        let event = StepEvent::Restarted {
+            id: id(),
+            program: ProgramFate::Unseen,
+            now: NOW,
+        };
         self.step(DeploymentState::Resting(self.journal.clone()), event)
     }
 

@@ -3,7 +3,9 @@
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::decide;
-use super::machine::{Decision, DeploymentState, Effect, NextStep, StepEvent, conclude, rest};
+use super::machine::{
+    Decision, DeploymentState, Effect, NextStep, ProgramFate, StepEvent, conclude, rest,
+};
 use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
@@ -48,8 +50,8 @@ pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
 /// Decides on a package without work under way.
 fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
     match (found, event) {
-        (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, now }) => {
-            restarted(journal, id, now)
+        (Some(StoredJournal::Read(journal)), StepEvent::Restarted { id, program, now }) => {
+            restarted(journal, id, program, now)
         }
         (
             found,
@@ -94,7 +96,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
 /// Decides on the journal that a stopped agent has left behind.
 ///
 /// An action that may have happened is not repeated, unless the package allows it.
-fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> NextStep {
+fn restarted(journal: Journal, id: PackageId, program: ProgramFate, now: UnixTime) -> NextStep {
     match journal {
         Journal::Fetching(fetching) => tidying(fetching),
         Journal::Acting(acting) if acting.is_repeated() => {
@@ -104,7 +106,7 @@ fn restarted(journal: Journal, id: PackageId, now: UnixTime) -> NextStep {
                 Some(Effect::Write(again)),
             )
         }
-        Journal::Acting(acting) => conclude(decide::interrupted_by_stop(id, acting, now)),
+        Journal::Acting(acting) => conclude(decide::interrupted_by_stop(id, acting, program, now)),
         Journal::Finished(finished) => freeing(finished),
     }
 }

@@ -1,6 +1,9 @@
 //! Functions for Linux and macOS.
 
+mod cgroup;
+mod process;
 mod tree;
+mod trusted_path;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +19,9 @@ use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
-pub(crate) use self::tree::ProcessTree;
+pub(crate) use self::cgroup::Containment;
+pub(crate) use self::tree::{ProcessTree, held};
+pub(crate) use self::trusted_path::{expect_unchangeable, is_link_of_another_user, open_folder};
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
@@ -243,6 +248,31 @@ pub(crate) fn environment() -> BTreeMap<String, std::ffi::OsString> {
 /// Returns the number of the signal that ended a program.
 pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     status.signal()
+}
+
+/// Returns the UUID that the firmware or the hypervisor gives to this machine. Only root can read it.
+#[cfg(target_os = "linux")]
+pub(crate) fn hardware_id() -> Option<String> {
+    std::fs::read_to_string("/sys/class/dmi/id/product_uuid").ok()
+}
+
+/// Returns the id of the installed system.
+#[cfg(target_os = "linux")]
+pub(crate) fn system_id() -> Option<String> {
+    std::fs::read_to_string("/etc/machine-id").ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn hardware_id() -> Option<String> {
+    let mut command = Command::new("/usr/sbin/sysctl");
+    let output = command.args(["-n", "kern.uuid"]).output().ok()?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Returns `None`: a Mac has only the UUID of its hardware.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn system_id() -> Option<String> {
+    None
 }
 
 pub(crate) fn host_name() -> String {

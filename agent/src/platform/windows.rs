@@ -13,14 +13,39 @@ use std::process::{Command, ExitStatus};
 use cap_std::fs::Dir;
 use packcast_protocol::{Folder, LaunchCommand};
 
+use crate::platform::ComponentError;
+
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
-pub(crate) use self::tree::ProcessTree;
+pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
+}
+
+/// Opens a folder, and creates it and its missing parents.
+///
+/// On Windows, only administrators and users with a special right can create links.
+pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
+    let opened = std::fs::create_dir_all(path)
+        .and_then(|()| Dir::open_ambient_dir(path, cap_std::ambient_authority()));
+    opened.map_err(|error| ComponentError {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Does nothing: on Windows, the agent does not read the access lists of the folders above.
+#[expect(clippy::unnecessary_wraps, reason = "other systems check it")]
+pub(crate) const fn expect_unchangeable(_path: &Path) -> Result<(), ComponentError> {
+    Ok(())
+}
+
+/// Returns `false`: see [`open_folder`].
+pub(crate) const fn is_link_of_another_user(_dir: &Dir, _path: &str) -> bool {
+    false
 }
 
 /// Does nothing: Windows cannot synchronise folders. [`sync_renamed`] does the work.
@@ -186,6 +211,28 @@ pub(crate) fn environment() -> BTreeMap<String, OsString> {
 /// Returns `None`: on Windows, programs end with exit codes only.
 pub(crate) const fn signal(_status: ExitStatus) -> Option<i32> {
     None
+}
+
+/// Returns `None`: Windows shows the UUID of the hardware only through its management service.
+pub(crate) const fn hardware_id() -> Option<String> {
+    None
+}
+
+/// Returns the `MachineGuid` of the installed system.
+pub(crate) fn system_id() -> Option<String> {
+    let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    let mut command = Command::new(PathBuf::from(system).join(r"System32\reg.exe"));
+    command.args([
+        "query",
+        r"HKLM\SOFTWARE\Microsoft\Cryptography",
+        "/v",
+        "MachineGuid",
+    ]);
+    // A 32-bit agent must read the same value as a 64-bit agent.
+    let output = command.arg("/reg:64").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let value = text.lines().find(|line| line.contains("MachineGuid"))?;
+    value.split_whitespace().last().map(str::to_owned)
 }
 
 pub(crate) fn host_name() -> String {

@@ -30,7 +30,10 @@ impl Agent {
         let reply = match self.check_in_with(&results).await {
             // A result must not be stuck because a proxy or a server has a small limit.
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
-                tracing::warn!(%error, "checking in again without the programs' output");
+                tracing::warn!(
+                    error = error.to_string(),
+                    "checking in again without the programs' output"
+                );
                 self.check_in_with(&unaccepted::without_output(results.clone()))
                     .await?
             }
@@ -50,7 +53,12 @@ impl Agent {
         };
         let send =
             async |admission: Admission| self.api.check_in(&admission, &request, known).await;
-        let pass = identity::load_pass(&self.state)?;
+        let pass = if self.is_copy() {
+            // The stored pass is for the identity of the other machine.
+            None
+        } else {
+            identity::load_pass(&self.state)?
+        };
         let has_pass = pass.is_some();
         let mut reply = match pass {
             Some(pass) => send(Admission::Pass(pass)).await,
@@ -60,7 +68,12 @@ impl Agent {
         if has_pass && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
             reply = send(self.enrolment_token()?).await;
         }
+        if self.is_copy() && reply.as_ref().is_err_and(ClientError::is_not_enrolled) {
+            return Err(self.not_enrolled());
+        }
         let mut reply = reply?;
+        // Before the pass, because the stored pass of the other machine is invalid for the new key.
+        self.adopt_identity()?;
         if let Some(pass) = &reply.pass {
             // Without a stored pass, the next check-in sends the enrolment token again.
             if let Err(error) = identity::store_pass(&self.state, pass) {
@@ -73,7 +86,9 @@ impl Agent {
 
     fn enrolment_token(&self) -> Result<Admission, RunError> {
         let token = self.config.enrolment_token()?;
-        token.map(Admission::Token).ok_or(RunError::NotEnrolled)
+        token
+            .map(Admission::Token)
+            .ok_or_else(|| self.not_enrolled())
     }
 }
 

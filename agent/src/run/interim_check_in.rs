@@ -53,12 +53,23 @@ impl Agent {
         cancel: &CancellationToken,
     ) -> Infallible {
         loop {
-            tokio::time::sleep_until(meanwhile.due.get()).await;
-            self.check_in_again(meanwhile).await;
+            self.check_in_when_due(meanwhile).await;
             if meanwhile.cancels(task) {
                 cancel.cancel();
             }
         }
+    }
+
+    /// Checks in whenever a check-in is due, while no package is being deployed.
+    pub(super) async fn check_in_while_waiting(&self, meanwhile: &InterimCheckIns) -> Infallible {
+        loop {
+            self.check_in_when_due(meanwhile).await;
+        }
+    }
+
+    async fn check_in_when_due(&self, meanwhile: &InterimCheckIns) {
+        tokio::time::sleep_until(meanwhile.due.get()).await;
+        self.check_in_again(meanwhile).await;
     }
 
     /// Checks in once. A failed check-in is retried later, and the work continues.

@@ -1,11 +1,13 @@
 //! Recovery at the start of a round: brings interrupted packages to rest.
 
+use std::path::PathBuf;
+
 use packcast_protocol::{PackageId, with_causes};
 
-use super::Agent;
-use crate::clock::now;
-use crate::deployment::StepEvent;
+use super::{Agent, damage};
+use crate::deployment::ProgramFate;
 use crate::state::StateError;
+use crate::state::damage::{DamagedFile, keep_new_copy};
 use crate::state::journal::{self, Journal, StoredJournal};
 
 impl Agent {
@@ -32,15 +34,33 @@ impl Agent {
             None => self.state.package(id).remove_unused()?,
             Some(StoredJournal::Unreadable { path }) => {
                 tracing::error!(package = %id, path = %path.display(), "cannot read the journal: the package will not be deployed again");
+                self.keep_damaged_journal(id, path)?;
             }
             Some(StoredJournal::Read(journal)) => {
-                if matches!(journal, Journal::Acting(_)) {
+                if let Journal::Acting(acting) = &journal {
                     tracing::warn!(package = %id, "the agent stopped while it acted on the package");
+                    if acting.is_running() {
+                        // No package begins before this program has ended.
+                        return self.end_overdue(id, acting).await;
+                    }
                 }
-                self.happened(id, StepEvent::Restarted { id, now: now() })
-                    .await?;
+                self.restarted(id, ProgramFate::Unseen).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Keeps a copy of a damaged journal, which the result of its package will replace.
+    fn keep_damaged_journal(&self, id: PackageId, path: PathBuf) -> Result<(), StateError> {
+        let base = self.state.damaged_journal(id);
+        let content = std::fs::read(&path).map_err(StateError::at(&path))?;
+        let kept = keep_new_copy(&base, &content).map_err(StateError::at(&base))?;
+        let damaged = kept.map(|kept| DamagedFile {
+            path,
+            kept,
+            effect: "it is unknown if the package was deployed, so it is deployed after the next assignment only",
+        });
+        damage::report(&self.observer, damaged);
         Ok(())
     }
 }

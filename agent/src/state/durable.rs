@@ -1,8 +1,8 @@
 //! File writes that survive a power failure: afterwards, a file is the old or the new one.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -49,29 +49,12 @@ pub(crate) fn is_left_of(path: &Path, name: &str) -> bool {
 }
 
 /// Appends a line, with its line end, to a file, and creates the file if it is missing.
-///
-/// A last line without an end is ended first.
 pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(path)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     let is_new = file.metadata()?.len() == 0;
-    // A new line must not be glued to the rest of a torn one.
-    let torn = !is_new && is_torn(&mut file)?;
-    let end: &[u8] = if torn { b"\n" } else { b"" };
-    file.write_all(&[end, line].concat())?;
+    file.write_all(line)?;
     file.sync_all()?;
     if is_new { sync_parent(path) } else { Ok(()) }
-}
-
-/// Returns `true` if the last line has no line end.
-fn is_torn(file: &mut File) -> io::Result<bool> {
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
 }
 
 /// Creates a folder, and its missing parents, that only the agent's user can enter.

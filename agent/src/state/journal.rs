@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
@@ -11,6 +12,7 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::platform::ProgramRecord;
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::trust::mandates::Mandate;
 use crate::{state::checked_line, state::durable};
@@ -54,9 +56,29 @@ pub(crate) struct Acting {
     /// The number of repetitions so far.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) repeats: u32,
+    /// The program of the action. Recorded before the program runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) program: Option<RunningProgram>,
     /// The assignments of the action; empty if the function's task was enough.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
+}
+
+/// A program that the agent has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunningProgram {
+    #[serde(flatten)]
+    pub(crate) record: ProgramRecord,
+    pub(crate) since: UnixTime,
+    /// The time limit in seconds.
+    pub(crate) limit_s: u64,
+}
+
+impl RunningProgram {
+    /// Returns the rest of the time limit, which a wrong clock cannot extend.
+    pub(crate) fn remaining(&self, now: UnixTime) -> Duration {
+        Duration::from_secs(self.limit_s.saturating_sub(now.since(self.since)))
+    }
 }
 
 /// The name and version of a package.
@@ -210,6 +232,12 @@ impl Fetching {
 }
 
 impl Acting {
+    /// Returns `true` if the program of the action still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        let mut program = self.program.iter();
+        program.any(|program| program.record.is_running())
+    }
+
     /// Returns `true` if the action is repeated after an interruption.
     pub(crate) const fn is_repeated(&self) -> bool {
         self.may_repeat && self.repeats < MAX_REPEATS
@@ -241,6 +269,7 @@ mod tests {
             },
             may_repeat: true,
             repeats,
+            program: None,
             by: [Mandate::of_all(1)].into(),
         }
     }
@@ -274,6 +303,29 @@ mod tests {
 
     fn journal(attempt: u32) -> Journal {
         Journal::Acting(acting(attempt, 0))
+    }
+
+    #[test]
+    fn a_time_limit_ends_with_any_clock() {
+        let program = RunningProgram {
+            record: ProgramRecord {
+                process: 77,
+                started: "1".to_owned(),
+                boot: "b".to_owned(),
+                cgroup: None,
+            },
+            since: UnixTime(1000),
+            limit_s: 60,
+        };
+        let check = |now, expected| {
+            let remaining = program.remaining(UnixTime(now));
+            assert_eq!(remaining, Duration::from_secs(expected), "{now}");
+        };
+        check(1000, 60);
+        check(1059, 1);
+        check(2000, 0);
+        // The clock was set back.
+        check(0, 60);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Some(value)),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "discarded a damaged document");
+            tracing::warn!(path = %path.display(), error = error.to_string(), "discarded a damaged document");
             Ok(None)
         }
     }

@@ -330,10 +330,13 @@ fn serial(list: &SignedKeyList) -> u64 {
     list.serial()
 }
 
+/// A detail that clears a terminal, and forges a line.
+const HOSTILE_DETAIL: &str = "refused by the lab\u{1b}[2J\nforged";
+
 fn refused(status: u16, kind: ProblemKind, now: UnixTime) -> (u16, Vec<u8>) {
     let problem = Problem {
         kind,
-        detail: "refused by the lab".to_owned(),
+        detail: HOSTILE_DETAIL.to_owned(),
         now,
     };
     (status, serde_json::to_vec(&problem).unwrap())

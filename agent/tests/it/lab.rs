@@ -120,6 +120,16 @@ impl Lab {
         self.configure_for(&self.edge.address.to_string(), lines);
     }
 
+    /// Writes the agent's configuration without an enrolment token.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn configure_without_token(&self) {
+        self.configure("");
+        let path = self.dir.path().join("agent.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("token"));
+        std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    }
+
     fn configure_for(&self, server: &str, lines: &str) {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let mut text = String::new();

@@ -7,6 +7,7 @@ mod archives;
 mod cancelling;
 mod edge;
 mod hostile;
+mod interrupted;
 mod lab;
 mod locations;
 mod minisign;
@@ -18,6 +19,7 @@ mod publisher;
 #[cfg(unix)]
 #[path = "../../../testing/src/skip.rs"]
 pub mod skip;
+mod state_files;
 mod stories;
 mod surroundings;
 mod trust;

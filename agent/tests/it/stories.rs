@@ -524,3 +524,21 @@ fn the_id_does_not_change() {
     assert!(id.starts_with(b"key:"));
     assert_eq!(lab.agent(&["id"]).stdout, id);
 }
+
+#[test]
+fn text_of_the_server_is_printed_without_control_characters() {
+    let lab = Lab::new();
+    lab.world().body_limit = Some(1);
+    let output = lab.agent(&["run", "--once"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains(r"refused by the lab\u{1b}[2J\nforged"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text}");
+    assert!(
+        !text.lines().any(|line| line.starts_with("forged")),
+        "{text}"
+    );
+}

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 
 use packcast_agent::unpack::{Durability, Unfinished, UnpackError, unpack};
@@ -149,4 +149,45 @@ fn a_file_in_place_of_the_folder_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = put(Tar::new().file("x", b"x"), file.path()).unwrap_err();
     assert!(matches!(&error, UnpackError::Folder { .. }), "{error:?}");
+}
+
+#[test]
+fn links_of_other_users_are_not_followed() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = dir.path().join("app");
+    fs::create_dir_all(folder.join("releases")).unwrap();
+    symlink("releases", folder.join("current")).unwrap();
+    symlink(outside.path(), dir.path().join("way")).unwrap();
+    let links = [folder.join("current"), dir.path().join("way")];
+    let give_to = |user| {
+        links
+            .iter()
+            .all(|link| lchown(link, Some(user), None).is_ok())
+    };
+    if !give_to(65_534) {
+        // Only root can change the owner.
+        return;
+    }
+    let inside = || put(Tar::new().file("current/x", b"x"), &folder);
+    let on_the_way = || put(Tar::new().file("x", b"x"), &dir.path().join("way/app"));
+    assert!(matches!(
+        inside(),
+        Err(UnpackError::InTheWay {
+            obstacle: "a link of another user",
+            ..
+        })
+    ));
+    let Err(UnpackError::Folder { path, source }) = on_the_way() else {
+        panic!("the link is not followed");
+    };
+    assert!(path.ends_with("way"), "{}", path.display());
+    assert!(
+        source.to_string().contains("belongs to user 65534"),
+        "{source}"
+    );
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.join("releases")).unwrap().count(), 0);
+    give_to(0);
+    inside().unwrap();
+    on_the_way().unwrap();
 }

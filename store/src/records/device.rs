@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
+use packcast_protocol::ocs::Inventory;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
@@ -51,9 +52,6 @@ pub enum CheckInWritten {
     /// The device was excluded in the meantime.
     Excluded,
 }
-
-/// Maximum number of ids in a package history: half of the space in an item.
-const HISTORY_LIMIT: usize = 50_000;
 
 impl Records {
     /// Reads a device and its open tasks with one strongly consistent Query.
@@ -180,7 +178,8 @@ impl Records {
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Records the package history of an OCS agent: at most 50,000 packages, the newest.
+    /// Records the package history of an OCS agent: at most [`Inventory::MAX_HISTORY`] packages, the
+    /// newest.
     ///
     /// Returns true if the history has changed. Nothing is written otherwise.
     pub async fn write_history(
@@ -192,7 +191,7 @@ impl Records {
         let mut packages = packages.to_vec();
         packages.sort_unstable();
         packages.dedup();
-        let surplus = packages.len().saturating_sub(HISTORY_LIMIT);
+        let surplus = packages.len().saturating_sub(Inventory::MAX_HISTORY);
         packages.drain(..surplus);
         if self.history(device).await? == packages {
             return Ok(false);

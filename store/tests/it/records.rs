@@ -14,6 +14,7 @@ mod signed;
 mod state;
 
 use futures_util::future::join_all;
+use packcast_protocol::ocs::Inventory;
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::LocationRecord;
 use packcast_store::RecordsError;
@@ -183,6 +184,11 @@ async fn a_history_is_written_only_when_it_changed(service: Service) {
     assert!(!records.write_history(&device, &sorted, NOW).await.unwrap());
     assert_eq!(table.meter.take().operations, ["GetItem"]);
     assert_eq!(records.history(&device).await.unwrap(), sorted);
+    // The newest ones stay of more packages than an inventory can have.
+    let id = |n: usize| PackageId::try_from(1_790_000_000 + u32::try_from(n).unwrap()).unwrap();
+    let many: Vec<PackageId> = (0..=Inventory::MAX_HISTORY).map(id).collect();
+    assert!(records.write_history(&device, &many, NOW).await.unwrap());
+    assert_eq!(records.history(&device).await.unwrap(), many[1..]);
     assert!(records.write_history(&device, &[], NOW).await.unwrap());
     assert!(records.history(&device).await.unwrap().is_empty());
 }

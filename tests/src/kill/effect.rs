@@ -31,10 +31,12 @@ pub enum EffectKind {
     Receive,
     /// Starts a program.
     Spawn,
+    /// Lets a started program run, which waits for a line of its input.
+    Release,
 }
 
 impl EffectKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Create,
         Self::Write,
         Self::Sync,
@@ -48,6 +50,7 @@ impl EffectKind {
         Self::Send,
         Self::Receive,
         Self::Spawn,
+        Self::Release,
     ];
 
     const fn name(self) -> &'static str {
@@ -65,6 +68,7 @@ impl EffectKind {
             Self::Send => "send",
             Self::Receive => "receive",
             Self::Spawn => "spawn",
+            Self::Release => "release",
         }
     }
 }
@@ -148,7 +152,8 @@ impl Begun {
             libc::SYS_creat => at(EffectKind::Create, 0),
             libc::SYS_write | libc::SYS_pwrite64 => connection(EffectKind::Send)
                 .or_else(|| file(EffectKind::Write))
-                .map(whole),
+                .map(whole)
+                .or_else(|| self.release()),
             libc::SYS_writev | libc::SYS_pwritev | libc::SYS_pwritev2 => {
                 connection(EffectKind::Send).or_else(|| file(EffectKind::Write))
             }
@@ -216,11 +221,25 @@ impl Begun {
         Some(folder.join(self.text(self.arguments[index + 1])?))
     }
 
-    /// Returns the path of an open file in a file system.
+    /// Returns the path of an open file that keeps its content.
+    ///
+    /// A file of the kernel's interfaces takes each write as a whole, so a torn write would be
+    /// another command to the kernel.
     fn file(&self, index: usize) -> Option<PathBuf> {
+        const INTERFACES: [&str; 3] = ["/dev", "/proc", "/sys"];
         let path = self.opened(index)?;
-        (path.is_absolute() && !path.starts_with("/dev") && !path.starts_with("/proc"))
-            .then_some(path)
+        let is_interface = INTERFACES.iter().any(|folder| path.starts_with(folder));
+        (path.is_absolute() && !is_interface).then_some(path)
+    }
+
+    /// Returns the effect of a write to the input of a program.
+    ///
+    /// The agent writes to no other pipe but its own output.
+    fn release(&self) -> Option<Call> {
+        let opened = self.opened(0)?;
+        let is_pipe = opened.to_string_lossy().starts_with("pipe:");
+        let is_output = self.descriptor(0) <= libc::STDERR_FILENO;
+        (is_pipe && !is_output).then(|| Call::new(EffectKind::Release, EffectTarget::Program))
     }
 
     fn opened(&self, index: usize) -> Option<PathBuf> {

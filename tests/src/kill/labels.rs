@@ -10,6 +10,9 @@ use super::effect::EffectTarget;
 /// A file whose temporary files have a random part in their names, and the suffix of those names.
 const MADE_ONCE: (&str, &str) = ("identity", ".new");
 
+/// The beginning of the names of cgroups.
+const CGROUP: &str = "packcast-";
+
 /// Names for the objects of one device.
 #[derive(Debug)]
 pub(super) struct Labels<'a> {
@@ -45,6 +48,9 @@ impl<'a> Labels<'a> {
     fn component(&self, component: Component<'_>) -> String {
         let name = component.as_os_str().to_string_lossy();
         let (made, temporary) = MADE_ONCE;
+        if let Some(name) = self.cgroup(&name) {
+            return name;
+        }
         let package = name.parse().ok().and_then(|id| self.packages.get(&id));
         match package {
             Some(package) => (*package).to_owned(),
@@ -53,6 +59,15 @@ impl<'a> Labels<'a> {
             }
             None => name.into_owned(),
         }
+    }
+}
+
+impl Labels<'_> {
+    /// Names the cgroup of a package's program, without the digest of the device's folder.
+    fn cgroup(&self, name: &str) -> Option<String> {
+        let (_, package) = name.strip_prefix(CGROUP)?.split_once('-')?;
+        let package = self.packages.get(&package.parse().ok()?)?;
+        Some(format!("{CGROUP}{package}"))
     }
 }
 
@@ -73,5 +88,6 @@ mod tests {
         check("/d/7/state/pass.new", "state/pass.new");
         check("/d/7/state/1795000001", "state/1795000001");
         check("/etc/x", "//etc/x");
+        check("/c/packcast-5c7b0011-1795000000/x", "//c/packcast-tool/x");
     }
 }

@@ -60,29 +60,44 @@ pub(super) fn disorders(steps: &[TracedStep], packages: &[ExpectedPackage]) -> V
 fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> {
     let package = || expected.name.to_owned();
     let renames: Vec<(usize, JournalStage)> = stages(steps, expected.name).collect();
-    let [
-        (_, JournalStage::Fetching),
-        (acting, JournalStage::Acting),
-        (finished, JournalStage::Finished),
-    ] = renames[..]
-    else {
-        return vec![Disorder::Stages { package: package() }];
+    let has_program = expected.program != ProgramRuns::None;
+    // A program gets a second entry, with its process, before it runs.
+    let (acting, running, finished) = match renames[..] {
+        [
+            (_, JournalStage::Fetching),
+            (acting, JournalStage::Acting),
+            (finished, JournalStage::Finished),
+        ] if !has_program => (acting, acting, finished),
+        [
+            (_, JournalStage::Fetching),
+            (acting, JournalStage::Acting),
+            (running, JournalStage::Acting),
+            (finished, JournalStage::Finished),
+        ] if has_program => (acting, running, finished),
+        _ => return vec![Disorder::Stages { package: package() }],
     };
-    let [Some(acting), Some(finished)] =
-        [acting, finished].map(|renamed| durable(steps, renamed, expected.name))
+    let [Some(acting), Some(running), Some(finished)] =
+        [acting, running, finished].map(|renamed| durable(steps, renamed, expected.name))
     else {
         return vec![Disorder::Journal { package: package() }];
     };
-    let begun = |kind| {
-        let meanwhile = steps[acting..finished].iter();
+    let begun = |kind, from: usize, to: usize| {
+        let meanwhile = steps[from..to].iter();
         let begun = meanwhile.filter(|step| step.begins() && step.effect.kind == kind);
         begun.count()
     };
     let mut disorders = Vec::new();
-    if begun(EffectKind::Spawn) != usize::from(expected.program != ProgramRuns::None) {
+    let programs = [
+        begun(EffectKind::Spawn, acting, running),
+        begun(EffectKind::Spawn, acting, finished),
+        begun(EffectKind::Release, running, finished),
+        begun(EffectKind::Release, acting, finished),
+    ];
+    if programs != [usize::from(has_program); 4] {
         disorders.push(Disorder::Program { package: package() });
     }
-    if begun(EffectKind::Connect) + begun(EffectKind::Send) > 0 {
+    let sent = [EffectKind::Connect, EffectKind::Send].map(|kind| begun(kind, acting, finished));
+    if sent != [0, 0] {
         disorders.push(Disorder::MatrixReport { package: package() });
     }
     if !is_remembered(steps, finished, expected.name) {
@@ -180,7 +195,7 @@ mod tests {
     }];
 
     /// The effects of a correct agent, with the stages of its journal.
-    const GOOD: [(EffectKind, &str, Option<JournalStage>); 19] = [
+    const GOOD: [(EffectKind, &str, Option<JournalStage>); 24] = [
         (
             EffectKind::Rename,
             "state/packages/tool/journal",
@@ -196,6 +211,15 @@ mod tests {
         ),
         (EffectKind::Sync, "state/packages/tool", None),
         (EffectKind::Spawn, "program", None),
+        (EffectKind::Write, "state/packages/tool/journal.new", None),
+        (EffectKind::Sync, "state/packages/tool/journal.new", None),
+        (
+            EffectKind::Rename,
+            "state/packages/tool/journal",
+            Some(JournalStage::Acting),
+        ),
+        (EffectKind::Sync, "state/packages/tool", None),
+        (EffectKind::Release, "program", None),
         (EffectKind::Create, "state/packages/tool/journal.new", None),
         (EffectKind::Write, "state/packages/tool/journal.new", None),
         (EffectKind::Sync, "state/packages/tool/journal.new", None),
@@ -251,14 +275,19 @@ mod tests {
             (4, stage),
             (5, journal),
             (6, program),
+            (7, journal),
             (8, journal),
-            (9, journal),
-            (10, stage),
-            (11, journal),
-            (15, history),
-            (16, history),
-            (17, history),
-            (18, history),
+            (9, stage),
+            (10, journal),
+            (11, program),
+            (13, journal),
+            (14, journal),
+            (15, stage),
+            (16, journal),
+            (20, history),
+            (21, history),
+            (22, history),
+            (23, history),
         ];
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
@@ -284,14 +313,16 @@ mod tests {
         check(6, 5, journal);
         check(6, 4, journal);
         check(4, 3, journal);
+        check(11, 10, journal);
+        check(11, 7, "tool did not run once with its journal on disk");
         check(
+            17,
             12,
-            7,
             "a request was sent before the result of tool was on disk",
         );
         check(
-            18,
-            16,
+            23,
+            21,
             "the journal of tool was removed before the history was on disk",
         );
         let mut failed = steps(&GOOD);

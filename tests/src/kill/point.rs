@@ -56,7 +56,8 @@ impl Moment {
             | EffectKind::Sync
             | EffectKind::Remove
             | EffectKind::Connect
-            | EffectKind::Spawn => {
+            | EffectKind::Spawn
+            | EffectKind::Release => {
                 vec![Self::Before, Self::After]
             }
             EffectKind::Write if halves => vec![Self::Before, Self::Torn],

@@ -40,8 +40,10 @@ const FRAGMENT_SIZE: &str = "16KiB";
 const NOISE_BYTES: usize = 50_000;
 const LESS_NOISE_BYTES: usize = 20_000;
 
-/// A shell command that adds a line to a file in the device's home at each run.
-const RUNS: &str = r#"echo "$PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
+/// A shell command that records its beginning and its end in a file in the device's home.
+///
+/// It takes longer than a restart of the agent, so that it outlives an agent that is killed.
+const RUNS: &str = r#"echo "begin $PACKCAST_PACKAGE_NAME" >> "$HOME/runs"; sleep 0.1; echo "end $PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
 
 /// A system whose devices run one at a time, so that new lines in the edge's log belong to the
 /// current device.

@@ -1,6 +1,5 @@
 //! A device whose agent is killed, once or twice.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +14,7 @@ use super::point::{Moment, Point};
 use super::site::KillSite;
 use super::step::TracedStep;
 use super::tracer::{LAUNCHER, Next, Stop, TracedEffect, trace};
-use super::verdict::{DeviceEvidence, Fragment, Life};
+use super::verdict::{self, DeviceEvidence, Fragment, Life};
 use crate::process::{Ran, text};
 use crate::world::clean;
 use crate::world::device::{configuration, event};
@@ -126,8 +125,11 @@ impl KillSubject {
             asked,
             acted: None,
         });
+        let record = fs::read_to_string(self.home().join("runs")).unwrap_or_default();
+        let (runs, overlaps) = verdict::runs(&record);
         DeviceEvidence {
-            runs: self.runs(),
+            runs,
+            overlaps,
             results,
             open: device_state.open.len(),
             lives,
@@ -152,16 +154,6 @@ impl KillSubject {
         Err(format!(
             "the device still had tasks after {MOST_ROUNDS} rounds"
         ))
-    }
-
-    /// Returns the number of runs of each package's program.
-    fn runs(&self) -> BTreeMap<String, usize> {
-        let lines = fs::read_to_string(self.home().join("runs")).unwrap_or_default();
-        let mut runs = BTreeMap::new();
-        for package in lines.lines() {
-            *runs.entry(package.to_owned()).or_default() += 1;
-        }
-        runs
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

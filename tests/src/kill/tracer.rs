@@ -19,10 +19,7 @@ use super::effect::{Begun, EffectKind, EffectTarget};
 use super::labels::Labels;
 
 /// Script of a shell that stops itself before it becomes the program in its arguments.
-///
-/// Processes that the program starts inherit descriptor 9, so that the output stays open as long
-/// as any of them runs.
-const STOPPED: &str = r#"exec 9>&1; kill -STOP $$; exec "$@""#;
+const STOPPED: &str = r#"kill -STOP $$; exec "$@""#;
 
 /// The shell that [`trace`] starts, before the program and its arguments.
 pub(super) const LAUNCHER: [&str; 4] = ["/bin/sh", "-c", STOPPED, "sh"];
@@ -66,7 +63,7 @@ pub(super) struct TraceEnd {
 
 /// Runs a command that begins with [`LAUNCHER`], and calls `watch` at each of its effects.
 ///
-/// Returns when all processes that the command has started have ended.
+/// Returns when the process has ended. Programs that it has started may still run.
 pub(super) fn trace(
     command: &mut Command,
     labels: &Labels<'_>,

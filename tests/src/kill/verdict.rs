@@ -43,6 +43,8 @@ pub(super) struct Life {
 pub(super) struct DeviceEvidence {
     /// Number of runs of each package's program.
     pub(super) runs: BTreeMap<String, usize>,
+    /// The packages whose program did not end before the next program began.
+    pub(super) overlaps: Vec<String>,
     /// The results on record: package, attempt, and code.
     pub(super) results: Vec<(String, u32, ResultCode)>,
     /// Number of tasks that are still open.
@@ -61,6 +63,7 @@ pub(super) struct DeviceEvidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     RanAgain { package: String, times: usize },
+    Overlap { package: String },
     ReportLost { package: String },
     WrongResult { package: String, result: String },
     FetchedAgain { package: String, fragment: u32 },
@@ -75,6 +78,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RanAgain { package, times } => write!(f, "{package} ran {times} times"),
+            Self::Overlap { package } => write!(f, "another program ran beside {package}"),
             Self::ReportLost { package } => write!(f, "{package} has no result"),
             Self::WrongResult { package, result } => write!(f, "{package}: {result}"),
             Self::FetchedAgain { package, fragment } => {
@@ -101,6 +105,8 @@ pub(super) fn judge(
     for package in expected {
         faults.extend(of_package(evidence, *package));
     }
+    let overlaps = evidence.overlaps.iter().cloned();
+    faults.extend(overlaps.map(|package| Fault::Overlap { package }));
     let again = fetched_again(&evidence.lives).into_iter();
     faults.extend(again.map(|(package, fragment)| Fault::FetchedAgain { package, fragment }));
     if evidence.open > 0 {
@@ -187,9 +193,41 @@ fn of_package(evidence: &DeviceEvidence, expected: ExpectedPackage) -> Option<Fa
     })
 }
 
+/// Counts the runs of each package in the record of its programs, and finds the programs that did
+/// not end before the next began.
+pub(super) fn runs(record: &str) -> (BTreeMap<String, usize>, Vec<String>) {
+    let (mut runs, mut overlaps) = (BTreeMap::new(), Vec::new());
+    let mut running: Option<&str> = None;
+    for line in record.lines() {
+        match line.split_once(' ') {
+            Some(("begin", package)) => {
+                *runs.entry(package.to_owned()).or_default() += 1;
+                overlaps.extend(running.replace(package).map(str::to_owned));
+            }
+            Some(("end", package)) if running == Some(package) => running = None,
+            _ => {}
+        }
+    }
+    overlaps.extend(running.map(str::to_owned));
+    (runs, overlaps)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_beside_each_other_are_found() {
+        let check = |record: &[&str], expected_runs: &[usize], expected: &[&str]| {
+            let (runs, overlaps) = runs(&record.join("\n"));
+            assert_eq!(runs.into_values().collect::<Vec<_>>(), expected_runs);
+            assert_eq!(overlaps, expected);
+        };
+        check(&["begin a", "end a", "begin a", "end a"], &[2], &[]);
+        check(&["begin a", "begin a", "end a", "end a"], &[2], &["a"]);
+        check(&["begin a", "begin b", "end b", "end a"], &[1, 1], &["a"]);
+        check(&["begin a"], &[1], &["a"]);
+    }
 
     const EXPECTED: [ExpectedPackage; 2] = [
         ExpectedPackage {
@@ -213,6 +251,7 @@ mod tests {
         let result = |name: &str| (name.to_owned(), 1, ResultCode::Exited(0));
         DeviceEvidence {
             runs: ["tool", "again"].map(|name| (name.to_owned(), 1)).into(),
+            overlaps: Vec::new(),
             results: vec![result("tool"), result("again")],
             lives: vec![
                 Life {
@@ -263,6 +302,10 @@ mod tests {
             "the agent failed: stuck",
         );
         check(|e| e.open = 1, "1 tasks are open");
+        check(
+            |e| e.overlaps.push("tool".to_owned()),
+            "another program ran beside tool",
+        );
         check(
             |e| e.stored = false,
             "the stored files differ from the archive",

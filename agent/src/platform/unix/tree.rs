@@ -1,46 +1,119 @@
-//! Processes of a program: a process group.
+//! Processes of a program: a process group, in a cgroup of its own where the system has cgroups.
 
 use std::io;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::Child;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin};
 use tokio::time::{sleep, timeout};
 
-/// A program, and all processes that it starts and that stay in its process group.
+use super::cgroup::{Cgroup, Containment};
+use crate::platform::ProgramRecord;
+
+/// Script of a shell that becomes the program in its arguments when a line arrives.
 ///
-/// A daemon that creates a session of its own (`setsid`) has left the group.
+/// If the agent ends before, the shell ends, too, and the program never runs.
+const GATE: &str = r#"read -r go && exec "$@" </dev/null"#;
+
+/// A program, and all processes that it starts.
+///
+/// Without a cgroup, a daemon that creates a session of its own (`setsid`) has left the tree.
 #[derive(Debug)]
 pub(crate) struct ProcessTree {
     program: Child,
     group: Option<Pid>,
+    cgroup: Option<Cgroup>,
+    /// The input of the shell that waits. `None` once the program was released.
+    gate: Option<ChildStdin>,
+}
+
+/// Returns a command that waits for [`ProcessTree::release`] before it runs `command`.
+///
+/// Only the arguments and the environment of `command` count, without inherited variables.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "other systems return the command"
+)]
+pub(crate) fn held(command: Command) -> Command {
+    let mut held = Command::new("/bin/sh");
+    let set = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    held.args(["-c", GATE, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(set)
+        .stdin(Stdio::piped());
+    held
 }
 
 impl ProcessTree {
-    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+    /// Starts a command of [`held`], which waits for its release. `name` is that of the cgroup.
+    pub(crate) fn hold(
+        mut command: Command,
+        containment: &Containment,
+        name: &str,
+    ) -> io::Result<Self> {
         use std::os::unix::process::CommandExt as _;
         command.process_group(0);
-        let program = tokio::process::Command::from(command).spawn()?;
+        let mut program = tokio::process::Command::from(command).spawn()?;
+        let gate = program.stdin.take();
         let id = program.id().and_then(|id| i32::try_from(id).ok());
-        Ok(Self {
+        let group = id.and_then(Pid::from_raw);
+        let mut tree = Self {
             program,
-            group: id.and_then(Pid::from_raw),
-        })
+            group,
+            cgroup: None,
+            gate,
+        };
+        if let Some((group, cgroup)) = group.zip(containment.create(name)) {
+            match cgroup.add(group) {
+                Ok(()) => tree.cgroup = Some(cgroup),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot use a cgroup: using a process group");
+                    cgroup.remove();
+                }
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Describes the program for another agent process.
+    pub(crate) fn record(&self) -> io::Result<Option<ProgramRecord>> {
+        let group = self.group.ok_or(io::ErrorKind::NotFound)?;
+        ProgramRecord::of(group, self.cgroup.as_ref()).map(Some)
+    }
+
+    /// Lets the program run.
+    pub(crate) async fn release(&mut self) -> io::Result<()> {
+        match self.gate.take() {
+            Some(mut gate) => gate.write_all(b"go\n").await,
+            None => Ok(()),
+        }
     }
 
     /// Waits for the program, not for processes in the background.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.program.wait().await
+        let status = self.program.wait().await?;
+        self.remove_cgroup();
+        Ok(status)
     }
 
-    /// Ends all processes of the group: with `SIGTERM`, and after `grace` with `SIGKILL`.
+    /// Ends all processes: with `SIGTERM`, and after `grace` with `SIGKILL`.
     pub(crate) async fn end(&mut self, grace: Duration) -> io::Result<()> {
         self.signal(Signal::TERM);
         if timeout(grace, self.gone()).await.is_err() {
             self.signal(Signal::KILL);
             self.program.kill().await?;
         }
+        if let Some(cgroup) = &self.cgroup {
+            // Also the processes that have left the group.
+            cgroup.signal(Signal::KILL);
+        }
+        self.remove_cgroup();
         Ok(())
     }
 
@@ -61,25 +134,120 @@ impl ProcessTree {
             let _ = kill_process_group(group, signal);
         }
     }
+
+    fn remove_cgroup(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
+    use std::path::Path;
     use std::process::Stdio;
 
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::platform;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn hold(line: &str, containment: &Containment) -> ProcessTree {
+        let mut command = held(platform::shell(line));
+        command.stdout(Stdio::piped());
+        ProcessTree::hold(command, containment, "1795000000").unwrap()
+    }
+
+    /// Returns both ways to hold processes together. Where the agent may use no cgroup, both are
+    /// the same.
+    fn containments(state: &Path) -> [Containment; 2] {
+        [Containment::ProcessGroup, Containment::find(state)]
+    }
+
+    async fn first_byte(tree: &mut ProcessTree) {
+        let mut output = tree.program.stdout.take().unwrap();
+        output.read_u8().await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_program_that_ignores_sigterm_is_killed() {
-        let mut command = crate::platform::shell("trap '' TERM; echo; sleep 1000; sleep 1000");
-        command.stdout(Stdio::piped());
-        let mut tree = ProcessTree::start(command).unwrap();
-        let mut output = tree.program.stdout.take().unwrap();
-        output.read_u8().await.unwrap();
+        let mut tree = hold(
+            "trap '' TERM; echo; sleep 1000; sleep 1000",
+            &Containment::ProcessGroup,
+        );
+        tree.release().await.unwrap();
+        first_byte(&mut tree).await;
         tree.end(Duration::from_millis(10)).await.unwrap();
         assert_eq!(tree.wait().await.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn a_program_runs_only_after_its_release() {
+        let dir = tempfile::tempdir().unwrap();
+        let ran = dir.path().join("ran");
+        let line = format!("touch '{}'", ran.display());
+        for containment in containments(dir.path()) {
+            let mut tree = hold(&line, &containment);
+            // As if the agent ended.
+            drop(tree.gate.take());
+            assert!(!tree.wait().await.unwrap().success());
+            assert!(!ran.exists(), "{containment:?}");
+            let mut tree = hold(&line, &containment);
+            tree.release().await.unwrap();
+            assert!(tree.wait().await.unwrap().success());
+            assert!(ran.exists(), "{containment:?}");
+            std::fs::remove_file(&ran).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn another_agent_finds_and_ends_a_program() {
+        let dir = tempfile::tempdir().unwrap();
+        for containment in containments(dir.path()) {
+            let mut tree = hold("trap '' TERM; echo; sleep 1000 & sleep 1000", &containment);
+            let record = tree.record().unwrap().unwrap();
+            tree.release().await.unwrap();
+            first_byte(&mut tree).await;
+            assert!(record.is_running(), "{record:?}");
+            assert!(!record.ends_within(Duration::ZERO).await);
+            // Reaps the program, which the system does for an agent that has ended.
+            let reaped = tokio::spawn(async move { tree.wait().await.unwrap() });
+            assert!(record.end(Duration::from_millis(100)).await, "{record:?}");
+            assert!(!record.is_running());
+            assert_eq!(reaped.await.unwrap().signal(), Some(9));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_is_not_found_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        for containment in containments(dir.path()) {
+            let mut tree = hold("exit 3", &containment);
+            let record = tree.record().unwrap().unwrap();
+            assert!(record.is_running());
+            tree.release().await.unwrap();
+            assert!(record.ends_within(MINUTE).await);
+            assert_eq!(tree.wait().await.unwrap().code(), Some(3));
+            assert!(record.cgroup.is_none_or(|cgroup| !cgroup.exists()));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_cgroup_holds_processes_that_leave_the_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = hold("setsid sleep 1000 & echo", &Containment::find(dir.path()));
+        let record = tree.record().unwrap().unwrap();
+        tree.release().await.unwrap();
+        assert!(tree.wait().await.unwrap().success());
+        if record.cgroup.is_none() {
+            // The agent may use no cgroup here.
+            return;
+        }
+        assert!(record.is_running());
+        assert!(record.end(MINUTE).await);
     }
 }

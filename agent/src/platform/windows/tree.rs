@@ -1,10 +1,49 @@
 //! Processes of a program: a job object.
 
 use std::io;
-use std::process::{Command, ExitStatus};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject};
+
+use crate::platform::ProgramRecord;
+
+/// The means to hold the processes of a program together: always a job object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Containment;
+
+impl Containment {
+    pub(crate) const fn find(_state: &Path) -> Self {
+        Self
+    }
+
+    /// Does nothing: the system removes a job object with its last handle.
+    pub(crate) const fn remove_empty(&self) {}
+}
+
+/// Returns the command without input. On Windows, it does not wait for its release.
+pub(crate) fn held(mut command: Command) -> Command {
+    command.stdin(Stdio::null());
+    command
+}
+
+impl ProgramRecord {
+    /// Returns `false`: on Windows, the agent records no programs.
+    pub(crate) const fn is_running(&self) -> bool {
+        false
+    }
+
+    #[expect(clippy::unused_async, reason = "other systems wait")]
+    pub(crate) async fn ends_within(&self, _limit: Duration) -> bool {
+        true
+    }
+
+    #[expect(clippy::unused_async, reason = "other systems wait")]
+    pub(crate) async fn end(&self, _grace: Duration) -> bool {
+        true
+    }
+}
 
 /// A program, and all processes that it starts. The job holds them from their first instruction on.
 ///
@@ -14,9 +53,22 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject};
 pub(crate) struct ProcessTree(Box<dyn ChildWrapper>);
 
 impl ProcessTree {
-    pub(crate) fn start(command: Command) -> io::Result<Self> {
+    /// Starts a command of [`held`] at once.
+    pub(crate) fn hold(command: Command, _: &Containment, _name: &str) -> io::Result<Self> {
         let command = tokio::process::Command::from(command);
         CommandWrap::from(command).wrap(JobObject).spawn().map(Self)
+    }
+
+    /// Returns `None`: another agent process cannot open the job object.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+    pub(crate) const fn record(&self) -> io::Result<Option<ProgramRecord>> {
+        Ok(None)
+    }
+
+    /// Does nothing: the program runs already.
+    #[expect(clippy::unused_async, reason = "other systems write to the program")]
+    pub(crate) async fn release(&mut self) -> io::Result<()> {
+        Ok(())
     }
 
     /// Waits for the program, not for processes in the background.

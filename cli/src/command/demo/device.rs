@@ -154,7 +154,11 @@ fn step(event: &Event) -> Option<(&'static str, String)> {
                 output::bytes(*bytes)
             ),
         ),
-        Event::FragmentVerified { .. } => return None,
+        Event::FragmentVerified { .. }
+        | Event::StateDamaged { .. }
+        | Event::ProgramFound { .. }
+        | Event::IdentityConflict { .. }
+        | Event::IdentityReplaced { .. } => return None,
         Event::ArchiveVerified { bytes, .. } => (
             "verified",
             format!("the whole archive of {}", output::bytes(*bytes)),
