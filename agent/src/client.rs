@@ -2,6 +2,7 @@
 
 mod signing_time;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use packcast_protocol::api::{
@@ -76,6 +77,17 @@ impl ClientError {
         )
     }
 
+    /// Returns `true` if an administrator has blocked or removed the device.
+    pub(crate) const fn is_excluded(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                kind: ProblemKind::Blocked | ProblemKind::Removed,
+                ..
+            }
+        )
+    }
+
     pub(crate) const fn is_not_enrolled(&self) -> bool {
         matches!(
             self,
@@ -94,6 +106,8 @@ pub(crate) struct ApiClient {
     server: Server,
     key: DeviceKey,
     agent: AgentId,
+    /// The latest answer was that the device is blocked or removed.
+    excluded: Cell<bool>,
 }
 
 impl ApiClient {
@@ -104,6 +118,7 @@ impl ApiClient {
             server,
             key,
             agent,
+            excluded: Cell::new(false),
         }
     }
 
@@ -135,7 +150,31 @@ impl ApiClient {
             .await
     }
 
+    /// Returns `true` if an administrator had blocked or removed the device when the function last
+    /// answered.
+    pub(crate) fn is_excluded(&self) -> bool {
+        self.excluded.get()
+    }
+
     async fn post<Reply: DeserializeOwned>(
+        &self,
+        path: &str,
+        admission: &Admission,
+        request: &impl Serialize,
+        known: UnixTime,
+    ) -> Result<Reply, ClientError> {
+        let reply = self
+            .post_with_retries(path, admission, request, known)
+            .await;
+        match &reply {
+            Ok(_) => self.excluded.set(false),
+            Err(error) if error.is_excluded() => self.excluded.set(true),
+            Err(_) => {}
+        }
+        reply
+    }
+
+    async fn post_with_retries<Reply: DeserializeOwned>(
         &self,
         path: &str,
         admission: &Admission,

@@ -9,7 +9,7 @@ use packcast_protocol::{DeviceId, with_causes};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::event::{Event, Observer};
-use crate::run::{AFTER_FAILURE_S, Agent, RunError};
+use crate::run::{Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
 use crate::{output, platform, retry, signals, state::identity};
@@ -109,7 +109,7 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
         // device for good.
         let next = agent.round().await.unwrap_or_else(|error| {
             tracing::error!(error = with_causes(&error), "cannot complete the check-in");
-            AFTER_FAILURE_S
+            error.pause_s()
         });
         let pause = retry::spread(next, retry::random());
         let sleep = tokio::time::sleep(pause);

@@ -33,7 +33,10 @@ use crate::state::{Lock, StateDir, StateError};
 use crate::trust::Trust;
 
 /// The pause until the next check-in after a failed one, in seconds.
-pub(crate) const AFTER_FAILURE_S: u32 = 300;
+const AFTER_FAILURE_S: u32 = 300;
+
+/// The pause until the next check-in of a blocked or removed device, in seconds.
+const WHILE_EXCLUDED_S: u32 = 3_600;
 
 /// The `User-Agent` of requests.
 const USER_AGENT: &str = concat!("packcast-agent/", env!("CARGO_PKG_VERSION"));
@@ -57,6 +60,22 @@ pub(crate) enum RunError {
     NotEnrolled,
     #[error("cannot start the agent's runtime")]
     Runtime(#[source] std::io::Error),
+}
+
+impl RunError {
+    /// Returns `true` if an administrator has blocked or removed the device.
+    const fn is_excluded(&self) -> bool {
+        matches!(self, Self::Client(error) if error.is_excluded())
+    }
+
+    /// Returns the pause until the next check-in, in seconds.
+    pub(crate) const fn pause_s(&self) -> u32 {
+        if self.is_excluded() {
+            WHILE_EXCLUDED_S
+        } else {
+            AFTER_FAILURE_S
+        }
+    }
 }
 
 /// The agent, ready to check in. It locks its state folder until it is dropped.
@@ -154,11 +173,17 @@ impl Agent {
 
     /// Carries out the planned items in order.
     ///
-    /// A package that has to wait blocks the packages of lower priority.
+    /// A package that has to wait blocks the packages of lower priority. A device that was blocked
+    /// or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         for work in work {
-            if self.stop.is_cancelled() {
+            if meanwhile.is_due() {
+                self.stop
+                    .run_until_cancelled(self.check_in_again(meanwhile))
+                    .await;
+            }
+            if self.stop.is_cancelled() || self.api.is_excluded() {
                 return Ok(());
             }
             let (cancel, state) = match work {
@@ -211,11 +236,6 @@ impl Agent {
         blocked: bool,
         meanwhile: &InterimCheckIns,
     ) -> Result<DeploymentState, StateError> {
-        if meanwhile.is_due() {
-            self.stop
-                .run_until_cancelled(self.check_in_again(meanwhile))
-                .await;
-        }
         if meanwhile.cancels(task) {
             return self.cancel(cancel_of(task)).await;
         }
@@ -296,10 +316,24 @@ fn event(finished: &Finished) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::api::ProblemKind;
+
     use super::*;
 
     #[test]
     fn messages_name_the_remedy() {
+        let excluded = |kind| {
+            RunError::Client(ClientError::Refused {
+                url: "https://ocs.example/v1/check-in".to_owned(),
+                status: 403,
+                kind,
+                detail: "this device is blocked".to_owned(),
+            })
+        };
+        for kind in [ProblemKind::Blocked, ProblemKind::Removed] {
+            assert_eq!(excluded(kind).pause_s(), 3_600);
+        }
+        assert_eq!(excluded(ProblemKind::NotEnrolled).pause_s(), 300);
         let errors = [
             RunError::NotEnrolled,
             RunError::Runtime(std::io::Error::other("no threads")),

@@ -1,7 +1,9 @@
 //! Records for the tests of rendered results.
 
 use packcast_protocol::PackageId;
-use packcast_rollout::{DeviceRecord, FinishedTask, GroupState, OpenTask, PackageRecord};
+use packcast_rollout::{
+    DeviceRecord, Exclusion, FinishedTask, GroupState, OpenTask, PackageRecord,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -105,6 +107,11 @@ pub(crate) fn device(id: &str) -> DeviceRecord {
         "inventory_asked": null,
         "inventory_received": null,
     }))
+}
+
+/// Returns the exclusion of a blocked device.
+pub(crate) fn blocked() -> Exclusion {
+    read(json!({ "kind": "blocked", "since": NOON, "reason": "stolen" }))
 }
 
 /// Returns an open task in the state that `state` describes.

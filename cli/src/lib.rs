@@ -72,6 +72,7 @@ enum Command {
     List(command::list::Args),
     Show(command::show::Args),
     Status(command::status::Args),
+    #[command(subcommand)]
     Device(command::device::Args),
     Token(command::token::Args),
     Explain(command::explain::Args),

@@ -249,7 +249,7 @@ mod tests {
         let failure = result.complete().unwrap_err();
         insta::assert_snapshot!(failures([failure]), @r"
         Failed: cannot assign the package to 1 of 2 devices
-        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        hint: run 'packcast device list' to list the known devices: a device is known after its first check-in
         ");
     }
 }

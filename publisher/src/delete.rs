@@ -78,7 +78,7 @@ fn unreported_warning(devices: u64, target: &str) -> Option<Warning> {
         "the package was announced to {unreported}: Packcast agents cancel at their next check-in"
     ));
     Some(warning.hint(for_target(
-        "run 'packcast device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted",
+        "run 'packcast device drop DEVICE' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted",
         target,
     )))
 }
@@ -234,9 +234,9 @@ mod tests {
         let warnings = warnings.map(|warning| warning.unwrap().to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the package was announced to 1 device that has not reported: Packcast agents cancel at their next check-in
-        hint: run 'packcast device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
+        hint: run 'packcast device drop DEVICE' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
         warning: the package was announced to 2 devices that have not reported: Packcast agents cancel at their next check-in
-        hint: run 'packcast --target prod device DEVICE --drop' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
+        hint: run 'packcast --target prod device drop DEVICE' for each OCS Unix agent that has not downloaded the whole archive: the rest of the archive is deleted
         ");
     }
 }

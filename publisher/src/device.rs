@@ -1,14 +1,17 @@
-//! Devices with their packages and results, and the commands and the pacing of OCS agents.
+//! Devices with their packages and results, their exclusion, and the commands and the pacing of
+//! OCS agents.
 
 mod command;
+pub mod exclusion;
 mod pacing;
+pub mod removal;
 
 use std::collections::BTreeMap;
 
 use packcast_protocol::assignments::{Assignments, SignedAssignments};
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, FinishedTask, OpenTask, PacingOverride, PackageRecord,
+    DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
 use packcast_store::records::DeviceState;
 use serde::Serialize;
@@ -27,16 +30,29 @@ use crate::warning::Warning;
 #[serde(transparent)]
 pub struct Devices {
     /// In the order of their ids.
-    pub devices: Vec<DeviceRecord>,
+    pub devices: Vec<ListedDevice>,
     /// The number of devices in the target.
     #[serde(skip)]
     pub known: u64,
+}
+
+/// The record of a device, with its exclusion.
+#[derive(Debug, Serialize)]
+pub struct ListedDevice {
+    #[serde(flatten)]
+    pub record: DeviceRecord,
+    /// The device is blocked, or its removal is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
 }
 
 /// A device with its packages and results.
 #[derive(Debug, Serialize)]
 pub struct DeviceDetails {
     pub device: DeviceRecord,
+    /// The device is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
     pub groups: Vec<GroupName>,
     pub orders: DeviceCommands,
     /// The device's own pacing, which replaces the pacing of its groups.
@@ -56,7 +72,13 @@ pub struct DeviceDetails {
 /// Returns the first `limit` devices, sorted by id.
 pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
     Ok(Devices {
-        devices: target.records.devices(limit).await?,
+        devices: target
+            .records
+            .devices(limit)
+            .await?
+            .into_iter()
+            .map(|(record, excluded)| ListedDevice { record, excluded })
+            .collect(),
         known: target.records.size(&GroupName::all()).await?,
     })
 }
@@ -83,6 +105,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .collect();
     let mut details = DeviceDetails {
         device,
+        excluded: device_state.excluded,
         groups: device_state.memberships.joined().cloned().collect(),
         orders: device_state.orders,
         pace: device_state.pace,
@@ -109,11 +132,24 @@ impl DeviceDetails {
     }
 }
 
-/// Reads a device. A device that never checked in is an error.
+/// Reads a device. A device that never checked in, or that was removed, is an error.
 async fn known(target: &Target, id: &DeviceId) -> Result<(DeviceRecord, DeviceState), Failure> {
     let mut device_state = target.records.device_state(id).await?;
-    let device = device_state.device.take().ok_or_else(|| unknown(id))?;
-    Ok((device, device_state))
+    match (device_state.device.take(), &device_state.excluded) {
+        (Some(device), _) => Ok((device, device_state)),
+        (None, None) => Err(unknown(id)),
+        (None, Some(excluded)) => Err(removed(id, excluded)),
+    }
+}
+
+fn removed(id: &DeviceId, excluded: &Exclusion) -> Failure {
+    Failure::failed(format!(
+        "cannot show device {id}: {}",
+        exclusion::words(excluded)
+    ))
+    .hint(format!(
+        "run 'packcast device unblock {id}' if the device may come back as a new device"
+    ))
 }
 
 fn unknown(id: &DeviceId) -> Failure {
@@ -140,6 +176,8 @@ fn lasting_name(package: &PackageRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use packcast_rollout::ExclusionKind;
+
     use super::*;
     use crate::rendered::failures;
 
@@ -148,7 +186,16 @@ mod tests {
         let id = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         insta::assert_snapshot!(failures([unknown(&id)]), @r"
         Failed: cannot find device ocs:web01-2026-03-04-05-06-07: the device has never checked in
-        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        hint: run 'packcast device list' to list the known devices: a device is known after its first check-in
+        ");
+        let exclusion = Exclusion {
+            kind: ExclusionKind::Removed,
+            since: UnixTime(1_795_000_000),
+            reason: None,
+        };
+        insta::assert_snapshot!(failures([removed(&id, &exclusion)]), @r"
+        Failed: cannot show device ocs:web01-2026-03-04-05-06-07: removed since 2026-11-18 11:06:40 UTC
+        hint: run 'packcast device unblock ocs:web01-2026-03-04-05-06-07' if the device may come back as a new device
         ");
     }
 }

@@ -17,8 +17,7 @@ const SHOWN: usize = 10;
 const MAX_HOST_NAME: usize = 1_024;
 
 /// The next step if a device was not found.
-pub(crate) const KNOWN_DEVICES_HINT: &str =
-    "run 'packcast device' to list the known devices: a device is known after its first check-in";
+pub(crate) const KNOWN_DEVICES_HINT: &str = "run 'packcast device list' to list the known devices: a device is known after its first check-in";
 
 /// The name of a device: `key:<agent id>`, `ocs:<DEVICEID>`, or a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,7 +177,7 @@ mod tests {
         ");
         insta::assert_snapshot!(failures([not_found("nobody")]), @r#"
         Failed: no device has the host name "nobody"
-        hint: run 'packcast device' to list the known devices: a device is known after its first check-in
+        hint: run 'packcast device list' to list the known devices: a device is known after its first check-in
         "#);
     }
 }

@@ -4,8 +4,8 @@ mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, ExplainInputs, Explanation, FinishedTask, GroupState, OpenTask,
-    Pacing, PackageRecord,
+    DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
+    OpenTask, Pacing, PackageRecord,
 };
 use packcast_store::records::DeviceState;
 use serde::Serialize;
@@ -37,6 +37,9 @@ pub struct Explained {
     /// The history of the device's OCS agent lists the package.
     pub in_history: bool,
     pub last_seen: Option<UnixTime>,
+    /// The device is blocked or removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
     /// The state of the package in one word.
     #[serde(skip)]
     pub state: &'static str,
@@ -118,6 +121,11 @@ impl ExplainRecords {
         ExplainInputs {
             device: &self.device,
             is_known: self.device_state.device.is_some(),
+            excluded: self
+                .device_state
+                .excluded
+                .as_ref()
+                .map(|excluded| excluded.kind),
             memberships: &self.device_state.memberships,
             groups: &self.groups,
             tasks: &self.device_state.tasks,
@@ -162,6 +170,7 @@ impl ExplainRecords {
             &SentenceSubject {
                 device: &self.device,
                 record: self.record(),
+                excluded: self.device_state.excluded.as_ref(),
                 package: &self.package,
                 finished: self.finished.as_ref(),
                 name_of: &name_of,
@@ -184,6 +193,7 @@ impl ExplainRecords {
             state: state(&self.package),
             ahead: self.ahead(&explanation),
             orders: self.device_state.orders,
+            excluded: self.device_state.excluded,
             device: self.device,
             explanation,
             result: self.finished,

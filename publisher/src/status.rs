@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{GroupName, PackageId, PackageRef};
-use packcast_rollout::PackageRecord;
+use packcast_rollout::{ExclusionKind, PackageRecord};
 use packcast_store::records::Tally;
 use serde::Serialize;
 
@@ -54,6 +54,13 @@ pub async fn of_package(target: &Target, package: &PackageRef) -> Result<Package
 pub async fn of_newest(target: &Target, limit: usize) -> Result<Vec<PackageProgress>, Failure> {
     let packages = target.records.packages(limit).await?;
     read(target, &packages).await
+}
+
+/// Returns the number of blocked devices in the target.
+pub async fn blocked(target: &Target) -> Result<usize, Failure> {
+    let excluded = target.records.excluded_devices().await?;
+    let kinds = excluded.values().map(|found| found.exclusion.kind);
+    Ok(kinds.filter(|kind| *kind == ExclusionKind::Blocked).count())
 }
 
 async fn read(

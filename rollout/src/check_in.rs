@@ -3,6 +3,7 @@
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
 use crate::record::DeviceRecord;
+use crate::write_budget::WriteBudget;
 
 const DAY_S: u64 = 24 * 3600;
 const WEEK_S: u64 = 7 * DAY_S;
@@ -24,13 +25,19 @@ pub struct ReportedFacts<'a> {
 /// Effect of a check-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckInEffect {
-    /// The record to write. `None` if the known record is still right.
+    /// The record to write. `None` if the known record is still right, or if the device has spent
+    /// its write budget.
     pub write: Option<DeviceRecord>,
     /// Ask the OCS agent for its inventory now.
     pub ask_inventory: bool,
+    /// The write budget of the device after one more write. `None` if it is spent: then no inventory
+    /// is recorded.
+    pub budget: Option<WriteBudget>,
 }
 
 /// Decides the effect of a check-in of `device`.
+///
+/// A device that has spent its write budget is served with the facts on record.
 ///
 /// An inventory contains the device's package history (HISTORY). The function asks for an
 /// inventory at the first check-in, then weekly on a day that follows from the device's id. If
@@ -42,6 +49,14 @@ pub fn check_in_effect(
     reported: &ReportedFacts<'_>,
     now: UnixTime,
 ) -> CheckInEffect {
+    let before = known.map_or_else(WriteBudget::default, |known| known.budget);
+    let Some(budget) = before.spend(now) else {
+        return CheckInEffect {
+            write: None,
+            ask_inventory: false,
+            budget: None,
+        };
+    };
     let ask_inventory = matches!(device, DeviceId::Ocs(_)) && asks_inventory(device, known, now);
     let os = reported
         .os
@@ -64,11 +79,21 @@ pub fn check_in_effect(
     let write = stale || known != Some(&record);
     if write {
         record.last_seen = now;
+        record.budget = budget;
     }
     CheckInEffect {
         write: write.then_some(record),
         ask_inventory,
+        budget: Some(budget),
     }
+}
+
+/// Returns true if a device has certainly not checked in for `days` days.
+///
+/// The time of the latest check-in is recorded at most daily, so a device that checks in every
+/// hour may look like one that was last seen a day ago.
+pub fn is_unseen_for(record: &DeviceRecord, days: u16, now: UnixTime) -> bool {
+    now.since(record.last_seen) >= (u64::from(days) + 1) * DAY_S
 }
 
 fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
@@ -81,6 +106,7 @@ fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
         last_seen: now,
         inventory_asked: None,
         inventory_received: None,
+        budget: WriteBudget::default(),
     }
 }
 
@@ -187,6 +213,37 @@ mod tests {
             (record.host_name.as_str(), record.last_seen),
             ("web02", soon)
         );
+    }
+
+    #[test]
+    fn a_device_is_unseen_only_if_no_check_in_is_possible() {
+        let mut record = known();
+        record.last_seen = NOW;
+        // The device may have checked in a moment before the end of the day, without a write.
+        assert!(!is_unseen_for(&record, 90, NOW.plus(91 * DAY_S - 1)));
+        assert!(is_unseen_for(&record, 90, NOW.plus(91 * DAY_S)));
+        assert!(!is_unseen_for(&record, 0, NOW));
+    }
+
+    #[test]
+    fn a_device_that_always_reports_other_facts_spends_its_budget() {
+        let mut record = known();
+        let mut writes = 0;
+        for n in 0..100 {
+            let name = format!("web{n}");
+            let reported = ReportedFacts {
+                host_name: Some(&name),
+                ..reported()
+            };
+            let effect = check_in_effect(&ocs(), Some(&record), &reported, NOW);
+            assert_eq!(effect.write.is_some(), effect.budget.is_some());
+            writes += u16::from(effect.write.is_some());
+            record = effect.write.unwrap_or(record);
+        }
+        // The first check-in has spent one write.
+        assert_eq!(writes + 1, crate::write_budget::WRITES_PER_HOUR);
+        let effect = check_in_effect(&ocs(), Some(&record), &reported(), NOW.plus(3_600));
+        assert_eq!(effect.write.unwrap().host_name, "web01");
     }
 
     #[test]

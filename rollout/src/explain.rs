@@ -12,6 +12,7 @@ use crate::announce::{Announcement, NotAnnounced, Rules, announce};
 use crate::assign::PackageOnDevice;
 use crate::change::TaskChange;
 use crate::command::DeviceCommands;
+use crate::exclusion::ExclusionKind;
 use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::reconcile::{Reconciling, group_with, reconcile};
@@ -23,6 +24,8 @@ pub struct ExplainInputs<'a> {
     pub device: &'a DeviceId,
     /// The device has checked in at least once.
     pub is_known: bool,
+    /// The device is blocked or removed.
+    pub excluded: Option<ExclusionKind>,
     pub memberships: &'a Memberships,
     /// The states of the device's groups, except groups that do not exist.
     pub groups: &'a [GroupState],
@@ -67,6 +70,8 @@ pub struct Explanation {
 pub enum Reason {
     /// The device has never checked in.
     NeverSeen,
+    /// The device is blocked or removed, and the function refuses its requests.
+    Excluded,
     /// The package is assigned neither to the device nor to a group of the device.
     NotAssigned,
     /// A group of the device has the package, and the device has not checked in since.
@@ -146,7 +151,14 @@ pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     let announcement = announce(&tasks, |id| inputs.find(id), rules, now);
     let open = task_of(inputs.tasks, inputs.package.id);
     let next = task_of(&tasks, inputs.package.id);
+    // A blocked device keeps its results, which explain a package that it has finished.
+    let is_excluded = match inputs.excluded {
+        None => false,
+        Some(ExclusionKind::Removed) => true,
+        Some(ExclusionKind::Blocked) => open.is_some() || change.is_some(),
+    };
     let reason = match (open, &change) {
+        _ if is_excluded => Reason::Excluded,
         _ if !inputs.is_known => Reason::NeverSeen,
         (Some(open), Some(_)) if next.is_none_or(is_withdrawn) => unassigned(open),
         (_, Some(_)) => of_next_task(inputs, &announcement),

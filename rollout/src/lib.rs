@@ -10,6 +10,7 @@ pub mod assignments;
 pub mod change;
 pub mod check_in;
 pub mod command;
+pub mod exclusion;
 pub mod explain;
 pub mod group;
 mod group_document;
@@ -21,12 +22,14 @@ pub mod reconcile;
 pub mod record;
 pub mod unassign;
 pub mod validity;
+pub mod write_budget;
 
 pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
 pub use apply::{Ignored, ReportDecision, ReportedBy, apply_report};
 pub use change::TaskChange;
 pub use check_in::{CheckInEffect, ReportedFacts, check_in_effect};
 pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
+pub use exclusion::{Exclusion, ExclusionKind, ExclusionReason};
 pub use explain::{ExplainInputs, Explanation, Reason, explain};
 pub use group::GroupState;
 pub use membership::{Memberships, ReconcileCount};
@@ -35,3 +38,4 @@ pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,
 };
+pub use write_budget::WriteBudget;

@@ -10,6 +10,8 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::write_budget::WriteBudget;
+
 /// Record of a device.
 ///
 /// It takes at most 1 KiB, so that an idle check-in stays within one read unit.
@@ -28,6 +30,9 @@ pub struct DeviceRecord {
     pub inventory_asked: Option<UnixTime>,
     /// Time at which the latest inventory arrived (OCS agents only).
     pub inventory_received: Option<UnixTime>,
+    /// Writes that the device has caused by its word alone.
+    #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
+    pub budget: WriteBudget,
 }
 
 /// A package that is assigned to a device and that the device has not finished.

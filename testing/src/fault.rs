@@ -49,6 +49,8 @@ pub struct FakeFaults {
 struct FaultState {
     random: fastrand::Rng,
     rates: FaultRates,
+    /// The number of requests that are still performed; `None` for all.
+    left: Option<u32>,
     injected: Injected,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
 }
@@ -60,6 +62,7 @@ enum Fate {
     Conflict,
     Throttle,
     LostAnswer,
+    Denied,
 }
 
 impl FakeFaults {
@@ -74,6 +77,7 @@ impl FakeFaults {
         let state = FaultState {
             random: fastrand::Rng::with_seed(seed),
             rates,
+            left: None,
             injected: Injected::default(),
             index_answers: HashMap::new(),
         };
@@ -93,6 +97,12 @@ impl FakeFaults {
         self.state().rates = rates;
     }
 
+    /// Denies every request after this number of further ones, as if the process had ended there.
+    /// `None` performs all requests again.
+    pub fn deny_after(&self, requests: Option<u32>) {
+        self.state().left = requests;
+    }
+
     pub fn injected(&self) -> Injected {
         self.state().injected
     }
@@ -108,6 +118,12 @@ impl FaultState {
     }
 
     fn fate(&mut self, operation: &str) -> Fate {
+        if let Some(left) = &mut self.left {
+            let Some(next) = left.checked_sub(1) else {
+                return Fate::Denied;
+            };
+            *left = next;
+        }
         if operation == "TransactWriteItems" && self.chance(self.rates.conflicts) {
             self.injected.conflicts += 1;
             Fate::Conflict
@@ -149,6 +165,7 @@ impl Layer for FakeFaults {
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
             Fate::Throttle => return Ok(throttle(&operation)),
+            Fate::Denied => return Ok(denial()),
             Fate::Performed | Fate::LostAnswer => {}
         }
         let (status, answer) = wire::collected(inner.call(request).await?).await?;
@@ -182,6 +199,14 @@ pub async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, RecordsError>) -
         }
     }
     panic!("no answer in 100 tries")
+}
+
+fn denial() -> HttpResponse {
+    let refusal = json!({
+        "__type": "com.amazon.coral.service#AccessDeniedException",
+        "Message": "the process has ended",
+    });
+    wire::answer(400, refusal.to_string())
 }
 
 /// Returns the refusal of a transaction whose first item another transaction is writing.

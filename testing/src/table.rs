@@ -6,7 +6,7 @@ use packcast_protocol::{
     Action, AgentId, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
 };
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published,
+    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published, WriteBudget,
 };
 use packcast_store::records::{Recorded, Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
@@ -191,6 +191,7 @@ pub fn device(number: u32) -> DeviceRecord {
         last_seen: NOW,
         inventory_asked: None,
         inventory_received: None,
+        budget: WriteBudget::default(),
     }
 }
 

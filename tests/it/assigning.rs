@@ -86,6 +86,6 @@ fn a_device_that_never_checked_in_cannot_be_assigned_to() {
     assert!(refused.stderr.contains("1 of 2 devices"), "{refused:?}");
     // The other device is assigned nevertheless.
     assert_eq!(world.progress("tool@1"), progress(0, 0, 1));
-    let unknown = world.refused(1, &["device", stranger]);
+    let unknown = world.refused(1, &["device", "show", stranger]);
     assert!(unknown.contains(stranger), "{unknown}");
 }

@@ -76,7 +76,10 @@ fn a_device_cancels_a_withdrawn_task_and_reports_it() {
     assert_eq!(result.code.to_string(), "CANCELLED");
     story.expect(0, 1);
     assert!(!Path::new(&story.stored).exists());
-    let shown = story.world.ok(&["device", story.device.id()]).stdout;
+    let shown = story
+        .world
+        .ok(&["device", "show", story.device.id()])
+        .stdout;
     assert!(shown.contains("cancelled: CANCELLED"), "{shown}");
     assert_eq!(story.device.announced(), 0);
 }

@@ -371,14 +371,14 @@ fn a_unique_host_name_identifies_a_device() {
     world.ok(&["assign", "tool@1", "--device", &host_name]);
     assert_eq!(world.progress("tool@1").assigned, 1);
 
-    let refusal = world.refused(1, &["device", "nobody"]);
+    let refusal = world.refused(1, &["device", "show", "nobody"]);
     assert!(
         refusal.contains("no device has the host name \"nobody\""),
         "{refusal}"
     );
     let twin = world.device("twin");
     for command in [
-        &["device", &host_name][..],
+        &["device", "show", &host_name][..],
         &["assign", "tool@1", "--device", &host_name],
     ] {
         let refusal = world.refused(1, command);

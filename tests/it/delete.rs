@@ -53,7 +53,7 @@ fn a_deleted_package_leaves_only_its_name_and_its_results() {
     assert_eq!(ids(&world.json(&["list", "--deleted"])), [package.id]);
     let shown = world.ok(&["show", "tool@1"]).stdout;
     assert!(shown.contains("deleted 2"), "{shown}");
-    let results = world.ok(&["device", device.id()]).stdout;
+    let results = world.ok(&["device", "show", device.id()]).stdout;
     assert!(results.contains("tool@1 (deleted)"), "{results}");
     assert_eq!(world.result(&device).package, package.id);
 
@@ -115,7 +115,7 @@ fn an_assigned_package_is_deleted_only_with_its_assignments() {
 
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
     assert!(ran.stderr.contains("announced to 2 devices"), "{ran:?}");
-    assert!(ran.stderr.contains("--drop"), "{ran:?}");
+    assert!(ran.stderr.contains("device drop"), "{ran:?}");
     assert_eq!(files(&world, &package.folder), 0);
     let groups: Value = world.json(&["group", "list"]);
     for group in groups.as_array().unwrap() {
@@ -130,13 +130,13 @@ fn an_assigned_package_is_deleted_only_with_its_assignments() {
 
     let explained: Value = world.json(&["explain", "told", "tool@1"]);
     assert_eq!(explained["reason"], "withdrawn", "{explained:#}");
-    assert!(explained["next"].as_str().unwrap().contains("--drop"));
+    assert!(explained["next"].as_str().unwrap().contains("device drop"));
 
     // A report of an announced task counts, although the package is deleted.
     devices[0].report(package.id, "SUCCESS");
     let status: Value = world.json(&["status", "tool@1"]);
     assert_eq!(status[0]["succeeded"], 1);
-    let results = world.ok(&["device", "told"]).stdout;
+    let results = world.ok(&["device", "show", "told"]).stdout;
     assert!(results.contains("tool@1 (deleted)"), "{results}");
 }
 

@@ -271,7 +271,7 @@ fn the_end_of_the_validity_of_assignments_is_shown() {
     for arguments in [
         &["group", "list"][..],
         &["group", "show", "lab"],
-        &["device", &device],
+        &["device", "show", &device],
     ] {
         let shown = world.ok(arguments);
         let text = shown.stdout.to_lowercase();

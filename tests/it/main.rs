@@ -14,6 +14,7 @@ mod delete;
 mod demo;
 mod enrolled_agent;
 mod enrolment;
+mod excluded;
 mod explain;
 mod fleet;
 mod full_volume;

@@ -48,7 +48,7 @@ fn a_failed_launch_runs_again_when_assigned_again_and_finished_packages_are_not_
     );
     story.expect(succeeds, 1, "SUCCESS_0", Outcome::Succeeded);
     story.expect(fails, 1, "SUCCESS_3", Outcome::Failed);
-    let shown = story.world.ok(&["device", story.agent.id()]).stdout;
+    let shown = story.world.ok(&["device", "show", story.agent.id()]).stdout;
     assert!(shown.contains("succeeded: ran, exit code 0"), "{shown}");
     assert!(shown.contains("failed: ran, exit code 3"), "{shown}");
     // An OCS agent counts every launched package as deployed.

@@ -64,7 +64,7 @@ impl EnrolledAgent {
     }
 
     fn give(&self, command: &str) -> String {
-        self.world.ok(&["device", self.agent.id(), command]).stdout
+        self.world.ok(&["device", command, self.agent.id()]).stdout
     }
 }
 
@@ -87,10 +87,10 @@ fn a_missing_fragment_delays_no_other_package_and_a_restarted_download_resumes()
 
     assert!(
         story
-            .give("--restart-download")
+            .give("restart-download")
             .contains("At its next check-in")
     );
-    let shown = story.world.ok(&["device", story.agent.id()]).stdout;
+    let shown = story.world.ok(&["device", "show", story.agent.id()]).stdout;
     assert!(shown.contains("restart download, requested"), "{shown}");
     let stopped = story.agent.begin().end();
     assert!(stopped.log.contains("Download is off"), "{}", stopped.log);
@@ -117,16 +117,16 @@ fn a_stuck_package_that_is_withdrawn_and_dropped_is_cancelled() {
 
     let unassign = ["unassign", "stuck@1", "--device", story.agent.id()];
     story.world.ok(&unassign);
-    let shown = story.world.ok(&["device", story.agent.id()]).stdout;
+    let shown = story.world.ok(&["device", "show", story.agent.id()]).stdout;
     assert!(shown.contains("withdrawn"), "{shown}");
-    assert!(story.give("--drop").contains("ends as cancelled"));
+    assert!(story.give("drop").contains("ends as cancelled"));
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("TIMEOUT=\"0\""), "{}", dropping.log);
     assert_eq!(dropping.announced().len(), 0);
     assert!(first.end().log.contains("No more package to download"));
 
     story.expect(stuck.id, 1, "ERR_TIMEOUT", Outcome::Cancelled);
-    let shown = story.world.ok(&["device", story.agent.id()]).stdout;
+    let shown = story.world.ok(&["device", "show", story.agent.id()]).stdout;
     assert!(shown.contains("cancelled: ERR_TIMEOUT"), "{shown}");
     let open = story.world.device_state_of(story.agent.id()).open;
     assert_eq!(open.len(), 1, "{open:?}");
@@ -152,7 +152,7 @@ fn a_package_of_a_killed_process_is_dropped_and_started_again() {
     let (place, content) = story.lose_fragment(&stuck);
     drop(story.stuck());
 
-    story.give("--drop");
+    story.give("drop");
     let dropping = story.agent.check_in();
     assert!(
         dropping.log.contains("code=ERR_TIMEOUT"),
@@ -176,7 +176,7 @@ fn a_running_command_ends_before_other_packages_are_dropped() {
         check_in,
     } = story.waiting();
 
-    story.give("--drop");
+    story.give("drop");
     let dropping = story.agent.begin().end();
     assert!(dropping.log.contains("locked. Cannot begin work"));
     fs::write(&gate, "").unwrap();
@@ -198,7 +198,7 @@ fn a_command_that_is_running_at_a_restart_of_the_download_runs_again() {
         check_in,
     } = story.waiting();
 
-    story.give("--restart-download");
+    story.give("restart-download");
     story.agent.begin().end();
     check_in.until("Exiting on signal");
     fs::write(&gate, "").unwrap();
@@ -208,14 +208,61 @@ fn a_command_that_is_running_at_a_restart_of_the_download_runs_again() {
 }
 
 #[test]
+fn a_blocked_agent_stops_and_resumes_after_it_is_unblocked() {
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
+    let stuck = story.exits("stuck", "1", 7);
+    let (place, content) = story.lose_fragment(&stuck);
+    let first = story.stuck();
+    let device = |command| story.world.ok(&["device", command, story.agent.id()]);
+    device("block");
+    let stopped = story.agent.begin().end();
+    assert!(stopped.log.contains("Download is off"), "{}", stopped.log);
+    assert!(!stopped.log.contains("download_end_handler"));
+    assert!(first.end().log.contains("Exiting on signal"));
+
+    fs::write(place, content).unwrap();
+    let idle = story.agent.begin().end();
+    assert!(!idle.log.contains("download_end_handler"), "{}", idle.log);
+    assert_eq!(idle.announced().len(), 0);
+    assert!(story.finished(stuck.id).is_none());
+    device("unblock");
+    story.agent.check_in();
+    story.expect(stuck.id, 1, "SUCCESS_7", Outcome::Failed);
+}
+
+#[test]
+fn a_removed_agent_drops_its_packages_and_comes_back_without_them() {
+    let Some(story) = EnrolledAgent::begin() else {
+        return;
+    };
+    let stuck = story.exits("stuck", "1", 0);
+    let (place, content) = story.lose_fragment(&stuck);
+    let first = story.stuck();
+    let device = |command| story.world.ok(&["device", command, story.agent.id()]);
+    device("remove");
+    let dropping = story.agent.begin().end();
+    assert!(dropping.log.contains("TIMEOUT=\"0\""), "{}", dropping.log);
+    assert_eq!(dropping.announced().len(), 0);
+    assert!(first.end().log.contains("No more package to download"));
+
+    fs::write(place, content).unwrap();
+    device("unblock");
+    assert_eq!(story.agent.check_in().announced().len(), 0);
+    let device = story.world.device_state_of(story.agent.id());
+    assert_eq!((device.open.len(), device.finished.len()), (0, 0));
+    assert_eq!(story.agent.history(), []);
+}
+
+#[test]
 fn packcast_agents_accept_no_device_commands() {
     let world = World::start(PROGRAM);
     let device = world.device("packcast");
-    for command in ["--restart-download", "--drop"] {
-        let why = world.refused(1, &["device", device.id(), command]);
+    for command in ["restart-download", "drop"] {
+        let why = world.refused(1, &["device", command, device.id()]);
         assert!(why.contains("take no device commands"), "{why}");
         assert!(why.contains("packcast unassign"), "{why}");
     }
-    world.refused(2, &["device", device.id(), "--restart-download", "--drop"]);
-    world.refused(2, &["device", "--drop"]);
+    world.refused(2, &["device", "drop"]);
 }

@@ -36,21 +36,21 @@ fn groups_and_devices_have_their_own_pacing() {
     let expected = json!({ "fragment_pause_s": 2, "cycle_pause_s": 60, "strict": true });
     assert_eq!(shown["pace"], expected);
 
-    world.ok(&["device", &id, "--fragment-pause", "1s"]);
-    world.ok(&["device", &id, "--no-strict"]);
-    let shown: Value = world.json(&["device", &id]);
+    world.ok(&["device", "pacing", &id, "--fragment-pause", "1s"]);
+    world.ok(&["device", "pacing", &id, "--no-strict"]);
+    let shown: Value = world.json(&["device", "show", &id]);
     let own = json!({ "fragment_pause_s": 1, "strict": false });
     assert_eq!(shown["pace"], own);
     let slowest = json!({
         "fragment_pause_s": 2, "cycle_pause_s": 60, "timeout_days": 7, "strict": true
     });
     assert_eq!(shown["pace_of_groups"], slowest);
-    let text = world.ok(&["device", &id]).stdout;
+    let text = world.ok(&["device", "show", &id]).stdout;
     assert!(text.contains("fragment pause 1s, not strict"), "{text}");
 
-    world.ok(&["device", &id, "--reset-pacing", "--cycle-pause", "9s"]);
+    world.ok(&["device", "pacing", &id, "--reset", "--cycle-pause", "9s"]);
     world.ok(&["group", "pacing", "thin-line", "--reset"]);
-    let shown: Value = world.json(&["device", &id]);
+    let shown: Value = world.json(&["device", "show", &id]);
     assert_eq!(shown["pace"], json!({ "cycle_pause_s": 9 }));
     let left = json!({ "cycle_pause_s": 5, "timeout_days": 7 });
     assert_eq!(shown["pace_of_groups"], left);
@@ -79,7 +79,6 @@ fn invalid_pacing_is_refused() {
         &["group", "pacing", "elsewhere", "--strict"],
         "elsewhere",
     );
-    check(2, &["device", "--strict"], "one device");
-    check(2, &["device", "pc1", "--strict", "--drop"], "together with");
-    check(1, &["device", "pc1", "--strict"], "pc1");
+    check(2, &["device", "pacing", "pc1"], "device show pc1");
+    check(1, &["device", "pacing", "pc1", "--strict"], "pc1");
 }

@@ -51,7 +51,7 @@ fn expect(world: &World, device: &TestDevice, code: &str, named: &str) {
     let result = world.result(device);
     assert_eq!(result.code.to_string(), code, "{result:?}");
     assert_eq!(result.outcome, Outcome::Failed);
-    let shown = world.ok(&["device", device.id()]).stdout;
+    let shown = world.ok(&["device", "show", device.id()]).stdout;
     assert!(shown.contains(code), "{shown}");
     assert!(shown.contains(named), "{shown}");
     assert_eq!(world.progress("tool@1").failed, 1);

@@ -125,7 +125,7 @@ fn a_result_is_shown_in_words() {
     };
     reported("ran", "SUCCESS_3");
     reported("refused", "ERR_ABORTED");
-    let shown = world.ok(&["device", &device.id()]).stdout;
+    let shown = world.ok(&["device", "show", &device.id()]).stdout;
     assert!(shown.contains("failed: ran, exit code 3"), "{shown}");
     let words = "failed: ERR_ABORTED, refused by the person at the device";
     assert!(shown.contains(words), "{shown}");

@@ -212,7 +212,7 @@ impl World {
 
     /// Returns the state of a device with any kind of agent.
     pub fn device_state_of(&self, device: &str) -> DeviceOutput {
-        self.json(&["device", device])
+        self.json(&["device", "show", device])
     }
 
     /// Returns the result of the only package that a device has finished.

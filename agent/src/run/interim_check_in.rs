@@ -9,8 +9,8 @@ use packcast_protocol::with_causes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Agent;
 use super::check_in::next_check_in_s;
-use super::{AFTER_FAILURE_S, Agent};
 use crate::run::plan::is_cancelled;
 
 /// The interim check-ins of one round, and the cancellations of the latest.
@@ -70,9 +70,10 @@ impl Agent {
                 pause
             }
             Err(error) => {
+                let pause = error.pause_s();
                 let error = with_causes(&error);
                 tracing::warn!(error, "cannot check in during a deployment");
-                AFTER_FAILURE_S
+                pause
             }
         };
         meanwhile.due.set(after(pause));

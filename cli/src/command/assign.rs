@@ -108,7 +108,9 @@ fn result(assigned: &AssignOutcome) -> String {
         AssignOutcome::Deleted => "the package was deleted".to_owned(),
         AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
         AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
-        AssignOutcome::UnknownDevice => "unknown: the device has never checked in".to_owned(),
+        AssignOutcome::UnknownDevice => {
+            "unknown: the device has never checked in, or was removed".to_owned()
+        }
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package was deleted
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
-        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in
+        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
     }
 

@@ -6,7 +6,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::explain::{self, Explained};
 use packcast_rollout::{Explanation, OpenTask};
 
-use super::device;
+use super::device::{commands, list, show};
 use crate::Globals;
 use crate::output;
 
@@ -53,8 +53,9 @@ fn text(explained: &Explained) -> String {
             "last seen",
             explained
                 .last_seen
-                .map_or_else(|| "never".to_owned(), device::last_seen),
+                .map_or_else(|| "never".to_owned(), show::last_seen),
         ),
+        ("excluded", list::words(explained.excluded.as_ref())),
         (
             "package",
             format!(
@@ -88,7 +89,7 @@ fn text(explained: &Explained) -> String {
             .to_owned(),
         ),
         ("higher priority", ahead.join(", ")),
-        ("commands", device::commands::pending(&explained.orders)),
+        ("commands", commands::pending(&explained.orders)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",
@@ -110,7 +111,7 @@ fn task(task: &OpenTask) -> String {
         "attempt {}, priority {}, {}",
         task.attempt,
         task.priority,
-        device::open_state(task)
+        show::open_state(task)
     )
 }
 
@@ -148,6 +149,7 @@ mod tests {
             result: Some(fixtures::failed()),
             in_history: true,
             last_seen: Some(UnixTime(NOON)),
+            excluded: Some(fixtures::blocked()),
             state: "active",
             ahead: vec![Ahead {
                 name: "fonts@2".to_owned(),
@@ -163,6 +165,7 @@ mod tests {
 
         device           ocs:web01-2026-03-04-05-06-07 web01
         last seen        2026-11-18 11:06:40 UTC (recorded at most once a day)
+        excluded         blocked since 2026-11-18 11:06:40 UTC: stolen
         package          1795327754 vlc@3.0.21, active
         assigned to      the device itself, group lab
         task             attempt 1, priority 5, announced 2026-11-18 11:06:40 UTC
@@ -195,6 +198,7 @@ mod tests {
             result: None,
             in_history: false,
             last_seen: None,
+            excluded: None,
             state: "active",
             ahead: Vec::new(),
             orders: DeviceCommands::default(),

@@ -74,7 +74,7 @@ pub(crate) fn words(pacing: &PacingOverride) -> String {
 /// Error for a text that is not a time within the limits.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a time from 1{unit} to {most}{unit}, in whole {name}")]
-struct PacingTimeError {
+pub(crate) struct PacingTimeError {
     unit: char,
     name: &'static str,
     most: u16,
@@ -88,7 +88,8 @@ fn hours(text: &str) -> Result<CheckInHours, PacingTimeError> {
     whole(text, ('h', "hours", 3_600))
 }
 
-fn days(text: &str) -> Result<TimeoutDays, PacingTimeError> {
+/// Reads a number of days, at most ten years.
+pub(crate) fn days(text: &str) -> Result<TimeoutDays, PacingTimeError> {
     whole(text, ('d', "days", 24 * 3_600))
 }
 

@@ -18,7 +18,8 @@ const NAMED: usize = 10;
 /// A Packcast agent refuses assignments 180 days after they were signed. Without options, this
 /// command signs all assignments that expire within 90 days; run it once a month. The command
 /// refuses assignments that your key has not signed: check these assignments with 'packcast group
-/// show' or 'packcast device', then pass --group or --device to sign them as they are on record.
+/// show' or 'packcast device show', then pass --group or --device to sign them as they are on
+/// record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

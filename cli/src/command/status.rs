@@ -5,6 +5,7 @@ use packcast_publisher::Failure;
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
 
+use super::device::list as device_list;
 use super::list;
 use crate::Globals;
 use crate::output;
@@ -51,15 +52,30 @@ impl Args {
             }
         };
         output::result(globals.format, &progress, |progress| text(progress));
+        let blocked = status::blocked(&target).await?;
+        if blocked > 0 {
+            output::note(&blocked_note(blocked, globals));
+        }
         Ok(())
     }
 }
 
+/// Returns the note that some devices of the target get no packages.
+fn blocked_note(devices: usize, globals: &Globals) -> String {
+    let are_blocked = match devices {
+        1 => "1 device is blocked".to_owned(),
+        _ => format!("{devices} devices are blocked"),
+    };
+    let command = globals.command("device list --excluded");
+    format!("{are_blocked}; run '{command}' to list excluded devices")
+}
+
 fn devices_text(devices: &[DeviceProgress]) -> String {
-    let rows = devices
-        .iter()
-        .map(|at| [at.device.to_string(), at.state.to_string()]);
-    output::table(["DEVICE", "STATE"], rows)
+    let rows = devices.iter().map(|at| {
+        let excluded = device_list::words(at.excluded.as_ref());
+        [at.device.to_string(), at.state.to_string(), excluded]
+    });
+    output::table(["DEVICE", "STATE", "EXCLUDED"], rows)
 }
 
 fn text(progress: &[PackageProgress]) -> String {
@@ -163,6 +179,13 @@ mod tests {
     }
 
     #[test]
+    fn blocked_devices_are_counted() {
+        let globals = fixtures::globals();
+        assert_snapshot!(blocked_note(1, &globals), @"1 device is blocked; run 'packcast device list --excluded' to list excluded devices");
+        assert_snapshot!(blocked_note(2, &globals), @"2 devices are blocked; run 'packcast device list --excluded' to list excluded devices");
+    }
+
+    #[test]
     fn every_state_of_a_device_has_a_word() {
         let states = [
             DeploymentState::Unreached,
@@ -176,11 +199,12 @@ mod tests {
         let devices = states.map(|state| DeviceProgress {
             device: AGENT.parse().unwrap(),
             state,
+            excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
         });
         assert_snapshot!(plain(&devices_text(&devices)), @"
-        DEVICE                          STATE
+        DEVICE                          STATE                                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting
+        key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
         key:abcdefghijklmnopqrstuvwxya  announced
         key:abcdefghijklmnopqrstuvwxya  withdrawn
         key:abcdefghijklmnopqrstuvwxya  succeeded

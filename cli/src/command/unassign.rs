@@ -16,7 +16,7 @@ use crate::progress::{Bar, until_interrupted};
 /// Once the command has returned, the package is announced to no more devices. A Packcast agent
 /// that already knows of the package cancels the package at its next check-in, unless the agent has
 /// begun to act. An OCS agent that already knows of the package still deploys it; 'packcast device
-/// DEVICE --drop' makes an OCS Unix agent drop the package.
+/// drop DEVICE' makes an OCS Unix agent drop the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 40] = [
+const TESTS: [(&str, fn()); 48] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -78,6 +78,14 @@ const TESTS: [(&str, fn()); 40] = [
     ("show", show),
     ("status", status),
     ("device", device),
+    ("device list", device_list),
+    ("device show", device_show),
+    ("device block", device_block),
+    ("device unblock", device_unblock),
+    ("device remove", device_remove),
+    ("device restart-download", device_restart_download),
+    ("device drop", device_drop),
+    ("device pacing", device_pacing),
     ("token", token),
     ("explain", explain),
     ("completions", completions),
@@ -169,7 +177,8 @@ fn packcast() {
       list         List packages, newest last
       show         Show a package: its state, action, archive and locations
       status       Show the progress of a package: number of devices in each state
-      device       List devices, or show a device with its packages and results
+      device       List, show, block and remove devices, and send commands to OCS
+                   agents
       token        Create an enrolment token for a limited number of devices
       explain      Explain why a device has a package, or does not have it
       completions  Print the completion script for a shell
@@ -930,7 +939,7 @@ fn unassign() {
     Once the command has returned, the package is announced to no more devices. A
     Packcast agent that already knows of the package cancels the package at its next
     check-in, unless the agent has begun to act. An OCS agent that already knows of
-    the package still deploys it; 'packcast device DEVICE --drop' makes an OCS Unix
+    the package still deploys it; 'packcast device drop DEVICE' makes an OCS Unix
     agent drop the package.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
@@ -977,8 +986,8 @@ fn sign() {
     A Packcast agent refuses assignments 180 days after they were signed. Without
     options, this command signs all assignments that expire within 90 days; run it
     once a month. The command refuses assignments that your key has not signed:
-    check these assignments with 'packcast group show' or 'packcast device', then
-    pass --group or --device to sign them as they are on record.
+    check these assignments with 'packcast group show' or 'packcast device show',
+    then pass --group or --device to sign them as they are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -1468,17 +1477,43 @@ fn status() {
 #[test]
 fn device() {
     assert_snapshot!(help("device"), @"
-    List devices, or show a device with its packages and results
+    List, show, block and remove devices, and send commands to OCS agents
 
-    With --drop or --restart-download, sends a command to an OCS Unix agent. With a
-    pacing option, sets the pacing of the device.
+    Usage: packcast device [OPTIONS] <COMMAND>
 
-    Usage: packcast device [OPTIONS] [DEVICE]
+    Commands:
+      list              List devices
+      show              Show a device with its packages and results
+      block             Refuse the requests of devices until they are unblocked
+      unblock           Admit blocked or removed devices again
+      remove            Remove devices that no longer exist
+      restart-download  Restart the downloads of an OCS Unix agent
+      drop              Make an OCS Unix agent drop the packages that it has not
+                        begun to deploy
+      pacing            Set the pacing of a device with an OCS agent
+      help              Print this message or the help of the given subcommand(s)
 
-    Arguments:
-      [DEVICE]
-              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
-              other device has
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device list
+      packcast device show web01
+      packcast device block web01 --reason 'stolen on 2026-11-20'
+      packcast device remove --not-seen 90d --dry-run
+      packcast device drop web01
+    ");
+}
+
+#[test]
+fn device_list() {
+    assert_snapshot!(help("device list"), @"
+    List devices
+
+    Usage: packcast device list [OPTIONS]
 
     Options:
           --limit <COUNT>
@@ -1486,28 +1521,228 @@ fn device() {
 
               [default: 100]
 
-          --restart-download
-              Restart the downloads of an OCS Unix agent
-
-              Helps if the agent has stopped downloading, or waits for a command
-              that does not end. At its next check-in the agent kills its download
-              process, and at the check-in after that the agent resumes. A command
-              that is already running keeps running, and the agent runs it again
-              later.
-
-          --drop
-              Make an OCS Unix agent drop the packages that it has not begun to
-              deploy
-
-              Dropped packages that are no longer assigned are recorded as
-              cancelled. Packages that are still assigned are announced again. A
-              Packcast agent needs no command: the agent cancels unassigned packages
-              at its next check-in.
+          --excluded
+              List all blocked and removed devices instead
 
       -h, --help
               Print help (see a summary with '-h')
 
-    Pacing of an OCS agent:
+    Global options: …
+
+    Examples:
+      packcast device list
+      packcast device list --excluded
+    ");
+}
+
+#[test]
+fn device_show() {
+    assert_snapshot!(help("device show"), @"
+    Show a device with its packages and results
+
+    Usage: packcast device show [OPTIONS] <DEVICE>
+
+    Arguments:
+      <DEVICE>
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device show web01
+      packcast device show ocs:web01-2026-03-04-05-06-07 --format json
+    ");
+}
+
+#[test]
+fn device_block() {
+    assert_snapshot!(help("device block"), @"
+    Refuse the requests of devices until they are unblocked
+
+    Once the command has returned, no package is announced to the devices. They keep
+    their groups, assignments and results. A Packcast agent finishes the package
+    that it is working on, begins no other, keeps its results, and reports them
+    after it is unblocked. An OCS agent stops its downloads at its next check-in.
+
+    A stolen device may also hold an enrolment token, with which it can enrol under
+    another id: replace the token as well.
+
+    Usage: packcast device block [OPTIONS] <DEVICE>...
+
+    Arguments:
+      <DEVICE>...
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+          --reason <TEXT>
+              Reason to show to administrators: at most 120 bytes
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device block web01
+      packcast device block web01 web02 --reason 'stolen on 2026-11-20'
+    ");
+}
+
+#[test]
+fn device_unblock() {
+    assert_snapshot!(help("device unblock"), @"
+    Admit blocked or removed devices again
+
+    A blocked device continues with its groups, assignments and results. A removed
+    device must be named by its id. It comes back as a new device at its next
+    check-in.
+
+    Usage: packcast device unblock [OPTIONS] <DEVICE>...
+
+    Arguments:
+      <DEVICE>...
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device unblock web01
+      packcast device unblock ocs:web01-2026-03-04-05-06-07
+    ");
+}
+
+#[test]
+fn device_remove() {
+    assert_snapshot!(help("device remove"), @"
+    Remove devices that no longer exist
+
+    A removed device leaves its groups, all counts and all lists, and its results
+    are deleted. Its requests are refused: its pass or its enrolment token may still
+    be in a disk image, so it comes back only after 'packcast device unblock'. If
+    the command is interrupted, run it again to complete the removal.
+
+    Usage: packcast device remove [OPTIONS] [DEVICE]...
+
+    Arguments:
+      [DEVICE]...
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+          --not-seen <TIME>
+              Remove the devices that have not checked in for this time, such as 90d
+
+              Blocked devices are left out. The command lists the devices and asks
+              before it removes them.
+
+          --dry-run
+              Only list the devices that would be removed
+
+          --yes
+              Remove the devices without a question
+
+          --reason <TEXT>
+              Reason to show to administrators: at most 120 bytes
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device remove web01
+      packcast device remove --not-seen 90d --dry-run
+      packcast device remove --not-seen 90d --yes
+    ");
+}
+
+#[test]
+fn device_restart_download() {
+    assert_snapshot!(help("device restart-download"), @"
+    Restart the downloads of an OCS Unix agent
+
+    Helps if the agent has stopped downloading, or waits for a command that does not
+    end. At its next check-in the agent kills its download process, and at the
+    check-in after that the agent resumes. A command that is already running keeps
+    running, and the agent runs it again later.
+
+    Usage: packcast device restart-download [OPTIONS] <DEVICE>
+
+    Arguments:
+      <DEVICE>
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device restart-download web01
+    ");
+}
+
+#[test]
+fn device_drop() {
+    assert_snapshot!(help("device drop"), @"
+    Make an OCS Unix agent drop the packages that it has not begun to deploy
+
+    Dropped packages that are no longer assigned are recorded as cancelled. Packages
+    that are still assigned are announced again. A Packcast agent needs no command:
+    the agent cancels unassigned packages at its next check-in.
+
+    Usage: packcast device drop [OPTIONS] <DEVICE>
+
+    Arguments:
+      <DEVICE>
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device drop web01
+    ");
+}
+
+#[test]
+fn device_pacing() {
+    assert_snapshot!(help("device pacing"), @"
+    Set the pacing of a device with an OCS agent
+
+    The settings replace those of the device's groups.
+
+    Usage: packcast device pacing [OPTIONS] <DEVICE>
+
+    Arguments:
+      <DEVICE>
+              Device id (key:<agent id> or ocs:<DEVICEID>), or a host name that no
+              other device has
+
+    Options:
           --fragment-pause <TIME>
               Pause after each fragment, such as 2s
 
@@ -1532,17 +1767,17 @@ fn device() {
           --no-strict
               Announce the packages of all priorities together
 
-          --reset-pacing
+          --reset
               Remove the device's other pacing settings
+
+      -h, --help
+              Print help (see a summary with '-h')
 
     Global options: …
 
     Examples:
-      packcast device
-      packcast device web01
-      packcast device ocs:web01-2026-03-04-05-06-07 --format json
-      packcast device web01 --drop
-      packcast device web01 --fragment-pause 2s --cycle-pause 5s
+      packcast device pacing web01 --fragment-pause 2s --cycle-pause 5s
+      packcast device pacing web01 --reset
     ");
 }
 

@@ -53,7 +53,9 @@ pub(crate) fn problem(kind: ProblemKind, detail: &str, now: UnixTime) -> Respons
     let status = match kind {
         ProblemKind::BadRequest | ProblemKind::Other => StatusCode::BAD_REQUEST,
         ProblemKind::BadSignature | ProblemKind::ClockSkew => StatusCode::UNAUTHORIZED,
-        ProblemKind::NotEnrolled => StatusCode::FORBIDDEN,
+        ProblemKind::NotEnrolled | ProblemKind::Blocked | ProblemKind::Removed => {
+            StatusCode::FORBIDDEN
+        }
         ProblemKind::NotFound => StatusCode::NOT_FOUND,
         ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -10,12 +10,12 @@ use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
 use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
-use packcast_store::RecordsError;
 use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::{Grounds, admits_check_in, admits_report};
+use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
@@ -87,14 +87,16 @@ enum ApiFailure {
     #[error(transparent)]
     Refused(#[from] ApiRefusal),
     #[error(transparent)]
-    Records(#[from] RecordsError),
+    Device(#[from] DeviceError),
 }
 
 impl ApiFailure {
     fn response(&self, function: &CheckInFunction, now: UnixTime) -> Response<Bytes> {
         match self {
             Self::Refused(refusal) => refusal.response(function, now),
-            Self::Records(error) => {
+            Self::Device(DeviceError::Excluded(excluded)) => excluded.problem(now),
+            Self::Device(DeviceError::OverBudget) => answer::unavailable(now),
+            Self::Device(DeviceError::Records(error)) => {
                 answer::log_records_error(error);
                 answer::unavailable(now)
             }
@@ -164,8 +166,12 @@ async fn enrol(
     device: &DeviceId,
     batch: &EnrolmentBatch,
 ) -> Result<(), ApiFailure> {
-    let device_state = function.records.device_state(device).await?;
-    if device_state.device.is_some() || function.records.count_enrolment(batch).await? {
+    let device_state = admitted_state(function, device).await?;
+    if device_state.device.is_some() {
+        return Ok(());
+    }
+    let counted = function.records.count_enrolment(batch).await;
+    if counted.map_err(DeviceError::from)? {
         return Ok(());
     }
     let devices = batch.devices();
@@ -236,9 +242,9 @@ async fn answer_check_in(
     device: &DeviceId,
     sent: &CheckInRequest,
     now: UnixTime,
-) -> Result<CheckInReply, RecordsError> {
+) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
-    let device_state = function.records.device_state(device).await?;
+    let device_state = admitted_state(function, device).await?;
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
@@ -246,10 +252,7 @@ async fn answer_check_in(
         os: Some(&os),
     };
     if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
-        function
-            .records
-            .write_check_in(&record, device_state.device.as_ref())
-            .await?;
+        record_check_in(function, &record, device_state.device.as_ref()).await?;
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
     let assignments =
@@ -294,13 +297,13 @@ async fn record_all(
     device: &DeviceId,
     results: &[Report],
     now: UnixTime,
-) -> Result<Vec<PackageId>, RecordsError> {
+) -> Result<Vec<PackageId>, DeviceError> {
     if results.is_empty() {
         return Ok(Vec::new());
     }
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
-    let tasks = function.records.device_state(device).await?.tasks;
+    let device_state = admitted_state(function, device).await?;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -313,8 +316,12 @@ async fn record_all(
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
             finished_at: report.finished,
         };
-        result::record(function, device, tasks.clone(), &reported, now).await?;
-        accepted.push(report.id);
+        match result::record(function, device, device_state.clone(), &reported, now).await {
+            Ok(()) => accepted.push(report.id),
+            // The agent keeps the result, and sends it again later.
+            Err(DeviceError::OverBudget) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(accepted)
 }

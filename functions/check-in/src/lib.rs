@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod device_access;
 mod documents;
 mod groups;
 mod json;

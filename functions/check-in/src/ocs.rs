@@ -12,6 +12,7 @@ use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
 use packcast_protocol::{Excerpt, UnixTime, with_causes};
 
+use crate::device_access::DeviceError;
 use crate::refusals::RefusalKind;
 use crate::{CheckInFunction, answer};
 
@@ -51,7 +52,10 @@ pub(crate) async fn answer(
         // An empty body stays empty: there is nothing to inflate (protocol reference §0 rule 5).
         Ok(body) if body.is_empty() => answer::compressed(body),
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
-        Err(error) => {
+        // The replies to PROLOG and INVENTORY of an excluded device are made above.
+        Err(DeviceError::Excluded(excluded)) => excluded.download_response(),
+        Err(DeviceError::OverBudget) => answer::ocs_unavailable(),
+        Err(DeviceError::Records(error)) => {
             answer::log_records_error(&error);
             answer::ocs_unavailable()
         }

@@ -13,6 +13,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, admitted_state};
 
 /// A device whose tasks are in line with its groups.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(crate) async fn reconciled(
     device: &DeviceId,
     device_state: DeviceState,
     now: UnixTime,
-) -> Result<Reconciled, RecordsError> {
+) -> Result<Reconciled, DeviceError> {
     let attempt = |device_state: DeviceState| async move {
         let groups = groups(function, device, &device_state, now).await?;
         let reconciling = reconciling(device, &device_state, &groups);
@@ -53,7 +54,7 @@ pub(crate) async fn reconciled(
                 .groups
                 .invalidate(groups.iter().map(|state| &state.group));
         }
-        let device_state = function.records.device_state(device).await?;
+        let device_state = admitted_state(function, device).await?;
         Ok(ControlFlow::Continue(device_state))
     };
     function

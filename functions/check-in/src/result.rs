@@ -6,11 +6,14 @@ use std::ops::ControlFlow;
 use packcast_protocol::{DeviceId, Excerpt, PackageId, ResultCode, UnixTime};
 use packcast_rollout::apply::next_attempt;
 use packcast_rollout::command::outcome;
-use packcast_rollout::{FinishedTask, OpenTask, ReportDecision, ReportedBy, apply_report};
+use packcast_rollout::{
+    FinishedTask, OpenTask, ReportDecision, ReportedBy, WriteBudget, apply_report,
+};
 use packcast_store::RecordsError;
-use packcast_store::records::Recorded;
+use packcast_store::records::{DeviceState, Recorded};
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, admitted_state};
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -30,12 +33,15 @@ pub(crate) struct Reported {
 pub(crate) async fn record(
     function: &CheckInFunction,
     device: &DeviceId,
-    tasks: Vec<OpenTask>,
+    device_state: DeviceState,
     reported: &Reported,
     now: UnixTime,
-) -> Result<(), RecordsError> {
-    let attempt = |tasks: Vec<OpenTask>| async move {
-        let open = tasks.iter().find(|task| task.package == reported.package);
+) -> Result<(), DeviceError> {
+    let attempt = |device_state: DeviceState| async move {
+        let open = device_state
+            .tasks
+            .iter()
+            .find(|task| task.package == reported.package);
         let finished = match open {
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
@@ -48,7 +54,16 @@ pub(crate) async fn record(
             ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
                 let recorded = match next_attempt(open, &result, now) {
-                    Some(change) => function.records.reopen(device, &change).await?,
+                    Some(change) => {
+                        let record = device_state.device.as_ref();
+                        let before = record.map_or_else(WriteBudget::default, |one| one.budget);
+                        // A device could cancel the same package again and again.
+                        let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
+                        let records = &function.records;
+                        records
+                            .begin_next_attempt(device, &change, before, after)
+                            .await?
+                    }
                     None => {
                         function
                             .records
@@ -62,10 +77,13 @@ pub(crate) async fn record(
                 }
             }
         }
-        let device_state = function.records.device_state(device).await?;
-        Ok(ControlFlow::Continue(device_state.tasks))
+        let device_state = admitted_state(function, device).await?;
+        Ok(ControlFlow::Continue(device_state))
     };
-    function.records.retry_on_conflict(tasks, attempt).await
+    function
+        .records
+        .retry_on_conflict(device_state, attempt)
+        .await
 }
 
 /// Returns a code for the log, where a hostile agent must not write much.

@@ -13,6 +13,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::{Announcing, DeviceState};
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, admitted_state};
 use crate::reconcile::{Reconciled, reconciled};
 
 /// Maximum number of tries to record the announcements of one check-in.
@@ -43,13 +44,14 @@ pub(crate) struct AnnouncedTask {
 /// Decides on the announcements for a device, and records the new ones.
 ///
 /// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
-/// Then the announcements are decided again without it.
+/// Then the announcements are decided again without it. They also refuse it if the device was
+/// excluded a moment ago, which the next read finds.
 pub(crate) async fn announce_tasks(
     function: &CheckInFunction,
     device: &DeviceId,
     mut device_state: DeviceState,
     now: UnixTime,
-) -> Result<Announcements, RecordsError> {
+) -> Result<Announcements, DeviceError> {
     let mut tries_left = MAX_TRIES;
     loop {
         tries_left -= 1;
@@ -77,7 +79,7 @@ pub(crate) async fn announce_tasks(
         if on_record.len() == new.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
-        device_state = function.records.device_state(device).await?;
+        device_state = admitted_state(function, device).await?;
     }
 }
 
@@ -142,7 +144,7 @@ async fn record(
         function.packages.invalidate(*id);
         let group = by_group.get(id).map(|(group, _)| *group);
         function.groups.invalidate(group);
-        tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn in the meantime");
+        tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
     }
     Ok(announced.on_record.into_iter().collect())
 }

@@ -30,6 +30,10 @@ pub enum ProblemKind {
     ClockSkew,
     /// The request has neither an enrolment token nor a pass of this target: 403.
     NotEnrolled,
+    /// The device is blocked: 403. It keeps its results, and asks again later.
+    Blocked,
+    /// The device was removed: 403. It asks again later, with the same pass.
+    Removed,
     /// The address does not exist: 404.
     NotFound,
     /// The body is too large: 413.

@@ -1,8 +1,9 @@
 //! Sentences for the reasons of an explanation, and for the next steps.
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, FinishedTask, PackageRecord, Reason};
+use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason};
 
+use crate::device::exclusion;
 use crate::package::named;
 use crate::text;
 
@@ -22,6 +23,7 @@ const PUBLISH_ANOTHER_VERSION: &str =
 pub(super) struct SentenceSubject<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) record: Option<&'a DeviceRecord>,
+    pub(super) excluded: Option<&'a Exclusion>,
     pub(super) package: &'a PackageRecord,
     pub(super) finished: Option<&'a FinishedTask>,
     /// Returns the name of another package of the device.
@@ -55,7 +57,7 @@ impl Sentences {
                 told_to_drop: false,
                 ..
             } if words.has_ocs_agent => format!(
-                "wait for the report of the device; run 'packcast device {id} --drop' to make an OCS Unix agent drop the package"
+                "wait for the report of the device; run 'packcast device drop {id}' to make an OCS Unix agent drop the package"
             ),
             reason if subject.package.is_deleted() => next_of_deleted(reason),
             reason => words.next(reason),
@@ -75,6 +77,13 @@ impl Words<'_> {
                 format!(
                     "{host} has never checked in, so it is unknown if the device has {package}."
                 )
+            }
+            Reason::Excluded => {
+                let excluded = self
+                    .subject
+                    .excluded
+                    .map_or_else(String::new, exclusion::words);
+                format!("{host} gets no package from the target ({excluded}).")
             }
             Reason::NotAssigned => {
                 format!("{package} is assigned neither to {host} nor to one of its groups.")
@@ -182,7 +191,10 @@ impl Words<'_> {
         let Self { id, package, .. } = self;
         match reason {
             Reason::NeverSeen => {
-                "check the name of the device, and its agent; run 'packcast device' to list the known devices".to_owned()
+                "check the name of the device, and its agent; run 'packcast device list' to list the known devices".to_owned()
+            }
+            Reason::Excluded => {
+                format!("run 'packcast device unblock {id}' to admit the device again")
             }
             Reason::NotAssigned => {
                 format!("run 'packcast assign {package} --device {id}' to assign the package")
@@ -214,7 +226,7 @@ impl Words<'_> {
                 "run 'packcast explain {id} {behind}' to see why the device has not finished the other package"
             ),
             Reason::Announced { .. } if self.has_ocs_agent => format!(
-                "wait for the report of the device; run 'packcast device {id} --restart-download' to make an OCS Unix agent resume the download"
+                "wait for the report of the device; run 'packcast device restart-download {id}' to make an OCS Unix agent resume the download"
             ),
             Reason::Announced { .. } => {
                 "wait for the report of the device; if there is none, check the agent on the device".to_owned()
@@ -256,6 +268,7 @@ mod tests {
 
     use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
+    use packcast_rollout::{ExclusionKind, WriteBudget};
 
     use super::*;
     use crate::rendered::package_record;
@@ -272,6 +285,7 @@ mod tests {
             last_seen: AT,
             inventory_asked: None,
             inventory_received: None,
+            budget: WriteBudget::default(),
         }
     }
 
@@ -294,9 +308,15 @@ mod tests {
                 output_tail: None,
                 finished_at: AT,
             };
+            let excluded = Exclusion {
+                kind: ExclusionKind::Blocked,
+                since: AT,
+                reason: Some("stolen".parse().unwrap()),
+            };
             let subject = SentenceSubject {
                 device: &record.device,
                 record: Some(&record),
+                excluded: Some(&excluded),
                 package: &package,
                 finished: Some(&finished),
                 name_of: &|_| "urgent@1".to_owned(),
@@ -321,6 +341,7 @@ mod tests {
         let group = || "lab".parse().unwrap();
         vec![
             Reason::NeverSeen,
+            Reason::Excluded,
             Reason::NotAssigned,
             Reason::Unreached {
                 group: group(),
@@ -362,9 +383,11 @@ mod tests {
     #[test]
     fn each_reason_has_sentences_for_a_packcast_agent() {
         let rendered = render(packcast_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @r"
+        insta::assert_snapshot!(rendered, @"
         NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
-          next: check the name of the device, and its agent; run 'packcast device' to list the known devices
+          next: check the name of the device, and its agent; run 'packcast device list' to list the known devices
+        Excluded: web01 gets no package from the target (blocked since 2026-11-18 11:06:40 UTC: stolen).
+          next: run 'packcast device unblock key:olgw5bbcyqd7w3ijq2ipceylpu' to admit the device again
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
@@ -415,9 +438,11 @@ mod tests {
     #[test]
     fn each_reason_has_sentences_for_an_ocs_agent() {
         let rendered = render(ocs_agent(), PackageState::Draft, reasons());
-        insta::assert_snapshot!(rendered, @r"
+        insta::assert_snapshot!(rendered, @"
         NeverSeen: web01 has never checked in, so it is unknown if the device has tool@1.
-          next: check the name of the device, and its agent; run 'packcast device' to list the known devices
+          next: check the name of the device, and its agent; run 'packcast device list' to list the known devices
+        Excluded: web01 gets no package from the target (blocked since 2026-11-18 11:06:40 UTC: stolen).
+          next: run 'packcast device unblock ocs:web01-2026-03-04-05-06-07' to admit the device again
         NotAssigned: tool@1 is assigned neither to web01 nor to one of its groups.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package
         Unreached: web01 gets tool@1 through its group lab, assigned 2026-11-18 11:06:40 UTC, but has not checked in since the assignment first applied to the device.
@@ -443,11 +468,11 @@ mod tests {
         Pending: tool@1 will be announced to web01 at its next check-in.
           next: wait for the next check-in; if there is none, check the agent on the device
         Announced: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and the device has not reported since.
-          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --restart-download' to make an OCS Unix agent resume the download
+          next: wait for the report of the device; run 'packcast device restart-download ocs:web01-2026-03-04-05-06-07' to make an OCS Unix agent resume the download
         Cancelling: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.
           next: run 'packcast activate tool@1' to announce the package to its devices
         Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent still deploys the package.
-          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+          next: wait for the report of the device; run 'packcast device drop ocs:web01-2026-03-04-05-06-07' to make an OCS Unix agent drop the package
         Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: the device's OCS agent was sent the command to drop the package, and has not reported.
           next: no action is needed; run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to assign the package again
         Unassigned: tool@1 was unassigned, and web01 has not checked in since: the device's next check-in drops the task, which was never announced.
@@ -484,7 +509,7 @@ mod tests {
         let rendered = render(ocs_agent(), deleted, vec![withdrawn]);
         insta::assert_snapshot!(rendered, @r"
         Withdrawn: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and was unassigned since: its OCS agent still deploys the package.
-          next: wait for the report of the device; run 'packcast device ocs:web01-2026-03-04-05-06-07 --drop' to make an OCS Unix agent drop the package
+          next: wait for the report of the device; run 'packcast device drop ocs:web01-2026-03-04-05-06-07' to make an OCS Unix agent drop the package
         ");
     }
 
@@ -494,6 +519,7 @@ mod tests {
         let subject = SentenceSubject {
             device: &id,
             record: None,
+            excluded: None,
             package: &package,
             finished: None,
             name_of: &|id| id.to_string(),

@@ -291,9 +291,9 @@ mod tests {
         let errors = results.map(|result| result.complete().unwrap_err());
         insta::assert_snapshot!(failures(errors), @r"
         Conflict: cannot sign the recorded assignments of 1 group or device
-        hint: run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
+        hint: run 'packcast group show GROUP' or 'packcast device show DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
         Conflict: cannot sign the recorded assignments of 2 groups or devices
-        hint: run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
+        hint: run 'packcast group show GROUP' or 'packcast device show DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them
         hint: if the table was restored, run 'packcast sign --restored' to sign its content
         ");
         let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();

@@ -137,13 +137,13 @@ impl std::fmt::Debug for Unlocked {
 }
 
 /// The next step if another key, or no key, has signed the recorded assignments.
-pub const HOW_TO_SIGN_ANYWAY: &str = "run 'packcast group show GROUP' or 'packcast device DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them";
+pub const HOW_TO_SIGN_ANYWAY: &str = "run 'packcast group show GROUP' or 'packcast device show DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them";
 
 /// Returns the command that shows the recorded assignments of an assignee.
 fn show_command(assignee: &Assignee) -> String {
     match assignee {
         Assignee::Group(group) => format!("'packcast group show {group}'"),
-        Assignee::Device(agent) => format!("'packcast device key:{agent}'"),
+        Assignee::Device(agent) => format!("'packcast device show key:{agent}'"),
     }
 }
 
@@ -243,11 +243,11 @@ mod tests {
         NotOurs: Conflict
           hint: run 'packcast group show lab' to check the recorded assignments; if they are right, run 'packcast sign --group lab' to sign them
         NotOurs: Conflict
-          hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
+          hint: run 'packcast device show key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
         RolledBack: Conflict
           hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since
         Expired: Conflict
-          hint: run 'packcast device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
+          hint: run 'packcast device show key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
         Unverified: Conflict
           hint: run 'packcast group show lab' to see the assignments, which changed meanwhile
         ");

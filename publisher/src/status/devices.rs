@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, PackageRef};
 use packcast_rollout::explain::unreached;
-use packcast_rollout::{GroupState, PackageRecord};
+use packcast_rollout::{Exclusion, GroupState, PackageRecord};
 use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ const BATCH: usize = 100;
 pub struct DeviceProgress {
     pub device: DeviceId,
     pub state: DeploymentState,
+    /// The device is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
 }
 
 /// Returns the devices of a package. Members of its groups that have not checked in since the
@@ -33,9 +36,12 @@ pub async fn devices(
     let package = find(target, package).await?;
     let mut states = target.records.devices_of(package.id).await?;
     add_unreached(target, &package, &mut states).await?;
-    let devices = states
-        .into_iter()
-        .map(|(device, state)| DeviceProgress { device, state });
+    let mut all_excluded = target.records.excluded_devices().await?;
+    let devices = states.into_iter().map(|(device, state)| DeviceProgress {
+        excluded: all_excluded.remove(&device).map(|found| found.exclusion),
+        device,
+        state,
+    });
     Ok(devices.collect())
 }
 

@@ -22,6 +22,7 @@ const WITHDRAWN: TaskState = TaskState::Withdrawn {
 struct Case {
     device: DeviceId,
     is_known: bool,
+    excluded: Option<ExclusionKind>,
     memberships: Memberships,
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
@@ -45,6 +46,7 @@ fn unassigned() -> Case {
     Case {
         device: packcast_device(),
         is_known: true,
+        excluded: None,
         memberships: Memberships::default(),
         groups: Vec::new(),
         tasks: Vec::new(),
@@ -123,6 +125,7 @@ impl Case {
         let inputs = ExplainInputs {
             device: &self.device,
             is_known: self.is_known,
+            excluded: self.excluded,
             memberships: &self.memberships,
             groups: &self.groups,
             tasks: &self.tasks,
@@ -168,6 +171,21 @@ fn a_device_without_a_task_has_a_reason() {
     );
     let group = group("lab");
     check(&by_group(2), &Reason::Skipped { group });
+}
+
+#[test]
+fn an_excluded_device_has_no_other_reason_except_the_results_of_a_blocked_one() {
+    let excluded = |case: Case, kind| case.with(|case| case.excluded = Some(kind));
+    let (blocked, removed) = (ExclusionKind::Blocked, ExclusionKind::Removed);
+    for case in [open(TaskState::Pending), open(ANNOUNCED), by_group(0)] {
+        check(&excluded(case.clone(), blocked), &Reason::Excluded);
+        check(&excluded(case, removed), &Reason::Excluded);
+    }
+    let finished = finished(Outcome::Succeeded);
+    check(&excluded(finished.clone(), blocked), &Reason::Succeeded);
+    check(&excluded(unassigned(), blocked), &Reason::NotAssigned);
+    let unknown = unassigned().with(|case| case.is_known = false);
+    check(&excluded(unknown, removed), &Reason::Excluded);
 }
 
 #[test]

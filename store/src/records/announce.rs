@@ -37,7 +37,7 @@ pub struct Announced {
     /// Packages whose tasks are on record as announced, by this call or by a simultaneous one.
     pub on_record: Vec<PackageId>,
     /// Packages whose tasks must not be announced: the package is not active any more, the group
-    /// has lost the package or the device, or the task is gone.
+    /// has lost the package or the device, the device is excluded, or the task is gone.
     pub refused: Vec<PackageId>,
 }
 
@@ -50,8 +50,9 @@ const BATCH: usize = 24;
 impl Records {
     /// Records pending tasks as announced.
     ///
-    /// Each task is recorded only while its package is active. A task of a group is recorded only
-    /// while the group is at the given revision and the device is a member.
+    /// Each task is recorded only while its package is active and the device is not excluded. A
+    /// task of a group is recorded only while the group is at the given revision and the device is
+    /// a member.
     pub async fn announce(
         &self,
         device: &DeviceId,
@@ -94,7 +95,8 @@ impl Records {
         // The results are in the order of the writes: tasks, then revisions, then memberships.
         let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
         let (of_revisions, of_device) = of_groups.split_at(groups.len());
-        let has_left = of_device.contains(&true);
+        // The device is excluded, or has left a group. In either case all tasks are decided again.
+        let is_device_changed = of_device.contains(&true);
         let moved: Vec<&GroupName> = groups
             .keys()
             .zip(of_revisions)
@@ -102,9 +104,10 @@ impl Records {
             .collect();
         let mut left = Vec::new();
         for (announcing, failed) in tasks.into_iter().zip(of_tasks.chunks(WRITES)) {
-            let is_unwanted = announcing
-                .by_group
-                .is_some_and(|(group, _)| has_left || moved.contains(&group));
+            let is_unwanted = is_device_changed
+                || announcing
+                    .by_group
+                    .is_some_and(|(group, _)| moved.contains(&group));
             let package = announcing.task.package;
             // The first write of a task fails if a simultaneous check-in has announced it. The
             // device may then get the task in both replies.
@@ -146,10 +149,10 @@ impl Records {
         writes
     }
 
-    /// Returns the condition checks for the groups.
+    /// Returns the condition checks for the groups and the device.
     ///
     /// One check for each group requires that the group has not changed. One more check requires
-    /// that the device is a member of the groups.
+    /// that the device is not excluded, and is a member of the groups.
     fn having(
         &self,
         device: &DeviceId,
@@ -164,9 +167,7 @@ impl Records {
             .copied()
             .filter(|group| !group.is_all())
             .collect();
-        if !joined.is_empty() {
-            writes.push(self.in_groups(device, &joined));
-        }
+        writes.push(self.in_groups(device, &joined));
         writes
     }
 

@@ -105,6 +105,7 @@ impl Records {
                 groups,
                 round,
                 signed,
+                excluded: _,
             } = self.joining(device).await?.unwrap_or_default();
             let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
@@ -217,7 +218,10 @@ impl Records {
                 Some(sk) if sk == history.sk => {
                     on_device.in_history = packed_ids(&item).contains(&package.id);
                 }
-                _ => on_device.is_known = true,
+                _ => {
+                    let joining: Joining = item::read(item)?;
+                    on_device.is_known = !joining.is_removed();
+                }
             }
         }
         Ok(on_device)

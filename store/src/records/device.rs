@@ -6,14 +6,17 @@ use futures_util::future::try_join_all;
 use packcast_protocol::assignments::Held;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Memberships, OpenTask, PacingOverride, ReconcileCount,
+    DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
+    WriteBudget,
 };
 
+use super::budget;
 use super::command;
 use super::commit::Commit;
+use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::names::{DEVICE_ID, FIRST_SEEN};
+use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
 use super::stored::{self, CataloguedDevice, Joining, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -21,8 +24,10 @@ use super::{Records, RecordsError};
 /// All that is on record of one device for its check-in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceState {
-    /// `None` for a device that has never checked in.
+    /// `None` for a device that has never checked in, and for a removed one.
     pub device: Option<DeviceRecord>,
+    /// The device is blocked or removed, and its requests are refused.
+    pub excluded: Option<Exclusion>,
     pub memberships: Memberships,
     /// Latest signed state of the device assignments. `None` if none is signed.
     pub signed: Option<Held>,
@@ -37,6 +42,16 @@ pub struct DeviceState {
     pub consumed_units: f64,
 }
 
+/// Outcome of recording a check-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckInWritten {
+    Written,
+    /// Another write of the device came first. The next check-in finds what is missing.
+    Superseded,
+    /// The device was excluded in the meantime.
+    Excluded,
+}
+
 /// Maximum number of ids in a package history: half of the space in an item.
 const HISTORY_LIMIT: usize = 50_000;
 
@@ -49,6 +64,7 @@ impl Records {
         let found = self.range(&Range::device_state(device)).await?;
         let mut device_state = DeviceState {
             device: None,
+            excluded: None,
             memberships: Memberships::default(),
             signed: None,
             round: ReconcileCount::FIRST,
@@ -61,10 +77,13 @@ impl Records {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
                     let joining: Joining = item::read(item.clone())?;
+                    if !joining.is_removed() {
+                        device_state.device = Some(item::read(item)?);
+                    }
                     (device_state.memberships, device_state.round) =
                         (joining.groups, joining.round);
                     device_state.signed = joining.signed;
-                    device_state.device = Some(item::read(item)?);
+                    device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
                 Some(sk) if sk.starts_with(key::ORDER) => {
@@ -83,22 +102,40 @@ impl Records {
     /// is also added to the catalogue. Two check-ins at once are not an error. The time of the
     /// first check-in stays, and times that are `None` in `record` stay as they are. From now on
     /// the device is found by its new host name, and no longer by its old one.
+    ///
+    /// Nothing is written if the device was excluded in the meantime, or if another write has spent
+    /// the budget that `record` spends.
     pub async fn write_check_in(
         &self,
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
-    ) -> Result<(), RecordsError> {
-        let host_name = known.map(|known| known.host_name.clone());
-        self.retry_on_conflict(host_name, |host_name| async move {
-            let is_written = match &host_name {
+    ) -> Result<CheckInWritten, RecordsError> {
+        let is_inventory =
+            known.is_some_and(|known| known.inventory_received != record.inventory_received);
+        let known = known.map(|known| (known.host_name.clone(), known.budget));
+        self.retry_on_conflict(known, |known| async move {
+            let is_written = match &known {
                 None => self.create_device(record).await?,
-                Some(host_name) => self.update_device(record, host_name).await?,
+                Some((host_name, budget)) => {
+                    self.update_device(record, host_name, *budget, is_inventory)
+                        .await?
+                }
             };
             if is_written {
-                return Ok(ControlFlow::Break(()));
+                return Ok(ControlFlow::Break(CheckInWritten::Written));
             }
-            let found: Option<DeviceRecord> = self.get(&Key::device(&record.device)).await?;
-            Ok(ControlFlow::Continue(found.map(|found| found.host_name)))
+            let key = Key::device(&record.device);
+            let Some(found) = self.get_item(&key).await? else {
+                return Ok(ControlFlow::Continue(None));
+            };
+            if found.contains_key(EXCLUDED) {
+                return Ok(ControlFlow::Break(CheckInWritten::Excluded));
+            }
+            let found: DeviceRecord = item::read(found)?;
+            if known.is_some_and(|(_, budget)| budget != found.budget) {
+                return Ok(ControlFlow::Break(CheckInWritten::Superseded));
+            }
+            Ok(ControlFlow::Continue(Some((found.host_name, found.budget))))
         })
         .await
     }
@@ -109,29 +146,36 @@ impl Records {
         let mut writes = vec![
             write::create(self.table(), stored::new_device(record)),
             write::create(self.table(), entry),
-            self.counting_device(&record.device),
+            self.counting_device(&record.device, 1),
         ];
         writes.extend(self.rename_writes(&record.device, "", &record.host_name));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
-    /// Updates the record of a device. Returns false if the device has no record or another host
-    /// name.
+    /// Updates the record of a device. Returns false if the device has no record, another host
+    /// name, or is excluded, or if another write has spent its budget.
     async fn update_device(
         &self,
         record: &DeviceRecord,
         host_name: &str,
+        budget: WriteBudget,
+        is_inventory: bool,
     ) -> Result<bool, RecordsError> {
-        const NOT_RENAMED: &str = "#host_name = :known_host_name";
         let key = Key::device(&record.device);
         let (expression, terms) = contact_update(stored::device(record));
-        let terms = terms.value("known_host_name", item::text(host_name));
+        let (unspent, terms) = budget::unspent(budget, terms);
+        let condition = format!("#host_name = :known_host_name AND {NOT_EXCLUDED} AND {unspent}");
+        let terms = terms
+            .name(EXCLUDED)
+            .value("known_host_name", item::text(host_name));
         let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
-        if rename_writes.is_empty() {
-            let updated = self.change(&key, &expression, NOT_RENAMED, &terms).await?;
+        // The writes after an inventory are made once, so the answer must tell if it was this
+        // request that wrote. A transaction does, even if its first answer is lost.
+        if rename_writes.is_empty() && !is_inventory {
+            let updated = self.change(&key, &expression, &condition, &terms).await?;
             return Ok(updated.is_some());
         }
-        let update = write::update(self.table(), &key, &expression, Some(NOT_RENAMED), &terms);
+        let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
         let writes = std::iter::once(update).chain(rename_writes).collect();
         Ok(self.commit(writes).await? == Commit::Done)
     }
@@ -165,10 +209,13 @@ impl Records {
         Ok(item.as_ref().map(packed_ids).unwrap_or_default())
     }
 
-    /// Returns the first `most` devices in the order of their ids.
+    /// Returns the first `most` devices in the order of their ids, each with its exclusion.
     ///
     /// The cost does not depend on the number of devices on record.
-    pub async fn devices(&self, most: usize) -> Result<Vec<DeviceRecord>, RecordsError> {
+    pub async fn devices(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let shards = (0..DEVICE_SHARDS).map(|shard| async move {
             let range = Range::catalogued_devices(shard);
             self.first::<CataloguedDevice>(&range, most).await
@@ -181,10 +228,25 @@ impl Records {
             .collect();
         ids.sort_unstable();
         ids.truncate(most);
+        self.device_records(&ids).await
+    }
+
+    /// Returns the records of these devices in the order of their ids, each with its exclusion.
+    /// Devices without a record, such as removed ones, are left out.
+    pub async fn device_records(
+        &self,
+        ids: &[DeviceId],
+    ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let keys: Vec<Key> = ids.iter().map(Key::device).collect();
-        let items = self.batch(&keys).await?.into_iter();
-        let mut devices: Vec<DeviceRecord> = items.map(item::read).collect::<Result<_, _>>()?;
-        devices.sort_by(|one, other| one.device.cmp(&other.device));
+        let mut devices = Vec::with_capacity(keys.len());
+        for found in self.batch(&keys).await? {
+            let Joining { excluded, .. } = item::read(found.clone())?;
+            // A tombstone has no host name.
+            if found.contains_key(HOST_NAME) {
+                devices.push((item::read(found)?, excluded));
+            }
+        }
+        devices.sort_by(|(one, _), (other, _): &(DeviceRecord, _)| one.device.cmp(&other.device));
         Ok(devices)
     }
 }
@@ -247,6 +309,7 @@ mod tests {
             last_seen: at,
             inventory_asked: Some(at),
             inventory_received: Some(at),
+            budget: WriteBudget::default().spend(at).unwrap(),
         };
         let longest = item::number(&u64::MAX);
         let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));

@@ -165,6 +165,11 @@ impl Key {
         Self::new(pk, format!("DEVICE#{device}"))
     }
 
+    /// Key of the entry for a blocked or removed device.
+    pub(super) fn excluded_device(device: &DeviceId) -> Self {
+        Self::new(CATALOG.to_owned(), format!("EXCLUDED#{device}"))
+    }
+
     /// Key of the entry for a host name, in lower case.
     pub(super) fn host(name: &str, device: &DeviceId) -> Self {
         Self::new(host_partition(name), format!("DEVICE#{device}"))
@@ -194,6 +199,10 @@ impl Range {
             first: "0#".to_owned(),
             last: "2#".to_owned(),
         }
+    }
+
+    pub(super) fn open_tasks(device: &DeviceId) -> Self {
+        Self::prefix(device_partition(device), "1#TASK")
     }
 
     pub(super) fn finished(device: &DeviceId) -> Self {
@@ -226,6 +235,10 @@ impl Range {
 
     pub(super) fn catalogued_devices(shard: u16) -> Self {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
+    }
+
+    pub(super) fn excluded_devices() -> Self {
+        Self::prefix(CATALOG.to_owned(), "EXCLUDED")
     }
 
     pub(super) fn host(name: &str) -> Self {

@@ -80,8 +80,8 @@ impl Records {
         self.counting_at(&key, change)
     }
 
-    pub(super) fn counting_device(&self, device: &DeviceId) -> TransactWriteItem {
-        self.counting_at(&Key::device_count(shard(device, DEVICE_SHARDS)), 1)
+    pub(super) fn counting_device(&self, device: &DeviceId, change: i8) -> TransactWriteItem {
+        self.counting_at(&Key::device_count(shard(device, DEVICE_SHARDS)), change)
     }
 
     fn counting_at(&self, key: &Key, change: i8) -> TransactWriteItem {

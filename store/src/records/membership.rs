@@ -12,10 +12,11 @@ use packcast_rollout::assignments::Change;
 use packcast_rollout::membership::MAX_GROUPS;
 
 use super::commit::Commit;
+use super::exclusion::{NOT_EXCLUDED, NOT_REMOVED, not_removed};
 use super::group::GroupError;
 use super::item;
 use super::key::Key;
-use super::names::GROUPS;
+use super::names::{EXCLUDED, GROUPS};
 use super::signing::{AssignError, MOST_BEHIND, NextDeviceAssignments, Signing, signed};
 use super::stored::{self, CataloguedDevice, Joining};
 use super::write::{self, PRESENT, Terms};
@@ -26,28 +27,29 @@ use super::{Records, RecordsError};
 pub enum Joined {
     New,
     AlreadyMember,
-    /// No device with this id has ever checked in.
+    /// No device with this id has ever checked in, or the device was removed.
     UnknownDevice,
     /// The device has reached the limit of groups.
     TooManyGroups,
 }
 
 impl Records {
-    /// Returns the groups of these devices, except devices without a record.
+    /// Returns the groups of these devices, except devices without a record and removed ones.
     pub async fn memberships(
         &self,
         devices: &[DeviceId],
     ) -> Result<Vec<(DeviceId, Memberships)>, RecordsError> {
         let keys: Vec<Key> = devices.iter().map(Key::device).collect();
         let items = self.batch(&keys).await?;
-        items
-            .into_iter()
-            .map(|found| {
-                let CataloguedDevice { device } = item::read(found.clone())?;
-                let Joining { groups, .. } = item::read(found)?;
-                Ok((device, groups))
-            })
-            .collect()
+        let mut memberships = Vec::with_capacity(items.len());
+        for found in items {
+            let CataloguedDevice { device } = item::read(found.clone())?;
+            let joining: Joining = item::read(found)?;
+            if !joining.is_removed() {
+                memberships.push((device, joining.groups));
+            }
+        }
+        Ok(memberships)
     }
 
     /// Returns the groups of a device, or `None` if the device has no record.
@@ -64,9 +66,11 @@ impl Records {
     ) -> Result<Joined, GroupError> {
         self.retry_on_conflict(0, |behind| async move {
             let assignments = self.read_assignments(device, signing).await?;
-            let Some(Joining { groups, signed, .. }) = self.joining(device).await? else {
+            let joining = self.joining(device).await?;
+            let Some(joining) = joining.filter(|joining| !joining.is_removed()) else {
                 return Ok(ControlFlow::Break(Joined::UnknownDevice));
             };
+            let Joining { groups, signed, .. } = joining;
             if groups.includes(group) {
                 return Ok(ControlFlow::Break(Joined::AlreadyMember));
             }
@@ -112,7 +116,7 @@ impl Records {
         // The attribute also has the observed revision of the group `all`, which is not a
         // membership.
         let room = MAX_GROUPS + usize::from(groups.has_observed_all());
-        let terms = Terms::default()
+        let terms = not_removed(Terms::default())
             .name(GROUPS)
             .named("group", group.as_str())
             .value("mark", item::number(&0))
@@ -122,7 +126,9 @@ impl Records {
             self.table(),
             &Key::device(device),
             &sets,
-            Some("attribute_not_exists(#groups.#group) AND size(#groups) < :room"),
+            Some(&format!(
+                "attribute_not_exists(#groups.#group) AND size(#groups) < :room AND {NOT_REMOVED}"
+            )),
             &terms,
         )
     }
@@ -185,10 +191,13 @@ impl Records {
         )
     }
 
-    /// Returns the check that a device is in these groups.
+    /// Returns the check that a device is not excluded, and is in these groups.
     pub(super) fn in_groups(&self, device: &DeviceId, groups: &[&GroupName]) -> TransactWriteItem {
-        let mut terms = Terms::default().name(GROUPS);
-        let mut conditions = Vec::new();
+        let mut terms = Terms::default().name(EXCLUDED);
+        let mut conditions = vec![format!("{PRESENT} AND {NOT_EXCLUDED}")];
+        if !groups.is_empty() {
+            terms = terms.name(GROUPS);
+        }
         for (n, group) in groups.iter().enumerate() {
             terms = terms.named(&format!("g{n}"), group.as_str());
             conditions.push(format!("attribute_exists(#groups.#g{n})"));

@@ -6,6 +6,10 @@ pub(super) const DIRECT: &str = "direct";
 pub(super) const ACTIVE: &str = "active";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
+pub(super) const HOST_NAME: &str = "host_name";
+/// The write budget of a device.
+pub(super) const BUDGET: &str = "budget";
+pub(super) const LAST_SEEN: &str = "last_seen";
 pub(super) const FIRST_SEEN: &str = "first_seen";
 
 /// The value of [`STATE`] for a deleted package.
@@ -25,6 +29,10 @@ pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";
 /// The latest signed state of the device assignments.
 pub(super) const SIGNED: &str = "signed";
+
+/// The exclusion of a device, with the attribute that names its kind.
+pub(super) const EXCLUDED: &str = "excluded";
+pub(super) const KIND: &str = "kind";
 
 /// The number of devices that a batch has enrolled.
 pub(super) const ENROLLED: &str = "enrolled";

@@ -9,14 +9,14 @@ use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{
-    CommandRecord, DeviceRecord, FinishedTask, GroupState, LocationRecord, Memberships, OpenTask,
-    PacingOverride, PackageRecord, ReconcileCount, TaskState,
+    CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
+    OpenTask, PacingOverride, PackageRecord, ReconcileCount, TaskState,
 };
 use serde::{Deserialize, Serialize};
 
 use super::item::{self, Item};
 use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
-use super::names::{AT, CANCELLED, FAILED, GROUPS, IDS, SUCCEEDED};
+use super::names::{AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, ROUND, SUCCEEDED};
 
 /// The package with a name and version.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -110,6 +110,24 @@ pub(super) struct Joining {
     pub(super) round: ReconcileCount,
     /// Latest signed state of the device assignments.
     pub(super) signed: Option<Held>,
+    pub(super) excluded: Option<Exclusion>,
+}
+
+impl Joining {
+    /// Returns true if only a tombstone is left of the device, or if its removal has begun.
+    pub(super) fn is_removed(&self) -> bool {
+        self.excluded.as_ref().is_some_and(Exclusion::is_removed)
+    }
+}
+
+/// A blocked or removed device in the catalogue. It serializes for scripts, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExcludedDevice {
+    pub device: DeviceId,
+    /// Host name at the time of the exclusion; empty if the device had none.
+    pub host_name: String,
+    #[serde(flatten)]
+    pub exclusion: Exclusion,
 }
 
 /// Number of members in one shard of a group.
@@ -135,6 +153,24 @@ pub(super) fn catalogued_device(device: &DeviceId) -> Item {
         device: device.clone(),
     };
     Key::catalogued_device(device).item(&value)
+}
+
+pub(super) fn excluded_device(entry: &ExcludedDevice) -> Item {
+    Key::excluded_device(&entry.device).item(entry)
+}
+
+/// Returns what is left of a removed device: its exclusion, and its count of reconciliations, so
+/// that no change that was decided before the removal is written after it.
+pub(super) fn tombstone(
+    device: &DeviceId,
+    round: ReconcileCount,
+    exclusion: AttributeValue,
+) -> Item {
+    let mut item = Key::device(device).attributes();
+    item.insert(DEVICE_ID.to_owned(), item::attribute(device));
+    item.insert(ROUND.to_owned(), item::number(&round));
+    item.insert(EXCLUDED.to_owned(), exclusion);
+    item
 }
 
 pub(super) fn group(state: &GroupState) -> Item {

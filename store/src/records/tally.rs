@@ -12,7 +12,7 @@ use super::{Records, RecordsError};
 /// Number of a package's devices in each state of their latest attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All devices to which the package was ever assigned.
+    /// All devices to which the package was ever assigned, except removed devices.
     pub assigned: u64,
     /// Devices whose task was announced, and that have not reported.
     pub announced: u64,

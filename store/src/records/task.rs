@@ -14,7 +14,8 @@ use super::stored;
 use super::write::{self, ABSENT, Terms};
 
 /// Holds for a task that has not changed since it was read.
-const UNCHANGED: &str = "#attempt = :attempt AND #state.#state = :state AND #direct = :direct";
+pub(super) const UNCHANGED: &str =
+    "#attempt = :attempt AND #state.#state = :state AND #direct = :direct";
 
 impl Records {
     /// Returns the writes for a change: at most three.

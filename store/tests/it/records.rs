@@ -4,6 +4,7 @@ mod assign;
 mod batch;
 mod commands;
 mod cost;
+mod exclusion;
 mod faults;
 mod groups;
 mod host_names;
@@ -133,7 +134,7 @@ async fn concurrent_first_check_ins_create_one_device(service: Service) {
     for written in join_all((0..6).map(|_| table.records.write_check_in(&record, None))).await {
         written.unwrap();
     }
-    assert_eq!(table.records.devices(200).await.unwrap(), [record]);
+    assert_eq!(table.records.devices(200).await.unwrap(), [(record, None)]);
 }
 
 async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) {
@@ -166,7 +167,7 @@ async fn devices_are_listed_by_id(service: Service) {
     let devices = table.records.devices(200).await.unwrap();
     let names: Vec<&str> = devices
         .iter()
-        .map(|device| device.host_name.as_str())
+        .map(|(device, _)| device.host_name.as_str())
         .collect();
     assert_eq!(names, ["pc1", "pc200", "pc30", "pc4"]);
 }

@@ -1,4 +1,4 @@
-//! `packcast device D --restart-download` and `--drop`: commands for a device with an OCS agent.
+//! `packcast device restart-download` and `drop`: commands for a device with an OCS agent.
 
 use packcast_publisher::device;
 use packcast_publisher::device_name::DeviceName;

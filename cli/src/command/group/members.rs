@@ -90,7 +90,10 @@ fn refused(changed: &MembersChanged) -> Vec<String> {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let mut notes = name_some("the device has never checked in", &changed.unknown);
+    let mut notes = name_some(
+        "the device has never checked in, or was removed",
+        &changed.unknown,
+    );
     notes.extend(name_some(
         "several devices have this host name",
         &changed.ambiguous,
@@ -140,17 +143,17 @@ mod tests {
         98       3            14
         ");
         assert_snapshot!(refused(&changed).join("\n"), @"
-        pc1: the device has never checked in
-        pc2: the device has never checked in
-        pc3: the device has never checked in
-        pc4: the device has never checked in
-        pc5: the device has never checked in
-        pc6: the device has never checked in
-        pc7: the device has never checked in
-        pc8: the device has never checked in
-        pc9: the device has never checked in
-        pc10: the device has never checked in
-        and 2 more: the device has never checked in
+        pc1: the device has never checked in, or was removed
+        pc2: the device has never checked in, or was removed
+        pc3: the device has never checked in, or was removed
+        pc4: the device has never checked in, or was removed
+        pc5: the device has never checked in, or was removed
+        pc6: the device has never checked in, or was removed
+        pc7: the device has never checked in, or was removed
+        pc8: the device has never checked in, or was removed
+        pc9: the device has never checked in, or was removed
+        pc10: the device has never checked in, or was removed
+        and 2 more: the device has never checked in, or was removed
         laptop: several devices have this host name
         key:abcdefghijklmnopqrstuvwxya: the device is in 50 groups, the limit
         ");

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use packcast_protocol::{DeviceId, Excerpt, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
-use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
+use crate::device_access::{DeviceError, admitted_state};
 use crate::{CheckInFunction, result};
 
 /// Records the result in a DOWNLOAD.
@@ -17,7 +17,7 @@ pub(super) async fn record(
     package: Option<PackageId>,
     code: ResultCode,
     now: UnixTime,
-) -> Result<(), RecordsError> {
+) -> Result<(), DeviceError> {
     let device = DeviceId::Ocs(id);
     let Some(package) = package else {
         let code = Excerpt::within(&code.to_string(), 40);
@@ -34,14 +34,14 @@ pub(super) async fn record(
     };
     let (device, reported) = (&device, &reported);
     let attempt = |()| async move {
-        let device_state = function.records.device_state(device).await?;
+        let device_state = admitted_state(function, device).await?;
         let mut tasks = device_state.tasks.iter();
         let open = tasks.find(|task| task.package == package);
         // A package that the agent dropped because of a device command has not failed: its task
         // becomes pending again, with the same attempt.
         let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
         let Some(back) = back else {
-            result::record(function, device, device_state.tasks, reported, now).await?;
+            result::record(function, device, device_state, reported, now).await?;
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {

@@ -8,34 +8,52 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::command::CommandProgress;
 use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
-use packcast_store::RecordsError;
 use packcast_store::records::Recorded;
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, admitted_state, record_check_in};
 
 /// Records an inventory, and returns the reply to it.
+///
+/// The inventory of an excluded device is not recorded.
 pub(super) async fn receive(
     function: &CheckInFunction,
     id: OcsDeviceId,
     inventory: &Inventory,
     agent: Option<&str>,
     now: UnixTime,
-) -> Result<&'static [u8], RecordsError> {
+) -> Result<&'static [u8], DeviceError> {
+    match record(function, id, inventory, agent, now).await {
+        Err(DeviceError::Excluded(excluded)) => Ok(excluded.inventory_reply()),
+        reply => reply,
+    }
+}
+
+async fn record(
+    function: &CheckInFunction,
+    id: OcsDeviceId,
+    inventory: &Inventory,
+    agent: Option<&str>,
+    now: UnixTime,
+) -> Result<&'static [u8], DeviceError> {
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
-    let device_state = function.records.device_state(&device).await?;
+    let device_state = admitted_state(function, &device).await?;
     let facts = ReportedFacts {
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
+    let budget = effect.budget.ok_or(DeviceError::OverBudget)?;
     if let Some(mut record) = effect.write.or_else(|| device_state.device.clone()) {
         record.inventory_received = Some(now);
-        function
-            .records
-            .write_check_in(&record, device_state.device.as_ref())
-            .await?;
+        record.budget = budget;
+        let known = device_state.device.as_ref();
+        if !record_check_in(function, &record, known).await? {
+            // The budget may be spent, so the history must not be written either.
+            return Err(DeviceError::OverBudget);
+        }
     }
     function
         .records
@@ -77,7 +95,7 @@ async fn finish_installed(
     tasks: &[OpenTask],
     history: &[PackageId],
     now: UnixTime,
-) -> Result<(), RecordsError> {
+) -> Result<(), DeviceError> {
     let attempt = |tasks: Vec<OpenTask>| async move {
         let mut is_settled = true;
         for task in tasks.iter().filter(|task| is_installed(task, history)) {
@@ -88,7 +106,7 @@ async fn finish_installed(
         if is_settled {
             return Ok(ControlFlow::Break(()));
         }
-        let device_state = function.records.device_state(device).await?;
+        let device_state = admitted_state(function, device).await?;
         Ok(ControlFlow::Continue(device_state.tasks))
     };
     function

@@ -3,13 +3,14 @@
 use packcast_protocol::ocs::reply::{DownloadMode, InventoryAsk, Pack, PrologReply};
 use packcast_protocol::{DeviceId, OcsDeviceId, UnixTime};
 use packcast_rollout::command::{Instruction, Mode, instruct};
+use packcast_rollout::exclusion::{ExcludedInstruction, instruct_excluded};
 use packcast_rollout::pacing::{Announced, Pacing};
 use packcast_rollout::{ReportedFacts, check_in_effect};
-use packcast_store::RecordsError;
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::DeviceState;
 
 use crate::CheckInFunction;
+use crate::device_access::{DeviceError, ExcludedState, admitted_state, record_check_in};
 use crate::reconcile::reconciled;
 use crate::tasks::{AnnouncedTask, announce_tasks};
 
@@ -19,29 +20,43 @@ pub(super) async fn reply(
     id: OcsDeviceId,
     agent: Option<&str>,
     now: UnixTime,
-) -> Result<PrologReply, RecordsError> {
+) -> Result<PrologReply, DeviceError> {
     let host_name = id.host_name().to_owned();
     let device = DeviceId::Ocs(id);
-    let device_state = function.records.device_state(&device).await?;
+    match admitted_reply(function, &device, &host_name, agent, now).await {
+        Err(DeviceError::Excluded(excluded)) => {
+            let ExcludedState { exclusion, tasks } = &*excluded;
+            let instruction = instruct_excluded(exclusion, &device, agent, tasks);
+            Ok(excluded_reply(function, instruction))
+        }
+        reply => reply,
+    }
+}
+
+async fn admitted_reply(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    host_name: &str,
+    agent: Option<&str>,
+    now: UnixTime,
+) -> Result<PrologReply, DeviceError> {
+    let device_state = admitted_state(function, device).await?;
     // An inventory has the present host name. The DEVICEID only has the one of the agent's
     // first run.
     let facts = ReportedFacts {
-        host_name: device_state.device.is_none().then_some(&*host_name),
+        host_name: device_state.device.is_none().then_some(host_name),
         agent,
         os: None,
     };
-    let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
+    let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
     if let Some(record) = &effect.write {
-        function
-            .records
-            .write_check_in(record, device_state.device.as_ref())
-            .await?;
+        record_check_in(function, record, device_state.device.as_ref()).await?;
     }
-    let (device_state, instruction) = apply_commands(function, &device, device_state, now).await?;
+    let (device_state, instruction) = apply_commands(function, device, device_state, now).await?;
     let ask_inventory = effect.ask_inventory || instruction.ask_inventory;
     let deployment = match instruction.mode {
         Mode::Work => {
-            let announced = announce_tasks(function, &device, device_state, now).await?;
+            let announced = announce_tasks(function, device, device_state, now).await?;
             let packs = announced.tasks.iter().filter_map(pack).collect();
             let deployment = DownloadMode::On(packs);
             return Ok(prolog_reply(
@@ -54,9 +69,19 @@ pub(super) async fn reply(
         Mode::Stop => DownloadMode::Off,
         Mode::Drop => DownloadMode::Drop,
     };
-    let reconciled = reconciled(function, &device, device_state, now).await?;
+    let reconciled = reconciled(function, device, device_state, now).await?;
     let pacing = reconciled.pacing(function.settings.pace);
     Ok(prolog_reply(&pacing, &[], ask_inventory, deployment))
+}
+
+/// Returns the reply to an excluded device, which has the pacing of the target: the pacing of its
+/// groups would cost another read.
+fn excluded_reply(function: &CheckInFunction, instruction: ExcludedInstruction) -> PrologReply {
+    let (ask_inventory, deployment) = match instruction {
+        ExcludedInstruction::Stop { ask_inventory } => (ask_inventory, DownloadMode::Off),
+        ExcludedInstruction::Drop => (false, DownloadMode::Drop),
+    };
+    prolog_reply(&function.settings.pace, &[], ask_inventory, deployment)
 }
 
 /// Decides how open device commands shape the reply, and records that they do.
@@ -65,7 +90,7 @@ async fn apply_commands(
     device: &DeviceId,
     mut device_state: DeviceState,
     now: UnixTime,
-) -> Result<(DeviceState, Instruction), RecordsError> {
+) -> Result<(DeviceState, Instruction), DeviceError> {
     if !device_state.orders.is_empty() {
         // Reconciling first withdraws the tasks that no group wants, so that the drop covers
         // them.

@@ -34,7 +34,10 @@ async fn a_new_device_is_recorded_and_asked_for_its_inventory() {
     assert_eq!(record.host_name, "pc1");
     assert_eq!(record.agent, UNIX_AGENT);
     assert_eq!((record.first_seen, record.last_seen), (NOW, NOW));
-    assert_eq!(system.table.records.devices(200).await.unwrap(), [record]);
+    assert_eq!(
+        system.table.records.devices(200).await.unwrap(),
+        [(record, None)]
+    );
 }
 
 #[tokio::test]

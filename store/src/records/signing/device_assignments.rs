@@ -9,6 +9,7 @@ use packcast_protocol::{AgentId, DeviceId};
 use packcast_rollout::assignments::{self, Change};
 
 use super::{Signing, SigningError};
+use crate::records::exclusion::{NOT_REMOVED, not_removed};
 use crate::records::item;
 use crate::records::key::Key;
 use crate::records::names::{ISSUED, REVISION, SIGNED};
@@ -110,19 +111,21 @@ impl Records {
             .transpose()
     }
 
-    /// Returns the update that writes the signed state into the device's record. If nothing was
-    /// signed, returns a check that the record exists.
+    /// Returns the update that writes the signed state into the record of a device that is not
+    /// removed. If nothing was signed, returns a check that there is such a record.
     pub(crate) fn known_device(
         &self,
         device: &DeviceId,
         next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let key = Key::device(device);
+        let terms = not_removed(Terms::default());
+        let condition = format!("{PRESENT} AND {NOT_REMOVED}");
         if next.is_none() {
-            return write::check(self.table(), &key, PRESENT, &Terms::default());
+            return write::check(self.table(), &key, &condition, &terms);
         }
-        let (expression, terms) = signed(next, "SET".to_owned(), " ", Terms::default());
-        write::update(self.table(), &key, &expression, Some(PRESENT), &terms)
+        let (expression, terms) = signed(next, "SET".to_owned(), " ", terms);
+        write::update(self.table(), &key, &expression, Some(&condition), &terms)
     }
 
     /// Signs device assignments, and returns them with the write that replaces the previous ones.

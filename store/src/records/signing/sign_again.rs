@@ -8,13 +8,14 @@ use packcast_rollout::assignments::{VerifiedPackages, as_recorded, with_new_vali
 use packcast_rollout::validity::{Validity, expires_soon};
 use packcast_rollout::{GroupState, Memberships, OpenTask};
 
-use super::device_assignments::{AssignError, NextDeviceAssignments};
+use super::device_assignments::{AssignError, NextDeviceAssignments, signed};
 use super::verify::MOST_BEHIND;
 use super::{Signing, SigningError};
 use crate::records::commit::Commit;
 use crate::records::group::GroupError;
 use crate::records::key::Key;
 use crate::records::stored::DeviceAssignmentsItem;
+use crate::records::write::{self, PRESENT, Terms};
 use crate::records::{Records, RecordsError};
 
 /// Selection of the assignments that are signed again.
@@ -186,7 +187,11 @@ impl Records {
         device: &DeviceId,
         next: &NextDeviceAssignments,
     ) -> Result<bool, RecordsError> {
-        let writes = vec![self.known_device(device, Some(next)), next.write()];
+        // A device whose removal was interrupted is signed as well, so its removal can go on.
+        let (expression, terms) = signed(Some(next), "SET".to_owned(), " ", Terms::default());
+        let key = Key::device(device);
+        let update = write::update(self.table(), &key, &expression, Some(PRESENT), &terms);
+        let writes = vec![update, next.write()];
         Ok(self.commit(writes).await? == Commit::Done)
     }
 }

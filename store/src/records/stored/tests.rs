@@ -10,7 +10,7 @@ use packcast_protocol::{
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
 use packcast_rollout::validity::Validity;
-use packcast_rollout::{PacingChange, PackageState, Published};
+use packcast_rollout::{ExclusionKind, PacingChange, PackageState, Published, WriteBudget};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -38,6 +38,7 @@ fn device_record() -> DeviceRecord {
         last_seen: AT,
         inventory_asked: Some(AT),
         inventory_received: None,
+        budget: WriteBudget::default(),
     }
 }
 
@@ -302,6 +303,39 @@ fn every_key_and_item_of_a_group() {
       group: "lab"
     GROUP#lab#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
       device: "ocs:web01-2026-03-04-05-06-07"
+    "#);
+}
+
+#[test]
+fn every_key_and_item_of_an_excluded_device() {
+    let exclusion = Exclusion {
+        kind: ExclusionKind::Removed,
+        since: AT,
+        reason: Some("scrapped".parse().unwrap()),
+    };
+    let items = [
+        tombstone(
+            &pc(),
+            ReconcileCount::FIRST.next(),
+            item::attribute(&exclusion),
+        ),
+        excluded_device(&ExcludedDevice {
+            device: pc(),
+            host_name: "web01".to_owned(),
+            exclusion,
+        }),
+    ];
+    assert_snapshot!(show(&items), @r#"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#DEVICE
+      device: "ocs:web01-2026-03-04-05-06-07"
+      excluded: {kind: "removed", reason: "scrapped", since: 1795000000}
+      round: 1
+    CATALOG | EXCLUDED#ocs:web01-2026-03-04-05-06-07
+      device: "ocs:web01-2026-03-04-05-06-07"
+      host_name: "web01"
+      kind: "removed"
+      reason: "scrapped"
+      since: 1795000000
     "#);
 }
 

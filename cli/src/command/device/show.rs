@@ -1,0 +1,215 @@
+//! `packcast device show`: shows a device with its packages and results.
+
+use packcast_protocol::{GroupName, PackageId, UnixTime};
+use packcast_publisher::device::{self, DeviceDetails, exclusion};
+use packcast_publisher::device_name::DeviceName;
+use packcast_publisher::{Failure, Target};
+use packcast_rollout::{FinishedTask, OpenTask, TaskState};
+
+use super::commands;
+use crate::command::pacing;
+use crate::output::{self, Format};
+
+/// Prints a device with its packages and results.
+pub(super) async fn print(
+    target: &Target,
+    name: &DeviceName,
+    format: Format,
+) -> Result<(), Failure> {
+    let details = device::show(target, name).await?;
+    output::warn(&details.warnings);
+    output::result(format, &details, text);
+    Ok(())
+}
+
+fn text(details: &DeviceDetails) -> String {
+    let device = &details.device;
+    let mut text = output::fields([
+        ("device", device.device.to_string()),
+        ("host", device.host_name.clone()),
+        ("system", device.os.clone()),
+        ("agent", device.agent.clone()),
+        (
+            "excluded",
+            details
+                .excluded
+                .as_ref()
+                .map_or_else(String::new, exclusion::words),
+        ),
+        ("first seen", output::time(device.first_seen)),
+        ("last seen", last_seen(device.last_seen)),
+        ("groups", groups(&details.groups)),
+        ("valid until", valid_until(details)),
+        ("commands", commands::pending(&details.orders)),
+        ("pacing", pacing::words(&details.pace)),
+        ("pacing of groups", pacing::words(&details.pace_of_groups)),
+    ]);
+    let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
+    if !details.open.is_empty() {
+        text.push('\n');
+        text.push_str(&output::table(
+            ["OPEN", "PACKAGE", "PRIORITY", "ATTEMPT", "STATE"],
+            details.open.iter().map(|task| {
+                [
+                    task.package.to_string(),
+                    name(&task.package),
+                    task.priority.to_string(),
+                    task.attempt.to_string(),
+                    open_state(task),
+                ]
+            }),
+        ));
+        text.push('\n');
+    }
+    if !details.finished.is_empty() {
+        text.push('\n');
+        text.push_str(&output::table(
+            ["FINISHED", "PACKAGE", "ATTEMPT", "RESULT", "WHEN"],
+            details.finished.iter().map(|task| {
+                [
+                    task.package.to_string(),
+                    name(&task.package),
+                    task.attempt.to_string(),
+                    output::outcome(task),
+                    output::time(task.finished_at),
+                ]
+            }),
+        ));
+        text.push('\n');
+        text.push_str(&tails(&details.finished));
+    }
+    text
+}
+
+/// Writes the time of the last check-in on record.
+pub(crate) fn last_seen(at: UnixTime) -> String {
+    format!("{} (recorded at most once a day)", output::time(at))
+}
+
+/// Writes the end of the validity of a device's signed assignments; nothing if the device needs
+/// no signature.
+fn valid_until(details: &DeviceDetails) -> String {
+    if details.needs_signature() {
+        output::valid_until(details.expires)
+    } else {
+        String::new()
+    }
+}
+
+fn groups(groups: &[GroupName]) -> String {
+    let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+    names.join(", ")
+}
+
+/// Writes the state of an open task.
+pub(crate) fn open_state(task: &OpenTask) -> String {
+    match task.state {
+        TaskState::Pending => "waiting; 'packcast explain' gives the reason".to_owned(),
+        TaskState::Announced { announced_at } => {
+            format!("announced {}", output::time(announced_at))
+        }
+        TaskState::Withdrawn { announced_at } => {
+            format!("withdrawn, announced {}", output::time(announced_at))
+        }
+    }
+}
+
+/// Writes the recorded output of each finished task that has some.
+fn tails(finished: &[FinishedTask]) -> String {
+    finished
+        .iter()
+        .filter_map(|task| task.output_tail.as_ref().map(|tail| (task.package, tail)))
+        .filter(|(_, tail)| !tail.trim().is_empty())
+        .map(|(package, tail)| {
+            let lines: String = tail
+                .trim_end()
+                .lines()
+                .map(|line| format!("  {}\n", output::printable(line)))
+                .collect();
+            format!("\nend of the output of package {package}:\n{lines}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_rollout::{DeviceCommands, PacingOverride};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::{self, AGENT, OCS, plain};
+
+    fn details(device: &str) -> DeviceDetails {
+        DeviceDetails {
+            device: fixtures::device(device),
+            excluded: None,
+            groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
+            orders: fixtures::read(json!({
+                "unstick": null,
+                "cancel": { "order": "cancel", "asked_at": fixtures::NOON, "told_at": null },
+            })),
+            pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
+            pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
+            expires: Some(UnixTime(fixtures::NOON + 180 * 86_400)),
+            open: fixtures::task_states().iter().map(fixtures::task).collect(),
+            finished: vec![fixtures::failed(), fixtures::succeeded()],
+            names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_device_is_shown_with_its_packages() {
+        assert_snapshot!(plain(&text(&details(AGENT))), @"
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        groups            lab, office
+        valid until       2027-05-17 11:06:40 UTC
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+        ");
+    }
+
+    #[test]
+    fn a_blocked_device_without_packages_has_its_facts_only() {
+        let details = DeviceDetails {
+            excluded: Some(fixtures::blocked()),
+            groups: Vec::new(),
+            orders: DeviceCommands::default(),
+            pace: PacingOverride::default(),
+            pace_of_groups: PacingOverride::default(),
+            expires: None,
+            open: Vec::new(),
+            finished: Vec::new(),
+            ..details(OCS)
+        };
+        assert_snapshot!(plain(&text(&details)), @"
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        ");
+    }
+}

@@ -1,0 +1,134 @@
+//! Removal of devices that no longer exist, or that must not come back.
+//!
+//! Each device is removed separately. After an interruption, the same operation completes the
+//! removal.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::assignments::Assignments;
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_rollout::check_in::is_unseen_for;
+use packcast_rollout::{DeviceRecord, Exclusion, ExclusionReason};
+use packcast_store::records::Removing;
+use serde::Serialize;
+
+use super::exclusion::{DeviceChanged, DeviceResult, DevicesChanged, find_all};
+use crate::clock::now;
+use crate::concurrency::AT_ONCE;
+use crate::device_name::DeviceName;
+use crate::failure::Failure;
+use crate::progress::{Progress, Work};
+use crate::signing::Signer;
+use crate::target::Target;
+
+/// A device to remove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToRemove {
+    pub device: DeviceId,
+    /// Host name; `None` if the device was named by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
+    /// Time of the last check-in on record. If it is given and the device has checked in since,
+    /// the device is not removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<UnixTime>,
+}
+
+/// Finds the devices with these names.
+pub async fn named(target: &Target, names: &[DeviceName]) -> Result<Vec<ToRemove>, Failure> {
+    let devices = find_all(target, names).await?.into_iter();
+    let to_remove = devices.map(|device| ToRemove {
+        device,
+        host_name: None,
+        last_seen: None,
+    });
+    Ok(to_remove.collect())
+}
+
+/// Finds the devices that have not checked in for `days` days, in the order of their ids.
+///
+/// Blocked devices are left out, because their check-ins are not recorded. Devices whose removal
+/// was interrupted are included.
+pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure> {
+    let ids = target.records.members(&GroupName::all()).await?;
+    let now = now();
+    let is_due = |(record, excluded): &(DeviceRecord, Option<Exclusion>)| match excluded {
+        None => is_unseen_for(record, days, now),
+        Some(excluded) => excluded.is_removed(),
+    };
+    let records = target.records.device_records(&ids).await?;
+    let to_remove = records
+        .into_iter()
+        .filter(is_due)
+        .map(|(record, _)| ToRemove {
+            device: record.device,
+            host_name: Some(record.host_name),
+            last_seen: Some(record.last_seen),
+        });
+    Ok(to_remove.collect())
+}
+
+/// Removes devices from groups, tallies, lists and the index of host names.
+///
+/// The function refuses the requests of a removed device until [`unblock`](super::unblock). It
+/// reads the key of `signer` if one of the devices has a Packcast agent, because it withdraws the
+/// signed assignments of the device.
+pub async fn remove(
+    target: &Target,
+    devices: Vec<ToRemove>,
+    reason: Option<&ExclusionReason>,
+    mut signer: Signer,
+    progress: &Progress,
+) -> Result<DevicesChanged, Failure> {
+    signer.unlock_for(devices.iter().map(|found| &found.device))?;
+    progress.begin(Work::Removing, devices.len() as u64);
+    let signer = &signer;
+    let changed = stream::iter(devices)
+        .map(|found| async move {
+            let result = remove_one(target, &found, reason, signer).await?;
+            progress.advance(1);
+            let device = found.device;
+            Ok::<_, Failure>(DeviceChanged { device, result })
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    progress.end();
+    Ok(DevicesChanged(changed))
+}
+
+async fn remove_one(
+    target: &Target,
+    found: &ToRemove,
+    reason: Option<&ExclusionReason>,
+    signer: &Signer,
+) -> Result<DeviceResult, Failure> {
+    let (records, device) = (&target.records, &found.device);
+    let begun = records
+        .begin_removal(device, reason, found.last_seen, now())
+        .await?;
+    let groups = match begun {
+        Removing::Begun { groups } => groups,
+        Removing::Complete => return Ok(DeviceResult::AlreadyRemoved),
+        Removing::SeenAgain => return Ok(DeviceResult::SeenAgain),
+        Removing::UnknownDevice => return Ok(DeviceResult::UnknownDevice),
+    };
+    for group in &groups {
+        records.leave(device, group, signer.signing()).await?;
+    }
+    let assigned = assigned_packages(target, device).await?;
+    for package in records.packages_of(&assigned).await? {
+        records.unassign(device, &package, signer.signing()).await?;
+    }
+    records.erase(device).await?;
+    Ok(DeviceResult::Removed)
+}
+
+/// Returns the packages in the signed device assignments, whose signature is verified when they
+/// are withdrawn.
+async fn assigned_packages(target: &Target, device: &DeviceId) -> Result<Vec<PackageId>, Failure> {
+    let signed = target.records.device_assignments(device).await?;
+    let assignments: Option<Assignments> =
+        signed.and_then(|signed| serde_json::from_str(signed.document()).ok());
+    let packages = assignments.iter().flat_map(Assignments::packages);
+    Ok(packages.map(|assigned| assigned.package).collect())
+}
