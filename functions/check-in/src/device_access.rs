@@ -112,3 +112,27 @@ impl ExcludedState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages() {
+        let exclusion = Exclusion {
+            kind: ExclusionKind::Blocked,
+            since: UnixTime(1_795_000_000),
+            reason: None,
+        };
+        let tasks = Vec::new();
+        let errors = [
+            DeviceError::Excluded(Box::new(ExcludedState { exclusion, tasks })),
+            DeviceError::OverBudget,
+        ];
+        let lines = errors.map(|error| error.to_string());
+        insta::assert_snapshot!(lines.join("\n"), @"
+        the device is excluded
+        the device has spent its write budget
+        ");
+    }
+}

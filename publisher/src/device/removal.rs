@@ -69,7 +69,7 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
 
 /// Removes devices from groups, tallies, lists and the index of host names.
 ///
-/// The function refuses the requests of a removed device until [`unblock`](super::unblock). It
+/// The function refuses the requests of a removed device until [`unblock`](super::exclusion::unblock). It
 /// reads the key of `signer` if one of the devices has a Packcast agent, because it withdraws the
 /// signed assignments of the device.
 pub async fn remove(
