@@ -2,7 +2,9 @@
 
 use packcast_protocol::state::commit::next_number;
 use packcast_protocol::state::signed_text::TargetDocument as _;
-use packcast_protocol::state::{Commit, CommitFields, CommitId, NodeHash, SignedCommit, TargetId};
+use packcast_protocol::state::{
+    Commit, CommitFields, CommitId, KeyListId, NodeHash, SignedCommit, TargetId,
+};
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::records::{CommitRecord, Head};
 
@@ -20,7 +22,10 @@ pub fn commit_after(head: Option<&Head>, devices: NodeHash, now: UnixTime) -> Co
     let number = next_number(parent, 0, now);
     let commit = Commit::new(CommitFields {
         target: TARGET,
-        keys: 1,
+        keys: KeyListId {
+            serial: 1,
+            digest: Sha256Digest::of(b"key list"),
+        },
         number,
         parent,
         groups: NodeHash::EMPTY,

@@ -85,7 +85,7 @@ impl ExcludedState {
                 "this device was removed: ask the administrator of the target to unblock it",
             ),
         };
-        answer::problem(kind, &detail, now)
+        answer::problem(kind, detail, now)
     }
 
     /// Returns the reply to an INVENTORY.

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::state::{TrustLine, TrustedRoots};
+use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::memory::{Memory, MemoryLine};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -54,7 +54,7 @@ pub enum MemoryFileError {
 /// The first line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct FirstLine {
-    trust: Vec<TrustLine>,
+    trust: TrustedRoots,
 }
 
 impl MemoryFile {
@@ -150,12 +150,11 @@ fn read(
         return Ok(Vec::new());
     };
     let first: FirstLine = serde_json::from_slice(first).map_err(damaged(1))?;
-    let (expected, found) = (shown(&trust_lines(trust)), shown(&first.trust));
-    if expected != found {
+    if first.trust != *trust {
         return Err(MemoryFileError::OtherTarget {
             path: path.to_owned(),
-            expected,
-            found,
+            expected: trust.to_string(),
+            found: first.trust.to_string(),
         });
     }
     let line = |(index, line)| serde_json::from_slice(line).map_err(damaged(index + 2));
@@ -164,7 +163,7 @@ fn read(
 
 fn content<'a>(trust: &TrustedRoots, lines: impl Iterator<Item = &'a MemoryLine>) -> Vec<u8> {
     let mut text = Vec::new();
-    let trust = trust_lines(trust);
+    let trust = trust.clone();
     push_line(&mut text, &FirstLine { trust });
     for line in lines {
         push_line(&mut text, line);
@@ -175,21 +174,6 @@ fn content<'a>(trust: &TrustedRoots, lines: impl Iterator<Item = &'a MemoryLine>
 fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
     serde_json::to_writer(&mut *text, line).expect("lines have names as keys");
     text.push(b'\n');
-}
-
-fn trust_lines(trust: &TrustedRoots) -> Vec<TrustLine> {
-    let roots = trust.roots().iter();
-    roots
-        .map(|root| TrustLine {
-            target: trust.target(),
-            root: root.clone(),
-        })
-        .collect()
-}
-
-fn shown(lines: &[TrustLine]) -> String {
-    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    lines.join(", ")
 }
 
 fn file_error(path: &Path) -> impl Fn(io::Error) -> MemoryFileError {
@@ -232,11 +216,7 @@ mod tests {
     }
 
     fn trust(target: u8) -> TrustedRoots {
-        let line = TrustLine {
-            target: TargetId::from_bytes([target; 16]),
-            root: key(),
-        };
-        TrustedRoots::new(vec![line]).unwrap()
+        TrustedRoots::new(TargetId::from_bytes([target; 16]), vec![key()]).unwrap()
     }
 
     fn line(number: u64, event: MemoryEvent) -> MemoryLine {

@@ -30,11 +30,12 @@ pub(super) const MEMBERS: &str = "members";
 /// The latest signed state of the device assignments.
 pub(super) const SIGNED: &str = "signed";
 
-/// The number of devices that a batch has enrolled.
-pub(super) const ENROLLED: &str = "enrolled";
 /// The exclusion of a device, with the attribute that names its kind.
 pub(super) const EXCLUDED: &str = "excluded";
 pub(super) const KIND: &str = "kind";
+
+/// The number of devices that a batch has enrolled.
+pub(super) const ENROLLED: &str = "enrolled";
 
 /// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";

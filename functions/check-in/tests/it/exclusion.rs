@@ -90,18 +90,13 @@ async fn a_blocked_packcast_agent_is_refused_and_reports_after_it_is_unblocked()
         results: results.clone(),
         ..agent.asking()
     };
+    let reporting = ReportRequest {
+        results: results.clone(),
+    };
     for reply in [
         agent.post(&system, CHECK_IN_PATH, &agent.asking()).await,
         agent.post(&system, CHECK_IN_PATH, &with_results).await,
-        agent
-            .post(
-                &system,
-                REPORT_PATH,
-                &ReportRequest {
-                    results: results.clone(),
-                },
-            )
-            .await,
+        agent.post(&system, REPORT_PATH, &reporting).await,
     ] {
         // The operations of the three requests are counted together.
         assert_eq!(reply.status, StatusCode::FORBIDDEN);
@@ -127,10 +122,9 @@ async fn a_removed_packcast_agent_cannot_enrol_again() {
     let agent = Agent::enrolled(&system, 1).await;
     remove(&system, &agent.device()).await;
     for admission in [agent.admission(), token(ENROLMENT_TOKEN)] {
-        let reply = agent
-            .post_as(&system, &admission, CHECK_IN_PATH, &agent.asking())
-            .await;
-        let problem = refusal(&system, &reply);
+        let asking = agent.asking();
+        let reply = agent.post_as(&system, &admission, CHECK_IN_PATH, &asking);
+        let problem = refusal(&system, &reply.await);
         assert_eq!(problem.kind, ProblemKind::Removed);
         assert_eq!(
             problem.detail,
