@@ -49,6 +49,7 @@ pub(crate) const fn is_link_of_another_user(_dir: &Dir, _path: &str) -> bool {
 }
 
 /// Does nothing: Windows cannot synchronise folders. [`sync_renamed`] does the work.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
 pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
@@ -97,10 +98,12 @@ pub(crate) fn make_removable(path: &Path) -> io::Result<()> {
 /// Does nothing: access is inherited from the folder above.
 pub(crate) const fn make_new_files_readable() {}
 
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
 pub(crate) const fn set_mode(_file: &cap_std::fs::File, _executable: bool) -> io::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
 pub(crate) const fn make_executable(_path: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -69,9 +69,9 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
 
 /// Removes devices from groups, tallies, lists and the index of host names.
 ///
-/// The function refuses the requests of a removed device until [`unblock`](super::exclusion::unblock). It
-/// reads the key of `signer` if one of the devices has a Packcast agent, because it withdraws the
-/// signed assignments of the device.
+/// The function refuses the requests of a removed device until it is unblocked with
+/// [`unblock`](super::exclusion::unblock). This operation withdraws the signed assignments of a
+/// device with a Packcast agent, and then reads the key of `signer`.
 pub async fn remove(
     target: &Target,
     devices: Vec<ToRemove>,
