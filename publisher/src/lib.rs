@@ -30,6 +30,7 @@ pub mod publish;
 #[cfg(test)]
 mod rendered;
 pub mod signing;
+pub mod state;
 pub mod status;
 pub mod target;
 pub mod text;

@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::CommitId;
+use packcast_protocol::{PackageId, UnixTime};
 use serde::{Deserialize, Serialize};
 
 /// Age up to which an unfinished commit is completed, in seconds: one hour.
@@ -45,6 +45,8 @@ pub enum MemoryEvent {
         text: String,
         /// The head that the commit replaces. `None` for the first commit.
         replaced: Option<CommitId>,
+        /// Packages that the commit assigns. None of them may be deleted when it becomes the head.
+        packages: Vec<PackageId>,
     },
     /// The machine has signed the commit, and the commit was the head.
     Stored,
@@ -258,6 +260,7 @@ mod tests {
         MemoryEvent::Signing {
             text: "{}".to_owned(),
             replaced: replaced.map(commit),
+            packages: Vec::new(),
         }
     }
 

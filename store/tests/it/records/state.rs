@@ -7,14 +7,14 @@ use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{
     DocumentText, KeyListId, LeafName, Lookup, NodeHash, PagedTree, PartialTree, SignedKeyList,
 };
-use packcast_store::records::{Head, HeadChange, HeadChanged};
+use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit};
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::table::{NOW, Table, device};
 use serde_json::json;
 
-fn first_commit<'a>(commit: &'a packcast_store::records::CommitRecord) -> HeadChange<'a> {
+fn first_commit(commit: &CommitRecord) -> HeadChange<'_> {
     HeadChange {
         replaced: None,
         commit,
@@ -95,7 +95,7 @@ async fn commits_are_listed_from_the_newest(service: Service) {
         };
         heads.push(changed(&table, change).await);
     }
-    let ids = |listed: Vec<packcast_store::records::OrderedCommit>| -> Vec<_> {
+    let ids = |listed: Vec<OrderedCommit>| -> Vec<_> {
         listed.into_iter().map(|one| one.commit.id).collect()
     };
     let expected: Vec<_> = heads.iter().rev().map(|head| head.commit.id).collect();

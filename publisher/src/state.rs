@@ -1,0 +1,18 @@
+//! The signed state of a target: read from the table, verified, and changed by commits.
+//!
+//! Nothing of the table is believed: the key lists lead from the root keys of the target to the
+//! publisher keys, one of which has signed the head, and the head names all trees and documents by
+//! their digests.
+
+mod adopt;
+mod commit;
+mod error;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+pub use self::commit::{CommitRequest, Committed, Committer};
+pub use self::error::StateError;
+pub use self::reader::{TargetState, VerifiedHead};
+pub use self::trees::Trees;

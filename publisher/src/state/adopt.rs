@@ -1,0 +1,84 @@
+//! Adoption of commits that this machine has signed and that were never the head.
+
+use packcast_protocol::Sha256Digest;
+use packcast_protocol::state::{Commit, CommitId};
+use packcast_rollout::state::{AdoptedEntries, StateChange, StatePart, removals};
+use packcast_store::Records;
+
+use super::error::StateError;
+use super::reader::TargetState;
+use super::trees::Trees;
+
+/// What follows from the adopted commits for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    pub(super) commits: Vec<CommitId>,
+    pub(super) entries: AdoptedEntries,
+    /// The removals of the adopted commits that the head lacks.
+    pub(super) removals: Vec<StateChange>,
+}
+
+impl Adoption {
+    /// Adds a commit of this machine. Its text is from the memory of this machine.
+    ///
+    /// A commit whose pages the table has lost is adopted without its changes: devices that hold it
+    /// then accept the next commit.
+    pub(super) async fn add(
+        &mut self,
+        records: &Records,
+        state: &mut TargetState,
+        id: CommitId,
+        text: &str,
+    ) -> Result<(), StateError> {
+        self.commits.push(id);
+        let Ok(commit) = serde_json::from_str::<Commit>(text) else {
+            return Ok(());
+        };
+        let Some(before) = trees_before(records, &commit).await? else {
+            return Ok(());
+        };
+        match self.add_changes(records, state, before, &commit).await {
+            Err(StateError::NoPage { .. } | StateError::Part(_)) => Ok(()),
+            added => added,
+        }
+    }
+
+    async fn add_changes(
+        &mut self,
+        records: &Records,
+        state: &mut TargetState,
+        mut before: Trees,
+        commit: &Commit,
+    ) -> Result<(), StateError> {
+        let mut after = Trees::of(Some(commit));
+        let changes = before.difference(records, &mut after).await?;
+        let names: std::collections::BTreeSet<_> =
+            changes.into_iter().map(|change| change.name).collect();
+        let before = before.part(records, names.clone()).await?;
+        let after = after.part(records, names.clone()).await?;
+        let mut head: StatePart = state.trees.part(records, names).await?;
+        let groups = head.named_groups();
+        head.extend(state.trees.part(records, groups).await?);
+        self.removals.extend(removals(&before, &after, &head)?);
+        self.entries.add(commit.number, &after);
+        Ok(())
+    }
+}
+
+/// Returns the trees before a commit of this machine; `None` if its parent is not on record.
+///
+/// The parent was verified when this machine signed the commit, which names it by its digest.
+async fn trees_before(records: &Records, commit: &Commit) -> Result<Option<Trees>, StateError> {
+    let Some(parent) = commit.parent else {
+        return Ok(Some(Trees::of(None)));
+    };
+    let Some(stored) = records.commit_named(&parent.name()).await? else {
+        return Ok(None);
+    };
+    let text = stored.commit.signed.text();
+    if Sha256Digest::of(text.as_bytes()) != parent.digest {
+        return Ok(None);
+    }
+    let parent = serde_json::from_str::<Commit>(text).ok();
+    Ok(parent.map(|parent| Trees::of(Some(&parent))))
+}

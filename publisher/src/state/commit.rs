@@ -1,0 +1,451 @@
+//! A change of the state: one signed commit.
+//!
+//! The order of the steps keeps every promise if the machine stops between two of them:
+//!
+//! 1. Read and verify the head, and compare it with the memory.
+//! 2. Store the new documents and pages, which nothing names yet.
+//! 3. Write the commit into the memory, and synchronise it.
+//! 4. Sign.
+//! 5. Make the commit the head, if the head is still the one that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::commit::next_number;
+use packcast_protocol::state::signed_text::TargetDocument as _;
+use packcast_protocol::state::{
+    AboutDocument, Commit, CommitFields, CommitId, Document, LeafName, PagedTree, SignedCommit,
+    TrustedRoots, UpdatedTree,
+};
+use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::memory::{Finding, HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine};
+use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed};
+use packcast_store::Records;
+use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
+
+use super::adopt::Adoption;
+use super::error::StateError;
+use super::reader::TargetState;
+use super::trees::Trees;
+use crate::signing::memory_file::MemoryFile;
+
+/// Maximum number of attempts at one change, while other commits come first.
+const ATTEMPTS: u32 = 16;
+
+/// A machine that changes the state of a target.
+pub struct Committer<'a> {
+    pub records: &'a Records,
+    /// Target and root keys, from the configuration of this machine.
+    pub trust: &'a TrustedRoots,
+    /// Public half of the signing key.
+    pub key: &'a PublicKey,
+    pub sign: &'a Sign,
+    pub memory: &'a mut MemoryFile,
+    /// A head that a person has confirmed, for a machine that remembers nothing.
+    pub accepted_head: Option<CommitId>,
+    pub clock: fn() -> UnixTime,
+}
+
+/// The changes of one commit.
+#[derive(Clone, Debug)]
+pub struct CommitRequest<'a> {
+    pub changes: &'a [StateChange],
+    pub about: AboutDocument,
+    /// Validity of the commit, in seconds.
+    pub valid_for_s: u64,
+}
+
+/// Outcome of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Committed {
+    /// The commit is the head.
+    Done {
+        head: Head,
+        outcomes: Vec<ChangeOutcome>,
+    },
+    /// The state is already so. Nothing was signed.
+    AlreadySo { outcomes: Vec<ChangeOutcome> },
+}
+
+/// A commit that is ready to be signed.
+struct Prepared {
+    commit: Commit,
+    packages: Vec<PackageId>,
+}
+
+impl Committer<'_> {
+    /// Makes the changes in one commit.
+    ///
+    /// If another commit comes first, the changes are decided again. If this machine has stopped
+    /// in the middle of an earlier change, less than an hour ago, that change is completed first.
+    pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let now = (self.clock)();
+            let mut state = TargetState::read(self.records, self.trust).await?;
+            self.check_key(&state, now)?;
+            if let Some(unfinished) = self.compare(&mut state, now).await? {
+                last = Some(unfinished.commit);
+                self.finish(&state, &unfinished, now).await?;
+                continue;
+            }
+            let adoption = self.adoption(&mut state, now).await?;
+            let changes = [&adoption.removals[..], request.changes].concat();
+            let number = self.next_number(&state, now);
+            let before = self.load(&mut state, &changes).await?;
+            let planned = apply(&before, &changes, number, &adoption.entries);
+            let planned = planned.map_err(StateError::Changes)?;
+            let outcomes = planned.outcomes[adoption.removals.len()..].to_vec();
+            if !planned.needs_commit() {
+                return Ok(Committed::AlreadySo { outcomes });
+            }
+            let packages = assigned(&changes, &planned, number)?;
+            let commit = self
+                .store(&mut state, &planned, &adoption, request, number, now)
+                .await?;
+            let id = id(&commit);
+            last = Some(id);
+            let prepared = Prepared { commit, packages };
+            if let Some(head) = self.make_head(&state, &prepared, now).await? {
+                return Ok(Committed::Done { head, outcomes });
+            }
+        }
+        let commit = last.expect("each attempt has a commit");
+        Err(StateError::Conflict { commit })
+    }
+
+    fn check_key(&self, state: &TargetState, now: UnixTime) -> Result<(), StateError> {
+        if state.chain.newest().is_none() {
+            return Err(StateError::NoKeyList);
+        }
+        if !state.chain.in_force(now) {
+            return Err(StateError::ListExpired);
+        }
+        if !state.keys().contains(self.key) {
+            let key = self.key.clone();
+            return Err(StateError::KeyNotNamed { key });
+        }
+        Ok(())
+    }
+
+    fn next_number(&self, state: &TargetState, now: UnixTime) -> u64 {
+        let parent = state.head.as_ref().map(|head| head.commit.id());
+        let highest = self.memory.memory().highest_number(&state.keys());
+        next_number(parent, highest, now)
+    }
+
+    /// Compares the head with the memory, and remembers the head.
+    ///
+    /// Returns the line of a commit that this machine has yet to store.
+    async fn compare(
+        &mut self,
+        state: &mut TargetState,
+        now: UnixTime,
+    ) -> Result<Option<MemoryLine>, StateError> {
+        let contains = self.contained(state).await?;
+        let keys = state.keys();
+        let head = state.head.as_ref();
+        let facts = head.map(|head| HeadFacts {
+            id: head.commit.id(),
+            issued: head.commit.issued,
+            contains: &contains,
+            keys: &keys,
+        });
+        let finding = self.memory.memory().compare(facts.as_ref(), now);
+        let unfinished = match finding {
+            Finding::Follows => None,
+            Finding::LeavesOut(commit) => return Err(StateError::LeavesOut { commit }),
+            Finding::Unknown => {
+                let known = head.map(|head| head.commit.id());
+                if let Some(head) = known.filter(|_| known != self.accepted_head) {
+                    return Err(StateError::UnknownHead { head });
+                }
+                None
+            }
+            Finding::Unfinished(commit) => {
+                let mut lines = self.memory.memory().lines();
+                lines.find(|line| line.commit == commit).cloned()
+            }
+        };
+        let mut lines =
+            facts.map_or_else(Vec::new, |facts| self.memory.memory().settled(&facts, now));
+        if let Some(head) = head
+            && !contains.contains(&head.commit.id())
+        {
+            lines.push(MemoryLine {
+                commit: head.commit.id(),
+                at: now,
+                key: head.commit.signer().clone(),
+                event: MemoryEvent::Seen,
+            });
+        }
+        self.memory.append(&lines)?;
+        Ok(unfinished)
+    }
+
+    /// Returns the remembered commits that the head contains.
+    async fn contained(&self, state: &mut TargetState) -> Result<BTreeSet<CommitId>, StateError> {
+        let remembered: Vec<CommitId> = self.memory.memory().lines().map(|it| it.commit).collect();
+        let name = |id: &CommitId| LeafName::Commit(id.name());
+        let names = remembered.iter().map(name).collect();
+        let digests = state.trees.digests(self.records, names).await?;
+        let head = state.head.as_ref().map(|head| head.commit.id());
+        // The whole digest, because the name has only four bytes of it.
+        let contains =
+            |id: &CommitId| Some(*id) == head || digests.get(&name(id)) == Some(&Some(id.digest));
+        Ok(remembered.into_iter().filter(contains).collect())
+    }
+
+    /// Stores a commit that this machine has signed, or was about to sign, in an earlier command.
+    async fn finish(
+        &mut self,
+        state: &TargetState,
+        line: &MemoryLine,
+        now: UnixTime,
+    ) -> Result<(), StateError> {
+        let MemoryEvent::Signing { text, packages, .. } = &line.event else {
+            return Ok(());
+        };
+        let (text, packages) = (text.clone(), packages.clone());
+        self.sign_and_swap(state, line.commit, text, &packages, now)
+            .await?;
+        Ok(())
+    }
+
+    /// Collects what follows from the lost commits of this machine.
+    async fn adoption(
+        &self,
+        state: &mut TargetState,
+        now: UnixTime,
+    ) -> Result<Adoption, StateError> {
+        let contains = self.contained(state).await?;
+        let (keys, mut adoption) = (state.keys(), Adoption::default());
+        let Some(head) = &state.head else {
+            return Ok(adoption);
+        };
+        let facts = HeadFacts {
+            id: head.commit.id(),
+            issued: head.commit.issued,
+            contains: &contains,
+            keys: &keys,
+        };
+        let lost = self.memory.memory().to_adopt(&facts, now);
+        let lost: Vec<MemoryLine> = lost.cloned().collect();
+        for line in lost {
+            if let MemoryEvent::Lost { text } = &line.event {
+                adoption.add(self.records, state, line.commit, text).await?;
+            }
+        }
+        Ok(adoption)
+    }
+
+    /// Loads the documents that the changes need.
+    async fn load(
+        &self,
+        state: &mut TargetState,
+        changes: &[StateChange],
+    ) -> Result<StatePart, StateError> {
+        let mut loaded = StatePart::default();
+        loop {
+            let names = needed(changes, &loaded);
+            if names.is_empty() {
+                return Ok(loaded);
+            }
+            loaded.extend(state.trees.part(self.records, names).await?);
+        }
+    }
+
+    /// Stores documents and pages, and returns the commit that names them.
+    async fn store(
+        &self,
+        state: &mut TargetState,
+        planned: &PlannedState,
+        adoption: &Adoption,
+        request: &CommitRequest<'_>,
+        number: u64,
+        now: UnixTime,
+    ) -> Result<Commit, StateError> {
+        let parent = state.head.as_ref().map(|head| head.commit.id());
+        let records = self.records;
+        let trees = &mut state.trees;
+        trees.load_ancestors(records).await?;
+        let ancestors = ancestors(&trees.ancestors, parent, &adoption.commits, now);
+        let groups = update(trees, records, |it| &it.groups, &planned.changed_groups()).await?;
+        let devices = update(trees, records, |it| &it.devices, &planned.changed_devices()).await?;
+        let ancestors = update(trees, records, |it| &it.ancestors, &ancestors).await?;
+        let about = Document::new(request.about.clone());
+        let mut documents: Vec<_> = planned.new_documents().cloned().collect();
+        documents.push(about.text().clone());
+        records.put_documents(&documents).await?;
+        let pages = [&groups, &devices, &ancestors];
+        let pages = pages
+            .into_iter()
+            .flat_map(|tree| tree.pages.iter().cloned());
+        records.put_pages(&pages.collect::<Vec<_>>()).await?;
+        let list = state.chain.newest().ok_or(StateError::NoKeyList)?;
+        Ok(Commit::new(CommitFields {
+            target: state.chain.target(),
+            keys: list.id(),
+            number,
+            parent,
+            groups: groups.tree.root(),
+            devices: devices.tree.root(),
+            ancestors: ancestors.tree.root(),
+            issued: now,
+            expires: now.plus(request.valid_for_s),
+            about: about.digest(),
+        })?)
+    }
+
+    async fn make_head(
+        &mut self,
+        state: &TargetState,
+        prepared: &Prepared,
+        now: UnixTime,
+    ) -> Result<Option<Head>, StateError> {
+        let text = prepared.commit.to_text();
+        let commit = id(&prepared.commit);
+        // Before the signature: once a commit is signed, a device can have it.
+        self.remember(
+            commit,
+            now,
+            MemoryEvent::Signing {
+                text: text.clone(),
+                replaced: state.head.as_ref().map(|head| head.commit.id()),
+                packages: prepared.packages.clone(),
+            },
+        )?;
+        self.sign_and_swap(state, commit, text, &prepared.packages, now)
+            .await
+    }
+
+    /// Signs a commit and makes it the head. Returns `None` if another commit came first.
+    async fn sign_and_swap(
+        &mut self,
+        state: &TargetState,
+        id: CommitId,
+        text: String,
+        packages: &[PackageId],
+        now: UnixTime,
+    ) -> Result<Option<Head>, StateError> {
+        let signature = (self.sign)(&text)?;
+        let signed = SignedCommit::new(text.clone(), signature)?;
+        let commit = CommitRecord { id, signed };
+        let changed = self
+            .records
+            .change_head(HeadChange {
+                replaced: state.head.as_ref().map(|head| &head.stored),
+                commit: &commit,
+                assigned: packages,
+                list: None,
+            })
+            .await?;
+        match changed {
+            HeadChanged::Done(head) => {
+                self.remember(id, now, MemoryEvent::Stored)?;
+                Ok(Some(head))
+            }
+            HeadChanged::OtherHead | HeadChanged::Exists => {
+                self.remember(id, now, MemoryEvent::Lost { text })?;
+                Ok(None)
+            }
+            HeadChanged::Deleted(package) => {
+                self.remember(id, now, MemoryEvent::Lost { text })?;
+                Err(StateError::Deleted(package))
+            }
+        }
+    }
+
+    fn remember(
+        &mut self,
+        commit: CommitId,
+        at: UnixTime,
+        event: MemoryEvent,
+    ) -> Result<(), StateError> {
+        let key = self.key.clone();
+        let line = MemoryLine {
+            commit,
+            at,
+            key,
+            event,
+        };
+        Ok(self.memory.append(&[line])?)
+    }
+}
+
+impl std::fmt::Debug for Committer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+fn id(commit: &Commit) -> CommitId {
+    CommitId {
+        number: commit.number,
+        digest: Sha256Digest::of(commit.to_text().as_bytes()),
+    }
+}
+
+/// Returns the packages that a commit newly assigns.
+fn assigned(
+    changes: &[StateChange],
+    planned: &PlannedState,
+    number: u64,
+) -> Result<Vec<PackageId>, StateError> {
+    let is_new = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Assigned { seq, .. } if *seq == number);
+    let made = changes.iter().zip(&planned.outcomes);
+    let packages: BTreeSet<PackageId> = made
+        .filter(|(_, outcome)| is_new(outcome))
+        .filter_map(|(change, _)| match change {
+            StateChange::Assign { assignment, .. } => Some(assignment.package),
+            _ => None,
+        })
+        .collect();
+    let count = packages.len();
+    if count > HeadChange::MAX_PACKAGES {
+        return Err(StateError::TooManyPackages { count });
+    }
+    Ok(packages.into_iter().collect())
+}
+
+/// Returns the changes of the ancestors: the parent and adopted commits are added, and commits that
+/// have expired on every device are removed.
+fn ancestors(
+    before: &PagedTree,
+    parent: Option<CommitId>,
+    adopted: &[CommitId],
+    now: UnixTime,
+) -> BTreeMap<LeafName, Option<Sha256Digest>> {
+    // A commit is issued at its number or before, and expires at most 90 days after it was issued.
+    let is_old = |name: &LeafName| match name {
+        LeafName::Commit(name) => now.since(UnixTime(name.number())) > MAX_ANCESTOR_AGE_S,
+        _ => true,
+    };
+    let leaves = before.tree().leaves().map(|(name, _)| name);
+    let mut changes: BTreeMap<LeafName, Option<Sha256Digest>> = leaves
+        .filter(|name| is_old(name))
+        .map(|name| (name.clone(), None))
+        .collect();
+    let added = parent.iter().chain(adopted);
+    changes.extend(added.map(|id| (LeafName::Commit(id.name()), Some(id.digest))));
+    changes
+}
+
+/// Changes a tree. A removal may need hidden parts beside the path of the removed name.
+async fn update(
+    trees: &mut Trees,
+    records: &Records,
+    tree: fn(&Trees) -> &PagedTree,
+    changes: &BTreeMap<LeafName, Option<Sha256Digest>>,
+) -> Result<UpdatedTree, StateError> {
+    let names: BTreeSet<LeafName> = changes.keys().cloned().collect();
+    trees.load(records, &names).await?;
+    loop {
+        match tree(trees).update(changes) {
+            Ok(updated) => return Ok(updated),
+            Err(hidden) => trees.load_hidden(records, &hidden).await?,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The head of a target, verified from the root keys on.
+
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::{KeyChain, TrustedRoots, VerifiedCommit};
+use packcast_store::Records;
+use packcast_store::records::Head;
+
+use super::error::StateError;
+use super::trees::Trees;
+
+/// The state of a target at one time.
+#[derive(Clone, Debug)]
+pub struct TargetState {
+    /// The key lists, from the root keys of the target on.
+    pub chain: KeyChain,
+    /// The head. `None` before the first commit.
+    pub head: Option<VerifiedHead>,
+    pub trees: Trees,
+}
+
+/// A head that a publisher key of the newest key list has signed. It may have expired.
+#[derive(Clone, Debug)]
+pub struct VerifiedHead {
+    pub stored: Head,
+    pub commit: VerifiedCommit,
+}
+
+impl TargetState {
+    /// Reads the head and the key lists, and verifies them.
+    pub async fn read(records: &Records, trust: &TrustedRoots) -> Result<Self, StateError> {
+        // The head first: a key list that belongs to it is stored with it.
+        let head = records.head().await?;
+        let mut chain = KeyChain::new(trust.clone());
+        // A list that is refused does not matter: the table may have any number of forged lists.
+        let _ = chain.follow_all(&records.lists_after(0).await?);
+        let head = head.map(|head| verified(head, &chain)).transpose()?;
+        let trees = Trees::of(head.as_ref().map(|head| &**head.commit));
+        Ok(Self { chain, head, trees })
+    }
+
+    /// Returns the publisher keys that the newest key list names.
+    pub fn keys(&self) -> Vec<PublicKey> {
+        self.chain.named()
+    }
+}
+
+fn verified(stored: Head, chain: &KeyChain) -> Result<VerifiedHead, StateError> {
+    let list = chain.newest().ok_or(StateError::NoKeyList)?;
+    let signed = &stored.commit.signed;
+    let commit = signed.verify(chain.target(), &chain.named());
+    let commit = commit.map_err(StateError::Head)?;
+    if commit.id() != stored.commit.id {
+        return Err(StateError::OtherCommit {
+            expected: stored.commit.id,
+            found: commit.id(),
+        });
+    }
+    if !list.accepts_number(commit.number) {
+        return Err(StateError::BelowList {
+            commit: commit.id(),
+            serial: list.serial(),
+        });
+    }
+    Ok(VerifiedHead { stored, commit })
+}

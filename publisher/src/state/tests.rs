@@ -1,0 +1,380 @@
+//! Changes of a state by one and two machines, on an embedded engine.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::key_list::KeyListFields;
+use packcast_protocol::state::signed_text::TargetDocument as _;
+use packcast_protocol::state::{
+    AboutDocument, CommitId, KeyList, KeyListId, LeafName, PublisherKey, SignedKeyList, TargetId,
+    Terms, TrustedRoots,
+};
+use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
+use packcast_store::records::{Head, Sign};
+use packcast_testing::fault::FaultRates;
+use packcast_testing::signing::{signing, trusted};
+use packcast_testing::table::{NOW, Table, device};
+use tempfile::TempDir;
+
+use super::{CommitRequest, Committed, Committer, StateError, TargetState};
+use crate::signing::memory_file::MemoryFile;
+
+const TARGET: TargetId = TargetId::from_bytes([7; 16]);
+
+/// A target with its first key list, and folders for the memories of machines.
+struct TestTarget {
+    table: Table,
+    trust: TrustedRoots,
+    folder: TempDir,
+}
+
+/// A machine with a memory of its own.
+struct Machine<'a> {
+    target: &'a TestTarget,
+    memory: PathBuf,
+    accepted: Option<CommitId>,
+}
+
+fn key() -> &'static PublicKey {
+    &trusted()[0]
+}
+
+fn lab() -> GroupName {
+    "lab".parse().unwrap()
+}
+
+fn in_lab() -> EntryOwner {
+    EntryOwner::Group(lab())
+}
+
+fn assign(package: PackageId, force: bool) -> StateChange {
+    StateChange::Assign {
+        to: in_lab(),
+        assignment: NewAssignment {
+            package,
+            manifest: Sha256Digest::of(b"manifest"),
+            force,
+            terms: Terms::default(),
+        },
+    }
+}
+
+fn unassign(package: PackageId) -> StateChange {
+    StateChange::Unassign {
+        from: in_lab(),
+        package,
+    }
+}
+
+fn create_lab() -> StateChange {
+    StateChange::CreateGroup { group: lab() }
+}
+
+fn join(numbers: impl IntoIterator<Item = u32>) -> StateChange {
+    let devices = numbers.into_iter().map(|number| device(number).device);
+    StateChange::Join {
+        group: lab(),
+        devices: devices.collect(),
+    }
+}
+
+impl TestTarget {
+    async fn start(seed: u64) -> Self {
+        let table = Table::start(seed).await;
+        let trust = TrustedRoots::new(TARGET, vec![key().clone()]).unwrap();
+        let list = KeyList::new(KeyListFields {
+            target: TARGET,
+            serial: 1,
+            from: 0,
+            roots: vec![key().clone()],
+            publishers: vec![PublisherKey::unrestricted(key().clone())],
+            issued: NOW,
+            expires: NOW.plus(86_400),
+        });
+        let text = list.unwrap().to_text();
+        let id = KeyListId {
+            serial: 1,
+            digest: Sha256Digest::of(text.as_bytes()),
+        };
+        let signature = (signing().sign)(&text).unwrap();
+        let signed = SignedKeyList::new(text, signature).unwrap();
+        assert!(table.records.add_list(&id, &signed).await.unwrap());
+        Self {
+            table,
+            trust,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn machine(&self, name: &str) -> Machine<'_> {
+        Machine {
+            target: self,
+            memory: self.folder.path().join(name),
+            accepted: None,
+        }
+    }
+
+    async fn state(&self) -> TargetState {
+        TargetState::read(&self.table.records, &self.trust)
+            .await
+            .unwrap()
+    }
+
+    async fn head(&self) -> CommitId {
+        self.state().await.head.unwrap().commit.id()
+    }
+
+    /// Returns the packages of the group, each with its `seq`.
+    async fn packages(&self) -> Vec<(PackageId, u64)> {
+        let mut state = self.state().await;
+        let names = BTreeSet::from([LeafName::Group(lab())]);
+        let part = state.trees.part(&self.table.records, names).await.unwrap();
+        let document = part.group(&lab()).unwrap().unwrap();
+        let entries = document.packages.as_slice().iter();
+        entries.map(|entry| (entry.package, entry.seq)).collect()
+    }
+
+    async fn is_member(&self, device: &DeviceId) -> bool {
+        let mut state = self.state().await;
+        let names = BTreeSet::from([LeafName::Group(lab()), LeafName::Device(device.clone())]);
+        let part = state.trees.part(&self.table.records, names).await.unwrap();
+        part.groups_of(device).unwrap().contains_key(&lab())
+    }
+
+    /// Makes every transaction fail from now on, or no request.
+    fn refuse_transactions(&self, refuse: bool) {
+        self.table.faults.set_rates(FaultRates {
+            conflicts: if refuse { 1_000 } else { 0 },
+            ..FaultRates::default()
+        });
+    }
+}
+
+impl Machine<'_> {
+    async fn memory(&self) -> MemoryFile {
+        memory(&self.memory, &self.target.trust).await
+    }
+
+    /// Returns the last commit that the machine remembers.
+    async fn last(&self) -> CommitId {
+        let memory = self.memory().await;
+        memory.memory().lines().last().unwrap().commit
+    }
+
+    async fn try_commit(
+        &self,
+        changes: &[StateChange],
+        sign: &Sign,
+        clock: fn() -> UnixTime,
+    ) -> Result<Committed, StateError> {
+        let mut memory = self.memory().await;
+        let mut committer = Committer {
+            records: &self.target.table.records,
+            trust: &self.target.trust,
+            key: key(),
+            sign,
+            memory: &mut memory,
+            accepted_head: self.accepted,
+            clock,
+        };
+        let request = CommitRequest {
+            changes,
+            about: AboutDocument::shortened("ada", "laptop", "packcast assign", ""),
+            valid_for_s: 3_600,
+        };
+        committer.commit(&request).await
+    }
+
+    async fn attempt(&self, changes: &[StateChange]) -> Result<Committed, StateError> {
+        self.try_commit(changes, signing().sign, || NOW).await
+    }
+
+    async fn commit(&self, changes: &[StateChange]) -> (Head, Vec<ChangeOutcome>) {
+        match self.attempt(changes).await.unwrap() {
+            Committed::Done { head, outcomes } => (head, outcomes),
+            same @ Committed::AlreadySo { .. } => panic!("{same:?}"),
+        }
+    }
+}
+
+async fn memory(path: &Path, trust: &TrustedRoots) -> MemoryFile {
+    MemoryFile::open(path, trust).await.unwrap()
+}
+
+#[tokio::test]
+async fn changes_are_read_back_from_the_verified_head() {
+    let target = TestTarget::start(300).await;
+    let machine = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    let (first, _) = machine.commit(&[create_lab(), join(0..100)]).await;
+    let (second, outcomes) = machine.commit(&[assign(package, false)]).await;
+    let seq = second.commit.id.number;
+    assert!(
+        matches!(outcomes[..], [ChangeOutcome::Assigned { seq: given, replaced: None }] if given == seq)
+    );
+    assert_eq!((first.order, second.order), (1, 2));
+    assert_eq!(target.packages().await, [(package, seq)]);
+    assert!(target.is_member(&device(99).device).await);
+    assert!(!target.is_member(&device(100).device).await);
+
+    let again = machine
+        .attempt(&[assign(package, false), join(0..100)])
+        .await;
+    // A repeated assignment is a new one; memberships are already so.
+    assert!(matches!(again.unwrap(), Committed::Done { .. }));
+    let again = machine.attempt(&[join(0..100)]).await.unwrap();
+    assert!(matches!(again, Committed::AlreadySo { .. }));
+    let mut state = target.state().await;
+    let ancestors = state.trees.load_ancestors(&target.table.records).await;
+    ancestors.unwrap();
+    let ancestors = state.trees.ancestors.tree();
+    let names: Vec<_> = ancestors.leaves().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names.len(), 2);
+}
+
+#[tokio::test]
+async fn of_two_machines_at_once_neither_loses_a_change() {
+    let target = TestTarget::start(301).await;
+    let one = target.machine("one");
+    one.commit(&[create_lab()]).await;
+    let two = Machine {
+        accepted: Some(target.head().await),
+        ..target.machine("two")
+    };
+    let left = async {
+        for number in 0..8 {
+            one.commit(&[join([number])]).await;
+        }
+    };
+    let right = async {
+        for number in 8..16 {
+            two.commit(&[join([number])]).await;
+        }
+    };
+    tokio::join!(left, right);
+    for number in 0..16 {
+        assert!(target.is_member(&device(number).device).await, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_memory_asks_before_it_follows_a_head() {
+    let target = TestTarget::start(302).await;
+    target.machine("one").commit(&[create_lab()]).await;
+    let head = target.head().await;
+    let two = target.machine("two");
+    let refused = two.attempt(&[join([1])]).await.unwrap_err();
+    assert!(matches!(refused, StateError::UnknownHead { head: found } if found == head));
+    let accepting = Machine {
+        accepted: Some(head),
+        ..target.machine("two")
+    };
+    accepting.commit(&[join([1])]).await;
+    // The head is remembered from now on.
+    target.machine("two").commit(&[join([2])]).await;
+}
+
+#[tokio::test]
+async fn a_head_that_was_put_back_is_not_changed() {
+    let target = TestTarget::start(303).await;
+    let machine = target.machine("one");
+    machine.commit(&[create_lab()]).await;
+    let old = target.table.item("HEAD", "HEAD").await;
+    let package = target.table.package("vlc", 5).await.id;
+    machine.commit(&[assign(package, false)]).await;
+    let (withdrawn, _) = machine.commit(&[unassign(package)]).await;
+    target.table.put(&old).await;
+    let refused = machine.attempt(&[join([1])]).await.unwrap_err();
+    assert!(
+        matches!(refused, StateError::LeavesOut { commit } if commit == withdrawn.commit.id),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_stopped_before_the_swap_completes_its_change_first() {
+    let target = TestTarget::start(304).await;
+    let machine = target.machine("one");
+    machine.commit(&[create_lab(), join([1])]).await;
+    let package = target.table.package("vlc", 5).await.id;
+    target.refuse_transactions(true);
+    machine.attempt(&[assign(package, true)]).await.unwrap_err();
+    target.refuse_transactions(false);
+    let (head, _) = machine.commit(&[join([2])]).await;
+    assert_eq!(head.order, 3);
+    let packages = target.packages().await;
+    assert!(matches!(packages[..], [(id, seq)] if id == package && seq < head.commit.id.number));
+    assert!(target.is_member(&device(2).device).await);
+}
+
+#[tokio::test]
+async fn a_lost_withdrawal_is_made_by_the_next_commit() {
+    let target = TestTarget::start(305).await;
+    let one = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    one.commit(&[create_lab(), assign(package, false)]).await;
+    let two = Machine {
+        accepted: Some(target.head().await),
+        ..target.machine("two")
+    };
+    // A device may have seen the withdrawal: it was in a request to the table.
+    target.refuse_transactions(true);
+    one.attempt(&[unassign(package)]).await.unwrap_err();
+    target.refuse_transactions(false);
+    let lost = one.last().await;
+    two.commit(&[join([1])]).await;
+    assert_eq!(target.packages().await.len(), 1);
+
+    let (_, outcomes) = one.commit(&[join([2])]).await;
+    assert_eq!(
+        outcomes.len(),
+        1,
+        "the outcomes are those of the caller's changes"
+    );
+    assert_eq!(target.packages().await, []);
+    let mut state = target.state().await;
+    let names = BTreeSet::from([LeafName::Commit(lost.name())]);
+    let records = &target.table.records;
+    let found = state.trees.digests(records, names).await.unwrap();
+    assert_eq!(found.into_values().next(), Some(Some(lost.digest)));
+}
+
+#[tokio::test]
+async fn a_lost_assignment_that_is_repeated_is_no_second_one() {
+    let target = TestTarget::start(306).await;
+    let one = target.machine("one");
+    one.commit(&[create_lab()]).await;
+    let two = Machine {
+        accepted: Some(target.head().await),
+        ..target.machine("two")
+    };
+    let package = target.table.package("vlc", 5).await.id;
+    target.refuse_transactions(true);
+    one.attempt(&[assign(package, true)]).await.unwrap_err();
+    target.refuse_transactions(false);
+    let lost = one.last().await;
+    two.commit(&[join([1])]).await;
+    one.commit(&[assign(package, true)]).await;
+    assert_eq!(target.packages().await, [(package, lost.number)]);
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
+    let target = TestTarget::start(307).await;
+    let machine = target.machine("one");
+    machine.commit(&[create_lab()]).await;
+    let head = target.head().await;
+    let unknown = PackageId::try_from(1_600_000_000).unwrap();
+    let refused = machine.attempt(&[assign(unknown, false)]).await;
+    assert!(matches!(refused, Err(StateError::Deleted(id)) if id == unknown));
+    let expired = machine
+        .try_commit(&[join([1])], signing().sign, || NOW.plus(90_000))
+        .await;
+    assert!(matches!(expired, Err(StateError::ListExpired)));
+    assert_eq!(target.head().await, head);
+    // The refused commit leaves no obstacle behind.
+    machine.commit(&[join([1])]).await;
+    assert_eq!(target.packages().await, []);
+}

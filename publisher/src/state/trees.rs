@@ -1,0 +1,191 @@
+//! The trees of one commit, loaded from the table page by page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::Sha256Digest;
+use packcast_protocol::state::{
+    CommitFields, HiddenNodes, LeafChange, LeafName, Lookup, NodeHash, PagedTree, PartialTree,
+};
+use packcast_rollout::state::StatePart;
+use packcast_store::Records;
+
+use super::error::StateError;
+
+/// The trees of one commit. A part that no operation needs is never loaded.
+#[derive(Clone, Debug)]
+pub struct Trees {
+    pub groups: PagedTree,
+    pub devices: PagedTree,
+    pub ancestors: PagedTree,
+}
+
+impl Trees {
+    /// Returns the trees of a commit, or empty trees before the first commit.
+    pub fn of(commit: Option<&CommitFields>) -> Self {
+        let tree = |root: fn(&CommitFields) -> NodeHash| {
+            PagedTree::new(commit.map_or(NodeHash::EMPTY, root))
+        };
+        Self {
+            groups: tree(|commit| commit.groups),
+            devices: tree(|commit| commit.devices),
+            ancestors: tree(|commit| commit.ancestors),
+        }
+    }
+
+    /// Loads the paths to these names, one batch of pages for each level.
+    pub async fn load(
+        &mut self,
+        records: &Records,
+        names: &BTreeSet<LeafName>,
+    ) -> Result<(), StateError> {
+        loop {
+            let mut missing = BTreeSet::new();
+            for (tree, is_of) in self.each() {
+                missing.extend(tree.missing(names.iter().filter(|name| is_of(name))));
+            }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            self.load_pages(records, missing).await?;
+        }
+    }
+
+    /// Loads the names, and returns the digest of each, or `None` if the tree does not have it.
+    pub async fn digests(
+        &mut self,
+        records: &Records,
+        names: BTreeSet<LeafName>,
+    ) -> Result<BTreeMap<LeafName, Option<Sha256Digest>>, StateError> {
+        self.load(records, &names).await?;
+        let digest = |name: LeafName| {
+            let digest = self.digest(&name);
+            (name, digest)
+        };
+        Ok(names.into_iter().map(digest).collect())
+    }
+
+    /// Returns the documents of these names.
+    pub async fn part(
+        &mut self,
+        records: &Records,
+        names: BTreeSet<LeafName>,
+    ) -> Result<StatePart, StateError> {
+        let leaves = self.digests(records, names).await?;
+        let digests: BTreeSet<Sha256Digest> = leaves.values().copied().flatten().collect();
+        let digests: Vec<Sha256Digest> = digests.into_iter().collect();
+        let texts = records.documents(&digests).await?;
+        let texts = texts.into_iter().map(|text| (text.digest(), text));
+        Ok(StatePart::read(leaves, &texts.collect())?)
+    }
+
+    /// Returns the leaves of groups, locations and devices that differ from those of a later
+    /// commit.
+    pub async fn difference(
+        &mut self,
+        records: &Records,
+        after: &mut Self,
+    ) -> Result<Vec<LeafChange>, StateError> {
+        let mut found = Vec::new();
+        for tree in [
+            (|trees| &mut trees.groups) as fn(&mut Self) -> &mut PagedTree,
+            |trees| &mut trees.devices,
+        ] {
+            loop {
+                let hidden = match tree(self).tree().diff(tree(after).tree()) {
+                    Ok(changes) => {
+                        found.extend(changes);
+                        break;
+                    }
+                    Err(hidden) => hidden,
+                };
+                let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+                insert(tree(self), &pages)?;
+                insert(tree(after), &pages)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Loads all ancestors.
+    pub async fn load_ancestors(&mut self, records: &Records) -> Result<(), StateError> {
+        let nothing = PartialTree::hidden(NodeHash::EMPTY);
+        while let Err(hidden) = nothing.diff(self.ancestors.tree()) {
+            let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+            insert(&mut self.ancestors, &pages)?;
+        }
+        Ok(())
+    }
+
+    /// Loads hidden parts that decide on the result of a change.
+    pub async fn load_hidden(
+        &mut self,
+        records: &Records,
+        hidden: &HiddenNodes,
+    ) -> Result<(), StateError> {
+        self.load_pages(records, hidden.hashes().iter().copied().collect())
+            .await
+    }
+
+    /// Returns the digest of a loaded name, or `None` if the tree does not have it.
+    fn digest(&self, name: &LeafName) -> Option<Sha256Digest> {
+        let mut trees = self.each().into_iter();
+        let (tree, _) = trees.find(|(_, is_of)| is_of(name))?;
+        match tree.tree().lookup(name) {
+            Lookup::Present(digest) => Some(digest),
+            Lookup::Absent | Lookup::Hidden(_) => None,
+        }
+    }
+
+    async fn load_pages(
+        &mut self,
+        records: &Records,
+        hashes: BTreeSet<NodeHash>,
+    ) -> Result<(), StateError> {
+        let pages = load(records, hashes).await?;
+        for tree in [&mut self.groups, &mut self.devices, &mut self.ancestors] {
+            insert(tree, &pages)?;
+        }
+        Ok(())
+    }
+
+    /// Returns each tree with the kinds of names that belong into it.
+    fn each(&self) -> [(&PagedTree, fn(&LeafName) -> bool); 3] {
+        let is_device: fn(&LeafName) -> bool = |name| matches!(name, LeafName::Device(_));
+        let is_commit: fn(&LeafName) -> bool = |name| matches!(name, LeafName::Commit(_));
+        [
+            (&self.devices, is_device),
+            (&self.ancestors, is_commit),
+            (&self.groups, |name| {
+                !matches!(name, LeafName::Device(_) | LeafName::Commit(_))
+            }),
+        ]
+    }
+}
+
+/// Reads pages, all of which must exist.
+async fn load(
+    records: &Records,
+    hashes: BTreeSet<NodeHash>,
+) -> Result<Vec<(NodeHash, Vec<u8>)>, StateError> {
+    let hashes: Vec<NodeHash> = hashes.into_iter().collect();
+    let pages = records.pages(&hashes).await?;
+    let found: BTreeSet<NodeHash> = pages.iter().map(|(hash, _)| *hash).collect();
+    match hashes.into_iter().find(|hash| !found.contains(hash)) {
+        None => Ok(pages),
+        Some(hash) => Err(StateError::NoPage { hash }),
+    }
+}
+
+/// Inserts those of the pages that have a place in the tree.
+fn insert(tree: &mut PagedTree, pages: &[(NodeHash, Vec<u8>)]) -> Result<(), StateError> {
+    for (hash, bytes) in pages {
+        if tree.has_place_for(hash) {
+            let inserted = tree.insert_page(*hash, bytes);
+            inserted.map_err(|source| StateError::Page {
+                hash: *hash,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
