@@ -147,7 +147,7 @@ mod tests {
         let kind = "groups";
         let (given, held) = (id(b"1"), id(b"2"));
         let target = |byte| TargetId::from_bytes([byte; 16]);
-        insta::assert_snapshot!(messages([
+        let refusals = [
             Refusal::Unreadable(StateTextError::NoCommit),
             Refusal::KeyList(KeyChainError::Refused(untrusted("key list"))),
             Refusal::Commit {
@@ -197,7 +197,11 @@ mod tests {
                 expected: target(1),
                 found: target(2),
             },
-        ]), @"
+        ];
+        let words = refusals.iter().filter_map(|refusal| refusal.state(None));
+        let words: Vec<RefusalWord> = words.map(|state| state.reason).collect();
+        insta::assert_snapshot!(serde_json::to_string(&words).unwrap(), @r#"["unreadable","key","key","key","stale","stale","fork","leaves_out","not_shown","tree","tree","tree","tree"]"#);
+        insta::assert_snapshot!(messages(refusals), @"
         cannot accept a state: the state does not name the commit of its parts
         cannot follow a key list: cannot verify the key list: the signature is not by a trusted key
         cannot accept a commit with SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b: cannot verify the commit: the signature is not by a trusted key

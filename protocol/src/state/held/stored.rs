@@ -1,13 +1,17 @@
 //! The stored form of a verified state: one file, which is verified again when it is read.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::accept::{DEVICES, GROUPS, add_part};
 use super::numbers::{HighestCommit, HighestCommits};
 use super::{HeldCommit, Refusal, VerifiedState};
+use crate::location::LocationName;
 use crate::state::commit::SignedCommit;
 use crate::state::document::DocumentText;
 use crate::state::key_list::SignedKeyList;
+use crate::state::name::LeafName;
 use crate::state::partial::PartialTree;
 use crate::state::target::TargetId;
 
@@ -65,7 +69,8 @@ impl VerifiedState {
     ///
     /// A state of another target is not added: set its file aside. Rules on the order of commits do
     /// not apply, because the device has checked them before it stored the commit. The history
-    /// still counts, in case an older file was restored.
+    /// still counts, in case an older file was restored. Documents that the state does not need are
+    /// dropped: delete their files.
     pub fn load(
         &mut self,
         stored: StoredState,
@@ -85,8 +90,19 @@ impl VerifiedState {
         discarded.extend(self.recheck_commit().err());
         let documents = documents.into_iter();
         self.documents = documents.map(|text| (text.digest(), text)).collect();
-        discarded.extend(self.drop_unneeded(&std::collections::BTreeSet::new()));
+        // The tasks that need these locations are not known yet.
+        let locations = self.shown_locations();
+        discarded.extend(self.drop_unneeded(&locations));
         discarded
+    }
+
+    fn shown_locations(&self) -> BTreeSet<LocationName> {
+        let leaves = self.commit.iter().flat_map(|held| held.groups.leaves());
+        let locations = leaves.filter_map(|(name, _)| match name {
+            LeafName::Location(location) => Some(location.clone()),
+            _ => None,
+        });
+        locations.collect()
     }
 
     fn load_commit(&mut self, stored: StoredCommit) -> Result<(), Refusal> {

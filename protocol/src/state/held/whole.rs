@@ -34,7 +34,7 @@ pub struct WholeState<'a> {
 /// Facts of the device that the decision on a package needs.
 #[derive(Clone, Copy, Debug)]
 pub struct DeploymentFacts<'a> {
-    /// The mandates that journal and history show as used up.
+    /// The mandates for the package, at this target, that journal and history show as used up.
     pub used: &'a BTreeSet<Mandate>,
     /// True if a later package of the same name has succeeded on the device. False while the
     /// manifest, which names the package, is not verified yet.
@@ -393,7 +393,7 @@ mod tests {
         let groups = BTreeSet::from(["all", "lab"].map(|name| name.parse().unwrap()));
         let names = (0..10).map(|n| format!("group/g{n}").parse().unwrap());
         let text = DocumentText::new(r#"{"schema":3}"#.to_owned()).unwrap();
-        insta::assert_snapshot!(messages([
+        let waits = [
             Waiting::NoKeyList,
             Waiting::KeyListExpired {
                 serial: 2,
@@ -434,7 +434,10 @@ mod tests {
                 number,
                 names: ["main".parse().unwrap()].into(),
             },
-        ]), @"
+        ];
+        let words: Vec<WaitWord> = waits.iter().map(Waiting::word).collect();
+        insta::assert_snapshot!(serde_json::to_string(&words).unwrap(), @r#"["no_key_list","key_list_expired","no_key_list","no_commit","commit_expired","incomplete","unreadable","not_assigned","used","other_manifest","unknown_term","downgrade","other_audience","incomplete"]"#);
+        insta::assert_snapshot!(messages(waits), @"
         the device follows no key list yet: compare 'trust' in agent.toml with 'packcast keys show'
         key list 2 expired on 2026-11-18, and the date is 2026-11-30: run 'packcast sign', or correct the clock of the device
         the device follows key list 2, and has acted under key list 3: wait for its next check-in, or run 'packcast audit'

@@ -232,3 +232,25 @@ fn a_stored_state_is_verified_again() {
         }
     }
 }
+
+#[test]
+fn a_damaged_file_does_not_lock_the_device_out() {
+    let first = Draft::first(content()).sign();
+    let mut state = followed();
+    deliver(&mut state, &first);
+    let text = serde_json::to_string(&state.stored()).unwrap();
+    let until = format!("\"until\":{}", NOW.plus(90 * DAY));
+    assert!(text.contains(&until));
+    let damaged = text.replace(&until, "\"until\":999999999999");
+    let mut loaded = new_device(&device(1), []);
+    let stored = serde_json::from_str(&damaged).unwrap();
+    assert!(loaded.load(stored, state.documents().cloned()).is_empty());
+    let later = NOW.plus(95 * DAY);
+    let next = Draft {
+        number: later.0,
+        issued: later,
+        ancestors: BTreeSet::new(),
+        ..Draft::after(&first, content())
+    };
+    deliver(&mut loaded, &next.sign());
+}

@@ -271,6 +271,7 @@ fn only_signed_locations_have_an_address() {
     let accepted = accept_for(&mut state, &reply, &needed);
     assert!(accepted.refused.is_empty());
     assert_eq!(accepted.added.len(), 1);
+    let (state, _) = loaded(&state, new_device(&device(1), []));
     let begun = decide(&state, &["cdn", "evil"]).unwrap();
     let addresses: Vec<String> = begun.locations.values().map(ToString::to_string).collect();
     assert_eq!(addresses, ["cdn.example.net/p"]);
