@@ -13,6 +13,23 @@ fn a_killed_agent_runs_nothing_twice_and_loses_nothing() {
     );
 }
 
+/// The agent dies directly after it has let a program run, which then outlives it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn the_programs_of_a_killed_agent_do_not_run_beside_others() {
+    use packcast_tests::kill::{self, Choice, Kill};
+
+    for program in 1..=3 {
+        let at = format!("release:program#{program}:after").parse();
+        let kill = Kill {
+            at: at.unwrap(),
+            then: None,
+        };
+        let report = kill::run(crate::PROGRAM, &Choice::Only(kill), 1, |_, _| {});
+        assert!(report.is_good() && report.killed == 1, "{report:#?}");
+    }
+}
+
 /// A prime number, so that the sample contains points of all kinds.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const ONE_IN: usize = 11;

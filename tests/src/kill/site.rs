@@ -42,8 +42,9 @@ const LESS_NOISE_BYTES: usize = 20_000;
 
 /// A shell command that records its beginning and its end in a file in the device's home.
 ///
-/// It takes longer than a restart of the agent, so that it outlives an agent that is killed.
-const RUNS: &str = r#"echo "begin $PACKCAST_PACKAGE_NAME" >> "$HOME/runs"; sleep 0.1; echo "end $PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
+/// If its agent dies meanwhile, so that it gets another parent, it runs longer than the agent needs
+/// to start again.
+const RUNS: &str = r#"echo "begin $PACKCAST_PACKAGE_NAME" >> "$HOME/runs"; sleep 0.1; read -r _ _ _ parent _ < /proc/$$/stat; [ "$parent" = "$PPID" ] || sleep 3; echo "end $PACKCAST_PACKAGE_NAME" >> "$HOME/runs""#;
 
 /// A system whose devices run one at a time, so that new lines in the edge's log belong to the
 /// current device.
