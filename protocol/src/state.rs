@@ -6,6 +6,7 @@
 pub mod commit;
 pub mod document;
 pub mod exchange;
+pub mod held;
 pub mod key_list;
 pub mod mandate;
 pub mod name;
@@ -25,6 +26,10 @@ pub use document::{
     LocationDocument, StateEntry, Terms,
 };
 pub use exchange::{DigestPrefix, HeldState, StateReply, StateText};
+pub use held::{
+    Accepted, ActedUnder, Begin, Completeness, DeploymentFacts, HighestCommit, Refusal,
+    StoredState, VerifiedState, Waiting, WholeState,
+};
 pub use key_list::{
     KeyChain, KeyList, KeyListFields, KeyListId, PublisherKey, SignedKeyList, VerifiedKeyList,
 };

@@ -112,7 +112,7 @@ pub struct StateReply {
     /// Path to the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<PartialTree>,
-    /// Path to the commit that the device holds.
+    /// Path to the commit that the device holds, and to each commit that it lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ancestors: Option<PartialTree>,
     /// Documents that the device does not hold.

@@ -8,6 +8,7 @@
 mod api;
 mod document;
 mod golden;
+mod held;
 mod info;
 mod reference;
 mod replies;

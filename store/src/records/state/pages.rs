@@ -40,9 +40,8 @@ fn item((hash, bytes): &StoredPage) -> Item {
 }
 
 fn page(mut item: Item) -> Result<StoredPage, RecordsError> {
-    let hash = match item.remove(HASH) {
-        Some(AttributeValue::S(hash)) => hash,
-        _ => return Err(corrupt("PAGE", "the page has no hash".into())),
+    let Some(AttributeValue::S(hash)) = item.remove(HASH) else {
+        return Err(corrupt("", "the page has no hash".into()));
     };
     let Some(AttributeValue::B(bytes)) = item.remove(BYTES) else {
         return Err(corrupt(&hash, "the page has no bytes".into()));
