@@ -172,7 +172,7 @@ impl Program {
         }
     }
 
-    /// Starts the program, which waits for [`HeldProgram::run`]. `name` is that of its processes.
+    /// Starts the program, which waits for [`HeldProgram::run`]. `name` identifies its processes.
     pub(crate) fn hold(
         self,
         containment: &Containment,

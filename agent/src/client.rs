@@ -126,7 +126,7 @@ impl ApiClient {
         &self.agent
     }
 
-    /// Checks in. `known` is a time in the past, for a device with a wrong clock.
+    /// Checks in. `known` is a time that has passed, for a device with a wrong clock.
     pub(crate) async fn check_in(
         &self,
         admission: &Admission,
@@ -136,8 +136,8 @@ impl ApiClient {
         self.post(CHECK_IN_PATH, admission, request, known).await
     }
 
-    /// Reports results, at most [`MAX_REPORTS`] of them. `known` is a time in the past, for a
-    /// device with a wrong clock.
+    /// Reports at most [`MAX_REPORTS`] results. `known` is a time that has passed, for a device
+    /// with a wrong clock.
     pub(crate) async fn report(
         &self,
         pass: Secret,

@@ -23,7 +23,7 @@ const DEVICES: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// Devices of a group, on average.
 const DEVICES_PER_GROUP: u32 = 1_000;
 
-/// Groups that no target has fewer of.
+/// Minimum number of groups of a target.
 const MIN_GROUPS: u32 = 20;
 
 /// Groups of a device, besides `all`.
@@ -32,13 +32,13 @@ const GROUPS_OF_A_DEVICE: u32 = 3;
 /// Commits of the last 91 days, 50 a day.
 const ANCESTORS: u32 = 91 * 50;
 
-/// Paths of which pages are loaded, and changes that are written.
+/// Number of paths to load, and of changes to write.
 const SAMPLE: u32 = 2_000;
 
-/// Mean size of the proof of one device among a million, in bytes.
+/// Limit for the mean size of the proof of one device, in bytes.
 const MAX_MEAN_PROOF: f64 = 800.0;
 
-/// Mean number of pages on the path to a device.
+/// Limit for the mean number of pages on the path to a device.
 const MAX_MEAN_PAGES: f64 = 6.0;
 
 type Pages = BTreeMap<NodeHash, Vec<u8>>;
@@ -135,7 +135,7 @@ fn write_units(bytes: usize) -> usize {
     bytes.div_ceil(1024)
 }
 
-/// Prints the figures of a target, and returns whether they meet the aims.
+/// Prints the figures of a target, and returns whether they are within the limits.
 fn measure(devices: u32) -> bool {
     println!("{devices} devices");
     let names: Vec<_> = (0..devices).map(device).collect();
@@ -264,13 +264,13 @@ fn reply(devices: u32) {
 fn main() -> ExitCode {
     let met: Vec<_> = DEVICES.into_iter().map(measure).collect();
     println!(
-        "aims: a proof of at most {MAX_MEAN_PROOF} bytes and at most {MAX_MEAN_PAGES} pages on a path, on average"
+        "limits: a proof of at most {MAX_MEAN_PROOF} bytes and at most {MAX_MEAN_PAGES} pages on a path, on average"
     );
     if met.into_iter().all(|met| met) {
         println!("met");
         ExitCode::SUCCESS
     } else {
-        println!("missed");
+        println!("exceeded");
         ExitCode::FAILURE
     }
 }

@@ -86,8 +86,8 @@ impl std::fmt::Debug for DeviceKey {
 
 /// The headers of a signed request. They have the form of a signature, which is not verified yet.
 ///
-/// So the function can decide on admission before it works for a request: reading the headers
-/// takes neither the body nor a signature check.
+/// So the function can decide on admission before it processes a request: reading the headers needs
+/// neither the body nor a signature check.
 #[derive(Clone, Debug)]
 pub struct SignedHeaders<'a> {
     admission: Admission,

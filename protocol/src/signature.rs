@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 
 /// A public key in the base64 form of a `minisign.pub` file.
 ///
-/// Keys with the same Ed25519 key are equal, also if their key ids differ: one secret key signs for
+/// Keys with the same Ed25519 key are equal, even if their key ids differ: one secret key signs for
 /// all of them.
 #[derive(Clone)]
 pub struct PublicKey(minisign_verify::PublicKey, String);

@@ -152,8 +152,8 @@ impl Memory {
         }
     }
 
-    /// Returns the lines that decide nothing any more after a command has compared this head with
-    /// the memory: what became of the commits that the machine was about to store.
+    /// Returns the lines to add after a command has compared this head with the memory: the
+    /// outcomes of the commits that the machine was about to store.
     pub fn settled(&self, head: &HeadFacts<'_>, now: UnixTime) -> Vec<MemoryLine> {
         let settle = |line: &MemoryLine| {
             let MemoryEvent::Signing { text, .. } = &line.event else {

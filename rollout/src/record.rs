@@ -30,7 +30,7 @@ pub struct DeviceRecord {
     pub inventory_asked: Option<UnixTime>,
     /// Time at which the latest inventory arrived (OCS agents only).
     pub inventory_received: Option<UnixTime>,
-    /// Writes that the device has caused by its word alone.
+    /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,
 }

@@ -1,4 +1,4 @@
-//! Write budget: a limit for the writes that a device can cause by its word alone.
+//! Write budget: a limit for the writes that a device can cause on its own.
 //!
 //! Most writes of a check-in follow from a change that an administrator has made: a task is
 //! announced once, and ends once. Three kinds of writes could be repeated without end: a device
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Writes of one device in an hour, and twice as many in the 60 minutes around a full hour.
 ///
-/// A device in order needs a few writes a day. At the limit, with the largest package history in
+/// A normal device needs a few writes a day. At the limit, with the largest package history in
 /// every inventory, a device causes about 100,000 write units a day, which cost less than 20 US
 /// cents.
 pub const WRITES_PER_HOUR: u16 = 20;

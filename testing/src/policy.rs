@@ -42,7 +42,7 @@ impl Policy {
         Self::of_person("PublisherPolicy")
     }
 
-    /// Returns the policy of people who look, and change nothing.
+    /// Returns the policy of people who read, and change nothing.
     pub fn of_reader() -> Self {
         Self::of_person("ReaderPolicy")
     }

@@ -14,16 +14,17 @@ fn a_new_token_enrols_a_device() {
     fs::write(file, token.replace("-1-", "-2-")).unwrap();
     let device = world.unenrolled_device("web01");
     let refused = device.attempt();
-    assert!(refused.stderr.contains("not of this target"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("not valid for this target"),
+        "{refused:?}"
+    );
     fs::write(file, &token).unwrap();
     device.run();
     // The batch is full, but the device has its pass.
     device.run();
     let second = world.unenrolled_device("web02").attempt();
     assert!(
-        second
-            .stderr
-            .contains("has reached its number of devices (1)"),
+        second.stderr.contains("has reached its device limit (1)"),
         "{second:?}"
     );
 }

@@ -48,9 +48,9 @@ pub(crate) struct HeldProcess {
     output: ProgramOutput,
 }
 
-/// Starts a command in `folder` without input. It waits for its release.
+/// Starts a command in `folder` without input. The command waits for its release.
 ///
-/// `name` sets its processes apart from those of other programs.
+/// `name` distinguishes its processes from the processes of other programs.
 pub(crate) fn hold(
     command: Command,
     folder: &Path,

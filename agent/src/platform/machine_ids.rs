@@ -11,7 +11,7 @@ const NOT_SET: [&str; 3] = [
     "12345678-1234-5678-90ab-cddeefaabbcc",
 ];
 
-/// The kinds of ids. The first kind that two machines have decides if they are the same.
+/// The kinds of ids. The first kind that two machines share decides whether they are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MachineIdKind {
@@ -26,7 +26,7 @@ pub(crate) enum MachineIdKind {
 pub(crate) struct MachineIds(BTreeMap<MachineIdKind, String>);
 
 impl MachineIds {
-    /// Reads the ids of this machine. Some of them are for root only.
+    /// Reads the ids of this machine. Only root can read some of them.
     pub(crate) fn here() -> Self {
         Self::from_found([
             (MachineIdKind::Hardware, super::hardware_id()),
@@ -42,7 +42,7 @@ impl MachineIds {
         Self(ids.collect())
     }
 
-    /// Returns ids for tests: that of the hardware, then that of the system.
+    /// Returns ids for tests: the id of the hardware, then the id of the system.
     #[cfg(test)]
     pub(crate) fn of(ids: &[&str]) -> Self {
         let kinds = [MachineIdKind::Hardware, MachineIdKind::System];
@@ -60,7 +60,7 @@ impl MachineIds {
     }
 }
 
-/// Returns `true` if an id sets one machine apart from others.
+/// Returns `true` if an id distinguishes one machine from others.
 fn is_set(id: &str) -> bool {
     let digits = || id.bytes().filter(u8::is_ascii_hexdigit);
     let first = digits().next();

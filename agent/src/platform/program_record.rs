@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ProgramRecord {
     /// The id of the process, which is also the id of its process group.
     pub(crate) process: i32,
-    /// The start of the process as the system states it, because ids are used again.
+    /// The start time of the process as the system reports it, because process ids are reused.
     pub(crate) started: String,
     /// The id of the boot.
     pub(crate) boot: String,

@@ -250,7 +250,8 @@ pub(crate) fn signal(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// Returns the UUID that the firmware or the hypervisor gives to this machine. Only root can read it.
+/// Returns the UUID that the firmware or the hypervisor gives to this machine. Only root can read
+/// the UUID.
 #[cfg(target_os = "linux")]
 pub(crate) fn hardware_id() -> Option<String> {
     std::fs::read_to_string("/sys/class/dmi/id/product_uuid").ok()

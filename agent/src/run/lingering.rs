@@ -39,7 +39,7 @@ impl Agent {
         Ok(true)
     }
 
-    /// Ends the program of a stopped agent if its time limit has passed, also without a check-in.
+    /// Ends the program of a stopped agent if its time limit has passed, even without a check-in.
     pub(super) async fn end_overdue(
         &self,
         id: PackageId,

@@ -2,7 +2,7 @@
 //!
 //! The history is a chain of lines in two files with the same content, so that a change of one file
 //! loses nothing. A record that neither file shows any more becomes a barrier: the agent does not
-//! act again on a package that may be lost, until the publisher assigns the package again.
+//! act again on a package whose records may be lost, until the publisher assigns the package again.
 
 mod chain;
 mod merge;
@@ -42,7 +42,7 @@ pub(crate) struct History {
     barrier: Option<UnixTime>,
     /// The packages whose result is later than that barrier.
     lifted: BTreeSet<PackageId>,
-    /// The end of both files. `None` if the files have to be written anew.
+    /// The end of both files. `None` if the files have to be written again.
     end: Option<ChainEnd>,
 }
 
@@ -112,7 +112,8 @@ impl PastResults {
         by.cloned().collect()
     }
 
-    /// Returns `true` if records of the package may be lost, and no later result stands for them.
+    /// Returns `true` if records of the package may be lost, and no later result has
+    /// replaced them.
     pub(crate) const fn is_barred(&self) -> bool {
         self.is_barred
     }
@@ -160,7 +161,7 @@ impl History {
                 path: path.clone(),
                 kept,
                 effect: if has_lost {
-                    "records are lost: the agent does not act again on packages that may be lost, until they are assigned again"
+                    "records are lost: the agent does not act again on packages whose records may be lost, until they are assigned again"
                 } else {
                     "repaired from the other copy"
                 },
@@ -268,7 +269,7 @@ impl History {
         true
     }
 
-    /// Writes both files anew, one after the other.
+    /// Writes both files again, one after the other.
     fn write_files(&mut self, state: &StateDir) -> Result<(), StateError> {
         // Unknown until both files are written.
         self.end = None;

@@ -153,7 +153,7 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
     assert_ne!(new_id, id);
     assert_eq!(lab.world().reports.len(), 1);
     assert_eq!(fs::read_to_string(&count).unwrap(), "x\n");
-    // From now on, the copy is at home on its machine.
+    // From now on, the identity belongs to this machine.
     assert_eq!(run_on_machine(&lab, "b2").unwrap().code, 0);
     assert_eq!(lab.world().enrolments, 2);
     assert_eq!(lab.agent(&["id"]).stdout, new_id);

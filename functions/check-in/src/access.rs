@@ -1,5 +1,5 @@
-//! Admission of requests, decided from path and headers alone: nothing else of a request is read
-//! before, neither are the records.
+//! Admission of requests, decided from path and headers alone. Before admission, the function reads
+//! neither the body nor the records.
 
 use http::HeaderMap;
 use packcast_protocol::api::{Admission, Secret};

@@ -73,7 +73,7 @@ pub(crate) async fn record_check_in(
 }
 
 impl ExcludedState {
-    /// Refuses a request of a Packcast agent. The reason stays with the administrators.
+    /// Refuses a request of a Packcast agent. The reply leaves out the reason.
     pub(crate) fn problem(&self, now: UnixTime) -> Response<Bytes> {
         let (kind, detail) = match self.exclusion.kind {
             ExclusionKind::Blocked => (
@@ -101,8 +101,8 @@ impl ExcludedState {
 
     /// Answers a DOWNLOAD.
     ///
-    /// A blocked agent keeps its result, because the status is not 200. A removed agent is to
-    /// forget it.
+    /// A blocked agent keeps its result, because the status is not 200. A removed agent discards
+    /// its result, because the status is 200.
     pub(crate) fn download_response(&self) -> Response<Bytes> {
         match self.exclusion.kind {
             ExclusionKind::Blocked => {

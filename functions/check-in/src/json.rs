@@ -35,11 +35,11 @@ enum ApiRefusal {
     )]
     TooMany { count: usize },
     #[error(
-        "the request's pass or enrolment token is not of this target: give the agent the target's enrolment token"
+        "the request's pass or enrolment token is not valid for this target: give the agent the target's enrolment token"
     )]
     NotEnrolled,
     #[error(
-        "the enrolment token has reached its number of devices ({devices}): give the agent a new enrolment token"
+        "the enrolment token has reached its device limit ({devices}): give the agent a new enrolment token"
     )]
     BatchFull { devices: u32 },
 }
@@ -345,8 +345,8 @@ mod tests {
         the request has 600000 bytes, at most 524288 are allowed
         cannot read the request: missing field `results` at line 1 column 2
         the request has 65 results, at most 64 are allowed: send the rest in further requests
-        the request's pass or enrolment token is not of this target: give the agent the target's enrolment token
-        the enrolment token has reached its number of devices (500): give the agent a new enrolment token
+        the request's pass or enrolment token is not valid for this target: give the agent the target's enrolment token
+        the enrolment token has reached its device limit (500): give the agent a new enrolment token
         ");
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn answer(
         // An empty body stays empty: there is nothing to inflate (protocol reference §0 rule 5).
         Ok(body) if body.is_empty() => answer::compressed(body),
         Ok(body) => answer::compressed(envelope::seal(coding, &body)),
-        // The replies to PROLOG and INVENTORY of an excluded device are made above.
+        // The replies to PROLOG and INVENTORY of an excluded device are created above.
         Err(DeviceError::Excluded(excluded)) => excluded.download_response(),
         Err(DeviceError::OverBudget) => answer::ocs_unavailable(),
         Err(DeviceError::Records(error)) => {

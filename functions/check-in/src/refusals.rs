@@ -41,7 +41,7 @@ pub(crate) enum RefusalKind {
     Content,
 }
 
-/// Counts of refused requests since a line about them was due.
+/// Counts of refused requests since the last line of the log about them.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalCounter {
     counts: BTreeMap<RefusalKind, u64>,
@@ -61,8 +61,8 @@ impl RefusalCounter {
         self.content_error = Some(error);
     }
 
-    /// Returns the counts and starts again from zero, if there are any and the last line is not of
-    /// the same minute.
+    /// Returns the counts and resets them to zero, if there are any and the last line is at least a
+    /// minute old.
     pub(crate) fn take_due(&mut self, now: UnixTime) -> Option<RefusalCounts> {
         // A clock that was set back must not silence the counter.
         let is_early = |last: UnixTime| last <= now && now.since(last) < LINE_EVERY_S;

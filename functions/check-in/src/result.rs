@@ -86,7 +86,7 @@ pub(crate) async fn record(
         .await
 }
 
-/// Returns a code for the log, where a hostile agent must not write much.
+/// Returns an excerpt of a code for the log, so that a hostile agent cannot fill the log.
 fn shown(code: &ResultCode) -> Excerpt {
     Excerpt::within(&code.to_string(), 40)
 }

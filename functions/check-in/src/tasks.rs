@@ -44,8 +44,8 @@ pub(crate) struct AnnouncedTask {
 /// Decides on the announcements for a device, and records the new ones.
 ///
 /// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
-/// Then the announcements are decided again without it. They also refuse it if the device was
-/// excluded a moment ago, which the next read finds.
+/// Then the function decides on the announcements again, without this package. The records also
+/// refuse an announcement if the device was excluded a moment ago: the next read finds the exclusion.
 pub(crate) async fn announce_tasks(
     function: &CheckInFunction,
     device: &DeviceId,

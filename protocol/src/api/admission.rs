@@ -1,4 +1,4 @@
-//! Admission: the header with which an agent shows that the function may work for it.
+//! Admission: the header with which an agent asks the function to process its request.
 
 use std::str::FromStr;
 

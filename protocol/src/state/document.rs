@@ -1,8 +1,8 @@
 //! Documents of a state: JSON texts that are found by their digest.
 //!
 //! Each value has a canonical form: the fields in a fixed order, sets sorted, no spaces. A reader
-//! refuses any other form. A document does not contain the name of its owner; the leaf with the document's
-//! digest does.
+//! refuses any other form. A document does not contain the name of its owner; the leaf with the
+//! document's digest does.
 
 mod about;
 mod device;

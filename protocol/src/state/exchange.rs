@@ -100,7 +100,7 @@ pub struct StateReply {
     #[schemars(length(max = MAX_LINKS))]
     pub lists: Vec<SignedKeyList>,
     /// The commit of all parts; absent if the reply has key lists only. A device that lacks parts
-    /// of its own commit receives parts of the same commit, also if there is a later commit.
+    /// of its own commit receives parts of the same commit, even if there is a later commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<CommitId>,
     /// The commit, if the device holds another one.

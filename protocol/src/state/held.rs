@@ -1,8 +1,8 @@
 //! The state that a device has verified, and the rules by which it changes.
 //!
 //! A device acts only on one whole state: all documents that concern the device, found through the
-//! trees of one commit that a trusted publisher key has signed. The owner of table, bucket and
-//! function chooses the replies, and can only withhold. The rules:
+//! trees of one commit that a trusted publisher key has signed. An attacker who owns
+//! table, bucket and function chooses the replies, but can only withhold parts. The rules:
 //!
 //! 1. Key lists come first. If the newest list does not name a key, the device discards the commit
 //!    and the number of the key. It discards and refuses commits with a lower number than the list
@@ -14,7 +14,7 @@
 //! 4. The device never returns to an earlier commit, even if the new one stays incomplete.
 //! 5. Nothing begins without a whole, unexpired state and an unused mandate in it.
 //!
-//! Only the last rule asks a clock. Nothing here does I/O: the caller stores new documents, then the
+//! Only the last rule uses a clock. Nothing here does I/O: the caller stores new documents, then the
 //! [`StoredState`], after each change.
 
 mod accept;
@@ -80,7 +80,7 @@ struct HeldCommit {
 impl VerifiedState {
     /// Starts without key lists and without a commit.
     ///
-    /// `build` is the time at which the agent was built; no clock counts that is earlier.
+    /// `build` is the time at which the agent was built; an earlier clock does not count.
     /// `history` shows under which commits and key lists the device has acted. It matters if the
     /// device has lost its state. Entries of other targets do not count.
     pub fn new(
@@ -106,7 +106,7 @@ impl VerifiedState {
     /// Returns the latest of the system clock, the build, and the times of signing of the held
     /// commit and the newest key list.
     ///
-    /// A commit whose key was removed does not count, so a thief cannot move the time for ever.
+    /// A commit whose key was removed does not count, so a thief cannot move the time permanently.
     pub fn time(&self, clock: UnixTime) -> UnixTime {
         let list = self.chain.newest().map(|list| list.issued());
         let commit = self.commit.as_ref().map(|held| held.commit.issued);
@@ -136,7 +136,7 @@ impl VerifiedState {
     /// Returns the serial number of a later key list under which the device has acted, if the
     /// newest list still names the root key that signed it.
     ///
-    /// If the newest list leaves this root key out, its lists were a thief's.
+    /// If the newest list leaves this root key out, a thief may have signed the later list.
     fn missing_list(&self) -> Option<u64> {
         let roots = self.chain.roots();
         let acted = self.history.iter();

@@ -217,12 +217,12 @@ impl KeyList {
         &self.0.roots
     }
 
-    /// Returns the publisher keys in the order of their texts, also those with restrictions.
+    /// Returns the publisher keys in the order of their texts, including those with restrictions.
     pub fn publishers(&self) -> &[PublisherKey] {
         &self.0.publishers
     }
 
-    /// Returns the publisher keys without restrictions that this version does not know, also
+    /// Returns the publisher keys without restrictions that this version does not know, even
     /// after the list has expired.
     pub fn usable_publishers(&self) -> Vec<PublicKey> {
         self.publishers()

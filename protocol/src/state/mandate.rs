@@ -1,4 +1,4 @@
-//! Mandates: what a signed state assigns to a device, once.
+//! Mandates: single assignments of packages to devices by a signed state.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -35,7 +35,7 @@ pub struct UpdatedTree {
     /// The changed tree. It counts the new pages as stored.
     pub tree: PagedTree,
     /// The pages to store, each after the pages below it. A page stored earlier under the same hash
-    /// may have other bytes, which are as good: they hold the same set of leaves.
+    /// may have other bytes, which are equivalent: they hold the same set of leaves.
     pub pages: Vec<(NodeHash, Vec<u8>)>,
 }
 

@@ -24,7 +24,7 @@ pub struct TargetIdError {
 }
 
 /// The root keys that an agent's configuration trusts for a target, highest rank first, written
-/// `<target id>:<root key>[,<root key>...]`: the line `trust` of `agent.toml`.
+/// `<target id>:<root key>[,<root key>...]`.
 ///
 /// One line has all root keys, because their order decides between key lists and must be the same
 /// on all devices.

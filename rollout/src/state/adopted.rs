@@ -53,12 +53,12 @@ fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
 }
 
 /// Returns the changes that repeat the removals of a lost commit: the packages, memberships, groups
-/// and locations that it removed and that the head still has.
+/// and locations that the commit removed and that the head still has.
 ///
 /// `before` and `after` have the leaves that the lost commit changed. `head` has the same leaves, and
 /// the groups that [`StatePart::named_groups`] returns for it. A commit that adopts the lost one
-/// makes these changes first. Something that was removed
-/// and added again since is a later decision, and stays.
+/// makes these changes first. A removed part that was added again since stays, because the addition
+/// is the later decision.
 pub fn removals(
     before: &StatePart,
     after: &StatePart,

@@ -30,7 +30,7 @@ pub struct PlannedState {
 pub enum ChangeOutcome {
     /// The change is made.
     Changed,
-    /// The state is already so, and the change does nothing.
+    /// The state already has the change, so nothing changes.
     AlreadySo,
     /// The package is assigned.
     Assigned {
@@ -48,7 +48,7 @@ pub enum ChangeOutcome {
 }
 
 impl PlannedState {
-    /// Returns false if the state is already as it is to be, so that no commit is needed.
+    /// Returns false if the state already has all changes, so that no commit is needed.
     pub fn needs_commit(&self) -> bool {
         self.renews || !self.changed.is_empty()
     }
@@ -91,8 +91,8 @@ impl PlannedState {
 /// `before` has all leaves that [`needed`](super::needed) names. An assignment that repeats an
 /// entry of an adopted commit keeps the `seq` of that entry.
 ///
-/// Equal arguments give equal bytes. The number of calls does not matter either: if one call makes
-/// all changes, or one call each of them, the documents are the same.
+/// Equal arguments give equal bytes. One call with all changes gives the same documents as one call
+/// for each change.
 ///
 /// # Errors
 /// All distinct errors of the changes. Nothing is changed then.

@@ -70,7 +70,8 @@ pub enum StateDifference {
 /// made.
 ///
 /// Both parts have the same leaves: those that differ, and the groups that
-/// [`StatePart::named_groups`] returns for either part. The devices of a deleted group are not listed as having left it.
+/// [`StatePart::named_groups`] returns for either part. The differences do not list the devices of a
+/// deleted group as having left the group.
 pub fn difference(
     before: &StatePart,
     after: &StatePart,

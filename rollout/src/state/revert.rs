@@ -33,8 +33,8 @@ pub struct Reverted {
 /// Returns the changes that revert a state to an earlier one.
 ///
 /// Both parts have the same leaves: those that differ, and the groups that
-/// [`StatePart::named_groups`] returns for either part. A package that both states have stays as it is. A package that was assigned again since
-/// with the same manifest, force and terms stays, too.
+/// [`StatePart::named_groups`] returns for either part. A package that both states have stays as it
+/// is. A package that was assigned again since with the same manifest, force and terms stays, too.
 ///
 /// A group that was deleted since is created again, without its devices unless
 /// [`RevertOptions::members`] is set. If it was deleted and created again, its packages and

@@ -159,8 +159,8 @@ pub(super) fn excluded_device(entry: &ExcludedDevice) -> Item {
     Key::excluded_device(&entry.device).item(entry)
 }
 
-/// Returns what is left of a removed device: its exclusion, and its count of reconciliations, so
-/// that no change that was decided before the removal is written after it.
+/// Returns the tombstone of a removed device: its exclusion, and its count of reconciliations. The
+/// count prevents writes after the removal that were decided before it.
 pub(super) fn tombstone(
     device: &DeviceId,
     round: ReconcileCount,

@@ -9,10 +9,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::mount_point;
 
-/// The number of cgroups with the same name. Programs in the background may keep some of them.
+/// Maximum number of cgroups for one program name. Programs in the background may keep some of
+/// them.
 const MAX_SAME_NAME: u32 = 100;
 
-/// The means to hold the processes of a program together.
+/// The mechanism that groups all processes of a program.
 #[derive(Clone, Debug)]
 pub(crate) enum Containment {
     /// A cgroup for each program, below the agent's own cgroup.
@@ -26,9 +27,10 @@ pub(crate) enum Containment {
 }
 
 impl Containment {
-    /// Chooses cgroups if version 2 is mounted, writable for the agent, and has its own cgroup.
+    /// Chooses cgroups if a writable mount of cgroup version 2 shows the agent's own cgroup.
     ///
-    /// `state` is the agent's state folder, which sets the names apart from those of other agents.
+    /// `state` is the agent's state folder, which distinguishes the names from those of other
+    /// agents.
     pub(crate) fn find(state: &Path) -> Self {
         let read = |path| fs::read_to_string(path).ok();
         let own = read("/proc/self/cgroup").zip(read("/proc/self/mountinfo"));
@@ -109,7 +111,7 @@ impl Cgroup {
 
     /// Returns `true` if the cgroup or one below it has a process.
     ///
-    /// Returns `None` if the system does not tell.
+    /// Returns `None` if the state of the cgroup is unreadable.
     pub(super) fn is_populated(&self) -> Option<bool> {
         match fs::read_to_string(self.0.join("cgroup.events")) {
             Ok(events) => Some(events.lines().any(|line| line == "populated 1")),

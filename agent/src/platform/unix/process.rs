@@ -30,7 +30,7 @@ impl ProgramRecord {
 
     /// Returns `true` if a process of the program still runs.
     ///
-    /// An error of the system counts as running, because a second copy must not start.
+    /// If the system returns an error, the process counts as running: a second copy must not start.
     pub(crate) fn is_running(&self) -> bool {
         if boot().is_ok_and(|boot| boot != self.boot) {
             return false;
@@ -42,7 +42,7 @@ impl ProgramRecord {
     /// Returns `true` if the process group of the program has a process.
     fn has_group(&self) -> bool {
         match start_of(self.process) {
-            // Another process has the id, so the group is gone: its id was free.
+            // Another process has the id. The system reuses an id only after its group has ended.
             Ok(Some(started)) if started != self.started => false,
             Ok(_) => group_runs(self.process),
             Err(_) => true,
@@ -114,8 +114,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(gone)
 }
 
-/// Returns `true` if a process of the group runs. A process that only waits for its parent has
-/// ended.
+/// Returns `true` if a process of the group runs. A zombie counts as ended.
 #[cfg(target_os = "linux")]
 fn group_runs(group: i32) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else {

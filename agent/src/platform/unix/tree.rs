@@ -14,7 +14,7 @@ use crate::platform::ProgramRecord;
 
 /// Script of a shell that becomes the program in its arguments when a line arrives.
 ///
-/// If the agent ends before, the shell ends, too, and the program never runs.
+/// If the agent ends first, the shell ends, too, and the program never runs.
 const GATE: &str = r#"read -r go && exec "$@" </dev/null"#;
 
 /// A program, and all processes that it starts.
@@ -51,7 +51,7 @@ pub(crate) fn held(command: Command) -> Command {
 }
 
 impl ProcessTree {
-    /// Starts a command of [`held`], which waits for its release. `name` is that of the cgroup.
+    /// Starts a command of [`held`], which waits for its release. `name` is the name of the cgroup.
     pub(crate) fn hold(
         mut command: Command,
         containment: &Containment,
@@ -110,7 +110,7 @@ impl ProcessTree {
             self.program.kill().await?;
         }
         if let Some(cgroup) = &self.cgroup {
-            // Also the processes that have left the group.
+            // Reaches the processes that have left the group, too.
             cgroup.signal(Signal::KILL);
         }
         self.remove_cgroup();
@@ -161,8 +161,7 @@ mod tests {
         ProcessTree::hold(command, containment, "1795000000").unwrap()
     }
 
-    /// Returns both ways to hold processes together. Where the agent may use no cgroup, both are
-    /// the same.
+    /// Returns both mechanisms. If the agent may use no cgroup, both are process groups.
     fn containments(state: &Path) -> [Containment; 2] {
         [Containment::ProcessGroup, Containment::find(state)]
     }

@@ -9,7 +9,7 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject};
 
 use crate::platform::ProgramRecord;
 
-/// The means to hold the processes of a program together: always a job object.
+/// The mechanism that groups all processes of a program: always a job object.
 #[derive(Debug)]
 pub(crate) struct Containment;
 

@@ -68,21 +68,21 @@ fn digest(head: &str, json: &str) -> Sha256Digest {
 /// The content of one file of the history.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// The records that read, by the number of their line.
+    /// The readable records, by the number of their line.
     pub(super) records: BTreeMap<u64, Record>,
-    /// The parts between line ends that do not read.
+    /// The unreadable parts between line ends.
     pub(super) damaged: Vec<DamagedLine>,
-    /// `true` if a line that reads does not continue the line before.
+    /// `true` if a readable line does not continue the line before.
     pub(super) is_broken: bool,
     end: ChainEnd,
 }
 
-/// A part of a file that does not read.
+/// An unreadable part of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DamagedLine {
     /// The packages of the lines, as far as they can be read, one set for each line.
     pub(super) owners: Vec<BTreeSet<PackageId>>,
-    /// The number of the last line before that reads, or 0.
+    /// The number of the last readable line before the part, or 0.
     pub(super) after: u64,
     /// `true` if the part has no line end. A power failure leaves such a last line.
     pub(super) is_torn: bool,
@@ -117,12 +117,12 @@ impl Chain {
         chain
     }
 
-    /// Returns `true` if every line reads and continues the line before.
+    /// Returns `true` if every line is readable and continues the line before.
     pub(super) fn is_whole(&self) -> bool {
         self.damaged.is_empty() && !self.is_broken
     }
 
-    /// Returns the number of the last line that reads.
+    /// Returns the number of the last readable line.
     pub(super) fn last_number(&self) -> u64 {
         self.records
             .last_key_value()

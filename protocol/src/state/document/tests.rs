@@ -86,7 +86,7 @@ fn a_document_is_found_by_the_digest_of_its_text() {
 }
 
 #[test]
-fn a_reader_refuses_not_canonicals_of_a_value() {
+fn a_reader_refuses_every_other_form_of_a_value() {
     let mut group = GroupDocument::empty(5, 7);
     let with_terms = |n| StateEntry {
         terms: serde_json::from_str(r#"{"ensure":{"a":1,"b":2},"window":"\u00e9"}"#).unwrap(),

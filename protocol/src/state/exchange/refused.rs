@@ -25,7 +25,7 @@ pub enum RefusalWord {
     LeavesOut,
     /// The reply does not show whether the commit contains the commit that the device holds.
     NotShown,
-    /// Another commit with the same number is held.
+    /// The device holds another commit with the same number.
     Fork,
     /// The number is below that of a commit that the device has accepted, or below the lowest
     /// number of the key list.

@@ -39,7 +39,7 @@ impl VerifiedState {
     /// Accepts the valid parts of a reply: key lists, a commit, parts of its trees, documents.
     ///
     /// A state may arrive in several replies. Documents that no leaf for this device names are
-    /// dropped. No clock takes part, so a wrong clock makes the device accept or forget nothing.
+    /// dropped. No clock decides here, so a device with a wrong clock accepts and forgets the same.
     /// `locations` are the locations that the announced packages need.
     pub fn accept(&mut self, text: &StateText, locations: &BTreeSet<LocationName>) -> Accepted {
         let reply = match text.parse() {

@@ -10,7 +10,7 @@ use crate::state::exchange::{DigestPrefix, HeldState, MAX_HELD_DOCUMENTS, MAX_LA
 use crate::state::key_list::VerifiedKeyList;
 use crate::state::name::LeafName;
 
-/// Largest number of check-ins in a row by which a device asks for lacking parts.
+/// Largest number of successive check-ins in which a device asks for lacking parts.
 ///
 /// Afterwards the device waits for its next regular check-in.
 pub const MAX_ASKS: u32 = 20;
@@ -31,7 +31,7 @@ impl Completeness {
 
     /// Returns whether the device asks again at once.
     ///
-    /// `asked` is the number of check-ins in a row, this one included. `more` is the mark of the
+    /// `asked` is the number of successive check-ins, this one included. `more` is the mark of the
     /// last reply.
     pub fn asks_again(&self, asked: u32, more: bool) -> bool {
         asked < MAX_ASKS && (more || !self.lacks.is_empty())

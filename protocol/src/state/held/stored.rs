@@ -20,8 +20,8 @@ use crate::state::target::TargetId;
 /// All parts are in one file, because they belong together: numbers without their commit, or a
 /// commit without the list that removed a key, would be an older state. So the device replaces the
 /// file as a whole, and a kill leaves the state before or the state after. Documents are files of
-/// their own, named by their digests and written before: a document without the state counts
-/// nothing, and a state without a document is incomplete.
+/// their own, named by their digests and written before: a document without the state has
+/// no effect, and a state without a document is incomplete.
 ///
 /// A file with unknown fields is not read, because an older agent must not lose a rule of a newer
 /// agent.

@@ -48,7 +48,7 @@ pub struct DeploymentFacts<'a> {
 /// The permission to begin with a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begin {
-    /// All mandates for the package in this state. Acting uses up all of them, also those that
+    /// All mandates for the package in this state. Acting uses up all of them, even those that
     /// wait: otherwise the device would deploy the package again when it learns their terms.
     pub mandates: BTreeSet<Mandate>,
     /// True if the device deploys the package even if it already has the package.
@@ -169,8 +169,8 @@ impl Waiting {
 impl VerifiedState {
     /// Returns the whole state, if the device may begin with packages at all.
     ///
-    /// `locations` are the locations that the announced packages need; a lacking location makes its
-    /// package wait, and no other. `clock` is the time of the system clock.
+    /// `locations` are the locations that the announced packages need; a lacking location makes only
+    /// its own package wait. `clock` is the time of the system clock.
     ///
     /// # Errors
     /// The error is the reason to wait. Programs that run already continue.

@@ -1,4 +1,4 @@
-//! The chain of key lists, from the root keys of a configuration to the publisher keys of now.
+//! The chain of key lists, from the root keys of a configuration to the current publisher keys.
 
 use crate::signature::PublicKey;
 use crate::time::UnixTime;
@@ -173,11 +173,12 @@ impl KeyChain {
             .map_or(self.trust.roots(), |list| list.roots())
     }
 
-    /// Returns the publisher keys that the newest list names without restrictions, also after the
+    /// Returns the publisher keys that the newest list names without restrictions, even after the
     /// list has expired; none before the first list.
     ///
     /// A device accepts commits by these keys, and discards a commit only if a newer list does not
-    /// name its key. No clock takes part, so a wrong clock makes a device forget nothing.
+    /// name its key. The clock does not matter here, so a wrong clock makes a device
+    /// forget nothing.
     pub fn named(&self) -> Vec<PublicKey> {
         self.newest()
             .map_or_else(Vec::new, |list| list.usable_publishers())

@@ -38,8 +38,8 @@ fn add_pages(node: &TreeNode, stored: &BTreeSet<NodeHash>, pages: &mut Vec<(Node
     pages.push((hash, bytes));
 }
 
-/// Returns how many more leaves fit beside those of a set; `None` if the set has too many, or if
-/// a part of it is hidden.
+/// Returns the number of further leaves that fit beside the leaves of a set; `None` if the set has
+/// too many leaves, or if a part of it is hidden.
 fn leaves_left(node: &TreeNode, room: usize) -> Option<usize> {
     match node {
         TreeNode::Empty => Some(room),

@@ -23,7 +23,7 @@ pub(crate) fn agent(number: usize) -> AgentId {
     device(u8::try_from(number).expect("there are few devices"))
 }
 
-/// A change of the content. Numbers are taken modulo what there is.
+/// A change of the content. Numbers are taken modulo the possible ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     Assign {
@@ -47,7 +47,7 @@ pub(crate) enum Change {
     },
 }
 
-/// A commit or a list, counted from the newest one. Numbers are taken modulo what there is.
+/// A commit or a list, counted from the newest one. Numbers are taken modulo the possible ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Back(pub(crate) u8);
 

@@ -235,7 +235,7 @@ impl Publishers {
     /// Makes a commit, unless its number would be too far ahead.
     ///
     /// `other` is a commit of another machine that the administrator adopts. Lost commits of this
-    /// memory are adopted always. What an adopted commit withdrew stays withdrawn.
+    /// memory are adopted always. The withdrawals of an adopted commit stay.
     fn commit(
         &mut self,
         machine: usize,

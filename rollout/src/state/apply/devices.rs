@@ -89,7 +89,7 @@ impl StateEditor<'_> {
         self.group(group).map(|document| document.created)
     }
 
-    /// Removes groups that were deleted: they count for nothing but the limit.
+    /// Removes groups that were deleted: such groups count only for the limit.
     fn remove_deleted(&self, groups: &mut GroupNumbers) -> Result<(), NotLoaded> {
         for (group, created) in groups.clone() {
             let document = self.documents.group(&group)?;

@@ -100,7 +100,7 @@ async fn an_announcement_races_with_a_block(service: Service) {
     assert_eq!(tally.announced, announced_first);
 }
 
-/// A device with everything that a removal has to take away.
+/// A device with everything that a removal must delete.
 struct Full {
     device: DeviceId,
     packages: Vec<PackageRecord>,
