@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use data_encoding::{Encoding, Specification};
 
 use crate::digest::Sha256Digest;
+use crate::terminal::controls_terminal;
 use crate::text_form::text_form;
 
 /// Lower-case base32 (RFC 4648 alphabet) without padding: safe in keys and paths, and easy to
@@ -114,7 +115,7 @@ impl FromStr for OcsDeviceId {
                     sign => byte == sign,
                 })
             });
-        if fits && text.len() <= 200 && !text.chars().any(char::is_control) {
+        if fits && text.len() <= 200 && !text.chars().any(controls_terminal) {
             Ok(Self(text.to_owned()))
         } else {
             Err(DeviceIdError::Ocs { given: shown(text) })
@@ -198,6 +199,8 @@ mod tests {
             "a-2026-03-04-05-06-7",
             "a-2026-03-04-05-06-07 ",
             "a\n-2026-03-04-05-06-07",
+            // It would change the order in which a terminal shows the text.
+            "web01\u{202e}-2026-03-04-05-06-07",
         ] {
             assert!(bad.parse::<OcsDeviceId>().is_err(), "{bad:?}");
         }

@@ -27,6 +27,7 @@ pub mod result;
 pub mod signature;
 pub mod signed;
 pub mod state;
+mod terminal;
 mod text_form;
 pub mod time;
 pub mod windows;

@@ -20,7 +20,11 @@ pub(crate) async fn assignments(
     holds: &HeldDocuments,
 ) -> Result<Vec<SignedAssignments>, RecordsError> {
     let mut missing = Vec::new();
-    if is_later(reconciled.device_state.signed, holds.device) {
+    let recorded = reconciled.device_state.signed;
+    // The new record of a device that was removed and unblocked names no assignments, but the
+    // withdrawal that `remove` has signed is on record.
+    let is_new = recorded.is_none() && holds.device.is_some();
+    if is_new || is_later(recorded, holds.device) {
         missing.extend(function.records.device_assignments(device).await?);
     }
     let groups = reconciled.groups.iter();

@@ -170,7 +170,7 @@ async fn enrol(
     if device_state.device.is_some() {
         return Ok(());
     }
-    let counted = function.records.count_enrolment(batch).await;
+    let counted = function.records.count_enrolment(batch, device).await;
     if counted.map_err(DeviceError::from)? {
         return Ok(());
     }

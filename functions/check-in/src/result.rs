@@ -48,7 +48,7 @@ pub(crate) async fn record(
         };
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
-                tracing::info!(%device, package = %reported.package, code = %shown(&reported.code), ?reason, "ignored a report that changes nothing");
+                tracing::debug!(%device, package = %reported.package, code = %shown(&reported.code), ?reason, "ignored a report that changes nothing");
                 return Ok(ControlFlow::Break(()));
             }
             ReportDecision::Record(open) => {

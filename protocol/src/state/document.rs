@@ -26,7 +26,6 @@ pub use device::{DeviceDocument, DeviceGroups, DeviceGroupsError, MAX_DEVICE_GRO
 pub use entry::{Entries, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, StateEntry};
 pub use group::GroupDocument;
 pub use location::LocationDocument;
-pub(super) use plain_text::controls_terminal;
 pub use plain_text::{PlainText, PlainTextError};
 pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, Terms, VOCABULARY};
 

@@ -8,9 +8,9 @@ use data_encoding::HEXLOWER;
 use crate::device::{BASE32_LOWER, DeviceId};
 use crate::group::GroupName;
 use crate::location::LocationName;
+use crate::terminal::controls_terminal;
 use crate::text_form::text_form;
 
-use super::document::controls_terminal;
 use super::number::MAX_NUMBER;
 
 /// Largest text of a name, in bytes.
@@ -298,6 +298,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_device_of_an_ocs_agent_has_a_name_that_reads_back(host in ".{1,40}") {
+            if let Ok(id) = format!("ocs:{host}-2026-03-04-05-06-07").parse() {
+                let device = LeafName::Device(id);
+                prop_assert_eq!(device.to_string().parse(), Ok(device));
+            }
+        }
+
         /// Holds for every text without control characters, also for almost known names.
         #[test]
         fn a_text_is_one_name(text in "((commit|device|group|location|rollout)/)?[^\\p{C}\u{2028}\u{2029}]{1,60}") {

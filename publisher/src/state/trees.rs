@@ -11,6 +11,9 @@ use packcast_store::Records;
 
 use super::error::StateError;
 
+/// Tells whether a name belongs into a tree.
+type IsOfTree = fn(&LeafName) -> bool;
+
 /// The trees of one commit. A part that no operation needs is never loaded.
 #[derive(Clone, Debug)]
 pub struct Trees {
@@ -149,9 +152,9 @@ impl Trees {
     }
 
     /// Returns each tree with the kinds of names that belong into it.
-    fn each(&self) -> [(&PagedTree, fn(&LeafName) -> bool); 3] {
-        let is_device: fn(&LeafName) -> bool = |name| matches!(name, LeafName::Device(_));
-        let is_commit: fn(&LeafName) -> bool = |name| matches!(name, LeafName::Commit(_));
+    fn each(&self) -> [(&PagedTree, IsOfTree); 3] {
+        let is_device: IsOfTree = |name| matches!(name, LeafName::Device(_));
+        let is_commit: IsOfTree = |name| matches!(name, LeafName::Commit(_));
         [
             (&self.devices, is_device),
             (&self.ancestors, is_commit),

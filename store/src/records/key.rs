@@ -169,6 +169,11 @@ impl Key {
         Self::new(format!("BATCH#{batch}"), "BATCH")
     }
 
+    /// Key of a device that an enrolment batch has enrolled.
+    pub(super) fn batch_member(batch: &BatchId, device: &DeviceId) -> Self {
+        Self::new(format!("BATCH#{batch}"), format!("DEVICE#{device}"))
+    }
+
     pub(super) fn group_state(group: &GroupName) -> Self {
         Self::new(format!("GROUP#{group}"), "STATE")
     }

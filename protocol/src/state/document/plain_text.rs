@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::terminal::controls_terminal;
+
 /// Text of at most `MAX` bytes without control characters, so that it is safe to print.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -18,12 +20,6 @@ pub enum PlainTextError {
     TooLong { bytes: usize, max: usize },
     #[error("text has the control character {character:?}")]
     Control { character: char },
-}
-
-/// Returns whether a character controls a terminal, or the order in which text is shown.
-pub(in crate::state) fn controls_terminal(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl<const MAX: usize> PlainText<MAX> {
