@@ -9,7 +9,7 @@ use super::error::StateError;
 use super::reader::TargetState;
 use super::trees::Trees;
 
-/// What follows from the adopted commits for the next one.
+/// Consequences of the adopted commits for the next commit.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
     pub(super) commits: Vec<CommitId>,
