@@ -48,7 +48,16 @@ pub(crate) async fn record(
         };
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
-                tracing::debug!(%device, package = %reported.package, code = %shown(&reported.code), ?reason, "ignored a report that changes nothing");
+                let code = shown(&reported.code);
+                match reported.by {
+                    ReportedBy::Ocs => {
+                        tracing::info!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                    }
+                    // A request of a Packcast agent can have 64 of these reports.
+                    ReportedBy::Agent { .. } => {
+                        tracing::debug!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                    }
+                }
                 return Ok(ControlFlow::Break(()));
             }
             ReportDecision::Record(open) => {

@@ -9,7 +9,7 @@ use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
 use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::signing::memory_file::MemoryFileError;
 
 /// Errors from reading and changing the state of a target.
@@ -75,13 +75,122 @@ fn lines(errors: &[StateChangeError]) -> String {
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
-        match error {
-            StateError::Records(error) => error.into(),
-            StateError::Memory(error) => error.into(),
-            StateError::Conflict { .. } => Self::new(crate::failure::Kind::TryLater, error)
-                .hint("run the same command again: it takes up the commit that was not stored"),
+        let hint = match &error {
+            StateError::Records(_) | StateError::Memory(_) => None,
+            StateError::NoKeyList | StateError::Head(_) | StateError::BelowList { .. } => Some(
+                "compare the target and the root keys in your configuration with those of another machine",
+            ),
+            StateError::OtherCommit { .. }
+            | StateError::NoPage { .. }
+            | StateError::Page { .. } => Some(
+                "restore the table from a back-up: it has lost a part of the state, or hides it",
+            ),
+            StateError::KeyNotNamed { .. } => {
+                Some("ask the owner of a root key to add your key to the key list")
+            }
+            StateError::ListExpired => Some("ask the owner of a root key to renew the key list"),
+            StateError::LeavesOut { .. } => Some(
+                "if nobody restored the table, somebody else controls it: change no assignments until you know who",
+            ),
+            StateError::UnknownHead { .. } => {
+                Some("compare the commit with another machine, then confirm it")
+            }
+            StateError::Conflict { .. } => {
+                Some("run the same command again: it continues from the commit that was not stored")
+            }
+            StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
+            _ => None,
+        };
+        let failure = match error {
+            StateError::Records(error) => return error.into(),
+            StateError::Memory(error) => return error.into(),
+            StateError::Conflict { .. } => Self::new(Kind::TryLater, error),
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::signature::SignatureError;
+    use packcast_protocol::{GroupName, Sha256Digest};
+
+    use super::*;
+    use crate::rendered::failures;
+
+    fn commit(number: u64) -> CommitId {
+        CommitId {
+            number,
+            digest: Sha256Digest::of(&number.to_be_bytes()),
+        }
+    }
+
+    #[test]
+    fn errors_have_next_steps() {
+        let hash = NodeHash::from_bytes([7; 32]);
+        let bytes = [&b"Ed"[..], &[1; 40]].concat();
+        let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
+        let group: GroupName = "lab".parse().unwrap();
+        let errors = [
+            StateError::NoKeyList,
+            StateError::Head(SignedTextError::Signature {
+                name: "commit",
+                source: SignatureError::UntrustedKey,
+            }),
+            StateError::OtherCommit {
+                expected: commit(1),
+                found: commit(2),
+            },
+            StateError::BelowList {
+                commit: commit(1),
+                serial: 3,
+            },
+            StateError::NoPage { hash },
+            StateError::Page {
+                hash,
+                source: PartialTreeError::CutOff,
+            },
+            StateError::KeyNotNamed { key },
+            StateError::ListExpired,
+            StateError::LeavesOut { commit: commit(1) },
+            StateError::UnknownHead { head: commit(1) },
+            StateError::Changes(vec![StateChangeError::NoGroup { group }]),
+            StateError::Deleted("1795000000".parse().unwrap()),
+            StateError::TooManyPackages { count: 91 },
+            StateError::Conflict { commit: commit(1) },
+        ];
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
+        Failed: the target has no key list that its root keys have signed
+        hint: compare the target and the root keys in your configuration with those of another machine
+        Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
+        hint: compare the target and the root keys in your configuration with those of another machine
+        Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
+        Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: compare the target and the root keys in your configuration with those of another machine
+        Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
+        Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
+        Failed: the newest key list does not name your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB
+        hint: ask the owner of a root key to add your key to the key list
+        Failed: the newest key list has expired
+        hint: ask the owner of a root key to renew the key list
+        Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
+        hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
+        Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: compare the commit with another machine, then confirm it
+        Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
+        Failed: package 1795000000 was deleted, or it does not exist
+        Failed: one commit would assign 91 packages, at most 90 are allowed
+        hint: assign fewer packages with one command
+        TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: run the same command again: it continues from the commit that was not stored
+        ");
     }
 }
