@@ -1,17 +1,53 @@
 //! Commits of a target for tests, signed with the key that all tests sign with.
 
 use packcast_protocol::state::commit::next_number;
+use packcast_protocol::state::key_list::KeyListFields;
 use packcast_protocol::state::signed_text::TargetDocument as _;
 use packcast_protocol::state::{
-    Commit, CommitFields, CommitId, KeyListId, NodeHash, SignedCommit, TargetId,
+    Commit, CommitFields, CommitId, KeyList, KeyListId, NodeHash, PublisherKey, SignedCommit,
+    SignedKeyList, TargetId, TrustedRoots,
 };
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::records::{CommitRecord, Head};
 
-use crate::signing::signing;
+use crate::signing::{signing, trusted};
 
 /// Target of all commits of tests.
 pub const TARGET: TargetId = TargetId::from_bytes([7; 16]);
+
+/// Returns the first key list of the target. The key of all tests is its root key and its only
+/// publisher key. The list is valid for 90 days.
+///
+/// # Panics
+/// Never: the list is valid.
+pub fn first_key_list(issued: UnixTime) -> (KeyListId, SignedKeyList) {
+    let key = &trusted()[0];
+    let list = KeyList::new(KeyListFields {
+        target: TARGET,
+        serial: 1,
+        from: 0,
+        roots: vec![key.clone()],
+        publishers: vec![PublisherKey::unrestricted(key.clone())],
+        issued,
+        expires: issued.plus(90 * 86_400),
+    });
+    let text = list.expect("the list is valid").to_text();
+    let id = KeyListId {
+        serial: 1,
+        digest: Sha256Digest::of(text.as_bytes()),
+    };
+    let signature = (signing().sign)(&text).expect("the test key signs");
+    let signed = SignedKeyList::new(text, signature);
+    (id, signed.expect("the list is small"))
+}
+
+/// Returns target and root key, as a configuration names them.
+///
+/// # Panics
+/// Never: one root key is enough.
+pub fn trust() -> TrustedRoots {
+    TrustedRoots::new(TARGET, trusted().to_vec()).expect("one root key")
+}
 
 /// Returns a commit that follows a head, with this root of devices.
 ///

@@ -36,6 +36,7 @@ mod publish;
 mod resume;
 mod s3;
 mod secrets;
+mod signed_state;
 mod status;
 mod tampering;
 mod targets;

@@ -17,6 +17,7 @@ mod reconcile;
 mod refusals;
 mod result;
 pub mod settings;
+pub mod state;
 mod tasks;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

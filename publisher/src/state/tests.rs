@@ -4,15 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::key_list::KeyListFields;
-use packcast_protocol::state::signed_text::TargetDocument as _;
-use packcast_protocol::state::{
-    AboutDocument, CommitId, KeyList, KeyListId, LeafName, PublisherKey, SignedKeyList, TargetId,
-    Terms, TrustedRoots,
-};
+use packcast_protocol::state::{AboutDocument, CommitId, LeafName, Terms, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{Head, Sign};
+use packcast_testing::commits::{first_key_list, trust};
 use packcast_testing::fault::FaultRates;
 use packcast_testing::signing::{signing, trusted};
 use packcast_testing::table::{NOW, Table, device};
@@ -20,8 +16,6 @@ use tempfile::TempDir;
 
 use super::{CommitRequest, Committed, Committer, StateError, TargetState};
 use crate::signing::memory_file::MemoryFile;
-
-const TARGET: TargetId = TargetId::from_bytes([7; 16]);
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -83,27 +77,11 @@ fn join(numbers: impl IntoIterator<Item = u32>) -> StateChange {
 impl TestTarget {
     async fn start(seed: u64) -> Self {
         let table = Table::start(seed).await;
-        let trust = TrustedRoots::new(TARGET, vec![key().clone()]).unwrap();
-        let list = KeyList::new(KeyListFields {
-            target: TARGET,
-            serial: 1,
-            from: 0,
-            roots: vec![key().clone()],
-            publishers: vec![PublisherKey::unrestricted(key().clone())],
-            issued: NOW,
-            expires: NOW.plus(86_400),
-        });
-        let text = list.unwrap().to_text();
-        let id = KeyListId {
-            serial: 1,
-            digest: Sha256Digest::of(text.as_bytes()),
-        };
-        let signature = (signing().sign)(&text).unwrap();
-        let signed = SignedKeyList::new(text, signature).unwrap();
+        let (id, signed) = first_key_list(NOW);
         assert!(table.records.add_list(&id, &signed).await.unwrap());
         Self {
             table,
-            trust,
+            trust: trust(),
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -370,7 +348,7 @@ async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
     let refused = machine.attempt(&[assign(unknown, false)]).await;
     assert!(matches!(refused, Err(StateError::Deleted(id)) if id == unknown));
     let expired = machine
-        .try_commit(&[join([1])], signing().sign, || NOW.plus(90_000))
+        .try_commit(&[join([1])], signing().sign, || NOW.plus(91 * 86_400))
         .await;
     assert!(matches!(expired, Err(StateError::ListExpired)));
     assert_eq!(target.head().await, head);

@@ -1,0 +1,10 @@
+//! The signed state of a target, sent to a device in parts of one commit.
+//!
+//! The function can sign nothing, and verifies no signature: devices do. So a state that somebody
+//! forged in the table costs a device one refused reply.
+
+mod cache;
+mod reply;
+
+pub use cache::StateCache;
+pub use reply::{StateFacts, needs_state};

@@ -1,0 +1,348 @@
+//! The parts of a state that one device lacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_protocol::state::exchange::{MAX_HELD_DOCUMENTS, MAX_STATE_BYTES};
+use packcast_protocol::state::{
+    Commit, CommitId, DeviceDocument, DigestPrefix, DocumentText, GroupDocument, HeldState,
+    LeafName, Lookup, PagedTree, PartialTree, SignedCommit, SignedKeyList, StateReply,
+};
+use packcast_protocol::{DeviceId, GroupName, Sha256Digest, UnixTime};
+use packcast_store::{Records, RecordsError};
+
+use super::StateCache;
+
+/// Age of a device's commit, in seconds, up to which it may stay as it is while nothing of the
+/// device changes: one day.
+///
+/// A device with an older commit gets a new one. Otherwise a thief of the table could choose among
+/// all the commits of 90 days for the next state of a device.
+const MAX_COMMIT_AGE_S: u64 = 86_400;
+
+/// Part of a reply that documents may take, in bytes. The rest is for lists, commit and trees.
+const MAX_DOCUMENT_BYTES: usize = MAX_STATE_BYTES * 3 / 4;
+
+/// The documents of a device and its groups, by the records of the device and the groups.
+///
+/// An idle check-in reads these records anyway, so it needs no page of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateFacts {
+    /// Document of the device; `None` if the device has none.
+    pub device: Option<Sha256Digest>,
+    /// Documents of the device's groups, and of the group `all`; `None` for a group without one.
+    pub groups: BTreeMap<GroupName, Option<Sha256Digest>>,
+}
+
+/// Decides whether a device needs a part of the state.
+pub fn needs_state(
+    held: &HeldState,
+    head: CommitId,
+    newest_list: Option<Sha256Digest>,
+    facts: &StateFacts,
+) -> bool {
+    let Some(commit) = held.commit else {
+        return true;
+    };
+    let holds = |digest: &Sha256Digest| held.documents.contains(&DigestPrefix::of(digest));
+    let mut documents = facts.groups.values().chain([&facts.device]).flatten();
+    let follows_lists = held.keys.map(|list| list.digest) == newest_list;
+    // A higher number than that of the head is the number of a commit that was replaced.
+    let age = head.number.abs_diff(commit.number);
+    let is_old = commit.number > head.number || age > MAX_COMMIT_AGE_S;
+    !follows_lists || !held.lacks.is_empty() || is_old || !documents.all(|digest| holds(digest))
+}
+
+/// A commit to send, with the parts of its trees that are loaded.
+struct Sending {
+    id: CommitId,
+    signed: SignedCommit,
+    commit: Commit,
+    groups: PagedTree,
+    devices: PagedTree,
+    ancestors: PagedTree,
+}
+
+impl StateCache {
+    /// Returns the parts of the state that a device lacks, or `None` if it lacks nothing.
+    ///
+    /// All parts are of one commit. If the device lacks parts of its own commit, and this commit is
+    /// at most a day old, they are parts of this one: the head may change faster than a device can
+    /// receive a state in several replies.
+    pub async fn reply(
+        &self,
+        records: &Records,
+        device: &DeviceId,
+        held: &HeldState,
+        facts: &StateFacts,
+        now: UnixTime,
+    ) -> Result<Option<StateReply>, RecordsError> {
+        let cached = self.head(records, now).await?;
+        let Some(head) = cached.head else {
+            return Ok(None);
+        };
+        let newest = cached.lists.last().map(SignedKeyList::digest);
+        if !needs_state(held, head.commit.id, newest, facts) {
+            return Ok(None);
+        }
+        let own = self.own_commit(records, held, head.commit.id).await?;
+        let mut sending = match own {
+            Some(own) => own,
+            None => Sending::new(head.commit.id, head.commit.signed.clone())?,
+        };
+        let reply = self.parts(records, device, held, &mut sending).await?;
+        Ok(Some(StateReply {
+            lists: lists_after(&cached.lists, held).to_vec(),
+            ..reply
+        }))
+    }
+
+    /// Returns the commit that the device holds, if parts of this commit are sent.
+    async fn own_commit(
+        &self,
+        records: &Records,
+        held: &HeldState,
+        head: CommitId,
+    ) -> Result<Option<Sending>, RecordsError> {
+        let lacks_leaf = held.lacks.iter().any(|name| !is_commit(name));
+        let Some(own) = held.commit.filter(|own| lacks_leaf && *own != head) else {
+            return Ok(None);
+        };
+        if own.number > head.number || head.number - own.number > MAX_COMMIT_AGE_S {
+            return Ok(None);
+        }
+        let stored = records.commit_named(&own.name()).await?;
+        let stored = stored.filter(|stored| stored.commit.id == own);
+        stored
+            .map(|stored| Sending::new(own, stored.commit.signed))
+            .transpose()
+    }
+
+    async fn parts(
+        &self,
+        records: &Records,
+        device: &DeviceId,
+        held: &HeldState,
+        sending: &mut Sending,
+    ) -> Result<StateReply, RecordsError> {
+        let mut digests = BTreeSet::new();
+        let own = BTreeSet::from([LeafName::Device(device.clone())]);
+        self.load(records, &mut sending.devices, &own).await?;
+        let found = present(&sending.devices, &own);
+        let document: Option<DeviceDocument> = self.read(records, &found).await?.pop();
+        digests.extend(found);
+
+        let lacks = held.lacks.iter();
+        let lacks = lacks.filter(|name| !is_commit(name) && !matches!(name, LeafName::Device(_)));
+        let mut names: BTreeSet<LeafName> = lacks.cloned().collect();
+        let is_lacking_groups = !names.is_empty();
+        names.insert(LeafName::Group(GroupName::all()));
+        let joined = document.iter().flat_map(|it| it.groups.as_map().keys());
+        names.extend(joined.cloned().map(LeafName::Group));
+        self.load(records, &mut sending.groups, &names).await?;
+        let groups: Vec<GroupDocument> = self
+            .read(records, &present(&sending.groups, &names))
+            .await?;
+        let preferred = groups.into_iter().filter_map(|group| group.prefer);
+        names.extend(preferred.map(LeafName::Location));
+        self.load(records, &mut sending.groups, &names).await?;
+        digests.extend(present(&sending.groups, &names));
+
+        let is_own = held.commit == Some(sending.id);
+        let mut commits: BTreeSet<LeafName> = held
+            .lacks
+            .iter()
+            .filter(|name| is_commit(name))
+            .cloned()
+            .collect();
+        let earlier = held.commit.filter(|_| !is_own);
+        commits.extend(earlier.map(|id| LeafName::Commit(id.name())));
+        self.load(records, &mut sending.ancestors, &commits).await?;
+
+        let holds = |digest: &Sha256Digest| held.documents.contains(&DigestPrefix::of(digest));
+        digests.retain(|digest| !holds(digest));
+        let digests: Vec<Sha256Digest> = digests.into_iter().collect();
+        let documents = self.documents(records, &digests).await?;
+        let (documents, more) = that_fit(documents);
+        let has_groups = held.groups == Some(DigestPrefix::of_root(&sending.commit.groups));
+        let has_devices = held.devices == Some(DigestPrefix::of_root(&sending.commit.devices));
+        let lacks_device = !held.lacks.is_disjoint(&own);
+        Ok(StateReply {
+            lists: Vec::new(),
+            of: Some(sending.id),
+            commit: (!is_own).then(|| sending.signed.clone()),
+            groups: (is_lacking_groups || !has_groups).then(|| proof(&sending.groups, &names)),
+            devices: (lacks_device || !has_devices).then(|| proof(&sending.devices, &own)),
+            ancestors: (!commits.is_empty()).then(|| proof(&sending.ancestors, &commits)),
+            documents,
+            more,
+        })
+    }
+
+    /// Reads documents, without those that this version cannot read. A device judges them itself.
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        records: &Records,
+        digests: &[Sha256Digest],
+    ) -> Result<Vec<T>, RecordsError> {
+        let texts = self.documents(records, digests).await?;
+        let read = texts
+            .iter()
+            .filter_map(|text| serde_json::from_str(text.as_str()).ok());
+        Ok(read.collect())
+    }
+}
+
+impl Sending {
+    fn new(id: CommitId, signed: SignedCommit) -> Result<Self, RecordsError> {
+        let commit: Commit =
+            serde_json::from_str(signed.text()).map_err(|source| RecordsError::Corrupt {
+                key: format!("COMMIT {id}"),
+                source: source.into(),
+            })?;
+        Ok(Self {
+            id,
+            signed,
+            groups: PagedTree::new(commit.groups),
+            devices: PagedTree::new(commit.devices),
+            ancestors: PagedTree::new(commit.ancestors),
+            commit,
+        })
+    }
+}
+
+const fn is_commit(name: &LeafName) -> bool {
+    matches!(name, LeafName::Commit(_))
+}
+
+/// Returns the digests of those of the loaded names that the tree has.
+fn present(tree: &PagedTree, names: &BTreeSet<LeafName>) -> Vec<Sha256Digest> {
+    let lookups = names.iter().map(|name| tree.tree().lookup(name));
+    lookups
+        .filter_map(|lookup| match lookup {
+            Lookup::Present(digest) => Some(digest),
+            Lookup::Absent | Lookup::Hidden(_) => None,
+        })
+        .collect()
+}
+
+/// Returns the paths to loaded names.
+fn proof(tree: &PagedTree, names: &BTreeSet<LeafName>) -> PartialTree {
+    let proof = tree.tree().prove(names);
+    proof.expect("the paths to the names are loaded")
+}
+
+/// Returns the lists after the newest list of a device, or all lists if the device follows another
+/// one.
+fn lists_after<'a>(lists: &'a [SignedKeyList], held: &HeldState) -> &'a [SignedKeyList] {
+    let newest = held.keys.map(|list| list.digest);
+    let known = lists.iter().position(|list| Some(list.digest()) == newest);
+    &lists[known.map_or(0, |index| index + 1)..]
+}
+
+/// Returns the documents that fit into one reply, and true if others are left. The first document
+/// always fits.
+fn that_fit(documents: Vec<DocumentText>) -> (Vec<DocumentText>, bool) {
+    let count = documents.len();
+    let (mut fitting, mut bytes) = (Vec::new(), 0);
+    for text in documents.into_iter().take(MAX_HELD_DOCUMENTS) {
+        bytes += escaped_bytes(text.as_str());
+        if bytes > MAX_DOCUMENT_BYTES && !fitting.is_empty() {
+            break;
+        }
+        fitting.push(text);
+    }
+    let more = fitting.len() < count;
+    (fitting, more)
+}
+
+/// Returns the size of a document in a reply, where it is text within text.
+fn escaped_bytes(text: &str) -> usize {
+    let escapes = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    escapes(&escapes(text)).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::state::KeyListId;
+
+    use super::*;
+
+    fn digest(text: &str) -> Sha256Digest {
+        Sha256Digest::of(text.as_bytes())
+    }
+
+    fn commit(number: u64) -> CommitId {
+        CommitId {
+            number,
+            digest: digest(&number.to_string()),
+        }
+    }
+
+    /// Returns the summary of a device that holds all of these facts, with this commit.
+    fn held(number: u64) -> HeldState {
+        HeldState {
+            keys: Some(KeyListId {
+                serial: 1,
+                digest: digest("list"),
+            }),
+            commit: Some(commit(number)),
+            documents: ["own", "all"]
+                .map(|name| DigestPrefix::of(&digest(name)))
+                .into(),
+            ..HeldState::default()
+        }
+    }
+
+    fn facts() -> StateFacts {
+        StateFacts {
+            device: Some(digest("own")),
+            groups: [(GroupName::all(), Some(digest("all")))].into(),
+        }
+    }
+
+    fn needs(held: &HeldState, facts: &StateFacts) -> bool {
+        needs_state(held, commit(1_000_000), Some(digest("list")), facts)
+    }
+
+    #[test]
+    fn a_device_needs_a_state_only_if_it_lacks_something_or_its_commit_is_old() {
+        assert!(!needs(&held(1_000_000), &facts()));
+        assert!(!needs(&held(1_000_000 - MAX_COMMIT_AGE_S), &facts()));
+        assert!(needs(&held(1_000_000 - MAX_COMMIT_AGE_S - 1), &facts()));
+        assert!(
+            needs(&held(1_000_001), &facts()),
+            "a commit that was replaced"
+        );
+        assert!(needs(&HeldState::default(), &StateFacts::default()));
+        let lab = "lab".parse().unwrap();
+        let joined = StateFacts {
+            groups: [(lab, Some(digest("lab")))].into(),
+            ..facts()
+        };
+        assert!(needs(&held(1_000_000), &joined));
+        let lacking = HeldState {
+            lacks: ["group/lab".parse().unwrap()].into(),
+            ..held(1_000_000)
+        };
+        assert!(needs(&lacking, &facts()));
+        let keys = None;
+        assert!(needs(
+            &HeldState {
+                keys,
+                ..held(1_000_000)
+            },
+            &facts()
+        ));
+    }
+
+    #[test]
+    fn documents_beyond_the_size_of_a_reply_wait_for_the_next_one() {
+        let large = |n: u32| DocumentText::new(format!("\"{n}{}\"", "x".repeat(200_000))).unwrap();
+        let (fitting, more) = that_fit((0..20).map(large).collect());
+        assert_eq!((fitting.len(), more), (7, true));
+        let (fitting, more) = that_fit(vec![large(0)]);
+        assert_eq!((fitting.len(), more), (1, false));
+        let quotes = DocumentText::new("\"".repeat(250_000)).unwrap();
+        assert_eq!(escaped_bytes(quotes.as_str()), 1_000_006);
+    }
+}

@@ -1,0 +1,386 @@
+//! The signed state from a publisher to a device: commits, replies of the function, the decision of
+//! the device.
+//!
+//! No program uses the signed state yet. These tests join its parts on an embedded engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packcast_check_in::state::{StateCache, StateFacts};
+use packcast_protocol::manifest::AnnouncedManifest;
+use packcast_protocol::state::mandate::Mandate;
+use packcast_protocol::state::{
+    AboutDocument, DeploymentFacts, LeafName, StateReply, StateText, Terms, VerifiedState, Waiting,
+};
+use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
+use packcast_publisher::signing::memory_file::MemoryFile;
+use packcast_publisher::state::{CommitRequest, Committed, Committer, TargetState};
+use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
+use packcast_testing::commits::{first_key_list, trust};
+use packcast_testing::signing::{signing, trusted};
+use packcast_testing::table::{NOW, Table};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A target with a publisher and a function.
+struct Target {
+    table: Table,
+    folder: TempDir,
+    cache: StateCache,
+}
+
+/// A device that asks and accepts as an agent does.
+struct Device {
+    id: AgentId,
+    state: VerifiedState,
+    used: BTreeSet<Mandate>,
+}
+
+fn agent(number: u8) -> AgentId {
+    AgentId::of_public_key(&[number; 32])
+}
+
+fn lab() -> GroupName {
+    "lab".parse().unwrap()
+}
+
+fn manifest(package: PackageId) -> AnnouncedManifest {
+    AnnouncedManifest {
+        id: package,
+        manifest: Sha256Digest::of(&package.get().to_be_bytes()),
+    }
+}
+
+fn assign(package: PackageId) -> StateChange {
+    StateChange::Assign {
+        to: EntryOwner::Group(lab()),
+        assignment: NewAssignment {
+            package,
+            manifest: manifest(package).manifest,
+            force: false,
+            terms: Terms::default(),
+        },
+    }
+}
+
+fn unassign(package: PackageId) -> StateChange {
+    StateChange::Unassign {
+        from: EntryOwner::Group(lab()),
+        package,
+    }
+}
+
+fn create_lab() -> StateChange {
+    StateChange::CreateGroup { group: lab() }
+}
+
+fn join(agents: impl IntoIterator<Item = AgentId>) -> StateChange {
+    StateChange::Join {
+        group: lab(),
+        devices: agents.into_iter().map(DeviceId::Agent).collect(),
+    }
+}
+
+fn leave(agent: AgentId) -> StateChange {
+    StateChange::Leave {
+        group: lab(),
+        devices: [DeviceId::Agent(agent)].into(),
+    }
+}
+
+impl Target {
+    async fn start(seed: u64) -> Self {
+        let table = Table::start(seed).await;
+        let (id, list) = first_key_list(NOW);
+        assert!(table.records.add_list(&id, &list).await.unwrap());
+        Self {
+            table,
+            folder: tempfile::tempdir().unwrap(),
+            cache: StateCache::new(0),
+        }
+    }
+
+    async fn commit(&self, changes: &[StateChange]) {
+        let path = self.folder.path().join("commits");
+        let trust = trust();
+        let mut memory = MemoryFile::open(&path, &trust).await.unwrap();
+        let mut committer = Committer {
+            records: &self.table.records,
+            trust: &trust,
+            key: &trusted()[0],
+            sign: signing().sign,
+            memory: &mut memory,
+            accepted_head: None,
+            clock: || NOW,
+        };
+        let request = CommitRequest {
+            changes,
+            about: AboutDocument::shortened("ada", "laptop", "packcast", ""),
+            valid_for_s: 30 * 86_400,
+        };
+        let done = committer.commit(&request).await.unwrap();
+        assert!(matches!(done, Committed::Done { .. }), "{done:?}");
+    }
+
+    /// Returns the facts that the records of a device and its groups will have.
+    async fn facts(&self, device: &DeviceId) -> StateFacts {
+        let records = &self.table.records;
+        let mut state = TargetState::read(records, &trust()).await.unwrap();
+        let groups = [GroupName::all(), lab()];
+        let mut names: BTreeSet<LeafName> = groups.iter().cloned().map(LeafName::Group).collect();
+        let own = LeafName::Device(device.clone());
+        names.insert(own.clone());
+        let digests = state.trees.digests(records, names.clone()).await.unwrap();
+        let part = state.trees.part(records, names).await.unwrap();
+        let joined = part.groups_of(device).unwrap();
+        let joined = groups
+            .iter()
+            .filter(|it| it.is_all() || joined.contains_key(it));
+        StateFacts {
+            device: digests[&own],
+            groups: joined
+                .map(|group| (group.clone(), digests[&LeafName::Group(group.clone())]))
+                .collect(),
+        }
+    }
+
+    async fn reply(&self, device: &Device, facts: &StateFacts) -> Option<StateReply> {
+        let id = DeviceId::Agent(device.id.clone());
+        let held = device.state.summary(&BTreeSet::new());
+        let reply = self
+            .cache
+            .reply(&self.table.records, &id, &held, facts, NOW);
+        reply.await.unwrap()
+    }
+
+    /// Puts the head back as it was.
+    async fn put_back(&self, head: &Value) {
+        self.table.put(head).await;
+    }
+
+    async fn head(&self) -> Value {
+        self.table.item("HEAD", "HEAD").await
+    }
+
+    async fn package(&self, name: &str) -> PackageId {
+        self.table.package(name, 5).await.id
+    }
+}
+
+impl Device {
+    fn new(number: u8) -> Self {
+        let id = agent(number);
+        Self {
+            state: VerifiedState::new(id.clone(), trust(), UnixTime(0), []),
+            id,
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// Checks in until nothing is left to send. Returns the number of replies with a state.
+    async fn check_in(&mut self, target: &Target) -> usize {
+        let facts = target.facts(&DeviceId::Agent(self.id.clone())).await;
+        self.check_in_with(target, &facts).await
+    }
+
+    async fn check_in_with(&mut self, target: &Target, facts: &StateFacts) -> usize {
+        for replies in 0..20 {
+            let Some(reply) = target.reply(self, facts).await else {
+                return replies;
+            };
+            let text = StateText::new(&reply).unwrap();
+            let accepted = self.state.accept(&text, &BTreeSet::new());
+            if !accepted.changed {
+                return replies;
+            }
+        }
+        panic!("the device never has the whole state");
+    }
+
+    /// Decides on a package, and uses up the mandates if the device may begin.
+    fn begin(&mut self, package: PackageId) -> Result<(), Waiting> {
+        let locations = BTreeSet::new();
+        let whole = self.state.whole(&locations, NOW)?;
+        let begin = whole.before_begin(
+            manifest(package),
+            DeploymentFacts {
+                used: &self.used,
+                is_downgrade: false,
+                audience: None,
+                locations: &locations,
+            },
+        )?;
+        self.used.extend(begin.mandates);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_device_acts_once_on_an_assignment_and_not_after_its_withdrawal() {
+    let target = Target::start(900).await;
+    let package = target.package("vlc").await;
+    target
+        .commit(&[create_lab(), join((1..=100).map(agent))])
+        .await;
+    target.commit(&[assign(package)]).await;
+    let mut device = Device::new(1);
+    assert_eq!(
+        device.check_in(&target).await,
+        1,
+        "one reply has the whole state"
+    );
+    device.begin(package).unwrap();
+    assert!(matches!(device.begin(package), Err(Waiting::Used)));
+    let mut other = Device::new(101);
+    other.check_in(&target).await;
+    assert!(matches!(
+        other.begin(package),
+        Err(Waiting::NotAssigned { .. })
+    ));
+
+    target.commit(&[assign(package)]).await;
+    device.check_in(&target).await;
+    target.commit(&[unassign(package)]).await;
+    assert_eq!(device.check_in(&target).await, 1);
+    assert!(matches!(
+        device.begin(package),
+        Err(Waiting::NotAssigned { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_device_that_holds_the_state_costs_no_read() {
+    let target = Target {
+        cache: StateCache::new(60),
+        ..Target::start(901).await
+    };
+    target.commit(&[create_lab(), join([agent(1)])]).await;
+    let mut device = Device::new(1);
+    device.check_in(&target).await;
+    let facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    target.table.meter.take();
+    assert_eq!(target.reply(&device, &facts).await, None);
+    assert!(target.table.meter.take().operations.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_of_another_group_sends_nothing_to_a_device() {
+    let target = Target::start(902).await;
+    target.commit(&[create_lab(), join([agent(1)])]).await;
+    let mut outside = Device::new(2);
+    outside.check_in(&target).await;
+    let package = target.package("vlc").await;
+    target.commit(&[assign(package)]).await;
+    assert_eq!(outside.check_in(&target).await, 0);
+}
+
+/// H1: old membership and later assignment are never combined.
+#[tokio::test]
+async fn a_removed_member_gets_no_later_assignment_by_an_old_membership() {
+    let target = Target::start(903).await;
+    let wipe = target.package("wipe").await;
+    target
+        .commit(&[create_lab(), join([agent(1), agent(2)])])
+        .await;
+    let mut device = Device::new(1);
+    device.check_in(&target).await;
+    let old_facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    let old_head = target.head().await;
+    target.commit(&[leave(agent(1))]).await;
+    device.check_in(&target).await;
+    target.commit(&[assign(wipe)]).await;
+
+    // The records of the device say that it is still a member.
+    device.check_in_with(&target, &old_facts).await;
+    assert!(matches!(
+        device.begin(wipe),
+        Err(Waiting::NotAssigned { .. })
+    ));
+    target.put_back(&old_head).await;
+    device.check_in_with(&target, &old_facts).await;
+    assert!(matches!(
+        device.begin(wipe),
+        Err(Waiting::NotAssigned { .. })
+    ));
+    // A device without a state gets the old state as a whole, in which nothing is assigned.
+    let mut new = Device::new(1);
+    new.check_in_with(&target, &old_facts).await;
+    assert!(matches!(new.begin(wipe), Err(Waiting::NotAssigned { .. })));
+}
+
+/// T2: a device that joins a group does not get the past of the group.
+#[tokio::test]
+async fn a_device_that_joins_does_not_get_withdrawn_packages() {
+    let target = Target::start(904).await;
+    let bad = target.package("bad").await;
+    target.commit(&[create_lab(), assign(bad)]).await;
+    let old_head = target.head().await;
+    target.commit(&[unassign(bad)]).await;
+    target.commit(&[join([agent(1)])]).await;
+    let facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    target.put_back(&old_head).await;
+    let mut device = Device::new(1);
+    device.check_in_with(&target, &facts).await;
+    assert!(matches!(
+        device.begin(bad),
+        Err(Waiting::NotAssigned { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_device_without_one_document_waits_until_it_has_the_document() {
+    let target = Target::start(905).await;
+    let package = target.package("vlc").await;
+    target
+        .commit(&[create_lab(), join([agent(1)]), assign(package)])
+        .await;
+    let mut device = Device::new(1);
+    let facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    let mut reply = target.reply(&device, &facts).await.unwrap();
+    let withheld = reply.documents.pop().unwrap();
+    let text = StateText::new(&reply).unwrap();
+    assert!(device.state.accept(&text, &BTreeSet::new()).changed);
+    assert!(matches!(device.begin(package), Err(Waiting::Lacks { .. })));
+    // The next check-in names what is lacking, and brings it. It also brings documents that the
+    // device could not attribute without the withheld one.
+    let reply = target.reply(&device, &facts).await.unwrap();
+    assert!(reply.documents.contains(&withheld));
+    assert_eq!(reply.commit, None);
+    device.check_in(&target).await;
+    device.begin(package).unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_after_a_change_has_few_bytes() {
+    let target = Target::start(906).await;
+    let package = target.package("vlc").await;
+    let agents = (0..2_000_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        let mut key = [high; 32];
+        key[1] = low;
+        AgentId::of_public_key(&key)
+    });
+    let agents: Vec<AgentId> = agents.collect();
+    target.commit(&[create_lab(), join(agents.clone())]).await;
+    let mut device = Device {
+        id: agents[7].clone(),
+        state: VerifiedState::new(agents[7].clone(), trust(), UnixTime(0), []),
+        used: BTreeSet::new(),
+    };
+    device.check_in(&target).await;
+    target.commit(&[assign(package)]).await;
+    let facts = target.facts(&DeviceId::Agent(device.id.clone())).await;
+    let reply = target.reply(&device, &facts).await.unwrap();
+    let documents: BTreeMap<_, _> = reply.documents.iter().map(|it| (it.digest(), it)).collect();
+    assert_eq!(
+        documents.len(),
+        1,
+        "only the document of the group has changed"
+    );
+    assert_eq!(reply.devices, None, "the tree of devices has not changed");
+    let without_document = StateReply {
+        documents: Vec::new(),
+        ..reply
+    };
+    let bytes = StateText::new(&without_document).unwrap().as_str().len();
+    assert!(bytes <= 5_000, "{bytes}");
+}
