@@ -23,6 +23,7 @@ mod signals;
 mod stage;
 mod state;
 mod status;
+pub mod target_state;
 mod transport_error;
 mod trust;
 pub mod unpack;

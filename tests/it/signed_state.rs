@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use packcast_agent::target_state::{FileChange, LoadedState, TargetStateFiles};
 use packcast_check_in::state::{StateCache, StateFacts};
 use packcast_protocol::manifest::AnnouncedManifest;
 use packcast_protocol::state::mandate::Mandate;
@@ -168,12 +169,32 @@ impl Target {
 
 impl Device {
     fn new(number: u8) -> Self {
-        let id = agent(number);
+        Self::of(agent(number))
+    }
+
+    fn of(id: AgentId) -> Self {
         Self {
             state: VerifiedState::new(id.clone(), trust(), UnixTime(0), []),
             id,
             used: BTreeSet::new(),
         }
+    }
+
+    /// Stores the whole state in files.
+    fn store(&self, files: &TargetStateFiles) {
+        let documents = self.state.documents().cloned().map(FileChange::Document);
+        let state = FileChange::State(Box::new(self.state.stored()));
+        for change in documents.chain([state]) {
+            files.perform(&change).unwrap();
+        }
+    }
+
+    /// Reads the state of this device from files, as after a restart.
+    fn load(&self, files: &TargetStateFiles) -> (Self, LoadedState) {
+        let mut device = Self::of(self.id.clone());
+        let loaded = files.load(device.state.clone()).unwrap();
+        device.state = loaded.state.clone();
+        (device, loaded)
     }
 
     /// Checks in until nothing is left to send. Returns the number of replies with a state.
@@ -361,11 +382,7 @@ async fn a_reply_after_a_change_has_few_bytes() {
     });
     let agents: Vec<AgentId> = agents.collect();
     target.commit(&[create_lab(), join(agents.clone())]).await;
-    let mut device = Device {
-        id: agents[7].clone(),
-        state: VerifiedState::new(agents[7].clone(), trust(), UnixTime(0), []),
-        used: BTreeSet::new(),
-    };
+    let mut device = Device::of(agents[7].clone());
     device.check_in(&target).await;
     target.commit(&[assign(package)]).await;
     let facts = target.facts(&DeviceId::Agent(device.id.clone())).await;
@@ -383,4 +400,83 @@ async fn a_reply_after_a_change_has_few_bytes() {
     };
     let bytes = StateText::new(&without_document).unwrap().as_str().len();
     assert!(bytes <= 5_000, "{bytes}");
+}
+
+#[tokio::test]
+async fn a_device_that_stops_between_two_writes_has_the_state_before_or_after() {
+    let target = Target::start(907).await;
+    let (old, new) = (target.package("old").await, target.package("new").await);
+    target
+        .commit(&[create_lab(), join([agent(1)]), assign(old)])
+        .await;
+    let mut before = Device::new(1);
+    before.check_in(&target).await;
+    target.commit(&[unassign(old), assign(new)]).await;
+    let facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    let reply = target.reply(&before, &facts).await.unwrap();
+    let mut after = Device {
+        state: before.state.clone(),
+        ..Device::new(1)
+    };
+    let text = StateText::new(&reply).unwrap();
+    let accepted = after.state.accept(&text, &BTreeSet::new());
+    let changes = TargetStateFiles::changes(&after.state, &accepted);
+    let replaced = changes
+        .iter()
+        .position(|change| matches!(change, FileChange::State(_)));
+    assert!(replaced.is_some_and(|at| at > 0 && at + 1 < changes.len()));
+    for written in 0..=changes.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = TargetStateFiles::new(folder.path());
+        before.store(&files);
+        for change in &changes[..written] {
+            files.perform(change).unwrap();
+        }
+        let (mut device, loaded) = before.load(&files);
+        assert!(loaded.discarded.is_empty() && loaded.damaged.is_none());
+        let (expected, assigned, withdrawn) = if Some(written) > replaced {
+            (&after, new, old)
+        } else {
+            (&before, old, new)
+        };
+        assert_eq!(device.state, expected.state, "{written}");
+        device.begin(assigned).unwrap();
+        assert!(matches!(
+            device.begin(withdrawn),
+            Err(Waiting::NotAssigned { .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_device_with_a_damaged_file_begins_nothing_until_it_has_the_state_again() {
+    let target = Target::start(908).await;
+    let package = target.package("vlc").await;
+    target
+        .commit(&[create_lab(), join([agent(1)]), assign(package)])
+        .await;
+    let mut whole = Device::new(1);
+    whole.check_in(&target).await;
+    let folder = tempfile::tempdir().unwrap();
+    let files = TargetStateFiles::new(folder.path());
+    whole.store(&files);
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names.len(), 3, "the state and two documents");
+    for name in names {
+        let content = std::fs::read(&name).unwrap();
+        let mut damaged = content.clone();
+        let middle = content.len() / 2;
+        damaged[middle] ^= 1;
+        std::fs::write(&name, damaged).unwrap();
+        let (mut device, loaded) = whole.load(&files);
+        let is_state = name.ends_with("state");
+        assert_eq!(loaded.damaged.is_some(), is_state);
+        device.begin(package).unwrap_err();
+        device.check_in(&target).await;
+        device.begin(package).unwrap();
+        device.store(&files);
+        let (restored, _) = whole.load(&files);
+        assert_eq!(restored.state, device.state);
+    }
 }
