@@ -8,7 +8,7 @@ use crate::text_form::text_form;
 /// The name of a group: 1 to 48 lower-case letters, digits, `.`, `_` and `-`, the first a
 /// letter or digit.
 ///
-/// Names are short, because a device's record names up to 50 groups and must fit into one read
+/// Names are short, because a device's record names up to 40 groups and must fit into one read
 /// unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(String);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use packcast_protocol::GroupName;
+use packcast_protocol::state::document::MAX_DEVICE_GROUPS;
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of groups of a device, so that its record stays within one read unit.
-pub const MAX_GROUPS: usize = 50;
+/// Maximum number of groups of a device, so that its record stays within one read unit. The signed
+/// state has the same limit.
+pub const MAX_GROUPS: usize = MAX_DEVICE_GROUPS;
 
 /// Number of the changes that a device's groups have made to its tasks.
 ///

@@ -15,7 +15,7 @@ const PACKAGES: u32 = 10_000;
 /// Number of packages that the device has finished.
 const FINISHED: u32 = 1_000;
 /// Number of the device's groups, besides `all`.
-const GROUPS: usize = 50;
+const GROUPS: usize = 40;
 
 fn function(table: &Table) -> CheckInFunction {
     CheckInFunction::new(table.records.clone(), settings())

@@ -9,8 +9,11 @@ use tokio::time::{Instant, sleep};
 use super::cgroup::Cgroup;
 use crate::platform::ProgramRecord;
 
-/// The pause between two looks at a process.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The first pause between two looks at a process. Each pause is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause. Without a cgroup, a look reads all processes of the system.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl ProgramRecord {
     /// Describes a process that the agent has just started. The process leads its group.
@@ -54,11 +57,13 @@ impl ProgramRecord {
     /// Returns `true` if none runs.
     pub(crate) async fn ends_within(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
         while self.is_running() {
             if Instant::now() >= end {
                 return false;
             }
-            sleep(PAUSE).await;
+            sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
         if let Some(cgroup) = self.cgroup() {
             cgroup.remove();

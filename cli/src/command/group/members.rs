@@ -99,7 +99,7 @@ fn refused(changed: &MembersChanged) -> Vec<String> {
         &changed.ambiguous,
     ));
     notes.extend(name_some(
-        "the device is in 50 groups, the limit",
+        "the device is in 40 groups, the limit",
         &in_too_many,
     ));
     notes
@@ -155,7 +155,7 @@ mod tests {
         pc10: the device has never checked in, or was removed
         and 2 more: the device has never checked in, or was removed
         laptop: several devices have this host name
-        key:abcdefghijklmnopqrstuvwxya: the device is in 50 groups, the limit
+        key:abcdefghijklmnopqrstuvwxya: the device is in 40 groups, the limit
         ");
     }
 }
