@@ -110,7 +110,7 @@ impl Target {
             key: &trusted()[0],
             sign: signing().sign,
             memory: &mut memory,
-            accepted_head: None,
+            accepted: None,
             clock: || NOW,
         };
         let request = CommitRequest {

@@ -41,8 +41,9 @@ pub struct Committer<'a> {
     pub key: &'a PublicKey,
     pub sign: &'a Sign,
     pub memory: &'a mut MemoryFile,
-    /// A head that a person has confirmed, for a machine that remembers nothing.
-    pub accepted_head: Option<CommitId>,
+    /// A commit that a person has confirmed, for a machine that remembers nothing. The head must be
+    /// this commit, or contain it: it may have been changed since.
+    pub accepted: Option<CommitId>,
     pub clock: fn() -> UnixTime,
 }
 
@@ -143,6 +144,7 @@ impl Committer<'_> {
         now: UnixTime,
     ) -> Result<Option<MemoryLine>, StateError> {
         let contains = self.contained(state).await?;
+        let is_accepted = self.contains_accepted(state).await?;
         let keys = state.keys();
         let head = state.head.as_ref();
         let facts = head.map(|head| HeadFacts {
@@ -156,8 +158,8 @@ impl Committer<'_> {
             Finding::Follows => None,
             Finding::LeavesOut(commit) => return Err(StateError::LeavesOut { commit }),
             Finding::Unknown => {
-                let known = head.map(|head| head.commit.id());
-                if let Some(head) = known.filter(|_| known != self.accepted_head) {
+                if let Some(head) = head.filter(|_| !is_accepted) {
+                    let head = head.commit.id();
                     return Err(StateError::UnknownHead { head });
                 }
                 None
@@ -183,17 +185,33 @@ impl Committer<'_> {
         Ok(unfinished)
     }
 
+    /// Returns true if the head contains the commit that a person has confirmed.
+    async fn contains_accepted(&self, state: &mut TargetState) -> Result<bool, StateError> {
+        let accepted = self.accepted.into_iter().collect();
+        let contained = self.contained_of(state, accepted).await?;
+        Ok(!contained.is_empty())
+    }
+
     /// Returns the remembered commits that the head contains.
     async fn contained(&self, state: &mut TargetState) -> Result<BTreeSet<CommitId>, StateError> {
-        let remembered: Vec<CommitId> = self.memory.memory().lines().map(|it| it.commit).collect();
+        let remembered = self.memory.memory().lines().map(|it| it.commit).collect();
+        self.contained_of(state, remembered).await
+    }
+
+    /// Returns those of some commits that the head contains.
+    async fn contained_of(
+        &self,
+        state: &mut TargetState,
+        commits: Vec<CommitId>,
+    ) -> Result<BTreeSet<CommitId>, StateError> {
         let name = |id: &CommitId| LeafName::Commit(id.name());
-        let names = remembered.iter().map(name).collect();
+        let names = commits.iter().map(name).collect();
         let digests = state.trees.digests(self.records, names).await?;
         let head = state.head.as_ref().map(|head| head.commit.id());
         // The whole digest, because the name has only four bytes of it.
         let contains =
             |id: &CommitId| Some(*id) == head || digests.get(&name(id)) == Some(&Some(id.digest));
-        Ok(remembered.into_iter().filter(contains).collect())
+        Ok(commits.into_iter().filter(contains).collect())
     }
 
     /// Stores a commit that this machine has signed, or was about to sign, in an earlier command.

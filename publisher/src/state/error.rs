@@ -76,7 +76,6 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::Records(_) | StateError::Memory(_) => None,
             StateError::NoKeyList | StateError::Head(_) | StateError::BelowList { .. } => Some(
                 "compare the target and the root keys in your configuration with those of another machine",
             ),

@@ -154,7 +154,7 @@ impl Machine<'_> {
             key: key(),
             sign,
             memory: &mut memory,
-            accepted_head: self.accepted,
+            accepted: self.accepted,
             clock,
         };
         let request = CommitRequest {

@@ -36,7 +36,7 @@ pub struct StateFacts {
 /// Decides whether a device needs a part of the state.
 pub fn needs_state(
     held: &HeldState,
-    head: CommitId,
+    current: CommitId,
     newest_list: Option<Sha256Digest>,
     facts: &StateFacts,
 ) -> bool {
@@ -47,9 +47,9 @@ pub fn needs_state(
     let mut documents = facts.groups.values().chain([&facts.device]).flatten();
     let follows_lists = held.keys.map(|list| list.digest) == newest_list;
     // A higher number than that of the head is the number of a commit that was replaced.
-    let age = head.number.abs_diff(commit.number);
-    let is_old = commit.number > head.number || age > MAX_COMMIT_AGE_S;
-    !follows_lists || !held.lacks.is_empty() || is_old || !documents.all(|digest| holds(digest))
+    let age = current.number.abs_diff(commit.number);
+    let is_old = commit.number > current.number || age > MAX_COMMIT_AGE_S;
+    !follows_lists || !held.lacks.is_empty() || is_old || !documents.all(holds)
 }
 
 /// A commit to send, with the parts of its trees that are loaded.
@@ -77,17 +77,17 @@ impl StateCache {
         now: UnixTime,
     ) -> Result<Option<StateReply>, RecordsError> {
         let cached = self.head(records, now).await?;
-        let Some(head) = cached.head else {
+        let Some(current) = cached.head else {
             return Ok(None);
         };
         let newest = cached.lists.last().map(SignedKeyList::digest);
-        if !needs_state(held, head.commit.id, newest, facts) {
+        if !needs_state(held, current.commit.id, newest, facts) {
             return Ok(None);
         }
-        let own = self.own_commit(records, held, head.commit.id).await?;
+        let own = self.own_commit(records, held, current.commit.id).await?;
         let mut sending = match own {
             Some(own) => own,
-            None => Sending::new(head.commit.id, head.commit.signed.clone())?,
+            None => Sending::new(current.commit.id, current.commit.signed.clone())?,
         };
         let reply = self.parts(records, device, held, &mut sending).await?;
         Ok(Some(StateReply {
@@ -101,13 +101,13 @@ impl StateCache {
         &self,
         records: &Records,
         held: &HeldState,
-        head: CommitId,
+        current: CommitId,
     ) -> Result<Option<Sending>, RecordsError> {
         let lacks_leaf = held.lacks.iter().any(|name| !is_commit(name));
-        let Some(own) = held.commit.filter(|own| lacks_leaf && *own != head) else {
+        let Some(own) = held.commit.filter(|own| lacks_leaf && *own != current) else {
             return Ok(None);
         };
-        if own.number > head.number || head.number - own.number > MAX_COMMIT_AGE_S {
+        if own.number > current.number || current.number - own.number > MAX_COMMIT_AGE_S {
             return Ok(None);
         }
         let stored = records.commit_named(&own.name()).await?;
