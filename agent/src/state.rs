@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use packcast_protocol::PackageId;
 
 pub(crate) use self::package::PackageDir;
-use self::remove::{remove_file, remove_files};
+pub(crate) use self::remove::remove_file;
+use self::remove::remove_files;
 use crate::platform;
 
 const IDENTITY: &str = "identity";

@@ -13,9 +13,9 @@ use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::document::MAX_TEXT_BYTES;
 use packcast_protocol::state::{Accepted, DocumentText, Refusal, StoredState, VerifiedState};
 
-use crate::state::StateError;
 use crate::state::checked_file;
 use crate::state::durable;
+use crate::state::{StateError, remove_file};
 
 /// The name of the state's file.
 const STATE: &str = "state";
@@ -94,7 +94,7 @@ impl TargetStateFiles {
                 let written = durable::replace(&path, text.as_str().as_bytes());
                 written.map_err(StateError::at(&path))
             }
-            FileChange::Delete(digest) => delete(&self.document(digest)),
+            FileChange::Delete(digest) => remove_file(&self.document(digest)),
         }
     }
 
@@ -140,7 +140,7 @@ impl TargetStateFiles {
     fn delete_unnamed(&self, state: &VerifiedState) -> Result<(), StateError> {
         for (path, digest) in self.document_files()? {
             if !state.documents().any(|text| text.digest() == digest) {
-                delete(&path)?;
+                remove_file(&path)?;
             }
         }
         Ok(())
@@ -165,13 +165,6 @@ impl TargetStateFiles {
 
     fn document(&self, digest: &Sha256Digest) -> PathBuf {
         self.0.join(format!("{DOCUMENT}{digest}"))
-    }
-}
-
-fn delete(path: &Path) -> Result<(), StateError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at(path)(error)),
-        _ => Ok(()),
     }
 }
 

@@ -76,13 +76,9 @@ pub fn commit_after(head: Option<&Head>, devices: NodeHash, now: UnixTime) -> Co
 
 fn signed(commit: &Commit) -> CommitRecord {
     let text = commit.to_text();
-    let digest = Sha256Digest::of(text.as_bytes());
     let signature = (signing().sign)(&text).expect("the test key signs");
     CommitRecord {
-        id: CommitId {
-            number: commit.number,
-            digest,
-        },
+        id: CommitId::of(commit),
         signed: SignedCommit::new(text, signature).expect("the commit is small"),
     }
 }

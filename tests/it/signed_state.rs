@@ -361,8 +361,8 @@ async fn a_device_without_one_document_waits_until_it_has_the_document() {
     let text = StateText::new(&reply).unwrap();
     assert!(device.state.accept(&text, &BTreeSet::new()).changed);
     assert!(matches!(device.begin(package), Err(Waiting::Lacks { .. })));
-    // The next check-in names what is lacking, and brings it. It also brings documents that the
-    // device could not attribute without the withheld one.
+    // The next check-in names the lacking leaf and brings its document. It also brings the documents
+    // of groups: without its own document, the device did not know its groups.
     let reply = target.reply(&device, &facts).await.unwrap();
     assert!(reply.documents.contains(&withheld));
     assert_eq!(reply.commit, None);

@@ -105,7 +105,7 @@ pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Resu
     Ok(())
 }
 
-pub(super) fn remove_file(path: &Path) -> Result<(), StateError> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), StateError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at(path)(error)),
         _ => Ok(()),

@@ -195,6 +195,14 @@ impl VerifiedCommit {
 }
 
 impl CommitId {
+    /// Returns the id of a commit.
+    pub fn of(commit: &Commit) -> Self {
+        Self {
+            number: commit.number,
+            digest: Sha256Digest::of(commit.to_text().as_bytes()),
+        }
+    }
+
     /// Returns the name of the commit's leaf in the tree of ancestors.
     pub fn name(&self) -> CommitName {
         let start = self.digest.as_bytes().first_chunk();

@@ -1,7 +1,9 @@
 //! Adoption of commits that this machine has signed and that were never the head.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use packcast_protocol::Sha256Digest;
-use packcast_protocol::state::{Commit, CommitId};
+use packcast_protocol::state::{Commit, CommitId, LeafName};
 use packcast_rollout::state::{AdoptedEntries, StateChange, StatePart, removals};
 use packcast_store::Records;
 
@@ -13,6 +15,8 @@ use super::trees::Trees;
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
     pub(super) commits: Vec<CommitId>,
+    /// The ancestors of the adopted commits.
+    pub(super) ancestors: BTreeMap<LeafName, Sha256Digest>,
     pub(super) entries: AdoptedEntries,
     /// The removals of the adopted commits that the head lacks.
     pub(super) removals: Vec<StateChange>,
@@ -34,13 +38,24 @@ impl Adoption {
         let Ok(commit) = serde_json::from_str::<Commit>(text) else {
             return Ok(());
         };
+        unless_lost(self.add_ancestors(records, &commit).await)?;
         let Some(before) = trees_before(records, &commit).await? else {
             return Ok(());
         };
-        match self.add_changes(records, state, before, &commit).await {
-            Err(StateError::NoPage { .. } | StateError::Part(_)) => Ok(()),
-            added => added,
-        }
+        unless_lost(self.add_changes(records, state, before, &commit).await)
+    }
+
+    async fn add_ancestors(
+        &mut self,
+        records: &Records,
+        commit: &Commit,
+    ) -> Result<(), StateError> {
+        let mut trees = Trees::of(Some(commit));
+        trees.load_ancestors(records).await?;
+        let leaves = trees.ancestors.tree().leaves();
+        self.ancestors
+            .extend(leaves.map(|(name, digest)| (name.clone(), digest)));
+        Ok(())
     }
 
     async fn add_changes(
@@ -52,8 +67,7 @@ impl Adoption {
     ) -> Result<(), StateError> {
         let mut after = Trees::of(Some(commit));
         let changes = before.difference(records, &mut after).await?;
-        let names: std::collections::BTreeSet<_> =
-            changes.into_iter().map(|change| change.name).collect();
+        let names: BTreeSet<LeafName> = changes.into_iter().map(|change| change.name).collect();
         let before = before.part(records, names.clone()).await?;
         let after = after.part(records, names.clone()).await?;
         let mut head: StatePart = state.trees.part(records, names).await?;
@@ -62,6 +76,14 @@ impl Adoption {
         self.removals.extend(removals(&before, &after, &head)?);
         self.entries.add(commit.number, &after);
         Ok(())
+    }
+}
+
+/// Accepts that the table has lost a page or a document.
+fn unless_lost(added: Result<(), StateError>) -> Result<(), StateError> {
+    match added {
+        Err(StateError::NoPage { .. } | StateError::Part(_)) => Ok(()),
+        added => added,
     }
 }
 

@@ -104,7 +104,7 @@ impl Committer<'_> {
             let commit = self
                 .store(&mut state, &planned, &adoption, request, number, now)
                 .await?;
-            let id = id(&commit);
+            let id = CommitId::of(&commit);
             last = Some(id);
             let prepared = Prepared { commit, packages };
             if let Some(head) = self.make_head(&state, &prepared, now).await? {
@@ -287,7 +287,7 @@ impl Committer<'_> {
         let records = self.records;
         let trees = &mut state.trees;
         trees.load_ancestors(records).await?;
-        let ancestors = ancestors(&trees.ancestors, parent, &adoption.commits, now);
+        let ancestors = ancestors(&trees.ancestors, parent, adoption, now);
         let groups = update(trees, records, |it| &it.groups, &planned.changed_groups()).await?;
         let devices = update(trees, records, |it| &it.devices, &planned.changed_devices()).await?;
         let ancestors = update(trees, records, |it| &it.ancestors, &ancestors).await?;
@@ -322,7 +322,7 @@ impl Committer<'_> {
         now: UnixTime,
     ) -> Result<Option<Head>, StateError> {
         let text = prepared.commit.to_text();
-        let commit = id(&prepared.commit);
+        let commit = CommitId::of(&prepared.commit);
         // Before the signature: once a commit is signed, a device can have it.
         self.remember(
             commit,
@@ -399,13 +399,6 @@ impl std::fmt::Debug for Committer<'_> {
     }
 }
 
-fn id(commit: &Commit) -> CommitId {
-    CommitId {
-        number: commit.number,
-        digest: Sha256Digest::of(commit.to_text().as_bytes()),
-    }
-}
-
 /// Returns the packages that a commit newly assigns.
 fn assigned(
     changes: &[StateChange],
@@ -428,12 +421,12 @@ fn assigned(
     Ok(packages.into_iter().collect())
 }
 
-/// Returns the changes of the ancestors: the parent and adopted commits are added, and commits that
-/// have expired on every device are removed.
+/// Returns the changes of the ancestors. The parent, and the adopted commits with their ancestors, are
+/// added. Commits that have expired on every device are removed.
 fn ancestors(
     before: &PagedTree,
     parent: Option<CommitId>,
-    adopted: &[CommitId],
+    adoption: &Adoption,
     now: UnixTime,
 ) -> BTreeMap<LeafName, Option<Sha256Digest>> {
     // A commit is issued at its number or before, and expires at most 90 days after it was issued.
@@ -446,7 +439,10 @@ fn ancestors(
         .filter(|name| is_old(name))
         .map(|name| (name.clone(), None))
         .collect();
-    let added = parent.iter().chain(adopted);
+    let adopted = adoption.ancestors.iter();
+    let adopted = adopted.filter(|(name, _)| !is_old(name));
+    changes.extend(adopted.map(|(name, digest)| (name.clone(), Some(*digest))));
+    let added = parent.iter().chain(&adoption.commits);
     changes.extend(added.map(|id| (LeafName::Commit(id.name()), Some(id.digest))));
     changes
 }

@@ -47,7 +47,7 @@ pub struct DeviceState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckInWritten {
     Written,
-    /// Another write of the device came first. The next check-in finds what is missing.
+    /// Another write of the device came first. The next check-in writes the missing facts.
     Superseded,
     /// The device was excluded in the meantime.
     Excluded,

@@ -70,8 +70,8 @@ impl Records {
                 reason: reason.cloned(),
             };
             let writes = self.excluding(device, &found, &exclusion);
-            // Whether this write came first or another change did, the groups are read again: from
-            // the exclusion on, no group is added to them.
+            // The next attempt reads the groups again, also after another change came first. From the
+            // exclusion on, the device joins no group.
             self.commit(writes).await?;
             Ok(ControlFlow::Continue(()))
         })
