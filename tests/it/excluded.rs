@@ -179,3 +179,19 @@ fn devices_that_were_not_seen_are_removed_after_a_question() {
     world.refused(2, &["device", "remove"]);
     world.refused(2, &[&with("--yes")[..], &["pc"]].concat());
 }
+
+#[test]
+fn a_removal_that_cannot_be_signed_leaves_the_device_as_it_is() {
+    let world = World::start(PROGRAM);
+    world.execute("tool", "true");
+    let device = world.device("pc");
+    world.assign("tool@1", &device);
+    let file = world.path("other.key");
+    world.ok(&["keys", "generate", "--unencrypted", "--key", &file]);
+    let refused = world.refused(3, &["device", "remove", device.id(), "--key", &file]);
+    assert!(refused.contains("are not signed by your key"), "{refused}");
+    let excluded: Value = world.json(&["device", "list", "--excluded"]);
+    assert_eq!(excluded, json!([]));
+    device.run();
+    assert_eq!(world.result(&device).outcome, Outcome::Succeeded);
+}

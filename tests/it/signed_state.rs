@@ -10,7 +10,8 @@ use packcast_check_in::state::{StateCache, StateFacts};
 use packcast_protocol::manifest::AnnouncedManifest;
 use packcast_protocol::state::mandate::Mandate;
 use packcast_protocol::state::{
-    AboutDocument, DeploymentFacts, LeafName, StateReply, StateText, Terms, VerifiedState, Waiting,
+    AboutDocument, DeploymentFacts, KeyListId, LeafName, SignedKeyList, StateReply, StateText,
+    Terms, VerifiedState, Waiting,
 };
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_publisher::signing::memory_file::MemoryFile;
@@ -96,7 +97,7 @@ impl Target {
         Self {
             table,
             folder: tempfile::tempdir().unwrap(),
-            cache: StateCache::new(0),
+            cache: StateCache::new(trust(), 0),
         }
     }
 
@@ -271,7 +272,7 @@ async fn a_device_acts_once_on_an_assignment_and_not_after_its_withdrawal() {
 #[tokio::test]
 async fn a_device_that_holds_the_state_costs_no_read() {
     let target = Target {
-        cache: StateCache::new(60),
+        cache: StateCache::new(trust(), 60),
         ..Target::start(901).await
     };
     target.commit(&[create_lab(), join([agent(1)])]).await;
@@ -479,4 +480,23 @@ async fn a_device_with_a_damaged_file_begins_nothing_until_it_has_the_state_agai
         let (restored, _) = whole.load(&files);
         assert_eq!(restored.state, device.state);
     }
+}
+
+#[tokio::test]
+async fn a_forged_key_list_is_not_sent_and_hides_no_other() {
+    let target = Target::start(909).await;
+    target.commit(&[create_lab()]).await;
+    let forged = SignedKeyList::new("{}".to_owned(), "untrusted".to_owned()).unwrap();
+    let id = KeyListId {
+        serial: 1_000,
+        digest: forged.digest(),
+    };
+    assert!(target.table.records.add_list(&id, &forged).await.unwrap());
+    let mut device = Device::new(1);
+    let facts = target.facts(&DeviceId::Agent(agent(1))).await;
+    let reply = target.reply(&device, &facts).await.unwrap();
+    let genuine = target.table.records.lists_after(0).await.unwrap().remove(0);
+    assert_eq!(reply.lists, [genuine]);
+    assert_eq!(device.check_in(&target).await, 1);
+    assert_eq!(target.reply(&device, &facts).await, None);
 }

@@ -1,7 +1,7 @@
 //! The signed state of a target, sent to a device in parts of one commit.
 //!
-//! The function can sign nothing, and verifies no signature: devices do. So a state that somebody
-//! forged in the table costs a device one refused reply.
+//! The function can sign nothing, and verifies no commit: devices do. So a commit that somebody forged
+//! in the table costs a device one refused reply.
 
 mod cache;
 mod reply;

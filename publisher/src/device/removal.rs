@@ -103,6 +103,13 @@ async fn remove_one(
     signer: &Signer,
 ) -> Result<DeviceResult, Failure> {
     let (records, device) = (&target.records, &found.device);
+    let recorded = recorded_assignments(target, device).await?;
+    let is_assigned = |it: &Assignments| !(it.packages().is_empty() && it.groups().is_empty());
+    if recorded.as_ref().is_some_and(is_assigned) {
+        // Before the device is excluded: a removal that cannot be completed could not be undone
+        // either.
+        records.check_assignments(device, signer.signing()).await?;
+    }
     let begun = records
         .begin_removal(device, reason, found.last_seen, now())
         .await?;
@@ -115,7 +122,10 @@ async fn remove_one(
     for group in &groups {
         records.leave(device, group, signer.signing()).await?;
     }
-    let assigned = assigned_packages(target, device).await?;
+    // Again, because the assignments may have changed before the device was excluded.
+    let recorded = recorded_assignments(target, device).await?;
+    let assigned = recorded.iter().flat_map(Assignments::packages);
+    let assigned: Vec<PackageId> = assigned.map(|assigned| assigned.package).collect();
     for package in records.packages_of(&assigned).await? {
         records.unassign(device, &package, signer.signing()).await?;
     }
@@ -123,12 +133,11 @@ async fn remove_one(
     Ok(DeviceResult::Removed)
 }
 
-/// Returns the packages in the signed device assignments, whose signature is verified when they
-/// are withdrawn.
-async fn assigned_packages(target: &Target, device: &DeviceId) -> Result<Vec<PackageId>, Failure> {
+/// Returns the signed device assignments, whose signature is verified when they are withdrawn.
+async fn recorded_assignments(
+    target: &Target,
+    device: &DeviceId,
+) -> Result<Option<Assignments>, Failure> {
     let signed = target.records.device_assignments(device).await?;
-    let assignments: Option<Assignments> =
-        signed.and_then(|signed| serde_json::from_str(signed.document()).ok());
-    let packages = assignments.iter().flat_map(Assignments::packages);
-    Ok(packages.map(|assigned| assigned.package).collect())
+    Ok(signed.and_then(|signed| serde_json::from_str(signed.document()).ok()))
 }

@@ -463,3 +463,40 @@ async fn update(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::state::NodeHash;
+
+    use super::*;
+
+    fn commit(number: u64) -> CommitId {
+        CommitId {
+            number,
+            digest: Sha256Digest::of(&number.to_be_bytes()),
+        }
+    }
+
+    fn leaf(id: CommitId) -> (LeafName, Sha256Digest) {
+        (LeafName::Commit(id.name()), id.digest)
+    }
+
+    #[test]
+    fn the_next_commit_takes_the_young_ancestors_of_adopted_commits() {
+        let now = UnixTime(1_795_000_000);
+        let (young, old) = (commit(now.0 - 5), commit(now.0 - MAX_ANCESTOR_AGE_S - 1));
+        let (parent, adopted) = (commit(now.0 - 1), commit(now.0 - 2));
+        let adoption = Adoption {
+            commits: vec![adopted],
+            ancestors: [leaf(young), leaf(old)].into(),
+            ..Adoption::default()
+        };
+        let earlier = [old, commit(now.0 - 9)].map(|id| (leaf(id).0, Some(leaf(id).1)));
+        let before = PagedTree::new(NodeHash::EMPTY).update(&earlier.into());
+        let before = before.expect("nothing is hidden").tree;
+        let changes = ancestors(&before, Some(parent), &adoption, now);
+        let added = [young, adopted, parent].map(|id| (leaf(id).0, Some(leaf(id).1)));
+        let removed = (leaf(old).0, None);
+        assert_eq!(changes, added.into_iter().chain([removed]).collect());
+    }
+}

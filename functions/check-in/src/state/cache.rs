@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packcast_protocol::state::{DocumentText, LeafName, NodeHash, PagedTree, SignedKeyList};
+use packcast_protocol::state::{
+    DocumentText, KeyChain, LeafName, NodeHash, PagedTree, SignedKeyList, TrustedRoots,
+};
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::records::Head;
 use packcast_store::{Records, RecordsError};
@@ -14,6 +16,8 @@ const MAX_BYTES: usize = 32 << 20;
 /// Head, pages and documents that a function has read.
 #[derive(Debug)]
 pub struct StateCache {
+    /// Target and root keys, from which the key lists are followed.
+    trust: TrustedRoots,
     /// Age up to which a head is used without a read, in seconds.
     max_age_s: u64,
     head: Mutex<Option<(UnixTime, CachedHead)>>,
@@ -38,8 +42,12 @@ struct Content {
 
 impl StateCache {
     /// Creates an empty cache whose head is used for `max_age_s` seconds.
-    pub fn new(max_age_s: u64) -> Self {
+    ///
+    /// The function follows the key lists from the root keys, as devices do. Otherwise anybody who
+    /// can write to the table could hide the genuine lists behind forged ones.
+    pub fn new(trust: TrustedRoots, max_age_s: u64) -> Self {
         Self {
+            trust,
             max_age_s,
             head: Mutex::default(),
             content: Mutex::default(),
@@ -59,7 +67,10 @@ impl StateCache {
         }
         // The head first: its key list is stored with it, so the lists read later include it.
         let head = records.head().await?.map(Arc::new);
-        let lists = records.lists_after(0).await?.into();
+        let mut chain = KeyChain::new(self.trust.clone());
+        // A refused list does not matter: the table may have any number of forged lists.
+        let _ = chain.follow_all(&records.lists_after(0).await?);
+        let lists = chain.lists().cloned().collect();
         let read = CachedHead { head, lists };
         *lock(&self.head) = Some((now, read.clone()));
         Ok(read)

@@ -94,6 +94,16 @@ impl Records {
         Ok(DeviceAssignments::Agent { agent, before })
     }
 
+    /// Checks that a publisher can sign the next assignments of a device: it has signed the recorded
+    /// ones, and remembers no later ones.
+    pub async fn check_assignments(
+        &self,
+        device: &DeviceId,
+        signing: Signing<'_>,
+    ) -> Result<(), AssignError> {
+        self.read_assignments(device, signing).await.map(drop)
+    }
+
     /// Signs the device assignments that result from a change, and returns them with the write that
     /// records them. Returns `None` if nothing changes.
     pub(crate) fn next_assignments(
