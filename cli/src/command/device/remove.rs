@@ -41,6 +41,9 @@ impl Args {
             None => removal::named(target, &self.device).await?,
             Some(days) => removal::unseen(target, days.get()).await?,
         };
+        if let Some(days) = self.not_seen.filter(|_| to_remove.is_empty()) {
+            output::note(&none_unseen(days.get()));
+        }
         if self.dry_run {
             output::result(format, &to_remove, |to_remove| list(to_remove));
             return Ok(());
@@ -74,6 +77,10 @@ fn confirm(to_remove: &[ToRemove]) -> Result<bool, Failure> {
 fn nobody_to_ask() -> Failure {
     Failure::usage("cannot ask for a confirmation: there is no terminal")
         .hint("pass --dry-run to see the devices, and --yes to remove them without a question")
+}
+
+fn none_unseen(days: u16) -> String {
+    format!("no device to remove: each device is blocked or has checked in within {days} days")
 }
 
 fn question(devices: usize) -> String {
@@ -119,6 +126,7 @@ mod tests {
         ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
         key:abcdefghijklmnopqrstuvwxya
         ");
+        assert_snapshot!(none_unseen(90), @"no device to remove: each device is blocked or has checked in within 90 days");
         assert_snapshot!(question(1), @"Remove this device?");
         assert_snapshot!(question(2), @"Remove these 2 devices?");
         assert_snapshot!(nobody_to_ask(), @"
