@@ -202,3 +202,50 @@ fn other_target(dir: &StateDir, target: TargetId) -> Option<OtherTarget> {
     let kept = dir.target_state(before);
     Some(OtherTarget { before, kept })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::authority::test_state::{device, trust, whole_state};
+
+    fn open(dir: &StateDir) -> FollowedState {
+        FollowedState::open(dir, &trust(), device(), [])
+            .unwrap()
+            .followed
+    }
+
+    /// A state that cannot be stored is not followed, and the next reply brings it again.
+    #[test]
+    fn a_state_that_is_not_on_disk_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(&folder.path().join("state")).unwrap();
+        let files = dir.target_state(trust().target());
+        let text = whole_state(None);
+        let document = text.parse().unwrap().documents[0].digest();
+        // A folder in the place of a file.
+        for name in [format!("document-{document}"), "state".to_owned()] {
+            let mut followed = open(&dir);
+            let none = followed.summary();
+            fs::create_dir_all(files.join(&name)).unwrap();
+            assert!(followed.accept(Some(&text), &[]).is_err(), "{name}");
+            assert_eq!(followed.summary(), none, "{name}");
+            fs::remove_dir(files.join(&name)).unwrap();
+            assert_eq!(open(&dir).summary(), none, "{name}");
+        }
+        let mut followed = open(&dir);
+        let before = followed.summary();
+        let progress = followed.accept(Some(&text), &[]).unwrap();
+        assert_eq!(progress.list, Some(1));
+        assert!(progress.commit.is_some() && progress.refused.is_empty());
+        assert_eq!(open(&dir).state(), followed.state());
+        assert!(
+            !followed.asks_again(&before, 1, false),
+            "nothing is lacking"
+        );
+        assert!(followed.asks_again(&before, 1, true));
+        assert!(!followed.asks_again(&followed.summary(), 1, true));
+        assert!(!followed.asks_again(&before, 20, true));
+    }
+}

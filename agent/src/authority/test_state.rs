@@ -55,6 +55,14 @@ pub(crate) fn without_state() -> Permits {
 
 /// Returns the permits of a device whose whole state assigns this to the group `all`.
 pub(crate) fn permits_of_all(assigned: Option<StateEntry>) -> Permits {
+    let mut state = empty();
+    let accepted = state.accept(&whole_state(assigned), &BTreeSet::new());
+    assert!(accepted.refused.is_empty(), "{:?}", accepted.refused);
+    permits(state)
+}
+
+/// Returns a whole state that assigns this to the group `all`.
+pub(crate) fn whole_state(assigned: Option<StateEntry>) -> StateText {
     let mut document = GroupDocument::empty(0, 1);
     document.packages = Entries::new(Vec::from_iter(assigned)).unwrap();
     let document = Document::new(document);
@@ -94,15 +102,19 @@ pub(crate) fn permits_of_all(assigned: Option<StateEntry>) -> Permits {
         documents: vec![document.text().clone()],
         ..StateReply::default()
     };
-    let mut state = empty();
-    let accepted = state.accept(&StateText::new(&reply).unwrap(), &BTreeSet::new());
-    assert!(accepted.refused.is_empty(), "{:?}", accepted.refused);
-    permits(state)
+    StateText::new(&reply).unwrap()
+}
+
+pub(crate) fn trust() -> TrustedRoots {
+    TrustedRoots::new(TARGET, vec![public()]).unwrap()
+}
+
+pub(crate) fn device() -> AgentId {
+    AgentId::of_public_key(&[1; 32])
 }
 
 fn empty() -> VerifiedState {
-    let trust = TrustedRoots::new(TARGET, vec![public()]).unwrap();
-    VerifiedState::new(AgentId::of_public_key(&[1; 32]), trust, SIGNED, [])
+    VerifiedState::new(device(), trust(), SIGNED, [])
 }
 
 fn permits(state: VerifiedState) -> Permits {
