@@ -112,7 +112,12 @@ impl FollowedState {
 
     /// Stores the target as the one that the agent follows. It is on disk when this returns.
     pub(crate) fn store_target(&self, dir: &StateDir) -> Result<(), StateError> {
-        checked_file::replace(&dir.target(), &self.state.chain().target())
+        let (path, target) = (dir.target(), self.state.chain().target());
+        let stored = checked_file::read::<TargetId>(&path)?;
+        if stored.is_some_and(|file| file.value == Some(target)) {
+            return Ok(());
+        }
+        checked_file::replace(&path, &target)
     }
 
     pub(crate) const fn state(&self) -> &Arc<VerifiedState> {

@@ -293,6 +293,12 @@ fn a_package_that_is_announced_no_more_does_not_wait() {
     commit(&lab, content(&lab));
     expect_wait(&lab, WaitWord::NotAssigned);
     assert!(status(&lab).contains(&format!("package {id}: waits")));
+    let json = lab.agent(&["status", "--format", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let target = lab.world().target.as_ref().unwrap().trust().target();
+    assert_eq!(json["state"]["target"], target.to_string());
+    assert_eq!(json["state"]["groups"][0], "all");
+    assert_eq!(json["waiting"][0]["reason"], "not_assigned");
     lab.world().tasks.clear();
     expect(&lab, &[]);
     assert!(!status(&lab).contains("waits"));
