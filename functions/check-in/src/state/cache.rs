@@ -163,26 +163,34 @@ impl StateCache {
         Ok(read.into_iter().map(cache).collect())
     }
 
-    /// Returns the documents with these digests. Those that the table lacks are left out.
+    /// Returns the documents with these digests, each once, in the order of the digests. Those that
+    /// the table lacks are left out.
     pub(super) async fn documents(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
     ) -> Result<Vec<DocumentText>, RecordsError> {
-        let cached =
-            |content: &Content, digest: &Sha256Digest| content.documents.get(digest).cloned();
-        let (mut found, unknown) = self.split(digests, cached);
-        if unknown.is_empty() {
-            return Ok(found);
+        // Two groups can have the same document, and a request must not name a digest twice.
+        let mut seen = HashSet::new();
+        let digests = digests.iter().copied();
+        let digests: Vec<_> = digests.filter(|digest| seen.insert(*digest)).collect();
+        let cached = |content: &Content, digest: &Sha256Digest| {
+            let text = content.documents.get(digest)?;
+            Some((*digest, text.clone()))
+        };
+        let (found, unknown) = self.split(&digests, cached);
+        let mut found: HashMap<_, _> = found.into_iter().collect();
+        if !unknown.is_empty() {
+            let read = records.documents(&unknown).await?;
+            let mut content = lock(&self.content);
+            for text in read {
+                content.make_room(text.as_str().len());
+                content.documents.insert(text.digest(), text.clone());
+                found.insert(text.digest(), text);
+            }
         }
-        let read = records.documents(&unknown).await?;
-        let mut content = lock(&self.content);
-        for text in read {
-            content.make_room(text.as_str().len());
-            content.documents.insert(text.digest(), text.clone());
-            found.push(text);
-        }
-        Ok(found)
+        let ordered = digests.iter().filter_map(|digest| found.remove(digest));
+        Ok(ordered.collect())
     }
 
     /// Returns the cached values, and the keys without a cached value.

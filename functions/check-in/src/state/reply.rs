@@ -178,7 +178,7 @@ impl StateCache {
         let own = [LeafName::Device(question.device.clone())];
         let devices = &mut sending.devices;
         let own_path = self.load(records, devices, &own, &mut allowance).await?;
-        let mut digests: BTreeSet<Sha256Digest> = present(devices, &own).into_iter().collect();
+        let mut digests = present(devices, &own);
 
         // Before the groups: a device refuses a commit without the path to its own commit.
         let is_own = held.commit == Some(sending.id);
@@ -202,10 +202,11 @@ impl StateCache {
         let preferred = self.preferred(records, &present(groups, &names)).await?;
         names.extend(preferred);
         let group_paths = self.load(records, groups, &names, &mut allowance).await?;
+        // The document of the device stays the first: a device keeps no document of a group before
+        // it knows its groups.
         digests.extend(present(groups, &names));
 
         digests.retain(|digest| !holds(held, digest));
-        let digests: Vec<Sha256Digest> = digests.into_iter().collect();
         let documents = self.documents(records, &digests).await?;
         let (documents, has_more_documents) = that_fit(documents);
         let has_all_paths = own_path.len() == own.len()
@@ -229,10 +230,9 @@ impl StateCache {
     async fn joined(
         &self,
         records: &Records,
-        own: &BTreeSet<Sha256Digest>,
+        own: &[Sha256Digest],
     ) -> Result<Vec<LeafName>, RecordsError> {
-        let own: Vec<Sha256Digest> = own.iter().copied().collect();
-        let documents: Vec<DeviceDocument> = self.read(records, &own).await?;
+        let documents: Vec<DeviceDocument> = self.read(records, own).await?;
         let groups = documents.iter().flat_map(|it| it.groups.as_map().keys());
         Ok(groups.cloned().map(LeafName::Group).collect())
     }
