@@ -4,9 +4,11 @@
 //! publisher keys, one of which has signed the head, and the head names all trees and documents by
 //! their digests.
 
+pub mod accept;
 mod adopt;
 mod changer;
 mod commit;
+mod compare;
 mod error;
 mod key_list;
 mod reader;

@@ -202,7 +202,8 @@ pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRo
     MemoryFile::trust(state_memory)?.ok_or_else(|| {
         let why = format!("this machine does not know the root keys of target {target}");
         Failure::failed(why)
-            .hint("run 'packcast keys generate' to create the target, if no machine has done so")
+            .hint("run 'packcast keys generate' to create the target")
+            .hint("if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here")
     })
 }
 
