@@ -4,14 +4,19 @@
 //! publisher keys, one of which has signed the head, and the head names all trees and documents by
 //! their digests.
 
+pub mod accept;
 mod adopt;
+mod changer;
 mod commit;
+mod compare;
 mod error;
+mod key_list;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod trees;
 
+pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::error::StateError;
 pub use self::reader::{TargetState, VerifiedHead};

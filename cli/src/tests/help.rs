@@ -41,13 +41,15 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 48] = [
+const TESTS: [(&str, fn()); 50] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
     ("keys", keys),
     ("keys generate", keys_generate),
     ("keys show", keys_show),
+    ("keys accept-trust", keys_accept_trust),
+    ("keys accept-head", keys_accept_head),
     ("keys rotate", keys_rotate),
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
@@ -315,13 +317,16 @@ fn keys() {
     Usage: packcast keys [OPTIONS] <COMMAND>
 
     Commands:
-      generate  Generate a signing key
-      show      Show the public half and the files of the signing key
-      rotate    Replace the signing key with a new one
-      trust     Let agents also trust the key of another publisher
-      revoke    Stop agents from trusting a key
-      list      List the keys that agents trust
-      help      Print this message or the help of the given subcommand(s)
+      generate      Generate a signing key, and create the target
+      show          Show the signing key and the trust line of the target
+      accept-trust  Let this machine know a target that another machine has created
+      accept-head   Confirm the head of the target on a machine that does not know
+                    it
+      rotate        Replace the signing key with a new one
+      trust         Let agents also trust the key of another publisher
+      revoke        Stop agents from trusting a key
+      list          List the keys that agents trust
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -341,14 +346,16 @@ fn keys() {
 #[test]
 fn keys_generate() {
     assert_snapshot!(help("keys generate"), @"
-    Generate a signing key
+    Generate a signing key, and create the target
 
-    Prints the public half, which belongs in the configuration of agents. The secret
-    half is encrypted with a passphrase: from the environment variable
-    PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
-    keep a copy in a safe place. Give each target a key of its own, so that the
-    target's devices accept nothing that is signed for another target. 'packcast
-    local' generates its key itself.
+    Prints the public half and the trust line, which belong in the configuration of
+    agents and of the check-in function. The trust line has the id of the target,
+    which the command creates, and its root key. A target that this machine knows
+    already keeps its trust line: to add a publisher, run 'packcast keys
+    accept-trust' first. The secret half is encrypted with a passphrase: from the
+    environment variable PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never
+    leaves this machine; keep a copy in a safe place. 'packcast local' generates its
+    key itself.
 
     Usage: packcast keys generate [OPTIONS]
 
@@ -373,7 +380,11 @@ fn keys_generate() {
 #[test]
 fn keys_show() {
     assert_snapshot!(help("keys show"), @"
-    Show the public half and the files of the signing key
+    Show the signing key and the trust line of the target
+
+    The trust line names the target and all its root keys, the key of the highest
+    rank first. It belongs in the configuration of agents, and another
+    administrator's machine needs it once.
 
     Usage: packcast keys show [OPTIONS]
 
@@ -385,6 +396,59 @@ fn keys_show() {
               Print help (see a summary with '-h')
 
     Global options: …
+    ");
+}
+
+#[test]
+fn keys_accept_trust() {
+    assert_snapshot!(help("keys accept-trust"), @"
+    Let this machine know a target that another machine has created
+
+    The trust line has the id and the root keys of the target. It is no secret, but
+    must come from somebody that you trust: whoever changes it can pass off another
+    target as this one.
+
+    Usage: packcast keys accept-trust [OPTIONS] <LINE>
+
+    Arguments:
+      <LINE>
+              Trust line, as 'packcast keys show' prints it on another machine
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn keys_accept_head() {
+    assert_snapshot!(help("keys accept-head"), @"
+    Confirm the head of the target on a machine that does not know it
+
+    The head is the newest commit: the signed state that devices follow. A machine
+    remembers the commits that it has seen, and signs no change of an earlier state.
+    A machine without this memory cannot see if somebody has put an earlier state
+    back. So the command shows the head and asks. Compare the commit with another
+    machine that changes this target.
+
+    Usage: packcast keys accept-head [OPTIONS] [COMMIT]
+
+    Arguments:
+      [COMMIT]
+              Confirm this commit without a question
+
+              The head must be this commit, or a later one that contains it.
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys accept-head --target production
     ");
 }
 
