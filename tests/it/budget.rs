@@ -96,11 +96,11 @@ async fn commit(table: &Table, device: &DeviceId) {
     let created = groups().map(|group| (group, 1)).collect();
     let created = DeviceGroups::new(created).unwrap();
     let own = Document::new(DeviceDocument::new(created, Entries::default()));
-    let changed = |name, text: &DocumentText| (name, Some(text.clone()));
-    let mut changes = vec![changed(LeafName::Device(device.clone()), own.text())];
+    let with_text = |name, text: &DocumentText| (name, Some(text.clone()));
+    let mut changes = vec![with_text(LeafName::Device(device.clone()), own.text())];
     for (revision, group) in (1..).zip(groups()) {
         let document = Document::new(GroupDocument::empty(1, revision));
-        changes.push(changed(LeafName::Group(group), document.text()));
+        changes.push(with_text(LeafName::Group(group), document.text()));
     }
     let mut publisher = StatePublisher::start(&table.records, NOW).await;
     publisher.commit(changes, NOW).await;
