@@ -90,10 +90,10 @@ fn groups_of(peer: &Peer) -> BTreeSet<GroupName> {
 impl Following {
     /// Starts with the group `lab`, which has 100 devices and this peer.
     async fn with_lab(peer: &Peer) -> Self {
-        let mut following = Self::empty(following()).await;
+        let mut following = Box::pin(Self::empty(following())).await;
         let devices = (0..100).map(|number| member(&other_device(number), &["lab"]));
         let changes = devices.chain([member(&peer.device(), &["lab"]), group("lab", 1, 1)]);
-        following.commit(changes).await;
+        Box::pin(following.commit(changes)).await;
         following
     }
 
@@ -301,7 +301,7 @@ async fn a_device_with_an_old_or_unknown_commit_gets_the_head() {
     for revision in 2..5 {
         target.commit([group("lab", revision, 2)]).await;
     }
-    let head = target.commit([group("lab", 5, 1)]).await;
+    let latest = target.commit([group("lab", 5, 1)]).await;
     target.restart();
     let agent = Agent::enrolled(&target.system, 7).await;
     let unknown = |number| CommitId {
@@ -310,9 +310,9 @@ async fn a_device_with_an_old_or_unknown_commit_gets_the_head() {
     };
     let commits = [
         own.commit.unwrap(),
-        unknown(head.number - 1),
-        unknown(head.number),
-        unknown(head.number + 1_000),
+        unknown(latest.number - 1),
+        unknown(latest.number),
+        unknown(latest.number + 1_000),
         unknown(1),
     ];
     for commit in commits {
@@ -326,7 +326,7 @@ async fn a_device_with_an_old_or_unknown_commit_gets_the_head() {
             let of = reply.of.unwrap();
             // Parts of a commit of less than a day are sent as long as the device lacks some.
             let is_own = Some(commit) == own.commit && !held.lacks.is_empty();
-            assert_eq!(of, if is_own { commit } else { head }, "{held:?}");
+            assert_eq!(of, if is_own { commit } else { latest }, "{held:?}");
             let shown = name(&format!("commit/{}", commit.name()));
             let ancestors = reply.ancestors.map(|tree| tree.lookup(&shown));
             let expected = match (is_own, Some(commit) == own.commit) {
@@ -486,9 +486,9 @@ async fn a_device_ahead_of_the_cache_makes_the_function_read_the_head() {
     let earlier = UnixTime(NOW.0 - 9);
     target.check_in(&peer, earlier).await;
     let agent = Agent::enrolled(&target.system, 7).await;
-    let head = target.commit([group("lab", 2, 2)]).await;
+    let latest = target.commit([group("lab", 2, 2)]).await;
     let held = HeldState {
-        commit: Some(head),
+        commit: Some(latest),
         ..peer.state().unwrap().summary(&BTreeSet::new())
     };
     target.system.operations();
@@ -496,11 +496,11 @@ async fn a_device_ahead_of_the_cache_makes_the_function_read_the_head() {
     let after_the_device = |operations: &[String]| operations[1..].to_vec();
     let operations = after_the_device(&target.system.operations());
     assert_eq!(operations, ["GetItem", "Query"]);
-    // A device can name any number, so the function reads the head at most once a second.
+    // A device can name any number, so the function reads the latest at most once a second.
     let ahead = HeldState {
         commit: Some(CommitId {
-            number: head.number + 1_000,
-            ..head
+            number: latest.number + 1_000,
+            ..latest
         }),
         ..held
     };
