@@ -5,13 +5,16 @@
 //! their digests.
 
 mod adopt;
+mod changer;
 mod commit;
 mod error;
+mod key_list;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod trees;
 
+pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::error::StateError;
 pub use self::reader::{TargetState, VerifiedHead};
