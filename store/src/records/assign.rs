@@ -43,6 +43,7 @@ impl Records {
         let request = AssignmentRequest {
             direct: true,
             force,
+            mandate: None,
         };
         self.retry_on_conflict(0, |behind| async move {
             let assignments = self.read_assignments(device, signing).await?;
