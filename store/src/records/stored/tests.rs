@@ -282,6 +282,8 @@ fn every_key_and_item_of_a_group() {
         revision: AT.0,
         issued: Some(AT),
         deleted: false,
+        created: Some(AT.0),
+        document: Some(Sha256Digest::from_bytes([0x33; 32])),
     };
     let items = [
         group(&group_state()),
@@ -298,7 +300,9 @@ fn every_key_and_item_of_a_group() {
       revision: 1795000000
       seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
+      created: 1795000000
       deleted: false
+      document: "3333333333333333333333333333333333333333333333333333333333333333"
       group: "lab"
       issued: 1795000000
       revision: 1795000000
