@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 52] = [
+const TESTS: [(&str, fn()); 53] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
