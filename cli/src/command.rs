@@ -2,6 +2,7 @@
 
 mod action;
 pub(crate) mod activate;
+pub(crate) mod agent_config;
 pub(crate) mod assign;
 mod assignees;
 pub(crate) mod completions;
@@ -10,6 +11,7 @@ pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod device;
 mod device_list;
+pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod group;
 mod key_arg;
@@ -17,6 +19,7 @@ pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod location;
+pub(crate) mod log;
 pub(crate) mod man;
 mod pacing;
 pub(crate) mod publish;

@@ -3,6 +3,7 @@
 //! The program is a library, so that the demo and the integration tests run the same code as the
 //! binary.
 
+mod author;
 mod command;
 #[cfg(test)]
 mod fixtures;
@@ -75,7 +76,10 @@ enum Command {
     #[command(subcommand)]
     Device(command::device::Args),
     Token(command::token::Args),
+    AgentConfig(command::agent_config::Args),
     Explain(command::explain::Args),
+    Log(command::log::Args),
+    Diff(command::diff::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -145,7 +149,10 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Status(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
         Command::Token(args) => args.run(globals),
+        Command::AgentConfig(args) => args.run(globals),
         Command::Explain(args) => args.run(globals).await,
+        Command::Log(args) => args.run(globals).await,
+        Command::Diff(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run(&mut cli(), NAME);
             Ok(())

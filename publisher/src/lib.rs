@@ -7,8 +7,10 @@
 //! [`signing::Secrets`].
 
 pub mod activate;
+pub mod agent_config;
 pub mod assign;
 pub mod assignees;
+pub mod author;
 pub mod clock;
 mod concurrency;
 pub mod deactivate;
@@ -16,12 +18,14 @@ pub mod delete;
 pub mod device;
 pub mod device_list;
 pub mod device_name;
+pub mod diff;
 pub mod enrolment;
 pub mod explain;
 pub mod failure;
 pub mod group;
 pub mod local;
 pub mod location;
+pub mod log;
 pub mod package;
 mod private_file;
 pub mod probe;
@@ -33,11 +37,14 @@ pub mod signing;
 pub mod state;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+mod test_target;
 pub mod text;
 pub mod unassign;
 pub mod verify;
 pub mod warning;
 
+pub use self::author::Author;
 pub use self::failure::{Failure, Kind};
 pub use self::progress::{Progress, Step, Work};
 pub use self::target::{Places, Target};

@@ -3,6 +3,7 @@
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::CommitError;
+use packcast_protocol::state::key_list::{KeyChainError, KeyListError};
 use packcast_protocol::state::signed_text::{SignedTextError, SignedTextTooLarge};
 use packcast_protocol::state::{CommitId, NodeHash, PartialTreeError};
 use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
@@ -17,6 +18,8 @@ use crate::signing::memory_file::MemoryFileError;
 pub enum StateError {
     #[error("the target has no key list that its root keys have signed")]
     NoKeyList,
+    #[error("the target has no commit yet")]
+    NoHead,
     #[error("cannot verify the head of the target")]
     Head(#[source] SignedTextError),
     #[error("the head of the target is another commit: expected {expected}, found {found}")]
@@ -55,6 +58,10 @@ pub enum StateError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
+    List(#[from] KeyListError),
+    #[error(transparent)]
+    Chain(#[from] KeyChainError),
+    #[error(transparent)]
     TooLarge(#[from] SignedTextTooLarge),
     #[error(transparent)]
     Part(#[from] StatePartError),
@@ -68,6 +75,20 @@ pub enum StateError {
     Records(#[from] RecordsError),
 }
 
+const COMPARE_TRUST: &str =
+    "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
+
+impl StateError {
+    /// Returns true if the table has lost or changed a part of the state, so that a retry does not
+    /// help.
+    pub const fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPage { .. } | Self::Page { .. } | Self::Part(_) | Self::NotLoaded(_)
+        )
+    }
+}
+
 fn lines(errors: &[StateChangeError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("; ")
@@ -76,9 +97,10 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::NoKeyList | StateError::Head(_) | StateError::BelowList { .. } => Some(
-                "compare the target and the root keys in your configuration with those of another machine",
-            ),
+            StateError::NoKeyList | StateError::NoHead => {
+                Some("make the first change of a new target on the machine that has created it")
+            }
+            StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
@@ -91,15 +113,16 @@ impl From<StateError> for Failure {
             StateError::LeavesOut { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
-            StateError::UnknownHead { .. } => {
-                Some("compare the commit with another machine, then confirm it")
-            }
+            StateError::UnknownHead { .. } => Some(
+                "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
+            ),
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
+        let compare = matches!(error, StateError::NoKeyList).then_some(COMPARE_TRUST);
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
@@ -107,10 +130,7 @@ impl From<StateError> for Failure {
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        hint.into_iter().chain(compare).fold(failure, Failure::hint)
     }
 }
 
@@ -137,6 +157,7 @@ mod tests {
         let group: GroupName = "lab".parse().unwrap();
         let errors = [
             StateError::NoKeyList,
+            StateError::NoHead,
             StateError::Head(SignedTextError::Signature {
                 name: "commit",
                 source: SignatureError::UntrustedKey,
@@ -165,13 +186,16 @@ mod tests {
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
         Failed: the target has no key list that its root keys have signed
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: make the first change of a new target on the machine that has created it
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+        Failed: the target has no commit yet
+        hint: make the first change of a new target on the machine that has created it
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
@@ -183,7 +207,7 @@ mod tests {
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: compare the commit with another machine, then confirm it
+        hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
         Failed: package 1795000000 was deleted, or it does not exist
         Failed: one commit would assign 91 packages, at most 90 are allowed

@@ -2,20 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::{AboutDocument, CommitId, LeafName, Terms, TrustedRoots};
+use packcast_protocol::state::{AboutDocument, CommitId, Document, LeafName, Terms, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{Head, Sign};
+use packcast_store::{Directory, Objects};
 use packcast_testing::commits::{first_key_list, trust};
 use packcast_testing::fault::FaultRates;
 use packcast_testing::signing::{signing, trusted};
 use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
-use super::{CommitRequest, Committed, Committer, StateError, TargetState};
+use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept};
+use crate::author::Author;
+use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
+use crate::signing::{NoSecrets, Signer, key_files};
+use crate::target::Target;
+use crate::warning::Warnings;
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -28,7 +35,6 @@ struct TestTarget {
 struct Machine<'a> {
     target: &'a TestTarget,
     memory: PathBuf,
-    accepted: Option<CommitId>,
 }
 
 fn key() -> &'static PublicKey {
@@ -90,8 +96,14 @@ impl TestTarget {
         Machine {
             target: self,
             memory: self.folder.path().join(name),
-            accepted: None,
         }
+    }
+
+    /// Returns a machine on which a person has confirmed the head.
+    async fn informed_machine(&self, name: &str) -> Machine<'_> {
+        let machine = self.machine(name);
+        machine.accept(self.head().await).await.unwrap();
+        machine
     }
 
     async fn state(&self) -> TargetState {
@@ -135,6 +147,13 @@ impl Machine<'_> {
         memory(&self.memory, &self.target.trust).await
     }
 
+    async fn accept(&self, head: CommitId) -> Result<(), StateError> {
+        let TestTarget { table, trust, .. } = self.target;
+        let mut memory = self.memory().await;
+        accept::remember(&table.records, trust, &mut memory, head, NOW).await?;
+        Ok(())
+    }
+
     /// Returns the last commit that the machine remembers.
     async fn last(&self) -> CommitId {
         let memory = self.memory().await;
@@ -154,7 +173,6 @@ impl Machine<'_> {
             key: key(),
             sign,
             memory: &mut memory,
-            accepted: self.accepted,
             clock,
         };
         let request = CommitRequest {
@@ -217,10 +235,7 @@ async fn of_two_machines_at_once_neither_loses_a_change() {
     let target = TestTarget::start(301).await;
     let one = target.machine("one");
     one.commit(&[create_lab()]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     let left = async {
         for number in 0..8 {
             one.commit(&[join([number])]).await;
@@ -245,13 +260,16 @@ async fn a_machine_without_memory_asks_before_it_follows_a_head() {
     let two = target.machine("two");
     let refused = two.attempt(&[join([1])]).await.unwrap_err();
     assert!(matches!(refused, StateError::UnknownHead { head: found } if found == head));
-    let accepting = Machine {
-        accepted: Some(head),
-        ..target.machine("two")
+    let other = CommitId {
+        digest: Sha256Digest::of(b"other"),
+        ..head
     };
-    accepting.commit(&[join([1])]).await;
-    // The head is remembered from now on.
-    target.machine("two").commit(&[join([2])]).await;
+    let refused = two.accept(other).await.unwrap_err();
+    assert!(matches!(refused, StateError::UnknownHead { head: found } if found == head));
+    // The head may have been changed since a person looked at it.
+    target.machine("one").commit(&[join([2])]).await;
+    two.accept(head).await.unwrap();
+    two.commit(&[join([1])]).await;
 }
 
 #[tokio::test]
@@ -293,10 +311,7 @@ async fn a_lost_withdrawal_is_made_by_the_next_commit() {
     let one = target.machine("one");
     let package = target.table.package("vlc", 5).await.id;
     one.commit(&[create_lab(), assign(package, false)]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     // A device may have seen the withdrawal: it was in a request to the table.
     target.refuse_transactions(true);
     one.attempt(&[unassign(package)]).await.unwrap_err();
@@ -324,10 +339,7 @@ async fn a_lost_assignment_that_is_repeated_is_no_second_one() {
     let target = TestTarget::start(306).await;
     let one = target.machine("one");
     one.commit(&[create_lab()]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     let package = target.table.package("vlc", 5).await.id;
     target.refuse_transactions(true);
     one.attempt(&[assign(package, true)]).await.unwrap_err();
@@ -355,4 +367,108 @@ async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
     // The refused commit leaves no obstacle behind.
     machine.commit(&[join([1])]).await;
     assert_eq!(target.packages().await, []);
+}
+
+/// Returns a target without a key list. The machine of the target has created it.
+fn new_target(table: &Table, folder: &Path) -> Target {
+    let path = |name: &str| folder.join(name);
+    let target = Target {
+        name: "prod".to_owned(),
+        records: table.records.clone(),
+        objects: Objects::Directory(Directory::new(path("objects"))),
+        prefix: "d".parse().unwrap(),
+        pace: packcast_rollout::Pacing::default(),
+        ca_file: None,
+        key_file: path("prod.key"),
+        memory_file: path("signed.json"),
+        state_memory: path("commits.jsonl"),
+        author: Author {
+            user: "ada".to_owned(),
+            host: "laptop".to_owned(),
+        },
+        secrets: Arc::new(NoSecrets),
+        warnings: Warnings::default(),
+    };
+    let memory = Some(target.state_memory.as_path());
+    key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
+    target
+}
+
+async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {
+    let mut signer = Signer::new(target, None);
+    let mut state = signer.changer(target).await?;
+    state.change(changes, "packcast group create lab").await
+}
+
+#[tokio::test]
+async fn the_first_change_of_a_new_target_stores_its_first_key_list() {
+    let table = Table::start(308).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let trust = target.trust().unwrap();
+    let read = || async { TargetState::read(&table.records, &trust).await.unwrap() };
+    assert!(read().await.chain.newest().is_none());
+    let done = change(&target, &[create_lab()]).await.unwrap();
+    assert!(matches!(done, Committed::Done { .. }), "{done:?}");
+    let state = read().await;
+    let list = state.chain.newest().unwrap();
+    assert_eq!((list.serial(), list.roots()), (1, trust.roots()));
+    let head = state.head.unwrap();
+    assert_eq!(head.stored.list, Some(list.id()));
+    let about = table.records.documents(&[head.commit.about]).await.unwrap();
+    let about: Document<AboutDocument> = Document::read(about[0].clone()).unwrap();
+    let expected = AboutDocument::shortened("ada", "laptop", "packcast group create lab", "");
+    assert_eq!(*about, expected);
+    // The list stays.
+    change(&target, &[join([1])]).await.unwrap();
+    let state = read().await;
+    assert_eq!(state.chain.serial(), 1);
+    assert_eq!(state.head.unwrap().commit.parent, Some(head.commit.id()));
+}
+
+#[tokio::test]
+async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
+    let table = Table::start(309).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let trust = target.trust().unwrap();
+    std::fs::remove_file(&target.state_memory).unwrap();
+    let refused = change(&target, &[create_lab()]).await.unwrap_err();
+    insta::assert_snapshot!(refused, @r"
+    this machine does not know the root keys of target prod
+    hint: run 'packcast keys generate' to create the target
+    hint: if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here
+    ");
+    drop(memory(&target.state_memory, &trust).await);
+    let refused = change(&target, &[create_lab()]).await.unwrap_err();
+    insta::assert_snapshot!(refused, @r"
+    the target has no key list that its root keys have signed
+    hint: make the first change of a new target on the machine that has created it
+    hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+    ");
+    assert_eq!(table.records.head().await.unwrap(), None);
+    assert_eq!(table.records.lists_after(0).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_first_key_list_is_stored_with_the_first_commit_or_not_at_all() {
+    let table = Table::start(310).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let refuse = |conflicts| {
+        table.faults.set_rates(FaultRates {
+            conflicts,
+            ..FaultRates::default()
+        });
+    };
+    refuse(1_000);
+    change(&target, &[create_lab()]).await.unwrap_err();
+    refuse(0);
+    assert_eq!(table.records.lists_after(0).await.unwrap(), []);
+    // The next command completes the first change, which was to create the group.
+    change(&target, &[join([1])]).await.unwrap();
+    let trust = target.trust().unwrap();
+    let state = TargetState::read(&table.records, &trust).await.unwrap();
+    assert_eq!(state.chain.serial(), 1);
+    assert_eq!(state.head.unwrap().stored.order, 2);
 }
