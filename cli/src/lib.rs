@@ -77,6 +77,8 @@ enum Command {
     Device(command::device::Args),
     Token(command::token::Args),
     Explain(command::explain::Args),
+    Log(command::log::Args),
+    Diff(command::diff::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -147,6 +149,8 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Device(args) => args.run(globals).await,
         Command::Token(args) => args.run(globals),
         Command::Explain(args) => args.run(globals).await,
+        Command::Log(args) => args.run(globals).await,
+        Command::Diff(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run(&mut cli(), NAME);
             Ok(())

@@ -9,8 +9,11 @@ mod adopt;
 mod changer;
 mod commit;
 mod compare;
+mod compared;
 mod error;
+mod history;
 mod key_list;
+mod names;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,9 @@ mod trees;
 
 pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
+pub use self::compared::ComparedStates;
 pub use self::error::StateError;
+pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
+pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::trees::Trees;

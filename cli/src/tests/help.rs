@@ -90,6 +90,8 @@ const TESTS: [(&str, fn()); 50] = [
     ("device pacing", device_pacing),
     ("token", token),
     ("explain", explain),
+    ("log", log),
+    ("diff", diff),
     ("completions", completions),
     ("man", man),
 ];
@@ -183,6 +185,8 @@ fn packcast() {
                    agents
       token        Create an enrolment token for a limited number of devices
       explain      Explain why a device has a package, or does not have it
+      log          List the changes of a target: who changed what, and when
+      diff         Show the difference between two states of a target
       completions  Print the completion script for a shell
       man          Print or write the manual pages
       help         Print this message or the help of the given subcommand(s)
@@ -1962,5 +1966,81 @@ fn man() {
     Examples:
       packcast man | man -l -
       packcast man ~/.local/share/man/man1 && man packcast-publish
+    ");
+}
+
+#[test]
+fn log() {
+    assert_snapshot!(help("log"), @"
+    List the changes of a target: who changed what, and when
+
+    Each change is a signed commit. The newest commit comes first. Number, time, key
+    and changes of a commit are verified; nobody verifies author and command. The
+    exit code is 3 if a commit does not verify.
+
+    Usage: packcast log [OPTIONS]
+
+    Options:
+          --limit <COUNT>
+              List only this many commits
+
+              [default: 20]
+
+          --before <NUMBER>
+              List only commits before this number
+
+          --package <PACKAGE>
+              List only changes of this package: its id, or name@version
+
+          --group <GROUP>
+              List only changes of this group
+
+          --device <DEVICE>
+              List only changes of this device: its id, or a host name that no other
+              device has
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast log
+      packcast log --limit 5 --format json
+      packcast log --before 1795327754
+      packcast log --group lab --package vlc@3.0.21
+      packcast log --device web01
+    ");
+}
+
+#[test]
+fn diff() {
+    assert_snapshot!(help("diff"), @"
+    Show the difference between two states of a target
+
+    The state of each commit can be compared with that of any other, in both
+    directions. 'packcast log' lists the commits.
+
+    Usage: packcast diff [OPTIONS] <FROM> [TO]
+
+    Arguments:
+      <FROM>
+              Number of the first commit, or 'head'
+
+      [TO]
+              Number of the second commit, or 'head'
+
+              [default: head]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast diff 1795327754
+      packcast diff 1795327754 1795330012
+      packcast diff head 1795327754 --format json
     ");
 }

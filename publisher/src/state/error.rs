@@ -78,6 +78,17 @@ pub enum StateError {
 const COMPARE_TRUST: &str =
     "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
 
+impl StateError {
+    /// Returns true if the table has lost or changed a part of the state, so that a retry does not
+    /// help.
+    pub const fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPage { .. } | Self::Page { .. } | Self::Part(_) | Self::NotLoaded(_)
+        )
+    }
+}
+
 fn lines(errors: &[StateChangeError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("; ")
