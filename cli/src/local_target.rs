@@ -8,13 +8,18 @@ use packcast_publisher::signing::Secrets;
 use packcast_publisher::target::LocalSystem;
 use packcast_publisher::{Failure, Target};
 
-/// Opens the local system that has its state in `state_dir` and is running.
-pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
-    let state = LocalState::load(state_dir).map_err(|error| {
+/// Returns the state of the local system, which must be running.
+pub(crate) fn state(state_dir: &Path) -> Result<LocalState, Failure> {
+    LocalState::load(state_dir).map_err(|error| {
         Failure::failed(error).hint(
             "run 'packcast local' to start the local system, or pass another target with --target",
         )
-    })?;
+    })
+}
+
+/// Opens the local system that has its state in `state_dir` and is running.
+pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
+    let state = state(state_dir)?;
     let system = LocalSystem {
         endpoint: state.endpoint,
         table: state.table,

@@ -7,6 +7,7 @@
 //! [`signing::Secrets`].
 
 pub mod activate;
+pub mod agent_config;
 pub mod assign;
 pub mod assignees;
 pub mod author;

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 50] = [
+const TESTS: [(&str, fn()); 53] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -89,6 +89,7 @@ const TESTS: [(&str, fn()); 50] = [
     ("device drop", device_drop),
     ("device pacing", device_pacing),
     ("token", token),
+    ("agent-config", agent_config),
     ("explain", explain),
     ("log", log),
     ("diff", diff),
@@ -165,31 +166,32 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo         Deploy a package to a device on this machine, and show each step
-      local        Run the whole system on this machine until Ctrl-C
-      keys         Manage the signing key, and the keys that agents trust
-      location     Manage the locations that serve packages
-      publish      Publish a package
-      verify       Download a package and check every byte of it
-      activate     Activate a published package, so that devices can get it
-      deactivate   Deactivate a package, so that no more devices get it
-      assign       Assign a package to devices or groups
-      unassign     Unassign a package from devices or groups
-      sign         Sign assignments again before they expire
-      delete       Delete a package and its objects
-      group        Manage groups of devices
-      list         List packages, newest last
-      show         Show a package: its state, action, archive and locations
-      status       Show the progress of a package: number of devices in each state
-      device       List, show, block and remove devices, and send commands to OCS
-                   agents
-      token        Create an enrolment token for a limited number of devices
-      explain      Explain why a device has a package, or does not have it
-      log          List the changes of a target: who changed what, and when
-      diff         Show the difference between two states of a target
-      completions  Print the completion script for a shell
-      man          Print or write the manual pages
-      help         Print this message or the help of the given subcommand(s)
+      demo          Deploy a package to a device on this machine, and show each step
+      local         Run the whole system on this machine until Ctrl-C
+      keys          Manage the signing key, and the keys that agents trust
+      location      Manage the locations that serve packages
+      publish       Publish a package
+      verify        Download a package and check every byte of it
+      activate      Activate a published package, so that devices can get it
+      deactivate    Deactivate a package, so that no more devices get it
+      assign        Assign a package to devices or groups
+      unassign      Unassign a package from devices or groups
+      sign          Sign assignments again before they expire
+      delete        Delete a package and its objects
+      group         Manage groups of devices
+      list          List packages, newest last
+      show          Show a package: its state, action, archive and locations
+      status        Show the progress of a package: number of devices in each state
+      device        List, show, block and remove devices, and send commands to OCS
+                    agents
+      token         Create an enrolment token for a limited number of devices
+      agent-config  Print the configuration of a Packcast agent
+      explain       Explain why a device has a package, or does not have it
+      log           List the changes of a target: who changed what, and when
+      diff          Show the difference between two states of a target
+      completions   Print the completion script for a shell
+      man           Print or write the manual pages
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -1846,6 +1848,54 @@ fn device_pacing() {
     Examples:
       packcast device pacing web01 --fragment-pause 2s --cycle-pause 5s
       packcast device pacing web01 --reset
+    ");
+}
+
+#[test]
+fn agent_config() {
+    assert_snapshot!(help("agent-config"), @r"
+    Print the configuration of a Packcast agent
+
+    Prints a complete agent.toml for the devices of the target: the address of the
+    check-in function, the trust line, the state folder, and the file of the
+    enrolment token. Write it to /etc/packcast/agent.toml on a device, or to
+    C:\ProgramData\Packcast\agent.toml on Windows. The file has no secret. A device
+    needs the enrolment token for its first check-in: write the token to its file,
+    which only the agent's user may read. 'packcast token' creates a token for a
+    limited number of devices.
+
+    Usage: packcast agent-config [OPTIONS]
+
+    Options:
+          --server <URL>
+              Address at which the devices check in, with 'https://'
+
+              The default is the address of the running local system, or 'server' in
+              the target's section of packcast.toml.
+
+          --windows
+              Print the paths of an agent on Windows
+
+          --with-token
+              Also print the enrolment token, which is a secret
+
+              The token enrols any number of devices.
+
+          --secrets <FILE>
+              Read the token from this file instead of the target's secrets
+
+              The secrets of a stack are in NAME.secrets beside packcast.toml, on
+              the machine that deployed the stack.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast agent-config > agent.toml
+      packcast agent-config --target prod --server https://packcast.example.net
+      packcast agent-config --target prod --windows
     ");
 }
 
