@@ -6,13 +6,17 @@
 
 mod adopt;
 mod commit;
+mod complete;
 mod error;
 mod reader;
+mod record_differences;
 #[cfg(test)]
 mod tests;
 mod trees;
 
 pub use self::commit::{CommitRequest, Committed, Committer};
+pub use self::complete::{Completed, Completing, complete};
 pub use self::error::StateError;
 pub use self::reader::{TargetState, VerifiedHead};
+pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};
 pub use self::trees::Trees;

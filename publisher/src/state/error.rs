@@ -23,6 +23,8 @@ pub enum StateError {
     OtherCommit { expected: CommitId, found: CommitId },
     #[error("key list {serial} does not accept the number of the head {commit}")]
     BelowList { commit: CommitId, serial: u64 },
+    #[error("the table has no commit {commit} in its place among the changes of the head")]
+    NoCommit { commit: CommitId },
     #[error("the table has no page {hash}")]
     NoPage { hash: NodeHash },
     #[error("cannot read page {hash}")]
@@ -52,6 +54,8 @@ pub enum StateError {
     TooManyPackages { count: usize },
     #[error("other commits came first each time; devices may still receive commit {commit}")]
     Conflict { commit: CommitId },
+    #[error("cannot complete the records of the target: other commits came first each time")]
+    Overtaken,
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -80,6 +84,7 @@ impl From<StateError> for Failure {
                 "compare the target and the root keys in your configuration with those of another machine",
             ),
             StateError::OtherCommit { .. }
+            | StateError::NoCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
                 "restore the table from a back-up: it has lost a part of the state, or hides it",
@@ -97,13 +102,16 @@ impl From<StateError> for Failure {
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
+            StateError::Overtaken => {
+                Some("run any command that changes the target: it completes the records")
+            }
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
-            StateError::Conflict { .. } => Self::new(Kind::TryLater, error),
+            StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
@@ -149,6 +157,7 @@ mod tests {
                 commit: commit(1),
                 serial: 3,
             },
+            StateError::NoCommit { commit: commit(1) },
             StateError::NoPage { hash },
             StateError::Page {
                 hash,
@@ -162,6 +171,7 @@ mod tests {
             StateError::Deleted("1795000000".parse().unwrap()),
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
+            StateError::Overtaken,
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
         Failed: the target has no key list that its root keys have signed
@@ -172,6 +182,8 @@ mod tests {
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: compare the target and the root keys in your configuration with those of another machine
+        Failed: the table has no commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 in its place among the changes of the head
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
@@ -190,6 +202,8 @@ mod tests {
         hint: assign fewer packages with one command
         TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run the same command again: it continues from the commit that was not stored
+        TryLater: cannot complete the records of the target: other commits came first each time
+        hint: run any command that changes the target: it completes the records
         ");
     }
 }
