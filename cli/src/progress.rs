@@ -56,6 +56,7 @@ const fn name(work: Work) -> &'static str {
         Work::Adding => "adding",
         Work::Removing => "removing",
         Work::Signing => "signing",
+        Work::Recording => "completing records",
     }
 }
 
@@ -102,6 +103,7 @@ mod tests {
             Work::Adding,
             Work::Removing,
             Work::Signing,
+            Work::Recording,
         ];
         assert_snapshot!(all.map(name).join("\n"), @"
         checking
@@ -112,6 +114,7 @@ mod tests {
         adding
         removing
         signing
+        completing records
         ");
     }
 

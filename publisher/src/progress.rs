@@ -22,6 +22,8 @@ pub enum Work {
     Removing,
     /// Signs the assignments of groups and devices again.
     Signing,
+    /// Completes the records of commits; counted in devices.
+    Recording,
 }
 
 /// A change of the progress of an operation.
