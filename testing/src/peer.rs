@@ -135,6 +135,7 @@ impl Peer {
                     facts: self.facts(),
                     results: results.iter().map(|result| report(result, now)).collect(),
                     holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    holds_state: None,
                 };
                 signed(key, pass.get(), CHECK_IN_PATH, &asking, now)
             }

@@ -216,6 +216,8 @@ mod tests {
             locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
             force,
+            location_names: Vec::new(),
+            folder: None,
         }
     }
 

@@ -434,6 +434,8 @@ impl AgentModel {
                     locations: Vec::new(),
                     manifest_sha256: Sha256Digest::of(b""),
                     force,
+                    location_names: Vec::new(),
+                    folder: None,
                 };
                 self.announced = Some(task.clone());
                 StepEvent::Announced {

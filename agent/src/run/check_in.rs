@@ -50,6 +50,7 @@ impl Agent {
             facts: facts(),
             results: results.to_vec(),
             holds: self.trust.borrow().held_documents(),
+            holds_state: None,
         };
         let send =
             async |admission: Admission| self.api.check_in(&admission, &request, known).await;

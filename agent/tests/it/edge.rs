@@ -290,6 +290,7 @@ impl EdgeState {
             accepted,
             keys: self.keys.iter().filter(following).cloned().collect(),
             assignments: self.assignments(),
+            state: None,
             next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };
         self.held.push(request.holds);

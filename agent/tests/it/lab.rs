@@ -255,6 +255,8 @@ impl Lab {
             locations: vec![self.edge.location()],
             manifest_sha256: digest,
             force: false,
+            location_names: Vec::new(),
+            folder: None,
         });
         id
     }

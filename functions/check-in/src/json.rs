@@ -264,6 +264,7 @@ async fn answer_check_in(
         accepted,
         keys: function.groups.key_lists_after(sent.holds.keys),
         assignments,
+        state: None,
         next_check_in_s: function.settings.check_in_interval_s,
     })
 }
@@ -288,6 +289,8 @@ fn task(announced: &AnnouncedTask) -> Task {
             .collect(),
         manifest_sha256: announced.published.manifest,
         force: announced.task.force,
+        location_names: Vec::new(),
+        folder: None,
     }
 }
 

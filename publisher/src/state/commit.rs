@@ -148,7 +148,7 @@ impl Committer<'_> {
         if !state.chain.in_force(now) {
             return Err(StateError::ListExpired);
         }
-        if !state.keys().contains(self.key) {
+        if !state.chain.signing().contains(self.key) {
             let key = self.key.clone();
             return Err(StateError::KeyNotNamed { key });
         }

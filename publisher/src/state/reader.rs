@@ -38,7 +38,7 @@ impl TargetState {
         Ok(Self { chain, head, trees })
     }
 
-    /// Returns the publisher keys that the newest key list names.
+    /// Returns the publisher keys that the newest key list names, retired ones included.
     pub fn keys(&self) -> Vec<PublicKey> {
         self.chain.named()
     }
@@ -47,7 +47,7 @@ impl TargetState {
 fn verified(stored: Head, chain: &KeyChain) -> Result<VerifiedHead, StateError> {
     let list = chain.newest().ok_or(StateError::NoKeyList)?;
     let signed = &stored.commit.signed;
-    let commit = signed.verify(chain.target(), &chain.named());
+    let commit = signed.verify(chain.target(), &chain.signing());
     let commit = commit.map_err(StateError::Head)?;
     if commit.id() != stored.commit.id {
         return Err(StateError::OtherCommit {
