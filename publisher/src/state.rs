@@ -7,16 +7,20 @@
 pub mod accept;
 mod adopt;
 mod changer;
+mod clock_check;
 mod commit;
 mod compare;
 mod error;
+mod expiry;
 mod key_list;
 mod reader;
+pub mod renew;
 #[cfg(test)]
 mod tests;
 mod trees;
 
 pub use self::changer::StateChanger;
+pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::error::StateError;
 pub use self::reader::{TargetState, VerifiedHead};
