@@ -7,21 +7,25 @@
 pub mod accept;
 mod adopt;
 mod changer;
+mod clock_check;
 mod commit;
 mod compare;
 mod compared;
 mod complete;
 mod error;
 mod history;
+mod expiry;
 mod key_list;
 mod names;
 mod reader;
 mod record_differences;
+pub mod renew;
 #[cfg(test)]
 mod tests;
 mod trees;
 
 pub use self::changer::StateChanger;
+pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::compared::ComparedStates;
 pub use self::complete::{Completed, Completing, complete};

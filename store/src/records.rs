@@ -64,6 +64,8 @@ pub use signing::{
     AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
     SigningScope,
 };
-pub use state::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, StoredPage};
+pub use state::{
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
+};
 pub use stored::{ExcludedDevice, NumberedKeyList, RecordedLeaf};
 pub use tally::Tally;

@@ -10,6 +10,7 @@ use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
 use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
+use super::clock_check::ClockError;
 use crate::failure::{Failure, Kind};
 use crate::signing::memory_file::MemoryFileError;
 
@@ -59,6 +60,8 @@ pub enum StateError {
     Conflict { commit: CommitId },
     #[error("cannot complete the records of the target: other commits came first each time")]
     Overtaken,
+    #[error("cannot sign the state of the target")]
+    Clock(#[from] ClockError),
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -114,7 +117,9 @@ impl From<StateError> for Failure {
             StateError::KeyNotNamed { .. } => {
                 Some("ask the owner of a root key to add your key to the key list")
             }
-            StateError::ListExpired => Some("ask the owner of a root key to renew the key list"),
+            StateError::ListExpired => Some(
+                "ask the owner of a root key to run 'packcast sign', which renews the key list",
+            ),
             StateError::LeavesOut { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
@@ -127,6 +132,10 @@ impl From<StateError> for Failure {
             StateError::Overtaken => {
                 Some("run any command that changes the target: it completes the records")
             }
+            StateError::Clock(clock) if clock.may_be_accepted() => Some(
+                "correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time",
+            ),
+            StateError::Clock(_) => Some("correct the clock of this machine"),
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
@@ -145,7 +154,7 @@ impl From<StateError> for Failure {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::signature::SignatureError;
-    use packcast_protocol::{GroupName, Sha256Digest};
+    use packcast_protocol::{GroupName, Sha256Digest, UnixTime};
 
     use super::*;
     use crate::rendered::failures;
@@ -188,13 +197,18 @@ mod tests {
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
             StateError::UnknownHead { head: commit(1) },
+            StateError::Clock(ClockError::Untold),
+            StateError::Clock(ClockError::Differs {
+                here: UnixTime(1_795_000_000),
+                table: UnixTime(1_795_086_400),
+            }),
             StateError::Changes(vec![StateChangeError::NoGroup { group }]),
             StateError::Deleted("1795000000".parse().unwrap()),
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
             StateError::Overtaken,
         ];
-        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
         hint: make the first change of a new target on the machine that has created it
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
@@ -215,11 +229,15 @@ mod tests {
         Failed: the newest key list does not name your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB
         hint: ask the owner of a root key to add your key to the key list
         Failed: the newest key list has expired
-        hint: ask the owner of a root key to renew the key list
+        hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
+        Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
+        hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
+        Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC
+        hint: correct the clock of this machine
         Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
         Failed: package 1795000000 was deleted, or it does not exist
         Failed: one commit would assign 91 packages, at most 90 are allowed
