@@ -9,6 +9,7 @@
 pub mod activate;
 pub mod assign;
 pub mod assignees;
+pub mod audit;
 pub mod author;
 pub mod clock;
 mod concurrency;
@@ -32,6 +33,7 @@ pub mod progress;
 pub mod publish;
 #[cfg(test)]
 mod rendered;
+pub mod revert;
 pub mod signing;
 pub mod state;
 pub mod status;

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 50] = [
+const TESTS: [(&str, fn()); 52] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -90,6 +90,8 @@ const TESTS: [(&str, fn()); 50] = [
     ("explain", explain),
     ("log", log),
     ("diff", diff),
+    ("revert", revert),
+    ("audit", audit),
     ("completions", completions),
     ("man", man),
 ];
@@ -185,6 +187,8 @@ fn packcast() {
       explain      Explain why a device has a package, or does not have it
       log          List the changes of a target: who changed what, and when
       diff         Show the difference between two states of a target
+      revert       Bring a target back to the state of an earlier commit
+      audit        Check a target: history, keys, records, packages
       completions  Print the completion script for a shell
       man          Print or write the manual pages
       help         Print this message or the help of the given subcommand(s)
@@ -1978,5 +1982,93 @@ fn diff() {
       packcast diff 1795327754
       packcast diff 1795327754 1795330012
       packcast diff head 1795327754 --format json
+    ");
+}
+
+#[test]
+fn revert() {
+    assert_snapshot!(help("revert"), @"
+    Bring a target back to the state of an earlier commit
+
+    Shows the difference and asks, then restores groups, memberships, assignments
+    and locations with one new commit; more than 90 newly assigned packages need
+    several. 'packcast log' lists the commits. Devices that have deployed a package
+    keep it.
+
+    Usage: packcast revert [OPTIONS] <NUMBER>
+
+    Arguments:
+      <NUMBER>
+              Number of the commit
+
+    Options:
+          --force
+              Assign packages with force again, if they were assigned with force
+
+              Devices that have such a package deploy it again.
+
+          --members
+              Add the earlier devices to groups that were deleted since
+
+          --dry-run
+              Only show the difference
+
+          --yes
+              Revert without a question
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast revert 1795327754 --dry-run
+      packcast revert 1795327754
+      packcast revert 1795327754 --members --yes
+    ");
+}
+
+#[test]
+fn audit() {
+    assert_snapshot!(help("audit"), @"
+    Check a target: history, keys, records, packages
+
+    Verifies every commit, signature and key list, reads every page of the signed
+    state, compares the records of groups, devices and locations with it, and
+    verifies the manifest of each assigned package. The command changes nothing in
+    the target. It reads the record of every device.
+
+    Usage: packcast audit [OPTIONS]
+
+    Options:
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Exit codes: 0 nothing found, 3 problems found, 1 or 75 a part could not be
+    checked.
+
+    Examples:
+      packcast audit
+      packcast audit --format json
     ");
 }

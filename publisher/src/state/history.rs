@@ -28,7 +28,8 @@ const COMMITS_AT_ONCE: usize = 500;
 /// The commits of a target, the newest first.
 pub struct History<'a> {
     records: &'a Records,
-    lists: KeyLists,
+    /// The key lists of every time.
+    pub lists: KeyLists,
     next: NextCommit,
     stored: VecDeque<OrderedCommit>,
     /// The next query reads commits with numbers below this one. `None` after the last query.
@@ -133,11 +134,6 @@ impl<'a> History<'a> {
             }
             None => trees_before(self.records, commit).await,
         }
-    }
-
-    /// Returns the key lists of every time.
-    pub const fn lists(&self) -> &KeyLists {
-        &self.lists
     }
 
     /// Returns the next older commit. `None` after the oldest one.

@@ -111,10 +111,19 @@ impl Trees {
 
     /// Loads all ancestors.
     pub async fn load_ancestors(&mut self, records: &Records) -> Result<(), StateError> {
+        self.load_all(records, |trees| &mut trees.ancestors).await
+    }
+
+    /// Loads every page of a tree.
+    pub async fn load_all(
+        &mut self,
+        records: &Records,
+        tree: fn(&mut Self) -> &mut PagedTree,
+    ) -> Result<(), StateError> {
         let nothing = PartialTree::hidden(NodeHash::EMPTY);
-        while let Err(hidden) = nothing.diff(self.ancestors.tree()) {
+        while let Err(hidden) = nothing.diff(tree(self).tree()) {
             let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
-            insert(&mut self.ancestors, &pages)?;
+            insert(tree(self), &pages)?;
         }
         Ok(())
     }
