@@ -14,10 +14,11 @@ use crate::progress::Bar;
 /// Verifies every commit, signature and key list, reads every page of the signed state, compares the
 /// records of groups, devices and locations with it, and verifies the manifest of each assigned
 /// package. The command changes nothing in the target. It reads the record of every device.
+///
+/// The exit code is 0 if the command finds no problem, 3 if it finds one, and 1 or 75 if it cannot
+/// check a part.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 nothing found, 3 problems found, 1 or 75 a part could not be checked.
-
 Examples:
   packcast audit
   packcast audit --format json")]
@@ -74,7 +75,9 @@ fn listed(findings: &[Finding]) -> String {
             text.push('\n');
         }
         if let Some(first) = group.first() {
-            text.push_str(&format!("  remedy: {}\n", first.remedy()));
+            text.push_str("  remedy: ");
+            text.push_str(first.remedy());
+            text.push('\n');
         }
     }
     text

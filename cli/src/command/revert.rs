@@ -22,14 +22,8 @@ Examples:
 pub(crate) struct Args {
     /// Number of the commit
     number: u64,
-    /// Assign packages with force again, if they were assigned with force
-    ///
-    /// Devices that have such a package deploy it again.
-    #[arg(long)]
-    force: bool,
-    /// Add the earlier devices to groups that were deleted since
-    #[arg(long)]
-    members: bool,
+    #[command(flatten)]
+    restored: RestoredArgs,
     /// Only show the difference
     #[arg(long)]
     dry_run: bool,
@@ -42,12 +36,25 @@ pub(crate) struct Args {
     accept: AcceptArg,
 }
 
+/// The options for parts that are not restored without them.
+#[derive(Debug, clap::Args)]
+struct RestoredArgs {
+    /// Assign packages with force again, if they were assigned with force
+    ///
+    /// Devices that have such a package deploy it again.
+    #[arg(long)]
+    force: bool,
+    /// Add the earlier devices to groups that were deleted since
+    #[arg(long)]
+    members: bool,
+}
+
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let options = RevertOptions {
-            force: self.force,
-            members: self.members,
+            force: self.restored.force,
+            members: self.restored.members,
         };
         let plan = revert::plan(&target, self.number, options).await?;
         output::warn(&plan.warnings);
@@ -64,7 +71,7 @@ impl Args {
         let bar = Bar::new();
         let progress = bar.progress();
         let work = revert::revert(&target, plan, &mut signer, &progress);
-        let reverted = until_interrupted("changes", work, &bar).await?;
+        let reverted = until_interrupted("changes", Box::pin(work), &bar).await?;
         output::result(globals.format, &reverted, text);
         Ok(())
     }

@@ -2050,6 +2050,9 @@ fn audit() {
     verifies the manifest of each assigned package. The command changes nothing in
     the target. It reads the record of every device.
 
+    The exit code is 0 if the command finds no problem, 3 if it finds one, and 1 or
+    75 if it cannot check a part.
+
     Usage: packcast audit [OPTIONS]
 
     Options:
@@ -2063,9 +2066,6 @@ fn audit() {
               Print help (see a summary with '-h')
 
     Global options: …
-
-    Exit codes: 0 nothing found, 3 problems found, 1 or 75 a part could not be
-    checked.
 
     Examples:
       packcast audit

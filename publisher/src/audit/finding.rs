@@ -276,17 +276,31 @@ mod tests {
 
     use super::*;
 
-    fn findings() -> Vec<Finding> {
-        let commit = CommitId {
+    fn commit() -> CommitId {
+        CommitId {
             number: 7,
             digest: Sha256Digest::of(b""),
-        };
-        let group = || -> GroupName { "lab".parse().unwrap() };
-        let device = || -> DeviceId { "ocs:web01-2026-03-04-05-06-07".parse().unwrap() };
-        let location = || -> LocationName { "cdn".parse().unwrap() };
-        let package: PackageId = "1795000000".parse().unwrap();
-        let expires = UnixTime(1_795_000_000);
-        let owner = || EntryOwner::Group(group());
+        }
+    }
+
+    fn group() -> GroupName {
+        "lab".parse().unwrap()
+    }
+
+    fn device() -> DeviceId {
+        "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
+    }
+
+    fn location() -> LocationName {
+        "cdn".parse().unwrap()
+    }
+
+    fn package() -> PackageId {
+        "1795000000".parse().unwrap()
+    }
+
+    fn on_the_state() -> Vec<Finding> {
+        let (commit, expires) = (commit(), UnixTime(1_795_000_000));
         let hash = NodeHash::from_bytes([7; 32]);
         vec![
             Finding::Head(StateError::NoKeyList),
@@ -311,6 +325,12 @@ mod tests {
                 found: NodeHash::EMPTY,
             },
             Finding::Documents(StateError::NoPage { hash }),
+        ]
+    }
+
+    fn on_records() -> Vec<Finding> {
+        let package = package();
+        vec![
             Finding::GroupNotRecorded { group: group() },
             Finding::GroupOnlyRecorded { group: group() },
             Finding::EntryNotRecorded {
@@ -369,6 +389,15 @@ mod tests {
                 expected: "a.example.net".to_owned(),
                 found: "b.example.net".to_owned(),
             },
+        ]
+    }
+
+    fn findings() -> Vec<Finding> {
+        let owner = || EntryOwner::Group(group());
+        let (commit, package) = (commit(), package());
+        let mut all = on_the_state();
+        all.extend(on_records());
+        all.extend([
             Finding::Forgotten { commit },
             Finding::Unfinished { commit },
             Finding::NoPackage {
@@ -384,7 +413,8 @@ mod tests {
                 source: VerifyProblem::OtherPackage,
             },
             Finding::Others { number: 1 },
-        ]
+        ]);
+        all
     }
 
     #[test]
@@ -460,5 +490,6 @@ mod tests {
             let is_of_records = finding.part() == AuditPart::Records;
             assert_eq!(finding.leaf().is_some(), is_of_records, "{finding:?}");
         }
+        assert!(on_records().iter().all(|it| it.leaf().is_some()));
     }
 }

@@ -379,8 +379,7 @@ async fn manifests_are_verified_by_digest_and_signature() {
     sample.target.change_all(&[assign_gone]).await;
     let other = sample.target.publish("other").await;
     let wrong = assign(in_lab(), other.id);
-    sample.target.change(&[wrong.clone()], "packcast").await;
-    sample.target.record(&[wrong]).await;
+    sample.target.change_all(&[wrong]).await;
     let report = sample.audit().await;
     let shown = sample.sentences(&report.findings);
     let shown = shown

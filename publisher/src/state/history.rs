@@ -221,15 +221,15 @@ impl<'a> History<'a> {
             return self.beside(stored);
         };
         self.next = commit.parent.map_or(NextCommit::End, NextCommit::This);
-        let (signer, standing) = match self.verified(stored) {
-            Ok((signer, _)) => (Some(signer), CommitStanding::Verified),
+        let (key, standing) = match self.verified(stored) {
+            Ok((key, _)) => (Some(key), CommitStanding::Verified),
             Err(problem) => (None, CommitStanding::Unverified(problem)),
         };
         PastCommit {
             id,
             commit: Some(commit),
             order: Some(stored.order),
-            signer,
+            signer: key,
             standing,
         }
     }
