@@ -7,7 +7,6 @@
 mod adopt;
 mod changer;
 mod commit;
-mod compare;
 mod error;
 mod history;
 mod key_list;
@@ -16,12 +15,13 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod two_states;
 
 pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
-pub use self::compare::ComparedStates;
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::trees::Trees;
+pub use self::two_states::ComparedStates;
