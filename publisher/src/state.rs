@@ -6,6 +6,8 @@
 
 mod adopt;
 mod commit;
+mod committed;
+mod current;
 mod error;
 mod reader;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod tests;
 mod trees;
 
 pub use self::commit::{CommitRequest, Committed, Committer};
+pub(crate) use self::current::{current_groups, current_part};
 pub use self::error::StateError;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::trees::Trees;

@@ -542,6 +542,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -568,6 +574,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -905,6 +917,9 @@ fn assign() {
 
           --force
               Deploy again on devices that already have the package
+
+          --allow-downgrade
+              Deploy on devices that have a later package of the same name
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key

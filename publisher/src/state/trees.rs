@@ -111,12 +111,16 @@ impl Trees {
 
     /// Loads all ancestors.
     pub async fn load_ancestors(&mut self, records: &Records) -> Result<(), StateError> {
-        let nothing = PartialTree::hidden(NodeHash::EMPTY);
-        while let Err(hidden) = nothing.diff(self.ancestors.tree()) {
-            let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
-            insert(&mut self.ancestors, &pages)?;
-        }
-        Ok(())
+        load_all(records, &mut self.ancestors).await
+    }
+
+    /// Returns the documents of all groups.
+    pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        load_all(records, &mut self.groups).await?;
+        let names = self.groups.tree().leaves().map(|(name, _)| name);
+        let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
+        let groups = groups.cloned().collect();
+        self.part(records, groups).await
     }
 
     /// Loads hidden parts that decide on the result of a change.
@@ -163,6 +167,16 @@ impl Trees {
             }),
         ]
     }
+}
+
+/// Loads a whole tree.
+async fn load_all(records: &Records, tree: &mut PagedTree) -> Result<(), StateError> {
+    let nothing = PartialTree::hidden(NodeHash::EMPTY);
+    while let Err(hidden) = nothing.diff(tree.tree()) {
+        let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+        insert(tree, &pages)?;
+    }
+    Ok(())
 }
 
 /// Reads pages, all of which must exist.
