@@ -9,7 +9,7 @@ use packcast_publisher::{Failure, Target};
 
 use crate::output::Format;
 use crate::secrets::FromPerson;
-use crate::{local_target, places};
+use crate::{author, local_target, places};
 
 /// The options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,11 +38,12 @@ impl Globals {
     pub(crate) async fn open(&self) -> Result<Target, Failure> {
         let (config, places) = (self.config.as_deref(), places::find()?);
         let secrets = Arc::new(FromPerson);
-        let target = if self.target == LOCAL {
+        let mut target = if self.target == LOCAL {
             local_target::open(&places.local(), secrets).await?
         } else {
             Target::open(&self.target, config, &places, secrets).await?
         };
+        target.author = author::find();
         // A command opens one target.
         let _ = self.warnings.set(target.warnings.clone());
         Ok(target)

@@ -3,6 +3,7 @@
 //! The program is a library, so that the demo and the integration tests run the same code as the
 //! binary.
 
+mod author;
 mod command;
 #[cfg(test)]
 mod fixtures;

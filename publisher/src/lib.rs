@@ -9,6 +9,7 @@
 pub mod activate;
 pub mod assign;
 pub mod assignees;
+pub mod author;
 pub mod clock;
 mod concurrency;
 pub mod deactivate;
@@ -38,6 +39,7 @@ pub mod unassign;
 pub mod verify;
 pub mod warning;
 
+pub use self::author::Author;
 pub use self::failure::{Failure, Kind};
 pub use self::progress::{Progress, Step, Work};
 pub use self::target::{Places, Target};

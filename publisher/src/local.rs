@@ -1,14 +1,15 @@
-//! The signing key of a system that runs on this machine.
+//! The signing key and the target id of a system that runs on this machine.
 
 use std::path::Path;
 
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::signing::key::SigningKey;
-use crate::target::local_key_file;
+use crate::signing::key_files::known_or_new;
+use crate::target::{local_key_file, state_memory};
 
 /// Reads the key of the system whose state is in `state_dir`. The function generates the key if
-/// there is none.
+/// there is none, and it creates the target id if this machine knows none.
 ///
 /// A generated key is not encrypted: anybody who can read the folder of such a system controls
 /// the system anyway.
@@ -19,5 +20,7 @@ pub fn signing_key(state_dir: &Path, secrets: &dyn Secrets) -> Result<SigningKey
     } else {
         SigningKey::generate(&file, None)
     };
-    Ok(key?)
+    let key = key?;
+    known_or_new(&state_memory(state_dir), key.public())?;
+    Ok(key)
 }

@@ -5,15 +5,18 @@
 //! their digests.
 
 mod adopt;
+mod changer;
 mod commit;
 mod committed;
 mod current;
 mod error;
+mod key_list;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod trees;
 
+pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub(crate) use self::current::{current_groups, current_part};
 pub use self::error::StateError;

@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use packcast_https::Route;
 use packcast_protocol::ObjectPath;
+use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::Pacing;
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
 use self::config::configured;
 pub use self::name::LOCAL;
+use crate::author::Author;
 use crate::failure::Failure;
 use crate::signing::Secrets;
+use crate::signing::memory_file::MemoryFile;
 use crate::warning::Warnings;
 
 /// One installation: its records, its objects, and its signing key.
@@ -34,6 +37,10 @@ pub struct Target {
     pub key_file: PathBuf,
     /// The file with the memory of this machine (see [`Memory`](crate::signing::Memory)).
     pub memory_file: PathBuf,
+    /// The file with target id, root keys and known commits (see [`MemoryFile`]).
+    pub state_memory: PathBuf,
+    /// The person who changes the target, for the history of its state.
+    pub author: Author,
     /// Secrets that are not in files.
     pub secrets: Arc<dyn Secrets>,
     /// Warnings that operations could not return.
@@ -65,6 +72,11 @@ impl Places {
         } else {
             self.config.join(format!("{target}.secrets"))
         }
+    }
+
+    /// Returns the file with target id, root keys and known commits of a target.
+    pub fn state_memory(&self, target: &str) -> PathBuf {
+        state_memory(&self.state.join(target))
     }
 
     /// Returns the path of the configuration of targets.
@@ -119,9 +131,18 @@ impl Target {
                 .key_file
                 .unwrap_or_else(|| places.default_key_file(name)),
             memory_file: memory_file(&places.state.join(name)),
+            state_memory: state_memory(&places.state.join(name)),
+            author: Author::default(),
             secrets,
             warnings: Warnings::default(),
         })
+    }
+
+    /// Returns target id and root keys, as this machine knows them.
+    ///
+    /// The table is never asked for them.
+    pub fn trust(&self) -> Result<TrustedRoots, Failure> {
+        known_trust(&self.name, &self.state_memory)
     }
 
     /// Returns the network route to the locations of the target.
@@ -163,6 +184,8 @@ impl Target {
             ca_file: Some(system.ca_file),
             key_file: local_key_file(state_dir),
             memory_file: memory_file(state_dir),
+            state_memory: state_memory(state_dir),
+            author: Author::default(),
             secrets,
             warnings: Warnings::default(),
         }
@@ -172,6 +195,20 @@ impl Target {
 /// Returns the key file of a local system.
 pub fn local_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("packcast.key")
+}
+
+/// Returns target id and root keys in the memory of a target.
+pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
+    MemoryFile::trust(state_memory)?.ok_or_else(|| {
+        let why = format!("this machine does not know the root keys of target {target}");
+        Failure::failed(why)
+            .hint("run 'packcast keys generate' to create the target, if no machine has done so")
+    })
+}
+
+/// Returns the file with target id, root keys and known commits in the state folder of a target.
+pub(crate) fn state_memory(state_dir: &Path) -> PathBuf {
+    state_dir.join("commits.jsonl")
 }
 
 /// Returns the memory file in the state folder of a target.

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::CommitId;
+use packcast_protocol::state::{CommitId, KeyListId, SignedKeyList};
 use packcast_protocol::{PackageId, UnixTime};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,9 @@ pub enum MemoryEvent {
         replaced: Option<CommitId>,
         /// Packages that the commit assigns. None of them may be deleted when it becomes the head.
         packages: Vec<PackageId>,
+        /// The key list that becomes public with the commit. `None` if the newest list stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        list: Option<SignedList>,
     },
     /// The machine has signed the commit, and the commit was the head.
     Stored,
@@ -55,6 +58,14 @@ pub enum MemoryEvent {
     Lost { text: String },
     /// The commit was the head, as another machine has signed it.
     Seen,
+}
+
+/// A key list that a machine has signed and not yet stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedList {
+    pub id: KeyListId,
+    #[serde(flatten)]
+    pub signed: SignedKeyList,
 }
 
 /// Commits that a machine remembers, of one target.
@@ -116,6 +127,11 @@ impl Memory {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns true if one of the remembered commits was the head.
+    pub fn knows_a_head(&self) -> bool {
+        self.lines().any(|line| line.event.was_head())
     }
 
     /// Returns the highest number of a remembered commit of these keys, 0 without one.
@@ -261,6 +277,18 @@ mod tests {
             text: "{}".to_owned(),
             replaced: replaced.map(commit),
             packages: Vec::new(),
+            list: None,
+        }
+    }
+
+    fn list() -> SignedList {
+        let text = "{}".to_owned();
+        SignedList {
+            id: KeyListId {
+                serial: 1,
+                digest: Sha256Digest::of(text.as_bytes()),
+            },
+            signed: SignedKeyList::new(text, "signature".to_owned()).unwrap(),
         }
     }
 
@@ -433,7 +461,10 @@ mod tests {
         }
 
         #[test]
-        fn lines_read_back(number in 1..9_u64, event in event()) {
+        fn lines_read_back(number in 1..9_u64, mut event in event(), has_list: bool) {
+            if let MemoryEvent::Signing { list: stored, .. } = &mut event {
+                *stored = has_list.then(list);
+            }
             let line = line(number, event);
             let text = serde_json::to_string(&line).unwrap();
             prop_assert_eq!(serde_json::from_str::<MemoryLine>(&text).unwrap(), line);

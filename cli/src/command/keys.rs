@@ -6,10 +6,11 @@ mod revoke;
 mod rotate;
 mod trust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use packcast_publisher::signing::key_files::{self, KeyFiles};
+use packcast_publisher::target::LOCAL;
 use packcast_publisher::{Failure, Target};
 
 use crate::Globals;
@@ -85,15 +86,18 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Generate { key, unencrypted } => {
+                let memory = memory(key.as_deref(), globals)?;
                 let file = new_file(key, globals)?;
-                show(
-                    globals,
-                    &key_files::generate(file, unencrypted, &FromPerson)?,
-                );
+                let files = key_files::generate(file, memory.as_deref(), unencrypted, &FromPerson)?;
+                show(globals, &files);
             }
             Self::Show { key } => {
+                let memory = memory(key.as_deref(), globals)?;
                 let file = shown_file(key, globals)?;
-                show(globals, &key_files::show(file, &FromPerson)?);
+                show(
+                    globals,
+                    &key_files::show(file, memory.as_deref(), &FromPerson)?,
+                );
             }
             Self::Rotate(args) => args.run(globals).await?,
             Self::Trust(args) => args.run(globals).await?,
@@ -102,6 +106,15 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Returns the file with the target id. `None` if the key is for no certain target: the person
+/// names a key file and no target.
+fn memory(named: Option<&Path>, globals: &Globals) -> Result<Option<PathBuf>, Failure> {
+    if named.is_some() && globals.target == LOCAL {
+        return Ok(None);
+    }
+    Ok(Some(places::find()?.state_memory(&globals.target)))
 }
 
 /// Returns the named key file, or the target's. The target need not be reachable.
@@ -127,10 +140,15 @@ fn show(globals: &Globals, key: &KeyFiles) {
 }
 
 fn text(key: &KeyFiles) -> String {
+    let trust = key.trust.as_ref();
     output::fields([
         ("public key", key.public_key.clone()),
         ("secret key file", key.secret_key_file.display().to_string()),
         ("public key file", key.public_key_file.display().to_string()),
+        (
+            "trust line",
+            trust.map(ToString::to_string).unwrap_or_default(),
+        ),
     ])
 }
 
@@ -162,11 +180,13 @@ mod tests {
             public_key: KEY.to_owned(),
             secret_key_file: "/home/ada/.config/packcast/production.key".into(),
             public_key_file: "/home/ada/.config/packcast/production.pub".into(),
+            trust: Some(format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap()),
         };
         assert_snapshot!(text(&key), @"
         public key       RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         secret key file  /home/ada/.config/packcast/production.key
         public key file  /home/ada/.config/packcast/production.pub
+        trust line       a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
         assert_snapshot!(FIRST_LIST, @"agents now trust only the keys in this list: if their configuration names the key of another publisher, add that key with 'packcast keys trust'");
     }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::{TargetId, TrustedRoots};
 use serde::Serialize;
 
 use super::key::{SigningKey, public_file, public_half};
+use super::memory_file::MemoryFile;
 use super::secrets::Secrets;
 use crate::failure::Failure;
 use crate::target::{LOCAL, Places, Target};
@@ -16,6 +18,10 @@ pub struct KeyFiles {
     pub public_key: String,
     pub secret_key_file: PathBuf,
     pub public_key_file: PathBuf,
+    /// Target id and root keys of the target. `None` if this machine does not know them, or if the
+    /// key is not for a certain target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustedRoots>,
 }
 
 /// Returns the file for a new key of a target. The target need not be reachable.
@@ -33,24 +39,66 @@ pub fn new_file(target: &str, config: Option<&Path>, places: &Places) -> Result<
 
 /// Generates a key in a new file. The key is encrypted with the new passphrase of `secrets`, unless
 /// `unencrypted` is set.
+///
+/// `memory` is the file with the target id, for a key of a certain target. If there is no such
+/// file, the function creates the target id, and the key is the root key of the target. If only
+/// the key exists, the function keeps it.
 pub fn generate(
     file: PathBuf,
+    memory: Option<&Path>,
     unencrypted: bool,
     secrets: &dyn Secrets,
 ) -> Result<KeyFiles, Failure> {
+    if let Some(memory) = memory
+        && file.exists()
+        && MemoryFile::trust(memory)?.is_none()
+    {
+        let public = public_half(&file, secrets)?;
+        return KeyFiles::new(file, &public).of_target(memory, &public);
+    }
     let passphrase = if unencrypted {
         None
     } else {
         Some(secrets.new_passphrase()?)
     };
     let key = SigningKey::generate(&file, passphrase)?;
-    Ok(KeyFiles::new(file, key.public()))
+    let files = KeyFiles::new(file, key.public());
+    match memory {
+        None => Ok(files),
+        Some(memory) => files.of_target(memory, key.public()),
+    }
 }
 
-/// Returns the public key of the key in `secrets`, or of the key in a file.
-pub fn show(file: PathBuf, secrets: &dyn Secrets) -> Result<KeyFiles, Failure> {
+/// Returns the public key of the key in `secrets`, or of the key in a file, and the target id and
+/// root keys in the file `memory`.
+pub fn show(
+    file: PathBuf,
+    memory: Option<&Path>,
+    secrets: &dyn Secrets,
+) -> Result<KeyFiles, Failure> {
     let public = public_half(&file, secrets)?;
-    Ok(KeyFiles::new(file, &public))
+    let trust = memory.map(MemoryFile::trust).transpose()?.flatten();
+    Ok(KeyFiles {
+        trust,
+        ..KeyFiles::new(file, &public)
+    })
+}
+
+/// Returns target id and root keys in the file `memory`. If there is no such file, the function
+/// creates a target with this root key.
+pub(crate) fn known_or_new(memory: &Path, root: &PublicKey) -> Result<TrustedRoots, Failure> {
+    if let Some(known) = MemoryFile::trust(memory)? {
+        return Ok(known);
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(Failure::failed)?;
+    let new = TrustedRoots::new(TargetId::from_bytes(random), vec![root.clone()]);
+    let new = new.map_err(Failure::failed)?;
+    if MemoryFile::found(memory, &new)? {
+        return Ok(new);
+    }
+    // Another command was faster.
+    Ok(MemoryFile::trust(memory)?.unwrap_or(new))
 }
 
 impl KeyFiles {
@@ -59,7 +107,13 @@ impl KeyFiles {
             public_key: public.to_string(),
             public_key_file: public_file(&file),
             secret_key_file: file,
+            trust: None,
         }
+    }
+
+    fn of_target(self, memory: &Path, root: &PublicKey) -> Result<Self, Failure> {
+        let trust = Some(known_or_new(memory, root)?);
+        Ok(Self { trust, ..self })
     }
 }
 
@@ -67,6 +121,30 @@ impl KeyFiles {
 mod tests {
     use super::*;
     use crate::rendered::failures;
+    use crate::signing::NoSecrets;
+
+    #[test]
+    fn the_first_key_of_a_target_is_its_root_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let memory = path("state/commits.jsonl");
+        let generate = |name: &str, memory| generate(path(name), memory, true, &NoSecrets);
+        assert_eq!(generate("other.key", None).unwrap().trust, None);
+        let first = generate("first.key", Some(&memory)).unwrap();
+        let trust = first.trust.unwrap();
+        assert_eq!(trust.roots()[0].to_string(), first.public_key);
+        let second = generate("second.key", Some(&memory)).unwrap();
+        assert_eq!(second.trust.as_ref(), Some(&trust));
+        let shown = show(path("second.key"), Some(&memory), &NoSecrets).unwrap();
+        assert_eq!(shown.public_key, second.public_key);
+        assert_eq!(shown.trust, second.trust);
+        // A key that is older than its target stays.
+        let new = path("new/commits.jsonl");
+        let kept = generate("first.key", Some(&new)).unwrap();
+        assert_eq!(kept.public_key, first.public_key);
+        assert_ne!(kept.trust, Some(trust));
+        assert!(generate("first.key", Some(&memory)).is_err());
+    }
 
     #[test]
     fn the_local_target_generates_its_own_key() {

@@ -23,6 +23,7 @@ const MAX_LINES: usize = 2_000;
 #[derive(Debug)]
 pub struct MemoryFile {
     path: PathBuf,
+    is_founder: bool,
     memory: Memory,
     file: File,
     /// Holds the lock. It is a file of its own, because the memory may be replaced.
@@ -55,6 +56,9 @@ pub enum MemoryFileError {
 #[derive(Debug, Serialize, Deserialize)]
 struct FirstLine {
     trust: TrustedRoots,
+    /// True on the machine that has created the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    founder: bool,
 }
 
 impl MemoryFile {
@@ -67,29 +71,60 @@ impl MemoryFile {
         opened.expect("opening the memory does not panic")
     }
 
+    /// Creates the memory of a new target. This machine will sign the first key list.
+    ///
+    /// Returns false, and changes nothing, if there is a memory already.
+    pub fn found(path: &Path, trust: &TrustedRoots) -> Result<bool, MemoryFileError> {
+        let first = FirstLine {
+            trust: trust.clone(),
+            founder: true,
+        };
+        match private_file::create(path, &content(&first, [])) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(file_error(path)(error)),
+        }
+    }
+
+    /// Returns target and root keys of a memory. `None` if there is no memory.
+    ///
+    /// The first line never changes, so no lock is needed.
+    pub fn trust(path: &Path) -> Result<Option<TrustedRoots>, MemoryFileError> {
+        let bytes = stored(path)?.unwrap_or_default();
+        let mut lines = whole_lines(&bytes);
+        let first = lines
+            .next()
+            .map(|line| first_line(path, line))
+            .transpose()?;
+        Ok(first.map(|first| first.trust))
+    }
+
     fn open_blocking(path: PathBuf, trust: &TrustedRoots) -> Result<Self, MemoryFileError> {
         let lock = lock(&path).map_err(file_error(&path))?;
-        let stored = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(file_error(&path)(error)),
+        let new = FirstLine {
+            trust: trust.clone(),
+            founder: false,
         };
-        let (lines, is_whole) = match &stored {
-            None => (Vec::new(), false),
-            Some(bytes) => (read(&path, trust, bytes)?, bytes.ends_with(b"\n")),
+        let (first, lines, is_whole) = match &stored(&path)? {
+            None => (new, Vec::new(), false),
+            Some(bytes) => {
+                let (first, lines) = read(&path, trust, bytes)?;
+                (first.unwrap_or(new), lines, bytes.ends_with(b"\n"))
+            }
         };
         let is_long = lines.len() > MAX_LINES;
         let memory = Memory::of_lines(lines);
         // A line without its end was not complete when the machine stopped. Nothing was signed after
         // it, so it is left out.
         if !is_whole || is_long {
-            let content = content(trust, memory.lines());
+            let content = content(&first, memory.lines());
             private_file::replace(&path, &content).map_err(file_error(&path))?;
         }
         let file = OpenOptions::new().append(true).open(&path);
         Ok(Self {
             file: file.map_err(file_error(&path))?,
             path,
+            is_founder: first.founder,
             memory,
             _lock: lock,
         })
@@ -98,6 +133,12 @@ impl MemoryFile {
     /// Returns the remembered commits.
     pub const fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Returns true if this machine has created the target. Only this machine signs the first key
+    /// list: on another one, a table without lists is a table that hides them.
+    pub const fn is_founder(&self) -> bool {
+        self.is_founder
     }
 
     /// Remembers events. When the function returns, they are on disk.
@@ -131,25 +172,45 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Returns the content of a memory. `None` if there is no file.
+fn stored(path: &Path) -> Result<Option<Vec<u8>>, MemoryFileError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_error(path)(error)),
+    }
+}
+
+/// Returns the lines that have their end.
+fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let whole = bytes.rsplitn(2, |byte| *byte == b'\n').nth(1);
+    whole
+        .into_iter()
+        .flat_map(|whole| whole.split(|byte| *byte == b'\n'))
+}
+
+fn damaged(path: &Path, line: usize) -> impl FnOnce(serde_json::Error) -> MemoryFileError {
+    move |source| MemoryFileError::Damaged {
+        path: path.to_owned(),
+        line,
+        source,
+    }
+}
+
+fn first_line(path: &Path, line: &[u8]) -> Result<FirstLine, MemoryFileError> {
+    serde_json::from_slice(line).map_err(damaged(path, 1))
+}
+
 fn read(
     path: &Path,
     trust: &TrustedRoots,
     bytes: &[u8],
-) -> Result<Vec<MemoryLine>, MemoryFileError> {
-    let damaged = |line: usize| {
-        move |source| MemoryFileError::Damaged {
-            path: path.to_owned(),
-            line,
-            source,
-        }
+) -> Result<(Option<FirstLine>, Vec<MemoryLine>), MemoryFileError> {
+    let mut lines = whole_lines(bytes);
+    let Some(first) = lines.next() else {
+        return Ok((None, Vec::new()));
     };
-    let whole = bytes.rsplitn(2, |byte| *byte == b'\n').nth(1);
-    let mut lines = whole.unwrap_or_default().split(|byte| *byte == b'\n');
-    let first = lines.next().filter(|line| !line.is_empty());
-    let Some(first) = first else {
-        return Ok(Vec::new());
-    };
-    let first: FirstLine = serde_json::from_slice(first).map_err(damaged(1))?;
+    let first = first_line(path, first)?;
     if first.trust != *trust {
         return Err(MemoryFileError::OtherTarget {
             path: path.to_owned(),
@@ -157,14 +218,14 @@ fn read(
             found: first.trust.to_string(),
         });
     }
-    let line = |(index, line)| serde_json::from_slice(line).map_err(damaged(index + 2));
-    lines.enumerate().map(line).collect()
+    let line = |(index, line)| serde_json::from_slice(line).map_err(damaged(path, index + 2));
+    let lines: Result<Vec<MemoryLine>, _> = lines.enumerate().map(line).collect();
+    Ok((Some(first), lines?))
 }
 
-fn content<'a>(trust: &TrustedRoots, lines: impl Iterator<Item = &'a MemoryLine>) -> Vec<u8> {
+fn content<'a>(first: &FirstLine, lines: impl IntoIterator<Item = &'a MemoryLine>) -> Vec<u8> {
     let mut text = Vec::new();
-    let trust = trust.clone();
-    push_line(&mut text, &FirstLine { trust });
+    push_line(&mut text, first);
     for line in lines {
         push_line(&mut text, line);
     }
@@ -248,6 +309,28 @@ mod tests {
         drop(file);
         let file = MemoryFile::open(&path, &trust(1)).await.unwrap();
         assert_eq!(lines(&file), events);
+    }
+
+    #[tokio::test]
+    async fn the_machine_that_created_a_target_stays_its_founder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prod").join("commits");
+        assert_eq!(MemoryFile::trust(&path).unwrap(), None);
+        assert!(MemoryFile::found(&path, &trust(1)).unwrap());
+        assert!(!MemoryFile::found(&path, &trust(2)).unwrap());
+        assert_eq!(MemoryFile::trust(&path).unwrap(), Some(trust(1)));
+        let mut file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+        assert!(file.is_founder());
+        file.append(&vec![line(1, MemoryEvent::Seen); MAX_LINES + 1])
+            .unwrap();
+        drop(file);
+        for _ in 0..2 {
+            let file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+            assert!(file.is_founder());
+        }
+        let other = folder.path().join("other");
+        let file = MemoryFile::open(&other, &trust(1)).await.unwrap();
+        assert!(!file.is_founder());
     }
 
     #[tokio::test]

@@ -13,11 +13,15 @@ use super::secrets::Secrets;
 use super::trust_state::{Memory, MemoryError};
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::state::StateChanger;
 use crate::target::Target;
 use crate::warning::Warnings;
 
 /// The comment of each signature over assignments.
 const COMMENT: &str = "packcast assignments";
+
+/// The comment of each signature over a commit or a key list.
+const STATE_COMMENT: &str = "packcast state";
 
 /// Signs assignments, after it has read its key. Assignments of OCS agents need no signature.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Signer {
 struct Unlocked {
     keys: Vec<PublicKey>,
     sign: Box<Sign>,
+    sign_state: Box<Sign>,
     memory: Memory,
 }
 
@@ -80,12 +85,19 @@ impl Signer {
     /// Reads the key, unless it has been read already. An encrypted key needs the passphrase of the
     /// secrets.
     pub fn unlock(&mut self) -> Result<(), Failure> {
-        if self.unlocked.is_none() {
+        self.read_key()?;
+        Ok(())
+    }
+
+    fn read_key(&mut self) -> Result<&Unlocked, Failure> {
+        let unlocked = if let Some(unlocked) = self.unlocked.take() {
+            unlocked
+        } else {
             let key = SigningKey::load(self.named.as_deref(), &self.usual, &*self.secrets)?;
             let memory = Memory::load(&self.memory, &self.warnings)?;
-            self.unlocked = Some(Unlocked::new(Arc::new(key), &[], memory));
-        }
-        Ok(())
+            Unlocked::new(Arc::new(key), &[], memory)
+        };
+        Ok(self.unlocked.insert(unlocked))
     }
 
     /// Reads the key if one of these devices has a Packcast agent.
@@ -98,6 +110,15 @@ impl Signer {
             self.unlock()?;
         }
         Ok(())
+    }
+
+    /// Reads the key, and returns the changer of the target's state.
+    pub async fn changer<'a>(
+        &'a mut self,
+        target: &'a Target,
+    ) -> Result<StateChanger<'a>, Failure> {
+        let unlocked = self.read_key()?;
+        StateChanger::open(target, &unlocked.keys[0], &unlocked.sign_state).await
     }
 
     /// Returns the parameters for one signed write, as of the current time.
@@ -118,16 +139,20 @@ impl Unlocked {
     fn new(key: Arc<SigningKey>, others: &[PublicKey], memory: Memory) -> Self {
         let own = std::iter::once(key.public()).chain(others);
         let keys = own.cloned().collect();
-        let sign = move |document: &str| {
-            key.sign(document.as_bytes(), COMMENT)
-                .map_err(SignError::new)
-        };
         Self {
             keys,
-            sign: Box::new(sign),
+            sign: signing_with(Arc::clone(&key), COMMENT),
+            sign_state: signing_with(key, STATE_COMMENT),
             memory,
         }
     }
+}
+
+fn signing_with(key: Arc<SigningKey>, comment: &'static str) -> Box<Sign> {
+    Box::new(move |document: &str| {
+        let signature = key.sign(document.as_bytes(), comment);
+        signature.map_err(SignError::new)
+    })
 }
 
 impl std::fmt::Debug for Unlocked {

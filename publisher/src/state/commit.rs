@@ -18,13 +18,16 @@ use packcast_protocol::state::{
     TrustedRoots, UpdatedTree,
 };
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
-use packcast_rollout::memory::{Finding, HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine};
+use packcast_rollout::memory::{
+    Finding, HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine, SignedList,
+};
 use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed};
 use packcast_store::Records;
 use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
 
 use super::adopt::Adoption;
 use super::error::StateError;
+use super::key_list::{self, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use crate::signing::memory_file::MemoryFile;
@@ -70,8 +73,11 @@ pub enum Committed {
 
 /// A commit that is ready to be signed.
 struct Prepared {
-    commit: Commit,
+    text: String,
+    id: CommitId,
     packages: Vec<PackageId>,
+    /// A key list that is stored with the commit.
+    list: Option<SignedList>,
 }
 
 impl Committer<'_> {
@@ -80,14 +86,15 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
-        let mut last = None;
+        let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
+            let list = self.new_list(&mut state, now)?;
             self.check_key(&state, now)?;
             if let Some(unfinished) = self.compare(&mut state, now).await? {
-                last = Some(unfinished.commit);
-                self.finish(&state, &unfinished, now).await?;
+                attempted = Some(unfinished.commit);
+                self.finish(&state, unfinished, now).await?;
                 continue;
             }
             let adoption = self.adoption(&mut state, now).await?;
@@ -104,15 +111,35 @@ impl Committer<'_> {
             let commit = self
                 .store(&mut state, &planned, &adoption, request, number, now)
                 .await?;
-            let id = CommitId::of(&commit);
-            last = Some(id);
-            let prepared = Prepared { commit, packages };
-            if let Some(head) = self.make_head(&state, &prepared, now).await? {
+            let prepared = Prepared {
+                text: commit.to_text(),
+                id: CommitId::of(&commit),
+                packages,
+                list,
+            };
+            attempted = Some(prepared.id);
+            if let Some(head) = self.make_head(&state, prepared, now).await? {
                 return Ok(Committed::Done { head, outcomes });
             }
         }
-        let commit = last.expect("each attempt has a commit");
+        let commit = attempted.expect("each attempt has a commit");
         Err(StateError::Conflict { commit })
+    }
+
+    /// Returns the key list to store with the next commit, and follows it.
+    fn new_list(
+        &self,
+        state: &mut TargetState,
+        now: UnixTime,
+    ) -> Result<Option<SignedList>, StateError> {
+        let is_new = state.head.is_none() && state.chain.newest().is_none();
+        let is_first = is_new && self.memory.is_founder() && !self.memory.memory().knows_a_head();
+        if !is_first || !self.trust.roots().contains(self.key) {
+            return Ok(None);
+        }
+        let list = sign_list(&key_list::first(self.trust, self.key, now)?, self.sign)?;
+        state.chain.follow(&list.signed)?;
+        Ok(Some(list))
     }
 
     fn check_key(&self, state: &TargetState, now: UnixTime) -> Result<(), StateError> {
@@ -218,15 +245,25 @@ impl Committer<'_> {
     async fn finish(
         &mut self,
         state: &TargetState,
-        line: &MemoryLine,
+        line: MemoryLine,
         now: UnixTime,
     ) -> Result<(), StateError> {
-        let MemoryEvent::Signing { text, packages, .. } = &line.event else {
+        let MemoryEvent::Signing {
+            text,
+            packages,
+            list,
+            ..
+        } = line.event
+        else {
             return Ok(());
         };
-        let (text, packages) = (text.clone(), packages.clone());
-        self.sign_and_swap(state, line.commit, text, &packages, now)
-            .await?;
+        let prepared = Prepared {
+            text,
+            id: line.commit,
+            packages,
+            list,
+        };
+        self.sign_and_swap(state, prepared, now).await?;
         Ok(())
     }
 
@@ -318,34 +355,36 @@ impl Committer<'_> {
     async fn make_head(
         &mut self,
         state: &TargetState,
-        prepared: &Prepared,
+        prepared: Prepared,
         now: UnixTime,
     ) -> Result<Option<Head>, StateError> {
-        let text = prepared.commit.to_text();
-        let commit = CommitId::of(&prepared.commit);
         // Before the signature: once a commit is signed, a device can have it.
         self.remember(
-            commit,
+            prepared.id,
             now,
             MemoryEvent::Signing {
-                text: text.clone(),
+                text: prepared.text.clone(),
                 replaced: state.head.as_ref().map(|head| head.commit.id()),
                 packages: prepared.packages.clone(),
+                list: prepared.list.clone(),
             },
         )?;
-        self.sign_and_swap(state, commit, text, &prepared.packages, now)
-            .await
+        self.sign_and_swap(state, prepared, now).await
     }
 
     /// Signs a commit and makes it the head. Returns `None` if another commit came first.
     async fn sign_and_swap(
         &mut self,
         state: &TargetState,
-        id: CommitId,
-        text: String,
-        packages: &[PackageId],
+        prepared: Prepared,
         now: UnixTime,
     ) -> Result<Option<Head>, StateError> {
+        let Prepared {
+            text,
+            id,
+            packages,
+            list,
+        } = prepared;
         let signature = (self.sign)(&text)?;
         let signed = SignedCommit::new(text.clone(), signature)?;
         let commit = CommitRecord { id, signed };
@@ -354,8 +393,8 @@ impl Committer<'_> {
             .change_head(HeadChange {
                 replaced: state.head.as_ref().map(|head| &head.stored),
                 commit: &commit,
-                assigned: packages,
-                list: None,
+                assigned: &packages,
+                list: list.as_ref().map(|list| (list.id, &list.signed)),
             })
             .await?;
         match changed {

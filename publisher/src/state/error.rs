@@ -3,6 +3,7 @@
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::CommitError;
+use packcast_protocol::state::key_list::{KeyChainError, KeyListError};
 use packcast_protocol::state::signed_text::{SignedTextError, SignedTextTooLarge};
 use packcast_protocol::state::{CommitId, NodeHash, PartialTreeError};
 use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
@@ -55,6 +56,10 @@ pub enum StateError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
+    List(#[from] KeyListError),
+    #[error(transparent)]
+    Chain(#[from] KeyChainError),
+    #[error(transparent)]
     TooLarge(#[from] SignedTextTooLarge),
     #[error(transparent)]
     Part(#[from] StatePartError),
@@ -68,6 +73,9 @@ pub enum StateError {
     Records(#[from] RecordsError),
 }
 
+const COMPARE_TRUST: &str =
+    "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
+
 fn lines(errors: &[StateChangeError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("; ")
@@ -76,9 +84,10 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::NoKeyList | StateError::Head(_) | StateError::BelowList { .. } => Some(
-                "compare the target and the root keys in your configuration with those of another machine",
-            ),
+            StateError::NoKeyList => {
+                Some("make the first change of a new target on the machine that has created it")
+            }
+            StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
@@ -100,6 +109,7 @@ impl From<StateError> for Failure {
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
+        let compare = matches!(error, StateError::NoKeyList).then_some(COMPARE_TRUST);
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
@@ -107,10 +117,7 @@ impl From<StateError> for Failure {
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        hint.into_iter().chain(compare).fold(failure, Failure::hint)
     }
 }
 
@@ -165,13 +172,14 @@ mod tests {
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
         Failed: the target has no key list that its root keys have signed
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: make the first change of a new target on the machine that has created it
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: compare the target and the root keys in your configuration with those of another machine
+        hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::{AboutDocument, CommitId, LeafName, Terms, TrustedRoots};
+use packcast_protocol::state::{AboutDocument, CommitId, Document, LeafName, Terms, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{Head, Sign};
+use packcast_store::{Directory, Objects};
 use packcast_testing::commits::{first_key_list, trust};
 use packcast_testing::fault::FaultRates;
 use packcast_testing::signing::{signing, trusted};
@@ -15,7 +17,12 @@ use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
 use super::{CommitRequest, Committed, Committer, StateError, TargetState};
+use crate::author::Author;
+use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
+use crate::signing::{NoSecrets, Signer, key_files};
+use crate::target::Target;
+use crate::warning::Warnings;
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -355,4 +362,107 @@ async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
     // The refused commit leaves no obstacle behind.
     machine.commit(&[join([1])]).await;
     assert_eq!(target.packages().await, []);
+}
+
+/// Returns a target without a key list. The machine of the target has created it.
+fn new_target(table: &Table, folder: &Path) -> Target {
+    let path = |name: &str| folder.join(name);
+    let target = Target {
+        name: "prod".to_owned(),
+        records: table.records.clone(),
+        objects: Objects::Directory(Directory::new(path("objects"))),
+        prefix: "d".parse().unwrap(),
+        pace: packcast_rollout::Pacing::default(),
+        ca_file: None,
+        key_file: path("prod.key"),
+        memory_file: path("signed.json"),
+        state_memory: path("commits.jsonl"),
+        author: Author {
+            user: "ada".to_owned(),
+            host: "laptop".to_owned(),
+        },
+        secrets: Arc::new(NoSecrets),
+        warnings: Warnings::default(),
+    };
+    let memory = Some(target.state_memory.as_path());
+    key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
+    target
+}
+
+async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {
+    let mut signer = Signer::new(target, None);
+    let mut state = signer.changer(target).await?;
+    state.change(changes, "packcast group create lab").await
+}
+
+#[tokio::test]
+async fn the_first_change_of_a_new_target_stores_its_first_key_list() {
+    let table = Table::start(308).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let trust = target.trust().unwrap();
+    let read = || async { TargetState::read(&table.records, &trust).await.unwrap() };
+    assert!(read().await.chain.newest().is_none());
+    let done = change(&target, &[create_lab()]).await.unwrap();
+    assert!(matches!(done, Committed::Done { .. }), "{done:?}");
+    let state = read().await;
+    let list = state.chain.newest().unwrap();
+    assert_eq!((list.serial(), list.roots()), (1, trust.roots()));
+    let head = state.head.unwrap();
+    assert_eq!(head.stored.list, Some(list.id()));
+    let about = table.records.documents(&[head.commit.about]).await.unwrap();
+    let about: Document<AboutDocument> = Document::read(about[0].clone()).unwrap();
+    let expected = AboutDocument::shortened("ada", "laptop", "packcast group create lab", "");
+    assert_eq!(*about, expected);
+    // The list stays.
+    change(&target, &[join([1])]).await.unwrap();
+    let state = read().await;
+    assert_eq!(state.chain.serial(), 1);
+    assert_eq!(state.head.unwrap().commit.parent, Some(head.commit.id()));
+}
+
+#[tokio::test]
+async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
+    let table = Table::start(309).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let trust = target.trust().unwrap();
+    std::fs::remove_file(&target.state_memory).unwrap();
+    let refused = change(&target, &[create_lab()]).await.unwrap_err();
+    insta::assert_snapshot!(refused, @r"
+    this machine does not know the root keys of target prod
+    hint: run 'packcast keys generate' to create the target, if no machine has done so
+    ");
+    drop(memory(&target.state_memory, &trust).await);
+    let refused = change(&target, &[create_lab()]).await.unwrap_err();
+    insta::assert_snapshot!(refused, @r"
+    the target has no key list that its root keys have signed
+    hint: make the first change of a new target on the machine that has created it
+    hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+    ");
+    assert_eq!(table.records.head().await.unwrap(), None);
+    assert_eq!(table.records.lists_after(0).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_first_key_list_is_stored_with_the_first_commit_or_not_at_all() {
+    let table = Table::start(310).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let refuse = |conflicts| {
+        table.faults.set_rates(FaultRates {
+            conflicts,
+            ..FaultRates::default()
+        });
+    };
+    refuse(1_000);
+    change(&target, &[create_lab()]).await.unwrap_err();
+    refuse(0);
+    assert_eq!(table.records.lists_after(0).await.unwrap(), []);
+    // The next command completes the first change, which was to create the group.
+    change(&target, &[join([1])]).await.unwrap();
+    let trust = target.trust().unwrap();
+    let state = TargetState::read(&table.records, &trust).await.unwrap();
+    assert_eq!(state.chain.serial(), 1);
+    assert_eq!(state.head.unwrap().stored.order, 2);
 }
